@@ -1,0 +1,558 @@
+/**
+ * The typed `EventTarget` that every socket is.
+ *
+ * @module
+ */
+
+import { EventQueue } from "./event_queue.ts";
+import { quiet } from "./errors.ts";
+import type { EventMap } from "./events.ts";
+
+/** Options of {@linkcode Emitter.on}. */
+export interface ListenOptions {
+  /**
+   * Call the listener once, then remove it.
+   *
+   * @default {false}
+   */
+  readonly once?: boolean;
+  /** Removes the listener when it is aborted. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Options of {@linkcode Emitter.waitFor}.
+ *
+ * @typeParam Args The arguments of the event.
+ */
+export interface WaitOptions<Args extends readonly unknown[]> {
+  /** Which events count. */
+  readonly filter?: (...args: Args) => boolean;
+  /** Gives up when it is aborted. */
+  readonly signal?: AbortSignal;
+  /** Gives up after so many milliseconds. Waits on by default. */
+  readonly timeout?: number;
+}
+
+/**
+ * Options of {@linkcode Emitter.collect}.
+ *
+ * @typeParam Args The arguments of the event.
+ */
+export interface CollectOptions<Args extends readonly unknown[]> {
+  /** Which events count. */
+  readonly filter?: (...args: Args) => boolean;
+  /** Stops after so many events. */
+  readonly limit?: number;
+  /** Stops after so many milliseconds. */
+  readonly during?: number;
+  /** Gives up when it is aborted. */
+  readonly signal?: AbortSignal;
+}
+
+/** Options of {@linkcode Emitter.events}. */
+export interface EventsOptions {
+  /** Ends the iteration when it is aborted: `next` then rejects. */
+  readonly signal?: AbortSignal;
+  /**
+   * How many events may wait to be taken. One more ends the iteration: those
+   * that wait are still handed out, then `next` rejects.
+   *
+   * @default {1024}
+   */
+  readonly limit?: number;
+}
+
+/** The names of an emitter's events. */
+export type Name<Events> = keyof Events & string;
+
+/**
+ * The positional arguments of an event.
+ *
+ * @typeParam Events The event map.
+ * @typeParam Type The event's name.
+ */
+export type Args<
+  Events extends EventMap<keyof Events>,
+  Type extends keyof Events,
+> = Events[Type]["args"];
+
+interface Entry<Arguments extends readonly unknown[]> {
+  readonly listener: (...args: Arguments) => unknown;
+  readonly once: boolean;
+  removed: boolean;
+  signal: AbortSignal | undefined;
+  abort: (() => void) | undefined;
+}
+
+type Entries<Events extends EventMap<keyof Events>> = {
+  [Type in keyof Events]?: readonly Entry<Args<Events, Type>>[];
+};
+
+/**
+ * What {@linkcode Emitter.addEventListener} takes: a function, or an object with
+ * a method `handleEvent`.
+ *
+ * @typeParam E The type of the event.
+ */
+export type EventHandler<E> =
+  // A function, written as a method so that one for a subclass of `Event` may
+  // stand where one for `Event` is asked for: `EventTarget` knows no other.
+  | { handler(event: E): unknown }["handler"]
+  | { handleEvent(event: E): unknown };
+
+/** Why a subscription stops before its owner stops it. */
+type Stop =
+  /** The emitter has ended. */
+  | { readonly ended: Error }
+  /** The signal was aborted, or the filter threw. */
+  | { readonly error: unknown };
+
+interface SubscribeOptions<Arguments extends readonly unknown[]> {
+  readonly filter?: (...args: Arguments) => boolean;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * A typed `EventTarget` whose listeners may also take positional arguments,
+ * and whose failing listeners harm nobody.
+ *
+ * - `on` listeners are called directly, in the order in which they were added;
+ *   an `Event` is made only for a type that has been given to
+ *   `addEventListener`, whose listeners come after those of `on`.
+ * - A listener that throws, or whose promise rejects, stops no other listener
+ *   and does not end the process: it becomes an `error` event.
+ *
+ * @typeParam Events What is emitted, by name.
+ */
+export abstract class Emitter<Events extends EventMap<keyof Events>>
+  extends EventTarget {
+  #entries: Entries<Events> = {};
+  /** The types that `addEventListener` has been called with. */
+  #dom: Set<string> | undefined;
+  #wrapped: WeakMap<EventHandler<never>, (event: Event) => void> | undefined;
+  /** What stops the subscriptions of `waitFor`, `collect` and `events`. */
+  #stops: Set<(stop: Stop) => void> | undefined;
+  #ended: Error | undefined;
+
+  /**
+   * Called with what a listener threw, or its promise rejected with.
+   *
+   * @param error What was thrown.
+   * @param from The name of the event.
+   * @param subject The first argument of the event, if it has any.
+   */
+  protected abstract onListenerError(
+    error: unknown,
+    from: Name<Events>,
+    subject: unknown,
+  ): void;
+
+  /**
+   * Called when a listener of any kind has been added.
+   *
+   * @param _type The name of the event.
+   */
+  protected onListenerAdded(_type: Name<Events>): void {}
+
+  /**
+   * Adds a listener that takes the event's values as arguments. The same
+   * listener counts once for a type, as in `addEventListener`.
+   *
+   * @param type The event's name.
+   * @param listener What to call. If it throws or rejects, that becomes an
+   * `error` event.
+   * @param options When to remove it.
+   * @returns This emitter.
+   */
+  on<Type extends Name<Events>>(
+    type: Type,
+    listener: (...args: Args<Events, Type>) => unknown,
+    options: ListenOptions = {},
+  ): this {
+    const { once = false, signal } = options;
+    if (typeof listener !== "function") {
+      throw new TypeError(
+        `Cannot listen to "${type}" with something other than a function: current value is of type ${typeof listener}`,
+      );
+    }
+    const entries = this.#entries[type] ?? [];
+    if (signal?.aborted || entries.some((e) => e.listener === listener)) {
+      return this;
+    }
+    const entry: Entry<Args<Events, Type>> = {
+      listener,
+      once,
+      removed: false,
+      signal,
+      abort: signal && (() => this.#remove(type, entry)),
+    };
+    if (entry.abort) signal?.addEventListener("abort", entry.abort);
+    // A new list each time: one that is being gone through stays as it is.
+    this.#entries[type] = [...entries, entry];
+    this.onListenerAdded(type);
+    return this;
+  }
+
+  /**
+   * Adds a listener that is called once: `on` with `once: true`.
+   *
+   * @param type The event's name.
+   * @param listener What to call.
+   * @param options When to remove it unused.
+   * @returns This emitter.
+   */
+  once<Type extends Name<Events>>(
+    type: Type,
+    listener: (...args: Args<Events, Type>) => unknown,
+    options?: Omit<ListenOptions, "once">,
+  ): this {
+    return this.on(type, listener, { ...options, once: true });
+  }
+
+  /**
+   * Removes a listener that `on` or `once` has added. It is not called again,
+   * not even for an event that is being dispatched.
+   *
+   * @param type The event's name.
+   * @param listener The listener.
+   * @returns This emitter.
+   */
+  off<Type extends Name<Events>>(
+    type: Type,
+    listener: (...args: Args<Events, Type>) => unknown,
+  ): this {
+    const entry = this.#entries[type]?.find((e) => e.listener === listener);
+    if (entry) this.#remove(type, entry);
+    return this;
+  }
+
+  /**
+   * Waits for the next event of a type.
+   *
+   * @param type The event's name.
+   * @param options Which event to wait for, and for how long.
+   * @returns A promise of the event's arguments. It rejects with the signal's
+   * reason; with a `DOMException` named `TimeoutError`; with what the filter
+   * threw; and, as nothing waits forever, with a `ConnectionEndedError` when
+   * the emitter has ended for good. A rejection that nobody awaits is no
+   * unhandled rejection.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * server.on("connect", async (client) => {
+   *   const [greeting] = await client.waitFor("message", { timeout: 5_000 });
+   *   console.log(greeting.data);
+   * });
+   * ```
+   */
+  waitFor<Type extends Name<Events>>(
+    type: Type,
+    options: WaitOptions<Args<Events, Type>> = {},
+  ): Promise<Args<Events, Type>> {
+    const { timeout } = options;
+    const { promise, resolve, reject } = Promise.withResolvers<
+      Args<Events, Type>
+    >();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const cancel = this.#subscribe(type, options, (args) => {
+      clearTimeout(timer);
+      cancel();
+      resolve(args);
+    }, (stop) => {
+      clearTimeout(timer);
+      reject("ended" in stop ? stop.ended : stop.error);
+    });
+    if (timeout !== undefined) {
+      timer = setTimeout(() => {
+        cancel();
+        reject(
+          new DOMException(
+            `Cannot wait any longer for "${type}": ${timeout} ms have passed`,
+            "TimeoutError",
+          ),
+        );
+      }, timeout);
+    }
+    return quiet(promise);
+  }
+
+  /**
+   * Collects events of a type.
+   *
+   * @param type The event's name.
+   * @param options Which events to collect, how many, and for how long. Without
+   * `limit` and `during` it collects until the emitter has ended for good.
+   * @returns A promise of the arguments of each event: as many as there are
+   * when the limit is reached, when the time has passed, or when the emitter
+   * ends. It rejects with the signal's reason, and with what the filter threw.
+   *
+   * @example
+   * ```ts ignore
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * const votes = await server.collect("message", {
+   *   filter: (message) => message.content === "yes",
+   *   during: 10_000,
+   * });
+   * console.log(votes.length, "votes");
+   * ```
+   */
+  collect<Type extends Name<Events>>(
+    type: Type,
+    options: CollectOptions<Args<Events, Type>> = {},
+  ): Promise<Args<Events, Type>[]> {
+    const { limit = Infinity, during } = options;
+    const { promise, resolve, reject } = Promise.withResolvers<
+      Args<Events, Type>[]
+    >();
+    const collected: Args<Events, Type>[] = [];
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const done = () => {
+      clearTimeout(timer);
+      cancel();
+      resolve(collected);
+    };
+    const cancel = this.#subscribe(type, options, (args) => {
+      if (collected.push(args) >= limit) done();
+    }, (stop) => {
+      if ("ended" in stop) return done();
+      clearTimeout(timer);
+      reject(stop.error);
+    });
+    if (limit <= 0) done();
+    else if (during !== undefined) timer = setTimeout(done, during);
+    return quiet(promise);
+  }
+
+  /**
+   * Iterates over the events of a type, in order, from this call on.
+   *
+   * @param type The event's name.
+   * @param options When to stop, and how many events may wait.
+   * @returns An iterator of the arguments of each event. It ends when the
+   * emitter has ended for good; `break` removes all that it holds.
+   *
+   * @example
+   * ```ts ignore
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * for await (const [client, path] of server.events("connect")) {
+   *   console.log(client.remoteAddress, path);
+   * }
+   * ```
+   */
+  events<Type extends Name<Events>>(
+    type: Type,
+    options: EventsOptions = {},
+  ): AsyncIterableIterator<Args<Events, Type>, undefined> {
+    const queue = new EventQueue<Args<Events, Type>>(
+      `"${type}" events`,
+      options.limit ?? 1024,
+      () => cancel(),
+    );
+    const cancel = this.#subscribe(
+      type,
+      options,
+      (args) => queue.push(args),
+      (stop) => "ended" in stop ? queue.finish() : queue.fail(stop.error),
+    );
+    return queue;
+  }
+
+  /**
+   * Adds a listener that takes an `Event`, as for any `EventTarget`. If it
+   * throws or rejects, that becomes an `error` event.
+   *
+   * @param type The event's name.
+   * @param listener What to call.
+   * @param options As for any `EventTarget`.
+   */
+  override addEventListener<Type extends Name<Events>>(
+    type: Type,
+    listener: EventHandler<Events[Type]["event"]> | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void {
+    if (listener === null) return;
+    this.#wrapped ??= new WeakMap();
+    let wrapped = this.#wrapped.get(listener);
+    if (wrapped === undefined) {
+      const call: EventHandler<Event> = listener;
+      wrapped = (event) => {
+        try {
+          const result = typeof call === "function"
+            ? call.call(this, event)
+            : call.handleEvent(event);
+          if (isThenable(result)) this.#watch(result, type, event);
+        } catch (error) {
+          this.#failed(error, type, event);
+        }
+      };
+      this.#wrapped.set(listener, wrapped);
+    }
+    super.addEventListener(type, wrapped, options);
+    (this.#dom ??= new Set()).add(type);
+    this.onListenerAdded(type);
+  }
+
+  /**
+   * Removes a listener that `addEventListener` has added.
+   *
+   * @param type The event's name.
+   * @param listener The listener.
+   * @param options As for any `EventTarget`.
+   */
+  override removeEventListener<Type extends Name<Events>>(
+    type: Type,
+    listener: EventHandler<Events[Type]["event"]> | null,
+    options?: boolean | EventListenerOptions,
+  ): void {
+    const wrapped = listener && this.#wrapped?.get(listener);
+    if (wrapped) super.removeEventListener(type, wrapped, options);
+  }
+
+  /**
+   * Emits an event: calls the listeners of `on`, then dispatches an `Event` if
+   * `addEventListener` has been called for the type.
+   *
+   * @param type The event's name.
+   * @param Event The class of the event.
+   * @param args The values of the event.
+   * @param pending Takes a promise for each listener that is not done yet. They
+   * never reject.
+   */
+  protected emit<Type extends Name<Events>>(
+    type: Type,
+    Event: new (
+      type: Type,
+      ...args: Args<Events, Type>
+    ) => Events[Type]["event"],
+    args: Args<Events, Type>,
+    pending?: Promise<void>[],
+  ): void {
+    const entries = this.#entries[type];
+    if (entries !== undefined) {
+      for (const entry of entries) {
+        if (entry.removed) continue;
+        if (entry.once) this.#remove(type, entry);
+        try {
+          const result = entry.listener(...args);
+          if (isThenable(result)) {
+            const settled = this.#watch(result, type, args[0]);
+            pending?.push(settled);
+          }
+        } catch (error) {
+          this.#failed(error, type, args[0]);
+        }
+      }
+    }
+    if (this.#dom?.has(type)) this.dispatchEvent(new Event(type, ...args));
+  }
+
+  /**
+   * Whether an event of a type would be heard.
+   *
+   * @param type The event's name.
+   * @returns False if there is no listener. A type that was given to
+   * `addEventListener` once counts as heard.
+   */
+  protected isHeard(type: Name<Events>): boolean {
+    return this.#entries[type] !== undefined || this.#dom?.has(type) === true;
+  }
+
+  /**
+   * Stops all that waits for an event that will not come.
+   *
+   * @param reason What those who wait are told.
+   * @param forGood Whether those who begin to wait later are told as well.
+   * @param last Emits the last event of all. Who waits for that one gets it, and
+   * who begins to wait in a listener of it waits for what comes after.
+   */
+  protected stopWaiting(
+    reason: Error,
+    forGood: boolean,
+    last?: () => void,
+  ): void {
+    const stops = this.#stops;
+    this.#stops = undefined;
+    if (forGood) this.#ended = reason;
+    last?.();
+    stops?.forEach((stop) => stop({ ended: reason }));
+  }
+
+  /** Calls `take` for each event until cancelled, or stopped (told once). */
+  #subscribe<Type extends Name<Events>>(
+    type: Type,
+    { filter, signal }: SubscribeOptions<Args<Events, Type>>,
+    take: (args: Args<Events, Type>) => void,
+    stopped: (stop: Stop) => void,
+  ): () => void {
+    const listener = (...args: Args<Events, Type>) => {
+      try {
+        if (filter && !filter(...args)) return;
+      } catch (error) {
+        return stop({ error });
+      }
+      take(args);
+    };
+    const cancel = () => {
+      this.off(type, listener);
+      this.#stops?.delete(stop);
+      signal?.removeEventListener("abort", abort);
+    };
+    const stop = (why: Stop) => {
+      cancel();
+      stopped(why);
+    };
+    const abort = () => stop({ error: signal?.reason });
+    // The caller has no `cancel` yet: it hears of these two a little later.
+    if (signal?.aborted) queueMicrotask(abort);
+    else if (this.#ended) {
+      const ended = this.#ended;
+      queueMicrotask(() => stop({ ended }));
+    } else {
+      signal?.addEventListener("abort", abort);
+      (this.#stops ??= new Set()).add(stop);
+      this.on(type, listener);
+    }
+    return cancel;
+  }
+
+  #remove<Type extends Name<Events>>(
+    type: Type,
+    entry: Entry<Args<Events, Type>>,
+  ): void {
+    entry.removed = true;
+    if (entry.abort) entry.signal?.removeEventListener("abort", entry.abort);
+    const left = this.#entries[type]?.filter((other) => other !== entry);
+    if (left?.length) this.#entries[type] = left;
+    else delete this.#entries[type];
+  }
+
+  #watch(
+    result: PromiseLike<unknown>,
+    type: Name<Events>,
+    subject: unknown,
+  ): Promise<void> {
+    return Promise.resolve(result).then(
+      () => {},
+      (error) => this.#failed(error, type, subject),
+    );
+  }
+
+  #failed(error: unknown, type: Name<Events>, subject: unknown): void {
+    if (type === "error") {
+      console.error('A listener of "error" threw:', error);
+    } else this.onListenerError(error, type, subject);
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && "then" in value &&
+    typeof value.then === "function";
+}

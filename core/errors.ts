@@ -1,0 +1,223 @@
+/**
+ * What an end is, the close codes, and the few errors that callers catch.
+ *
+ * @module
+ */
+
+/**
+ * What brought a connection to its end:
+ *
+ * - `peer`: the other side closed it.
+ * - `local`: this side closed or terminated it.
+ * - `timeout`: the other side was silent for too long.
+ * - `backpressure`: the other side read more slowly than it was written to.
+ * - `limit`: the other side went over a limit.
+ * - `protocol`: the other side broke the WebSocket protocol.
+ * - `shutdown`: the server shut down.
+ * - `network`: the connection was lost.
+ */
+export type Cause =
+  | "peer"
+  | "local"
+  | "timeout"
+  | "backpressure"
+  | "limit"
+  | "protocol"
+  | "shutdown"
+  | "network";
+
+/** How a connection ended. */
+export interface End {
+  /**
+   * `close` where the closing handshake was finished, whatever its code;
+   * `disconnect` where the connection was lost.
+   */
+  readonly type: "close" | "disconnect";
+  /** The close code; 1006 for a lost connection (RFC 6455, 7.1.5). */
+  readonly code: number;
+  /** The reason that came with the code; empty if there was none. */
+  readonly reason: string;
+  /** What brought the end about. */
+  readonly cause: Cause;
+}
+
+/**
+ * The close codes of RFC 6455 (section 7.4.1) and of the IANA registry that
+ * this library itself sends or reports. Codes from 3000 to 3999 are for
+ * registered libraries, 4000 to 4999 for applications.
+ *
+ * @see {@link https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1 | RFC 6455, 7.4.1}
+ *
+ * @example
+ * ```ts
+ * import { CloseCode } from "jsr:@ws/events";
+ *
+ * console.log(CloseCode.GoingAway); // 1001
+ * ```
+ */
+export const CloseCode = {
+  /** 1000: the purpose of the connection is fulfilled. */
+  Normal: 1000,
+  /** 1001: a server that shuts down, or a page that is left. */
+  GoingAway: 1001,
+  /** 1002: a peer broke the protocol. */
+  ProtocolError: 1002,
+  /** 1003: a kind of data that cannot be accepted. */
+  UnsupportedData: 1003,
+  /** 1005: the peer closed without a code. Reported, never sent. */
+  NoStatus: 1005,
+  /** 1006: lost without a closing handshake. Reported, never sent. */
+  Abnormal: 1006,
+  /** 1007: data that does not fit its type, such as invalid UTF-8. */
+  InvalidPayload: 1007,
+  /** 1008: a message that breaks a policy of the receiver. */
+  PolicyViolation: 1008,
+  /** 1009: a message that is too big. */
+  TooBig: 1009,
+  /** 1011: the server met a condition that it did not expect. */
+  InternalError: 1011,
+  /** 1012: the server restarts; come back. */
+  ServiceRestart: 1012,
+  /** 1013: the server is overloaded; come back later. */
+  TryAgainLater: 1013,
+} as const;
+
+/** The most bytes of UTF-8 that a close reason may take (RFC 6455, 5.5). */
+const MAX_REASON_BYTES = 123;
+
+const encoder = new TextEncoder();
+
+/**
+ * Checks what a closing handshake may carry.
+ *
+ * @param code The close code.
+ * @param reason The reason for a human reader.
+ * @param role Which side closes. A client may send 1000 and 3000 to 4999 only
+ * (WHATWG WebSockets, `close()`).
+ * @throws {TypeError} If the reason is not a string.
+ * @throws {RangeError} If the code may not be sent by that side, or the reason
+ * takes more than 123 bytes.
+ */
+export function assertCloseable(
+  code: number,
+  reason: string,
+  role: "server" | "client",
+): void {
+  if (typeof reason !== "string") {
+    throw new TypeError(
+      `Cannot close with a reason that is not a string: current value is of type ${typeof reason}`,
+    );
+  }
+  if (!isSendable(code, role)) {
+    const allowed = role === "server"
+      ? "1000 to 1003, 1007 to 1013, or 3000 to 4999"
+      : "1000, or 3000 to 4999";
+    throw new RangeError(
+      `Cannot close with code ${code}: a ${role} may send ${allowed}`,
+    );
+  }
+  // A UTF-16 code unit takes at most three bytes: short reasons need no encoding.
+  if (reason.length * 3 > MAX_REASON_BYTES) {
+    const { length } = encoder.encode(reason);
+    if (length > MAX_REASON_BYTES) {
+      throw new RangeError(
+        `Cannot close with a reason of ${length} bytes: shorten it to at most ${MAX_REASON_BYTES} bytes of UTF-8`,
+      );
+    }
+  }
+}
+
+function isSendable(code: number, role: "server" | "client"): boolean {
+  if (!Number.isInteger(code)) return false;
+  if (code === 1000 || (code >= 3000 && code <= 4999)) return true;
+  return role === "server" &&
+    ((code >= 1001 && code <= 1003) || (code >= 1007 && code <= 1013));
+}
+
+/**
+ * What was asked of a connection cannot be had any more, as the connection has
+ * ended or is about to: a `send` that came too late, or something that was
+ * being waited for.
+ *
+ * @example Telling a late send from other errors
+ * ```ts
+ * import { type Connection, ConnectionEndedError } from "jsr:@ws/events";
+ *
+ * async function notify(client: Connection): Promise<void> {
+ *   try {
+ *     await client.send("news");
+ *   } catch (error) {
+ *     if (!(error instanceof ConnectionEndedError)) throw error;
+ *     console.log("gone already", error.end?.code);
+ *   }
+ * }
+ * ```
+ */
+export class ConnectionEndedError extends Error {
+  /** The name of this class. */
+  override readonly name = "ConnectionEndedError";
+  /** How the connection ended; undefined while it is still closing. */
+  readonly end: End | undefined;
+
+  /**
+   * Creates the error.
+   *
+   * @param message What was attempted and why it cannot be done.
+   * @param end How the connection ended, if it has.
+   */
+  constructor(message: string, end?: End) {
+    super(message);
+    this.end = end;
+  }
+}
+
+/**
+ * A connection that could not be had: refused, answered with something other
+ * than an upgrade, or given up before it was open. The runtime does not tell
+ * which (browsers hide it on purpose); what it did tell is the `cause`.
+ *
+ * @example
+ * ```ts ignore
+ * import { ClientSocket, ConnectError } from "jsr:@ws/events";
+ *
+ * const client = new ClientSocket();
+ * try {
+ *   await client.connect("ws://localhost:3000");
+ * } catch (error) {
+ *   if (!(error instanceof ConnectError)) throw error;
+ *   console.log(`${error.url} cannot be reached`, error.cause);
+ * }
+ * ```
+ */
+export class ConnectError extends Error {
+  /** The name of this class. */
+  override readonly name = "ConnectError";
+  /** Where the connection was to go. */
+  readonly url: string;
+
+  /**
+   * Creates the error.
+   *
+   * @param message What was attempted and what came of it.
+   * @param url Where the connection was to go.
+   * @param options The `cause`, if the runtime told one.
+   */
+  constructor(message: string, url: string, options?: ErrorOptions) {
+    super(message, options);
+    this.url = url;
+  }
+}
+
+/**
+ * Marks a promise as one that need not be awaited: its rejection reaches those
+ * who await it, and is no unhandled rejection if nobody does. A peer decides
+ * when a connection ends, and must not thereby end the process.
+ *
+ * @typeParam T What the promise resolves with.
+ * @param promise The promise.
+ * @returns The same promise.
+ */
+export function quiet<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {});
+  return promise;
+}

@@ -1,0 +1,239 @@
+/**
+ * The `Event` subclasses, and which event carries what. A listener of `on` gets
+ * the same values as positional arguments.
+ *
+ * @module
+ */
+
+import type { Cause, End } from "./errors.ts";
+
+/** Dispatched by a server as soon as it listens. */
+export class ReadyEvent extends Event {}
+
+/**
+ * Dispatched when a connection is open.
+ *
+ * @typeParam Client The type of the connection.
+ */
+export class ConnectEvent<Client> extends Event {
+  /** The connection. */
+  readonly client: Client;
+  /** The path that was asked for. */
+  readonly path: string;
+
+  /**
+   * Creates the event.
+   *
+   * @param type The event's name.
+   * @param client The connection.
+   * @param path The path that was asked for.
+   */
+  constructor(type: string, client: Client, path: string) {
+    super(type);
+    this.client = client;
+    this.path = path;
+  }
+}
+
+/**
+ * Dispatched when a message has come.
+ *
+ * @typeParam Message The type of the message.
+ */
+export class ReceivedEvent<Message> extends Event {
+  /** The message. */
+  readonly message: Message;
+
+  /**
+   * Creates the event.
+   *
+   * @param type The event's name.
+   * @param message The message.
+   */
+  constructor(type: string, message: Message) {
+    super(type);
+    this.message = message;
+  }
+}
+
+/**
+ * Dispatched when a connection has ended: as `close` where the closing
+ * handshake was finished, as `disconnect` where the connection was lost.
+ */
+export class EndEvent extends Event implements End {
+  /** Which of the two it is. */
+  declare readonly type: End["type"];
+  /** The close code; 1006 for a lost connection. */
+  readonly code: number;
+  /** The reason that came with the code; empty if there was none. */
+  readonly reason: string;
+  /** What brought the end about. */
+  readonly cause: Cause;
+
+  /**
+   * Creates the event.
+   *
+   * @param type The event's name.
+   * @param code The close code.
+   * @param reason The reason.
+   * @param cause What brought the end about.
+   */
+  constructor(type: End["type"], code: number, reason: string, cause: Cause) {
+    super(type);
+    this.code = code;
+    this.reason = reason;
+    this.cause = cause;
+  }
+
+  /** Whether the closing handshake was finished, as in a `CloseEvent`. */
+  get wasClean(): boolean {
+    return this.type === "close";
+  }
+}
+
+/**
+ * An {@linkcode EndEvent} as a server dispatches it: with the connection.
+ *
+ * @typeParam Client The type of the connection.
+ */
+export class ClientEndEvent<Client> extends EndEvent {
+  /** The connection that ended. */
+  readonly client: Client;
+
+  /**
+   * Creates the event.
+   *
+   * @param type The event's name.
+   * @param client The connection that ended.
+   * @param code The close code.
+   * @param reason The reason.
+   * @param cause What brought the end about.
+   */
+  constructor(
+    type: End["type"],
+    client: Client,
+    code: number,
+    reason: string,
+    cause: Cause,
+  ) {
+    super(type, code, reason, cause);
+    this.client = client;
+  }
+}
+
+/**
+ * Dispatched when a listener threw or its promise rejected, and when something
+ * else went wrong that nobody else would hear of.
+ *
+ * @typeParam Client The type of the connection.
+ */
+export class FailureEvent<Client> extends Event {
+  /** What was thrown. */
+  readonly error: unknown;
+  /** The name of the event whose listener threw. */
+  readonly from: string;
+  /** The connection that the event was about, if it was about one. */
+  readonly client: Client | undefined;
+
+  /**
+   * Creates the event.
+   *
+   * @param type The event's name.
+   * @param error What was thrown.
+   * @param from The name of the event whose listener threw.
+   * @param client The connection that the event was about, if any.
+   */
+  constructor(
+    type: string,
+    error: unknown,
+    from: string,
+    client: Client | undefined,
+  ) {
+    super(type);
+    this.error = error;
+    this.from = from;
+    this.client = client;
+  }
+}
+
+/**
+ * What an emitter emits: by name, the arguments of a listener of `on` and the
+ * `Event` of `addEventListener`.
+ */
+export type EventMap<Names extends PropertyKey = string> = {
+  [Name in Names]: { readonly args: readonly unknown[]; readonly event: Event };
+};
+
+/**
+ * The events of a `Connection`.
+ *
+ * @typeParam Client The type of the connection.
+ * @typeParam Message The type of the message.
+ */
+export interface ConnectionEvents<Client, Message> {
+  /** A message has come. */
+  message: { args: [message: Message]; event: ReceivedEvent<Message> };
+  /** The connection was closed: the closing handshake is finished. */
+  close: {
+    args: [code: number, reason: string, cause: Cause];
+    event: EndEvent;
+  };
+  /** The connection was lost. */
+  disconnect: {
+    args: [code: number, reason: string, cause: Cause];
+    event: EndEvent;
+  };
+  /** A listener of this connection threw. */
+  error: {
+    args: [error: unknown, from: string, client: Client | undefined];
+    event: FailureEvent<Client>;
+  };
+}
+
+/**
+ * The events of a `ClientSocket`.
+ *
+ * @typeParam Client The type of the connection.
+ * @typeParam Message The type of the message.
+ */
+export interface ClientEvents<Client, Message>
+  extends ConnectionEvents<Client, Message> {
+  /** The connection is open. */
+  connect: {
+    args: [connection: Client, path: string];
+    event: ConnectEvent<Client>;
+  };
+}
+
+/**
+ * The events of a `ServerSocket`.
+ *
+ * @typeParam Client The type of a connection.
+ * @typeParam Message The type of a message.
+ */
+export interface ServerEvents<Client, Message> {
+  /** The server listens. */
+  ready: { args: []; event: ReadyEvent };
+  /** A client has connected. */
+  connect: {
+    args: [client: Client, path: string];
+    event: ConnectEvent<Client>;
+  };
+  /** A message has come; its author is the client. */
+  message: { args: [message: Message]; event: ReceivedEvent<Message> };
+  /** A connection was closed: the closing handshake is finished. */
+  close: {
+    args: [client: Client, code: number, reason: string, cause: Cause];
+    event: ClientEndEvent<Client>;
+  };
+  /** A connection was lost. */
+  disconnect: {
+    args: [client: Client, code: number, reason: string, cause: Cause];
+    event: ClientEndEvent<Client>;
+  };
+  /** A listener threw. */
+  error: {
+    args: [error: unknown, from: string, client: Client | undefined];
+    event: FailureEvent<Client>;
+  };
+}
