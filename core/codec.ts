@@ -1,0 +1,118 @@
+/**
+ * Value to frame and back: strings and bytes as they are, all else as JSON.
+ *
+ * @module
+ */
+
+/** What a WebSocket takes: a string goes out as text, the rest as binary. */
+export type Frame = string | ArrayBuffer | ArrayBufferView<ArrayBuffer> | Blob;
+
+/**
+ * What can be sent: a string goes out as it is, bytes and a `Blob` as a binary
+ * frame, all else as JSON. What JSON cannot hold does not compile: a function,
+ * a promise that was not awaited, `undefined`, a symbol, a bigint.
+ */
+export type Sendable =
+  | string
+  | number
+  | boolean
+  | null
+  | (object & Inert)
+  | (Inert & { readonly [name: string]: unknown });
+
+/** Neither a function, which can be bound, nor a promise. */
+export interface Inert {
+  /** Only functions have it. */
+  readonly bind?: never;
+  /** Only promises have it. */
+  readonly then?: never;
+}
+
+/**
+ * Turns a value into what a WebSocket sends.
+ *
+ * @param data The value.
+ * @returns The same string, bytes or `Blob`, or the JSON of all else.
+ * @throws {TypeError} If JSON cannot hold the value: `undefined`, a function,
+ * a symbol, a bigint, a cycle; also for a promise, which JSON would turn into
+ * an empty object.
+ */
+export function encode(data: unknown): Frame {
+  if (typeof data === "string") return data;
+  if (typeof data === "object" && data !== null) {
+    if (data instanceof ArrayBuffer) return data;
+    if (ArrayBuffer.isView(data)) return unshared(data);
+    if (data instanceof Blob) return data;
+    if ("then" in data && typeof data.then === "function") {
+      throw new TypeError("Cannot send a promise: await it first");
+    }
+  }
+  let json: string | undefined;
+  try {
+    json = JSON.stringify(data);
+  } catch (cause) {
+    throw new TypeError(
+      `Cannot send a value that JSON cannot hold: ${
+        cause instanceof Error ? cause.message.split("\n", 1)[0] : cause
+      }`,
+      { cause },
+    );
+  }
+  if (json === undefined) {
+    throw new TypeError(
+      `Cannot send ${
+        data === undefined ? "undefined" : `a ${typeof data}`
+      }: JSON cannot hold it`,
+    );
+  }
+  return json;
+}
+
+/** A view of memory that no other thread can change while it is sent. */
+function unshared(view: ArrayBufferView): ArrayBufferView<ArrayBuffer> {
+  const { buffer, byteOffset, byteLength } = view;
+  return buffer instanceof ArrayBuffer
+    ? new Uint8Array(buffer, byteOffset, byteLength)
+    : new Uint8Array(new Uint8Array(buffer, byteOffset, byteLength));
+}
+
+/**
+ * The value of a text frame: what its JSON says, or the text itself where it
+ * is no JSON. Never throws.
+ *
+ * @param text The text of the frame.
+ * @returns The value.
+ */
+export function decode(text: string): unknown {
+  if (!mayBeJson(text)) return text;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/**
+ * Whether a text begins as JSON does. An exception costs many times what
+ * parsing does, and most text that is no JSON shows it at the first character.
+ */
+function mayBeJson(text: string): boolean {
+  switch (text.charCodeAt(0)) {
+    case 0x7b: // {
+    case 0x5b: // [
+    case 0x22: // "
+    case 0x2d: // -
+    case 0x74: // true
+    case 0x66: // false
+    case 0x6e: // null
+    case 0x20: // space, tab, line feed, carriage return
+    case 0x09:
+    case 0x0a:
+    case 0x0d:
+      return true;
+    default: {
+      const first = text.charCodeAt(0);
+      return first >= 0x30 && first <= 0x39; // a digit
+    }
+  }
+}

@@ -1,0 +1,194 @@
+/**
+ * How a connection ends: the state machine that turns what a runtime tells
+ * into one `close` or one `disconnect`. It is pure, and the same for both
+ * sides.
+ *
+ * A runtime's own account cannot be passed on as it is. Deno reports a lost
+ * connection with code 0, a closing handshake that was never answered as a
+ * clean end, one that was answered under traffic as an unclean one, and a dead
+ * peer twice. `docs/ends.md` lists what happens and what is made of it.
+ *
+ * @module
+ */
+
+import { type Cause, CloseCode, type End } from "./errors.ts";
+
+/** Which side of a connection this is. */
+export type Role = "server" | "client";
+
+/** What this side wants to end the connection with. */
+export interface Closing {
+  /** The code that this side closes with. */
+  readonly code: number;
+  /** The reason that this side closes with. */
+  readonly reason: string;
+  /** Why this side closes. */
+  readonly cause: Cause;
+}
+
+/** Where a connection is in its life. */
+export type State =
+  | { readonly phase: "connecting" }
+  | { readonly phase: "open"; readonly failure?: string }
+  | {
+    readonly phase: "closing";
+    /** What this side closes with. */
+    readonly closing: Closing;
+    /** The close frame has gone out for all that can be known. */
+    readonly sent: boolean;
+    readonly failure?: string;
+  }
+  | {
+    readonly phase: "ended";
+    readonly end: End;
+    /** False if the connection was never open: then the end is not told. */
+    readonly opened: boolean;
+  };
+
+/** What happens to a connection. */
+export type Signal =
+  /** The runtime's `open` event. */
+  | { readonly type: "open" }
+  /** This side asks for the closing handshake. */
+  | ({ readonly type: "close" } & Closing)
+  /** The close frame was handed over; nothing that was sent before it waits. */
+  | { readonly type: "sent" }
+  /** The runtime's `error` event. */
+  | { readonly type: "error"; readonly message: string }
+  /** The runtime's `close` event. */
+  | {
+    readonly type: "closed";
+    readonly wasClean: boolean;
+    readonly code: number;
+    readonly reason: string;
+  }
+  /** The peer did not answer the closing handshake in time. */
+  | { readonly type: "timeout" }
+  /** This side lets go at once. */
+  | { readonly type: "terminate"; readonly cause: Cause };
+
+/** The state of a connection that is not open yet. */
+export const CONNECTING: State = { phase: "connecting" };
+
+/**
+ * What Deno says of a peer that did not answer its ping. It is no peer's word:
+ * the close event that follows (1001) was made up by the runtime.
+ */
+const IDLE = "No response from ping frame.";
+
+/**
+ * What Deno says of a peer that broke the protocol. Anything else that it says
+ * of an error is the network's doing.
+ */
+const FAULTS: ReadonlyMap<string, Cause> = new Map([
+  ["Control frame must not be fragmented", "protocol"],
+  ["Frame too large", "limit"],
+  ["Invalid UTF-8", "protocol"],
+  ["Invalid close code", "protocol"],
+  ["Invalid close frame", "protocol"],
+  ["Invalid continuation frame", "protocol"],
+  ["Invalid fragment", "protocol"],
+  ["Invalid string data", "protocol"],
+  ["Invalid value", "protocol"],
+  ["Ping frame too large", "protocol"],
+  ["Reserved bits are not zero", "protocol"],
+]);
+
+/**
+ * The state after a signal. Signals that mean nothing in a state leave it as
+ * it is: above all, nothing leads out of `ended`.
+ *
+ * @param state The state before the signal.
+ * @param signal What happened.
+ * @param role Which side this is: where both sides close at once, the
+ * server's code is the one that counts, for both.
+ * @returns The state after the signal; the same object where nothing changes.
+ */
+export function next(state: State, signal: Signal, role: Role): State {
+  if (state.phase === "ended") return state;
+  switch (signal.type) {
+    case "open":
+      return state.phase === "connecting" ? { phase: "open" } : state;
+    case "close": {
+      if (state.phase !== "open") return state;
+      const { code, reason, cause } = signal;
+      return {
+        ...state,
+        phase: "closing",
+        closing: { code, reason, cause },
+        sent: false,
+      };
+    }
+    case "sent":
+      return state.phase === "closing" ? { ...state, sent: true } : state;
+    case "error":
+      if (state.phase !== "connecting") {
+        return { ...state, failure: signal.message };
+      }
+      // An upgrade that fails is told by an error alone, a client's failure to
+      // connect by a close event as well.
+      return role === "server" ? ended(state, lost("network")) : state;
+    case "closed":
+      return ended(state, told(state, signal, role));
+    case "timeout":
+      return state.phase === "closing" ? ended(state, lost("timeout")) : state;
+    case "terminate":
+      return ended(state, lost(signal.cause));
+  }
+}
+
+function ended(state: State, end: End): State {
+  return { phase: "ended", end, opened: state.phase !== "connecting" };
+}
+
+function lost(
+  cause: Cause,
+  code: number = CloseCode.Abnormal,
+  reason = "",
+): End {
+  return { type: "disconnect", code, reason, cause };
+}
+
+/** What the runtime's close event really means. */
+function told(
+  state: Exclude<State, { phase: "ended" }>,
+  signal: Extract<Signal, { type: "closed" }>,
+  role: Role,
+): End {
+  if (state.phase === "closing") return answered(state, signal, role);
+  const { wasClean, code, reason } = signal;
+  if (wasClean) return { type: "close", code, reason, cause: "peer" };
+  const failure = state.phase === "open" ? state.failure : undefined;
+  if (failure === IDLE) return lost("timeout");
+  const cause = FAULTS.get(failure ?? "") ?? "network";
+  // A browser tells the code of a close frame even where the rest went wrong.
+  return code === 0 || code === CloseCode.NoStatus
+    ? lost(cause)
+    : lost(cause, code, reason);
+}
+
+/** What became of a closing handshake that this side began. */
+function answered(
+  state: Extract<State, { phase: "closing" }>,
+  { wasClean, code, reason }: Extract<Signal, { type: "closed" }>,
+  role: Role,
+): End {
+  const { closing, sent, failure } = state;
+  const own: End = { type: "close", ...closing };
+  if (wasClean && code !== CloseCode.NoStatus) {
+    // Both sides closed at once if the answer is no echo. Each then holds two
+    // codes; that both tell the same one, the server's counts.
+    const echo = code === closing.code &&
+      (reason === "" || reason === closing.reason);
+    return role === "server" || echo
+      ? own
+      : { type: "close", code, reason, cause: "peer" };
+  }
+  // Clean, but without a code, though we sent one: the peer is gone, and never
+  // answered (a runtime that has sent its close frame calls that clean).
+  if (wasClean || failure !== undefined) return lost("network");
+  // Unclean without any error: the runtime sent our close frame, then met data
+  // that the peer had sent before it could know, and stopped listening. The
+  // peer has been told, and finishes the handshake alone.
+  return role === "server" && sent && code === 0 ? own : lost("network");
+}

@@ -1,0 +1,232 @@
+import { assertEquals, assertStrictEquals } from "@std/assert";
+import { CONNECTING, next, type Role, type Signal } from "../core/ending.ts";
+
+const ROLES: readonly Role[] = ["server", "client"];
+
+const open: Signal = { type: "open" };
+const close: Signal = {
+  type: "close",
+  code: 4000,
+  reason: "bye",
+  cause: "local",
+};
+const sent: Signal = { type: "sent" };
+const timeout: Signal = { type: "timeout" };
+const terminate: Signal = { type: "terminate", cause: "local" };
+const error = (message: string): Signal => ({ type: "error", message });
+const closed = (wasClean: boolean, code: number, reason = ""): Signal => ({
+  type: "closed",
+  wasClean,
+  code,
+  reason,
+});
+
+function run(role: Role, ...signals: Signal[]) {
+  return signals.reduce((state, s) => next(state, s, role), CONNECTING);
+}
+
+/** The end as `type code "reason" cause`, or the phase. */
+function told(role: Role, ...signals: Signal[]): string {
+  const state = run(role, open, ...signals);
+  if (state.phase !== "ended") return state.phase;
+  const { type, code, reason, cause } = state.end;
+  return `${type} ${code} "${reason}" ${cause}`;
+}
+
+const BOTH: [string, Signal[], string][] = [
+  ["the peer closes", [closed(true, 1000)], 'close 1000 "" peer'],
+  [
+    "the peer closes with a code and a reason",
+    [closed(true, 4001, "bye")],
+    'close 4001 "bye" peer',
+  ],
+  ["the peer closes with 1011", [closed(true, 1011)], 'close 1011 "" peer'],
+  [
+    "the peer closes without a code",
+    [closed(true, 1005)],
+    'close 1005 "" peer',
+  ],
+  [
+    "the connection is lost, as Deno tells it",
+    [error("Unexpected EOF"), closed(false, 0)],
+    'disconnect 1006 "" network',
+  ],
+  [
+    "the connection is lost, as browsers tell it",
+    [error(""), closed(false, 1006)],
+    'disconnect 1006 "" network',
+  ],
+  [
+    "the connection is lost without an error",
+    [closed(false, 0)],
+    'disconnect 1006 "" network',
+  ],
+  [
+    "an unclean end without a code",
+    [closed(false, 1005)],
+    'disconnect 1006 "" network',
+  ],
+  [
+    "an unclean end with the peer's code, as browsers may tell it",
+    [error(""), closed(false, 1002, "why")],
+    'disconnect 1002 "why" network',
+  ],
+  [
+    "the peer breaks the protocol",
+    [error("Invalid UTF-8"), closed(false, 0)],
+    'disconnect 1006 "" protocol',
+  ],
+  [
+    "a frame is too large for the runtime",
+    [error("Frame too large"), closed(false, 0)],
+    'disconnect 1006 "" limit',
+  ],
+  [
+    "the peer does not answer a ping",
+    [
+      error("No response from ping frame."),
+      closed(false, 1001, "No response from ping frame."),
+    ],
+    'disconnect 1006 "" timeout',
+  ],
+  [
+    "the runtime then tells a second, clean end",
+    [
+      error("No response from ping frame."),
+      closed(false, 1001, "No response from ping frame."),
+      closed(true, 1005),
+    ],
+    'disconnect 1006 "" timeout',
+  ],
+  [
+    "the peer answers this side's close",
+    [close, sent, closed(true, 4000, "bye")],
+    'close 4000 "bye" local',
+  ],
+  [
+    "the peer answers with the code alone",
+    [close, sent, closed(true, 4000)],
+    'close 4000 "bye" local',
+  ],
+  ["the peer does not answer yet", [close, sent], "closing"],
+  [
+    "the peer never answers",
+    [close, sent, timeout],
+    'disconnect 1006 "" timeout',
+  ],
+  [
+    "the peer vanishes instead of answering, which Deno calls clean",
+    [close, sent, closed(true, 1005)],
+    'disconnect 1006 "" network',
+  ],
+  [
+    "the connection is lost amid the closing handshake",
+    [close, sent, error("Broken pipe"), closed(false, 0)],
+    'disconnect 1006 "" network',
+  ],
+  [
+    "the answer comes too late",
+    [close, sent, timeout, closed(true, 4000, "bye")],
+    'disconnect 1006 "" timeout',
+  ],
+  ["this side lets go", [terminate], 'disconnect 1006 "" local'],
+  [
+    "this side closes, then lets go",
+    [close, terminate],
+    'disconnect 1006 "" local',
+  ],
+  [
+    "this side closes twice",
+    [close, { ...close, code: 4999 }, sent, closed(true, 4000, "bye")],
+    'close 4000 "bye" local',
+  ],
+  ["a timeout without a close", [timeout], "open"],
+  ["a second open", [open], "open"],
+  ["a stray sent", [sent], "open"],
+];
+
+for (const role of ROLES) {
+  for (const [name, signals, end] of BOTH) {
+    Deno.test(`next() on a ${role}: ${name}`, () => {
+      assertStrictEquals(told(role, ...signals), end);
+    });
+  }
+}
+
+Deno.test("next(): where both close at once, both tell the server's code", () => {
+  assertStrictEquals(
+    told("server", close, sent, closed(true, 4001, "other")),
+    'close 4000 "bye" local',
+  );
+  assertStrictEquals(
+    told("client", close, sent, closed(true, 4001, "other")),
+    'close 4001 "other" peer',
+  );
+  assertStrictEquals(
+    told("client", close, sent, closed(true, 4000, "other")),
+    'close 4000 "other" peer',
+  );
+});
+
+Deno.test("next(): a server that stops reading after its close was told is closed", () => {
+  assertStrictEquals(
+    told("server", close, sent, closed(false, 0)),
+    'close 4000 "bye" local',
+  );
+  // The frame may not have left.
+  assertStrictEquals(
+    told("server", close, closed(false, 0)),
+    'disconnect 1006 "" network',
+  );
+  // Only a server's socket does so.
+  assertStrictEquals(
+    told("client", close, sent, closed(false, 0)),
+    'disconnect 1006 "" network',
+  );
+  assertStrictEquals(
+    told("server", close, sent, closed(false, 1006)),
+    'disconnect 1006 "" network',
+  );
+});
+
+Deno.test("next(): an error before the close still counts", () => {
+  assertStrictEquals(
+    told("server", error("Broken pipe"), close, sent, closed(false, 0)),
+    'disconnect 1006 "" network',
+  );
+});
+
+Deno.test("next(): a connection that was never open ends untold", () => {
+  for (const role of ROLES) {
+    for (const last of [closed(false, 0), terminate]) {
+      const state = run(role, error("refused"), last);
+      assertStrictEquals(state.phase === "ended" && state.opened, false);
+    }
+    assertStrictEquals(run(role, close, timeout, sent).phase, "connecting");
+  }
+  const opened = run("client", open, terminate);
+  assertStrictEquals(opened.phase === "ended" && opened.opened, true);
+});
+
+Deno.test("next(): nothing leads out of the end", () => {
+  for (const role of ROLES) {
+    const state = run(role, open, closed(true, 1000));
+    const signals: Signal[] = [
+      open,
+      close,
+      sent,
+      error("x"),
+      closed(false, 0),
+      timeout,
+      terminate,
+    ];
+    for (const signal of signals) {
+      assertStrictEquals(next(state, signal, role), state);
+    }
+  }
+});
+
+Deno.test("next(): a server whose upgrade fails hears of an error only", () => {
+  const state = run("server", error("upgrade failed"));
+  assertEquals(state.phase, "ended");
+});
