@@ -1,0 +1,565 @@
+/**
+ * One live WebSocket, the same on both sides.
+ *
+ * @module
+ */
+
+import { Message } from "../message.ts";
+import { encode, type Frame, type Sendable } from "./codec.ts";
+import { Emitter } from "./emitter.ts";
+import { CONNECTING, next, type Signal, type State } from "./ending.ts";
+import {
+  assertCloseable,
+  type Cause,
+  CloseCode,
+  ConnectionEndedError,
+  type End,
+  quiet,
+} from "./errors.ts";
+import {
+  type ConnectionEvents,
+  EndEvent,
+  FailureEvent,
+  ReceivedEvent,
+} from "./events.ts";
+import { Inbox } from "./inbox.ts";
+import type { RawSocket, Side } from "./socket.ts";
+
+/**
+ * The types that a program uses on its sockets.
+ *
+ * @example
+ * ```ts
+ * import { ServerSocket } from "jsr:@ws/events";
+ *
+ * interface Move {
+ *   x: number;
+ *   y: number;
+ * }
+ *
+ * const server = new ServerSocket<{ incoming: Move; outgoing: Move[] }>();
+ * server.on("message", (message) => message.reply([message.data]));
+ * ```
+ */
+export interface SocketTypes {
+  /** What comes in: the type of `message.data`. `unknown` by default. */
+  incoming?: unknown;
+  /** What goes out: the type that `send` takes. All that can be sent by default. */
+  outgoing?: unknown;
+}
+
+/** What comes in, by {@linkcode SocketTypes}. */
+export type Incoming<Types extends SocketTypes> = Types extends
+  { incoming: infer Type } ? Type : unknown;
+
+/** What goes out, by {@linkcode SocketTypes}. */
+export type Outgoing<Types extends SocketTypes> = Types extends
+  { outgoing: infer Type } ? Type : Sendable;
+
+/** A message as a socket emits it, by {@linkcode SocketTypes}. */
+export type SocketMessage<Types extends SocketTypes> = Message<
+  Incoming<Types>,
+  Outgoing<Types>,
+  Connection<Types>
+>;
+
+/** What a connection is made of. */
+export interface ConnectionInit {
+  /** The socket; nobody else may listen to it or send by it. */
+  readonly socket: RawSocket;
+  /** How this side handles its socket. */
+  readonly side: Side;
+  /** The URL that was asked for. */
+  readonly url: string;
+  /** Its path, without the query. */
+  readonly path: string;
+  /** The headers that came with the request. */
+  readonly headers: Headers;
+  /** The peer's address. */
+  readonly remoteAddress: string;
+  /** The subprotocol; by default what the socket says. */
+  readonly protocol?: string;
+  /** How long the peer has to answer a closing handshake, in milliseconds. */
+  readonly closeTimeout: number;
+}
+
+/**
+ * Who owns a connection, and hears of all that happens to it.
+ *
+ * @typeParam Types The types of the sockets.
+ */
+export interface Hub<Types extends SocketTypes> {
+  /**
+   * Whether the owner hears messages as soon as they come, even while those who
+   * may want to listen to the connection itself are still getting ready.
+   */
+  readonly isEarly: boolean;
+  /** Why a connection that this side closes is closed. */
+  readonly cause: Cause;
+  /**
+   * Whether somebody at the owner's listens to messages.
+   *
+   * @returns True if so.
+   */
+  isHeard(): boolean;
+  /**
+   * Hears that the connection is open.
+   *
+   * @param connection The connection.
+   * @param flush To be called when somebody at the owner's begins to listen to
+   * messages.
+   * @returns Promises of the listeners that are not done yet; they never reject.
+   */
+  opened(
+    connection: Connection<Types>,
+    flush: () => void,
+  ): readonly Promise<void>[];
+  /**
+   * Hears of a message.
+   *
+   * @param message The message.
+   */
+  received(message: SocketMessage<Types>): void;
+  /**
+   * Hears of the end.
+   *
+   * @param connection The connection.
+   * @param end How it ended.
+   */
+  ended(connection: Connection<Types>, end: End): void;
+  /**
+   * Hears that the connection could not be had.
+   *
+   * @param connection The connection.
+   * @param failure What the runtime told, if it told something.
+   */
+  refused(connection: Connection<Types>, failure: unknown): void;
+  /**
+   * Hears of an error that nobody who listens to the connection has heard of.
+   *
+   * @param error The error.
+   * @param from The name of the event whose listener threw.
+   * @param connection The connection.
+   */
+  failed(error: unknown, from: string, connection: Connection<Types>): void;
+}
+
+/**
+ * While more bytes than this wait for the peer, the promise of `send` waits
+ * too.
+ */
+const HIGH_WATER_MARK = 1024 * 1024;
+
+/** When less than this waits again, it goes on. */
+const LOW_WATER_MARK = HIGH_WATER_MARK / 2;
+
+/** How often a `send` that waits looks again, in milliseconds. */
+const DRAIN_INTERVAL = 10;
+
+type Timer = ReturnType<typeof setTimeout>;
+
+const DONE: Promise<void> = Promise.resolve();
+
+/**
+ * One live WebSocket: what a server's listeners call `client`, what
+ * `message.author` is, and what `ClientSocket.connection` holds.
+ *
+ * It is an emitter of its own `message`, `close`, `disconnect` and `error`. It
+ * ends with one `close` or one `disconnect`, never both, and emits nothing
+ * after that.
+ *
+ * @typeParam Types The types of what comes in and goes out.
+ *
+ * @example
+ * ```ts
+ * import { ServerSocket } from "jsr:@ws/events";
+ *
+ * const server = new ServerSocket();
+ * server.on("connect", (client) => {
+ *   client.on("message", (message) => client.send(message.content));
+ *   client.on("close", (code, reason) => console.log("closed", code, reason));
+ *   client.on("disconnect", () => console.log("lost", client.remoteAddress));
+ * });
+ * ```
+ */
+export class Connection<Types extends SocketTypes = SocketTypes>
+  extends Emitter<
+    ConnectionEvents<Connection<Types>, SocketMessage<Types>>
+  > {
+  /** The URL that was asked for. */
+  readonly url: string;
+  /** The path that was asked for, without the query. */
+  readonly path: string;
+  /**
+   * The headers that came with the request. On the client's side there are
+   * none: no runtime tells those of the answer.
+   */
+  readonly headers: Headers;
+  /**
+   * The peer's address as `host:port`, ready to print. On the client's side it
+   * is the host and port that were asked for.
+   */
+  readonly remoteAddress: string;
+  readonly #socket: RawSocket;
+  readonly #side: Side;
+  readonly #hub: Hub<Types>;
+  readonly #closeTimeout: number;
+  readonly #protocol: string | undefined;
+  readonly #over: PromiseWithResolvers<void> = Promise.withResolvers();
+  #state: State = CONNECTING;
+  #id: string | undefined;
+  #connectedAt = 0;
+  /** What the runtime said of the last error. */
+  #failure: unknown;
+  /** What came while those who may listen were getting ready. */
+  #inbox: Inbox<SocketMessage<Types>> | undefined;
+  /** The end has been told. */
+  #isTold = false;
+  /** Stops keeping what is in the inbox. */
+  #keepTimer: Timer | undefined;
+  /** Stops waiting for the end: for the peer's answer, or for listeners. */
+  #endTimer: Timer | undefined;
+  #drainTimer: Timer | undefined;
+  /** Settles when all that was handed to `send` has reached the socket. */
+  #sending: Promise<void> | undefined;
+  /** Settles when the socket holds less than the high-water mark again. */
+  #drained: PromiseWithResolvers<void> | undefined;
+
+  /**
+   * Sockets make connections; programs get them from sockets.
+   *
+   * @param init What it is made of.
+   * @param hub Who owns it.
+   */
+  constructor(init: ConnectionInit, hub: Hub<Types>) {
+    super();
+    const { socket, side, url, path, headers, remoteAddress } = init;
+    this.url = url;
+    this.path = path;
+    this.headers = headers;
+    this.remoteAddress = remoteAddress;
+    this.#protocol = init.protocol;
+    this.#closeTimeout = init.closeTimeout;
+    this.#socket = socket;
+    this.#side = side;
+    this.#hub = hub;
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => this.#open();
+    socket.onmessage = (event) => this.#receive(event.data);
+    socket.onerror = (event) => {
+      const message = "message" in event ? String(event.message) : "";
+      this.#failure = "error" in event && event.error || message || undefined;
+      this.#apply({ type: "error", message });
+    };
+    socket.onclose = ({ wasClean, code, reason }) =>
+      this.#apply({ type: "closed", wasClean, code, reason });
+  }
+
+  /** A random name of this connection, of 32 hexadecimal digits. */
+  get id(): string {
+    if (this.#id === undefined) {
+      // Unlike `randomUUID`, this works in pages that came over plain HTTP.
+      const bytes = crypto.getRandomValues(new Uint8Array(16));
+      this.#id = Array.from(bytes, (b) => b.toString(16).padStart(2, "0"))
+        .join("");
+    }
+    return this.#id;
+  }
+
+  /** The subprotocol that both sides speak; empty if there is none. */
+  get protocol(): string {
+    return this.#protocol ?? this.#socket.protocol;
+  }
+
+  /** When the connection was opened. */
+  get connectedAt(): Date {
+    return new Date(this.#connectedAt);
+  }
+
+  /**
+   * The state, as in `WebSocket.readyState`: 0 connecting, 1 open, 2 closing (as
+   * soon as `close` has been called), 3 ended.
+   */
+  get readyState(): 0 | 1 | 2 | 3 {
+    return READY_STATE[this.#state.phase];
+  }
+
+  /** How many bytes wait for the peer; 0 if the connection is not open. */
+  get bufferedAmount(): number {
+    return this.#state.phase === "open" ? this.#socket.bufferedAmount : 0;
+  }
+
+  /**
+   * Sends a message: a string as a text frame, bytes and a `Blob` as a binary
+   * frame, all else as JSON in a text frame. Messages go out in the order of
+   * the calls.
+   *
+   * @param data What to send.
+   * @returns A promise that resolves when the message has been handed to the
+   * socket and less than 1 MiB waits for the peer, so that a loop that awaits
+   * it cannot outrun the peer. It does not tell that the message has arrived.
+   * It rejects with a `ConnectionEndedError` if the connection is not open, or
+   * ends while it waits; if nobody awaits it, that is no unhandled rejection:
+   * the end is told by its event.
+   * @throws {TypeError} If JSON cannot hold the data: `undefined`, a function, a
+   * symbol, a bigint, a cycle. Then nothing has been sent.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * server.on("connect", async (client) => {
+   *   await client.send("text");
+   *   await client.send({ status: "Okay", ping: 10.4 });
+   *   await client.send(new Uint8Array([1, 2, 3]));
+   * });
+   * ```
+   */
+  send(data: Outgoing<Types>): Promise<void> {
+    const frame = encode(data);
+    if (this.#state.phase !== "open") {
+      return quiet(Promise.reject(this.#tooLate("send")));
+    }
+    if (this.#sending || frame instanceof Blob) return this.#sendLater(frame);
+    this.#socket.send(frame);
+    return this.#drain();
+  }
+
+  /**
+   * Closes the connection: what was sent before still goes out, messages that
+   * come after are dropped, and both sides get a `close` event with the same
+   * code and reason. A peer that does not answer within the socket's
+   * `closeTimeout` is cut off, which is a `disconnect`.
+   *
+   * @param code The close code: 1000, or 3000 to 4999; on a server also 1001 to
+   * 1003 and 1007 to 1013.
+   * @param reason A reason for a human reader, of at most 123 bytes of UTF-8.
+   * @returns A promise that resolves when the connection has ended. Closing
+   * twice is closing once: the first code counts.
+   * @throws {RangeError} If the code may not be sent, or the reason is too long
+   * (RFC 6455, 5.5.1 and 7.4).
+   */
+  close(code: number = CloseCode.Normal, reason = ""): Promise<void> {
+    assertCloseable(code, reason, this.#side.role);
+    const { cause } = this.#hub;
+    if (this.#state.phase === "connecting") this.#socket.close();
+    if (this.#apply({ type: "close", code, reason, cause })) {
+      this.#inbox = undefined;
+      this.#endTimer = setTimeout(
+        () => this.#letGo({ type: "timeout" }),
+        this.#closeTimeout,
+      );
+      const shake = () => {
+        if (this.#state.phase !== "closing") return;
+        const sent = () => this.#apply({ type: "sent" });
+        this.#side.close(this.#socket, code, reason, sent);
+      };
+      if (this.#sending) this.#sending.then(shake);
+      else shake();
+    }
+    return this.#over.promise;
+  }
+
+  /**
+   * Ends the connection now, without a closing handshake: a `disconnect`, whose
+   * listeners are called before this returns. What was sent but has not left
+   * yet is lost. In a browser, which has no way to do so, the peer may still
+   * see a `close` without a code.
+   */
+  terminate(): void {
+    this.#inbox = undefined;
+    this.#letGo({ type: "terminate", cause: this.#hub.cause });
+  }
+
+  /** What `console.log` shows of it. */
+  [Symbol.for("Deno.customInspect")](
+    inspect: (value: unknown, options?: unknown) => string,
+    options: unknown,
+  ): string {
+    const { id, remoteAddress, path, readyState } = this;
+    return `Connection ${
+      inspect({ id, remoteAddress, path, readyState }, options)
+    }`;
+  }
+
+  /** Turns what a listener threw into an `error` event, here or at the owner's. */
+  protected override onListenerError(error: unknown, from: string): void {
+    if (this.isHeard("error")) {
+      this.emit("error", FailureEvent, [error, from, this]);
+    } else this.#hub.failed(error, from, this);
+  }
+
+  /** Hands messages that came early to their first listener. */
+  protected override onListenerAdded(type: string): void {
+    if (type === "message" && this.#inbox) this.#flushSoon();
+  }
+
+  /** The one place where the state changes. Tells whether it did. */
+  #apply(signal: Signal): boolean {
+    const before = this.#state;
+    const state = next(before, signal, this.#side.role);
+    this.#state = state;
+    if (state === before) return false;
+    if (state.phase === "ended") this.#ended(state.end, state.opened);
+    return true;
+  }
+
+  #open(): void {
+    if (!this.#apply({ type: "open" })) return;
+    this.#connectedAt = Date.now();
+    const { isEarly } = this.#hub;
+    this.#inbox = new Inbox(
+      () => this.isHeard("message") || (!isEarly && this.#hub.isHeard()),
+      (message) => this.#deliver(message, !isEarly),
+    );
+    const pending = this.#hub.opened(this, () => this.#flushSoon());
+    if (pending.length === 0) this.#releaseSoon();
+    else Promise.all(pending).then(() => this.#releaseSoon());
+  }
+
+  #receive(data: string | ArrayBuffer): void {
+    if (this.#state.phase !== "open") return;
+    const message: SocketMessage<Types> = new Message(data, this);
+    if (this.#inbox === undefined) return this.#deliver(message, true);
+    if (this.#hub.isEarly) this.#hub.received(message);
+    const size = typeof data === "string" ? data.length : data.byteLength;
+    this.#inbox.push(message, size);
+  }
+
+  #deliver(message: SocketMessage<Types>, withHub: boolean): void {
+    if (withHub) this.#hub.received(message);
+    this.emit("message", ReceivedEvent, [message]);
+  }
+
+  /** Whoever has just begun to listen first gets what came before, but later. */
+  #flushSoon(): void {
+    queueMicrotask(() => {
+      const inbox = this.#inbox;
+      if (inbox === undefined) return;
+      inbox.flush();
+      const dropped = inbox.takeDropped();
+      if (dropped > 0) {
+        this.onListenerError(
+          new RangeError(
+            `Cannot hand out the first ${dropped} messages as too many came before there was a listener: listen before you await`,
+          ),
+          "message",
+        );
+      }
+      if (this.#state.phase === "ended" && inbox.waiting === 0) {
+        this.#tell(this.#state.end);
+      }
+    });
+  }
+
+  /** Lets those who have just been called back have a turn to listen. */
+  #releaseSoon(): void {
+    if (this.#inbox === undefined) return;
+    this.#keepTimer = setTimeout(() => {
+      this.#inbox = undefined;
+      if (this.#state.phase === "ended") this.#tell(this.#state.end);
+    }, 0);
+  }
+
+  #letGo(signal: Signal): void {
+    if (this.#apply(signal)) this.#side.cut(this.#socket);
+  }
+
+  #ended(end: End, opened: boolean): void {
+    clearTimeout(this.#endTimer);
+    const socket = this.#socket;
+    socket.onopen =
+      socket.onmessage =
+      socket.onerror =
+      socket.onclose =
+        null;
+    if (!opened) {
+      this.#isTold = true;
+      this.#hub.refused(this, this.#failure);
+      this.#over.resolve();
+    } else if (this.#inbox?.waiting) {
+      // What came before the end comes before it here, too, for those who are
+      // about to listen; but if they never do, the end comes all the same.
+      this.#endTimer = setTimeout(() => this.#tell(end), this.#closeTimeout);
+    } else this.#tell(end);
+  }
+
+  #tell(end: End): void {
+    if (this.#isTold) return;
+    this.#isTold = true;
+    this.#inbox = undefined;
+    clearTimeout(this.#keepTimer);
+    clearTimeout(this.#endTimer);
+    this.#stopDraining();
+    const { type, code, reason, cause } = end;
+    this.#hub.ended(this, end);
+    this.stopWaiting(
+      this.#tooLate("wait"),
+      true,
+      () => this.emit(type, EndEvent, [code, reason, cause]),
+    );
+    this.#over.resolve();
+  }
+
+  /** Sends in order behind a `Blob`, whose bytes have to be fetched. */
+  #sendLater(frame: Frame): Promise<void> {
+    // Bytes that wait must not change under the sender's hand.
+    const kept = typeof frame === "string" || frame instanceof Blob
+      ? frame
+      : structuredClone(frame);
+    const sent = (this.#sending ?? DONE).then(async () => {
+      const ready = kept instanceof Blob ? await kept.arrayBuffer() : kept;
+      if (this.#state.phase === "ended") throw this.#tooLate("send");
+      this.#socket.send(ready);
+      return this.#drain();
+    });
+    const sending = sent.then(() => {}, () => {}).then(() => {
+      if (this.#sending === sending) this.#sending = undefined;
+    });
+    this.#sending = sending;
+    return quiet(sent);
+  }
+
+  /** Waits until the socket holds less. There is no event that tells. */
+  #drain(): Promise<void> {
+    if (this.bufferedAmount <= HIGH_WATER_MARK) return DONE;
+    if (this.#drained === undefined) {
+      const drained = this.#drained = Promise.withResolvers();
+      quiet(drained.promise);
+      const look = () => {
+        if (this.bufferedAmount <= LOW_WATER_MARK) {
+          this.#drained = undefined;
+          drained.resolve();
+        } else this.#drainTimer = setTimeout(look, DRAIN_INTERVAL);
+      };
+      this.#drainTimer = setTimeout(look, DRAIN_INTERVAL);
+    }
+    return this.#drained.promise;
+  }
+
+  #stopDraining(): void {
+    clearTimeout(this.#drainTimer);
+    this.#drained?.reject(this.#tooLate("send"));
+    this.#drained = undefined;
+  }
+
+  #tooLate(attempt: "send" | "wait"): ConnectionEndedError {
+    const what = attempt === "send"
+      ? `Cannot send to ${this.remoteAddress}`
+      : `Cannot wait any longer for an event of ${this.remoteAddress}`;
+    const state = this.#state;
+    if (state.phase !== "ended") {
+      return new ConnectionEndedError(
+        `${what} as the connection is ${state.phase}`,
+      );
+    }
+    const { type, code, reason } = state.end;
+    return new ConnectionEndedError(
+      `${what} as the connection has ended: ${type} with code ${code} and reason "${reason}"`,
+      state.end,
+    );
+  }
+}
+
+const READY_STATE = { connecting: 0, open: 1, closing: 2, ended: 3 } as const;

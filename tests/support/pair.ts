@@ -1,0 +1,185 @@
+/**
+ * Two sockets in memory that are each other's peer, so that a `Connection` can
+ * be tested without any network.
+ */
+
+import {
+  Connection,
+  type ConnectionInit,
+  type Hub,
+  type SocketMessage,
+  type SocketTypes,
+} from "../../core/connection.ts";
+import type { Role } from "../../core/ending.ts";
+import type { RawSocket, Side } from "../../core/socket.ts";
+import type { End } from "../../core/errors.ts";
+
+/** A socket whose peer is another one; each event is a task of its own. */
+export class FakeSocket implements RawSocket {
+  binaryType = "blob";
+  bufferedAmount = 0;
+  protocol = "";
+  readyState = 0;
+  onopen: ((event: Event) => void) | null = null;
+  onmessage: ((event: MessageEvent) => void) | null = null;
+  onerror: ((event: Event) => void) | null = null;
+  onclose: ((event: CloseEvent) => void) | null = null;
+  /** What this socket has sent. */
+  readonly sent: unknown[] = [];
+  /** The arguments of each `close`. */
+  readonly closes: [number | undefined, string | undefined][] = [];
+  /** Whether it answers when the peer closes. */
+  answers = true;
+  peer: FakeSocket | undefined;
+
+  send(data: string | ArrayBuffer | ArrayBufferView<ArrayBuffer>): void {
+    this.sent.push(data);
+    const { peer } = this;
+    const copy = ArrayBuffer.isView(data) ? bytesOf(data) : data;
+    queueMicrotask(() => peer?.receive(copy));
+  }
+
+  close(code?: number, reason?: string): void {
+    this.closes.push([code, reason]);
+    if (this.readyState > 1) return;
+    this.readyState = 2;
+    const { peer } = this;
+    queueMicrotask(() => peer?.meetClose(code ?? 1005, reason ?? ""));
+  }
+
+  open(): void {
+    this.readyState = 1;
+    this.onopen?.(new Event("open"));
+  }
+
+  receive(data: string | ArrayBuffer): void {
+    this.onmessage?.(new MessageEvent("message", { data }));
+  }
+
+  /** The peer's close frame has come. */
+  meetClose(code: number, reason: string): void {
+    if (this.readyState === 1) {
+      if (!this.answers) return;
+      this.close(code, reason);
+    }
+    this.end(true, code, reason);
+  }
+
+  fail(message: string): void {
+    this.onerror?.(new ErrorEvent("error", { message }));
+  }
+
+  end(wasClean: boolean, code: number, reason = ""): void {
+    this.readyState = 3;
+    this.onclose?.(new CloseEvent("close", { wasClean, code, reason }));
+  }
+}
+
+function bytesOf(
+  { buffer, byteOffset, byteLength }: ArrayBufferView<ArrayBuffer>,
+) {
+  return buffer.slice(byteOffset, byteOffset + byteLength);
+}
+
+/** A hub that writes down what it hears. */
+export class FakeHub<Types extends SocketTypes = SocketTypes>
+  implements Hub<Types> {
+  readonly heard: string[] = [];
+  readonly ends: End[] = [];
+  readonly errors: unknown[] = [];
+  /** What `connect` listeners have not finished. */
+  pending: Promise<void>[] = [];
+  /** Called when the connection is open, as `connect` listeners are. */
+  onOpened: (connection: Connection<Types>) => void = () => {};
+  cause = "local" as const;
+  failure: unknown;
+  flush: () => void = () => {};
+
+  constructor(readonly isEarly: boolean, public listens: boolean = true) {}
+
+  isHeard(): boolean {
+    return this.listens;
+  }
+
+  opened(connection: Connection<Types>, flush: () => void): Promise<void>[] {
+    this.heard.push("connect");
+    this.flush = flush;
+    this.onOpened(connection);
+    return this.pending;
+  }
+
+  received(message: SocketMessage<Types>): void {
+    if (this.listens) this.heard.push(message.content);
+  }
+
+  ended(_connection: Connection<Types>, end: End): void {
+    this.ends.push(end);
+    this.heard.push(end.type);
+  }
+
+  refused(_connection: Connection<Types>, failure: unknown): void {
+    this.failure = failure;
+    this.heard.push("refused");
+  }
+
+  failed(error: unknown): void {
+    this.errors.push(error);
+  }
+}
+
+/** A side whose close frame goes out at once, and which notes what it cut. */
+export function fakeSide(role: Role): Side & { readonly cuts: RawSocket[] } {
+  const cuts: RawSocket[] = [];
+  return {
+    role,
+    cuts,
+    close(socket, code, reason, sent) {
+      const flushed = socket.bufferedAmount === 0;
+      socket.close(code, reason);
+      if (flushed) sent();
+    },
+    cut(socket) {
+      cuts.push(socket);
+    },
+  };
+}
+
+/** One end of a pair, with all that belongs to it. */
+export interface Party {
+  readonly socket: FakeSocket;
+  readonly side: ReturnType<typeof fakeSide>;
+  readonly hub: FakeHub;
+  readonly connection: Connection;
+}
+
+/** Makes one party, not open yet. */
+export function party(
+  role: Role,
+  init: Partial<ConnectionInit> = {},
+  hub: FakeHub = new FakeHub(role === "server"),
+): Party {
+  const socket = new FakeSocket();
+  const side = fakeSide(role);
+  const connection = new Connection({
+    socket,
+    side,
+    url: "ws://localhost/path?query",
+    path: "/path",
+    headers: new Headers(),
+    remoteAddress: "localhost:80",
+    closeTimeout: 10_000,
+    ...init,
+  }, hub);
+  return { socket, side, hub, connection };
+}
+
+/** Makes two parties that are each other's peer, and opens both. */
+export function pair(first: Role = "server"): [Party, Party] {
+  const one = party(first);
+  const other = party(first === "server" ? "client" : "server");
+  one.socket.peer = other.socket;
+  other.socket.peer = one.socket;
+  one.socket.open();
+  other.socket.open();
+  return [one, other];
+}
