@@ -1,0 +1,203 @@
+/**
+ * `Deno.serve` and the upgrade: HTTP in, sockets out. The only module that
+ * names `Deno`, and the one that knows how Deno's sockets have to be handled.
+ *
+ * @module
+ */
+
+import type { RawSocket, Side } from "./socket.ts";
+
+/** Where and how to listen. */
+export interface BindOptions {
+  /** The host name or address to bind. */
+  readonly hostname: string;
+  /** The TCP port to bind; 0 picks a free one. */
+  readonly port: number;
+  /** The path of a Unix socket to bind instead of a TCP port. */
+  readonly path?: string | undefined;
+  /** The TLS certificate chain, in PEM. */
+  readonly cert?: string | undefined;
+  /** The TLS private key, in PEM. */
+  readonly key?: string | undefined;
+  /** Whether other processes or workers may bind the same port. */
+  readonly reusePort?: boolean | undefined;
+}
+
+/** Who a request is from, as `Deno.serve` and others tell it. */
+export interface RequestInfo {
+  /** The address of the other end of the TCP connection. */
+  readonly remoteAddr?: {
+    /** Its host. */
+    readonly hostname?: string;
+    /** Its port. */
+    readonly port?: number;
+  };
+}
+
+/** A bound listener. */
+export interface Listener {
+  /** The address, or the path of a Unix socket. */
+  readonly address: string;
+  /** The TCP port; 0 for a Unix socket. */
+  readonly port: number;
+  /**
+   * Stops listening, and waits for the requests that are being answered. All
+   * sockets must be closed first: the runtime would end them in its own way.
+   */
+  close(): Promise<void>;
+}
+
+/**
+ * Binds and serves.
+ *
+ * @param options Where and how.
+ * @param handler Answers requests; it must neither throw nor reject.
+ * @returns The bound listener.
+ * @throws {Deno.errors.AddrInUse} If the address is in use.
+ * @throws {Deno.errors.NotCapable} If the permission to bind is missing.
+ */
+export function bind(
+  options: BindOptions,
+  handler: (
+    request: Request,
+    info: RequestInfo,
+  ) => Response | Promise<Response>,
+): Listener {
+  const { hostname, port, path, cert, key, reusePort = false } = options;
+  const onListen = () => {};
+  if (path !== undefined) {
+    const server = Deno.serve(
+      { path, onListen },
+      (request) => handler(request, {}),
+    );
+    return { address: path, port: 0, close: () => server.shutdown() };
+  }
+  const tcp = { hostname, port, reusePort, onListen };
+  const server = cert !== undefined && key !== undefined
+    ? Deno.serve({ ...tcp, cert, key }, handler)
+    : Deno.serve(tcp, handler);
+  return {
+    address: server.addr.hostname,
+    port: server.addr.port,
+    close: () => server.shutdown(),
+  };
+}
+
+/** A request that has become a socket. */
+export interface Upgraded {
+  /** The socket. It is not open yet: listen to it before anything is awaited. */
+  readonly socket: WebSocket;
+  /** The answer. It has to be returned whatever happens. */
+  readonly response: Response;
+}
+
+/**
+ * Upgrades a request to a WebSocket.
+ *
+ * @param request The request, already found to be a valid handshake.
+ * @param protocol The subprotocol to speak; empty for none.
+ * @param idleTimeout After how many milliseconds of silence, pings included,
+ * the peer counts as dead; 0 for never.
+ * @returns The socket and the answer.
+ */
+export function upgrade(
+  request: Request,
+  protocol: string,
+  idleTimeout: number,
+): Upgraded {
+  const { socket, response } = Deno.upgradeWebSocket(request, {
+    idleTimeout: idleTimeout / 1000,
+  });
+  // Not by the runtime's option, which knows only lists with a space in them.
+  if (protocol) response.headers.set("sec-websocket-protocol", protocol);
+  return { socket, response };
+}
+
+/**
+ * The peer's address, ready to print.
+ *
+ * @param info What is known of the peer.
+ * @returns `host:port`, or `unknown`.
+ */
+export function remoteAddress(info: RequestInfo | undefined): string {
+  const { hostname, port } = info?.remoteAddr ?? {};
+  if (hostname === undefined || port === undefined) return "unknown";
+  return `${bracketed(hostname)}:${port}`;
+}
+
+/**
+ * A host as it stands in a URL.
+ *
+ * @param host A name or an address.
+ * @returns The same, with brackets around an IPv6 address.
+ */
+export function bracketed(host: string): string {
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+/** How the server's side handles Deno's sockets. */
+export const serverSide: Side = {
+  role: "server",
+  close(socket, code, reason, sent) {
+    const begin = () => {
+      if (socket.readyState !== WebSocket.OPEN) return;
+      const flushed = socket.bufferedAmount === 0;
+      socket.close(code, reason);
+      if (flushed) sent();
+    };
+    // A server's socket that is closing stops at the first message that is
+    // still on its way, be there a close frame behind it or not, and the peer
+    // may never hear of the end. A client's socket reads on, as it should
+    // (RFC 6455, 5.5.1): so it is made to take itself for one.
+    const role = fieldOf(socket, "[[role]]");
+    if (role === undefined || typeof Reflect.get(socket, role) !== "number") {
+      // At least not amid messages that have come already: then the close
+      // frame would not leave at all.
+      setTimeout(begin, 0);
+      return;
+    }
+    begin();
+    Reflect.set(socket, role, CLIENT_ROLE);
+  },
+  cut(socket) {
+    if (
+      socket.readyState !== WebSocket.OPEN &&
+      socket.readyState !== WebSocket.CLOSING
+    ) {
+      socket.onopen = () => serverSide.cut(socket);
+      return;
+    }
+    if (!closeResource(socket)) socket.close();
+  },
+};
+
+/** What Deno's sockets call the client's role. */
+const CLIENT_ROLE = 1;
+
+/** A field of Deno's sockets that has no public name. */
+function fieldOf(socket: RawSocket, description: string): symbol | undefined {
+  return Object.getOwnPropertySymbols(socket).find((symbol) =>
+    symbol.description === description
+  );
+}
+
+/**
+ * Closes the TCP connection under a socket, for which there is no public way.
+ * Nothing may be asked of the socket afterwards.
+ *
+ * @returns False if the private way is not there.
+ */
+function closeResource(socket: RawSocket): boolean {
+  const field = fieldOf(socket, "[[rid]]");
+  const rid: unknown = field && Reflect.get(socket, field);
+  const internal: unknown = Reflect.get(Deno, "internal");
+  if (typeof rid !== "number" || typeof internal !== "symbol") return false;
+  const internals: unknown = Reflect.get(Deno, internal);
+  if (typeof internals !== "object" || internals === null) return false;
+  const core: unknown = Reflect.get(internals, "core");
+  if (typeof core !== "object" || core === null) return false;
+  const tryClose: unknown = Reflect.get(core, "tryClose");
+  if (typeof tryClose !== "function") return false;
+  tryClose(rid);
+  return true;
+}

@@ -1,0 +1,13 @@
+/**
+ * Which permissions a test run lacks. Without them a test is reported as
+ * ignored; `deno task test` grants all and ignores nothing.
+ */
+
+export async function lacks(
+  ...names: ("net" | "run" | "read" | "env" | "sys" | "write")[]
+): Promise<boolean> {
+  const statuses = await Promise.all(
+    names.map((name) => Deno.permissions.query({ name })),
+  );
+  return statuses.some(({ state }) => state !== "granted");
+}
