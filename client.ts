@@ -67,6 +67,7 @@ export {
   type ClientEvents,
   ConnectEvent,
   type ConnectionEvents,
+  type EndArgs,
   EndEvent,
   type EventMap,
   FailureEvent,

@@ -78,9 +78,11 @@ export {
   type End,
 } from "./core/errors.ts";
 export {
+  type ClientEndArgs,
   ClientEndEvent,
   ConnectEvent,
   type ConnectionEvents,
+  type EndArgs,
   EndEvent,
   type EventMap,
   FailureEvent,

@@ -345,7 +345,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     const { cause } = this.#hub;
     if (this.#state.phase === "connecting") this.#socket.close();
     if (this.#apply({ type: "close", code, reason, cause })) {
-      this.#inbox = undefined;
+      this.#dropInbox();
       this.#endTimer = setTimeout(
         () => this.#letGo({ type: "timeout" }),
         this.#closeTimeout,
@@ -368,7 +368,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * see a `close` without a code.
    */
   terminate(): void {
-    this.#inbox = undefined;
+    this.#dropInbox();
     this.#letGo({ type: "terminate", cause: this.#hub.cause });
   }
 
@@ -424,11 +424,12 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     if (this.#inbox === undefined) return this.#deliver(message, true);
     if (this.#hub.isEarly) this.#hub.received(message);
     const size = typeof data === "string" ? data.length : data.byteLength;
-    this.#inbox.push(message, size);
+    this.#inbox?.push(message, size); // it is gone if a listener has closed
   }
 
   #deliver(message: SocketMessage<Types>, withHub: boolean): void {
     if (withHub) this.#hub.received(message);
+    if (this.#isTold) return;
     this.emit("message", ReceivedEvent, [message]);
   }
 
@@ -460,6 +461,12 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       this.#inbox = undefined;
       if (this.#state.phase === "ended") this.#tell(this.#state.end);
     }, 0);
+  }
+
+  /** Who ends a connection wants no more of its messages. */
+  #dropInbox(): void {
+    this.#inbox?.clear();
+    this.#inbox = undefined;
   }
 
   #letGo(signal: Signal): void {

@@ -164,6 +164,16 @@ export type EventMap<Names extends PropertyKey = string> = {
   [Name in Names]: { readonly args: readonly unknown[]; readonly event: Event };
 };
 
+/** The arguments of `close` and `disconnect`. */
+export type EndArgs = [code: number, reason: string, cause: Cause];
+
+/**
+ * The arguments of `close` and `disconnect` of a server.
+ *
+ * @typeParam Client The type of the connection.
+ */
+export type ClientEndArgs<Client> = [client: Client, ...end: EndArgs];
+
 /**
  * The events of a `Connection`.
  *
@@ -175,12 +185,12 @@ export interface ConnectionEvents<Client, Message> {
   message: { args: [message: Message]; event: ReceivedEvent<Message> };
   /** The connection was closed: the closing handshake is finished. */
   close: {
-    args: [code: number, reason: string, cause: Cause];
+    args: EndArgs;
     event: EndEvent;
   };
   /** The connection was lost. */
   disconnect: {
-    args: [code: number, reason: string, cause: Cause];
+    args: EndArgs;
     event: EndEvent;
   };
   /** A listener of this connection threw. */
@@ -223,12 +233,12 @@ export interface ServerEvents<Client, Message> {
   message: { args: [message: Message]; event: ReceivedEvent<Message> };
   /** A connection was closed: the closing handshake is finished. */
   close: {
-    args: [client: Client, code: number, reason: string, cause: Cause];
+    args: ClientEndArgs<Client>;
     event: ClientEndEvent<Client>;
   };
   /** A connection was lost. */
   disconnect: {
-    args: [client: Client, code: number, reason: string, cause: Cause];
+    args: ClientEndArgs<Client>;
     event: ClientEndEvent<Client>;
   };
   /** A listener threw. */

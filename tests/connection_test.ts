@@ -528,6 +528,34 @@ Deno.test("Connection that this side ends keeps nothing", async () => {
   }
 });
 
+Deno.test("Connection hands out nothing more once a listener has ended it", async () => {
+  using _time = new FakeTime();
+  for (const how of ["close", "terminate"] as const) {
+    const { connection, socket, hub, seen } = opening();
+    socket.open();
+    socket.receive("1");
+    socket.receive("2");
+    connection.on("message", ({ content }) => {
+      seen.push(content);
+      connection[how]();
+    });
+    await settle();
+    socket.end(true, 1000);
+    assertEquals(seen, ["1"]);
+    assertEquals(hub.ends.length, 1);
+  }
+});
+
+Deno.test("Connection that its owner ends amid a message tells nobody more", () => {
+  const { connection, socket, hub, seen } = opening();
+  connection.on("message", ({ content }) => seen.push(content));
+  socket.open();
+  hub.received = () => connection.terminate();
+  socket.receive("1");
+  assertEquals(seen, []);
+  assertEquals(hub.ends.length, 1);
+});
+
 Deno.test("Connection of a client keeps messages until somebody listens", async () => {
   using time = new FakeTime();
   const hub = new FakeHub(false, false);
