@@ -27,6 +27,8 @@ export interface BindOptions {
 export interface RequestInfo {
   /** The address of the other end of the TCP connection. */
   readonly remoteAddr?: {
+    /** The kind of connection. */
+    readonly transport?: string;
     /** Its host. */
     readonly hostname?: string;
     /** Its port. */

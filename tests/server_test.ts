@@ -16,6 +16,7 @@ import {
   ServerSocket,
 } from "../server.ts";
 import { lacks } from "./support/permissions.ts";
+import { Program } from "./support/program.ts";
 import { CERTIFICATE, KEY } from "./support/certificate.ts";
 
 const ignore = await lacks("net");
@@ -117,17 +118,14 @@ Deno.test({
   name: "ServerSocket.listen() with reusePort shares a port",
   ignore: await lacks("net", "run", "read"),
   fn: async () => {
-    const script = new URL("./support/shared_port.ts", import.meta.url);
-    const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: ["run", "--allow-net", "--unstable-net", script.href],
-      env: { NO_COLOR: "1" },
-    }).output();
-    const decoder = new TextDecoder();
-    assertStrictEquals(
-      decoder.decode(stdout),
-      "shared\n",
-      decoder.decode(stderr),
-    );
+    await using program = new Program([
+      "run",
+      "--allow-net",
+      "--unstable-net",
+      "tests/support/shared_port.ts",
+    ]);
+    await program.line("shared");
+    assertStrictEquals(await program.exit(), 0);
   },
 });
 
@@ -426,6 +424,33 @@ test("ServerSocket.fetch() without info does not know the address", async () => 
   await client.connect(`ws://127.0.0.1:${http.addr.port}`);
   assertStrictEquals((await connect)[0].remoteAddress, "unknown");
   await server.close();
+});
+
+Deno.test({
+  name: "ServerSocket is a default export for deno serve, without permissions",
+  ignore: await lacks("net", "run", "read"),
+  fn: async () => {
+    await using program = new Program(
+      [
+        "serve",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "tests/support/served.ts",
+      ],
+      "stderr",
+    );
+    const url = await program.line("deno serve: Listening on");
+    const client = new ClientSocket();
+    await client.connect(url);
+    const answer = client.waitFor("message");
+    await client.send("who am I?");
+    assertMatch((await answer)[0].content, /^127\.0\.0\.1:\d+$/);
+    await client.close(4000);
+    const page = await fetch(url);
+    assertStrictEquals(await page.text(), "page");
+  },
 });
 
 test("ServerSocket option fallback answers what is no upgrade", async () => {

@@ -1,0 +1,95 @@
+/**
+ * The two example programs, as processes of their own: the story that they
+ * print, and how each tells the end of the other.
+ */
+
+import { assertEquals, assertMatch, assertStrictEquals } from "@std/assert";
+import { lacks } from "./support/permissions.ts";
+import { Program } from "./support/program.ts";
+
+const ignore = await lacks("net", "run", "read");
+
+function test(name: string, fn: () => Promise<void>): void {
+  Deno.test({ name, ignore, fn });
+}
+
+/** Both programs, once they have talked to each other. */
+async function talking() {
+  const server = Program.run("examples/server.ts", "localhost", "0");
+  const url = await server.line("Server is ready listening at");
+  const client = Program.run("examples/client.ts", url);
+  assertStrictEquals(
+    await client.line("Connected to"),
+    url.replace("ws://", ""),
+  );
+  assertMatch(
+    await server.line("Client at"),
+    /^127\.0\.0\.1:\d+ connected to \/\.$/,
+  );
+  assertStrictEquals(
+    await client.line("Status:"),
+    "Okay, alive: true, ping: 10.4",
+  );
+  assertMatch(
+    await server.line("Message from"),
+    /^127\.0\.0\.1:\d+ at \d{4}-.*Z: Okay received\.$/,
+  );
+  return {
+    server,
+    client,
+    async [Symbol.asyncDispose]() {
+      await server[Symbol.asyncDispose]();
+      await client[Symbol.asyncDispose]();
+    },
+  };
+}
+
+test("examples: Ctrl-C of the client is a close with 4001 on both sides", async () => {
+  await using both = await talking();
+  both.client.kill("SIGINT");
+  assertStrictEquals(await both.client.line("Closed:"), "4001 bye");
+  assertMatch(await both.server.line("Client at"), /closed: 4001 bye$/);
+  assertStrictEquals(await both.client.exit(), 0);
+});
+
+test("examples: Ctrl-C of the server is a close with 1001 on both sides", async () => {
+  await using both = await talking();
+  both.server.kill("SIGINT");
+  assertStrictEquals(
+    await both.client.line("Closed:"),
+    "1001 The server shuts down.",
+  );
+  assertMatch(
+    await both.server.line("Client at"),
+    /closed: 1001 The server shuts down\.$/,
+  );
+  await both.server.line("Server is closed.");
+  assertEquals([await both.client.exit(), await both.server.exit()], [0, 0]);
+});
+
+test("examples: kill -9 of the client is a disconnect of the server's", async () => {
+  await using both = await talking();
+  both.client.kill("SIGKILL");
+  assertMatch(await both.server.line("Client at"), /was lost: 1006$/);
+  assertStrictEquals(await both.server.line("Lost so far:"), "1");
+});
+
+test("examples: kill -9 of the server is a disconnect of the client's", async () => {
+  await using both = await talking();
+  both.server.kill("SIGKILL");
+  assertStrictEquals(await both.client.line("Lost the server:"), "1006");
+  assertMatch(await both.client.line("At:"), /^\d{4}-.*Z$/);
+  assertStrictEquals(await both.client.exit(), 1);
+});
+
+test("examples: the client says so if there is no server", async () => {
+  await using client = new Program(
+    ["run", "--allow-net", "examples/client.ts", "ws://127.0.0.1:1"],
+    "stderr",
+  );
+  assertMatch(
+    await client.line("Cannot connect to"),
+    /^ws:\/\/127\.0\.0\.1:1\/: .* Is examples\/server\.ts running\?$/,
+  );
+  assertStrictEquals(await client.exit(), 1);
+});

@@ -1,0 +1,85 @@
+/** A Deno program that runs as a process of its own, and is read line by line. */
+
+import { deadline } from "@std/async";
+
+/** How long a line may take to come, in milliseconds: far more than it takes. */
+const PATIENCE = 60_000;
+
+export class Program implements AsyncDisposable {
+  readonly #process: Deno.ChildProcess;
+  readonly #lines: ReadableStreamDefaultReader<string>;
+  readonly #seen: string[] = [];
+
+  /**
+   * @param args The arguments of `deno`, with paths from the root of the
+   * repository.
+   * @param output Which of its outputs to read.
+   */
+  constructor(args: string[], output: "stdout" | "stderr" = "stdout") {
+    this.#process = new Deno.Command(Deno.execPath(), {
+      args,
+      cwd: new URL("../..", import.meta.url),
+      env: { NO_COLOR: "1" },
+      stdout: output === "stdout" ? "piped" : "null",
+      stderr: output === "stderr" ? "piped" : "inherit",
+    }).spawn();
+    this.#lines = this.#process[output]
+      .pipeThrough(new TextDecoderStream())
+      .pipeThrough(lines())
+      .getReader();
+  }
+
+  /** Runs a script with the permission to use the network. */
+  static run(script: string, ...args: string[]): Program {
+    return new Program(["run", "--allow-net", script, ...args]);
+  }
+
+  /** Waits for a line that begins with a text, and gives the rest of it. */
+  async line(start: string): Promise<string> {
+    for (;;) {
+      const { value, done } = await deadline(this.#lines.read(), PATIENCE);
+      if (done) {
+        throw new Error(
+          `There is no line "${start}" among: ${this.#seen.join(" | ")}`,
+        );
+      }
+      this.#seen.push(value);
+      if (value.startsWith(start)) return value.slice(start.length).trim();
+    }
+  }
+
+  /** Sends a signal. */
+  kill(signal: Deno.Signal): void {
+    this.#process.kill(signal);
+  }
+
+  /** Waits for the end of the process, and gives its exit code. */
+  async exit(): Promise<number> {
+    return (await deadline(this.#process.status, PATIENCE)).code;
+  }
+
+  /** Ends the process, if it has not ended yet. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      this.#process.kill("SIGKILL");
+    } catch {
+      // It has ended.
+    }
+    await this.#process.status;
+    await this.#lines.cancel();
+  }
+}
+
+function lines(): TransformStream<string, string> {
+  let rest = "";
+  return new TransformStream({
+    transform(chunk, controller) {
+      const parts = (rest + chunk).split("\n");
+      rest = parts.pop() ?? "";
+      for (const part of parts) controller.enqueue(part);
+    },
+    flush(controller) {
+      if (rest) controller.enqueue(rest);
+    },
+  });
+}

@@ -1,0 +1,207 @@
+/**
+ * What must and what must not compile. Each `@ts-expect-error` is an error of
+ * its own if the line below it does compile; nothing here runs but the imports.
+ */
+
+import { assertType, type IsExact } from "@std/testing/types";
+import {
+  ClientSocket,
+  type Connection,
+  type Message,
+  type Sendable,
+  ServerSocket,
+} from "../mod.ts";
+
+interface Move {
+  x: number;
+  y?: number;
+}
+
+interface Board {
+  moves: Move[];
+}
+
+type Game = { incoming: Move; outgoing: Board };
+
+/** Compiles its argument, and leaves it at that. */
+function compiles(_: () => unknown): void {}
+
+Deno.test("types: event names and listeners of a server", () => {
+  const server = new ServerSocket();
+  compiles(() => {
+    server.on("ready", () => {});
+    server.on("connect", (client, path) => client.send(path.length));
+    server.on(
+      "message",
+      ({ data }) => assertType<IsExact<typeof data, unknown>>(true),
+    );
+    server.on("close", (client, code, reason, cause) => {
+      assertType<IsExact<typeof client, Connection>>(true);
+      assertType<IsExact<typeof code, number>>(true);
+      assertType<IsExact<typeof reason, string>>(true);
+      assertType<IsExact<typeof cause, "peer">>(false);
+    });
+    for (const type of ["close", "disconnect"] as const) {
+      server.on(type, (client, code) => client.id + code);
+    }
+    // @ts-expect-error a misspelt name
+    server.on("conect", () => {});
+    // @ts-expect-error a misspelt name
+    server.once("mesage", () => {});
+    // @ts-expect-error a misspelt name
+    server.off("closed", () => {});
+    // @ts-expect-error a misspelt name
+    server.waitFor("discconect");
+    // @ts-expect-error a misspelt name
+    server.collect("messages");
+    // @ts-expect-error a misspelt name
+    server.events("connection");
+    // @ts-expect-error a misspelt name
+    server.addEventListener("conect", () => {});
+    // @ts-expect-error no such argument
+    server.on("ready", (client: Connection) => client);
+    // @ts-expect-error the client comes first
+    server.on("close", (code: number) => code);
+    // @ts-expect-error the path is a string
+    server.on("connect", (_client, path: number) => path);
+    // @ts-expect-error not a listener
+    server.on("message", "listener");
+    // @ts-expect-error no such option
+    server.on("message", () => {}, { twice: true });
+    // @ts-expect-error a filter answers yes or no
+    server.waitFor("message", { filter: () => "yes" });
+  });
+});
+
+Deno.test("types: event names and listeners of a client and a connection", () => {
+  const client = new ClientSocket();
+  compiles(() => {
+    client.on("connect", (connection) => connection.send(1));
+    client.on("close", (code, reason) => code + reason.length);
+    client.addEventListener("close", (event) => event.code + event.reason);
+    client.connection?.on("message", (message) => message.reply(1));
+    // @ts-expect-error only servers are ready
+    client.on("ready", () => {});
+    // @ts-expect-error the code comes first
+    client.on("close", (client: ClientSocket) => client);
+    // @ts-expect-error a connection does not connect
+    client.connection?.on("connect", () => {});
+    // @ts-expect-error no such property
+    client.addEventListener("message", (event) => event.data);
+  });
+});
+
+Deno.test("types: what can be sent", () => {
+  const client = new ClientSocket();
+  class Point {
+    constructor(readonly x: number) {}
+  }
+  compiles(() => {
+    const move: Move = { x: 1 };
+    const all: Sendable[] = [
+      "",
+      0,
+      true,
+      null,
+      {},
+      [],
+      { a: { b: [1, "2", null] } },
+      move,
+      [move],
+      new Point(1),
+      new Date(),
+      new Uint8Array(),
+      new ArrayBuffer(1),
+      new DataView(new ArrayBuffer(1)),
+      new Blob(),
+    ];
+    client.send(all);
+    // @ts-expect-error JSON cannot hold undefined
+    client.send(undefined);
+    // @ts-expect-error nor a function
+    client.send(() => {});
+    // @ts-expect-error nor a class
+    client.send(Point);
+    // @ts-expect-error nor a bigint
+    client.send(1n);
+    // @ts-expect-error nor a symbol
+    client.send(Symbol("s"));
+    // @ts-expect-error a promise that was not awaited
+    client.send(Promise.resolve(1));
+    // @ts-expect-error nothing at all
+    client.send();
+  });
+});
+
+Deno.test("types: a program's own messages", () => {
+  const server = new ServerSocket<Game>();
+  const client = new ClientSocket<{ incoming: Board; outgoing: Move }>();
+  compiles(() => {
+    server.on("message", (message) => {
+      assertType<IsExact<typeof message.data, Move>>(true);
+      message.reply({ moves: [message.data] });
+      message.author.send({ moves: [] });
+      // @ts-expect-error no board
+      message.reply({ x: 1 });
+      // @ts-expect-error no board
+      message.author.send("text");
+      // @ts-expect-error no such property
+      message.data.z;
+    });
+    server.on("connect", (client) => {
+      client.on("message", ({ data }) => data.x);
+      server.send(client, { moves: [] });
+      // @ts-expect-error no board
+      server.send(client, {});
+    });
+    server.addEventListener("message", ({ message }) => message.data.x);
+    client.on("message", ({ data }) => data.moves[0]?.y);
+    client.send({ x: 1 });
+    // @ts-expect-error no move
+    client.send({ y: 1 });
+    // @ts-expect-error no such property of a move
+    client.send({ x: 1, z: 1 });
+  });
+});
+
+Deno.test("types: only what comes in, only what goes out", () => {
+  const reader = new ClientSocket<{ incoming: Board }>();
+  const writer = new ClientSocket<{ outgoing: Move }>();
+  compiles(() => {
+    reader.send("anything that can be sent");
+    reader.on(
+      "message",
+      ({ data }) => assertType<IsExact<typeof data, Board>>(true),
+    );
+    writer.on(
+      "message",
+      ({ data }) => assertType<IsExact<typeof data, unknown>>(true),
+    );
+    // @ts-expect-error no move
+    writer.send("text");
+    // @ts-expect-error no such types
+    new ClientSocket<{ incomming: Board }>();
+  });
+});
+
+Deno.test("types: subclasses override with the same arguments", () => {
+  class Good extends ServerSocket<Game> {
+    protected override async onMessage(
+      message: Message<Move, Board, Connection<Game>>,
+    ): Promise<void> {
+      await message.reply({ moves: [message.data] });
+    }
+  }
+  class Bad extends ServerSocket {
+    // @ts-expect-error the client comes first
+    protected override onClose(_code: number): void {}
+    // @ts-expect-error no such method to override
+    protected override onConect(): void {}
+  }
+  compiles(() => [new Good(), new Bad()]);
+});
+
+Deno.test("types: sockets are EventTargets", () => {
+  const targets: EventTarget[] = [new ServerSocket(), new ClientSocket()];
+  compiles(() => targets);
+});
