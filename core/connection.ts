@@ -474,7 +474,6 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   #ended(end: End, opened: boolean): void {
-    clearTimeout(this.#endTimer);
     const socket = this.#socket;
     socket.onopen =
       socket.onmessage =

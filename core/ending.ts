@@ -185,10 +185,11 @@ function answered(
       : { type: "close", code, reason, cause: "peer" };
   }
   // Clean, but without a code, though we sent one: the peer is gone, and never
-  // answered (a runtime that has sent its close frame calls that clean).
-  if (wasClean || failure !== undefined) return lost("network");
-  // Unclean without any error: the runtime sent our close frame, then met data
-  // that the peer had sent before it could know, and stopped listening. The
-  // peer has been told, and finishes the handshake alone.
-  return role === "server" && sent && code === 0 ? own : lost("network");
+  // answered (a runtime that has sent its close frame calls that clean). But
+  // unclean without an error is no loss: the runtime has sent our close frame,
+  // then met data that the peer had sent before it could know, and stopped
+  // listening. The peer has been told, and finishes the handshake alone.
+  const isTold = role === "server" && sent && code === 0 &&
+    failure === undefined;
+  return isTold ? own : lost("network");
 }

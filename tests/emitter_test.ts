@@ -340,6 +340,26 @@ Deno.test("Emitter.waitFor() rejects when the time has passed", async () => {
   assertStrictEquals(source.hears("number"), false);
 });
 
+Deno.test("Emitter.waitFor() and collect() may be left alone", async () => {
+  const source = new Source();
+  const { signal, abort } = spiedSignal();
+  source.waitFor("number");
+  source.collect("number", { signal });
+  abort("enough");
+  source.end();
+  await new Promise((resolve) => setTimeout(resolve)); // no unhandled rejection
+});
+
+Deno.test("Emitter.waitFor() holds nothing when the event has come", async () => {
+  const source = new Source();
+  const { signal } = spiedSignal();
+  const next = source.waitFor("number", { signal });
+  source.number(1);
+  await next;
+  source.end();
+  assertStrictEquals(signal.listeners, 0);
+});
+
 Deno.test("Emitter.waitFor() leaves no timer when the event has come", async () => {
   const source = new Source();
   const next = source.waitFor("number", { timeout: 100_000 });

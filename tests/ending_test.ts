@@ -142,6 +142,7 @@ const BOTH: [string, Signal[], string][] = [
   ],
   ["a timeout without a close", [timeout], "open"],
   ["a second open", [open], "open"],
+  ["an open that comes late", [close, open], "closing"],
   ["a stray sent", [sent], "open"],
 ];
 
@@ -161,6 +162,10 @@ Deno.test("next(): where both close at once, both tell the server's code", () =>
   assertStrictEquals(
     told("client", close, sent, closed(true, 4001, "other")),
     'close 4001 "other" peer',
+  );
+  assertStrictEquals(
+    told("client", close, sent, closed(true, 4001)),
+    'close 4001 "" peer',
   );
   assertStrictEquals(
     told("client", close, sent, closed(true, 4000, "other")),

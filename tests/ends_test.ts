@@ -245,6 +245,30 @@ test("ends: nothing more is emitted after the end", async () => {
   assertStrictEquals(server.clients.size, 0);
 });
 
+test("ends: the server is closed before a connection is open", async () => {
+  const server = new ServerSocket();
+  const events: string[] = [];
+  for (const type of ["connect", "close", "disconnect"] as const) {
+    server.on(type, () => events.push(type));
+  }
+  let closed: Promise<void> | undefined;
+  const http = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen() {} },
+    (request, info) => {
+      const response = server.fetch(request, info);
+      closed = server.close();
+      return response;
+    },
+  );
+  const client = new ClientSocket();
+  const end = client.waitFor("disconnect");
+  await client.connect(`ws://127.0.0.1:${http.addr.port}`);
+  assertEquals(await end, [1006, "", "network"]);
+  await closed;
+  assertEquals(events, []);
+  await http.shutdown();
+});
+
 test("ends: the runtime's server shuts down under a mounted one", async () => {
   const server = new ServerSocket();
   const http = Deno.serve(
@@ -275,7 +299,7 @@ test("ends: without the runtime's private fields a close goes out all the same",
     "getOwnPropertySymbols",
     (value) => value instanceof WebSocket ? [] : getOwnPropertySymbols(value),
   );
-  for (let i = 0; i < 50; i++) client.send("x".repeat(100));
+  for (let i = 0; i < 2_000; i++) client.send("x".repeat(100));
   assertEquals(await ended(), {
     server: [["close", 4000, "bye", "local"]],
     client: [["close", 4000, "bye", "peer"]],
