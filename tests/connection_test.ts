@@ -248,9 +248,11 @@ both(
   "rejects a Blob whose connection ends before it has left",
   async (self) => {
     const sending = self.connection.send(new Blob(["1"]));
+    self.connection.close();
     self.connection.terminate();
     await assertRejects(() => sending, ConnectionEndedError);
-    assertEquals(self.socket.sent, []);
+    await settle();
+    assertEquals([self.socket.sent, self.socket.closes], [[], []]);
   },
 );
 
