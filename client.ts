@@ -212,6 +212,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     signal?.throwIfAborted();
     const socket = new WebSocket(url, [...this.#protocols]);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const settled = () => signal?.removeEventListener("abort", abort);
     const { host, port, protocol, pathname } = new URL(socket.url);
     const abort = () => {
       reject(signal?.reason);
@@ -225,10 +226,10 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       headers: new Headers(),
       remoteAddress: port ? host : `${host}:${protocol === "wss:" ? 443 : 80}`,
       closeTimeout: this.#closeTimeout,
-    }, this.#makeHub(resolve, reject));
+    }, this.#makeHub(settled, resolve, reject));
     this.#connecting = connection;
     signal?.addEventListener("abort", abort);
-    return promise.finally(() => signal?.removeEventListener("abort", abort));
+    return promise;
   }
 
   /**
@@ -323,7 +324,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   protected override onListenerError(error: unknown, from: string): void {
     if (this.isHeard("error")) {
       this.emit("error", FailureEvent, [error, from, this.#connection]);
-    } else console.error(`A listener of "${from}" threw:`, error);
+    } else console.error(`Unhandled error in "${from}":`, error);
   }
 
   /** Hands messages that came early to their first listener. */
@@ -349,14 +350,16 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
 
   /** What one connection tells this client. */
   #makeHub(
+    settled: () => void,
     resolve: () => void,
     reject: (error: unknown) => void,
   ): Hub<Types> {
     return {
       isEarly: false,
-      cause: "local",
-      isHeard: () => this.isHeard("message"),
+      cause: () => "local",
+      isHeard: (type) => this.isHeard(type),
       opened: (connection, flush) => {
+        settled();
         this.#connecting = undefined;
         this.#connection = connection;
         this.#flush = flush;
@@ -374,15 +377,17 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
         this.#flush = undefined;
         this.#disconnection = { ...end, wasClean, time: new Date() };
         this.stopWaiting(
-          new ConnectionEndedError(
-            `Cannot wait any longer for an event as the connection to ${connection.url} has ended: ${type} with code ${code} and reason "${reason}"`,
-            end,
-          ),
+          () =>
+            new ConnectionEndedError(
+              `Cannot wait any longer for an event as the connection to ${connection.url} has ended: ${type} with code ${code} and reason "${reason}"`,
+              end,
+            ),
           false,
           () => this.emit(type, EndEvent, [code, reason, cause]),
         );
       },
       refused: ({ url }, cause) => {
+        settled();
         this.#connecting = undefined;
         const error = new ConnectError(
           `Cannot connect to ${url}${
@@ -392,7 +397,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
           cause === undefined ? {} : { cause },
         );
         reject(error);
-        this.stopWaiting(error, false);
+        this.stopWaiting(() => error, false);
       },
       failed: (error, from) => this.onListenerError(error, from),
     };

@@ -36,6 +36,7 @@ import {
   refuse,
 } from "./core/admission.ts";
 import { Emitter } from "./core/emitter.ts";
+import { startTimer } from "./core/timer.ts";
 import {
   ClientEndEvent,
   ConnectEvent,
@@ -103,8 +104,8 @@ export interface ServerOptions {
     info: RequestInfo,
   ) => Response | Promise<Response>;
   /**
-   * The subprotocols that the server speaks. Of those that a client asks for,
-   * the first that stands here is spoken.
+   * The subprotocols that the server speaks. The first that a client asks for
+   * and that stands here is spoken: the client's order counts.
    *
    * @default {[]}
    */
@@ -275,7 +276,8 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   }
 
   /**
-   * The URL that clients of this machine can connect to.
+   * The URL that clients of this machine can connect to; for a Unix socket
+   * `ws+unix:` and its path, which only some clients know.
    *
    * @throws {Error} If the server has not listened yet.
    */
@@ -302,7 +304,8 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * @returns A promise that resolves when the server listens.
    * @throws {Deno.errors.AddrInUse} (rejects) If the port is in use.
    * @throws {Deno.errors.NotCapable} (rejects) Without `--allow-net`.
-   * @throws {TypeError} (rejects) If only one of `cert` and `key` is given.
+   * @throws {TypeError} (rejects) If only one of `cert` and `key` is given, or
+   * both with `path`.
    * @throws {Error} (rejects) If the server listens already or was closed.
    *
    * @example Any free port
@@ -340,6 +343,13 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         }" is missing`,
       );
     }
+    if (path !== undefined && (path === "" || cert !== undefined)) {
+      throw new TypeError(
+        path === ""
+          ? "Cannot listen at a Unix socket whose path is empty"
+          : `Cannot listen at ${where} with TLS as it is a Unix socket: leave out "cert" and "key"`,
+      );
+    }
     const listener = bind({ ...options, hostname, port }, this.fetch);
     this.#listener = listener;
     const { address } = listener;
@@ -355,7 +365,9 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   /**
    * The server as a plain handler, to be given to `Deno.serve` or to be called
    * in the routes of any framework. It needs no `this`, and it neither throws nor
-   * rejects.
+   * rejects. To shut down a server that it is mounted in, first `await close()`
+   * here, then shut that one down: its sockets would end in the runtime's own way
+   * otherwise, and be told as `close` with 1005.
    *
    * @param request The request.
    * @param info Who it is from; without it `remoteAddress` is `unknown`.
@@ -526,7 +538,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   #fail(error: unknown, from: string, client?: Connection<Types>): void {
     if (this.isHeard("error")) {
       this.emit("error", FailureEvent, [error, from, client]);
-    } else console.error(`A listener of "${from}" threw:`, error);
+    } else console.error(`Unhandled error in "${from}":`, error);
   }
 
   /** The client that an event was about. */
@@ -558,13 +570,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
 
   /** What connections tell this server. */
   #makeHub(): Hub<Types> {
-    const cause = () => this.#cause;
     return {
       isEarly: true,
-      get cause() {
-        return cause();
-      },
-      isHeard: () => this.isHeard("message"),
+      cause: () => this.#cause,
+      isHeard: (type) => this.isHeard(type),
       opened: (client) => {
         this.#connecting.delete(client);
         this.#clients.add(client);
@@ -604,7 +613,11 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     info: RequestInfo,
   ): Promise<Response> {
     try {
-      return await fallback(request, info);
+      const response = await fallback(request, info);
+      if (response instanceof Response) return response;
+      throw new TypeError(
+        `Cannot answer ${request.url} with something other than a Response: current value is of type ${typeof response}`,
+      );
     } catch (error) {
       this.#fail(error, "fallback");
       return answer({ status: 500, why: "Internal server error" });
@@ -624,7 +637,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     try {
       // Once it is upgraded, a request can be asked nothing any more, and what
       // throws takes the whole listener down: so all that can fail comes first.
-      const headers = new Headers(request.headers);
+      const { headers } = request;
       const from = remoteAddress(info);
       const protocol = pickProtocol(headers, protocols);
       const { socket, response } = upgrade(request, protocol, idleTimeout);
@@ -655,14 +668,15 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     if (this.#listener) {
       // A fallback that never ends its answer must not hold the shutdown up.
       const { promise, resolve } = Promise.withResolvers<void>();
-      const timer = setTimeout(resolve, this.#options.closeTimeout);
+      const timer = startTimer(resolve, this.#options.closeTimeout);
       await Promise.race([this.#listener.close(), promise]);
       clearTimeout(timer);
     }
     this.stopWaiting(
-      new ConnectionEndedError(
-        "Cannot wait any longer for an event of a server that was closed",
-      ),
+      () =>
+        new ConnectionEndedError(
+          "Cannot wait any longer for an event of a server that was closed",
+        ),
       true,
     );
   }

@@ -52,6 +52,17 @@ export function refuse(handshake: Handshake): Refusal | undefined {
       headers: { upgrade: "websocket", connection: "upgrade" },
     };
   }
+  // Also reads the headers for good: once a request is upgraded, Deno answers
+  // nothing that it has not been asked before.
+  if (!headers.has("host")) {
+    return { status: 400, why: "Cannot upgrade: the Host header is missing" };
+  }
+  if (headers.get("upgrade")?.toLowerCase() !== "websocket") {
+    return {
+      status: 400,
+      why: "Cannot upgrade to anything but websocket, or more than one of it",
+    };
+  }
   if (method !== "GET") {
     return {
       status: 405,

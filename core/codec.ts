@@ -20,13 +20,17 @@ export type Sendable =
   | (object & Inert)
   | (Inert & { readonly [name: string]: unknown });
 
-/** Neither a function, which can be bound, nor a promise. */
+/** Neither a function, nor a promise that was not awaited. */
 export interface Inert {
   /** Only functions have it. */
-  readonly bind?: never;
-  /** Only promises have it. */
-  readonly then?: never;
+  readonly [Symbol.hasInstance]?: never;
+  /** May be anything but the method of a promise. */
+  readonly then?: Exclude<Sendable, object> | Inert | undefined;
 }
+
+/** Is missing in pages that are not isolated from others. */
+const SharedBuffer: typeof SharedArrayBuffer | undefined =
+  globalThis.SharedArrayBuffer;
 
 /**
  * Turns a value into what a WebSocket sends.
@@ -34,8 +38,8 @@ export interface Inert {
  * @param data The value.
  * @returns The same string, bytes or `Blob`, or the JSON of all else.
  * @throws {TypeError} If JSON cannot hold the value: `undefined`, a function,
- * a symbol, a bigint, a cycle; also for a promise, which JSON would turn into
- * an empty object.
+ * a symbol, a bigint, a cycle; also for a promise, a `Map` or a `Set`, which JSON
+ * would turn into an empty object.
  */
 export function encode(data: unknown): Frame {
   if (typeof data === "string") return data;
@@ -43,9 +47,11 @@ export function encode(data: unknown): Frame {
     if (data instanceof ArrayBuffer) return data;
     if (ArrayBuffer.isView(data)) return unshared(data);
     if (data instanceof Blob) return data;
-    if ("then" in data && typeof data.then === "function") {
-      throw new TypeError("Cannot send a promise: await it first");
+    if (SharedBuffer && data instanceof SharedBuffer) {
+      return unshared(new DataView(data));
     }
+    const lost = lostInJson(data);
+    if (lost) throw new TypeError(`Cannot send ${lost}`);
   }
   let json: string | undefined;
   try {
@@ -60,12 +66,18 @@ export function encode(data: unknown): Frame {
   }
   if (json === undefined) {
     throw new TypeError(
-      `Cannot send ${
-        data === undefined ? "undefined" : `a ${typeof data}`
-      }: JSON cannot hold it`,
+      `Cannot send a value that JSON cannot hold: its type is ${typeof data}`,
     );
   }
   return json;
+}
+
+/** What JSON would turn into an empty object without a word. */
+function lostInJson(data: object): string | undefined {
+  if (data instanceof Promise) return "a promise: await it first";
+  if (data instanceof Map) return "a Map: spread it into a list first";
+  if (data instanceof Set) return "a Set: spread it into a list first";
+  return undefined;
 }
 
 /** A view of memory that no other thread can change while it is sent. */
@@ -97,22 +109,5 @@ export function decode(text: string): unknown {
  * parsing does, and most text that is no JSON shows it at the first character.
  */
 function mayBeJson(text: string): boolean {
-  switch (text.charCodeAt(0)) {
-    case 0x7b: // {
-    case 0x5b: // [
-    case 0x22: // "
-    case 0x2d: // -
-    case 0x74: // true
-    case 0x66: // false
-    case 0x6e: // null
-    case 0x20: // space, tab, line feed, carriage return
-    case 0x09:
-    case 0x0a:
-    case 0x0d:
-      return true;
-    default: {
-      const first = text.charCodeAt(0);
-      return first >= 0x30 && first <= 0x39; // a digit
-    }
-  }
+  return '{["-tfn0123456789 \t\n\r'.includes(text.charAt(0)) && text !== "";
 }

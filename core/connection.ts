@@ -23,7 +23,8 @@ import {
   ReceivedEvent,
 } from "./events.ts";
 import { Inbox } from "./inbox.ts";
-import type { RawSocket, Side } from "./socket.ts";
+import { cut, type RawSocket, type Side } from "./socket.ts";
+import { startTimer, type Timer } from "./timer.ts";
 
 /**
  * The types that a program uses on its sockets.
@@ -90,18 +91,24 @@ export interface ConnectionInit {
  */
 export interface Hub<Types extends SocketTypes> {
   /**
-   * Whether the owner hears messages as soon as they come, even while those who
-   * may want to listen to the connection itself are still getting ready.
+   * Whether the owner hears messages and the end as soon as they come, even
+   * while those who may want to listen to the connection itself are still
+   * getting ready.
    */
   readonly isEarly: boolean;
-  /** Why a connection that this side closes is closed. */
-  readonly cause: Cause;
   /**
-   * Whether somebody at the owner's listens to messages.
+   * Why a connection that this side closes is closed.
    *
+   * @returns The cause.
+   */
+  cause(): Cause;
+  /**
+   * Whether somebody at the owner's listens to an event.
+   *
+   * @param type The event's name.
    * @returns True if so.
    */
-  isHeard(): boolean;
+  isHeard(type: "message" | "close" | "disconnect"): boolean;
   /**
    * Hears that the connection is open.
    *
@@ -156,8 +163,6 @@ const LOW_WATER_MARK = HIGH_WATER_MARK / 2;
 /** How often a `send` that waits looks again, in milliseconds. */
 const DRAIN_INTERVAL = 10;
 
-type Timer = ReturnType<typeof setTimeout>;
-
 const DONE: Promise<void> = Promise.resolve();
 
 /**
@@ -205,21 +210,28 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   readonly #hub: Hub<Types>;
   readonly #closeTimeout: number;
   readonly #protocol: string | undefined;
-  readonly #over: PromiseWithResolvers<void> = Promise.withResolvers();
   #state: State = CONNECTING;
   #id: string | undefined;
   #connectedAt = 0;
   /** What the runtime said of the last error. */
   #failure: unknown;
-  /** What came while those who may listen were getting ready. */
-  #inbox: Inbox<SocketMessage<Types>> | undefined;
-  /** The end has been told. */
+  /** Settles what `close` has returned. */
+  #over: PromiseWithResolvers<void> | undefined;
+  /** How many dispatches are under way; the end waits for them. */
+  #depth = 0;
+  #isOwnerTold = false;
   #isTold = false;
+  /** Somebody may still be about to listen: what nobody hears is kept. */
+  #isOpening = false;
+  /** Some `connect` listeners are not done. */
+  #isAwaited = false;
+  #inbox: Inbox<SocketMessage<Types>> | undefined;
   /** Stops keeping what is in the inbox. */
   #keepTimer: Timer | undefined;
   /** Stops waiting for the end: for the peer's answer, or for listeners. */
   #endTimer: Timer | undefined;
   #drainTimer: Timer | undefined;
+  #stopShaking: (() => void) | undefined;
   /** Settles when all that was handed to `send` has reached the socket. */
   #sending: Promise<void> | undefined;
   /** Settles when the socket holds less than the high-water mark again. */
@@ -244,15 +256,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.#side = side;
     this.#hub = hub;
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => this.#open();
-    socket.onmessage = (event) => this.#receive(event.data);
-    socket.onerror = (event) => {
-      const message = "message" in event ? String(event.message) : "";
-      this.#failure = "error" in event && event.error || message || undefined;
-      this.#apply({ type: "error", message });
-    };
-    socket.onclose = ({ wasClean, code, reason }) =>
-      this.#apply({ type: "closed", wasClean, code, reason });
+    for (const type of SOCKET_EVENTS) {
+      socket.addEventListener(type, this.#hear);
+    }
   }
 
   /** A random name of this connection, of 32 hexadecimal digits. */
@@ -342,34 +348,43 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    */
   close(code: number = CloseCode.Normal, reason = ""): Promise<void> {
     assertCloseable(code, reason, this.#side.role);
-    const { cause } = this.#hub;
     if (this.#state.phase === "connecting") this.#socket.close();
-    if (this.#apply({ type: "close", code, reason, cause })) {
-      this.#dropInbox();
-      this.#endTimer = setTimeout(
+    const cause = this.#hub.cause();
+    const isFlushed = this.bufferedAmount === 0;
+    if (this.#apply({ type: "close", code, reason, cause, isFlushed })) {
+      this.#inbox = undefined; // who closes wants no more messages
+      this.#endTimer = startTimer(
         () => this.#letGo({ type: "timeout" }),
         this.#closeTimeout,
       );
       const shake = () => {
         if (this.#state.phase !== "closing") return;
         const sent = () => this.#apply({ type: "sent" });
-        this.#side.close(this.#socket, code, reason, sent);
+        this.#stopShaking = this.#side.close(
+          this.#socket,
+          code,
+          reason,
+          sent,
+        );
       };
       if (this.#sending) this.#sending.then(shake);
       else shake();
     }
-    return this.#over.promise;
+    return this.#isTold
+      ? DONE
+      : (this.#over ??= Promise.withResolvers()).promise;
   }
 
   /**
-   * Ends the connection now, without a closing handshake: a `disconnect`, whose
-   * listeners are called before this returns. What was sent but has not left
-   * yet is lost. In a browser, which has no way to do so, the peer may still
-   * see a `close` without a code.
+   * Ends the connection now, without a closing handshake: a `disconnect`, which
+   * is told before this returns, or as soon as all listeners have had the event
+   * that is just being dispatched. What was sent but has not left yet is lost. A
+   * browser has no way to do so: there the peer may still see a `close` without
+   * a code.
    */
   terminate(): void {
-    this.#dropInbox();
-    this.#letGo({ type: "terminate", cause: this.#hub.cause });
+    this.#inbox = undefined;
+    this.#letGo({ type: "terminate", cause: this.#hub.cause() });
   }
 
   /** What `console.log` shows of it. */
@@ -401,36 +416,74 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     const state = next(before, signal, this.#side.role);
     this.#state = state;
     if (state === before) return false;
-    if (state.phase === "ended") this.#ended(state.end, state.opened);
+    if (state.phase === "ended") this.#ended(state.opened);
     return true;
   }
+
+  /** Whatever the socket dispatches. */
+  readonly #hear = (event: Event | MessageEvent | CloseEvent): void => {
+    if ("data" in event) this.#receive(event.data);
+    else if ("wasClean" in event) {
+      const { wasClean, code, reason } = event;
+      this.#apply({ type: "closed", wasClean, code, reason });
+    } else if (event.type === "open") this.#open();
+    else {
+      const message = "message" in event ? String(event.message) : "";
+      this.#failure = "error" in event && event.error || message || undefined;
+      this.#apply({ type: "error", message });
+    }
+  };
 
   #open(): void {
     if (!this.#apply({ type: "open" })) return;
     this.#connectedAt = Date.now();
-    const { isEarly } = this.#hub;
-    this.#inbox = new Inbox(
-      () => this.isHeard("message") || (!isEarly && this.#hub.isHeard()),
-      (message) => this.#deliver(message, !isEarly),
-    );
+    this.#isOpening = true;
+    this.#depth++;
     const pending = this.#hub.opened(this, () => this.#flushSoon());
-    if (pending.length === 0) this.#releaseSoon();
-    else Promise.all(pending).then(() => this.#releaseSoon());
+    this.#leave();
+    if (pending.length === 0) return;
+    this.#isAwaited = true;
+    Promise.all(pending).then(() => {
+      this.#isAwaited = false;
+      if (this.#inbox) this.#releaseSoon();
+    });
   }
 
   #receive(data: string | ArrayBuffer): void {
     if (this.#state.phase !== "open") return;
     const message: SocketMessage<Types> = new Message(data, this);
-    if (this.#inbox === undefined) return this.#deliver(message, true);
-    if (this.#hub.isEarly) this.#hub.received(message);
-    const size = typeof data === "string" ? data.length : data.byteLength;
-    this.#inbox?.push(message, size); // it is gone if a listener has closed
+    this.#depth++;
+    if (!this.#isOpening) {
+      this.#hub.received(message);
+      this.emit("message", ReceivedEvent, [message]);
+    } else {
+      const { isEarly } = this.#hub;
+      if (isEarly) this.#hub.received(message);
+      if (this.#isHearing() && !this.#inbox) this.#handOut(message);
+      else if (this.readyState === 1) {
+        const size = typeof data === "string" ? data.length : data.byteLength;
+        (this.#inbox ??= new Inbox()).push(message, size);
+        if (!this.#isAwaited) this.#releaseSoon();
+      }
+    }
+    this.#leave();
   }
 
-  #deliver(message: SocketMessage<Types>, withHub: boolean): void {
-    if (withHub) this.#hub.received(message);
-    if (this.#isTold) return;
+  /** Whether a message that is handed out would be heard. */
+  #isHearing(): boolean {
+    return this.isHeard("message") ||
+      (!this.#hub.isEarly && this.#hub.isHeard("message"));
+  }
+
+  /** Lets those hear a message who do not hear of it early. */
+  #handOut(message: SocketMessage<Types>): void {
+    if (!this.#hub.isEarly) this.#hub.received(message);
     this.emit("message", ReceivedEvent, [message]);
+  }
+
+  /** A dispatch is over. The end that came about in it is told now. */
+  #leave(): void {
+    if (--this.#depth === 0 && this.#state.phase === "ended") this.#tell();
   }
 
   /** Whoever has just begun to listen first gets what came before, but later. */
@@ -438,7 +491,15 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     queueMicrotask(() => {
       const inbox = this.#inbox;
       if (inbox === undefined) return;
-      inbox.flush();
+      this.#depth++;
+      while (inbox === this.#inbox && this.#isHearing()) {
+        const message = inbox.shift();
+        if (message === undefined) {
+          this.#inbox = undefined;
+          break;
+        }
+        this.#handOut(message);
+      }
       const dropped = inbox.takeDropped();
       if (dropped > 0) {
         this.onListenerError(
@@ -448,79 +509,89 @@ export class Connection<Types extends SocketTypes = SocketTypes>
           "message",
         );
       }
-      if (this.#state.phase === "ended" && inbox.waiting === 0) {
-        this.#tell(this.#state.end);
-      }
+      this.#leave();
     });
   }
 
   /** Lets those who have just been called back have a turn to listen. */
   #releaseSoon(): void {
-    if (this.#inbox === undefined) return;
-    this.#keepTimer = setTimeout(() => {
+    this.#keepTimer ??= setTimeout(() => {
+      this.#isOpening = false;
       this.#inbox = undefined;
-      if (this.#state.phase === "ended") this.#tell(this.#state.end);
+      if (this.#state.phase === "ended") this.#tell();
     }, 0);
   }
 
-  /** Who ends a connection wants no more of its messages. */
-  #dropInbox(): void {
-    this.#inbox?.clear();
-    this.#inbox = undefined;
-  }
-
   #letGo(signal: Signal): void {
-    if (this.#apply(signal)) this.#side.cut(this.#socket);
+    if (!this.#apply(signal)) return;
+    this.#inbox = undefined;
+    cut(this.#socket);
   }
 
-  #ended(end: End, opened: boolean): void {
-    const socket = this.#socket;
-    socket.onopen =
-      socket.onmessage =
-      socket.onerror =
-      socket.onclose =
-        null;
+  #ended(opened: boolean): void {
+    for (const type of SOCKET_EVENTS) {
+      this.#socket.removeEventListener(type, this.#hear);
+    }
     if (!opened) {
       this.#isTold = true;
       this.#hub.refused(this, this.#failure);
-      this.#over.resolve();
-    } else if (this.#inbox?.waiting) {
-      // What came before the end comes before it here, too, for those who are
-      // about to listen; but if they never do, the end comes all the same.
-      this.#endTimer = setTimeout(() => this.#tell(end), this.#closeTimeout);
-    } else this.#tell(end);
+      this.#over?.resolve();
+    } else if (this.#depth === 0) this.#tell();
   }
 
-  #tell(end: End): void {
-    if (this.#isTold) return;
+  /** Tells the end to everybody who is not still to hear what came before it. */
+  #tell(): void {
+    const state = this.#state;
+    if (state.phase !== "ended" || this.#isTold) return;
+    const isKeeping = this.#inbox !== undefined && !this.#isEndAwaited();
+    if (!this.#isOwnerTold && (this.#hub.isEarly || !isKeeping)) {
+      this.#isOwnerTold = true;
+      this.#hub.ended(this, state.end);
+    }
+    if (!isKeeping) return this.#finish(state.end);
+    // If nobody comes to listen, the end is told all the same.
+    this.#endTimer ??= startTimer(() => {
+      this.#inbox = undefined;
+      this.#tell();
+    }, this.#closeTimeout);
+  }
+
+  /** Whether those who are busy may be waiting for the end itself. */
+  #isEndAwaited(): boolean {
+    if (!this.#isAwaited) return false;
+    const isHeard = (type: "close" | "disconnect") =>
+      this.isHeard(type) || (!this.#hub.isEarly && this.#hub.isHeard(type));
+    return isHeard("close") || isHeard("disconnect");
+  }
+
+  #finish(end: End): void {
     this.#isTold = true;
+    this.#isOpening = false;
     this.#inbox = undefined;
     clearTimeout(this.#keepTimer);
     clearTimeout(this.#endTimer);
-    this.#stopDraining();
+    this.#stopShaking?.();
+    this.#stopDraining(end);
     const { type, code, reason, cause } = end;
-    this.#hub.ended(this, end);
     this.stopWaiting(
-      this.#tooLate("wait"),
+      () => this.#tooLate("wait"),
       true,
       () => this.emit(type, EndEvent, [code, reason, cause]),
     );
-    this.#over.resolve();
+    this.#over?.resolve();
   }
 
   /** Sends in order behind a `Blob`, whose bytes have to be fetched. */
   #sendLater(frame: Frame): Promise<void> {
     // Bytes that wait must not change under the sender's hand.
-    const kept = typeof frame === "string" || frame instanceof Blob
-      ? frame
-      : structuredClone(frame);
+    const kept = copy(frame);
     const sent = (this.#sending ?? DONE).then(async () => {
       const ready = kept instanceof Blob ? await kept.arrayBuffer() : kept;
       if (this.#state.phase === "ended") throw this.#tooLate("send");
       this.#socket.send(ready);
       return this.#drain();
     });
-    const sending = sent.then(() => {}, () => {}).then(() => {
+    const sending = sent.catch(() => {}).finally(() => {
       if (this.#sending === sending) this.#sending = undefined;
     });
     this.#sending = sending;
@@ -531,12 +602,14 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #drain(): Promise<void> {
     if (this.bufferedAmount <= HIGH_WATER_MARK) return DONE;
     if (this.#drained === undefined) {
-      const drained = this.#drained = Promise.withResolvers();
-      quiet(drained.promise);
+      this.#drained = Promise.withResolvers();
+      quiet(this.#drained.promise);
       const look = () => {
+        // Of a socket that is closing nobody can tell how much it holds.
+        if (this.#state.phase !== "open") return;
         if (this.bufferedAmount <= LOW_WATER_MARK) {
+          this.#drained?.resolve();
           this.#drained = undefined;
-          drained.resolve();
         } else this.#drainTimer = setTimeout(look, DRAIN_INTERVAL);
       };
       this.#drainTimer = setTimeout(look, DRAIN_INTERVAL);
@@ -544,9 +617,11 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     return this.#drained.promise;
   }
 
-  #stopDraining(): void {
+  /** A finished closing handshake says that all before it has arrived. */
+  #stopDraining({ type }: End): void {
     clearTimeout(this.#drainTimer);
-    this.#drained?.reject(this.#tooLate("send"));
+    if (type === "close") this.#drained?.resolve();
+    else this.#drained?.reject(this.#tooLate("send"));
     this.#drained = undefined;
   }
 
@@ -568,4 +643,14 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 }
 
+/** What a connection listens to. */
+const SOCKET_EVENTS = ["open", "message", "error", "close"] as const;
+
 const READY_STATE = { connecting: 0, open: 1, closing: 2, ended: 3 } as const;
+
+function copy(frame: Frame): Frame {
+  if (typeof frame === "string" || frame instanceof Blob) return frame;
+  if (frame instanceof ArrayBuffer) return frame.slice(0);
+  const { buffer, byteOffset, byteLength } = frame;
+  return buffer.slice(byteOffset, byteOffset + byteLength);
+}

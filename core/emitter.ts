@@ -7,6 +7,7 @@
 import { EventQueue } from "./event_queue.ts";
 import { quiet } from "./errors.ts";
 import type { EventMap } from "./events.ts";
+import { startTimer, type Timer } from "./timer.ts";
 
 /** Options of {@linkcode Emitter.on}. */
 export interface ListenOptions {
@@ -104,9 +105,19 @@ export type EventHandler<E> =
 /** Why a subscription stops before its owner stops it. */
 type Stop =
   /** The emitter has ended. */
-  | { readonly ended: Error }
+  | { readonly ended: () => Error }
   /** The signal was aborted, or the filter threw. */
   | { readonly error: unknown };
+
+/** What `addEventListener` has added. */
+interface Handler {
+  readonly type: string;
+  readonly listener: EventHandler<never>;
+  readonly capture: boolean;
+  readonly call: (event: Event) => void;
+  readonly signal: AbortSignal | undefined;
+  readonly abort: () => void;
+}
 
 interface SubscribeOptions<Arguments extends readonly unknown[]> {
   readonly filter?: (...args: Arguments) => boolean;
@@ -118,8 +129,8 @@ interface SubscribeOptions<Arguments extends readonly unknown[]> {
  * and whose failing listeners harm nobody.
  *
  * - `on` listeners are called directly, in the order in which they were added;
- *   an `Event` is made only for a type that has been given to
- *   `addEventListener`, whose listeners come after those of `on`.
+ *   an `Event` is made only for a type that `addEventListener` has a listener
+ *   for; those come after the listeners of `on`.
  * - A listener that throws, or whose promise rejects, stops no other listener
  *   and does not end the process: it becomes an `error` event.
  *
@@ -127,13 +138,13 @@ interface SubscribeOptions<Arguments extends readonly unknown[]> {
  */
 export abstract class Emitter<Events extends EventMap<keyof Events>>
   extends EventTarget {
-  #entries: Entries<Events> = {};
-  /** The types that `addEventListener` has been called with. */
-  #dom: Set<string> | undefined;
-  #wrapped: WeakMap<EventHandler<never>, (event: Event) => void> | undefined;
+  #entries: Entries<Events> = Object.create(null);
+  #handlers: Handler[] | undefined;
+  /** Takes the promises of handlers while an event is dispatched to them. */
+  #pending: Promise<void>[] | undefined;
   /** What stops the subscriptions of `waitFor`, `collect` and `events`. */
   #stops: Set<(stop: Stop) => void> | undefined;
-  #ended: Error | undefined;
+  #ended: (() => Error) | undefined;
 
   /**
    * Called with what a listener threw, or its promise rejected with.
@@ -228,7 +239,8 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
   }
 
   /**
-   * Waits for the next event of a type.
+   * Waits for the next event of a type. Events that come between two calls are
+   * nobody's: for more than one, use {@linkcode Emitter.events}.
    *
    * @param type The event's name.
    * @param options Which event to wait for, and for how long.
@@ -257,17 +269,17 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     const { promise, resolve, reject } = Promise.withResolvers<
       Args<Events, Type>
     >();
-    let timer: ReturnType<typeof setTimeout> | undefined;
+    let timer: Timer | undefined;
     const cancel = this.#subscribe(type, options, (args) => {
       clearTimeout(timer);
       cancel();
       resolve(args);
     }, (stop) => {
       clearTimeout(timer);
-      reject("ended" in stop ? stop.ended : stop.error);
+      reject("ended" in stop ? stop.ended() : stop.error);
     });
     if (timeout !== undefined) {
-      timer = setTimeout(() => {
+      timer = startTimer(() => {
         cancel();
         reject(
           new DOMException(
@@ -311,7 +323,7 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
       Args<Events, Type>[]
     >();
     const collected: Args<Events, Type>[] = [];
-    let timer: ReturnType<typeof setTimeout> | undefined;
+    let timer: Timer | undefined;
     const done = () => {
       clearTimeout(timer);
       cancel();
@@ -325,7 +337,7 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
       reject(stop.error);
     });
     if (limit <= 0) done();
-    else if (during !== undefined) timer = setTimeout(done, during);
+    else if (during !== undefined) timer = startTimer(done, during);
     return quiet(promise);
   }
 
@@ -378,25 +390,36 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     listener: EventHandler<Events[Type]["event"]> | null,
     options?: boolean | AddEventListenerOptions,
   ): void {
-    if (listener === null) return;
-    this.#wrapped ??= new WeakMap();
-    let wrapped = this.#wrapped.get(listener);
-    if (wrapped === undefined) {
-      const call: EventHandler<Event> = listener;
-      wrapped = (event) => {
+    const { capture = false, once = false, signal } =
+      typeof options === "object" ? options : { capture: options ?? false };
+    if (listener === null || signal?.aborted) return;
+    if (this.#findHandler(type, listener, capture)) return;
+    const act: EventHandler<Event> = listener;
+    const remove = () => this.removeEventListener(type, listener, capture);
+    const handler: Handler = {
+      type,
+      listener,
+      capture,
+      signal,
+      abort: remove,
+      call: (event) => {
+        if (once) remove();
         try {
-          const result = typeof call === "function"
-            ? call.call(this, event)
-            : call.handleEvent(event);
-          if (isThenable(result)) this.#watch(result, type, event);
+          const result = typeof act === "function"
+            ? act.call(this, event)
+            : act.handleEvent(event);
+          if (isThenable(result)) {
+            const settled = this.#watch(result, type, event);
+            this.#pending?.push(settled);
+          }
         } catch (error) {
           this.#failed(error, type, event);
         }
-      };
-      this.#wrapped.set(listener, wrapped);
-    }
-    super.addEventListener(type, wrapped, options);
-    (this.#dom ??= new Set()).add(type);
+      },
+    };
+    signal?.addEventListener("abort", remove);
+    (this.#handlers ??= []).push(handler);
+    super.addEventListener(type, handler.call, capture);
     this.onListenerAdded(type);
   }
 
@@ -412,8 +435,14 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     listener: EventHandler<Events[Type]["event"]> | null,
     options?: boolean | EventListenerOptions,
   ): void {
-    const wrapped = listener && this.#wrapped?.get(listener);
-    if (wrapped) super.removeEventListener(type, wrapped, options);
+    const capture = typeof options === "object"
+      ? options.capture ?? false
+      : options ?? false;
+    const handler = listener && this.#findHandler(type, listener, capture);
+    if (!handler) return;
+    super.removeEventListener(type, handler.call, capture);
+    handler.signal?.removeEventListener("abort", handler.abort);
+    this.#handlers = this.#handlers?.filter((other) => other !== handler);
   }
 
   /**
@@ -451,30 +480,33 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
         }
       }
     }
-    if (this.#dom?.has(type)) this.dispatchEvent(new Event(type, ...args));
+    if (this.#isHandled(type)) {
+      this.#pending = pending;
+      this.dispatchEvent(new Event(type, ...args));
+      this.#pending = undefined;
+    }
   }
 
   /**
    * Whether an event of a type would be heard.
    *
    * @param type The event's name.
-   * @returns False if there is no listener. A type that was given to
-   * `addEventListener` once counts as heard.
+   * @returns True if there is a listener.
    */
   protected isHeard(type: Name<Events>): boolean {
-    return this.#entries[type] !== undefined || this.#dom?.has(type) === true;
+    return this.#entries[type] !== undefined || this.#isHandled(type);
   }
 
   /**
    * Stops all that waits for an event that will not come.
    *
-   * @param reason What those who wait are told.
+   * @param reason Makes what those who wait are told.
    * @param forGood Whether those who begin to wait later are told as well.
    * @param last Emits the last event of all. Who waits for that one gets it, and
    * who begins to wait in a listener of it waits for what comes after.
    */
   protected stopWaiting(
-    reason: Error,
+    reason: () => Error,
     forGood: boolean,
     last?: () => void,
   ): void {
@@ -521,6 +553,21 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
       this.on(type, listener);
     }
     return cancel;
+  }
+
+  #isHandled(type: string): boolean {
+    return this.#handlers?.some((handler) => handler.type === type) ?? false;
+  }
+
+  #findHandler(
+    type: string,
+    listener: EventHandler<never>,
+    capture: boolean,
+  ): Handler | undefined {
+    return this.#handlers?.find((handler) =>
+      handler.type === type && handler.listener === listener &&
+      handler.capture === capture
+    );
   }
 
   #remove<Type extends Name<Events>>(

@@ -24,6 +24,8 @@ export interface Closing {
   readonly reason: string;
   /** Why this side closes. */
   readonly cause: Cause;
+  /** Whether nothing that was sent before holds the close frame up. */
+  readonly isFlushed: boolean;
 }
 
 /** Where a connection is in its life. */
@@ -34,8 +36,8 @@ export type State =
     readonly phase: "closing";
     /** What this side closes with. */
     readonly closing: Closing;
-    /** The close frame has gone out for all that can be known. */
-    readonly sent: boolean;
+    /** The close frame was on its way before anything else came. */
+    readonly isSent: boolean;
     readonly failure?: string;
   }
   | {
@@ -51,7 +53,7 @@ export type Signal =
   | { readonly type: "open" }
   /** This side asks for the closing handshake. */
   | ({ readonly type: "close" } & Closing)
-  /** The close frame was handed over; nothing that was sent before it waits. */
+  /** The close frame is on its way, before anything else has come. */
   | { readonly type: "sent" }
   /** The runtime's `error` event. */
   | { readonly type: "error"; readonly message: string }
@@ -69,6 +71,8 @@ export type Signal =
 
 /** The state of a connection that is not open yet. */
 export const CONNECTING: State = { phase: "connecting" };
+
+const OPEN: State = { phase: "open" };
 
 /**
  * What Deno says of a peer that did not answer its ping. It is no peer's word:
@@ -108,19 +112,19 @@ export function next(state: State, signal: Signal, role: Role): State {
   if (state.phase === "ended") return state;
   switch (signal.type) {
     case "open":
-      return state.phase === "connecting" ? { phase: "open" } : state;
+      return state.phase === "connecting" ? OPEN : state;
     case "close": {
       if (state.phase !== "open") return state;
-      const { code, reason, cause } = signal;
+      const { code, reason, cause, isFlushed } = signal;
       return {
         ...state,
         phase: "closing",
-        closing: { code, reason, cause },
-        sent: false,
+        closing: { code, reason, cause, isFlushed },
+        isSent: false,
       };
     }
     case "sent":
-      return state.phase === "closing" ? { ...state, sent: true } : state;
+      return state.phase === "closing" ? { ...state, isSent: true } : state;
     case "error":
       if (state.phase !== "connecting") {
         return { ...state, failure: signal.message };
@@ -173,8 +177,17 @@ function answered(
   { wasClean, code, reason }: Extract<Signal, { type: "closed" }>,
   role: Role,
 ): End {
-  const { closing, sent, failure } = state;
-  const own: End = { type: "close", ...closing };
+  const { closing, isSent, failure } = state;
+  // The peer's close frame had come already: it was answered, and ours dropped.
+  if (wasClean && !isSent) {
+    return { type: "close", code, reason, cause: "peer" };
+  }
+  const own: End = {
+    type: "close",
+    code: closing.code,
+    reason: closing.reason,
+    cause: closing.cause,
+  };
   if (wasClean && code !== CloseCode.NoStatus) {
     // Both sides closed at once if the answer is no echo. Each then holds two
     // codes; that both tell the same one, the server's counts.
@@ -189,7 +202,7 @@ function answered(
   // unclean without an error is no loss: the runtime has sent our close frame,
   // then met data that the peer had sent before it could know, and stopped
   // listening. The peer has been told, and finishes the handshake alone.
-  const isTold = role === "server" && sent && code === 0 &&
+  const isTold = role === "server" && closing.isFlushed && code === 0 &&
     failure === undefined;
   return isTold ? own : lost("network");
 }

@@ -1,6 +1,5 @@
 /**
- * Messages that came before anybody listened. Pure: who listens, and what a
- * delivery is, is the caller's affair.
+ * Messages that came before anybody listened; pure.
  *
  * @module
  */
@@ -8,84 +7,64 @@
 /** How many messages may wait for a listener. */
 const MAX_MESSAGES = 256;
 
-/** How many bytes, or characters, may wait for a listener. */
+/** How many bytes, or characters, may wait for a listener, if more than one message does. */
 const MAX_SIZE = 1024 * 1024;
 
 /**
- * Keeps messages, in order, for a listener that is about to come. It passes on
- * what comes while somebody listens, and keeps the rest, up to a bound; past
- * that it lets go of all that it kept, and counts.
+ * Keeps messages, in order, for a listener that is about to come, up to a bound.
+ * Past that it lets go of all that it kept, and counts.
  *
  * @typeParam M The type of a message.
  */
 export class Inbox<M> {
-  readonly #isHeard: () => boolean;
-  readonly #deliver: (message: M) => void;
-  readonly #waiting: M[] = [];
+  readonly #kept: { readonly message: M; readonly size: number }[] = [];
   #size = 0;
   #dropped = 0;
 
-  /**
-   * Creates an empty inbox.
-   *
-   * @param isHeard Whether somebody listens now.
-   * @param deliver Hands a message to those who listen.
-   */
-  constructor(isHeard: () => boolean, deliver: (message: M) => void) {
-    this.#isHeard = isHeard;
-    this.#deliver = deliver;
-  }
-
-  /** How many messages wait. */
-  get waiting(): number {
-    return this.#waiting.length;
+  /** How many messages are kept. */
+  get length(): number {
+    return this.#kept.length;
   }
 
   /**
-   * How many messages were dropped since this was last asked, as too many were
-   * waiting.
-   */
-  takeDropped(): number {
-    const dropped = this.#dropped;
-    this.#dropped = 0;
-    return dropped;
-  }
-
-  /**
-   * Takes a message in.
+   * Keeps a message.
    *
    * @param message The message.
    * @param size Its bytes or characters.
    */
   push(message: M, size: number): void {
-    if (this.#waiting.length === 0 && this.#isHeard()) {
-      this.#deliver(message);
-    } else if (
-      this.#dropped > 0 || this.#waiting.length >= MAX_MESSAGES ||
-      this.#size + size > MAX_SIZE
-    ) {
-      // A part would be a puzzle. Those who did listen have had all of them.
-      this.#dropped += this.#waiting.length + 1;
-      this.clear();
+    const isFull = this.#kept.length >= MAX_MESSAGES ||
+      (this.#kept.length > 0 && this.#size + size > MAX_SIZE);
+    if (isFull || this.#dropped > 0) {
+      // A part would be a puzzle.
+      this.#dropped += this.#kept.length + 1;
+      this.#kept.length = this.#size = 0;
     } else {
-      this.#waiting.push(message);
+      this.#kept.push({ message, size });
       this.#size += size;
     }
   }
 
-  /** Hands out what waits, as long as somebody listens. */
-  flush(): void {
-    while (this.#waiting.length > 0 && this.#isHeard()) {
-      const [message] = this.#waiting.splice(0, 1);
-      if (message === undefined) return;
-      this.#deliver(message);
-    }
-    if (this.#waiting.length === 0) this.#size = 0;
+  /**
+   * Takes the message that has been kept longest.
+   *
+   * @returns The message, or undefined if none is kept.
+   */
+  shift(): M | undefined {
+    const first = this.#kept.shift();
+    this.#size -= first?.size ?? 0;
+    return first?.message;
   }
 
-  /** Lets go of all that waits. */
-  clear(): void {
-    this.#waiting.length = 0;
-    this.#size = 0;
+  /**
+   * How many messages were dropped since this was last asked, as too many would
+   * have had to be kept.
+   *
+   * @returns The number of messages.
+   */
+  takeDropped(): number {
+    const dropped = this.#dropped;
+    this.#dropped = 0;
+    return dropped;
   }
 }

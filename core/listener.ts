@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { RawSocket, Side } from "./socket.ts";
+import { afterTurn, fieldOf, type Side } from "./socket.ts";
 
 /** Where and how to listen. */
 export interface BindOptions {
@@ -99,7 +99,7 @@ export interface Upgraded {
  * @param request The request, already found to be a valid handshake.
  * @param protocol The subprotocol to speak; empty for none.
  * @param idleTimeout After how many milliseconds of silence, pings included,
- * the peer counts as dead; 0 for never.
+ * the peer counts as dead; 0 or `Infinity` for never.
  * @returns The socket and the answer.
  */
 export function upgrade(
@@ -108,7 +108,7 @@ export function upgrade(
   idleTimeout: number,
 ): Upgraded {
   const { socket, response } = Deno.upgradeWebSocket(request, {
-    idleTimeout: idleTimeout / 1000,
+    idleTimeout: idleTimeout === Infinity ? 0 : idleTimeout / 1000,
   });
   // Not by the runtime's option, which knows only lists with a space in them.
   if (protocol) response.headers.set("sec-websocket-protocol", protocol);
@@ -141,65 +141,26 @@ export function bracketed(host: string): string {
 export const serverSide: Side = {
   role: "server",
   close(socket, code, reason, sent) {
-    const begin = () => {
-      if (socket.readyState !== WebSocket.OPEN) return;
-      const flushed = socket.bufferedAmount === 0;
-      socket.close(code, reason);
-      if (flushed) sent();
-    };
     // A server's socket that is closing stops at the first message that is
     // still on its way, be there a close frame behind it or not, and the peer
     // may never hear of the end. A client's socket reads on, as it should
     // (RFC 6455, 5.5.1): so it is made to take itself for one.
     const role = fieldOf(socket, "[[role]]");
-    if (role === undefined || typeof Reflect.get(socket, role) !== "number") {
-      // At least not amid messages that have come already: then the close
-      // frame would not leave at all.
-      setTimeout(begin, 0);
-      return;
+    if (role !== undefined) {
+      socket.close(code, reason);
+      Reflect.set(socket, role, CLIENT_ROLE);
+      return afterTurn(sent);
     }
-    begin();
-    Reflect.set(socket, role, CLIENT_ROLE);
-  },
-  cut(socket) {
-    if (
-      socket.readyState !== WebSocket.OPEN &&
-      socket.readyState !== WebSocket.CLOSING
-    ) {
-      socket.onopen = () => serverSide.cut(socket);
-      return;
-    }
-    if (!closeResource(socket)) socket.close();
+    // Without that, at least not amid messages that have come already: then the
+    // close frame would not leave at all.
+    let stop = () => clearTimeout(timer);
+    const timer = setTimeout(() => {
+      socket.close(code, reason);
+      stop = afterTurn(sent);
+    }, 0);
+    return () => stop();
   },
 };
 
 /** What Deno's sockets call the client's role. */
 const CLIENT_ROLE = 1;
-
-/** A field of Deno's sockets that has no public name. */
-function fieldOf(socket: RawSocket, description: string): symbol | undefined {
-  return Object.getOwnPropertySymbols(socket).find((symbol) =>
-    symbol.description === description
-  );
-}
-
-/**
- * Closes the TCP connection under a socket, for which there is no public way.
- * Nothing may be asked of the socket afterwards.
- *
- * @returns False if the private way is not there.
- */
-function closeResource(socket: RawSocket): boolean {
-  const field = fieldOf(socket, "[[rid]]");
-  const rid: unknown = field && Reflect.get(socket, field);
-  const internal: unknown = Reflect.get(Deno, "internal");
-  if (typeof rid !== "number" || typeof internal !== "symbol") return false;
-  const internals: unknown = Reflect.get(Deno, internal);
-  if (typeof internals !== "object" || internals === null) return false;
-  const core: unknown = Reflect.get(internals, "core");
-  if (typeof core !== "object" || core === null) return false;
-  const tryClose: unknown = Reflect.get(core, "tryClose");
-  if (typeof tryClose !== "function") return false;
-  tryClose(rid);
-  return true;
-}

@@ -1,5 +1,5 @@
 /**
- * What a connection needs of a socket, and of the side that it is on.
+ * What a connection needs of a socket, and how each side handles its own.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import type { Role } from "./ending.ts";
 
 /** The part of a `WebSocket` that a connection uses. */
-export interface RawSocket {
+export interface RawSocket extends EventTarget {
   /** Is set to `arraybuffer`. */
   binaryType: string;
   /** How many bytes wait to be sent. */
@@ -16,14 +16,6 @@ export interface RawSocket {
   readonly protocol: string;
   /** The state, 0 to 3. */
   readonly readyState: number;
-  /** Is set, and called when the socket is open. */
-  onopen: ((event: Event) => void) | null;
-  /** Is set, and called for each message. */
-  onmessage: ((event: MessageEvent) => void) | null;
-  /** Is set, and called when something went wrong. */
-  onerror: ((event: Event) => void) | null;
-  /** Is set, and called when the socket is closed. */
-  onclose: ((event: CloseEvent) => void) | null;
   /**
    * Sends.
    *
@@ -49,21 +41,15 @@ export interface Side {
    * @param socket The socket.
    * @param code The close code.
    * @param reason The reason.
-   * @param sent To be called when the close frame was handed over, and nothing
-   * that was sent before it waits.
+   * @param sent To be called when the close frame is on its way for sure.
+   * @returns What stops this from being called.
    */
   close(
     socket: RawSocket,
     code: number,
     reason: string,
     sent: () => void,
-  ): void;
-  /**
-   * Lets go of a socket whose peer is not waited for.
-   *
-   * @param socket The socket.
-   */
-  cut(socket: RawSocket): void;
+  ): () => void;
 }
 
 /** How the client's side handles its socket: as any page may. */
@@ -71,9 +57,73 @@ export const clientSide: Side = {
   role: "client",
   close(socket, code, reason, sent) {
     socket.close(code, reason);
-    sent();
-  },
-  cut(socket) {
-    socket.close();
+    return afterTurn(sent);
   },
 };
+
+/**
+ * Calls back when a frame that has just been handed to a socket has left, which
+ * is within this turn of the event loop. A timer of Deno's may come before.
+ *
+ * @param action What to call.
+ * @returns What stops it from being called.
+ */
+export function afterTurn(action: () => void): () => void {
+  const start = read(globalThis, "setImmediate");
+  const stop = read(globalThis, "clearImmediate");
+  if (typeof start === "function" && typeof stop === "function") {
+    const immediate: unknown = start(action);
+    return () => stop(immediate);
+  }
+  const timer = setTimeout(action, 0);
+  return () => clearTimeout(timer);
+}
+
+/**
+ * Lets go of a socket: its TCP connection is closed now. There is no public way
+ * to do that. Deno has a private one, which is taken if it is there; everywhere
+ * else this closes the socket and does not wait for the answer. Nothing may be
+ * asked of the socket afterwards.
+ *
+ * @param socket The socket.
+ */
+export function cut(socket: RawSocket): void {
+  const rid = read(socket, fieldOf(socket, "[[rid]]"));
+  if (typeof rid !== "number") {
+    // A server's socket that is not open yet does not even listen to `close`.
+    if (socket.readyState !== 1 && socket.readyState !== 2) {
+      socket.addEventListener("open", () => cut(socket), { once: true });
+    }
+    socket.close();
+    return;
+  }
+  const runtime = read(globalThis, "Deno");
+  const core = read(read(runtime, read(runtime, "internal")), "core");
+  const tryClose = read(core, "tryClose");
+  if (typeof tryClose === "function") tryClose(rid);
+  else socket.close();
+}
+
+/**
+ * A field of Deno's sockets that has no public name.
+ *
+ * @param socket The socket.
+ * @param description What the field's symbol is described as.
+ * @returns The symbol, if there is such a field.
+ */
+export function fieldOf(
+  socket: RawSocket,
+  description: string,
+): symbol | undefined {
+  return Object.getOwnPropertySymbols(socket).find((symbol) =>
+    symbol.description === description
+  );
+}
+
+/** A property of something of which nothing is known. */
+function read(from: unknown, key: unknown): unknown {
+  return typeof from === "object" && from !== null &&
+      (typeof key === "string" || typeof key === "symbol")
+    ? Reflect.get(from, key)
+    : undefined;
+}

@@ -2,6 +2,7 @@ import { assertEquals, assertStrictEquals } from "@std/assert";
 import { asksForUpgrade, pickProtocol, refuse } from "../core/admission.ts";
 
 const GOOD = {
+  host: "localhost",
   upgrade: "websocket",
   connection: "Upgrade",
   "sec-websocket-version": "13",
@@ -24,7 +25,6 @@ Deno.test("refuse() lets valid handshakes pass", () => {
   assertStrictEquals(refuse(handshake()), undefined);
   const variants = [
     { upgrade: "WebSocket" },
-    { upgrade: "h2c, websocket" },
     { connection: "keep-alive, Upgrade" },
     { connection: "upgrade" },
     { connection: "keep-alive,upgrade" },
@@ -40,6 +40,9 @@ Deno.test("refuse() says what is wrong with all others", () => {
     [{ upgrade: undefined }, 426],
     [{ upgrade: "h2c" }, 426],
     [{ upgrade: "websockets" }, 426],
+    [{ upgrade: "h2c, websocket" }, 400],
+    [{ upgrade: "websocket, websocket" }, 400],
+    [{ host: undefined }, 400],
     [{ connection: undefined }, 400],
     [{ connection: "keep-alive" }, 400],
     [{ connection: "upgrade-insecure" }, 400],

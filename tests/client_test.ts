@@ -149,6 +149,28 @@ test("ClientSocket.connect() gives up when the signal is aborted", async () => {
   tcp.close();
 });
 
+test("ClientSocket.connect() has forgotten the signal when it emits connect", async () => {
+  await using server = await listening();
+  const client = new ClientSocket();
+  const controller = new AbortController();
+  client.on("connect", () => controller.abort());
+  await client.connect(server.url, { signal: controller.signal });
+  assertStrictEquals(client.connection?.readyState, 1);
+  await client.close();
+});
+
+test("ClientSocket.connect() resolves even if a connect listener terminates", async () => {
+  await using server = await listening();
+  const client = new ClientSocket();
+  const seen: string[] = [];
+  client.on("connect", (connection) => connection.terminate());
+  client.on("connect", () => seen.push(`connect ${!!client.connection}`));
+  client.on("disconnect", () => seen.push("disconnect"));
+  await client.connect(server.url);
+  assertEquals(seen, ["connect true", "disconnect"]);
+  assertStrictEquals(client.connection, undefined);
+});
+
 test("ClientSocket.connect() forgets the signal once it is connected", async () => {
   await using server = await listening();
   const client = new ClientSocket();
@@ -246,17 +268,16 @@ test("ClientSocket may connect again in a listener of its end", async () => {
   await client.close();
 });
 
-test("ClientSocket.terminate() ends at once", async () => {
+test("ClientSocket.terminate() cuts the connection", async () => {
   await using server = await listening();
   const client = new ClientSocket();
-  const gone = server.waitFor("close");
+  const gone = server.waitFor("disconnect");
   await client.connect(server.url);
   const ends: unknown[] = [];
   client.on("disconnect", (...args) => ends.push(args));
   client.terminate();
   assertEquals(ends, [[1006, "", "local"]]);
-  // The runtime knows no way to cut a client's connection.
-  assertEquals((await gone)[1], 1005);
+  assertEquals((await gone).slice(1), [1006, "", "network"]);
 });
 
 test("ClientSocket tells errors of its listeners, with the connection", async () => {

@@ -40,15 +40,20 @@ Deno.test("encode() copies memory that is shared", () => {
   const encoded = encode(shared.subarray(2));
   shared.fill(8);
   assertEquals(encoded, new Uint8Array([7, 7]));
+  const whole = new Uint8Array(new SharedArrayBuffer(1));
+  assertEquals(encode(whole.buffer), new Uint8Array([0]));
 });
 
 Deno.test("encode() refuses what JSON cannot hold", () => {
   const cycle: Record<string, unknown> = {};
   cycle.self = cycle;
   const cases: [unknown, string][] = [
-    [undefined, "Cannot send undefined: JSON cannot hold it"],
-    [() => {}, "Cannot send a function: JSON cannot hold it"],
-    [Symbol("s"), "Cannot send a symbol: JSON cannot hold it"],
+    [undefined, "JSON cannot hold: its type is undefined"],
+    [() => {}, "JSON cannot hold: its type is function"],
+    [Symbol("s"), "JSON cannot hold: its type is symbol"],
+    [{ toJSON: () => undefined }, "JSON cannot hold: its type is object"],
+    [new Map([[1, 2]]), "Cannot send a Map: spread it into a list first"],
+    [new Set([1]), "Cannot send a Set: spread it into a list first"],
     [1n, "Cannot send a value that JSON cannot hold"],
     [{ deep: [1n] }, "Cannot send a value that JSON cannot hold"],
     [cycle, "circular"],

@@ -185,7 +185,7 @@ both("gives a silent peer closeTimeout to answer", async (self, peer, time) => {
   assertEquals(self.hub.ends, [
     { type: "disconnect", code: 1006, reason: "", cause: "timeout" },
   ]);
-  assertEquals(self.side.cuts, [self.socket]);
+  assertEquals(self.socket.closes.at(-1), [undefined, undefined]);
 });
 
 both("terminates at once, and hears nothing more", async (self, peer) => {
@@ -196,13 +196,12 @@ both("terminates at once, and hears nothing more", async (self, peer) => {
   self.connection.terminate();
   assertEquals(seen, [1006]);
   assertStrictEquals(self.connection.readyState, 3);
-  const { onopen, onmessage, onerror, onclose } = self.socket;
-  assertEquals([onopen, onmessage, onerror, onclose], [null, null, null, null]);
+  assertStrictEquals(self.socket.listeners, 0);
   self.connection.terminate();
   await settle();
   self.socket.end(true, 1000);
   assertEquals(seen, [1006]);
-  assertEquals(self.side.cuts, [self.socket]);
+  assertEquals(self.socket.closes.at(-1), [undefined, undefined]);
   assertEquals(self.hub.ends, [
     { type: "disconnect", code: 1006, reason: "", cause: "local" },
   ]);
@@ -231,7 +230,7 @@ both("sends a Blob in order, and before a close", async (self, peer) => {
   assertEquals(self.socket.sent, [
     "1",
     new TextEncoder().encode("2").buffer,
-    new Uint8Array([3]),
+    new Uint8Array([3]).buffer,
     "4",
   ]);
   assertEquals(peer.hub.heard, ["connect", "1", "2", "\u0003", "4", "close"]);
@@ -252,7 +251,8 @@ both(
     self.connection.terminate();
     await assertRejects(() => sending, ConnectionEndedError);
     await settle();
-    assertEquals([self.socket.sent, self.socket.closes], [[], []]);
+    assertEquals(self.socket.sent, []);
+    assertEquals(self.socket.closes, [[undefined, undefined]]); // terminate
   },
 );
 
@@ -385,11 +385,11 @@ Deno.test("Connection.close() gives up connecting", async () => {
 });
 
 Deno.test("Connection.terminate() before it is open ends without an event", () => {
-  const { connection, side, socket, hub } = party("server");
+  const { connection, socket, hub } = party("server");
   connection.terminate();
   socket.open();
   assertEquals(hub.heard, ["refused"]);
-  assertEquals(side.cuts, [socket]);
+  assertEquals(socket.closes.length, 2); // at once, and when it is open
 });
 
 Deno.test("Connection whose sides close at once tells both the server's code", async () => {
@@ -479,37 +479,57 @@ Deno.test("Connection tells how many messages it could not keep", async () => {
 Deno.test("Connection's end waits for what came before it", async () => {
   using time = new FakeTime();
   const { connection, socket, hub, seen } = opening();
-  connection.on("close", () => seen.push("close"));
   socket.open();
   socket.receive("1");
   socket.end(true, 1000);
+  assertEquals(hub.heard, ["connect", "1", "close"]); // the server does not wait
   await time.tickAsync(5_000);
   assertStrictEquals(connection.readyState, 3);
-  assertEquals(hub.ends, []);
   connection.on("message", ({ content }) => seen.push(content));
+  connection.on("close", () => seen.push("close"));
   await settle();
   assertEquals(seen, ["1", "close"]);
-  assertEquals(hub.ends.length, 1);
+  assertEquals(hub.heard, ["connect", "1", "close"]);
 });
 
 Deno.test("Connection's end waits for connect listeners, but not for ever", async () => {
   using time = new FakeTime();
   for (const isPatient of [true, false]) {
-    const { socket, hub, ready } = opening();
+    const { connection, socket, ready } = opening();
+    let isStopped = false;
+    connection.waitFor("error").catch(() => isStopped = true);
     socket.open();
     socket.receive("1");
     socket.end(false, 0);
     await time.tickAsync(9_000);
-    assertEquals(hub.ends, []);
+    assertStrictEquals(isStopped, false);
     if (isPatient) ready();
     await time.tickAsync(999);
-    assertEquals(hub.ends.length, isPatient ? 1 : 0);
+    assertStrictEquals(isStopped, isPatient);
     await time.tickAsync(1);
-    assertEquals(hub.ends.length, 1);
+    assertStrictEquals(isStopped, true);
     ready();
     await time.tickAsync(0);
-    assertEquals(hub.ends.length, 1);
   }
+});
+
+Deno.test("Connection's end comes at once to a connect listener that awaits it", async () => {
+  using _time = new FakeTime();
+  const { connection, socket } = opening();
+  socket.open();
+  const closed = connection.waitFor("close");
+  socket.receive("1");
+  socket.end(true, 4000);
+  assertEquals(await closed, [4000, "", "peer"]);
+
+  const hub = new FakeHub(false, false);
+  hub.pending = [new Promise(() => {})];
+  hub.awaitsEnd = true;
+  const client = party("client", {}, hub);
+  client.socket.open();
+  client.socket.receive("1");
+  client.socket.end(true, 4000);
+  assertEquals(hub.heard, ["connect", "close"]);
 });
 
 Deno.test("Connection's end does not wait where nothing is kept", () => {
@@ -552,13 +572,50 @@ Deno.test("Connection hands out nothing more once a listener has ended it", asyn
   }
 });
 
-both("tells nobody more when its owner ends it amid a message", (self) => {
-  const seen: string[] = [];
-  self.connection.on("message", ({ content }) => seen.push(content));
-  self.hub.received = () => self.connection.terminate();
+both("tells all of a message before the end that came amid it", (self) => {
+  const seen: unknown[] = [];
+  const { connection, hub } = self;
+  hub.received = () => connection.terminate();
+  connection.on("message", ({ content }) => seen.push(content));
+  connection.on("message", () => seen.push(connection.readyState));
+  connection.on("disconnect", () => seen.push("disconnect"));
   self.socket.receive("1");
-  assertEquals(seen, []);
+  self.socket.receive("2");
+  assertEquals(seen, ["1", 3, "disconnect"]);
+  assertEquals(hub.ends.length, 1);
+});
+
+both("resolves close() at once when all has been told", async (self) => {
+  self.connection.terminate();
+  await self.connection.close();
+  self.connection.terminate();
   assertEquals(self.hub.ends.length, 1);
+});
+
+both(
+  "waits for ever if closeTimeout is infinite",
+  async (_self, _peer, time) => {
+    const { connection, socket, hub } = party("server", {
+      closeTimeout: Infinity,
+    });
+    socket.open();
+    const closing = connection.close();
+    await time.tickAsync(1_000_000_000);
+    assertEquals(hub.ends, []);
+    socket.end(true, 1000);
+    await closing;
+  },
+);
+
+both("resolves a waiting send when the handshake is finished", async (self) => {
+  self.socket.bufferedAmount = MIB + 1;
+  let isDone = false;
+  const sending = self.connection.send("x").then(() => isDone = true);
+  const closing = self.connection.close();
+  await Promise.resolve();
+  assertStrictEquals(isDone, false);
+  await closing;
+  await sending;
 });
 
 Deno.test("Connection of a client keeps messages until somebody listens", async () => {

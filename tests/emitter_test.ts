@@ -41,7 +41,7 @@ class Source extends Emitter<Events> {
   }
 
   end(forGood = true, last?: () => void): void {
-    this.stopWaiting(new Error("ended"), forGood, last);
+    this.stopWaiting(() => new Error("ended"), forGood, last);
   }
 
   hears(type: "number" | "done" | "error"): boolean {
@@ -249,6 +249,58 @@ Deno.test("Emitter turns what a handler throws into an error event", async () =>
   assertEquals(errors, [["thrown", "number"], ["no", "number"]]);
 });
 
+Deno.test("Emitter tells which event a handler of several threw in", () => {
+  using written = stub(console, "error");
+  const source = new Source();
+  const from: string[] = [];
+  source.on("error", (_, type) => from.push(type));
+  const fail = () => {
+    throw new Error("always");
+  };
+  for (const type of ["done", "number", "error"] as const) {
+    source.addEventListener(type, fail);
+  }
+  source.number(1);
+  source.done();
+  assertEquals(from, ["number", "done"]);
+  assertStrictEquals(written.calls.length, 2); // of "error" itself
+});
+
+Deno.test("Emitter.addEventListener() takes once, signal and capture", () => {
+  const source = new Source();
+  const { signal, abort } = spiedSignal();
+  const seen: string[] = [];
+  source.addEventListener("number", () => seen.push("once"), { once: true });
+  source.addEventListener("number", () => seen.push("signal"), { signal });
+  const both = () => seen.push("both");
+  source.addEventListener("number", both, true);
+  source.addEventListener("number", both, { capture: true }); // the same
+  source.addEventListener("number", both, { capture: false });
+  source.number(1);
+  assertEquals(seen.sort(), ["both", "both", "once", "signal"]);
+  abort("enough");
+  assertStrictEquals(signal.listeners, 0);
+  source.removeEventListener("number", both, { capture: true });
+  assertStrictEquals(source.hears("number"), true);
+  source.removeEventListener("number", both);
+  assertStrictEquals(source.hears("number"), false);
+  source.addEventListener("number", both, { signal }); // aborted already
+  source.number(2);
+  assertStrictEquals(seen.length, 4);
+});
+
+Deno.test("Emitter waits for handlers as for listeners", async () => {
+  const source = new Source();
+  const order: string[] = [];
+  source.addEventListener("number", async () => {
+    await Promise.resolve();
+    order.push("handler");
+  });
+  await Promise.all(source.number(1));
+  order.push("after");
+  assertEquals(order, ["handler", "after"]);
+});
+
 Deno.test("Emitter makes no Event where nobody handles one", () => {
   let made = 0;
   class Counted extends Emitter<{ x: { args: []; event: Event } }> {
@@ -358,6 +410,16 @@ Deno.test("Emitter.waitFor() holds nothing when the event has come", async () =>
   await next;
   source.end();
   assertStrictEquals(signal.listeners, 0);
+});
+
+Deno.test("Emitter.waitFor() waits for ever where the timeout is infinite", async () => {
+  using time = new FakeTime();
+  const source = new Source();
+  const forEver = source.waitFor("number", { timeout: Infinity });
+  const long = source.waitFor("number", { timeout: 2 ** 40 });
+  await time.tickAsync(1_000_000_000);
+  source.number(1);
+  assertEquals([await forEver, await long], [[1], [1]]);
 });
 
 Deno.test("Emitter.waitFor() leaves no timer when the event has come", async () => {

@@ -4,12 +4,13 @@ import { CONNECTING, next, type Role, type Signal } from "../core/ending.ts";
 const ROLES: readonly Role[] = ["server", "client"];
 
 const open: Signal = { type: "open" };
-const close: Signal = {
+const close = {
   type: "close",
   code: 4000,
   reason: "bye",
   cause: "local",
-};
+  isFlushed: true,
+} satisfies Signal;
 const sent: Signal = { type: "sent" };
 const timeout: Signal = { type: "timeout" };
 const terminate: Signal = { type: "terminate", cause: "local" };
@@ -108,6 +109,16 @@ const BOTH: [string, Signal[], string][] = [
     [close, sent, closed(true, 4000)],
     'close 4000 "bye" local',
   ],
+  [
+    "the peer had closed before this side's close could leave",
+    [close, closed(true, 4001, "first")],
+    'close 4001 "first" peer',
+  ],
+  [
+    "the peer had closed so without a code",
+    [close, closed(true, 1005)],
+    'close 1005 "" peer',
+  ],
   ["the peer does not answer yet", [close, sent], "closing"],
   [
     "the peer never answers",
@@ -174,22 +185,24 @@ Deno.test("next(): where both close at once, both tell the server's code", () =>
 });
 
 Deno.test("next(): a server that stops reading after its close was told is closed", () => {
-  assertStrictEquals(
-    told("server", close, sent, closed(false, 0)),
-    'close 4000 "bye" local',
-  );
+  for (const signals of [[close], [close, sent]]) {
+    assertStrictEquals(
+      told("server", ...signals, closed(false, 0)),
+      'close 4000 "bye" local',
+    );
+    // Only a server's socket does so.
+    assertStrictEquals(
+      told("client", ...signals, closed(false, 0)),
+      'disconnect 1006 "" network',
+    );
+    assertStrictEquals(
+      told("server", ...signals, closed(false, 1006)),
+      'disconnect 1006 "" network',
+    );
+  }
   // The frame may not have left.
   assertStrictEquals(
-    told("server", close, closed(false, 0)),
-    'disconnect 1006 "" network',
-  );
-  // Only a server's socket does so.
-  assertStrictEquals(
-    told("client", close, sent, closed(false, 0)),
-    'disconnect 1006 "" network',
-  );
-  assertStrictEquals(
-    told("server", close, sent, closed(false, 1006)),
+    told("server", { ...close, isFlushed: false }, closed(false, 0)),
     'disconnect 1006 "" network',
   );
 });

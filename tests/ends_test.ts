@@ -121,11 +121,11 @@ test("ends: the server terminates right after it has sent and closed", async () 
   assertStrictEquals(told.client.length, 1);
 });
 
-test("ends: the client terminates, for which there is no way but a close", async () => {
+test("ends: the client terminates", async () => {
   const { client, ended } = await connected();
   client.terminate();
   assertEquals(await ended(), {
-    server: [["close", 1005, "", "peer"]],
+    server: [["disconnect", 1006, "", "network"]],
     client: [["disconnect", 1006, "", "local"]],
   });
 });

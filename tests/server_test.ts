@@ -543,7 +543,7 @@ test("ServerSocket writes an error that nobody listens to", async () => {
   const [client] = await connected(server);
   await client.close();
   assertEquals(written.calls.map(({ args }) => args[0]), [
-    'A listener of "connect" threw:',
+    'Unhandled error in "connect":',
   ]);
 });
 

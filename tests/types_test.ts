@@ -114,6 +114,7 @@ Deno.test("types: what can be sent", () => {
       new ArrayBuffer(1),
       new DataView(new ArrayBuffer(1)),
       new Blob(),
+      { bind: "0.0.0.0", then: "what" },
     ];
     client.send(all);
     // @ts-expect-error JSON cannot hold undefined

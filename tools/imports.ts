@@ -18,6 +18,7 @@ const ORDER: readonly string[] = [
   "core/event_queue.ts",
   "core/events.ts",
   "core/errors.ts",
+  "core/timer.ts",
 ];
 
 /** Stand one above the other in the list, but do not know each other. */

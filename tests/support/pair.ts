@@ -14,16 +14,14 @@ import type { Role } from "../../core/ending.ts";
 import type { RawSocket, Side } from "../../core/socket.ts";
 import type { End } from "../../core/errors.ts";
 
-/** A socket whose peer is another one; each event is a task of its own. */
-export class FakeSocket implements RawSocket {
+/** A socket whose peer is another one. */
+export class FakeSocket extends EventTarget implements RawSocket {
   binaryType = "blob";
   bufferedAmount = 0;
   protocol = "";
   readyState = 0;
-  onopen: ((event: Event) => void) | null = null;
-  onmessage: ((event: MessageEvent) => void) | null = null;
-  onerror: ((event: Event) => void) | null = null;
-  onclose: ((event: CloseEvent) => void) | null = null;
+  /** How many listeners it has. */
+  listeners = 0;
   /** What this socket has sent. */
   readonly sent: unknown[] = [];
   /** The arguments of each `close`. */
@@ -31,6 +29,20 @@ export class FakeSocket implements RawSocket {
   /** Whether it answers when the peer closes. */
   answers = true;
   peer: FakeSocket | undefined;
+
+  override addEventListener(
+    ...args: Parameters<EventTarget["addEventListener"]>
+  ): void {
+    this.listeners++;
+    super.addEventListener(...args);
+  }
+
+  override removeEventListener(
+    ...args: Parameters<EventTarget["removeEventListener"]>
+  ): void {
+    this.listeners--;
+    super.removeEventListener(...args);
+  }
 
   send(data: string | ArrayBuffer | ArrayBufferView<ArrayBuffer>): void {
     this.sent.push(data);
@@ -49,11 +61,11 @@ export class FakeSocket implements RawSocket {
 
   open(): void {
     this.readyState = 1;
-    this.onopen?.(new Event("open"));
+    this.dispatchEvent(new Event("open"));
   }
 
   receive(data: string | ArrayBuffer): void {
-    this.onmessage?.(new MessageEvent("message", { data }));
+    this.dispatchEvent(new MessageEvent("message", { data }));
   }
 
   /** The peer's close frame has come. */
@@ -66,12 +78,12 @@ export class FakeSocket implements RawSocket {
   }
 
   fail(message: string): void {
-    this.onerror?.(new ErrorEvent("error", { message }));
+    this.dispatchEvent(new ErrorEvent("error", { message }));
   }
 
   end(wasClean: boolean, code: number, reason = ""): void {
     this.readyState = 3;
-    this.onclose?.(new CloseEvent("close", { wasClean, code, reason }));
+    this.dispatchEvent(new CloseEvent("close", { wasClean, code, reason }));
   }
 }
 
@@ -91,14 +103,19 @@ export class FakeHub<Types extends SocketTypes = SocketTypes>
   pending: Promise<void>[] = [];
   /** Called when the connection is open, as `connect` listeners are. */
   onOpened: (connection: Connection<Types>) => void = () => {};
-  cause = "local" as const;
   failure: unknown;
   flush: () => void = () => {};
+  /** Whether somebody listens to `close`. */
+  awaitsEnd = false;
 
   constructor(readonly isEarly: boolean, public listens: boolean = true) {}
 
-  isHeard(): boolean {
-    return this.listens;
+  isHeard(type: "message" | "close" | "disconnect"): boolean {
+    return type === "message" ? this.listens : this.awaitsEnd;
+  }
+
+  cause(): "local" {
+    return "local";
   }
 
   opened(connection: Connection<Types>, flush: () => void): Promise<void>[] {
@@ -127,19 +144,14 @@ export class FakeHub<Types extends SocketTypes = SocketTypes>
   }
 }
 
-/** A side whose close frame goes out at once, and which notes what it cut. */
-export function fakeSide(role: Role): Side & { readonly cuts: RawSocket[] } {
-  const cuts: RawSocket[] = [];
+/** A side whose close frame goes out at once. */
+export function fakeSide(role: Role): Side {
   return {
     role,
-    cuts,
     close(socket, code, reason, sent) {
-      const flushed = socket.bufferedAmount === 0;
       socket.close(code, reason);
-      if (flushed) sent();
-    },
-    cut(socket) {
-      cuts.push(socket);
+      sent();
+      return () => {};
     },
   };
 }
@@ -147,7 +159,7 @@ export function fakeSide(role: Role): Side & { readonly cuts: RawSocket[] } {
 /** One end of a pair, with all that belongs to it. */
 export interface Party {
   readonly socket: FakeSocket;
-  readonly side: ReturnType<typeof fakeSide>;
+  readonly side: Side;
   readonly hub: FakeHub;
   readonly connection: Connection;
 }
