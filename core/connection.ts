@@ -358,7 +358,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         this.#closeTimeout,
       );
       const shake = () => {
-        if (this.#state.phase !== "closing") return;
+        // The runtime may have the peer's close frame already, and tell soon.
+        const isOpen = this.#socket.readyState === READY_STATE.open;
+        if (this.#state.phase !== "closing" || !isOpen) return;
         const sent = () => this.#apply({ type: "sent" });
         this.#stopShaking = this.#side.close(
           this.#socket,

@@ -6,6 +6,7 @@
  */
 
 import { afterTurn, fieldOf, type Side } from "./socket.ts";
+import { MAX_DELAY } from "./timer.ts";
 
 /** Where and how to listen. */
 export interface BindOptions {
@@ -99,7 +100,7 @@ export interface Upgraded {
  * @param request The request, already found to be a valid handshake.
  * @param protocol The subprotocol to speak; empty for none.
  * @param idleTimeout After how many milliseconds of silence, pings included,
- * the peer counts as dead; 0 or `Infinity` for never.
+ * the peer counts as dead; 0 for never.
  * @returns The socket and the answer.
  */
 export function upgrade(
@@ -108,7 +109,7 @@ export function upgrade(
   idleTimeout: number,
 ): Upgraded {
   const { socket, response } = Deno.upgradeWebSocket(request, {
-    idleTimeout: idleTimeout === Infinity ? 0 : idleTimeout / 1000,
+    idleTimeout: Math.min(idleTimeout, MAX_DELAY) / 1000,
   });
   // Not by the runtime's option, which knows only lists with a space in them.
   if (protocol) response.headers.set("sec-websocket-protocol", protocol);

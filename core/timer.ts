@@ -7,15 +7,18 @@
 /** What `clearTimeout` takes. */
 export type Timer = ReturnType<typeof setTimeout>;
 
-/** The longest delay of a timer; runtimes take a longer one for none at all. */
-const LONGEST = 2 ** 31 - 1;
+/**
+ * The longest delay of a timer in milliseconds, which is more than 24 days;
+ * runtimes take a longer one for none at all.
+ */
+export const MAX_DELAY: number = 2 ** 31 - 1;
 
 /**
  * Calls back after a time.
  *
  * @param action What to call.
- * @param delay After how many milliseconds. After `Infinity` it never is called;
- * all else is at most 24 days.
+ * @param delay After how many milliseconds. It never is called after
+ * `Infinity`, nor later than after {@linkcode MAX_DELAY}.
  * @returns The timer, if there is one.
  */
 export function startTimer(
@@ -24,5 +27,5 @@ export function startTimer(
 ): Timer | undefined {
   return delay === Infinity
     ? undefined
-    : setTimeout(action, Math.min(delay, LONGEST));
+    : setTimeout(action, Math.min(delay, MAX_DELAY));
 }
