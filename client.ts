@@ -386,6 +386,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
           () => this.emit(type, EndEvent, [code, reason, cause]),
         );
       },
+      lingers: () => {},
       refused: ({ url }, cause) => {
         settled();
         this.#connecting = undefined;

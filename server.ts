@@ -207,6 +207,8 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   readonly #clients = new Set<Connection<Types>>();
   /** Upgraded, but not open yet. */
   readonly #connecting = new Set<Connection<Types>>();
+  /** Ended, but their `connect` listeners have not heard all yet. */
+  readonly #lingering = new Set<Connection<Types>>();
   readonly #disconnected: DisconnectedClient[] = [];
   readonly #hub: Hub<Types>;
   #cause: Cause = "local";
@@ -589,6 +591,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         const args = [client, code, reason, cause] as const;
         this.emit(type, ClientEndEvent, [...args]);
       },
+      lingers: (client, isWaiting) => {
+        if (isWaiting) this.#lingering.add(client);
+        else this.#lingering.delete(client);
+      },
       refused: (client) => this.#connecting.delete(client),
       failed: (error, from, client) => this.#fail(error, from, client),
     };
@@ -665,6 +671,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     await Promise.all(
       [...this.#clients].map((client) => client.close(code, reason)),
     );
+    for (const client of this.#lingering) client.terminate();
     if (this.#listener) {
       // A fallback that never ends its answer must not hold the shutdown up.
       const { promise, resolve } = Promise.withResolvers<void>();

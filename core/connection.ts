@@ -135,6 +135,14 @@ export interface Hub<Types extends SocketTypes> {
    */
   ended(connection: Connection<Types>, end: End): void;
   /**
+   * Hears that the connection, whose end it has been told, still waits for
+   * listeners of its own, or no longer does. Closing it ends the wait.
+   *
+   * @param connection The connection.
+   * @param isWaiting Whether it waits.
+   */
+  lingers(connection: Connection<Types>, isWaiting: boolean): void;
+  /**
    * Hears that the connection could not be had.
    *
    * @param connection The connection.
@@ -348,11 +356,11 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    */
   close(code: number = CloseCode.Normal, reason = ""): Promise<void> {
     assertCloseable(code, reason, this.#side.role);
+    this.#dropInbox();
     if (this.#state.phase === "connecting") this.#socket.close();
     const cause = this.#hub.cause();
     const isFlushed = this.bufferedAmount === 0;
     if (this.#apply({ type: "close", code, reason, cause, isFlushed })) {
-      this.#inbox = undefined; // who closes wants no more messages
       this.#endTimer = startTimer(
         () => this.#letGo({ type: "timeout" }),
         this.#closeTimeout,
@@ -385,7 +393,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * a code.
    */
   terminate(): void {
-    this.#inbox = undefined;
+    this.#dropInbox();
     this.#letGo({ type: "terminate", cause: this.#hub.cause() });
   }
 
@@ -524,10 +532,14 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     }, 0);
   }
 
-  #letGo(signal: Signal): void {
-    if (!this.#apply(signal)) return;
+  /** Who ends a connection wants no more of its messages. */
+  #dropInbox(): void {
     this.#inbox = undefined;
-    cut(this.#socket);
+    if (this.#depth === 0) this.#tell();
+  }
+
+  #letGo(signal: Signal): void {
+    if (this.#apply(signal)) cut(this.#socket);
   }
 
   #ended(opened: boolean): void {
@@ -545,29 +557,31 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #tell(): void {
     const state = this.#state;
     if (state.phase !== "ended" || this.#isTold) return;
-    const isKeeping = this.#inbox !== undefined && !this.#isEndAwaited();
+    const isKeeping = this.#inbox !== undefined && !this.#isEndDue();
     if (!this.#isOwnerTold && (this.#hub.isEarly || !isKeeping)) {
       this.#isOwnerTold = true;
       this.#hub.ended(this, state.end);
     }
     if (!isKeeping) return this.#finish(state.end);
+    if (this.#hub.isEarly) this.#hub.lingers(this, true);
     // If nobody comes to listen, the end is told all the same.
-    this.#endTimer ??= startTimer(() => {
-      this.#inbox = undefined;
-      this.#tell();
-    }, this.#closeTimeout);
+    this.#endTimer ??= startTimer(() => this.#dropInbox(), this.#closeTimeout);
   }
 
-  /** Whether those who are busy may be waiting for the end itself. */
-  #isEndAwaited(): boolean {
-    if (!this.#isAwaited) return false;
+  /** Whether there is nobody who could still come to listen to what is kept. */
+  #isEndDue(): boolean {
+    const { isEarly } = this.#hub;
+    // A client's own listeners may come right after `connect()` has resolved.
+    if (!this.#isAwaited) return isEarly;
+    // Those who are busy may be waiting for the end itself.
     const isHeard = (type: "close" | "disconnect") =>
-      this.isHeard(type) || (!this.#hub.isEarly && this.#hub.isHeard(type));
+      this.isHeard(type) || (!isEarly && this.#hub.isHeard(type));
     return isHeard("close") || isHeard("disconnect");
   }
 
   #finish(end: End): void {
     this.#isTold = true;
+    this.#hub.lingers(this, false);
     this.#isOpening = false;
     this.#inbox = undefined;
     clearTimeout(this.#keepTimer);

@@ -495,22 +495,36 @@ Deno.test("Connection's end waits for what came before it", async () => {
 Deno.test("Connection's end waits for connect listeners, but not for ever", async () => {
   using time = new FakeTime();
   for (const isPatient of [true, false]) {
-    const { connection, socket, ready } = opening();
+    const { connection, socket, hub, ready } = opening();
     let isStopped = false;
     connection.waitFor("error").catch(() => isStopped = true);
     socket.open();
     socket.receive("1");
     socket.end(false, 0);
     await time.tickAsync(9_000);
-    assertStrictEquals(isStopped, false);
+    assertEquals([isStopped, hub.isLingering], [false, true]);
     if (isPatient) ready();
     await time.tickAsync(999);
     assertStrictEquals(isStopped, isPatient);
     await time.tickAsync(1);
-    assertStrictEquals(isStopped, true);
+    assertEquals([isStopped, hub.isLingering], [true, false]);
     ready();
     await time.tickAsync(0);
   }
+});
+
+Deno.test("Connection's end waits no longer when it is closed", async () => {
+  using time = new FakeTime();
+  for (const how of ["close", "terminate"] as const) {
+    const { connection, socket, hub } = opening();
+    socket.open();
+    socket.receive("1");
+    socket.end(true, 4000);
+    assertStrictEquals(hub.isLingering, true);
+    await connection[how]();
+    assertStrictEquals(hub.isLingering, false);
+  }
+  await time.tickAsync(0);
 });
 
 Deno.test("Connection's end comes at once to a connect listener that awaits it", async () => {

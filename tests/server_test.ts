@@ -146,6 +146,20 @@ test("ServerSocket.listen() with cert and key speaks TLS", async () => {
   assertStrictEquals((await closed.promise).code, 4000);
 });
 
+test("ServerSocket.listen() rejects what does not go with a Unix socket", async () => {
+  const server = new ServerSocket();
+  await assertRejects(
+    () => server.listen("", 0, { path: "x", cert: CERTIFICATE, key: KEY }),
+    TypeError,
+    'leave out "cert" and "key"',
+  );
+  await assertRejects(
+    () => server.listen("", 0, { path: "" }),
+    TypeError,
+    "a Unix socket whose path is empty",
+  );
+});
+
 test("ServerSocket.listen() rejects half a certificate", async () => {
   const server = new ServerSocket();
   await assertRejects(
@@ -164,7 +178,10 @@ Deno.test({
   name: "ServerSocket.listen() with path binds a Unix socket",
   ignore: await lacks("net", "read", "write"),
   fn: async () => {
-    const path = `${await Deno.makeTempDir()}/socket`;
+    const folder = await Deno.makeTempDir();
+    const path = `${folder}/socket`;
+    await using cleanup = new AsyncDisposableStack();
+    cleanup.defer(() => Deno.remove(folder, { recursive: true }));
     await using server = new ServerSocket();
     server.on("message", (message) => message.reply(message.content));
     await server.listen(undefined, undefined, { path });
@@ -347,6 +364,28 @@ test("ServerSocket.close() sends 1001 by default, and what was sent before", asy
   assertEquals((await messages).length, 1_000);
 });
 
+test("ServerSocket.close() waits for no connect listener", async () => {
+  const server = await listening();
+  const busy = Promise.withResolvers<void>();
+  const told: string[] = [];
+  server.on("connect", async (client) => {
+    await busy.promise;
+    await client.waitFor("message").catch(() => told.push("too late"));
+  });
+  server.on("close", () => told.push("close"));
+  const [client] = await connected(server);
+  const closed = server.waitFor("close");
+  client.send("unheard");
+  await client.close(4000);
+  await closed;
+  await server.close();
+  busy.resolve();
+  await busy.promise;
+  await Promise.resolve();
+  await Promise.resolve();
+  assertEquals(told, ["close", "too late"]);
+});
+
 test("ServerSocket.close() refuses codes that may not be sent, and goes on", async () => {
   await using server = await listening();
   assertThrows(() => server.close(1005), RangeError, "code 1005");
@@ -475,6 +514,16 @@ test("ServerSocket turns what the fallback throws into 500 and an error", async 
   assertStrictEquals(response.status, 500);
   assertStringIncludes(await response.text(), "Internal server error");
   assertMatch(String(await error), /Error: fallback,fallback/);
+});
+
+test("ServerSocket turns a fallback's answer that is none into 500 and an error", async () => {
+  const nothing: () => Response = () => JSON.parse("null");
+  await using server = await listening({ fallback: nothing });
+  const error = server.waitFor("error");
+  const response = await fetch(`http://127.0.0.1:${server.port}/`);
+  await response.body?.cancel();
+  assertStrictEquals(response.status, 500);
+  assertStringIncludes(String((await error)[0]), "other than a Response");
 });
 
 test("ServerSocket without a fallback answers 426", async () => {

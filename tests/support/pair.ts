@@ -107,6 +107,8 @@ export class FakeHub<Types extends SocketTypes = SocketTypes>
   flush: () => void = () => {};
   /** Whether somebody listens to `close`. */
   awaitsEnd = false;
+  /** Whether the connection waits for listeners of its own. */
+  isLingering = false;
 
   constructor(readonly isEarly: boolean, public listens: boolean = true) {}
 
@@ -132,6 +134,10 @@ export class FakeHub<Types extends SocketTypes = SocketTypes>
   ended(_connection: Connection<Types>, end: End): void {
     this.ends.push(end);
     this.heard.push(end.type);
+  }
+
+  lingers(_connection: Connection<Types>, isWaiting: boolean): void {
+    this.isLingering = isWaiting;
   }
 
   refused(_connection: Connection<Types>, failure: unknown): void {
