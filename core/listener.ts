@@ -152,13 +152,13 @@ export const serverSide: Side = {
       Reflect.set(socket, role, CLIENT_ROLE);
       return afterTurn(sent);
     }
-    // Without that, at least not amid messages that have come already: then the
-    // close frame would not leave at all.
+    // Without that, at least not amid messages that have come already, or are
+    // about to: then the close frame would not leave at all.
     let stop = () => clearTimeout(timer);
     const timer = setTimeout(() => {
       socket.close(code, reason);
       stop = afterTurn(sent);
-    }, 0);
+    }, 10);
     return () => stop();
   },
 };
