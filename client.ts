@@ -278,47 +278,39 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   /**
    * To be overridden: the connection is open.
    *
-   * @param _connection The connection.
-   * @param _path The path that was asked for.
+   * @param connection The connection.
+   * @param path The path that was asked for.
    */
-  protected onConnect(_connection: Connection<Types>, _path: string): unknown {
-    return undefined;
-  }
+  protected onConnect?(connection: Connection<Types>, path: string): unknown;
 
   /**
    * To be overridden: a message has come.
    *
-   * @param _message The message.
+   * @param message The message.
    */
-  protected onMessage(_message: SocketMessage<Types>): unknown {
-    return undefined;
-  }
+  protected onMessage?(message: SocketMessage<Types>): unknown;
 
   /**
    * To be overridden: the connection was closed.
    *
-   * @param _code The close code.
-   * @param _reason The reason.
-   * @param _cause What brought the end about.
+   * @param code The close code.
+   * @param reason The reason.
+   * @param cause What brought the end about.
    */
-  protected onClose(_code: number, _reason: string, _cause: Cause): unknown {
-    return undefined;
-  }
+  protected onClose?(code: number, reason: string, cause: Cause): unknown;
 
   /**
    * To be overridden: the connection was lost.
    *
-   * @param _code The close code, usually 1006.
-   * @param _reason The reason, usually empty.
-   * @param _cause What brought the end about.
+   * @param code The close code, usually 1006.
+   * @param reason The reason, usually empty.
+   * @param cause What brought the end about.
    */
-  protected onDisconnect(
-    _code: number,
-    _reason: string,
-    _cause: Cause,
-  ): unknown {
-    return undefined;
-  }
+  protected onDisconnect?(
+    code: number,
+    reason: string,
+    cause: Cause,
+  ): unknown;
 
   /** Turns what a listener threw into an `error` event. */
   protected override onListenerError(error: unknown, from: string): void {
@@ -333,18 +325,15 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   }
 
   #addOverrides(): void {
-    const own = ClientSocket.prototype;
-    if (this.onConnect !== own.onConnect) {
-      this.on("connect", (...args) => this.onConnect(...args));
+    if (this.onConnect) {
+      this.on("connect", (...args) => this.onConnect?.(...args));
     }
-    if (this.onMessage !== own.onMessage) {
-      this.on("message", (message) => this.onMessage(message));
+    if (this.onMessage) {
+      this.on("message", (message) => this.onMessage?.(message));
     }
-    if (this.onClose !== own.onClose) {
-      this.on("close", (...args) => this.onClose(...args));
-    }
-    if (this.onDisconnect !== own.onDisconnect) {
-      this.on("disconnect", (...args) => this.onDisconnect(...args));
+    if (this.onClose) this.on("close", (...args) => this.onClose?.(...args));
+    if (this.onDisconnect) {
+      this.on("disconnect", (...args) => this.onDisconnect?.(...args));
     }
   }
 

@@ -391,14 +391,18 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     request: Request,
     info?: RequestInfo,
   ): Response | Promise<Response> => {
-    if (this.#fallback && !asksForUpgrade(request)) {
-      return this.#fallBack(this.#fallback, request, info ?? {});
+    try {
+      if (this.#fallback && !asksForUpgrade(request)) {
+        return this.#fallBack(this.#fallback, request, info ?? {});
+      }
+      const refusal = this.#closed
+        ? { status: 503, why: "The server is shutting down" }
+        : refuse(request);
+      return refusal ? answer(refusal) : this.#admit(request, info);
+    } catch (error) {
+      this.#fail(error, "upgrade");
+      return answer({ status: 500, why: "Internal server error" });
     }
-    if (this.#closed) {
-      return answer({ status: 503, why: "The server is shutting down" });
-    }
-    const refusal = refuse(request);
-    return refusal ? answer(refusal) : this.#admit(request, info);
   };
 
   /**
@@ -471,62 +475,52 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   }
 
   /** To be overridden: the server listens. */
-  protected onReady(): unknown {
-    return undefined;
-  }
+  protected onReady?(): unknown;
 
   /**
    * To be overridden: a client has connected.
    *
-   * @param _client The client.
-   * @param _path The path that it asked for.
+   * @param client The client.
+   * @param path The path that it asked for.
    */
-  protected onConnect(_client: Connection<Types>, _path: string): unknown {
-    return undefined;
-  }
+  protected onConnect?(client: Connection<Types>, path: string): unknown;
 
   /**
    * To be overridden: a message has come.
    *
-   * @param _message The message.
+   * @param message The message.
    */
-  protected onMessage(_message: SocketMessage<Types>): unknown {
-    return undefined;
-  }
+  protected onMessage?(message: SocketMessage<Types>): unknown;
 
   /**
    * To be overridden: a connection was closed.
    *
-   * @param _client The client.
-   * @param _code The close code.
-   * @param _reason The reason.
-   * @param _cause What brought the end about.
+   * @param client The client.
+   * @param code The close code.
+   * @param reason The reason.
+   * @param cause What brought the end about.
    */
-  protected onClose(
-    _client: Connection<Types>,
-    _code: number,
-    _reason: string,
-    _cause: Cause,
-  ): unknown {
-    return undefined;
-  }
+  protected onClose?(
+    client: Connection<Types>,
+    code: number,
+    reason: string,
+    cause: Cause,
+  ): unknown;
 
   /**
    * To be overridden: a connection was lost.
    *
-   * @param _client The client.
-   * @param _code The close code, usually 1006.
-   * @param _reason The reason, usually empty.
-   * @param _cause What brought the end about.
+   * @param client The client.
+   * @param code The close code, usually 1006.
+   * @param reason The reason, usually empty.
+   * @param cause What brought the end about.
    */
-  protected onDisconnect(
-    _client: Connection<Types>,
-    _code: number,
-    _reason: string,
-    _cause: Cause,
-  ): unknown {
-    return undefined;
-  }
+  protected onDisconnect?(
+    client: Connection<Types>,
+    code: number,
+    reason: string,
+    cause: Cause,
+  ): unknown;
 
   /** Turns what a listener threw into an `error` event. */
   protected override onListenerError(
@@ -554,19 +548,16 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   }
 
   #addOverrides(): void {
-    const own = ServerSocket.prototype;
-    if (this.onReady !== own.onReady) this.on("ready", () => this.onReady());
-    if (this.onConnect !== own.onConnect) {
-      this.on("connect", (...args) => this.onConnect(...args));
+    if (this.onReady) this.on("ready", () => this.onReady?.());
+    if (this.onConnect) {
+      this.on("connect", (...args) => this.onConnect?.(...args));
     }
-    if (this.onMessage !== own.onMessage) {
-      this.on("message", (message) => this.onMessage(message));
+    if (this.onMessage) {
+      this.on("message", (message) => this.onMessage?.(message));
     }
-    if (this.onClose !== own.onClose) {
-      this.on("close", (...args) => this.onClose(...args));
-    }
-    if (this.onDisconnect !== own.onDisconnect) {
-      this.on("disconnect", (...args) => this.onDisconnect(...args));
+    if (this.onClose) this.on("close", (...args) => this.onClose?.(...args));
+    if (this.onDisconnect) {
+      this.on("disconnect", (...args) => this.onDisconnect?.(...args));
     }
   }
 
@@ -632,37 +623,30 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
 
   #admit(request: Request, info: RequestInfo | undefined): Response {
     const { protocols, closeTimeout, idleTimeout } = this.#options;
+    // Once it is upgraded, a request can be asked nothing any more, and what
+    // throws takes the whole listener down: so all that can fail comes first.
+    const { headers } = request;
+    const from = remoteAddress(info);
+    const protocol = pickProtocol(headers, protocols);
     const url = request.url.replace(/^http/, "ws");
     const path = URL.parse(url)?.pathname;
     if (path === undefined) {
-      return answer({
-        status: 400,
-        why: `Cannot make sense of the URL ${url}`,
-      });
+      const why = `Cannot make sense of the URL ${url}`;
+      return answer({ status: 400, why });
     }
-    try {
-      // Once it is upgraded, a request can be asked nothing any more, and what
-      // throws takes the whole listener down: so all that can fail comes first.
-      const { headers } = request;
-      const from = remoteAddress(info);
-      const protocol = pickProtocol(headers, protocols);
-      const { socket, response } = upgrade(request, protocol, idleTimeout);
-      const client = new Connection<Types>({
-        socket,
-        side: serverSide,
-        url,
-        path,
-        headers,
-        remoteAddress: from,
-        protocol,
-        closeTimeout,
-      }, this.#hub);
-      this.#connecting.add(client);
-      return response;
-    } catch (error) {
-      this.#fail(error, "upgrade");
-      return answer({ status: 500, why: "Cannot upgrade this connection" });
-    }
+    const { socket, response } = upgrade(request, protocol, idleTimeout);
+    const client = new Connection<Types>({
+      socket,
+      side: serverSide,
+      url,
+      path,
+      headers,
+      remoteAddress: from,
+      protocol,
+      closeTimeout,
+    }, this.#hub);
+    this.#connecting.add(client);
+    return response;
   }
 
   async #shutDown(code: number, reason: string): Promise<void> {

@@ -39,7 +39,6 @@ export class EventQueue<T> implements AsyncIterableIterator<T, undefined> {
    * @param value The value.
    */
   push(value: T): void {
-    if (this.#finished) return;
     const taker = this.#takers.shift();
     if (taker) return taker.resolve({ done: false, value });
     if (this.#values.length < this.#limit) {
@@ -68,7 +67,6 @@ export class EventQueue<T> implements AsyncIterableIterator<T, undefined> {
    * @param error What it rejects with, once.
    */
   fail(error: unknown): void {
-    if (this.#finished) return;
     const taker = this.#takers.shift();
     this.#finished = taker ? "done" : { error };
     taker?.reject(error);

@@ -116,6 +116,11 @@ both("refuses codes and reasons that may not be sent", async (self) => {
     RangeError,
     "Cannot close with a reason of 124 bytes",
   );
+  assertThrows(
+    () => Reflect.apply(self.connection.close, self.connection, [1000, 5]),
+    TypeError,
+    "Cannot close with a reason that is not a string",
+  );
   assertStrictEquals(self.connection.readyState, 1);
   await self.connection.close(4999, "\u00e9".repeat(61) + "x");
   assertEquals(self.hub.ends[0]?.type, "close");
@@ -223,6 +228,7 @@ both("sends a Blob in order, and before a close", async (self, peer) => {
     connection.send(new Blob(["2"])),
     connection.send(changing),
     connection.send("4"),
+    connection.send(changing.buffer),
     connection.close(4000, "5"),
   ];
   changing[0] = 9; // what was given to send is as good as sent
@@ -232,8 +238,17 @@ both("sends a Blob in order, and before a close", async (self, peer) => {
     new TextEncoder().encode("2").buffer,
     new Uint8Array([3]).buffer,
     "4",
+    new Uint8Array([3]).buffer,
   ]);
-  assertEquals(peer.hub.heard, ["connect", "1", "2", "\u0003", "4", "close"]);
+  assertEquals(peer.hub.heard, [
+    "connect",
+    "1",
+    "2",
+    "\u0003",
+    "4",
+    "\u0003",
+    "close",
+  ]);
 });
 
 both("sends directly again when a Blob has gone out", async (self) => {

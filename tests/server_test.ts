@@ -452,6 +452,30 @@ test("ServerSocket.fetch() answers upgrades in any server", async () => {
   assertStringIncludes(late.message, "503");
 });
 
+test("ServerSocket.fetch() answers 500 where it cannot upgrade", async () => {
+  const server = new ServerSocket();
+  const errors: unknown[] = [];
+  server.addEventListener("error", ({ error, from, client }) => {
+    errors.push(error instanceof Error, from, client);
+  });
+  const statuses: number[] = [];
+  await using http = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen() {} },
+    async (request, info) => {
+      const first = await server.fetch(request, info);
+      const second = await server.fetch(request, info);
+      statuses.push(first.status, second.status);
+      return first;
+    },
+  );
+  const client = new ClientSocket();
+  await client.connect(`ws://127.0.0.1:${http.addr.port}`);
+  assertEquals(statuses, [101, 500]);
+  assertEquals(errors, [true, "upgrade", undefined]);
+  await client.close();
+  await server.close();
+});
+
 test("ServerSocket.fetch() without info does not know the address", async () => {
   const server = new ServerSocket();
   await using http = Deno.serve(
