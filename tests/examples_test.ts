@@ -85,7 +85,7 @@ test("examples: kill -9 of the server is a disconnect of the client's", async ()
 test("examples: the client says so if there is no server", async () => {
   await using client = new Program(
     ["run", "--allow-net", "examples/client.ts", "ws://127.0.0.1:1"],
-    "stderr",
+    { output: "stderr" },
   );
   assertMatch(
     await client.line("Cannot connect to"),

@@ -502,7 +502,7 @@ Deno.test({
         "0",
         "tests/support/served.ts",
       ],
-      "stderr",
+      { output: "stderr" },
     );
     const url = await program.line("deno serve: Listening on");
     const client = new ClientSocket();

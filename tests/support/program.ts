@@ -1,4 +1,4 @@
-/** A Deno program that runs as a process of its own, and is read line by line. */
+/** A program that runs as a process of its own, and is read line by line. */
 
 import { deadline } from "@std/async";
 
@@ -7,22 +7,31 @@ const PATIENCE = 60_000;
 
 export class Program implements AsyncDisposable {
   readonly #process: Deno.ChildProcess;
+  readonly #input: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
   readonly #lines: ReadableStreamDefaultReader<string>;
   readonly #seen: string[] = [];
 
   /**
-   * @param args The arguments of `deno`, with paths from the root of the
-   * repository.
-   * @param output Which of its outputs to read.
+   * @param args The arguments, with paths from the root of the repository.
+   * @param options Which program it is, if not Deno, and which of its outputs to
+   * read.
    */
-  constructor(args: string[], output: "stdout" | "stderr" = "stdout") {
-    this.#process = new Deno.Command(Deno.execPath(), {
+  constructor(
+    args: string[],
+    { command = Deno.execPath(), output = "stdout" }: {
+      command?: string;
+      output?: "stdout" | "stderr";
+    } = {},
+  ) {
+    this.#process = new Deno.Command(command, {
       args,
       cwd: new URL("../..", import.meta.url),
       env: { NO_COLOR: "1" },
+      stdin: "piped",
       stdout: output === "stdout" ? "piped" : "null",
       stderr: output === "stderr" ? "piped" : "inherit",
     }).spawn();
+    this.#input = this.#process.stdin.getWriter();
     this.#lines = this.#process[output]
       .pipeThrough(new TextDecoderStream())
       .pipeThrough(lines())
@@ -48,6 +57,11 @@ export class Program implements AsyncDisposable {
     }
   }
 
+  /** Writes a line. */
+  async write(line: string): Promise<void> {
+    await this.#input.write(new TextEncoder().encode(`${line}\n`));
+  }
+
   /** Sends a signal. */
   kill(signal: Deno.Signal): void {
     this.#process.kill(signal);
@@ -66,20 +80,26 @@ export class Program implements AsyncDisposable {
       // It has ended.
     }
     await this.#process.status;
+    await this.#input.abort().catch(() => {});
     await this.#lines.cancel();
   }
 }
 
 function lines(): TransformStream<string, string> {
   let rest = "";
-  return new TransformStream({
-    transform(chunk, controller) {
-      const parts = (rest + chunk).split("\n");
-      rest = parts.pop() ?? "";
-      for (const part of parts) controller.enqueue(part);
+  return new TransformStream(
+    {
+      transform(chunk, controller) {
+        const parts = (rest + chunk).split("\n");
+        rest = parts.pop() ?? "";
+        for (const part of parts) controller.enqueue(part);
+      },
+      flush(controller) {
+        if (rest) controller.enqueue(rest);
+      },
+      // Read whatever comes: a full pipe would hold the program up.
     },
-    flush(controller) {
-      if (rest) controller.enqueue(rest);
-    },
-  });
+    undefined,
+    { highWaterMark: Infinity },
+  );
 }
