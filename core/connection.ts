@@ -332,7 +332,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    */
   send(data: Outgoing<Types>): Promise<void> {
     const frame = encode(data);
-    if (this.#state.phase !== "open") {
+    if (this.#state.phase !== "open" || !this.#canSend()) {
       return quiet(Promise.reject(this.#tooLate("send")));
     }
     if (this.#sending || frame instanceof Blob) return this.#sendLater(frame);
@@ -367,8 +367,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       );
       const shake = () => {
         // The runtime may have the peer's close frame already, and tell soon.
-        const isOpen = this.#socket.readyState === READY_STATE.open;
-        if (this.#state.phase !== "closing" || !isOpen) return;
+        if (!this.#canSend()) return;
         const sent = () => this.#apply({ type: "sent" });
         this.#stopShaking = this.#side.close(
           this.#socket,
@@ -560,9 +559,13 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     const isKeeping = this.#inbox !== undefined && !this.#isEndDue();
     if (!this.#isOwnerTold && (this.#hub.isEarly || !isKeeping)) {
       this.#isOwnerTold = true;
+      this.#depth++; // the owner's listeners come first, whatever they do
       this.#hub.ended(this, state.end);
+      this.#depth--;
     }
-    if (!isKeeping) return this.#finish(state.end);
+    if (!isKeeping || this.#inbox === undefined) {
+      return this.#finish(state.end);
+    }
     if (this.#hub.isEarly) this.#hub.lingers(this, true);
     // If nobody comes to listen, the end is told all the same.
     this.#endTimer ??= startTimer(() => this.#dropInbox(), this.#closeTimeout);
@@ -603,7 +606,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     const kept = copy(frame);
     const sent = (this.#sending ?? DONE).then(async () => {
       const ready = kept instanceof Blob ? await kept.arrayBuffer() : kept;
-      if (this.#state.phase === "ended") throw this.#tooLate("send");
+      if (!this.#canSend()) throw this.#tooLate("send");
       this.#socket.send(ready);
       return this.#drain();
     });
@@ -641,14 +644,24 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.#drained = undefined;
   }
 
+  /**
+   * Whether what is handed to the socket goes out. It stops to take anything,
+   * without a word, before it tells of the end.
+   */
+  #canSend(): boolean {
+    return this.#socket.readyState === READY_STATE.open &&
+      this.#state.phase !== "ended";
+  }
+
   #tooLate(attempt: "send" | "wait"): ConnectionEndedError {
     const what = attempt === "send"
       ? `Cannot send to ${this.remoteAddress}`
       : `Cannot wait any longer for an event of ${this.remoteAddress}`;
     const state = this.#state;
     if (state.phase !== "ended") {
+      const phase = state.phase === "open" ? "closing" : state.phase;
       return new ConnectionEndedError(
-        `${what} as the connection is ${state.phase}`,
+        `${what} as the connection is ${phase}`,
       );
     }
     const { type, code, reason } = state.end;

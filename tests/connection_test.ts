@@ -293,6 +293,44 @@ both(
   },
 );
 
+both("rejects a send that its socket would not take any more", async (self) => {
+  self.socket.readyState = 3; // the runtime has the end, but has not told yet
+  await assertRejects(
+    () => self.connection.send("x"),
+    ConnectionEndedError,
+    "as the connection is closing",
+  );
+  const late = self.connection.send(new Blob(["x"]));
+  await assertRejects(() => late, ConnectionEndedError);
+  self.connection.close(4000);
+  self.socket.end(true, 4001);
+  assertEquals([self.socket.sent, self.socket.closes], [[], []]);
+  assertEquals(self.hub.ends, [
+    { type: "close", code: 4001, reason: "", cause: "peer" },
+  ]);
+});
+
+both("ends once even if a listener of the end ends it", async (self, peer) => {
+  for (const how of ["close", "terminate"] as const) {
+    const [one] = pair(self.side.role);
+    const seen: string[] = [];
+    const { ended } = one.hub;
+    one.hub.ended = (connection, end) => {
+      connection[how]();
+      seen.push("owner");
+      ended.call(one.hub, connection, end);
+    };
+    one.connection.on("close", () => {
+      one.connection[how]();
+      seen.push("own");
+    });
+    one.socket.receive("unheard");
+    await one.connection.close();
+    assertEquals(seen, ["owner", "own"]);
+  }
+  await peer.connection.close();
+});
+
 both("rejects a waiting send when the connection ends", async (self) => {
   self.socket.bufferedAmount = MIB + 1;
   const sending = self.connection.send("x");
