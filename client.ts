@@ -196,8 +196,6 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * await client.connect("ws://localhost:3000", { signal });
    * ```
    */
-  // Not `async` by need, but so that whatever is wrong is told by the promise.
-  // deno-lint-ignore require-await
   async connect(
     url: string | URL,
     options: ConnectOptions = {},
@@ -229,7 +227,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     }, this.#makeHub(settled, resolve, reject));
     this.#connecting = connection;
     signal?.addEventListener("abort", abort);
-    return promise;
+    await promise;
   }
 
   /**
@@ -352,7 +350,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
         this.#connecting = undefined;
         this.#connection = connection;
         this.#flush = flush;
-        const pending: Promise<void>[] = [];
+        const pending: Promise<unknown>[] = [];
         const { path } = connection;
         this.emit("connect", ConnectEvent, [connection, path], pending);
         resolve();

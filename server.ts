@@ -319,13 +319,15 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * console.log(server.port);
    * ```
    */
-  // Not `async` by need, but so that whatever is wrong is told by the promise.
-  // deno-lint-ignore require-await
-  async listen(
+  listen(
     hostname = "0.0.0.0",
     port = 8000,
     options: ServerListenOptions = {},
   ): Promise<void> {
+    return Promise.try(() => this.#listen(hostname, port, options));
+  }
+
+  #listen(hostname: string, port: number, options: ServerListenOptions): void {
     const { path, cert, key } = options;
     const where = path ?? `${bracketed(hostname)}:${port}`;
     if (this.#closed) {
@@ -570,7 +572,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       opened: (client) => {
         this.#connecting.delete(client);
         this.#clients.add(client);
-        const pending: Promise<void>[] = [];
+        const pending: Promise<unknown>[] = [];
         this.emit("connect", ConnectEvent, [client, client.path], pending);
         return pending;
       },

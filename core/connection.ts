@@ -13,6 +13,7 @@ import {
   type Cause,
   CloseCode,
   ConnectionEndedError,
+  DONE,
   type End,
   quiet,
 } from "./errors.ts";
@@ -120,7 +121,7 @@ export interface Hub<Types extends SocketTypes> {
   opened(
     connection: Connection<Types>,
     flush: () => void,
-  ): readonly Promise<void>[];
+  ): readonly Promise<unknown>[];
   /**
    * Hears of a message.
    *
@@ -170,8 +171,6 @@ const LOW_WATER_MARK = HIGH_WATER_MARK / 2;
 
 /** How often a `send` that waits looks again, in milliseconds. */
 const DRAIN_INTERVAL = 10;
-
-const DONE: Promise<void> = Promise.resolve();
 
 /**
  * One live WebSocket: what a server's listeners call `client`, what
@@ -239,6 +238,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   /** Stops waiting for the end: for the peer's answer, or for listeners. */
   #endTimer: Timer | undefined;
   #drainTimer: Timer | undefined;
+  /** No more bytes than this wait for the peer. */
+  #waitingAtMost = 0;
   #stopShaking: (() => void) | undefined;
   /** Settles when all that was handed to `send` has reached the socket. */
   #sending: Promise<void> | undefined;
@@ -337,7 +338,11 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     }
     if (this.#sending || frame instanceof Blob) return this.#sendLater(frame);
     this.#socket.send(frame);
-    return this.#drain();
+    // To ask the socket each time would cost more than all the rest here.
+    this.#waitingAtMost += typeof frame === "string"
+      ? frame.length * 3 // as UTF-8
+      : frame.byteLength;
+    return this.#waitingAtMost <= HIGH_WATER_MARK ? DONE : this.#drain();
   }
 
   /**
@@ -619,7 +624,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   /** Waits until the socket holds less. There is no event that tells. */
   #drain(): Promise<void> {
-    if (this.bufferedAmount <= HIGH_WATER_MARK) return DONE;
+    this.#waitingAtMost = this.bufferedAmount;
+    if (this.#waitingAtMost <= HIGH_WATER_MARK) return DONE;
     if (this.#drained === undefined) {
       this.#drained = Promise.withResolvers();
       quiet(this.#drained.promise);

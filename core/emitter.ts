@@ -5,7 +5,7 @@
  */
 
 import { EventQueue } from "./event_queue.ts";
-import { quiet } from "./errors.ts";
+import { DONE, quiet } from "./errors.ts";
 import type { EventMap } from "./events.ts";
 import { startTimer, type Timer } from "./timer.ts";
 
@@ -141,7 +141,7 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
   #entries: Entries<Events> = Object.create(null);
   #handlers: Handler[] | undefined;
   /** Takes the promises of handlers while an event is dispatched to them. */
-  #pending: Promise<void>[] | undefined;
+  #pending: Promise<unknown>[] | undefined;
   /** What stops the subscriptions of `waitFor`, `collect` and `events`. */
   #stops: Set<(stop: Stop) => void> | undefined;
   #ended: (() => Error) | undefined;
@@ -462,7 +462,7 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
       ...args: Args<Events, Type>
     ) => Events[Type]["event"],
     args: Args<Events, Type>,
-    pending?: Promise<void>[],
+    pending?: Promise<unknown>[],
   ): void {
     const entries = this.#entries[type];
     if (entries !== undefined) {
@@ -471,7 +471,7 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
         if (entry.once) this.#remove(type, entry);
         try {
           const result = entry.listener(...args);
-          if (isThenable(result)) {
+          if (result !== DONE && isThenable(result)) {
             const settled = this.#watch(result, type, args[0]);
             pending?.push(settled);
           }
@@ -585,9 +585,9 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     result: PromiseLike<unknown>,
     type: Name<Events>,
     subject: unknown,
-  ): Promise<void> {
+  ): Promise<unknown> {
     return Promise.resolve(result).then(
-      () => {},
+      undefined,
       (error) => this.#failed(error, type, subject),
     );
   }

@@ -209,6 +209,12 @@ export class ConnectError extends Error {
 }
 
 /**
+ * The promise of what is done already. There is one of it, so that it costs
+ * nothing, and so that a listener that returns it need not be watched.
+ */
+export const DONE: Promise<void> = Promise.resolve();
+
+/**
  * Marks a promise as one that need not be awaited: its rejection reaches those
  * who await it, and is no unhandled rejection if nobody does. A peer decides
  * when a connection ends, and must not thereby end the process.

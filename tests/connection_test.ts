@@ -276,6 +276,10 @@ both(
   async (self, _, time) => {
     const { connection, socket } = self;
     let done = 0;
+    // The socket is asked as soon as a mebibyte may be waiting, and not before.
+    socket.bufferedAmount = MIB + 1;
+    await connection.send(new Uint8Array(MIB - 3));
+    await connection.send("x");
     socket.bufferedAmount = MIB;
     await connection.send("x"); // at the mark: no need to wait
     socket.bufferedAmount = MIB + 1;
@@ -333,7 +337,7 @@ both("ends once even if a listener of the end ends it", async (self, peer) => {
 
 both("rejects a waiting send when the connection ends", async (self) => {
   self.socket.bufferedAmount = MIB + 1;
-  const sending = self.connection.send("x");
+  const sending = self.connection.send(new Uint8Array(MIB + 1));
   self.socket.end(false, 0);
   const error = await assertRejects(() => sending, ConnectionEndedError);
   assertStrictEquals(error.end?.code, 1006);
@@ -677,7 +681,9 @@ both(
 both("resolves a waiting send when the handshake is finished", async (self) => {
   self.socket.bufferedAmount = MIB + 1;
   let isDone = false;
-  const sending = self.connection.send("x").then(() => isDone = true);
+  const sending = self.connection.send(new Uint8Array(MIB + 1)).then(() =>
+    isDone = true
+  );
   const closing = self.connection.close();
   await Promise.resolve();
   assertStrictEquals(isDone, false);

@@ -30,8 +30,8 @@ class Source extends Emitter<Events> {
   readonly added: string[] = [];
   readonly subjects: unknown[] = [];
 
-  number(value: number): Promise<void>[] {
-    const pending: Promise<void>[] = [];
+  number(value: number): Promise<unknown>[] {
+    const pending: Promise<unknown>[] = [];
     this.emit("number", NumberEvent, [value], pending);
     return pending;
   }

@@ -43,6 +43,11 @@ export class Program implements AsyncDisposable {
     return new Program(["run", "--allow-net", script, ...args]);
   }
 
+  /** The process's number. */
+  get pid(): number {
+    return this.#process.pid;
+  }
+
   /** Waits for a line that begins with a text, and gives the rest of it. */
   async line(start: string): Promise<string> {
     for (;;) {
