@@ -70,6 +70,7 @@ both(
     assertStrictEquals(self.connection.readyState, 2);
     await closing;
     assertStrictEquals(self.connection.readyState, 3);
+    assertStrictEquals(self.side.stops, 1); // nothing is left under way
     assertEquals(ends, [[4001, "bye", "peer"], [4001, "bye", "local"]]);
     assertEquals(self.hub.heard, ["connect", "close"]);
     assertEquals(peer.hub.heard, ["connect", "close"]);

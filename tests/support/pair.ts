@@ -150,22 +150,24 @@ export class FakeHub<Types extends SocketTypes = SocketTypes>
   }
 }
 
-/** A side whose close frame goes out at once. */
-export function fakeSide(role: Role): Side {
-  return {
+/** A side whose close frame goes out at once, and which counts what it stops. */
+export function fakeSide(role: Role): Side & { stops: number } {
+  const side = {
     role,
-    close(socket, code, reason, sent) {
+    stops: 0,
+    close(socket: RawSocket, code: number, reason: string, sent: () => void) {
       socket.close(code, reason);
       sent();
-      return () => {};
+      return () => side.stops++;
     },
   };
+  return side;
 }
 
 /** One end of a pair, with all that belongs to it. */
 export interface Party {
   readonly socket: FakeSocket;
-  readonly side: Side;
+  readonly side: ReturnType<typeof fakeSide>;
   readonly hub: FakeHub;
   readonly connection: Connection;
 }
