@@ -481,9 +481,10 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
       }
     }
     if (this.#isHandled(type)) {
+      const outer = this.#pending; // of an event in whose handler this one is
       this.#pending = pending;
       this.dispatchEvent(new Event(type, ...args));
-      this.#pending = undefined;
+      this.#pending = outer;
     }
   }
 

@@ -301,6 +301,20 @@ Deno.test("Emitter waits for handlers as for listeners", async () => {
   assertEquals(order, ["handler", "after"]);
 });
 
+Deno.test("Emitter waits for the handlers of an event within another, too", async () => {
+  const source = new Source();
+  const order: string[] = [];
+  source.addEventListener("done", () => {});
+  source.addEventListener("number", () => source.done());
+  source.addEventListener("number", async () => {
+    await Promise.resolve();
+    order.push("handler");
+  });
+  await Promise.all(source.number(1));
+  order.push("after");
+  assertEquals(order, ["handler", "after"]);
+});
+
 Deno.test("Emitter makes no Event where nobody handles one", () => {
   let made = 0;
   class Counted extends Emitter<{ x: { args: []; event: Event } }> {
