@@ -571,6 +571,40 @@ Deno.test("Connection's end waits for connect listeners, but not for ever", asyn
   }
 });
 
+Deno.test("Connection's end on a server waits for nobody who is not busy", async () => {
+  using _time = new FakeTime();
+  const { connection, socket, hub } = party("server");
+  const end = connection.waitFor("close");
+  const message = connection.waitFor("error");
+  socket.open();
+  socket.receive("1");
+  socket.end(true, 4000);
+  assertEquals(await end, [4000, "", "peer"]);
+  await assertRejects(() => message, ConnectionEndedError);
+  assertStrictEquals(hub.isLingering, false);
+});
+
+Deno.test("Connection's end on a client waits a turn for who has awaited connect", async () => {
+  using time = new FakeTime();
+  for (const comes of [true, false]) {
+    const hub = new FakeHub(false, false);
+    const { socket } = party("client", {}, hub);
+    socket.open();
+    socket.receive("1");
+    socket.end(true, 4000);
+    assertEquals(hub.heard, ["connect"]);
+    if (comes) {
+      hub.listens = true;
+      hub.flush();
+    }
+    await time.tickAsync(0);
+    assertEquals(
+      hub.heard,
+      comes ? ["connect", "1", "close"] : ["connect", "close"],
+    );
+  }
+});
+
 Deno.test("Connection's end waits no longer when it is closed", async () => {
   using time = new FakeTime();
   for (const how of ["close", "terminate"] as const) {
