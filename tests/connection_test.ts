@@ -571,6 +571,16 @@ Deno.test("Connection's end waits for connect listeners, but not for ever", asyn
   }
 });
 
+Deno.test("Connection keeps no message in which its owner closes it", () => {
+  using _time = new FakeTime();
+  const { connection, socket, hub } = opening();
+  hub.received = () => connection.close(4000);
+  socket.open();
+  socket.receive("1");
+  socket.end(true, 4000);
+  assertEquals([hub.ends.length, hub.isLingering], [1, false]);
+});
+
 Deno.test("Connection's end on a server waits for nobody who is not busy", async () => {
   using _time = new FakeTime();
   const { connection, socket, hub } = party("server");

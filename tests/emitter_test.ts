@@ -293,7 +293,7 @@ Deno.test("Emitter waits for handlers as for listeners", async () => {
   const source = new Source();
   const order: string[] = [];
   source.addEventListener("number", async () => {
-    await Promise.resolve();
+    await new Promise((resolve) => setTimeout(resolve));
     order.push("handler");
   });
   await Promise.all(source.number(1));
@@ -307,7 +307,7 @@ Deno.test("Emitter waits for the handlers of an event within another, too", asyn
   source.addEventListener("done", () => {});
   source.addEventListener("number", () => source.done());
   source.addEventListener("number", async () => {
-    await Promise.resolve();
+    await new Promise((resolve) => setTimeout(resolve));
     order.push("handler");
   });
   await Promise.all(source.number(1));

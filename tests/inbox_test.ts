@@ -38,6 +38,14 @@ Deno.test("Inbox keeps 1 MiB, and nothing when there is one byte more", () => {
   assertStrictEquals(inbox.takeDropped(), 3);
 });
 
+Deno.test("Inbox keeps one message of any size", () => {
+  const inbox = new Inbox<string>();
+  inbox.push("large", 64 * 1024 * 1024);
+  assertStrictEquals(inbox.length, 1);
+  inbox.push("small", 1);
+  assertStrictEquals(inbox.takeDropped(), 2);
+});
+
 Deno.test("Inbox counts only what it still keeps", () => {
   const third = 350_000;
   const inbox = new Inbox<number>();
