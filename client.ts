@@ -38,42 +38,9 @@ import {
   quiet,
 } from "./core/errors.ts";
 
-export type {
-  Connection,
-  Incoming,
-  Outgoing,
-  SocketMessage,
-  SocketTypes,
-} from "./core/connection.ts";
-export type { Inert, Sendable } from "./core/codec.ts";
-export type {
-  Args,
-  CollectOptions,
-  Emitter,
-  EventHandler,
-  EventsOptions,
-  ListenOptions,
-  Name,
-  WaitOptions,
-} from "./core/emitter.ts";
-export {
-  type Cause,
-  CloseCode,
-  ConnectError,
-  ConnectionEndedError,
-  type End,
-} from "./core/errors.ts";
-export {
-  type ClientEvents,
-  ConnectEvent,
-  type ConnectionEvents,
-  type EndArgs,
-  EndEvent,
-  type EventMap,
-  FailureEvent,
-  ReceivedEvent,
-} from "./core/events.ts";
-export { type Author, Message } from "./message.ts";
+export * from "./core/public.ts";
+export { ConnectError } from "./core/errors.ts";
+export type { ClientEvents } from "./core/events.ts";
 
 /** Options of {@linkcode ClientSocket}. */
 export interface ClientOptions {

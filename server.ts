@@ -53,45 +53,14 @@ import {
   type End,
 } from "./core/errors.ts";
 
-export type {
-  Connection,
-  Incoming,
-  Outgoing,
-  SocketMessage,
-  SocketTypes,
-} from "./core/connection.ts";
-export type { Inert, Sendable } from "./core/codec.ts";
-export type {
-  Args,
-  CollectOptions,
-  Emitter,
-  EventHandler,
-  EventsOptions,
-  ListenOptions,
-  Name,
-  WaitOptions,
-} from "./core/emitter.ts";
+export * from "./core/public.ts";
 export type { RequestInfo } from "./core/listener.ts";
-export {
-  type Cause,
-  CloseCode,
-  ConnectionEndedError,
-  type End,
-} from "./core/errors.ts";
 export {
   type ClientEndArgs,
   ClientEndEvent,
-  ConnectEvent,
-  type ConnectionEvents,
-  type EndArgs,
-  EndEvent,
-  type EventMap,
-  FailureEvent,
   ReadyEvent,
-  ReceivedEvent,
   type ServerEvents,
 } from "./core/events.ts";
-export { type Author, Message } from "./message.ts";
 
 /** Options of {@linkcode ServerSocket}. */
 export interface ServerOptions {

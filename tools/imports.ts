@@ -6,6 +6,7 @@ const ORDER: readonly string[] = [
   "mod.ts",
   "server.ts",
   "client.ts",
+  "core/public.ts",
   "core/connection.ts",
   "core/listener.ts",
   "core/socket.ts",

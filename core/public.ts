@@ -1,0 +1,41 @@
+/**
+ * What the entry points of both sockets give to a program; re-exports, nothing
+ * else.
+ *
+ * @module
+ */
+
+export type {
+  Connection,
+  Incoming,
+  Outgoing,
+  SocketMessage,
+  SocketTypes,
+} from "./connection.ts";
+export { type Author, Message } from "../message.ts";
+export type { Inert, Sendable } from "./codec.ts";
+export type {
+  Args,
+  CollectOptions,
+  Emitter,
+  EventHandler,
+  EventsOptions,
+  ListenOptions,
+  Name,
+  WaitOptions,
+} from "./emitter.ts";
+export {
+  ConnectEvent,
+  type ConnectionEvents,
+  type EndArgs,
+  EndEvent,
+  type EventMap,
+  FailureEvent,
+  ReceivedEvent,
+} from "./events.ts";
+export {
+  type Cause,
+  CloseCode,
+  ConnectionEndedError,
+  type End,
+} from "./errors.ts";
