@@ -33,7 +33,7 @@ export interface Author<Outgoing = Sendable> {
   send(data: Outgoing): Promise<void>;
 }
 
-const decoder = new TextDecoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const encoder = new TextEncoder();
 
 /**

@@ -25,6 +25,11 @@ Deno.test("Message of a binary frame", () => {
   assertEquals(message.bytes, new Uint8Array([0x7b, 0x7d]));
   assertStrictEquals(message.content, "{}");
   assertStrictEquals(message.isBinary, true);
+  const marked = new TextEncoder().encode("\ufeffmarked");
+  assertStrictEquals(
+    new Message(marked.buffer, author).content,
+    "\ufeffmarked",
+  );
 });
 
 Deno.test("Message.data is decoded once, even if it is undefined or null", () => {

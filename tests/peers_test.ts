@@ -135,7 +135,15 @@ function test(
 }
 
 const MIB = 1024 * 1024;
-const TEXTS = ["", "text", "{}", "[]", "\u{1f600} \u00e9", "x".repeat(MIB)];
+const TEXTS = [
+  "",
+  "text",
+  "{}",
+  "[]",
+  "\u{1f600} \u00e9 \0 \u2028",
+  "\ufeffmarked",
+  "x".repeat(MIB),
+];
 const BYTES = [[], [0, 1, 254, 255], Array<number>(MIB).fill(7)]
   .map((bytes) => Uint8Array.from(bytes));
 

@@ -8,6 +8,8 @@
 
 import { WebSocket, WebSocketServer } from "ws";
 
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
 function tell(event) {
   console.log(JSON.stringify(event));
 }
@@ -17,10 +19,10 @@ function serve(socket) {
   socket.on("error", () => {});
   socket.on("message", (data, isBinary) => {
     if (isBinary) tell({ on: "binary", hex: data.toHex() });
-    else tell({ on: "text", text: new TextDecoder().decode(data) });
+    else tell({ on: "text", text: decoder.decode(data) });
   });
   socket.on("close", (code, reason) => {
-    tell({ on: "close", code, reason: new TextDecoder().decode(reason) });
+    tell({ on: "close", code, reason: decoder.decode(reason) });
   });
   obey(socket);
 }
