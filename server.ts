@@ -550,8 +550,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         this.#clients.delete(client);
         const { type, code, reason, cause } = end;
         if (type === "disconnect") this.#remember(client, end);
-        const args = [client, code, reason, cause] as const;
-        this.emit(type, ClientEndEvent, [...args]);
+        this.emit(type, ClientEndEvent, [client, code, reason, cause]);
       },
       lingers: (client, isWaiting) => {
         if (isWaiting) this.#lingering.add(client);

@@ -289,8 +289,8 @@ Deno.test("Emitter.addEventListener() takes once, signal and capture", () => {
   assertStrictEquals(seen.length, 4);
 });
 
-Deno.test("Emitter waits for handlers as for listeners", async () => {
-  const source = new Source();
+/** Checks that a handler which takes a while is waited for. */
+async function waitsForHandler(source: Source): Promise<void> {
   const order: string[] = [];
   source.addEventListener("number", async () => {
     await new Promise((resolve) => setTimeout(resolve));
@@ -299,20 +299,17 @@ Deno.test("Emitter waits for handlers as for listeners", async () => {
   await Promise.all(source.number(1));
   order.push("after");
   assertEquals(order, ["handler", "after"]);
+}
+
+Deno.test("Emitter waits for handlers as for listeners", async () => {
+  await waitsForHandler(new Source());
 });
 
 Deno.test("Emitter waits for the handlers of an event within another, too", async () => {
   const source = new Source();
-  const order: string[] = [];
   source.addEventListener("done", () => {});
   source.addEventListener("number", () => source.done());
-  source.addEventListener("number", async () => {
-    await new Promise((resolve) => setTimeout(resolve));
-    order.push("handler");
-  });
-  await Promise.all(source.number(1));
-  order.push("after");
-  assertEquals(order, ["handler", "after"]);
+  await waitsForHandler(source);
 });
 
 Deno.test("Emitter makes no Event where nobody handles one", () => {
