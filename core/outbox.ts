@@ -1,0 +1,138 @@
+/**
+ * What waits to be sent, up to a bound; pure.
+ *
+ * @module
+ */
+
+/**
+ * What to do with a message that does not fit, as the peer takes messages more
+ * slowly than they are sent:
+ *
+ * - `terminate`: the connection is ended, as a `disconnect` with the cause
+ *   `backpressure`.
+ * - `drop-oldest`: what has waited longest makes room, of the messages that may
+ *   be dropped (those sent with this or with `latest`).
+ * - `drop-newest`: the message itself is dropped.
+ * - `latest`: the message takes the place of one with the same `key` that still
+ *   waits, whether there is room or not; else it is like `drop-oldest`.
+ */
+export type Overflow = "terminate" | "drop-oldest" | "drop-newest" | "latest";
+
+/** Something that waits to be sent. */
+export interface Waiting {
+  /** Its bytes. */
+  readonly size: number;
+  /** What to do if it does not fit. */
+  readonly overflow: Overflow;
+  /** What it is about, if only the latest of it matters. */
+  readonly key: string;
+}
+
+/** What came of offering something to an {@linkcode Outbox}. */
+export interface Offer<W> {
+  /** Whether it waits now. */
+  readonly isTaken: boolean;
+  /** What it has displaced. */
+  readonly dropped: readonly W[];
+}
+
+const NONE: readonly never[] = [];
+
+/**
+ * A bounded queue. What is sent without leave to drop it never is dropped: what
+ * may be dropped makes room for it.
+ *
+ * @typeParam W What waits.
+ */
+export class Outbox<W extends Waiting> {
+  readonly #max: number;
+  /** In order; what is set again keeps its place. */
+  readonly #waiting = new Map<string | number, W>();
+  readonly #droppable = new Map<string | number, W>();
+  #size = 0;
+  #droppableSize = 0;
+  #count = 0;
+
+  /**
+   * Creates an empty outbox.
+   *
+   * @param max How many bytes may wait, here and in the socket.
+   */
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  /** How many bytes wait here. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** What waits, in order. */
+  get waiting(): Iterable<W> {
+    return this.#waiting.values();
+  }
+
+  /** What has waited longest. */
+  get first(): W | undefined {
+    return this.#waiting.values().next().value;
+  }
+
+  /**
+   * Adds something. Where nothing else waits it is taken, however large it is:
+   * else it could never be sent.
+   *
+   * @param offered What is to wait.
+   * @param held How many bytes the socket holds already.
+   * @returns Whether it waits now, and what it has displaced.
+   */
+  offer(offered: W, held: number): Offer<W> {
+    const { size, overflow, key } = offered;
+    const id = overflow === "latest" ? key : this.#count++;
+    const replaced = this.#waiting.get(id);
+    const kept = this.#size - (replaced?.size ?? 0);
+    const room = this.#max - held - kept;
+    const canDrop = overflow === "drop-newest"
+      ? 0
+      : this.#droppableSize - (replaced?.size ?? 0);
+    if (size > room + canDrop && held + kept > 0) {
+      return { isTaken: false, dropped: NONE };
+    }
+    const dropped = replaced ? [replaced] : [];
+    this.#displace(id, size - room, dropped);
+    this.#put(id, offered, replaced);
+    return { isTaken: true, dropped };
+  }
+
+  /** Takes away what has waited longest. */
+  shift(): void {
+    for (const [id, first] of this.#waiting) return this.#delete(id, first);
+  }
+
+  /** Drops from what may be dropped, the oldest first, until it is enough. */
+  #displace(id: string | number, excess: number, dropped: W[]): void {
+    for (const [other, waiting] of this.#droppable) {
+      if (excess <= 0) return;
+      if (other === id) continue;
+      this.#delete(other, waiting);
+      dropped.push(waiting);
+      excess -= waiting.size;
+    }
+  }
+
+  #put(id: string | number, waiting: W, replaced: W | undefined): void {
+    const added = waiting.size - (replaced?.size ?? 0);
+    this.#waiting.set(id, waiting);
+    this.#size += added;
+    const { overflow } = waiting;
+    if (overflow === "drop-oldest" || overflow === "latest") {
+      this.#droppable.set(id, waiting);
+      this.#droppableSize += added;
+    }
+  }
+
+  #delete(id: string | number, { size }: W): void {
+    this.#waiting.delete(id);
+    this.#size -= size;
+    if (this.#droppable.delete(id)) this.#droppableSize -= size;
+  }
+}

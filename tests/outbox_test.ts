@@ -1,0 +1,109 @@
+import { assertEquals } from "@std/assert";
+import { Outbox, type Overflow, type Waiting } from "../core/outbox.ts";
+
+interface Named extends Waiting {
+  readonly name: string;
+}
+
+function waiting(
+  name: string,
+  size: number,
+  overflow: Overflow = "terminate",
+  key = "",
+): Named {
+  return { name, size, overflow, key };
+}
+
+/** What an offer came to: the names of what it dropped, or false. */
+function offer(outbox: Outbox<Named>, one: Named, held = 0): string[] | false {
+  const { isTaken, dropped } = outbox.offer(one, held);
+  if (!isTaken) assertEquals(dropped, []);
+  return isTaken && dropped.map(({ name }) => name);
+}
+
+function names(outbox: Outbox<Named>): string[] {
+  return Array.from(outbox.waiting, ({ name }) => name);
+}
+
+Deno.test("Outbox keeps what fits, in order, to the byte", () => {
+  const outbox = new Outbox<Named>(100);
+  assertEquals(offer(outbox, waiting("a", 40), 10), []);
+  assertEquals(offer(outbox, waiting("b", 50), 10), []);
+  assertEquals(outbox.size, 90);
+  assertEquals(offer(outbox, waiting("c", 1), 10), false);
+  assertEquals(offer(outbox, waiting("c", 1), 9), []);
+  assertEquals(names(outbox), ["a", "b", "c"]);
+  for (const name of ["a", "b", "c"]) {
+    assertEquals(outbox.first?.name, name);
+    outbox.shift();
+  }
+  assertEquals([outbox.first, outbox.size], [undefined, 0]);
+  outbox.shift(); // nothing is left
+  assertEquals(outbox.size, 0);
+});
+
+Deno.test("Outbox takes what is alone, however large", () => {
+  const outbox = new Outbox<Named>(100);
+  assertEquals(offer(outbox, waiting("a", 101), 1), false);
+  assertEquals(offer(outbox, waiting("a", 101)), []);
+  assertEquals(offer(outbox, waiting("b", 0)), false);
+  const none = new Outbox<Named>(0);
+  assertEquals(offer(none, waiting("a", 1, "latest", "k")), []);
+  assertEquals(offer(none, waiting("b", 2, "latest", "k")), ["a"]);
+});
+
+Deno.test("Outbox with drop-newest drops nothing but what comes", () => {
+  const outbox = new Outbox<Named>(100);
+  offer(outbox, waiting("a", 60, "drop-oldest"));
+  assertEquals(offer(outbox, waiting("b", 60, "drop-newest")), false);
+  assertEquals(offer(outbox, waiting("c", 40, "drop-newest")), []);
+  assertEquals(names(outbox), ["a", "c"]);
+});
+
+Deno.test("Outbox makes room by what may be dropped, the oldest first", () => {
+  const outbox = new Outbox<Named>(100);
+  offer(outbox, waiting("must", 20));
+  for (const name of ["a", "b", "c", "d"]) {
+    offer(outbox, waiting(name, 20, "drop-oldest"));
+  }
+  assertEquals(offer(outbox, waiting("e", 30, "drop-oldest")), ["a", "b"]);
+  assertEquals(names(outbox), ["must", "c", "d", "e"]);
+  assertEquals(outbox.size, 90);
+  // What must not be dropped is let in by what may be.
+  assertEquals(offer(outbox, waiting("must too", 60)), ["c", "d", "e"]);
+  assertEquals(names(outbox), ["must", "must too"]);
+  // And if that is not enough, nothing is dropped in vain.
+  offer(outbox, waiting("f", 20, "drop-oldest"));
+  assertEquals(offer(outbox, waiting("g", 41, "drop-oldest")), false);
+  assertEquals(offer(outbox, waiting("g", 41)), false);
+  assertEquals(names(outbox), ["must", "must too", "f"]);
+});
+
+Deno.test("Outbox with latest replaces what is about the same, in its place", () => {
+  const outbox = new Outbox<Named>(100);
+  offer(outbox, waiting("x1", 10, "latest", "x"));
+  offer(outbox, waiting("text", 10));
+  offer(outbox, waiting("y1", 10, "latest", "y"));
+  assertEquals(offer(outbox, waiting("x2", 30, "latest", "x")), ["x1"]);
+  assertEquals(names(outbox), ["x2", "text", "y1"]);
+  assertEquals(outbox.size, 50);
+  // One that has left is not replaced.
+  outbox.shift();
+  assertEquals(offer(outbox, waiting("x3", 10, "latest", "x")), []);
+  assertEquals(names(outbox), ["text", "y1", "x3"]);
+  // A key counts for `latest` only.
+  assertEquals(offer(outbox, waiting("other", 10, "terminate", "y")), []);
+});
+
+Deno.test("Outbox with latest drops the oldest where the keys are too many", () => {
+  const outbox = new Outbox<Named>(30);
+  for (const key of ["x", "y", "z"]) {
+    offer(outbox, waiting(key, 10, "latest", key));
+  }
+  assertEquals(offer(outbox, waiting("w", 10, "latest", "w")), ["x"]);
+  // It makes room for itself first, then takes from the others.
+  assertEquals(offer(outbox, waiting("y2", 20, "latest", "y")), ["y", "z"]);
+  assertEquals(names(outbox), ["y2", "w"]);
+  assertEquals(offer(outbox, waiting("y3", 31, "latest", "y")), false);
+  assertEquals(names(outbox), ["y2", "w"]);
+});
