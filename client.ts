@@ -22,15 +22,24 @@ import {
   type SocketTypes,
 } from "./core/connection.ts";
 import { Emitter } from "./core/emitter.ts";
+import {
+  type FlowLimits,
+  flowLimits,
+  type FlowOptions,
+  type SendOptions,
+} from "./core/flow.ts";
+import { readRetryAfter } from "./core/retry_after.ts";
 import { clientSide } from "./core/socket.ts";
 import {
   type ClientEvents,
   ConnectEvent,
+  DrainEvent,
   EndEvent,
   FailureEvent,
   ReceivedEvent,
 } from "./core/events.ts";
 import {
+  assertSize,
   type Cause,
   ConnectError,
   ConnectionEndedError,
@@ -43,7 +52,7 @@ export { ConnectError } from "./core/errors.ts";
 export type { ClientEvents } from "./core/events.ts";
 
 /** Options of {@linkcode ClientSocket}. */
-export interface ClientOptions {
+export interface ClientOptions extends FlowOptions {
   /**
    * The subprotocols that the client asks for, the dearest first.
    *
@@ -75,6 +84,11 @@ export interface Disconnection extends End {
   readonly wasClean: boolean;
   /** When it ended. */
   readonly time: Date;
+  /**
+   * After how many milliseconds the server asks the client to come back; undefined
+   * if it did not say.
+   */
+  readonly retryAfter: number | undefined;
 }
 
 /**
@@ -106,6 +120,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   implements AsyncDisposable {
   readonly #protocols: readonly string[];
   readonly #closeTimeout: number;
+  readonly #flow: FlowLimits;
   #connecting: Connection<Types> | undefined;
   #connection: Connection<Types> | undefined;
   #disconnection: Disconnection | undefined;
@@ -116,16 +131,13 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * Creates a client. It does not connect yet.
    *
    * @param options What to do unlike the defaults.
-   * @throws {RangeError} If `closeTimeout` is negative or no number.
+   * @throws {RangeError} If a number among the options is negative or none.
    */
   constructor(options: ClientOptions = {}) {
     super();
     const { protocols = [], closeTimeout = 10_000 } = options;
-    if (!(closeTimeout >= 0)) {
-      throw new RangeError(
-        `Cannot use "closeTimeout" unless it is 0 or more: current value is ${closeTimeout}`,
-      );
-    }
+    assertSize("closeTimeout", closeTimeout);
+    this.#flow = flowLimits(options, 0);
     this.#protocols = protocols;
     this.#closeTimeout = closeTimeout;
     this.#addOverrides();
@@ -191,6 +203,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       headers: new Headers(),
       remoteAddress: port ? host : `${host}:${protocol === "wss:" ? 443 : 80}`,
       closeTimeout: this.#closeTimeout,
+      flow: this.#flow,
     }, this.#makeHub(settled, resolve, reject));
     this.#connecting = connection;
     signal?.addEventListener("abort", abort);
@@ -201,12 +214,13 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * Sends to the server, as {@linkcode Connection.send} does.
    *
    * @param data What to send.
+   * @param options What to do if the server does not keep up.
    * @returns As {@linkcode Connection.send}; it also rejects with a
    * `ConnectionEndedError` if there is no connection.
    * @throws {TypeError} If JSON cannot hold the data.
    */
-  send(data: Outgoing<Types>): Promise<void> {
-    if (this.#connection) return this.#connection.send(data);
+  send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
+    if (this.#connection) return this.#connection.send(data, options);
     return quiet(Promise.reject(
       new ConnectionEndedError(
         "Cannot send without a connection: await connect() first",
@@ -324,12 +338,18 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
         return pending;
       },
       received: (message) => this.emit("message", ReceivedEvent, [message]),
+      drained: () => this.emit("drain", DrainEvent, []),
       ended: (connection, end) => {
         const { type, code, reason, cause } = end;
         const wasClean = type === "close";
         this.#connection = undefined;
         this.#flush = undefined;
-        this.#disconnection = { ...end, wasClean, time: new Date() };
+        this.#disconnection = {
+          ...end,
+          wasClean,
+          time: new Date(),
+          retryAfter: readRetryAfter(reason),
+        };
         this.stopWaiting(
           () =>
             new ConnectionEndedError(

@@ -14,27 +14,34 @@
 
 import {
   Connection,
+  type Context,
   type Hub,
+  type InboundLimits,
   type Outgoing,
   type SocketMessage,
   type SocketTypes,
 } from "./core/connection.ts";
+import { bind, type Listener, serverSide, upgrade } from "./core/listener.ts";
 import {
-  bind,
-  bracketed,
-  type Listener,
-  remoteAddress,
-  type RequestInfo,
-  serverSide,
-  upgrade,
-} from "./core/listener.ts";
+  type FlowLimits,
+  flowLimits,
+  type FlowOptions,
+  type SendOptions,
+} from "./core/flow.ts";
+import type { MessageRate } from "./core/rate.ts";
 import { Message } from "./message.ts";
 import {
+  Admission,
+  type AdmissionOptions,
+  type Admitted,
   asksForUpgrade,
-  pickProtocol,
+  bracketed,
+  FAILURE,
   type Refusal,
-  refuse,
+  type RequestInfo,
+  type Verdict,
 } from "./core/admission.ts";
+import { inSeconds, withRetryAfter } from "./core/retry_after.ts";
 import { Emitter } from "./core/emitter.ts";
 import { startTimer } from "./core/timer.ts";
 import {
@@ -43,10 +50,12 @@ import {
   FailureEvent,
   ReadyEvent,
   ReceivedEvent,
+  RefusedEvent,
   type ServerEvents,
 } from "./core/events.ts";
 import {
   assertCloseable,
+  assertSize,
   type Cause,
   CloseCode,
   ConnectionEndedError,
@@ -54,16 +63,29 @@ import {
 } from "./core/errors.ts";
 
 export * from "./core/public.ts";
-export type { RequestInfo } from "./core/listener.ts";
+export {
+  type AdmissionOptions,
+  type Allowed,
+  type AuthorizeInfo,
+  type RequestInfo,
+  sameOrigin,
+} from "./core/admission.ts";
+export type { MessageRate } from "./core/rate.ts";
 export {
   type ClientEndArgs,
   ClientEndEvent,
   ReadyEvent,
+  RefusedEvent,
   type ServerEvents,
 } from "./core/events.ts";
 
-/** Options of {@linkcode ServerSocket}. */
-export interface ServerOptions {
+/**
+ * Options of {@linkcode ServerSocket}.
+ *
+ * @typeParam Context What `authorize` returns, and `client.context` is.
+ */
+export interface ServerOptions<Context = unknown>
+  extends AdmissionOptions<Context>, FlowOptions {
   /**
    * Answers requests that do not ask for a WebSocket, so that pages and sockets
    * share a port. Without it they get 426.
@@ -73,13 +95,6 @@ export interface ServerOptions {
     info: RequestInfo,
   ) => Response | Promise<Response>;
   /**
-   * The subprotocols that the server speaks. The first that a client asks for
-   * and that stands here is spoken: the client's order counts.
-   *
-   * @default {[]}
-   */
-  readonly protocols?: readonly string[];
-  /**
    * How long a peer has to answer a closing handshake, in milliseconds. One that
    * does not is cut off, which is a `disconnect`.
    *
@@ -88,11 +103,24 @@ export interface ServerOptions {
   readonly closeTimeout?: number;
   /**
    * After how many milliseconds of silence a peer counts as dead, which is a
-   * `disconnect`. It is pinged after half of that; 0 waits for ever.
+   * `disconnect`. It is pinged after half of that; 0 waits for ever. So does one
+   * that takes nothing of what is sent to it, though then it may be half as long
+   * again until that is noticed, and a second more for each 16 KiB on their way:
+   * a large message on a slow line shows no progress until it is over.
    *
    * @default {30_000}
    */
   readonly idleTimeout?: number;
+  /**
+   * How many bytes a message may have. A larger one ends the connection with
+   * 1009, and no listener hears of it. The runtime holds it as a whole before;
+   * it refuses frames of 64 MiB itself, but not messages of many frames.
+   *
+   * @default {1_048_576}
+   */
+  readonly maxPayload?: number;
+  /** How many messages a client may send. As many as it likes by default. */
+  readonly messageRate?: MessageRate;
   /**
    * How many lost connections {@linkcode ServerSocket.disconnectedClients}
    * remembers.
@@ -118,6 +146,30 @@ export interface ServerListenOptions {
    * @default {false}
    */
   readonly reusePort?: boolean;
+}
+
+/** Options of {@linkcode ServerSocket.close}. */
+export interface ShutdownOptions {
+  /**
+   * The close code that clients get. By default 1001, going away; 1012, service
+   * restart, if they are told when to come back or go in batches.
+   */
+  readonly code?: number;
+  /** A reason for a human reader. */
+  readonly reason?: string;
+  /**
+   * Closes so many clients at once (`batch`), and waits so many milliseconds
+   * before the next (`every`), so that they do not all come back in one moment.
+   * All at once by default.
+   */
+  readonly drain?: { readonly batch: number; readonly every: number };
+  /**
+   * After how many milliseconds a client may come back. It is told so at the end
+   * of the reason, as in `retry-after=5`, in seconds;
+   * {@linkcode Disconnection.retryAfter} is what it reads there. Those that still
+   * come get it in the header of that name.
+   */
+  readonly retryAfter?: number;
 }
 
 /** A connection that was lost, as a server remembers it. */
@@ -171,7 +223,12 @@ export interface DisconnectedClient extends End {
 export class ServerSocket<Types extends SocketTypes = SocketTypes>
   extends Emitter<ServerEvents<Connection<Types>, SocketMessage<Types>>>
   implements AsyncDisposable {
-  readonly #options: Required<Omit<ServerOptions, "fallback">>;
+  readonly #closeTimeout: number;
+  readonly #idleTimeout: number;
+  readonly #maxDisconnectedClients: number;
+  readonly #flow: FlowLimits;
+  readonly #limits: InboundLimits;
+  readonly #admission: Admission<Context<Types>>;
   readonly #fallback: ServerOptions["fallback"];
   readonly #clients = new Set<Connection<Types>>();
   /** Upgraded, but not open yet. */
@@ -189,27 +246,37 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * Creates a server. It neither listens nor takes connections yet.
    *
    * @param options What to do unlike the defaults.
-   * @throws {RangeError} If a number among the options is negative or no number.
+   * @throws {RangeError} If a number among the options is negative or none.
+   * @throws {TypeError} If an origin or a path among them could never match.
    */
-  constructor(options: ServerOptions = {}) {
+  constructor(options: ServerOptions<Context<Types>> = {}) {
     super();
     const {
-      fallback,
-      protocols = [],
       closeTimeout = 10_000,
       idleTimeout = 30_000,
       maxDisconnectedClients = 100,
+      maxPayload = 1024 * 1024,
     } = options;
-    const numbers = { closeTimeout, idleTimeout, maxDisconnectedClients };
+    const numbers = {
+      closeTimeout,
+      idleTimeout,
+      maxDisconnectedClients,
+      maxPayload,
+    };
     for (const [name, value] of Object.entries(numbers)) {
-      if (!(value >= 0)) {
-        throw new RangeError(
-          `Cannot use "${name}" unless it is 0 or more: current value is ${value}`,
-        );
-      }
+      assertSize(name, value);
     }
-    this.#fallback = fallback;
-    this.#options = { protocols, ...numbers };
+    this.#closeTimeout = closeTimeout;
+    this.#idleTimeout = idleTimeout;
+    this.#maxDisconnectedClients = maxDisconnectedClients;
+    this.#flow = flowLimits(options, idleTimeout);
+    const messageRate = rateOf(options.messageRate);
+    this.#limits = { maxPayload, messageRate };
+    this.#admission = new Admission(
+      options,
+      (error) => this.#fail(error, "authorize"),
+    );
+    this.#fallback = options.fallback;
     this.#hub = this.#makeHub();
     this.#addOverrides();
   }
@@ -366,13 +433,12 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       if (this.#fallback && !asksForUpgrade(request)) {
         return this.#fallBack(this.#fallback, request, info ?? {});
       }
-      const refusal = this.#closed
-        ? { status: 503, why: "The server is shutting down" }
-        : refuse(request);
-      return refusal ? answer(refusal) : this.#admit(request, info);
+      const verdict = this.#admission.admit(request, info);
+      return verdict instanceof Promise
+        ? this.#answerLater(request, verdict)
+        : this.#answer(request, verdict);
     } catch (error) {
-      this.#fail(error, "upgrade");
-      return answer({ status: 500, why: "Internal server error" });
+      return this.#answerFailure(request, error);
     }
   };
 
@@ -381,11 +447,16 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    *
    * @param client The client.
    * @param data What to send.
+   * @param options What to do if the client does not keep up.
    * @returns As {@linkcode Connection.send}.
    * @throws {TypeError} If JSON cannot hold the data.
    */
-  send(client: Connection<Types>, data: Outgoing<Types>): Promise<void> {
-    return client.send(data);
+  send(
+    client: Connection<Types>,
+    data: Outgoing<Types>,
+    options?: SendOptions,
+  ): Promise<void> {
+    return client.send(data, options);
   }
 
   /**
@@ -424,20 +495,73 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * ```
    */
   close(code?: number, reason?: string): Promise<void>;
+  /**
+   * Shuts down in good order, as above, and tells clients when to come back.
+   *
+   * @param options In which way.
+   * @returns As above.
+   * @throws {RangeError} If the code may not be sent, the reason is too long, or a
+   * number is out of range.
+   *
+   * @example A deploy: a hundred clients a second, to come back after five
+   * ```ts ignore
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * await server.listen("localhost", 3000);
+   * Deno.addSignalListener("SIGTERM", async () => {
+   *   await server.close({
+   *     drain: { batch: 100, every: 1_000 },
+   *     retryAfter: 5_000,
+   *   });
+   *   Deno.exit();
+   * });
+   * ```
+   */
+  close(options: ShutdownOptions): Promise<void>;
   close(
-    target: Connection<Types> | number = CloseCode.GoingAway,
+    target: Connection<Types> | number | ShutdownOptions = {},
     second?: number | string,
     third?: string,
   ): Promise<void> {
-    if (typeof target !== "number") {
+    if (target instanceof Connection) {
       return target.close(
         typeof second === "number" ? second : undefined,
         third,
       );
     }
     const reason = typeof second === "string" ? second : "";
-    assertCloseable(target, reason, "server");
-    return this.#closed ??= this.#shutDown(target, reason);
+    const options = typeof target === "number"
+      ? { code: target, reason }
+      : target;
+    return this.#close(options);
+  }
+
+  #close(options: ShutdownOptions): Promise<void> {
+    const { drain, retryAfter } = options;
+    const { batch = Infinity, every = 0 } = drain ?? {};
+    const isRestart = drain !== undefined || retryAfter !== undefined;
+    const {
+      code = isRestart ? CloseCode.ServiceRestart : CloseCode.GoingAway,
+      reason: given = "",
+    } = options;
+    assertSize("retryAfter", retryAfter ?? 0);
+    assertSize("drain.every", every);
+    if (!(batch >= 1)) {
+      throw new RangeError(
+        `Cannot use "drain.batch" unless it is 1 or more: current value is ${batch}`,
+      );
+    }
+    const reason = retryAfter === undefined
+      ? given
+      : withRetryAfter(given, retryAfter);
+    assertCloseable(code, reason, "server");
+    if (this.#closed === undefined) {
+      const seconds = retryAfter === undefined ? [] : [inSeconds(retryAfter)];
+      this.#admission.close(...seconds);
+      this.#closed = this.#shutDown(code, reason, batch, every);
+    }
+    return this.#closed;
   }
 
   /** The same as {@linkcode ServerSocket.close} without arguments. */
@@ -546,8 +670,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         return pending;
       },
       received: (message) => this.emit("message", ReceivedEvent, [message]),
+      drained: () => {},
       ended: (client, end) => {
         this.#clients.delete(client);
+        this.#admission.leave(client.remoteAddress);
         const { type, code, reason, cause } = end;
         if (type === "disconnect") this.#remember(client, end);
         this.emit(type, ClientEndEvent, [client, code, reason, cause]);
@@ -556,7 +682,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         if (isWaiting) this.#lingering.add(client);
         else this.#lingering.delete(client);
       },
-      refused: (client) => this.#connecting.delete(client),
+      refused: (client) => {
+        this.#connecting.delete(client);
+        this.#admission.leave(client.remoteAddress);
+      },
       failed: (error, from, client) => this.#fail(error, from, client),
     };
   }
@@ -569,7 +698,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       ...end,
       time: new Date(),
     });
-    if (this.#disconnected.length > this.#options.maxDisconnectedClients) {
+    if (this.#disconnected.length > this.#maxDisconnectedClients) {
       this.#disconnected.shift();
     }
   }
@@ -587,49 +716,103 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       );
     } catch (error) {
       this.#fail(error, "fallback");
-      return answer({ status: 500, why: "Internal server error" });
+      return answer(FAILURE);
     }
   }
 
-  #admit(request: Request, info: RequestInfo | undefined): Response {
-    const { protocols, closeTimeout, idleTimeout } = this.#options;
+  async #answerLater(
+    request: Request,
+    verdict: Promise<Verdict>,
+  ): Promise<Response> {
+    try {
+      return this.#answer(request, await verdict, this.#closeTimeout);
+    } catch (error) {
+      return this.#answerFailure(request, error);
+    }
+  }
+
+  #answer(
+    request: Request,
+    verdict: Verdict,
+    openTimeout?: number,
+  ): Response {
+    if ("refusal" in verdict) {
+      const { refusal, remoteAddress } = verdict;
+      return this.#refuse(request, refusal, remoteAddress);
+    }
+    try {
+      return this.#upgrade(request, verdict.admitted, openTimeout);
+    } catch (error) {
+      this.#admission.leave(verdict.admitted.remoteAddress);
+      throw error;
+    }
+  }
+
+  #answerFailure(request: Request, error: unknown): Response {
+    this.#fail(error, "upgrade");
+    return this.#refuse(request, FAILURE, "unknown");
+  }
+
+  #refuse(
+    request: Request,
+    refusal: Refusal,
+    remoteAddress: string,
+  ): Response {
+    const { status, why } = refusal;
+    this.emit("refused", RefusedEvent, [request, status, why, remoteAddress]);
+    return answer(refusal);
+  }
+
+  #upgrade(
+    request: Request,
+    { url, path, remoteAddress, protocol, context }: Admitted,
+    openTimeout = Infinity,
+  ): Response {
     // Once it is upgraded, a request can be asked nothing any more, and what
     // throws takes the whole listener down: so all that can fail comes first.
     const { headers } = request;
-    const from = remoteAddress(info);
-    const protocol = pickProtocol(headers, protocols);
-    const url = request.url.replace(/^http/, "ws");
-    const path = URL.parse(url)?.pathname;
-    if (path === undefined) {
-      const why = `Cannot make sense of the URL ${url}`;
-      return answer({ status: 400, why });
-    }
-    const { socket, response } = upgrade(request, protocol, idleTimeout);
+    const { socket, response } = upgrade(request, protocol, this.#idleTimeout);
     const client = new Connection<Types>({
       socket,
       side: serverSide,
       url,
       path,
       headers,
-      remoteAddress: from,
+      remoteAddress,
       protocol,
-      closeTimeout,
+      context,
+      openTimeout,
+      closeTimeout: this.#closeTimeout,
+      flow: this.#flow,
+      limits: this.#limits,
     }, this.#hub);
     this.#connecting.add(client);
     return response;
   }
 
-  async #shutDown(code: number, reason: string): Promise<void> {
-    this.#cause = "shutdown";
+  async #shutDown(
+    code: number,
+    reason: string,
+    batch: number,
+    every: number,
+  ): Promise<void> {
     for (const client of this.#connecting) client.terminate();
-    await Promise.all(
-      [...this.#clients].map((client) => client.close(code, reason)),
-    );
+    const clients = [...this.#clients];
+    const closing: Promise<void>[] = [];
+    for (let i = 0; i < clients.length; i += batch) {
+      if (i > 0) await new Promise<void>((go) => startTimer(go, every));
+      this.#cause = "shutdown";
+      for (const client of clients.slice(i, i + batch)) {
+        closing.push(client.close(code, reason));
+      }
+      this.#cause = "local";
+    }
+    await Promise.all(closing);
     for (const client of this.#lingering) client.terminate();
     if (this.#listener) {
       // A fallback that never ends its answer must not hold the shutdown up.
       const { promise, resolve } = Promise.withResolvers<void>();
-      const timer = startTimer(resolve, this.#options.closeTimeout);
+      const timer = startTimer(resolve, this.#closeTimeout);
       await Promise.race([this.#listener.close(), promise]);
       clearTimeout(timer);
     }
@@ -643,6 +826,26 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   }
 }
 
-function answer({ status, why, headers }: Refusal): Response {
-  return new Response(`${why}\n`, { status, headers: { ...headers } });
+function answer({ status, why, headers, response }: Refusal): Response {
+  return response ??
+    new Response(`${why}\n`, { status, headers: { ...headers } });
+}
+
+function rateOf(
+  rate: MessageRate | undefined,
+): Required<MessageRate> | undefined {
+  if (rate === undefined) return undefined;
+  const { perSecond, burst = Math.max(perSecond, 1), policy = "close" } = rate;
+  assertSize("messageRate.perSecond", perSecond);
+  if (!(burst >= 1)) {
+    throw new RangeError(
+      `Cannot use "messageRate.burst" unless it is 1 or more: current value is ${burst}`,
+    );
+  }
+  if (policy !== "close" && policy !== "drop") {
+    throw new RangeError(
+      `Cannot use "messageRate.policy" unless it is close or drop: current value is ${policy}`,
+    );
+  }
+  return { perSecond, burst, policy };
 }

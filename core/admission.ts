@@ -1,9 +1,115 @@
 /**
- * Which requests may become a WebSocket. Pure: a request's method and headers
- * in, an answer out.
+ * Which requests may become a WebSocket: what the handshake says, where it comes
+ * from, how many there are already, and what the program says. It knows requests
+ * and answers, but neither sockets nor servers.
  *
  * @module
  */
+
+import { assertSize, isThenable } from "./errors.ts";
+import { afterTurn } from "./socket.ts";
+import { startTimer } from "./timer.ts";
+
+/** Who a request is from, as `Deno.serve` and others tell it. */
+export interface RequestInfo {
+  /** The address of the other end of the TCP connection. */
+  readonly remoteAddr?: {
+    /** The kind of connection. */
+    readonly transport?: string;
+    /** Its host. */
+    readonly hostname?: string;
+    /** Its port. */
+    readonly port?: number;
+  };
+}
+
+/** Who asks to come in, as `authorize` is told. */
+export interface AuthorizeInfo extends RequestInfo {
+  /** The peer's address, which `client.remoteAddress` will be. */
+  readonly remoteAddress: string;
+  /** The path that is asked for. */
+  readonly path: string;
+}
+
+/**
+ * What may come in, of origins or of paths: a string is equal, a pattern matches
+ * the whole (`/https:\\/\\/.*\\.example\\.com/` does not match
+ * `https://a.example.com.evil.net`), a function says true.
+ */
+export type Allowed =
+  | readonly (string | RegExp)[]
+  | ((value: string, request: Request) => boolean);
+
+/**
+ * Options that say who may come in.
+ *
+ * @typeParam Context What `authorize` returns.
+ */
+export interface AdmissionOptions<Context = unknown> {
+  /**
+   * The origins of the pages that may connect, such as `https://example.com`;
+   * {@linkcode sameOrigin} admits those that come from the same host as the
+   * socket. Pages from elsewhere get 403. A browser always tells the origin, and
+   * no page can change it; other programs mostly tell none, and are admitted
+   * without: they could make one up. All origins by default, so a server that
+   * goes by cookies, or that only its machine or network is to reach, needs this.
+   */
+  readonly origins?: Allowed;
+  /** The paths that sockets are at, without the query; all others get 404. All by default. */
+  readonly paths?: Allowed;
+  /**
+   * The subprotocols that the server speaks. The first that a client asks for
+   * and that stands here is spoken: the client's order counts. One that asks for
+   * others only is admitted without; a browser then ends the connection itself.
+   *
+   * @default {[]}
+   */
+  readonly protocols?: readonly string[];
+  /**
+   * Decides who may come in, after all other checks. What it returns is
+   * `client.context`. A `Response` refuses, and is the answer; so do `false`,
+   * `null` and `undefined`, with 403: who is let in is let in by a value. If it
+   * throws or rejects, the answer is 500, and that is an `error` event.
+   *
+   * @param request The request.
+   * @param info Who it is from.
+   * @returns What to know of the client, or why not.
+   */
+  readonly authorize?: (
+    request: Request,
+    info: AuthorizeInfo,
+  ) => Context | Response | Promise<Context | Response>;
+  /**
+   * How long `authorize` may take, in milliseconds. The answer then is 504.
+   *
+   * @default {10_000}
+   */
+  readonly authorizeTimeout?: number;
+  /**
+   * How many connections there may be, those included that `authorize` has not
+   * decided about. The next gets 503, and `Retry-After`.
+   *
+   * @default {Infinity}
+   */
+  readonly maxConnections?: number;
+  /**
+   * How many connections there may be from one address; of IPv6 from one network
+   * of 64 bits, which is what one subscriber has. The next gets 429, and
+   * `Retry-After`. All whose address is not known count as one.
+   *
+   * @default {Infinity}
+   */
+  readonly maxConnectionsPerAddress?: number;
+  /**
+   * How many proxies stand in front, each of which adds the address that it sees
+   * to `X-Forwarded-For`. So many entries from its end are trusted, and the last
+   * of them is the client's address. With 0 the header is not looked at, as then
+   * anybody could write it.
+   *
+   * @default {0}
+   */
+  readonly trustProxy?: number;
+}
 
 /** Why a request does not become a WebSocket, as an HTTP answer. */
 export interface Refusal {
@@ -13,6 +119,403 @@ export interface Refusal {
   readonly why: string;
   /** Headers that the status asks for. */
   readonly headers?: Readonly<Record<string, string>>;
+  /** The answer, if it is made already. */
+  readonly response?: Response;
+}
+
+/** A request that may become a WebSocket. It has taken a place. */
+export interface Admitted {
+  /** The URL that was asked for. */
+  readonly url: string;
+  /** Its path, without the query. */
+  readonly path: string;
+  /** The peer's address. */
+  readonly remoteAddress: string;
+  /** The subprotocol to speak; empty for none. */
+  readonly protocol: string;
+  /** What `authorize` has returned. */
+  readonly context: unknown;
+}
+
+/** What comes of a request. */
+export type Verdict =
+  | { readonly refusal: Refusal; readonly remoteAddress: string }
+  | { readonly admitted: Admitted };
+
+/**
+ * Whether a page comes from the same host and port as the socket that it asks
+ * for, for {@linkcode AdmissionOptions.origins}. A proxy in front has to pass the
+ * `Host` header on as it is.
+ *
+ * @param origin The origin of the page.
+ * @param request The request.
+ * @returns True if so.
+ *
+ * @example
+ * ```ts
+ * import { sameOrigin, ServerSocket } from "jsr:@ws/events";
+ *
+ * const server = new ServerSocket({ origins: sameOrigin });
+ * ```
+ */
+export function sameOrigin(origin: string, request: Request): boolean {
+  const page = URL.parse(origin);
+  const host = request.headers.get("host");
+  // A default port may stand in one of them and not in the other.
+  return page !== null && host !== null &&
+    page.host === URL.parse(`${page.protocol}//${host}`)?.host;
+}
+
+/** When those who find no place may come again, in seconds. */
+const RETRY_AFTER = 5;
+
+/**
+ * Decides which requests may become a WebSocket.
+ *
+ * @typeParam Context What `authorize` returns.
+ */
+export class Admission<Context> {
+  readonly #isOrigin: Match | undefined;
+  readonly #isPath: Match | undefined;
+  readonly #protocols: readonly string[];
+  readonly #authorize: AdmissionOptions<Context>["authorize"];
+  readonly #authorizeTimeout: number;
+  readonly #trustProxy: number;
+  readonly #places: Places;
+  readonly #failed: (error: unknown) => void;
+  /** The answer to all, once it is closed. */
+  #closed: Refusal | undefined;
+
+  /**
+   * Creates a door that is open.
+   *
+   * @param options Who may come in.
+   * @param failed Hears of what `authorize` throws.
+   * @throws {RangeError} If a number is negative or none.
+   * @throws {TypeError} If an origin or a path could never match.
+   */
+  constructor(
+    options: AdmissionOptions<Context>,
+    failed: (error: unknown) => void,
+  ) {
+    const {
+      protocols = [],
+      authorizeTimeout = 10_000,
+      maxConnections = Infinity,
+      maxConnectionsPerAddress = Infinity,
+      trustProxy = 0,
+    } = options;
+    const numbers = {
+      authorizeTimeout,
+      maxConnections,
+      maxConnectionsPerAddress,
+      trustProxy,
+    };
+    for (const [name, value] of Object.entries(numbers)) {
+      assertSize(name, value);
+    }
+    this.#isOrigin = matcher(options.origins, checkOrigin);
+    this.#isPath = matcher(options.paths, checkPath);
+    this.#protocols = protocols;
+    this.#authorize = options.authorize;
+    this.#authorizeTimeout = authorizeTimeout;
+    this.#trustProxy = trustProxy;
+    this.#places = new Places(maxConnections, maxConnectionsPerAddress);
+    this.#failed = failed;
+  }
+
+  /**
+   * From now on nobody is admitted, not even who is being decided about.
+   *
+   * @param retryAfter When to come again, in seconds.
+   */
+  close(retryAfter: number = RETRY_AFTER): void {
+    const headers = { "retry-after": `${retryAfter}` };
+    this.#closed = { status: 503, why: "The server is shutting down", headers };
+  }
+
+  /**
+   * Decides about a request. Whoever is admitted has to
+   * {@linkcode Admission.leave} in the end.
+   *
+   * @param request The request.
+   * @param info Who it is from.
+   * @returns What comes of it; a promise only if `authorize` gives one. It never
+   * rejects.
+   */
+  admit(
+    request: Request,
+    info: RequestInfo = {},
+  ): Verdict | Promise<Verdict> {
+    const { headers } = request;
+    const remoteAddress = addressOf(headers, info, this.#trustProxy);
+    const url = request.url.replace(/^http/, "ws");
+    const path = URL.parse(url)?.pathname;
+    if (path === undefined) {
+      const why = `Cannot make sense of the URL ${url}`;
+      return { refusal: { status: 400, why }, remoteAddress };
+    }
+    const refusal = this.#closed ?? refuse(request) ??
+      this.#judge(request, path) ?? this.#places.take(remoteAddress);
+    if (refusal !== undefined) return { refusal, remoteAddress };
+    const protocol = pickProtocol(headers, this.#protocols);
+    const admitted = { url, path, remoteAddress, protocol, context: undefined };
+    const authorize = this.#authorize;
+    if (authorize === undefined) return { admitted };
+    try {
+      const said = authorize(request, { ...info, remoteAddress, path });
+      return isThenable(said)
+        ? this.#decideLater(request, admitted, Promise.resolve(said))
+        : this.#decide(admitted, said);
+    } catch (error) {
+      return this.#decideFor(error, admitted);
+    }
+  }
+
+  /**
+   * Gives a place back.
+   *
+   * @param remoteAddress Whose.
+   */
+  leave(remoteAddress: string): void {
+    this.#places.leave(remoteAddress);
+  }
+
+  /** What the request says of itself. */
+  #judge(request: Request, path: string): Refusal | undefined {
+    if (this.#isPath?.(path, request) === false) {
+      return { status: 404, why: `There is no WebSocket at ${path}` };
+    }
+    const origin = request.headers.get("origin");
+    if (origin !== null && this.#isOrigin?.(origin, request) === false) {
+      const why = `Pages from ${origin} may not connect to this server`;
+      return { status: 403, why };
+    }
+    return undefined;
+  }
+
+  /** Waits for what the program says. */
+  async #decideLater(
+    request: Request,
+    admitted: Admitted,
+    saying: Promise<unknown>,
+  ): Promise<Verdict> {
+    const late = Promise.withResolvers<typeof LATE>();
+    const timer = startTimer(() => late.resolve(LATE), this.#authorizeTimeout);
+    try {
+      const said = await Promise.race([saying, late.promise]);
+      if (said === LATE) saying.catch(this.#failed);
+      if (refuseFor(said) === undefined && await isGone(request)) {
+        return this.#turnAway(admitted, GONE);
+      }
+      return this.#decide(admitted, said);
+    } catch (error) {
+      return this.#decideFor(error, admitted);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #decide(admitted: Admitted, said: unknown): Verdict {
+    const refusal = this.#closed ?? refuseFor(said);
+    return refusal
+      ? this.#turnAway(admitted, refusal)
+      : { admitted: { ...admitted, context: said } };
+  }
+
+  #decideFor(error: unknown, admitted: Admitted): Verdict {
+    this.#failed(error);
+    return this.#turnAway(admitted, FAILURE);
+  }
+
+  #turnAway({ remoteAddress }: Admitted, refusal: Refusal): Verdict {
+    this.#places.leave(remoteAddress);
+    return { refusal, remoteAddress };
+  }
+}
+
+/** Why what `authorize` has returned lets nobody in, if so. */
+function refuseFor(context: unknown): Refusal | undefined {
+  if (context === LATE) {
+    const why = "It took too long to find out whether you may come in";
+    return { status: 504, why };
+  }
+  if (context instanceof Response) {
+    const { status } = context;
+    const why = `The server's own check answered with ${status}`;
+    return { status, why, response: context };
+  }
+  return context === undefined || context === null || context === false
+    ? { status: 403, why: "You may not come in" }
+    : undefined;
+}
+
+/** What is told of a failure that is none of the peer's business. */
+export const FAILURE: Refusal = { status: 500, why: "Internal server error" };
+
+const LATE = Symbol("late");
+
+const GONE: Refusal = {
+  status: 499,
+  why: "The client went away before it was let in",
+};
+
+/**
+ * Whether who asked has gone away meanwhile. To upgrade such a request would cost
+ * Deno a file descriptor for good: it tells nobody, and never lets go. Deno is
+ * asked as late as can be, and needs a turn of the event loop to answer.
+ */
+async function isGone({ signal }: Request): Promise<boolean> {
+  await new Promise<void>((resolve) => afterTurn(resolve));
+  return signal.aborted;
+}
+
+/** How many connections there are, in all and from where. */
+class Places {
+  readonly #max: number;
+  readonly #maxPerAddress: number;
+  #taken = 0;
+  readonly #takenBy = new Map<string, number>();
+
+  constructor(max: number, maxPerAddress: number) {
+    this.#max = max;
+    this.#maxPerAddress = maxPerAddress;
+  }
+
+  take(remoteAddress: string): Refusal | undefined {
+    const headers = { "retry-after": `${RETRY_AFTER}` };
+    if (this.#taken >= this.#max) {
+      return { status: 503, why: "There are too many connections", headers };
+    }
+    if (this.#maxPerAddress < Infinity) {
+      const network = networkOf(remoteAddress);
+      const taken = this.#takenBy.get(network) ?? 0;
+      if (taken >= this.#maxPerAddress) {
+        const why = `There are too many connections from ${network}`;
+        return { status: 429, why, headers };
+      }
+      this.#takenBy.set(network, taken + 1);
+    }
+    this.#taken++;
+    return undefined;
+  }
+
+  leave(remoteAddress: string): void {
+    this.#taken--;
+    if (this.#maxPerAddress === Infinity) return;
+    const network = networkOf(remoteAddress);
+    const taken = (this.#takenBy.get(network) ?? 0) - 1;
+    if (taken > 0) this.#takenBy.set(network, taken);
+    else this.#takenBy.delete(network);
+  }
+}
+
+type Match = (value: string, request: Request) => boolean;
+
+function matcher(
+  allowed: Allowed | undefined,
+  check: (value: string) => void,
+): Match | undefined {
+  if (allowed === undefined || typeof allowed === "function") return allowed;
+  const strings = new Set<string>();
+  const patterns: RegExp[] = [];
+  for (const one of allowed) {
+    if (typeof one === "string") {
+      check(one);
+      strings.add(one);
+    } else {
+      // Whole, and without the flags that make a pattern remember its last match.
+      const flags = one.flags.replace(/[gy]/g, "");
+      patterns.push(new RegExp(`^(?:${one.source})$`, flags));
+    }
+  }
+  return (value) =>
+    strings.has(value) || patterns.some((pattern) => pattern.test(value));
+}
+
+function checkOrigin(origin: string): void {
+  if (origin === "null") return; // what sandboxed pages and files send
+  const url = URL.parse(origin);
+  const isWeb = url?.protocol === "http:" || url?.protocol === "https:";
+  const wanted = isWeb
+    ? url.origin
+    : /^[a-z][a-z0-9+.-]*:\/\/[^/?#]+/.exec(origin)?.[0];
+  if (wanted !== origin) {
+    throw new TypeError(
+      `Cannot use "${origin}" among "origins" as no page has that origin: ${
+        wanted === undefined
+          ? "write one as in https://example.com, or leave the option out to admit all"
+          : `write "${wanted}"`
+      }`,
+    );
+  }
+}
+
+function checkPath(path: string): void {
+  const wanted = URL.parse(path, "ws://localhost")?.pathname;
+  if (!path.startsWith("/") || wanted !== path) {
+    throw new TypeError(
+      `Cannot use "${path}" among "paths" as no request has that path: write it as in /live, without a query`,
+    );
+  }
+}
+
+/**
+ * The peer's address, ready to print.
+ *
+ * @param headers The request's headers.
+ * @param info What is known of the other end of the TCP connection.
+ * @param proxies How many proxies are trusted to tell who it is.
+ * @returns `host:port`; what a proxy has told; or `unknown`.
+ */
+export function addressOf(
+  headers: Headers,
+  info: RequestInfo,
+  proxies: number,
+): string {
+  const { hostname, port } = info.remoteAddr ?? {};
+  const own = hostname === undefined || port === undefined
+    ? "unknown"
+    : `${bracketed(hostname)}:${port}`;
+  if (proxies === 0) return own;
+  const told = tokens(headers.get("x-forwarded-for")).filter((one) =>
+    one !== ""
+  );
+  return told.at(-Math.min(proxies, told.length)) ?? own;
+}
+
+/**
+ * The network that an address counts for: itself, or 64 bits of IPv6.
+ *
+ * @param address The address, with or without a port.
+ * @returns The network.
+ */
+export function networkOf(address: string): string {
+  const host = /^\[(.+)\](?::\d+)?$|^([^:]+):\d+$/.exec(address);
+  const name = host?.[1] ?? host?.[2] ?? address;
+  const v4 = /^(?:::ffff:)?(\d+\.\d+\.\d+\.\d+)$/i.exec(name)?.[1];
+  if (v4 !== undefined || !name.includes(":")) return v4 ?? name;
+  const [head = "", tail] = name.toLowerCase().split("::");
+  const groups = head === "" ? [] : head.split(":");
+  if (tail !== undefined) {
+    const end = tail === "" ? [] : tail.split(":");
+    while (groups.length + end.length < 8) groups.push("0");
+    groups.push(...end);
+  }
+  const numbers = groups.slice(0, 4).map((group) =>
+    group.replace(/^0+(?=.)/, "")
+  );
+  return `${numbers.join(":")}::/64`;
+}
+
+/**
+ * A host as it stands in a URL.
+ *
+ * @param host A name or an address.
+ * @returns The same, with brackets around an IPv6 address.
+ */
+export function bracketed(host: string): string {
+  return host.includes(":") ? `[${host}]` : host;
 }
 
 /** The part of a request that decides. */

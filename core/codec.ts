@@ -28,6 +28,8 @@ export interface Inert {
   readonly then?: Exclude<Sendable, object> | Inert | undefined;
 }
 
+const encoder = new TextEncoder();
+
 /** Is missing in pages that are not isolated from others. */
 const SharedBuffer: typeof SharedArrayBuffer | undefined =
   globalThis.SharedArrayBuffer;
@@ -86,6 +88,32 @@ function unshared(view: ArrayBufferView): ArrayBufferView<ArrayBuffer> {
   return buffer instanceof ArrayBuffer
     ? new Uint8Array(buffer, byteOffset, byteLength)
     : new Uint8Array(new Uint8Array(buffer, byteOffset, byteLength));
+}
+
+/**
+ * How many bytes a frame's payload takes; a text is UTF-8.
+ *
+ * @param frame The frame.
+ * @returns The number of bytes.
+ */
+export function sizeOf(frame: Frame): number {
+  if (typeof frame === "string") return encoder.encode(frame).length;
+  return frame instanceof Blob ? frame.size : frame.byteLength;
+}
+
+/**
+ * Whether a frame's payload takes more bytes than a bound. Most texts are so
+ * short, or so long, that they need not be encoded for that.
+ *
+ * @param frame The frame.
+ * @param max The bound.
+ * @returns True if it does.
+ */
+export function isLarger(frame: string | ArrayBuffer, max: number): boolean {
+  if (typeof frame !== "string") return frame.byteLength > max;
+  // A UTF-16 code unit takes one to three bytes.
+  if (frame.length * 3 <= max) return false;
+  return frame.length > max || sizeOf(frame) > max;
 }
 
 /**

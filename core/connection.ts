@@ -5,7 +5,7 @@
  */
 
 import { Message } from "../message.ts";
-import { encode, type Frame, type Sendable } from "./codec.ts";
+import { encode, isLarger, type Sendable } from "./codec.ts";
 import { Emitter } from "./emitter.ts";
 import { CONNECTING, next, type Signal, type State } from "./ending.ts";
 import {
@@ -19,12 +19,20 @@ import {
 } from "./errors.ts";
 import {
   type ConnectionEvents,
+  DrainEvent,
   EndEvent,
   FailureEvent,
   ReceivedEvent,
 } from "./events.ts";
+import {
+  Flow,
+  type FlowLimits,
+  type FlowSignal,
+  type SendOptions,
+} from "./flow.ts";
 import { Inbox } from "./inbox.ts";
-import { cut, type RawSocket, type Side } from "./socket.ts";
+import { type MessageRate, TokenBucket } from "./rate.ts";
+import { cut, type RawSocket, release, type Side } from "./socket.ts";
 import { startTimer, type Timer } from "./timer.ts";
 
 /**
@@ -48,6 +56,11 @@ export interface SocketTypes {
   incoming?: unknown;
   /** What goes out: the type that `send` takes. All that can be sent by default. */
   outgoing?: unknown;
+  /**
+   * What a server knows of a client: the type of `client.context`, and of what
+   * `authorize` returns. `unknown` by default.
+   */
+  context?: unknown;
 }
 
 /** What comes in, by {@linkcode SocketTypes}. */
@@ -58,12 +71,24 @@ export type Incoming<Types extends SocketTypes> = Types extends
 export type Outgoing<Types extends SocketTypes> = Types extends
   { outgoing: infer Type } ? Type : Sendable;
 
+/** What a server knows of a client, by {@linkcode SocketTypes}. */
+export type Context<Types extends SocketTypes> = Types extends
+  { context: infer Type } ? Type : unknown;
+
 /** A message as a socket emits it, by {@linkcode SocketTypes}. */
 export type SocketMessage<Types extends SocketTypes> = Message<
   Incoming<Types>,
   Outgoing<Types>,
   Connection<Types>
 >;
+
+/** What a peer may send. */
+export interface InboundLimits {
+  /** How many bytes a message may have. */
+  readonly maxPayload: number;
+  /** How many messages may come. */
+  readonly messageRate: Required<MessageRate> | undefined;
+}
 
 /** What a connection is made of. */
 export interface ConnectionInit {
@@ -83,6 +108,17 @@ export interface ConnectionInit {
   readonly protocol?: string;
   /** How long the peer has to answer a closing handshake, in milliseconds. */
   readonly closeTimeout: number;
+  /** How its messages go out. */
+  readonly flow: FlowLimits;
+  /** What its peer may send; all by default. */
+  readonly limits?: InboundLimits;
+  /** What `authorize` has returned. */
+  readonly context?: unknown;
+  /**
+   * How long it may take to open, in milliseconds; as long as it takes by
+   * default. The runtime does not tell of a peer that was gone before.
+   */
+  readonly openTimeout?: number;
 }
 
 /**
@@ -128,6 +164,8 @@ export interface Hub<Types extends SocketTypes> {
    * @param message The message.
    */
   received(message: SocketMessage<Types>): void;
+  /** Hears that there is room again for what is to be sent. */
+  drained(): void;
   /**
    * Hears of the end.
    *
@@ -161,23 +199,11 @@ export interface Hub<Types extends SocketTypes> {
 }
 
 /**
- * While more bytes than this wait for the peer, the promise of `send` waits
- * too.
- */
-const HIGH_WATER_MARK = 1024 * 1024;
-
-/** When less than this waits again, it goes on. */
-const LOW_WATER_MARK = HIGH_WATER_MARK / 2;
-
-/** How often a `send` that waits looks again, in milliseconds. */
-const DRAIN_INTERVAL = 10;
-
-/**
  * One live WebSocket: what a server's listeners call `client`, what
  * `message.author` is, and what `ClientSocket.connection` holds.
  *
- * It is an emitter of its own `message`, `close`, `disconnect` and `error`. It
- * ends with one `close` or one `disconnect`, never both, and emits nothing
+ * It is an emitter of its own `message`, `drain`, `close`, `disconnect` and
+ * `error`. It ends with one `close` or one `disconnect`, never both, and emits nothing
  * after that.
  *
  * @typeParam Types The types of what comes in and goes out.
@@ -212,6 +238,11 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * is the host and port that were asked for.
    */
   readonly remoteAddress: string;
+  /**
+   * What the server's `authorize` has returned for it; `undefined` where there is
+   * none, as on the client's side.
+   */
+  readonly context: Context<Types>;
   readonly #socket: RawSocket;
   readonly #side: Side;
   readonly #hub: Hub<Types>;
@@ -235,16 +266,15 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #inbox: Inbox<SocketMessage<Types>> | undefined;
   /** Stops keeping what is in the inbox. */
   #keepTimer: Timer | undefined;
-  /** Stops waiting for the end: for the peer's answer, or for listeners. */
+  /** Stops waiting: for the opening, for the peer's answer, or for listeners. */
   #endTimer: Timer | undefined;
-  #drainTimer: Timer | undefined;
-  /** No more bytes than this wait for the peer. */
-  #waitingAtMost = 0;
   #stopShaking: (() => void) | undefined;
-  /** Settles when all that was handed to `send` has reached the socket. */
-  #sending: Promise<void> | undefined;
-  /** Settles when the socket holds less than the high-water mark again. */
-  #drained: PromiseWithResolvers<void> | undefined;
+  readonly #flowLimits: FlowLimits;
+  /** The way out, once something has been sent. */
+  #flow: Flow | undefined;
+  readonly #limits: InboundLimits | undefined;
+  #bucket: TokenBucket | undefined;
+  #droppedIncoming = 0;
 
   /**
    * Sockets make connections; programs get them from sockets.
@@ -261,6 +291,10 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.remoteAddress = remoteAddress;
     this.#protocol = init.protocol;
     this.#closeTimeout = init.closeTimeout;
+    this.#flowLimits = init.flow;
+    this.#limits = init.limits;
+    // `authorize` returned it, whose type is this; there is no other way here.
+    this.context = init.context as Context<Types>;
     this.#socket = socket;
     this.#side = side;
     this.#hub = hub;
@@ -268,6 +302,10 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     for (const type of SOCKET_EVENTS) {
       socket.addEventListener(type, this.#hear);
     }
+    this.#endTimer = startTimer(
+      () => this.#letGo({ type: "terminate", cause: "network" }),
+      init.openTimeout ?? Infinity,
+    );
   }
 
   /** A random name of this connection, of 32 hexadecimal digits. */
@@ -301,7 +339,20 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   /** How many bytes wait for the peer; 0 if the connection is not open. */
   get bufferedAmount(): number {
-    return this.#state.phase === "open" ? this.#socket.bufferedAmount : 0;
+    return this.#state.phase === "open"
+      ? this.#socket.bufferedAmount + (this.#flow?.size ?? 0)
+      : 0;
+  }
+
+  /**
+   * How many messages were dropped, of those that came in (as `messageRate` says)
+   * and of those that were to go out (as `overflow` says).
+   */
+  get dropped(): { readonly incoming: number; readonly outgoing: number } {
+    return {
+      incoming: this.#droppedIncoming,
+      outgoing: this.#flow?.dropped ?? 0,
+    };
   }
 
   /**
@@ -310,12 +361,14 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * the calls.
    *
    * @param data What to send.
+   * @param options What to do if the peer does not keep up.
    * @returns A promise that resolves when the message has been handed to the
-   * socket and less than 1 MiB waits for the peer, so that a loop that awaits
-   * it cannot outrun the peer. It does not tell that the message has arrived.
-   * It rejects with a `ConnectionEndedError` if the connection is not open, or
-   * ends while it waits; if nobody awaits it, that is no unhandled rejection:
-   * the end is told by its event.
+   * socket and less than `highWaterMark` waits for the peer, so that a loop that
+   * awaits it cannot outrun the peer. It does not tell that the message has
+   * arrived. It rejects with a `ConnectionEndedError` if the connection is not
+   * open, or ends while it waits, and with a `MessageDroppedError` if the message
+   * is dropped, as `overflow` says; if nobody awaits it, that is no unhandled
+   * rejection: the end is told by its event.
    * @throws {TypeError} If JSON cannot hold the data: `undefined`, a function, a
    * symbol, a bigint, a cycle. Then nothing has been sent.
    *
@@ -330,19 +383,28 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    *   await client.send(new Uint8Array([1, 2, 3]));
    * });
    * ```
+   *
+   * @example Only the latest position counts
+   * ```ts
+   * import type { Connection } from "jsr:@ws/events";
+   *
+   * function move(client: Connection, player: string, x: number, y: number) {
+   *   const key = `position of ${player}`;
+   *   client.send({ player, x, y }, { overflow: "latest", key });
+   * }
+   * ```
    */
-  send(data: Outgoing<Types>): Promise<void> {
+  send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
     const frame = encode(data);
     if (this.#state.phase !== "open" || !this.#canSend()) {
       return quiet(Promise.reject(this.#tooLate("send")));
     }
-    if (this.#sending || frame instanceof Blob) return this.#sendLater(frame);
-    this.#socket.send(frame);
-    // To ask the socket each time would cost more than all the rest here.
-    this.#waitingAtMost += typeof frame === "string"
-      ? frame.length * 3 // as UTF-8
-      : frame.byteLength;
-    return this.#waitingAtMost <= HIGH_WATER_MARK ? DONE : this.#drain();
+    this.#flow ??= new Flow(
+      this.#socket,
+      this.#flowLimits,
+      (signal) => this.#heed(signal),
+    );
+    return this.#flow.send(frame, options);
   }
 
   /**
@@ -363,7 +425,10 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     assertCloseable(code, reason, this.#side.role);
     this.#dropInbox();
     if (this.#state.phase === "connecting") this.#socket.close();
-    const cause = this.#hub.cause();
+    return this.#shut(code, reason, this.#hub.cause());
+  }
+
+  #shut(code: number, reason: string, cause: Cause): Promise<void> {
     const isFlushed = this.bufferedAmount === 0;
     if (this.#apply({ type: "close", code, reason, cause, isFlushed })) {
       this.#endTimer = startTimer(
@@ -381,7 +446,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
           sent,
         );
       };
-      if (this.#sending) this.#sending.then(shake);
+      if (this.#flow) this.#flow.whenEmpty(shake);
       else shake();
     }
     return this.#isTold
@@ -430,7 +495,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     const state = next(before, signal, this.#side.role);
     this.#state = state;
     if (state === before) return false;
-    if (state.phase === "ended") this.#ended(state.opened);
+    if (state.phase === "ended") {
+      this.#ended(state.opened, state.end.type === "close");
+    }
     return true;
   }
 
@@ -450,6 +517,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   #open(): void {
     if (!this.#apply({ type: "open" })) return;
+    clearTimeout(this.#endTimer);
+    this.#endTimer = undefined;
     this.#connectedAt = Date.now();
     this.#isOpening = true;
     this.#depth++;
@@ -465,6 +534,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   #receive(data: string | ArrayBuffer): void {
     if (this.#state.phase !== "open") return;
+    this.#flow?.heard();
+    if (this.#limits && !this.#admits(data, this.#limits)) return;
     const message: SocketMessage<Types> = new Message(data, this);
     this.#depth++;
     if (!this.#isOpening) {
@@ -481,6 +552,41 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       }
     }
     this.#leave();
+  }
+
+  /** Whether a message that has come is within the limits. */
+  #admits(data: string | ArrayBuffer, limits: InboundLimits): boolean {
+    const { maxPayload, messageRate } = limits;
+    if (isLarger(data, maxPayload)) {
+      const why = `A message may have at most ${maxPayload} bytes`;
+      this.#shut(CloseCode.TooBig, why, "limit");
+      return false;
+    }
+    if (messageRate === undefined) return true;
+    const { perSecond, burst, policy } = messageRate;
+    const now = performance.now();
+    this.#bucket ??= new TokenBucket(perSecond, burst, now);
+    if (this.#bucket.take(now)) return true;
+    if (policy === "drop") this.#droppedIncoming++;
+    else {
+      const why = `At most ${perSecond} messages a second may be sent`;
+      this.#shut(CloseCode.PolicyViolation, why, "limit");
+    }
+    return false;
+  }
+
+  /** Does what the way out asks for. */
+  #heed(signal: FlowSignal): void {
+    if (signal === "drained") {
+      this.#depth++;
+      this.#hub.drained();
+      this.emit("drain", DrainEvent, []);
+      this.#leave();
+    } else {
+      const isDeaf = signal === "overflow" || this.#flow?.isHeard;
+      const cause = isDeaf ? "backpressure" : "timeout";
+      this.#letGo({ type: "terminate", cause });
+    }
   }
 
   /** Whether a message that is handed out would be heard. */
@@ -546,11 +652,14 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     if (this.#apply(signal)) cut(this.#socket);
   }
 
-  #ended(opened: boolean): void {
+  #ended(opened: boolean, isClosed: boolean): void {
     for (const type of SOCKET_EVENTS) {
       this.#socket.removeEventListener(type, this.#hear);
     }
+    release(this.#socket);
+    this.#flow?.stop(this.#tooLate("send"), isClosed);
     if (!opened) {
+      clearTimeout(this.#endTimer);
       this.#isTold = true;
       this.#hub.refused(this, this.#failure);
       this.#over?.resolve();
@@ -595,7 +704,6 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     clearTimeout(this.#keepTimer);
     clearTimeout(this.#endTimer);
     this.#stopShaking?.();
-    this.#stopDraining(end);
     const { type, code, reason, cause } = end;
     this.stopWaiting(
       () => this.#tooLate("wait"),
@@ -603,51 +711,6 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       () => this.emit(type, EndEvent, [code, reason, cause]),
     );
     this.#over?.resolve();
-  }
-
-  /** Sends in order behind a `Blob`, whose bytes have to be fetched. */
-  #sendLater(frame: Frame): Promise<void> {
-    // Bytes that wait must not change under the sender's hand.
-    const kept = copy(frame);
-    const sent = (this.#sending ?? DONE).then(async () => {
-      const ready = kept instanceof Blob ? await kept.arrayBuffer() : kept;
-      if (!this.#canSend()) throw this.#tooLate("send");
-      this.#socket.send(ready);
-      return this.#drain();
-    });
-    const sending = sent.catch(() => {}).finally(() => {
-      if (this.#sending === sending) this.#sending = undefined;
-    });
-    this.#sending = sending;
-    return quiet(sent);
-  }
-
-  /** Waits until the socket holds less. There is no event that tells. */
-  #drain(): Promise<void> {
-    this.#waitingAtMost = this.bufferedAmount;
-    if (this.#waitingAtMost <= HIGH_WATER_MARK) return DONE;
-    if (this.#drained === undefined) {
-      this.#drained = Promise.withResolvers();
-      quiet(this.#drained.promise);
-      const look = () => {
-        // Of a socket that is closing nobody can tell how much it holds.
-        if (this.#state.phase !== "open") return;
-        if (this.bufferedAmount <= LOW_WATER_MARK) {
-          this.#drained?.resolve();
-          this.#drained = undefined;
-        } else this.#drainTimer = setTimeout(look, DRAIN_INTERVAL);
-      };
-      this.#drainTimer = setTimeout(look, DRAIN_INTERVAL);
-    }
-    return this.#drained.promise;
-  }
-
-  /** A finished closing handshake says that all before it has arrived. */
-  #stopDraining({ type }: End): void {
-    clearTimeout(this.#drainTimer);
-    if (type === "close") this.#drained?.resolve();
-    else this.#drained?.reject(this.#tooLate("send"));
-    this.#drained = undefined;
   }
 
   /**
@@ -682,10 +745,3 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 const SOCKET_EVENTS = ["open", "message", "error", "close"] as const;
 
 const READY_STATE = { connecting: 0, open: 1, closing: 2, ended: 3 } as const;
-
-function copy(frame: Frame): Frame {
-  if (typeof frame === "string" || frame instanceof Blob) return frame;
-  if (frame instanceof ArrayBuffer) return frame.slice(0);
-  const { buffer, byteOffset, byteLength } = frame;
-  return buffer.slice(byteOffset, byteOffset + byteLength);
-}

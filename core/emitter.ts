@@ -5,7 +5,7 @@
  */
 
 import { EventQueue } from "./event_queue.ts";
-import { DONE, quiet } from "./errors.ts";
+import { DONE, isThenable, quiet } from "./errors.ts";
 import type { EventMap } from "./events.ts";
 import { startTimer, type Timer } from "./timer.ts";
 
@@ -598,9 +598,4 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
       console.error('A listener of "error" threw:', error);
     } else this.onListenerError(error, type, subject);
   }
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && "then" in value &&
-    typeof value.then === "function";
 }

@@ -127,6 +127,21 @@ export function assertCloseable(
   }
 }
 
+/**
+ * Checks a number among options.
+ *
+ * @param name The option's name.
+ * @param value Its value.
+ * @throws {RangeError} If it is negative or no number.
+ */
+export function assertSize(name: string, value: number): void {
+  if (!(value >= 0)) {
+    throw new RangeError(
+      `Cannot use "${name}" unless it is 0 or more: current value is ${value}`,
+    );
+  }
+}
+
 function isSendable(code: number, role: "server" | "client"): boolean {
   if (!Number.isInteger(code)) return false;
   if (code === 1000 || (code >= 3000 && code <= 4999)) return true;
@@ -169,6 +184,31 @@ export class ConnectionEndedError extends Error {
     super(message);
     this.end = end;
   }
+}
+
+/**
+ * A message that was not sent, and will not be, as its peer takes messages more
+ * slowly than they are sent: it, or the one that took its place, was dropped as
+ * its `overflow` says.
+ *
+ * @example
+ * ```ts
+ * import { type Connection, MessageDroppedError } from "jsr:@ws/events";
+ *
+ * async function offer(client: Connection, news: string): Promise<boolean> {
+ *   try {
+ *     await client.send(news, { overflow: "drop-newest" });
+ *     return true;
+ *   } catch (error) {
+ *     if (error instanceof MessageDroppedError) return false;
+ *     throw error;
+ *   }
+ * }
+ * ```
+ */
+export class MessageDroppedError extends Error {
+  /** The name of this class. */
+  override readonly name = "MessageDroppedError";
 }
 
 /**
@@ -226,4 +266,15 @@ export const DONE: Promise<void> = Promise.resolve();
 export function quiet<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {});
   return promise;
+}
+
+/**
+ * Whether something can be awaited.
+ *
+ * @param value Anything.
+ * @returns True if it has a method `then`.
+ */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && "then" in value &&
+    typeof value.then === "function";
 }

@@ -10,6 +10,41 @@ import type { Cause, End } from "./errors.ts";
 /** Dispatched by a server as soon as it listens. */
 export class ReadyEvent extends Event {}
 
+/** Dispatched by a server when a request does not become a WebSocket. */
+export class RefusedEvent extends Event {
+  /** The request. */
+  readonly request: Request;
+  /** The HTTP status of the answer. */
+  readonly status: number;
+  /** Why, for a human reader. */
+  readonly why: string;
+  /** The address of whoever asked. */
+  readonly remoteAddress: string;
+
+  /**
+   * Creates the event.
+   *
+   * @param type The event's name.
+   * @param request The request.
+   * @param status The HTTP status of the answer.
+   * @param why Why, for a human reader.
+   * @param remoteAddress The address of whoever asked.
+   */
+  constructor(
+    type: string,
+    request: Request,
+    status: number,
+    why: string,
+    remoteAddress: string,
+  ) {
+    super(type);
+    this.request = request;
+    this.status = status;
+    this.why = why;
+    this.remoteAddress = remoteAddress;
+  }
+}
+
 /**
  * Dispatched when a connection is open.
  *
@@ -55,6 +90,9 @@ export class ReceivedEvent<Message> extends Event {
     this.message = message;
   }
 }
+
+/** Dispatched when there is room again for what is to be sent. */
+export class DrainEvent extends Event {}
 
 /**
  * Dispatched when a connection has ended: as `close` where the closing
@@ -193,6 +231,11 @@ export interface ConnectionEvents<Client, Message> {
     args: EndArgs;
     event: EndEvent;
   };
+  /**
+   * So much had waited for the peer that `send` let wait, too; now all is sent,
+   * or on its way, and there is room again.
+   */
+  drain: { args: []; event: DrainEvent };
   /** A listener of this connection threw. */
   error: {
     args: [error: unknown, from: string, client: Client | undefined];
@@ -224,6 +267,16 @@ export interface ClientEvents<Client, Message>
 export interface ServerEvents<Client, Message> {
   /** The server listens. */
   ready: { args: []; event: ReadyEvent };
+  /** A request did not become a WebSocket. */
+  refused: {
+    args: [
+      request: Request,
+      status: number,
+      why: string,
+      remoteAddress: string,
+    ];
+    event: RefusedEvent;
+  };
   /** A client has connected. */
   connect: {
     args: [client: Client, path: string];

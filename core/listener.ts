@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { RequestInfo } from "./admission.ts";
 import { afterTurn, fieldOf, type Side } from "./socket.ts";
 import { MAX_DELAY } from "./timer.ts";
 
@@ -22,19 +23,6 @@ export interface BindOptions {
   readonly key?: string | undefined;
   /** Whether other processes or workers may bind the same port. */
   readonly reusePort?: boolean | undefined;
-}
-
-/** Who a request is from, as `Deno.serve` and others tell it. */
-export interface RequestInfo {
-  /** The address of the other end of the TCP connection. */
-  readonly remoteAddr?: {
-    /** The kind of connection. */
-    readonly transport?: string;
-    /** Its host. */
-    readonly hostname?: string;
-    /** Its port. */
-    readonly port?: number;
-  };
 }
 
 /** A bound listener. */
@@ -108,34 +96,32 @@ export function upgrade(
   protocol: string,
   idleTimeout: number,
 ): Upgraded {
-  const { socket, response } = Deno.upgradeWebSocket(request, {
-    idleTimeout: Math.min(idleTimeout, MAX_DELAY) / 1000,
-  });
+  const { socket, response } = withoutAdvice(() =>
+    Deno.upgradeWebSocket(request, {
+      idleTimeout: Math.min(idleTimeout, MAX_DELAY) / 1000,
+    })
+  );
   // Not by the runtime's option, which knows only lists with a space in them.
   if (protocol) response.headers.set("sec-websocket-protocol", protocol);
   return { socket, response };
 }
 
 /**
- * The peer's address, ready to print.
- *
- * @param info What is known of the peer.
- * @returns `host:port`, or `unknown`.
+ * Keeps Deno's advice about `request.signal` from a program that has not asked for
+ * that signal: it is this library that looks whether the client is still there.
  */
-export function remoteAddress(info: RequestInfo | undefined): string {
-  const { hostname, port } = info?.remoteAddr ?? {};
-  if (hostname === undefined || port === undefined) return "unknown";
-  return `${bracketed(hostname)}:${port}`;
-}
-
-/**
- * A host as it stands in a URL.
- *
- * @param host A name or an address.
- * @returns The same, with brackets around an IPv6 address.
- */
-export function bracketed(host: string): string {
-  return host.includes(":") ? `[${host}]` : host;
+function withoutAdvice<T>(action: () => T): T {
+  const { warn } = console;
+  console.warn = (...args: unknown[]) => {
+    if (!String(args[0]).startsWith("Deno.serve: request.signal")) {
+      warn(...args);
+    }
+  };
+  try {
+    return action();
+  } finally {
+    console.warn = warn;
+  }
 }
 
 /** How the server's side handles Deno's sockets. */

@@ -7,6 +7,7 @@
 
 export type {
   Connection,
+  Context,
   Incoming,
   Outgoing,
   SocketMessage,
@@ -14,6 +15,8 @@ export type {
 } from "./connection.ts";
 export { type Author, Message } from "../message.ts";
 export type { Inert, Sendable } from "./codec.ts";
+export type { FlowOptions, SendOptions } from "./flow.ts";
+export type { Overflow } from "./outbox.ts";
 export type {
   Args,
   CollectOptions,
@@ -27,6 +30,7 @@ export type {
 export {
   ConnectEvent,
   type ConnectionEvents,
+  DrainEvent,
   type EndArgs,
   EndEvent,
   type EventMap,
@@ -38,4 +42,5 @@ export {
   CloseCode,
   ConnectionEndedError,
   type End,
+  MessageDroppedError,
 } from "./errors.ts";

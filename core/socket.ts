@@ -97,11 +97,27 @@ export function cut(socket: RawSocket): void {
     socket.close();
     return;
   }
-  const runtime = read(globalThis, "Deno");
-  const core = read(read(runtime, read(runtime, "internal")), "core");
-  const tryClose = read(core, "tryClose");
+  const tryClose = read(core(), "tryClose");
   if (typeof tryClose === "function") tryClose(rid);
   else socket.close();
+}
+
+/**
+ * Lets go of what the runtime still holds for a socket that has ended. Deno's
+ * timer of a server's socket would hold it for up to half of its idle timeout.
+ *
+ * @param socket The socket.
+ */
+export function release(socket: RawSocket): void {
+  const timer = read(socket, fieldOf(socket, "[[idleTimeoutTimeout]]"));
+  const cancelTimer = read(core(), "cancelTimer");
+  if (timer != null && typeof cancelTimer === "function") cancelTimer(timer);
+}
+
+/** What Deno keeps to itself. */
+function core(): unknown {
+  const runtime = read(globalThis, "Deno");
+  return read(read(runtime, read(runtime, "internal")), "core");
 }
 
 /**

@@ -223,6 +223,7 @@ test("ClientSocket.disconnection tells how the last connection ended", async () 
     cause: "local",
     wasClean: true,
     time: 0,
+    retryAfter: undefined,
   });
   await client.connect(server.url);
   const lost = client.waitFor("disconnect");

@@ -272,32 +272,6 @@ both(
   },
 );
 
-both(
-  "lets a send wait while more than 1 MiB is under way",
-  async (self, _, time) => {
-    const { connection, socket } = self;
-    let done = 0;
-    // The socket is asked as soon as a mebibyte may be waiting, and not before.
-    socket.bufferedAmount = MIB + 1;
-    await connection.send(new Uint8Array(MIB - 3));
-    await connection.send("x");
-    socket.bufferedAmount = MIB;
-    await connection.send("x"); // at the mark: no need to wait
-    socket.bufferedAmount = MIB + 1;
-    connection.send("x").then(() => done++);
-    connection.send("x").then(() => done++);
-    await time.tickAsync(100);
-    assertStrictEquals(done, 0);
-    socket.bufferedAmount = MIB / 2 + 1;
-    await time.tickAsync(100);
-    assertStrictEquals(done, 0);
-    socket.bufferedAmount = MIB / 2;
-    await time.tickAsync(100);
-    assertStrictEquals(done, 2);
-    assertStrictEquals(connection.bufferedAmount, MIB / 2);
-  },
-);
-
 both("rejects a send that its socket would not take any more", async (self) => {
   self.socket.readyState = 3; // the runtime has the end, but has not told yet
   await assertRejects(

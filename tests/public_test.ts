@@ -9,14 +9,22 @@ const SHARED = [
   "CloseCode",
   "ConnectEvent",
   "ConnectionEndedError",
+  "DrainEvent",
   "EndEvent",
   "FailureEvent",
   "Message",
+  "MessageDroppedError",
   "ReceivedEvent",
 ];
 
 Deno.test("the entry points export what they promise, and nothing else", () => {
-  const ofServer = ["ClientEndEvent", "ReadyEvent", "ServerSocket"];
+  const ofServer = [
+    "ClientEndEvent",
+    "ReadyEvent",
+    "RefusedEvent",
+    "ServerSocket",
+    "sameOrigin",
+  ];
   const ofClient = ["ClientSocket", "ConnectError"];
   const entries: [object, string[]][] = [
     [all, [...SHARED, ...ofServer, ...ofClient]],

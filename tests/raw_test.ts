@@ -265,7 +265,10 @@ test("raw peer: answers pings, and is kept", async () => {
 stalledTest(
   "raw peer: does not read what it gets, and is cut off when closed",
   async () => {
-    await using context = await listening({ closeTimeout: 50 });
+    await using context = await listening({
+      closeTimeout: 50,
+      maxBufferedAmount: Infinity,
+    });
     const { server, ends } = context;
     const connect = server.waitFor("connect");
     using _peer = await RawPeer.open(server.port);
@@ -286,7 +289,10 @@ stalledTest(
 stalledTest(
   "raw peer: does not read what it gets, and does not hold up a shutdown",
   async () => {
-    const { server, ends } = await listening({ closeTimeout: 50 });
+    const { server, ends } = await listening({
+      closeTimeout: 50,
+      maxBufferedAmount: Infinity,
+    });
     const connect = server.waitFor("connect");
     using _peer = await RawPeer.open(server.port);
     const [client] = await connect;

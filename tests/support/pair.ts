@@ -10,6 +10,8 @@ import {
   type SocketMessage,
   type SocketTypes,
 } from "../../core/connection.ts";
+import { sizeOf } from "../../core/codec.ts";
+import { flowLimits } from "../../core/flow.ts";
 import type { Role } from "../../core/ending.ts";
 import type { RawSocket, Side } from "../../core/socket.ts";
 import type { End } from "../../core/errors.ts";
@@ -26,6 +28,8 @@ export class FakeSocket extends EventTarget implements RawSocket {
   readonly sent: unknown[] = [];
   /** The arguments of each `close`. */
   readonly closes: [number | undefined, string | undefined][] = [];
+  /** Whether what is sent waits here, as a peer does that does not read. */
+  isStalled = false;
   /** Whether it answers when the peer closes. */
   answers = true;
   peer: FakeSocket | undefined;
@@ -46,6 +50,7 @@ export class FakeSocket extends EventTarget implements RawSocket {
 
   send(data: string | ArrayBuffer | ArrayBufferView<ArrayBuffer>): void {
     this.sent.push(data);
+    if (this.isStalled) this.bufferedAmount += sizeOf(data);
     const { peer } = this;
     const copy = ArrayBuffer.isView(data) ? bytesOf(data) : data;
     queueMicrotask(() => peer?.receive(copy));
@@ -131,6 +136,10 @@ export class FakeHub<Types extends SocketTypes = SocketTypes>
     if (this.listens) this.heard.push(message.content);
   }
 
+  drained(): void {
+    this.heard.push("drain");
+  }
+
   ended(_connection: Connection<Types>, end: End): void {
     this.ends.push(end);
     this.heard.push(end.type);
@@ -188,6 +197,7 @@ export function party(
     headers: new Headers(),
     remoteAddress: "localhost:80",
     closeTimeout: 10_000,
+    flow: flowLimits({}, 0),
     ...init,
   }, hub);
   return { socket, side, hub, connection };

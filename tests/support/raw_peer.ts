@@ -110,6 +110,16 @@ export class RawPeer implements Disposable {
     }
   }
 
+  /** So many bytes, as text. */
+  async text(length: number): Promise<string> {
+    while (this.#buffer.length < length) {
+      if (!await this.#fill()) throw new Error("It ended half way");
+    }
+    const text = decoder.decode(this.#buffer.subarray(0, length));
+    this.#buffer = this.#buffer.slice(length);
+    return text;
+  }
+
   /** The next frame; undefined at the end of TCP. */
   async receive(): Promise<Received | undefined> {
     for (;;) {

@@ -1,0 +1,423 @@
+/**
+ * Hands messages to a socket no faster than its peer takes them. The runtime
+ * would take whatever it is given, without a bound, and has no event that tells
+ * that it has sent it.
+ *
+ * @module
+ */
+
+import { Clock } from "./clock.ts";
+import { type Frame, sizeOf } from "./codec.ts";
+import { assertSize, DONE, MessageDroppedError, quiet } from "./errors.ts";
+import { Outbox, type Overflow } from "./outbox.ts";
+import type { RawSocket } from "./socket.ts";
+
+/** How much may wait for one peer, and what becomes of the rest. */
+export interface FlowOptions {
+  /**
+   * How many bytes may wait in the runtime for one peer. Once there are so many,
+   * `send` keeps messages here and its promise waits, until only half of it
+   * waits there. What the runtime has it may keep even when the connection is
+   * cut, for as long as the peer's TCP lives: a server that many strangers can
+   * reach may want less of it.
+   *
+   * @default {1_048_576}
+   */
+  readonly highWaterMark?: number;
+  /**
+   * How many bytes may wait for one peer in all. What does not fit meets its
+   * `overflow`; a message that is alone always fits.
+   *
+   * @default {16_777_216}
+   */
+  readonly maxBufferedAmount?: number;
+  /**
+   * What to do with a message that does not fit, unless its `send` says
+   * otherwise.
+   *
+   * @default {"terminate"}
+   */
+  readonly overflow?: Overflow;
+}
+
+/** Options of {@linkcode Connection.send}. */
+export interface SendOptions {
+  /** What to do with this message if it does not fit; else as the socket says. */
+  readonly overflow?: Overflow;
+  /**
+   * What the message is about, for `overflow: "latest"`: one that waits is
+   * replaced by the next one with the same key.
+   *
+   * @default {""}
+   */
+  readonly key?: string;
+}
+
+/** What the flows of one socket go by. */
+export interface FlowLimits extends Required<FlowOptions> {
+  /**
+   * After how many milliseconds a peer that takes nothing of what waits for it is
+   * given up; 0 for never.
+   */
+  readonly stallTimeout: number;
+  /** Looks after the flows that are full, and wait. */
+  readonly hurried: Clock;
+  /** Looks after those that are not, but may stall unnoticed. */
+  readonly leisurely: Clock;
+}
+
+/** What a flow tells its connection. */
+export type FlowSignal =
+  /** All that has waited here is sent, and there is room again. */
+  | "drained"
+  /** A message does not fit that may not be dropped. */
+  | "overflow"
+  /** The peer has taken nothing for too long. */
+  | "stalled";
+
+interface Entry extends PromiseWithResolvers<void> {
+  frame: Frame;
+  readonly size: number;
+  readonly overflow: Overflow;
+  readonly key: string;
+}
+
+/**
+ * Fills in the defaults of a socket's options. All its connections share them.
+ *
+ * @param options What the program says.
+ * @param stallTimeout When to give a peer up that takes nothing.
+ * @returns What a flow goes by.
+ * @throws {RangeError} If a number is negative or none, or the policy unknown.
+ */
+export function flowLimits(
+  options: FlowOptions,
+  stallTimeout: number,
+): FlowLimits {
+  const {
+    highWaterMark = 1024 * 1024,
+    maxBufferedAmount = 16 * 1024 * 1024,
+    overflow = "terminate",
+  } = options;
+  assertSize("highWaterMark", highWaterMark);
+  assertSize("maxBufferedAmount", maxBufferedAmount);
+  assertOverflow(overflow);
+  return {
+    highWaterMark,
+    maxBufferedAmount,
+    overflow,
+    stallTimeout,
+    hurried: new Clock(),
+    leisurely: new Clock(),
+  };
+}
+
+const POLICIES: readonly Overflow[] = [
+  "terminate",
+  "drop-oldest",
+  "drop-newest",
+  "latest",
+];
+
+function assertOverflow(overflow: Overflow): void {
+  if (!POLICIES.includes(overflow)) {
+    throw new RangeError(
+      `Cannot use "overflow" unless it is one of ${
+        POLICIES.join(", ")
+      }: current value is ${overflow}`,
+    );
+  }
+}
+
+/** How soon a flow that is full looks again, in milliseconds. */
+const SOON = 1;
+
+/** How late it looks at most, if nothing moves. */
+const LATE = 32;
+
+/** How late a flow that is not full looks whether something moves at all. */
+const LEISURELY = 5_000;
+
+/**
+ * A peer that takes so many bytes a second is slow, but not stalled: of one
+ * message's way nothing is seen until it has gone out as a whole.
+ */
+const SLOWEST = 16 * 1024;
+
+/** The way of one connection's messages to its socket. */
+export class Flow {
+  readonly #socket: RawSocket;
+  readonly #limits: FlowLimits;
+  readonly #tell: (signal: FlowSignal) => void;
+  /** No more bytes than this wait in the socket. */
+  #waitingAtMost = 0;
+  /** What waits here, in order, if something does. */
+  #outbox: Outbox<Entry> | undefined;
+  /** Settles when the socket holds half of the mark; there if it was reached. */
+  #full: PromiseWithResolvers<void> | undefined;
+  /** Somebody was made to wait, and is to hear when there is room again. */
+  #isAwaited = false;
+  #isReading = false;
+  #isWatched = false;
+  /** The peer has sent something since anything moved. */
+  #isHeard = false;
+  /** How much waited in the socket at the last look. */
+  #level = 0;
+  #wait = SOON;
+  /** How long nothing has moved, in milliseconds. */
+  #stuckFor = 0;
+  /** How long nothing may move. */
+  #patience = Infinity;
+  #dropped = 0;
+  #onEmpty: (() => void) | undefined;
+  /** Why nothing is sent any more. */
+  #stopped: Error | undefined;
+
+  /**
+   * Creates a flow.
+   *
+   * @param socket The socket.
+   * @param limits What to go by.
+   * @param tell What to tell of what happens.
+   */
+  constructor(
+    socket: RawSocket,
+    limits: FlowLimits,
+    tell: (signal: FlowSignal) => void,
+  ) {
+    this.#socket = socket;
+    this.#limits = limits;
+    this.#tell = tell;
+  }
+
+  /** How many bytes wait here for there to be room in the socket. */
+  get size(): number {
+    return this.#outbox?.size ?? 0;
+  }
+
+  /** How many messages were dropped. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** Hears that the peer has sent something, and so is alive. */
+  heard(): void {
+    this.#isHeard = true;
+  }
+
+  /** Whether the peer has sent something since it took something. */
+  get isHeard(): boolean {
+    return this.#isHeard;
+  }
+
+  /**
+   * Sends, or keeps for later.
+   *
+   * @param frame What to send; the socket must be open.
+   * @param options What to do if it does not fit.
+   * @returns A promise that resolves when it has been handed to the socket and
+   * the peer keeps up. It is quiet if it rejects.
+   */
+  send(frame: Frame, options: SendOptions | undefined): Promise<void> {
+    return this.#outbox === undefined && this.#full === undefined &&
+        !(frame instanceof Blob)
+      ? this.#hand(frame)
+      : this.#keep(frame, options);
+  }
+
+  /**
+   * Calls back when nothing waits here any more, at once if nothing does.
+   *
+   * @param action What to call. It is not called after {@linkcode Flow.stop}.
+   */
+  whenEmpty(action: () => void): void {
+    if (this.#outbox === undefined) action();
+    else this.#onEmpty = action;
+  }
+
+  /**
+   * Stops for good, and lets go of all that waits.
+   *
+   * @param error What promises that wait reject with.
+   * @param isDelivered Whether what the socket had has reached the peer.
+   */
+  stop(error: Error, isDelivered: boolean): void {
+    this.#stopped = error;
+    this.#onEmpty = undefined;
+    this.#limits.hurried.remove(this);
+    this.#limits.leisurely.remove(this);
+    if (isDelivered) this.#full?.resolve();
+    else this.#full?.reject(error);
+    this.#full = undefined;
+    for (const entry of this.#outbox?.waiting ?? []) entry.reject(error);
+    this.#outbox = undefined;
+  }
+
+  /** Looks how much waits in the socket. */
+  look(): number {
+    // Of a socket that is closing nobody can tell how much it holds.
+    if (this.#socket.readyState !== 1) return 0;
+    return this.#full ? this.#lookHurried() : this.#lookLeisurely();
+  }
+
+  #hand(frame: Exclude<Frame, Blob>): Promise<void> {
+    this.#socket.send(frame);
+    if (!this.#isWatched) this.#watch();
+    // To ask the socket each time would cost more than all the rest here.
+    this.#waitingAtMost += typeof frame === "string"
+      ? frame.length * 3 // as UTF-8
+      : frame.byteLength;
+    if (this.#waitingAtMost < this.#limits.highWaterMark) return DONE;
+    this.#waitingAtMost = this.#socket.bufferedAmount;
+    if (this.#waitingAtMost < this.#limits.highWaterMark) return DONE;
+    this.#isAwaited = true;
+    return this.#fill(this.#waitingAtMost);
+  }
+
+  /** From now on messages wait here. */
+  #fill(level: number): Promise<void> {
+    this.#full = Promise.withResolvers();
+    quiet(this.#full.promise);
+    this.#moved(level);
+    this.#isWatched = false;
+    this.#limits.leisurely.remove(this);
+    this.#limits.hurried.add(this, SOON);
+    return this.#full.promise;
+  }
+
+  /** Something has moved, or is taken to have. */
+  #moved(level: number): void {
+    const { stallTimeout } = this.#limits;
+    this.#level = level;
+    this.#wait = SOON;
+    this.#stuckFor = 0;
+    this.#isHeard = false;
+    this.#patience = stallTimeout === 0
+      ? Infinity
+      : stallTimeout + level / SLOWEST * 1000;
+  }
+
+  #lookHurried(): number {
+    const level = this.#socket.bufferedAmount;
+    const isMoving = level < this.#level;
+    if (isMoving) this.#moved(level);
+    else {
+      this.#stuckFor += this.#wait;
+      this.#wait = Math.min(this.#wait * 2, LATE);
+    }
+    const isLow = isMoving && level <= this.#limits.highWaterMark / 2;
+    if (isLow || level === 0) this.#goOn(level);
+    else if (this.#stuckFor >= this.#patience) this.#tell("stalled");
+    return this.#full && !this.#stopped ? this.#wait : 0;
+  }
+
+  /** There is room again. */
+  #goOn(level: number): void {
+    this.#waitingAtMost = level;
+    this.#full?.resolve();
+    this.#full = undefined;
+    this.#flush();
+    if (this.#full || this.#stopped) return;
+    if (level > 0) this.#watch();
+    if (this.#isAwaited && !this.#outbox) {
+      this.#isAwaited = false;
+      this.#tell("drained");
+    }
+  }
+
+  #watch(): void {
+    const { stallTimeout, leisurely } = this.#limits;
+    if (stallTimeout === 0 || this.#isWatched) return;
+    this.#isWatched = true;
+    this.#level = Infinity;
+    leisurely.add(this, Math.min(stallTimeout / 4, LEISURELY));
+  }
+
+  /**
+   * A peer that takes nothing may go unnoticed while there is room for what it
+   * is sent. So what does not seem to move gets nothing more until it does.
+   */
+  #lookLeisurely(): number {
+    const level = this.#socket.bufferedAmount;
+    const isMoving = level < this.#level;
+    this.#level = level;
+    if (level === 0) this.#isWatched = false;
+    else if (!isMoving) this.#fill(level);
+    return this.#isWatched
+      ? Math.min(this.#limits.stallTimeout / 4, LEISURELY)
+      : 0;
+  }
+
+  #keep(frame: Frame, options: SendOptions | undefined): Promise<void> {
+    const { overflow = this.#limits.overflow, key = "" } = options ?? {};
+    const entry: Entry = {
+      frame: copy(frame),
+      size: sizeOf(frame),
+      overflow,
+      key,
+      ...Promise.withResolvers<void>(),
+    };
+    quiet(entry.promise);
+    this.#outbox ??= new Outbox(this.#limits.maxBufferedAmount);
+    const held = this.#socket.bufferedAmount;
+    const { isTaken, dropped } = this.#outbox.offer(entry, held);
+    this.#isAwaited ||= this.#full !== undefined;
+    for (const { reject } of dropped) reject(this.#drop());
+    if (!isTaken) {
+      if (overflow === "terminate") this.#tell("overflow");
+      entry.reject(this.#stopped ?? this.#drop());
+    } else if (!this.#full) this.#flush();
+    return entry.promise;
+  }
+
+  #drop(): MessageDroppedError {
+    this.#dropped++;
+    return new MessageDroppedError(
+      `Cannot send a message as the peer takes them too slowly: it was dropped, as "maxBufferedAmount" (${this.#limits.maxBufferedAmount}) or a newer one with the same key asked for it`,
+    );
+  }
+
+  /** Hands to the socket what has waited longest, while there is room. */
+  #flush(): void {
+    const outbox = this.#outbox;
+    for (
+      let entry = outbox?.first;
+      entry && !this.#full;
+      entry = outbox?.first
+    ) {
+      // It would take it, and tell nobody that it did not send it.
+      if (this.#socket.readyState !== 1) return;
+      if (entry.frame instanceof Blob) return this.#read(entry, entry.frame);
+      outbox?.shift();
+      entry.resolve(this.#hand(entry.frame));
+    }
+    if (outbox?.first) return;
+    this.#outbox = undefined;
+    const onEmpty = this.#onEmpty;
+    this.#onEmpty = undefined;
+    onEmpty?.();
+  }
+
+  /** Fetches the bytes of a `Blob`; all else waits behind it. */
+  #read(entry: Entry, blob: Blob): void {
+    if (this.#isReading) return;
+    this.#isReading = true;
+    blob.arrayBuffer().then((bytes) => {
+      entry.frame = bytes;
+    }, (error: unknown) => {
+      entry.reject(error);
+      if (this.#outbox?.first === entry) this.#outbox.shift();
+    }).then(() => {
+      this.#isReading = false;
+      if (!this.#full) this.#flush();
+    });
+  }
+}
+
+/** Bytes that wait must not change under the sender's hand. */
+function copy(frame: Frame): Frame {
+  if (typeof frame === "string" || frame instanceof Blob) return frame;
+  if (frame instanceof ArrayBuffer) return frame.slice(0);
+  const { buffer, byteOffset, byteLength } = frame;
+  return buffer.slice(byteOffset, byteOffset + byteLength);
+}
