@@ -37,8 +37,10 @@ import {
   asksForUpgrade,
   bracketed,
   FAILURE,
+  NO_URL,
   type Refusal,
   type RequestInfo,
+  urlOf,
   type Verdict,
 } from "./core/admission.ts";
 import { inSeconds, withRetryAfter } from "./core/retry_after.ts";
@@ -431,6 +433,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   ): Response | Promise<Response> => {
     try {
       if (this.#fallback && !asksForUpgrade(request)) {
+        // What no handler could make sense of need not reach one.
+        if (urlOf(request) === undefined) {
+          return this.#refuse(request, NO_URL, "unknown");
+        }
         return this.#fallBack(this.#fallback, request, info ?? {});
       }
       const verdict = this.#admission.admit(request, info);

@@ -249,17 +249,20 @@ export class Admission<Context> {
   ): Verdict | Promise<Verdict> {
     const { headers } = request;
     const remoteAddress = addressOf(headers, info, this.#trustProxy);
-    const url = request.url.replace(/^http/, "ws");
-    const path = URL.parse(url)?.pathname;
-    if (path === undefined) {
-      const why = `Cannot make sense of the URL ${url}`;
-      return { refusal: { status: 400, why }, remoteAddress };
-    }
+    const url = urlOf(request);
+    if (url === undefined) return { refusal: NO_URL, remoteAddress };
+    const path = url.pathname;
     const refusal = this.#closed ?? refuse(request) ??
       this.#judge(request, path) ?? this.#places.take(remoteAddress);
     if (refusal !== undefined) return { refusal, remoteAddress };
     const protocol = pickProtocol(headers, this.#protocols);
-    const admitted = { url, path, remoteAddress, protocol, context: undefined };
+    const admitted: Admitted = {
+      url: url.href.replace(/^http/, "ws"),
+      path,
+      remoteAddress,
+      protocol,
+      context: undefined,
+    };
     const authorize = this.#authorize;
     if (authorize === undefined) return { admitted };
     try {
@@ -331,6 +334,26 @@ export class Admission<Context> {
   #turnAway({ remoteAddress }: Admitted, refusal: Refusal): Verdict {
     this.#places.leave(remoteAddress);
     return { refusal, remoteAddress };
+  }
+}
+
+/** What is told of a URL that is none. */
+export const NO_URL: Refusal = {
+  status: 400,
+  why: "Cannot make sense of the URL, or of the Host header",
+};
+
+/**
+ * The URL of a request. Deno throws where the `Host` header is none.
+ *
+ * @param request The request.
+ * @returns The URL, if it has one.
+ */
+export function urlOf(request: Request): URL | undefined {
+  try {
+    return new URL(request.url);
+  } catch {
+    return undefined;
   }
 }
 
@@ -617,7 +640,10 @@ export function pickProtocol(
 }
 
 function tokens(header: string | null): string[] {
-  return header?.split(",").map((token) => token.trim()) ?? [];
+  // Not `trim()`, which takes for space what is none in HTTP.
+  return header?.split(",").map((token) =>
+    token.replace(/^[\t ]+|[\t ]+$/g, "")
+  ) ?? [];
 }
 
 function names(header: string | null, token: string): boolean {

@@ -97,9 +97,20 @@ function unshared(view: ArrayBufferView): ArrayBufferView<ArrayBuffer> {
  * @returns The number of bytes.
  */
 export function sizeOf(frame: Frame): number {
-  if (typeof frame === "string") return encoder.encode(frame).length;
-  return frame instanceof Blob ? frame.size : frame.byteLength;
+  if (typeof frame !== "string") {
+    return frame instanceof Blob ? frame.size : frame.byteLength;
+  }
+  let size = 0;
+  for (let at = 0; at < frame.length;) {
+    const { read, written } = encoder.encodeInto(frame.slice(at), scratch);
+    at += read;
+    size += written;
+  }
+  return size;
 }
+
+/** Where texts are encoded for their length alone. */
+const scratch = new Uint8Array(16_384);
 
 /**
  * Whether a frame's payload takes more bytes than a bound. Most texts are so

@@ -169,6 +169,8 @@ export class Flow {
   /** How long nothing may move. */
   #patience = Infinity;
   #dropped = 0;
+  /** What dropped messages reject with: one error for all, as they may be many. */
+  #dropError: MessageDroppedError | undefined;
   #onEmpty: (() => void) | undefined;
   /** Why nothing is sent any more. */
   #stopped: Error | undefined;
@@ -351,7 +353,7 @@ export class Flow {
   #keep(frame: Frame, options: SendOptions | undefined): Promise<void> {
     const { overflow = this.#limits.overflow, key = "" } = options ?? {};
     const entry: Entry = {
-      frame: copy(frame),
+      frame,
       size: sizeOf(frame),
       overflow,
       key,
@@ -363,16 +365,18 @@ export class Flow {
     const { isTaken, dropped } = this.#outbox.offer(entry, held);
     this.#isAwaited ||= this.#full !== undefined;
     for (const { reject } of dropped) reject(this.#drop());
-    if (!isTaken) {
+    if (isTaken) entry.frame = copy(frame, dropped.at(-1)?.frame);
+    else {
       if (overflow === "terminate") this.#tell("overflow");
       entry.reject(this.#stopped ?? this.#drop());
-    } else if (!this.#full) this.#flush();
+    }
+    if (!this.#full) this.#flush();
     return entry.promise;
   }
 
   #drop(): MessageDroppedError {
     this.#dropped++;
-    return new MessageDroppedError(
+    return this.#dropError ??= new MessageDroppedError(
       `Cannot send a message as the peer takes them too slowly: it was dropped, as "maxBufferedAmount" (${this.#limits.maxBufferedAmount}) or a newer one with the same key asked for it`,
     );
   }
@@ -414,10 +418,19 @@ export class Flow {
   }
 }
 
-/** Bytes that wait must not change under the sender's hand. */
-function copy(frame: Frame): Frame {
+/**
+ * Bytes that wait must not change under the sender's hand. The copy goes where a
+ * message was that has just been dropped, if it fits there: a stream to a peer
+ * that does not take it would else be a stream of garbage.
+ */
+function copy(frame: Frame, spare: Frame | undefined): Frame {
   if (typeof frame === "string" || frame instanceof Blob) return frame;
-  if (frame instanceof ArrayBuffer) return frame.slice(0);
-  const { buffer, byteOffset, byteLength } = frame;
-  return buffer.slice(byteOffset, byteOffset + byteLength);
+  const bytes = frame instanceof ArrayBuffer
+    ? new Uint8Array(frame)
+    : new Uint8Array(frame.buffer, frame.byteOffset, frame.byteLength);
+  const isFit = spare instanceof ArrayBuffer &&
+    spare.byteLength === bytes.byteLength;
+  if (!isFit) return bytes.slice().buffer;
+  new Uint8Array(spare).set(bytes);
+  return spare;
 }

@@ -207,6 +207,22 @@ const REFUSED: [string, string, string][] = [
     live({ Host: undefined }),
     refusal("400 Bad Request", "Cannot upgrade: the Host header is missing"),
   ],
+  [
+    "a Host that is none",
+    live({ Host: "a, b" }),
+    refusal(
+      "400 Bad Request",
+      "Cannot make sense of the URL, or of the Host header",
+    ),
+  ],
+  [
+    "a space that is none in HTTP",
+    live({ Connection: "\u00a0Upgrade" }),
+    refusal(
+      "400 Bad Request",
+      'Cannot upgrade: the Connection header does not name "Upgrade"',
+    ),
+  ],
   // What the runtime refuses by itself, before any handler:
   ["two Hosts", withLine("Host: evil.example"), NO_HTTP],
   ["a body", live({ "Content-Length": "4" }) + "body", NO_HTTP],

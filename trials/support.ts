@@ -1,0 +1,134 @@
+/** What the trials share: the server's process, chance, and a verdict. */
+
+import { delay } from "@std/async";
+import type { ServerOptions } from "@ws/events/server";
+import { Program } from "../tests/support/program.ts";
+import type { Stats } from "./server.ts";
+
+/** The server under trial. */
+export class Target implements AsyncDisposable {
+  private constructor(readonly program: Program, readonly port: number) {}
+
+  static async start(options: ServerOptions = {}): Promise<Target> {
+    const program = new Program([
+      "run",
+      "--v8-flags=--expose-gc",
+      "--allow-all", // Deno wants no less for /proc
+      "trials/server.ts",
+      JSON.stringify(options),
+    ]);
+    return new Target(program, Number(await program.line("")));
+  }
+
+  async stats(): Promise<Stats> {
+    const response = await fetch(`http://127.0.0.1:${this.port}/stats`);
+    return await response.json();
+  }
+
+  /** The stats, once they are as they should be, or have had two minutes. */
+  async settled(isSettled: (stats: Stats) => boolean): Promise<Stats> {
+    for (let i = 0;; i++) {
+      const stats = await this.stats();
+      if (i === 600 || isSettled(stats)) return stats;
+      await delay(200);
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.program[Symbol.asyncDispose]();
+  }
+}
+
+/** Numbers from 0 to 1 that are the same in every run. */
+export class Chance {
+  #seed: number;
+
+  constructor(seed: number) {
+    this.#seed = seed;
+  }
+
+  next(): number {
+    this.#seed = (Math.imul(this.#seed, 1_664_525) + 1_013_904_223) >>> 0;
+    return this.#seed / 2 ** 32;
+  }
+
+  /** A whole number below a bound. */
+  below(bound: number): number {
+    return Math.floor(this.next() * bound);
+  }
+
+  pick<T>(list: readonly [T, ...T[]]): T {
+    return list[this.below(list.length)] ?? list[0];
+  }
+
+  bytes(size: number): Uint8Array<ArrayBuffer> {
+    return Uint8Array.from(Array(size), () => this.below(256));
+  }
+}
+
+/** Writes down what was found, and whether it is as it must be. */
+export class Verdict {
+  #isGood = true;
+
+  /** A figure for the reader. */
+  note(what: string, value: unknown): void {
+    console.log(
+      `  ${what}: ${typeof value === "string" ? value : show(value)}`,
+    );
+  }
+
+  /** A claim. */
+  claim(what: string, holds: boolean): void {
+    console.log(`  ${holds ? "holds" : "BROKEN"}: ${what}`);
+    this.#isGood &&= holds;
+  }
+
+  /** Sees to it that the program ends with 1 if a claim is broken. */
+  finish(): void {
+    console.log(this.#isGood ? "  all holds" : "  broken");
+    Deno.exitCode = this.#isGood ? 0 : 1;
+  }
+}
+
+function show(value: unknown): string {
+  return Deno.inspect(value, { breakLength: 100, colors: false });
+}
+
+/** How many ends there were in all. */
+export function sum(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((total, count) => total + count, 0);
+}
+
+/** The value that so large a part of sorted values stays below. */
+export function percentile(sorted: readonly number[], part: number): number {
+  return sorted[Math.floor((sorted.length - 1) * part)] ?? NaN;
+}
+
+/** MiB, for a reader. */
+export function mib(value: number): string {
+  return `${value.toFixed(1)} MiB`;
+}
+
+/** A whole number from the command line. */
+export function argument(at: number, fallback: number): number {
+  const given = Deno.args[at];
+  const value = given === undefined ? fallback : Number(given);
+  if (!Number.isInteger(value) || value <= 0) {
+    throw new RangeError(
+      `Cannot use ${given} as a count: write a whole number`,
+    );
+  }
+  return value;
+}
+
+/** Does something so many times, so many at once. */
+export async function times(
+  count: number,
+  atOnce: number,
+  act: (i: number) => Promise<void>,
+): Promise<void> {
+  let i = 0;
+  await Promise.all(Array.from({ length: atOnce }, async () => {
+    while (i < count) await act(i++);
+  }));
+}
