@@ -325,6 +325,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     return {
       isEarly: false,
       cause: () => "local",
+      isHosted: () => false,
       isHeard: (type) => this.isHeard(type),
       opened: (connection, flush) => {
         settled();

@@ -667,6 +667,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     return {
       isEarly: true,
       cause: () => this.#cause,
+      isHosted: () => this.#listener === undefined,
       isHeard: (type) => this.isHeard(type),
       opened: (client) => {
         this.#connecting.delete(client);

@@ -308,7 +308,8 @@ export class Admission<Context> {
     try {
       const said = await Promise.race([saying, late.promise]);
       if (said === LATE) saying.catch(this.#failed);
-      if (refuseFor(said) === undefined && await isGone(request)) {
+      const isFavourable = (this.#closed ?? refuseFor(said)) === undefined;
+      if (isFavourable && await isGone(request)) {
         return this.#turnAway(admitted, GONE);
       }
       return this.#decide(admitted, said);

@@ -140,6 +140,12 @@ export interface Hub<Types extends SocketTypes> {
    */
   cause(): Cause;
   /**
+   * Whether a server of another's carries the connection.
+   *
+   * @returns True if so.
+   */
+  isHosted(): boolean;
+  /**
    * Whether somebody at the owner's listens to an event.
    *
    * @param type The event's name.
@@ -430,7 +436,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   #shut(code: number, reason: string, cause: Cause): Promise<void> {
     const isFlushed = this.bufferedAmount === 0;
-    if (this.#apply({ type: "close", code, reason, cause, isFlushed })) {
+    const isHosted = this.#hub.isHosted();
+    const closing = { code, reason, cause, isFlushed, isHosted };
+    if (this.#apply({ type: "close", ...closing })) {
       this.#endTimer = startTimer(
         () => this.#letGo({ type: "timeout" }),
         this.#closeTimeout,

@@ -26,6 +26,11 @@ export interface Closing {
   readonly cause: Cause;
   /** Whether nothing that was sent before holds the close frame up. */
   readonly isFlushed: boolean;
+  /**
+   * Whether a server of another's carries the connection. At its own shutdown it
+   * sends a close frame, too, and does not wait for the answer.
+   */
+  readonly isHosted: boolean;
 }
 
 /** Where a connection is in its life. */
@@ -80,6 +85,12 @@ const OPEN: State = { phase: "open" };
  */
 const IDLE = "No response from ping frame.";
 
+/** What Deno's own shutdown tells all peers. */
+const HOST_CLOSING = {
+  code: CloseCode.GoingAway,
+  reason: "Server shutting down",
+} as const;
+
 /**
  * What Deno says of a peer that broke the protocol. Anything else that it says
  * of an error is the network's doing.
@@ -115,11 +126,11 @@ export function next(state: State, signal: Signal, role: Role): State {
       return state.phase === "connecting" ? OPEN : state;
     case "close": {
       if (state.phase !== "open") return state;
-      const { code, reason, cause, isFlushed } = signal;
+      const { code, reason, cause, isFlushed, isHosted } = signal;
       return {
         ...state,
         phase: "closing",
-        closing: { code, reason, cause, isFlushed },
+        closing: { code, reason, cause, isFlushed, isHosted },
         isSent: false,
       };
     }
@@ -178,16 +189,22 @@ function answered(
   role: Role,
 ): End {
   const { closing, isSent, failure } = state;
-  // The peer's close frame had come already: it was answered, and ours dropped.
-  if (wasClean && !isSent) {
-    return { type: "close", code, reason, cause: "peer" };
-  }
   const own: End = {
     type: "close",
     code: closing.code,
     reason: closing.reason,
     cause: closing.cause,
   };
+  // `deno serve` shuts down by itself at the signal at which this server does:
+  // it sends a close frame to all, and stops listening to them.
+  const isHostClosing = closing.isHosted && closing.cause === "shutdown";
+  if (wasClean && code === CloseCode.NoStatus && isHostClosing) {
+    return { ...own, ...HOST_CLOSING };
+  }
+  // The peer's close frame had come already: it was answered, and ours dropped.
+  if (wasClean && !isSent) {
+    return { type: "close", code, reason, cause: "peer" };
+  }
   if (wasClean && code !== CloseCode.NoStatus) {
     // Both sides closed at once if the answer is no echo. Each then holds two
     // codes; that both tell the same one, the server's counts.

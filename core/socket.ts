@@ -109,6 +109,9 @@ export function cut(socket: RawSocket): void {
  * @param socket The socket.
  */
 export function release(socket: RawSocket): void {
+  const idleTimeout = fieldOf(socket, "[[idleTimeout]]");
+  // One that ends as it opens has no timer yet, but is about to get one.
+  if (idleTimeout !== undefined) Reflect.set(socket, idleTimeout, 0);
   const timer = read(socket, fieldOf(socket, "[[idleTimeoutTimeout]]"));
   const cancelTimer = read(core(), "cancelTimer");
   if (timer != null && typeof cancelTimer === "function") cancelTimer(timer);

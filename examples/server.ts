@@ -3,7 +3,7 @@
  *
  *     deno run --allow-net examples/server.ts [hostname] [port]
  *
- * Ctrl-C ends it in good order: every client is told.
+ * Ctrl-C and SIGTERM end it in good order: every client is told.
  */
 
 import { ServerSocket } from "@ws/events";
@@ -41,8 +41,11 @@ server.on("close", (client, code, reason) => {
 
 await server.listen(hostname, Number(port));
 
-Deno.addSignalListener("SIGINT", async () => {
+async function shutDown(): Promise<void> {
   await server.close(1001, "The server shuts down.");
   console.log("Server is closed.");
   Deno.exit();
-});
+}
+
+Deno.addSignalListener("SIGINT", shutDown);
+Deno.addSignalListener("SIGTERM", shutDown);

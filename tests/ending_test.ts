@@ -10,6 +10,7 @@ const close = {
   reason: "bye",
   cause: "local",
   isFlushed: true,
+  isHosted: false,
 } satisfies Signal;
 const sent: Signal = { type: "sent" };
 const timeout: Signal = { type: "timeout" };
@@ -247,4 +248,20 @@ Deno.test("next(): nothing leads out of the end", () => {
 Deno.test("next(): a server whose upgrade fails hears of an error only", () => {
   const state = run("server", error("upgrade failed"));
   assertEquals(state.phase, "ended");
+});
+
+Deno.test("next() takes a host's own shutdown for that of the server", () => {
+  const shutdown = { ...close, cause: "shutdown", isHosted: true } as const;
+  const own = 'close 1001 "Server shutting down" shutdown';
+  assertEquals(told("server", shutdown, closed(true, 1005)), own);
+  assertEquals(told("server", shutdown, sent, closed(true, 1005)), own);
+  const lost = 'disconnect 1006 "" network';
+  const alone = { ...shutdown, isHosted: false };
+  assertEquals(told("server", alone, sent, closed(true, 1005)), lost);
+  const local = { ...close, isHosted: true };
+  assertEquals(told("server", local, sent, closed(true, 1005)), lost);
+  assertEquals(
+    told("server", shutdown, sent, error("EOF"), closed(false, 0)),
+    lost,
+  );
 });

@@ -3,7 +3,13 @@
  * print, and how each tells the end of the other.
  */
 
-import { assertEquals, assertMatch, assertStrictEquals } from "@std/assert";
+import {
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStrictEquals,
+} from "@std/assert";
+import { ClientSocket, ConnectError } from "../client.ts";
 import { lacks } from "./support/permissions.ts";
 import { Program } from "./support/program.ts";
 
@@ -52,9 +58,15 @@ test("examples: Ctrl-C of the client is a close with 4001 on both sides", async 
   assertStrictEquals(await both.client.exit(), 0);
 });
 
-test("examples: Ctrl-C of the server is a close with 1001 on both sides", async () => {
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  test(`examples: ${signal} of the server is a close with 1001 on both sides`, () => {
+    return shutDown(signal);
+  });
+}
+
+async function shutDown(signal: Deno.Signal): Promise<void> {
   await using both = await talking();
-  both.server.kill("SIGINT");
+  both.server.kill(signal);
   assertStrictEquals(
     await both.client.line("Closed:"),
     "1001 The server shuts down.",
@@ -65,7 +77,7 @@ test("examples: Ctrl-C of the server is a close with 1001 on both sides", async 
   );
   await both.server.line("Server is closed.");
   assertEquals([await both.client.exit(), await both.server.exit()], [0, 0]);
-});
+}
 
 test("examples: kill -9 of the client is a disconnect of the server's", async () => {
   await using both = await talking();
@@ -92,4 +104,38 @@ test("examples: the client says so if there is no server", async () => {
     /^ws:\/\/127\.0\.0\.1:1\/: .* Is examples\/server\.ts running\?$/,
   );
   assertStrictEquals(await client.exit(), 1);
+});
+
+test("examples: the guarded server lets in who has a token, and goes in good order", async () => {
+  await using server = new Program([
+    "run",
+    "--allow-net",
+    "--allow-env=TOKENS",
+    "examples/guarded.ts",
+    "127.0.0.1",
+    "0",
+  ]);
+  const url = await server.line("Listening at ");
+  const client = new ClientSocket();
+  for (const wrong of [url, `${url}?token=x`, url.replace("live", "")]) {
+    await assertRejects(() => client.connect(wrong), ConnectError);
+  }
+  assertMatch(await server.line("Refused"), /401 The server's own check/);
+  assertMatch(await server.line("Refused"), /401/);
+  assertMatch(await server.line("Refused"), /404 There is no WebSocket at \/$/);
+  await client.connect(`${url}?token=secret`);
+  await server.line("ada connected");
+  const echo = client.waitFor("message");
+  const closed = client.waitFor("close");
+  await client.send("hello");
+  assertEquals((await echo)[0].data, { from: "ada", says: "hello" });
+  server.kill("SIGTERM");
+  assertEquals(await closed, [1012, "retry-after=2", "peer"]);
+  assertStrictEquals(client.disconnection?.retryAfter, 2_000);
+  assertStrictEquals(
+    await server.line("ada closed:"),
+    "1012 retry-after=2",
+  );
+  await server.line("Server is closed.");
+  assertStrictEquals(await server.exit(), 0);
 });

@@ -203,6 +203,25 @@ Deno.test({
 });
 
 Deno.test({
+  name:
+    "maxPayload: ends a message of more frames than the runtime bounds, too",
+  ignore,
+  fn: async () => {
+    // The runtime refuses one frame of 64 MiB, but puts together any number of
+    // small ones, in memory, before it tells of them: a Deno that does not would
+    // end this as it ends the large frame.
+    const more = frame(0, new Uint8Array(65_535), { fin: false });
+    const { heard, end } = await fate(
+      {},
+      frame(2, [], { fin: false }),
+      ...Array<typeof more>(1_100).fill(more),
+      frame(0, []),
+    );
+    assertEquals([heard, end], [0, "close 1009 limit"]);
+  },
+});
+
+Deno.test({
   name: "messageRate: a real peer that floods is told 1008",
   ignore,
   fn: async () => {

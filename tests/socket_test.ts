@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { stub } from "@std/testing/mock";
-import { afterTurn, clientSide, cut } from "../core/socket.ts";
+import { afterTurn, clientSide, cut, release } from "../core/socket.ts";
 import { FakeSocket } from "./support/pair.ts";
 
 /** A runtime without `setImmediate`, as browsers are. */
@@ -67,4 +67,30 @@ Deno.test("cut() closes a socket whose runtime has no way to cut it", () => {
   );
   cut(socket);
   assertEquals(socket.closes, [[undefined, undefined]]);
+});
+
+Deno.test("release() cancels the runtime's timer, where there is one", () => {
+  const socket = new FakeSocket();
+  release(socket); // nothing to release
+  const duration = Symbol("[[idleTimeout]]");
+  const handle = Symbol("[[idleTimeoutTimeout]]");
+  const cancelled: unknown[] = [];
+  const { get } = Reflect;
+  const core = { cancelTimer: (timer: unknown) => cancelled.push(timer) };
+  using _ = stub(
+    Reflect,
+    "get",
+    (from: object, key: PropertyKey) => {
+      if (from === globalThis) {
+        return { internal: "private", private: { core } };
+      }
+      return get(from, key);
+    },
+  );
+  Object.assign(socket, { [duration]: 30, [handle]: null });
+  release(socket); // none has been set yet, and none will be
+  assertEquals([get(socket, duration), cancelled], [0, []]);
+  Object.assign(socket, { [handle]: 7 });
+  release(socket);
+  assertEquals(cancelled, [7]);
 });

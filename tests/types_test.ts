@@ -206,3 +206,56 @@ Deno.test("types: sockets are EventTargets", () => {
   const targets: EventTarget[] = [new ServerSocket(), new ClientSocket()];
   compiles(() => targets);
 });
+
+Deno.test("types: the context is what authorize returns", () => {
+  interface User {
+    name: string;
+  }
+  const server = new ServerSocket<{ context: User }>({
+    authorize: () => ({ name: "ada" }),
+  });
+  compiles(() => {
+    server.on("connect", ({ context }) => {
+      assertType<IsExact<typeof context, User>>(true);
+    });
+    server.on("message", ({ author }) => author.context.name);
+    new ServerSocket<{ context: User }>({
+      authorize: async ({ headers }, { remoteAddress, path }) => {
+        await Promise.resolve();
+        if (headers.has(path)) return new Response(null, { status: 401 });
+        return { name: remoteAddress };
+      },
+    });
+    // @ts-expect-error not the context
+    new ServerSocket<{ context: User }>({ authorize: () => 1 });
+    new ServerSocket<{ context: User }>({
+      // @ts-expect-error not the context
+      authorize: () => Promise.resolve(1),
+    });
+    new ServerSocket().on("connect", ({ context }) => {
+      assertType<IsExact<typeof context, unknown>>(true);
+    });
+  });
+});
+
+Deno.test("types: options of send and close", () => {
+  const server = new ServerSocket();
+  compiles(() => {
+    server.on("connect", (client) => {
+      client.send("x", { overflow: "latest", key: "x" });
+      // @ts-expect-error no such policy
+      client.send("x", { overflow: "oldest" });
+      client.on("drain", () => client.bufferedAmount);
+      // @ts-expect-error a client drains, a server does not
+      server.on("drain", () => {});
+    });
+    server.close({ drain: { batch: 1, every: 1 }, retryAfter: 1 });
+    // @ts-expect-error half of it
+    server.close({ drain: { batch: 1 } });
+    server.on("refused", (request, status, why, remoteAddress) => {
+      assertType<IsExact<typeof request, Request>>(true);
+      assertType<IsExact<typeof status, number>>(true);
+      return why + remoteAddress;
+    });
+  });
+});

@@ -125,6 +125,10 @@ export class FakeHub<Types extends SocketTypes = SocketTypes>
     return "local";
   }
 
+  isHosted(): boolean {
+    return false;
+  }
+
   opened(connection: Connection<Types>, flush: () => void): Promise<void>[] {
     this.heard.push("connect");
     this.flush = flush;

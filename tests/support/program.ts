@@ -48,6 +48,13 @@ export class Program implements AsyncDisposable {
     return this.#process.pid;
   }
 
+  /** All lines that come before one that is a text. */
+  async linesUntil(last: string): Promise<string[]> {
+    const before = this.#seen.length;
+    await this.line(last);
+    return this.#seen.slice(before, -1);
+  }
+
   /** Waits for a line that begins with a text, and gives the rest of it. */
   async line(start: string): Promise<string> {
     for (;;) {
