@@ -586,6 +586,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   /** Does what the way out asks for. */
   #heed(signal: FlowSignal): void {
     if (signal === "drained") {
+      if (this.#state.phase !== "open") return; // nobody may send any more
       this.#depth++;
       this.#hub.drained();
       this.emit("drain", DrainEvent, []);

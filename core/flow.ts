@@ -319,12 +319,7 @@ export class Flow {
     this.#full?.resolve();
     this.#full = undefined;
     this.#flush();
-    if (this.#full || this.#stopped) return;
-    if (level > 0) this.#watch();
-    if (this.#isAwaited && !this.#outbox) {
-      this.#isAwaited = false;
-      this.#tell("drained");
-    }
+    if (level > 0 && !this.#full && !this.#stopped) this.#watch();
   }
 
   #watch(): void {
@@ -400,6 +395,9 @@ export class Flow {
     const onEmpty = this.#onEmpty;
     this.#onEmpty = undefined;
     onEmpty?.();
+    if (!this.#isAwaited || this.#full || this.#stopped) return;
+    this.#isAwaited = false;
+    this.#tell("drained");
   }
 
   /** Fetches the bytes of a `Blob`; all else waits behind it. */

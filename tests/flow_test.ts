@@ -364,6 +364,7 @@ test("a peer that moves again gets what was kept", async (time) => {
   await pass(time, 100);
   assertEquals(self.sent, ["1", "2"]);
   assertEquals(self.fates, ["sent", "sent"]);
+  assertEquals(self.drains, [2]);
   self.take(1);
   await pass(time, 10_000);
   assertEquals(self.ends, []);
@@ -452,4 +453,139 @@ test("a Blob that is dropped while it is read is not sent", async (time) => {
   await pass(time, 10);
   assertEquals(self.fates, ["MessageDroppedError", "sent"]);
   assertEquals(self.sent, ["456"]);
+});
+
+test("drain: comes to nobody who was not made to wait", async (time) => {
+  using self = new Stalled({ highWaterMark: 10 }, 1_000);
+  self.send("1234567890");
+  self.take(10);
+  await pass(time, 100);
+  assertEquals(self.drains, [1]);
+  self.send("1");
+  await pass(time, 600); // seems to be stalled
+  self.take(1);
+  await pass(time, 100);
+  assertEquals(self.drains, [1]);
+});
+
+test("drain: waits for a Blob that waits", async (time) => {
+  using self = new Stalled({ highWaterMark: 10 });
+  const read = Promise.withResolvers<ArrayBuffer>();
+  const blob = new Blob(["x"]);
+  Object.defineProperty(blob, "arrayBuffer", { value: () => read.promise });
+  self.send("1234567890");
+  self.send(blob);
+  self.take(10);
+  await pass(time, 100);
+  assertEquals([self.fates, self.drains], [["sent", "waits"], []]);
+  read.resolve(new ArrayBuffer(1));
+  await pass(time, 100);
+  assertEquals([self.fates, self.drains], [["sent", "sent"], [2]]);
+});
+
+test("drain: comes no more once the connection is closing", async (time) => {
+  using self = new Stalled({ highWaterMark: 10 });
+  self.send("1234567890");
+  self.send("last");
+  self.party.connection.close(4000);
+  self.take(10);
+  await pass(time, 100);
+  assertEquals([self.sent.length, self.drains], [2, []]);
+});
+
+test("a stalled peer counts as silent if it has sent before only", async (time) => {
+  using self = new Stalled({ highWaterMark: 10 }, 1_000);
+  self.send("x".repeat(20));
+  self.party.socket.receive("before");
+  await pass(time, 500);
+  self.take(1);
+  await pass(time, 1_100);
+  assertEquals(self.party.hub.ends.map(({ cause }) => cause), ["timeout"]);
+});
+
+test("what moves is looked at soon again", async (time) => {
+  using self = new Stalled({ highWaterMark: 10 });
+  self.send("x".repeat(100));
+  await pass(time, 1_000); // looks every 32 ms by now
+  for (let i = 0; i < 40; i++) {
+    self.take(1);
+    await pass(time, 1);
+  }
+  self.take(60);
+  await pass(time, 2);
+  assertEquals(self.fates, ["sent"]);
+});
+
+test("idleTimeout 0 leaves what does not move its way", async (time) => {
+  using self = new Stalled({}, 0);
+  self.send("1");
+  await pass(time, 10_000);
+  self.send("2");
+  assertEquals(self.sent, ["1", "2"]);
+});
+
+test("a flow of which nothing waits is not looked at", async (time) => {
+  const flow = flowLimits({}, 1_000);
+  const { socket, connection } = party("server", { flow });
+  socket.open();
+  connection.send("1");
+  assertStrictEquals(flow.leisurely.size, 1);
+  await pass(time, 300);
+  assertEquals([flow.leisurely.size, flow.hurried.size], [0, 0]);
+  connection.send("2");
+  assertStrictEquals(flow.leisurely.size, 1);
+  connection.terminate();
+  assertStrictEquals(flow.leisurely.size, 0);
+});
+
+test("a Blob is read once, and not sent where the socket takes nothing", async (time) => {
+  using self = new Stalled();
+  const blob = new Blob(["x"]);
+  let reads = 0;
+  const read = Promise.withResolvers<ArrayBuffer>();
+  Object.defineProperty(blob, "arrayBuffer", {
+    value: () => {
+      reads++;
+      return read.promise;
+    },
+  });
+  self.send(blob);
+  self.send("2");
+  self.send("3");
+  assertStrictEquals(reads, 1);
+  self.party.socket.readyState = 2; // the peer has closed meanwhile
+  read.resolve(new ArrayBuffer(1));
+  await pass(time, 10);
+  assertEquals([self.sent, self.fates], [[], ["waits", "waits", "waits"]]);
+  self.party.socket.end(true, 1000);
+  await pass(time, 0);
+  assertEquals(self.fates, Array(3).fill("ConnectionEndedError"));
+});
+
+test("overflow: bytes are what they were, whatever was dropped before them", async (time) => {
+  using self = new Stalled({
+    highWaterMark: 1,
+    maxBufferedAmount: 9,
+    overflow: "drop-oldest",
+  });
+  const bytes = new Uint8Array(2);
+  self.send("x");
+  for (let i = 1; i < 9; i++) {
+    bytes.fill(i);
+    self.send(bytes);
+  }
+  self.send(new Uint8Array([9])); // smaller than what it takes the place of
+  self.send("text");
+  self.send(new Uint8Array([10, 10]));
+  while (self.party.connection.bufferedAmount > 0) {
+    self.take(self.party.socket.bufferedAmount);
+    await pass(time, 10);
+  }
+  const [, ...rest] = self.sent;
+  assertEquals(
+    rest.map((data) =>
+      data instanceof ArrayBuffer ? [...new Uint8Array(data)] : data
+    ),
+    [[9], "text", [10, 10]],
+  );
 });

@@ -6,6 +6,7 @@ import {
   assertRejects,
   assertStrictEquals,
 } from "@std/assert";
+import { stub } from "@std/testing/mock";
 import { ClientSocket, ConnectError } from "../client.ts";
 import { sameOrigin, ServerSocket } from "../server.ts";
 import { lacks } from "./support/permissions.ts";
@@ -471,4 +472,43 @@ test("a fallback's requests are no refusals, those for sockets are", async () =>
   const client = new ClientSocket();
   await assertRejects(() => client.connect(server.url), ConnectError);
   assertEquals(refusals, ["GET 404 There is no WebSocket at /"]);
+});
+
+test("refused: is an Event, too", async () => {
+  await using context = await listening();
+  const { server } = context;
+  const told = Promise.withResolvers<unknown[]>();
+  server.addEventListener("refused", (event) => {
+    const { type, request, status, why, remoteAddress } = event;
+    told.resolve([type, request.method, status, why, remoteAddress]);
+  });
+  using peer = await RawPeer.connect(server.port);
+  await peer.write(request({ Host: "x" }));
+  const address = peer.tcp.localAddr;
+  assertEquals(await told.promise, [
+    "refused",
+    "GET",
+    426,
+    NONE,
+    `${address.hostname}:${address.port}`,
+  ]);
+});
+
+test("an upgrade keeps Deno's advice about request.signal to itself, and no other", async () => {
+  using warn = stub(console, "warn");
+  const { upgradeWebSocket } = Deno;
+  using _ = stub(Deno, "upgradeWebSocket", (...args) => {
+    console.warn("Deno.serve: request.signal aborts on successful responses");
+    console.warn("something", "else");
+    return upgradeWebSocket(...args);
+  });
+  await using context = await listening({
+    authorize: () => Promise.resolve(1),
+  });
+  using _peer = await RawPeer.open(context.server.port);
+  console.warn("and later");
+  assertEquals(warn.calls.map(({ args }) => args), [
+    ["something", "else"],
+    ["and later"],
+  ]);
 });
