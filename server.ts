@@ -243,6 +243,8 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   #listener: Listener | undefined;
   #url = "";
   #closed: Promise<void> | undefined;
+  /** Is told when the last client has ended. */
+  #emptied: (() => void) | undefined;
 
   /**
    * Creates a server. It neither listens nor takes connections yet.
@@ -442,7 +444,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       const verdict = this.#admission.admit(request, info);
       return verdict instanceof Promise
         ? this.#answerLater(request, verdict)
-        : this.#answer(request, verdict);
+        : this.#answer(request, verdict, this.#hostedTimeout);
     } catch (error) {
       return this.#answerFailure(request, error);
     }
@@ -553,6 +555,11 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     } = options;
     assertSize("retryAfter", retryAfter ?? 0);
     assertSize("drain.every", every);
+    if (every === Infinity) {
+      throw new RangeError(
+        'Cannot use "drain.every" unless it is finite: the next batch would never come',
+      );
+    }
     if (!(batch >= 1)) {
       throw new RangeError(
         `Cannot use "drain.batch" unless it is 1 or more: current value is ${batch}`,
@@ -680,6 +687,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       drained: () => {},
       ended: (client, end) => {
         this.#clients.delete(client);
+        if (this.#clients.size === 0) this.#emptied?.();
         this.#admission.leave(client.remoteAddress);
         const { type, code, reason, cause } = end;
         if (type === "disconnect") this.#remember(client, end);
@@ -738,10 +746,18 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     }
   }
 
+  /**
+   * How long an upgrade may take to open: one in the same turn always does, or
+   * tells that it fails. Whoever mounts this server may have let a turn pass.
+   */
+  get #hostedTimeout(): number {
+    return this.#listener === undefined ? this.#closeTimeout : Infinity;
+  }
+
   #answer(
     request: Request,
     verdict: Verdict,
-    openTimeout?: number,
+    openTimeout: number,
   ): Response {
     if ("refusal" in verdict) {
       const { refusal, remoteAddress } = verdict;
@@ -773,7 +789,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   #upgrade(
     request: Request,
     { url, path, remoteAddress, protocol, context }: Admitted,
-    openTimeout = Infinity,
+    openTimeout: number,
   ): Response {
     // Once it is upgraded, a request can be asked nothing any more, and what
     // throws takes the whole listener down: so all that can fail comes first.
@@ -797,6 +813,16 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     return response;
   }
 
+  /** Waits so many milliseconds, but no longer than there are clients. */
+  async #wait(delay: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = startTimer(resolve, delay);
+    this.#emptied = resolve;
+    await promise;
+    clearTimeout(timer);
+    this.#emptied = undefined;
+  }
+
   async #shutDown(
     code: number,
     reason: string,
@@ -804,17 +830,15 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     every: number,
   ): Promise<void> {
     for (const client of this.#connecting) client.terminate();
-    const clients = [...this.#clients];
-    const closing: Promise<void>[] = [];
-    for (let i = 0; i < clients.length; i += batch) {
-      if (i > 0) await new Promise<void>((go) => startTimer(go, every));
+    for (;;) {
+      const open = [...this.#clients].filter((one) => one.readyState === 1);
       this.#cause = "shutdown";
-      for (const client of clients.slice(i, i + batch)) {
-        closing.push(client.close(code, reason));
-      }
+      for (const client of open.slice(0, batch)) client.close(code, reason);
       this.#cause = "local";
+      if (open.length <= batch) break;
+      await this.#wait(every);
     }
-    await Promise.all(closing);
+    await Promise.all(Array.from(this.#clients, (client) => client.close()));
     for (const client of this.#lingering) client.terminate();
     if (this.#listener) {
       // A fallback that never ends its answer must not hold the shutdown up.

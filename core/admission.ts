@@ -266,7 +266,10 @@ export class Admission<Context> {
     const authorize = this.#authorize;
     if (authorize === undefined) return { admitted };
     try {
-      const said = authorize(request, { ...info, remoteAddress, path });
+      // One by one: Deno's own info has getters, which a spread leaves out.
+      const { remoteAddr } = info;
+      const from = remoteAddr === undefined ? {} : { remoteAddr };
+      const said = authorize(request, { ...from, remoteAddress, path });
       return isThenable(said)
         ? this.#decideLater(request, admitted, Promise.resolve(said))
         : this.#decide(admitted, said);
@@ -286,11 +289,13 @@ export class Admission<Context> {
 
   /** What the request says of itself. */
   #judge(request: Request, path: string): Refusal | undefined {
-    if (this.#isPath?.(path, request) === false) {
+    if (this.#isPath && this.#isPath(path, request) !== true) {
       return { status: 404, why: `There is no WebSocket at ${path}` };
     }
     const origin = request.headers.get("origin");
-    if (origin !== null && this.#isOrigin?.(origin, request) === false) {
+    const isForeign = origin !== null && this.#isOrigin &&
+      this.#isOrigin(origin, request) !== true;
+    if (isForeign) {
       const why = `Pages from ${origin} may not connect to this server`;
       return { status: 403, why };
     }

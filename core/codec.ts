@@ -46,7 +46,7 @@ const SharedBuffer: typeof SharedArrayBuffer | undefined =
 export function encode(data: unknown): Frame {
   if (typeof data === "string") return data;
   if (typeof data === "object" && data !== null) {
-    if (data instanceof ArrayBuffer) return data;
+    if (data instanceof ArrayBuffer) return attached(data);
     if (ArrayBuffer.isView(data)) return unshared(data);
     if (data instanceof Blob) return data;
     if (SharedBuffer && data instanceof SharedBuffer) {
@@ -82,11 +82,21 @@ function lostInJson(data: object): string | undefined {
   return undefined;
 }
 
+/** A buffer that was not handed to somebody else, as `postMessage` may do. */
+function attached(buffer: ArrayBuffer): ArrayBuffer {
+  if (buffer.detached) {
+    throw new TypeError(
+      "Cannot send a buffer that is detached: its bytes are somebody else's now",
+    );
+  }
+  return buffer;
+}
+
 /** A view of memory that no other thread can change while it is sent. */
 function unshared(view: ArrayBufferView): ArrayBufferView<ArrayBuffer> {
   const { buffer, byteOffset, byteLength } = view;
   return buffer instanceof ArrayBuffer
-    ? new Uint8Array(buffer, byteOffset, byteLength)
+    ? new Uint8Array(attached(buffer), byteOffset, byteLength)
     : new Uint8Array(new Uint8Array(buffer, byteOffset, byteLength));
 }
 

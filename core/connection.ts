@@ -667,8 +667,10 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     }
     release(this.#socket);
     this.#flow?.stop(this.#tooLate("send"), isClosed);
+    // What it waited for has come; it may have to wait for listeners now.
+    clearTimeout(this.#endTimer);
+    this.#endTimer = undefined;
     if (!opened) {
-      clearTimeout(this.#endTimer);
       this.#isTold = true;
       this.#hub.refused(this, this.#failure);
       this.#over?.resolve();

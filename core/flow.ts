@@ -17,7 +17,8 @@ export interface FlowOptions {
   /**
    * How many bytes may wait in the runtime for one peer. Once there are so many,
    * `send` keeps messages here and its promise waits, until only half of it
-   * waits there. What the runtime has it may keep even when the connection is
+   * waits there. Small messages count, too: no more than one for each 256 bytes of
+   * this, or 1,024, wait there. What the runtime has it may keep even when the connection is
    * cut, for as long as the peer's TCP lives: a server that many strangers can
    * reach may want less of it.
    *
@@ -25,8 +26,9 @@ export interface FlowOptions {
    */
   readonly highWaterMark?: number;
   /**
-   * How many bytes may wait for one peer in all. What does not fit meets its
-   * `overflow`; a message that is alone always fits.
+   * How many bytes may wait for one peer in all; in no more messages than one for
+   * each 256 of them, or 1,024. What does not fit meets its `overflow`; a message
+   * that is alone always fits.
    *
    * @default {16_777_216}
    */
@@ -60,6 +62,10 @@ export interface FlowLimits extends Required<FlowOptions> {
    * given up; 0 for never.
    */
   readonly stallTimeout: number;
+  /** How many messages make a socket full, however small they are. */
+  readonly highWaterCount: number;
+  /** How many messages may wait here. */
+  readonly maxCount: number;
   /** Looks after the flows that are full, and wait. */
   readonly hurried: Clock;
   /** Looks after those that are not, but may stall unnoticed. */
@@ -107,9 +113,19 @@ export function flowLimits(
     maxBufferedAmount,
     overflow,
     stallTimeout,
+    highWaterCount: countFor(highWaterMark),
+    maxCount: countFor(maxBufferedAmount),
     hurried: new Clock(),
     leisurely: new Clock(),
   };
+}
+
+/**
+ * How many messages may wait where so many bytes may: each costs some hundred
+ * bytes, here and in the runtime, and nothing of that is in `bufferedAmount`.
+ */
+function countFor(bytes: number): number {
+  return Math.max(1024, Math.floor(bytes / 256));
 }
 
 const POLICIES: readonly Overflow[] = [
@@ -144,6 +160,12 @@ const LEISURELY = 5_000;
  */
 const SLOWEST = 16 * 1024;
 
+/**
+ * Of empty messages nobody can tell whether they have left: so long it takes until
+ * as many as make a socket full are taken to have.
+ */
+const EMPTY_WAIT = 250;
+
 /** The way of one connection's messages to its socket. */
 export class Flow {
   readonly #socket: RawSocket;
@@ -151,6 +173,11 @@ export class Flow {
   readonly #tell: (signal: FlowSignal) => void;
   /** No more bytes than this wait in the socket. */
   #waitingAtMost = 0;
+  /** About how many messages wait in the socket, and how many bytes they have. */
+  #count = 0;
+  #bytes = 0;
+  /** How many of the last messages were empty. */
+  #empties = 0;
   /** What waits here, in order, if something does. */
   #outbox: Outbox<Entry> | undefined;
   /** Settles when the socket holds half of the mark; there if it was reached. */
@@ -265,15 +292,34 @@ export class Flow {
   #hand(frame: Exclude<Frame, Blob>): Promise<void> {
     this.#socket.send(frame);
     if (!this.#isWatched) this.#watch();
+    const isText = typeof frame === "string";
+    const size = isText ? frame.length : frame.byteLength;
+    this.#waitingAtMost += isText ? size * 3 : size; // as UTF-8
+    this.#bytes += size;
+    this.#count++;
+    if (size === 0) this.#empties++;
+    else this.#empties = 0;
     // To ask the socket each time would cost more than all the rest here.
-    this.#waitingAtMost += typeof frame === "string"
-      ? frame.length * 3 // as UTF-8
-      : frame.byteLength;
-    if (this.#waitingAtMost < this.#limits.highWaterMark) return DONE;
-    this.#waitingAtMost = this.#socket.bufferedAmount;
-    if (this.#waitingAtMost < this.#limits.highWaterMark) return DONE;
+    if (!this.#mayBeFull()) return DONE;
+    const level = this.#measure();
+    if (!this.#mayBeFull()) return DONE;
     this.#isAwaited = true;
-    return this.#fill(this.#waitingAtMost);
+    return this.#fill(level);
+  }
+
+  #mayBeFull(): boolean {
+    return this.#waitingAtMost >= this.#limits.highWaterMark ||
+      this.#count >= this.#limits.highWaterCount;
+  }
+
+  /** Asks the socket how much it holds, from which follows about how many. */
+  #measure(): number {
+    const level = this.#socket.bufferedAmount;
+    this.#count = level === 0
+      ? this.#empties
+      : Math.ceil(this.#count * Math.min(1, level / Math.max(1, this.#bytes)));
+    this.#waitingAtMost = this.#bytes = level;
+    return level;
   }
 
   /** From now on messages wait here. */
@@ -300,22 +346,25 @@ export class Flow {
   }
 
   #lookHurried(): number {
-    const level = this.#socket.bufferedAmount;
+    const level = this.#measure();
     const isMoving = level < this.#level;
     if (isMoving) this.#moved(level);
     else {
       this.#stuckFor += this.#wait;
       this.#wait = Math.min(this.#wait * 2, LATE);
     }
-    const isLow = isMoving && level <= this.#limits.highWaterMark / 2;
-    if (isLow || level === 0) this.#goOn(level);
+    const { highWaterMark, highWaterCount } = this.#limits;
+    const isLow = level <= highWaterMark / 2 &&
+      this.#count <= highWaterCount / 2;
+    const isEmpty = level === 0 && (isLow || this.#stuckFor >= EMPTY_WAIT);
+    if (isEmpty || (isMoving && isLow)) this.#goOn(level);
     else if (this.#stuckFor >= this.#patience) this.#tell("stalled");
     return this.#full && !this.#stopped ? this.#wait : 0;
   }
 
   /** There is room again. */
   #goOn(level: number): void {
-    this.#waitingAtMost = level;
+    if (level === 0) this.#count = this.#empties = 0;
     this.#full?.resolve();
     this.#full = undefined;
     this.#flush();
@@ -335,11 +384,13 @@ export class Flow {
    * is sent. So what does not seem to move gets nothing more until it does.
    */
   #lookLeisurely(): number {
-    const level = this.#socket.bufferedAmount;
+    const level = this.#measure();
     const isMoving = level < this.#level;
     this.#level = level;
-    if (level === 0) this.#isWatched = false;
-    else if (!isMoving) this.#fill(level);
+    if (level === 0) {
+      this.#isWatched = false;
+      this.#count = this.#empties = 0;
+    } else if (!isMoving) this.#fill(level);
     return this.#isWatched
       ? Math.min(this.#limits.stallTimeout / 4, LEISURELY)
       : 0;
@@ -355,7 +406,8 @@ export class Flow {
       ...Promise.withResolvers<void>(),
     };
     quiet(entry.promise);
-    this.#outbox ??= new Outbox(this.#limits.maxBufferedAmount);
+    const { maxBufferedAmount, maxCount } = this.#limits;
+    this.#outbox ??= new Outbox(maxBufferedAmount, maxCount);
     const held = this.#socket.bufferedAmount;
     const { isTaken, dropped } = this.#outbox.offer(entry, held);
     this.#isAwaited ||= this.#full !== undefined;

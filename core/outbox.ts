@@ -46,6 +46,7 @@ const NONE: readonly never[] = [];
  */
 export class Outbox<W extends Waiting> {
   readonly #max: number;
+  readonly #maxCount: number;
   /** In order; what is set again keeps its place. */
   readonly #waiting = new Map<string | number, W>();
   readonly #droppable = new Map<string | number, W>();
@@ -57,9 +58,11 @@ export class Outbox<W extends Waiting> {
    * Creates an empty outbox.
    *
    * @param max How many bytes may wait, here and in the socket.
+   * @param maxCount How many messages may wait here.
    */
-  constructor(max: number) {
+  constructor(max: number, maxCount = Infinity) {
     this.#max = max;
+    this.#maxCount = maxCount;
   }
 
   /** How many bytes wait here. */
@@ -91,14 +94,19 @@ export class Outbox<W extends Waiting> {
     const replaced = this.#waiting.get(id);
     const kept = this.#size - (replaced?.size ?? 0);
     const room = this.#max - held - kept;
-    const canDrop = overflow === "drop-newest"
-      ? 0
-      : this.#droppableSize - (replaced?.size ?? 0);
-    if (size > room + canDrop && held + kept > 0) {
-      return { isTaken: false, dropped: NONE };
-    }
+    const others = replaced ? 1 : 0;
+    const isCrowded = this.#waiting.size - others >= this.#maxCount;
+    const isMeek = overflow === "drop-newest";
+    const canDrop = isMeek ? 0 : this.#droppableSize - (replaced?.size ?? 0);
+    const isTooLarge = size > room + canDrop && held + kept > 0;
+    const isTooMany = isCrowded && (isMeek || this.#droppable.size <= others);
+    if (isTooLarge || isTooMany) return { isTaken: false, dropped: NONE };
     const dropped = replaced ? [replaced] : [];
-    this.#displace(id, size - room, dropped);
+    this.#displace(
+      id,
+      isCrowded ? Math.max(size - room, 1) : size - room,
+      dropped,
+    );
     this.#put(id, offered, replaced);
     return { isTaken: true, dropped };
   }
@@ -115,7 +123,7 @@ export class Outbox<W extends Waiting> {
       if (other === id) continue;
       this.#delete(other, waiting);
       dropped.push(waiting);
-      excess -= waiting.size;
+      excess -= Math.max(waiting.size, 1);
     }
   }
 

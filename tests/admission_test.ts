@@ -511,3 +511,15 @@ Deno.test("Admission.close() refuses all, also whom authorize lets in later", as
     });
   }
 });
+
+Deno.test("Admission: a function lets in by true, and by nothing else", () => {
+  for (const answer of [undefined, 0, "yes", Promise.resolve(false)]) {
+    for (const [name, status] of [["origins", 403], ["paths", 404]]) {
+      const options: object = { [String(name)]: () => answer };
+      const verdict = door(options).admission.admit(
+        ask({ origin: "http://x" }),
+      );
+      assertStrictEquals(outcome(verdict), status);
+    }
+  }
+});

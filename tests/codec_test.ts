@@ -101,3 +101,12 @@ Deno.test("decode() leaves all other text as it is", () => {
   ];
   for (const text of texts) assertStrictEquals(decode(text), text);
 });
+
+Deno.test("encode() throws on bytes that are somebody else's now", () => {
+  const buffer = new ArrayBuffer(8);
+  const view = new Uint8Array(buffer, 2, 2);
+  buffer.transfer();
+  for (const data of [buffer, view]) {
+    assertThrows(() => encode(data), TypeError, "a buffer that is detached");
+  }
+});

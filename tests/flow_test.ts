@@ -589,3 +589,62 @@ test("overflow: bytes are what they were, whatever was dropped before them", asy
     [[9], "text", [10, 10]],
   );
 });
+
+test("highWaterMark: many small messages count as one for each 256 bytes", async (time) => {
+  using self = new Stalled();
+  for (let i = 0; i < 4_096; i++) self.send("x");
+  await pass(time, 0);
+  assertEquals(self.fates.slice(-2), ["sent", "waits"]);
+  self.send("one more");
+  assertStrictEquals(self.sent.length, 4_096);
+  self.take(2_047);
+  await pass(time, 100);
+  assertStrictEquals(self.sent.length, 4_096); // more than half is left
+  self.take(1);
+  await pass(time, 100);
+  assertStrictEquals(self.sent.length, 4_097);
+  assertEquals(self.fates.slice(-2), ["sent", "sent"]);
+  assertEquals(self.drains, [4_097]);
+});
+
+test("highWaterMark: small messages that leave do not add up", async () => {
+  using self = new Stalled();
+  const { connection } = self.party;
+  const done = connection.send("x");
+  for (let i = 0; i < 20_000; i++) {
+    self.take(self.party.socket.bufferedAmount); // it keeps up
+    assertStrictEquals(connection.send("x"), done);
+  }
+  await done;
+});
+
+test("highWaterMark: empty messages are taken to have left after a while", async (time) => {
+  using self = new Stalled();
+  for (let i = 0; i < 4_097; i++) self.send("");
+  await pass(time, 200);
+  assertStrictEquals(self.sent.length, 4_096);
+  assertEquals(self.fates.slice(-2), ["waits", "waits"]);
+  await pass(time, 100);
+  assertStrictEquals(self.sent.length, 4_097);
+  assertEquals(self.fates.slice(-2), ["sent", "sent"]);
+});
+
+test("highWaterMark: empty messages have left if one behind them has", async (time) => {
+  using self = new Stalled();
+  for (let i = 0; i < 4_000; i++) self.send("");
+  self.send("x");
+  self.take(1);
+  for (let i = 0; i < 4_000; i++) self.send("");
+  await pass(time, 0);
+  assertStrictEquals(self.sent.length, 8_001);
+});
+
+test("maxBufferedAmount: many small messages count, too", async (time) => {
+  using self = new Stalled({ highWaterMark: 1, maxBufferedAmount: 300_000 });
+  self.send("x");
+  for (let i = 0; i < 1_171; i++) self.send("");
+  await pass(time, 10);
+  assertEquals(self.ends, []);
+  self.send("");
+  assertEquals(self.party.hub.ends.map(({ cause }) => cause), ["backpressure"]);
+});

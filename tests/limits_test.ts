@@ -6,10 +6,11 @@ import {
   assertStrictEquals,
   assertThrows,
 } from "@std/assert";
+import { FakeTime } from "@std/testing/time";
 import { isLarger, sizeOf } from "../core/codec.ts";
 import type { InboundLimits } from "../core/connection.ts";
 import { type MessageRate, ServerSocket } from "../server.ts";
-import { type Party, party } from "./support/pair.ts";
+import { FakeHub, type Party, party } from "./support/pair.ts";
 import { lacks } from "./support/permissions.ts";
 import { frame, RawPeer } from "./support/raw_peer.ts";
 
@@ -76,6 +77,25 @@ Deno.test("maxPayload: what came before is still handed out", async () => {
   await Promise.resolve();
   assertEquals(seen, ["before"]);
   socket.end(true, 1009);
+});
+
+Deno.test("maxPayload: the end is told though a connect listener hangs", async () => {
+  using time = new FakeTime();
+  const hub = new FakeHub(true);
+  hub.pending = [new Promise(() => {})];
+  const limits = { maxPayload: 10, messageRate: undefined };
+  const init = { limits, closeTimeout: 300 };
+  const { socket, connection } = party("server", init, hub);
+  let end = "";
+  connection.waitFor("message").catch(() => {});
+  socket.open();
+  connection.waitFor("close").then(([code]) => end = `close ${code}`);
+  socket.receive("kept");
+  socket.receive("too large a message");
+  socket.end(true, 1009);
+  await time.tickAsync(1_000);
+  assertStrictEquals(end, "close 1009");
+  assertStrictEquals(hub.isLingering, false);
 });
 
 function rate(

@@ -107,3 +107,24 @@ Deno.test("Outbox with latest drops the oldest where the keys are too many", () 
   assertEquals(offer(outbox, waiting("y3", 31, "latest", "y")), false);
   assertEquals(names(outbox), ["y2", "w"]);
 });
+
+Deno.test("Outbox keeps so many, however small they are", () => {
+  const outbox = new Outbox<Named>(100, 2);
+  assertEquals(offer(outbox, waiting("a", 0)), []);
+  assertEquals(offer(outbox, waiting("b", 0, "drop-oldest")), []);
+  assertEquals(offer(outbox, waiting("c", 0, "drop-newest")), false);
+  assertEquals(offer(outbox, waiting("d", 0, "latest", "k")), ["b"]);
+  assertEquals(offer(outbox, waiting("e", 0, "latest", "k")), ["d"]);
+  assertEquals(offer(outbox, waiting("f", 0)), ["e"]);
+  assertEquals(offer(outbox, waiting("g", 0, "drop-oldest")), false);
+  assertEquals(offer(outbox, waiting("h", 0)), false);
+  assertEquals(names(outbox), ["a", "f"]);
+});
+
+Deno.test("Outbox that is full of one key takes the next of that key", () => {
+  const outbox = new Outbox<Named>(100, 1);
+  assertEquals(offer(outbox, waiting("a", 1, "latest", "k")), []);
+  assertEquals(offer(outbox, waiting("b", 1, "latest", "k")), ["a"]);
+  assertEquals(offer(outbox, waiting("c", 1, "latest", "other")), ["b"]);
+  assertEquals(names(outbox), ["c"]);
+});

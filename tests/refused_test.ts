@@ -7,6 +7,7 @@ import {
   assertStrictEquals,
 } from "@std/assert";
 import { stub } from "@std/testing/mock";
+import { FakeTime } from "@std/testing/time";
 import { ClientSocket, ConnectError } from "../client.ts";
 import { sameOrigin, ServerSocket } from "../server.ts";
 import { lacks } from "./support/permissions.ts";
@@ -361,9 +362,10 @@ test("refused: at maxConnectionsPerAddress", async () => {
 
 test("authorize: what it returns is client.context", async () => {
   await using context = await listening({
-    authorize: async ({ headers }, { path }) => {
+    authorize: async ({ headers }, { path, remoteAddr, remoteAddress }) => {
       await Promise.resolve();
-      return { host: headers.get("host"), path };
+      const host = headers.get("host");
+      return { host, path, remoteAddress, hostname: remoteAddr?.hostname };
     },
   });
   const { server } = context;
@@ -374,6 +376,8 @@ test("authorize: what it returns is client.context", async () => {
   assertEquals(peer.context, {
     host: `127.0.0.1:${server.port}`,
     path: "/live",
+    remoteAddress: peer.remoteAddress,
+    hostname: "127.0.0.1",
   });
   assertStrictEquals(peer.headers.get("sec-websocket-version"), "13");
   assertStrictEquals(client.connection?.context, undefined);
@@ -511,4 +515,19 @@ test("an upgrade keeps Deno's advice about request.signal to itself, and no othe
     ["something", "else"],
     ["and later"],
   ]);
+});
+
+Deno.test("a place is free again if an upgrade that a host was late with never opens", async () => {
+  using time = new FakeTime();
+  const server = new ServerSocket({ maxConnections: 1, closeTimeout: 50 });
+  // A request that no server has made is upgraded, too, and never opens.
+  const ask = async () => {
+    const url = "http://localhost/";
+    const asked = new Request(url, { headers: HANDSHAKE });
+    return (await server.fetch(asked)).status;
+  };
+  assertEquals([await ask(), await ask()], [101, 503]);
+  await time.tickAsync(50);
+  assertEquals([await ask(), await ask()], [101, 503]);
+  await server.close();
 });

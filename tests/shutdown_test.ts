@@ -82,6 +82,7 @@ Deno.test("close() refuses options that it cannot go by, and goes on", async () 
     [{ retryAfter: -1 }, '"retryAfter" unless it is 0 or more'],
     [{ drain: { batch: 0, every: 1 } }, '"drain.batch" unless it is 1'],
     [{ drain: { batch: 1, every: -1 } }, '"drain.every" unless it is 0'],
+    [{ drain: { batch: 1, every: Infinity } }, "unless it is finite"],
   ];
   for (const [options, message] of cases) {
     assertThrows(() => server.close(options), RangeError, message);
@@ -125,6 +126,14 @@ test("close() with drain: an end that is not the shutdown's has its own cause", 
     ["1012 shutdown", "4000 local"],
   );
   for (const client of clients) await client.close();
+});
+
+test("close() with drain waits no longer than there are clients", async () => {
+  const { server, clients } = await crowd(3);
+  // Nobody would wait for this.
+  const closing = server.close({ drain: { batch: 1, every: 3_600_000 } });
+  for (const client of clients) await client.close();
+  await closing;
 });
 
 test("close() twice is closing once, also while it drains", async () => {

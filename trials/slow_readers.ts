@@ -35,6 +35,14 @@ async function roundTrips(port: number): Promise<number[]> {
   return times.sort((a, b) => a - b);
 }
 
+/** The same three times, and of these the middle one: a machine has hiccups. */
+async function usual(port: number): Promise<number[]> {
+  const runs = [];
+  for (let i = 0; i < 3; i++) runs.push(await roundTrips(port));
+  const p99 = (times: readonly number[]) => percentile(times, 0.99);
+  return runs.sort((a, b) => p99(a) - p99(b))[1] ?? [];
+}
+
 function shown(times: readonly number[]): string {
   const [half, most] = [percentile(times, 0.5), percentile(times, 0.99)];
   return `median ${half.toFixed(2)} ms, p99 ${most.toFixed(2)} ms`;
@@ -56,7 +64,7 @@ for (const overflow of ["drop-oldest", "terminate"] as const) {
     overflow,
   });
   await roundTrips(target.port); // warms up
-  const alone = await roundTrips(target.port);
+  const alone = await usual(target.port);
   const before = await target.stats();
   const peers = await Promise.all(
     Array.from(
@@ -64,7 +72,9 @@ for (const overflow of ["drop-oldest", "terminate"] as const) {
       () => RawPeer.open(target.port, `/offer/${OFFERED}`),
     ),
   );
-  const beside = await roundTrips(target.port);
+  // Until then their kernels take some megabytes each, which is work.
+  if (isFull) await delay(2_000);
+  const beside = await usual(target.port);
   const after = await target.settled(({ clients }) => clients === 0);
   // What may wait for one: the bound, and a message that is under way.
   const allowed = CLIENTS * (BOUND + 65_536) / 1024 / 1024;
