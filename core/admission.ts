@@ -653,5 +653,6 @@ function tokens(header: string | null): string[] {
 }
 
 function names(header: string | null, token: string): boolean {
+  if (header?.toLowerCase() === token) return true; // as it mostly is
   return tokens(header).some((other) => other.toLowerCase() === token);
 }
