@@ -134,17 +134,10 @@ export function fieldOf(
   socket: RawSocket,
   description: string,
 ): symbol | undefined {
-  const known = FIELDS.get(description);
-  if (known !== undefined && known in socket) return known;
-  const found = Object.getOwnPropertySymbols(socket).find((symbol) =>
+  return Object.getOwnPropertySymbols(socket).find((symbol) =>
     symbol.description === description
   );
-  if (found !== undefined) FIELDS.set(description, found);
-  return found;
 }
-
-/** What has been found; it is the same for all sockets of a runtime. */
-const FIELDS = new Map<string, symbol>();
 
 /** A property of something of which nothing is known. */
 function read(from: unknown, key: unknown): unknown {
