@@ -34,15 +34,13 @@ import {
   Admission,
   type AdmissionOptions,
   type Admitted,
-  asksForUpgrade,
-  bracketed,
   FAILURE,
   NO_URL,
-  type Refusal,
-  type RequestInfo,
   urlOf,
   type Verdict,
 } from "./core/admission.ts";
+import { bracketed, type RequestInfo } from "./core/address.ts";
+import { asksForUpgrade, type Refusal } from "./core/handshake.ts";
 import { inSeconds, withRetryAfter } from "./core/retry_after.ts";
 import { Emitter } from "./core/emitter.ts";
 import { startTimer } from "./core/timer.ts";
@@ -69,9 +67,9 @@ export {
   type AdmissionOptions,
   type Allowed,
   type AuthorizeInfo,
-  type RequestInfo,
   sameOrigin,
 } from "./core/admission.ts";
+export type { RequestInfo } from "./core/address.ts";
 export type { MessageRate } from "./core/rate.ts";
 export {
   type ClientEndArgs,

@@ -6,22 +6,11 @@
  * @module
  */
 
+import { addressOf, networkOf, type RequestInfo } from "./address.ts";
+import { pickProtocol, type Refusal, refuse } from "./handshake.ts";
 import { assertSize, isThenable } from "./errors.ts";
 import { afterTurn } from "./socket.ts";
 import { startTimer } from "./timer.ts";
-
-/** Who a request is from, as `Deno.serve` and others tell it. */
-export interface RequestInfo {
-  /** The address of the other end of the TCP connection. */
-  readonly remoteAddr?: {
-    /** The kind of connection. */
-    readonly transport?: string;
-    /** Its host. */
-    readonly hostname?: string;
-    /** Its port. */
-    readonly port?: number;
-  };
-}
 
 /** Who asks to come in, as `authorize` is told. */
 export interface AuthorizeInfo extends RequestInfo {
@@ -109,18 +98,6 @@ export interface AdmissionOptions<Context = unknown> {
    * @default {0}
    */
   readonly trustProxy?: number;
-}
-
-/** Why a request does not become a WebSocket, as an HTTP answer. */
-export interface Refusal {
-  /** The HTTP status. */
-  readonly status: number;
-  /** What went wrong and what to do, for a human reader. */
-  readonly why: string;
-  /** Headers that the status asks for. */
-  readonly headers?: Readonly<Record<string, string>>;
-  /** The answer, if it is made already. */
-  readonly response?: Response;
 }
 
 /** A request that may become a WebSocket. It has taken a place. */
@@ -487,172 +464,4 @@ function checkPath(path: string): void {
       `Cannot use "${path}" among "paths" as no request has that path: write it as in /live, without a query`,
     );
   }
-}
-
-/**
- * The peer's address, ready to print.
- *
- * @param headers The request's headers.
- * @param info What is known of the other end of the TCP connection.
- * @param proxies How many proxies are trusted to tell who it is.
- * @returns `host:port`; what a proxy has told; or `unknown`.
- */
-export function addressOf(
-  headers: Headers,
-  info: RequestInfo,
-  proxies: number,
-): string {
-  const { hostname, port } = info.remoteAddr ?? {};
-  const own = hostname === undefined || port === undefined
-    ? "unknown"
-    : `${bracketed(hostname)}:${port}`;
-  if (proxies === 0) return own;
-  const told = tokens(headers.get("x-forwarded-for")).filter((one) =>
-    one !== ""
-  );
-  return told.at(-Math.min(proxies, told.length)) ?? own;
-}
-
-/**
- * The network that an address counts for: itself, or 64 bits of IPv6.
- *
- * @param address The address, with or without a port.
- * @returns The network.
- */
-export function networkOf(address: string): string {
-  const host = /^\[(.+)\](?::\d+)?$|^([^:]+):\d+$/.exec(address);
-  const name = host?.[1] ?? host?.[2] ?? address;
-  const v4 = /^(?:::ffff:)?(\d+\.\d+\.\d+\.\d+)$/i.exec(name)?.[1];
-  if (v4 !== undefined || !name.includes(":")) return v4 ?? name;
-  const [head = "", tail] = name.toLowerCase().split("::");
-  const groups = head === "" ? [] : head.split(":");
-  if (tail !== undefined) {
-    const end = tail === "" ? [] : tail.split(":");
-    while (groups.length + end.length < 8) groups.push("0");
-    groups.push(...end);
-  }
-  const numbers = groups.slice(0, 4).map((group) =>
-    group.replace(/^0+(?=.)/, "")
-  );
-  return `${numbers.join(":")}::/64`;
-}
-
-/**
- * A host as it stands in a URL.
- *
- * @param host A name or an address.
- * @returns The same, with brackets around an IPv6 address.
- */
-export function bracketed(host: string): string {
-  return host.includes(":") ? `[${host}]` : host;
-}
-
-/** The part of a request that decides. */
-export interface Handshake {
-  /** The HTTP method. */
-  readonly method: string;
-  /** The headers. */
-  readonly headers: Headers;
-}
-
-/** The base64 of 16 bytes: the last of its characters holds four bits only. */
-const KEY = /^[A-Za-z0-9+/]{21}[AQgw]==$/;
-
-/**
- * Whether a request asks to become a WebSocket at all, however badly.
- *
- * @param handshake The request.
- * @returns True if its `Upgrade` header names `websocket`.
- */
-export function asksForUpgrade({ headers }: Handshake): boolean {
-  return names(headers.get("upgrade"), "websocket");
-}
-
-/**
- * Checks the opening handshake (RFC 6455, 4.2.1), of which the runtime checks
- * only a part.
- *
- * @param handshake The request.
- * @returns Why it is refused, or undefined if it may be upgraded.
- */
-export function refuse(handshake: Handshake): Refusal | undefined {
-  const { method, headers } = handshake;
-  if (!asksForUpgrade(handshake)) {
-    return {
-      status: 426,
-      why: "Cannot answer without a WebSocket: ask for an upgrade",
-      headers: { upgrade: "websocket", connection: "upgrade" },
-    };
-  }
-  // Also reads the headers for good: once a request is upgraded, Deno answers
-  // nothing that it has not been asked before.
-  if (!headers.has("host")) {
-    return { status: 400, why: "Cannot upgrade: the Host header is missing" };
-  }
-  if (headers.get("upgrade")?.toLowerCase() !== "websocket") {
-    return {
-      status: 400,
-      why: "Cannot upgrade to anything but websocket, or more than one of it",
-    };
-  }
-  if (method !== "GET") {
-    return {
-      status: 405,
-      why: `Cannot upgrade a ${method} request: use GET`,
-      headers: { allow: "GET" },
-    };
-  }
-  if (!names(headers.get("connection"), "upgrade")) {
-    return {
-      status: 400,
-      why: 'Cannot upgrade: the Connection header does not name "Upgrade"',
-    };
-  }
-  if (headers.get("sec-websocket-version") !== "13") {
-    return {
-      status: 426,
-      why: "Cannot speak this version of WebSocket: use version 13",
-      headers: {
-        upgrade: "websocket",
-        connection: "upgrade",
-        "sec-websocket-version": "13",
-      },
-    };
-  }
-  if (!KEY.test(headers.get("sec-websocket-key") ?? "")) {
-    return {
-      status: 400,
-      why: "Cannot upgrade: Sec-WebSocket-Key is not the base64 of 16 bytes",
-    };
-  }
-  return undefined;
-}
-
-/**
- * Picks the subprotocol to speak (RFC 6455, 4.2.2): of those that the client
- * asks for, the first that the server speaks.
- *
- * @param headers The request's headers.
- * @param spoken What the server speaks.
- * @returns The subprotocol; empty if they have none in common.
- */
-export function pickProtocol(
-  headers: Headers,
-  spoken: readonly string[],
-): string {
-  if (spoken.length === 0) return "";
-  const asked = tokens(headers.get("sec-websocket-protocol"));
-  return asked.find((protocol) => spoken.includes(protocol)) ?? "";
-}
-
-function tokens(header: string | null): string[] {
-  // Not `trim()`, which takes for space what is none in HTTP.
-  return header?.split(",").map((token) =>
-    token.replace(/^[\t ]+|[\t ]+$/g, "")
-  ) ?? [];
-}
-
-function names(header: string | null, token: string): boolean {
-  if (header?.toLowerCase() === token) return true; // as it mostly is
-  return tokens(header).some((other) => other.toLowerCase() === token);
 }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { RequestInfo } from "./admission.ts";
+import type { RequestInfo } from "./address.ts";
 import { afterTurn, fieldOf, type Side } from "./socket.ts";
 import { MAX_DELAY } from "./timer.ts";
 

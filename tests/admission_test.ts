@@ -6,18 +6,14 @@ import {
 } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
 import {
-  addressOf,
   Admission,
   type AdmissionOptions,
   type Allowed,
-  asksForUpgrade,
-  networkOf,
-  pickProtocol,
-  refuse,
-  type RequestInfo,
   sameOrigin,
   type Verdict,
 } from "../core/admission.ts";
+import { addressOf, networkOf, type RequestInfo } from "../core/address.ts";
+import { asksForUpgrade, pickProtocol, refuse } from "../core/handshake.ts";
 
 const GOOD = {
   host: "localhost",

@@ -10,6 +10,8 @@ const ORDER: readonly string[] = [
   "core/connection.ts",
   "core/listener.ts",
   "core/admission.ts",
+  "core/address.ts",
+  "core/handshake.ts",
   "core/flow.ts",
   "core/socket.ts",
   "message.ts",
