@@ -377,6 +377,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * rejection: the end is told by its event.
    * @throws {TypeError} If JSON cannot hold the data: `undefined`, a function, a
    * symbol, a bigint, a cycle. Then nothing has been sent.
+   * @throws {RangeError} If `overflow` is no policy. Neither then.
    *
    * @example
    * ```ts

@@ -246,8 +246,10 @@ export class Flow {
    * @param options What to do if it does not fit.
    * @returns A promise that resolves when it has been handed to the socket and
    * the peer keeps up. It is quiet if it rejects.
+   * @throws {RangeError} If the policy is none.
    */
   send(frame: Frame, options: SendOptions | undefined): Promise<void> {
+    if (options?.overflow !== undefined) assertOverflow(options.overflow);
     return this.#outbox === undefined && this.#full === undefined &&
         !(frame instanceof Blob)
       ? this.#hand(frame)

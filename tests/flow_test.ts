@@ -648,3 +648,24 @@ test("maxBufferedAmount: many small messages count, too", async (time) => {
   self.send("");
   assertEquals(self.party.hub.ends.map(({ cause }) => cause), ["backpressure"]);
 });
+
+test("overflow: what is no policy throws, and sends nothing", async () => {
+  using self = new Stalled();
+  const options: object = { overflow: "oldest" };
+  assertThrows(
+    () => self.party.connection.send("x", options),
+    RangeError,
+    "one of terminate, drop-oldest, drop-newest, latest: current value is oldest",
+  );
+  assertEquals(self.sent, []);
+  await self.party.connection.send("x", { overflow: "latest" });
+});
+
+test("highWaterMark: empty messages do not add up where there are few", async (time) => {
+  using self = new Stalled({}, 1_000);
+  for (let round = 1; round <= 3; round++) {
+    for (let i = 0; i < 3_000; i++) self.send("");
+    assertStrictEquals(self.sent.length, round * 3_000);
+    await pass(time, 300);
+  }
+});

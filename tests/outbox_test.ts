@@ -128,3 +128,12 @@ Deno.test("Outbox that is full of one key takes the next of that key", () => {
   assertEquals(offer(outbox, waiting("c", 1, "latest", "other")), ["b"]);
   assertEquals(names(outbox), ["c"]);
 });
+
+Deno.test("Outbox that is full drops no more than it must", () => {
+  const outbox = new Outbox<Named>(100, 2);
+  offer(outbox, waiting("a", 0, "latest", "a"));
+  offer(outbox, waiting("b", 0, "latest", "b"));
+  assertEquals(offer(outbox, waiting("a2", 0, "latest", "a")), ["a"]);
+  assertEquals(offer(outbox, waiting("c", 0)), ["a2"]);
+  assertEquals(names(outbox), ["b", "c"]);
+});

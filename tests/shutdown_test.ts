@@ -128,6 +128,19 @@ test("close() with drain: an end that is not the shutdown's has its own cause", 
   for (const client of clients) await client.close();
 });
 
+test("close() with drain is not held up by who does not answer", async () => {
+  const { server } = await crowd(0, { closeTimeout: 3_600_000 });
+  using mute = await RawPeer.open(server.port);
+  const clients = [new ClientSocket(), new ClientSocket()];
+  for (const client of clients) await client.connect(server.url);
+  const closes = server.collect("close", { limit: clients.length });
+  const closing = server.close({ drain: { batch: 1, every: 1 } });
+  await closes;
+  assertStrictEquals(server.clients.size, 1);
+  mute.close();
+  await closing;
+});
+
 test("close() with drain waits no longer than there are clients", async () => {
   const { server, clients } = await crowd(3);
   // Nobody would wait for this.
