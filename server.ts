@@ -551,12 +551,16 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       code = isRestart ? CloseCode.ServiceRestart : CloseCode.GoingAway,
       reason: given = "",
     } = options;
-    assertSize("retryAfter", retryAfter ?? 0);
-    assertSize("drain.every", every);
-    if (every === Infinity) {
-      throw new RangeError(
-        'Cannot use "drain.every" unless it is finite: the next batch would never come',
-      );
+    for (
+      const [name, value] of [
+        ["retryAfter", retryAfter ?? 0],
+        ["drain.every", every],
+      ] as const
+    ) {
+      assertSize(name, value);
+      if (value === Infinity) {
+        throw new RangeError(`Cannot use "${name}" unless it is finite`);
+      }
     }
     if (!(batch >= 1)) {
       throw new RangeError(
@@ -738,7 +742,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     verdict: Promise<Verdict>,
   ): Promise<Response> {
     try {
-      return this.#answer(request, await verdict, this.#closeTimeout);
+      return this.#answer(request, await verdict, OPEN_TIMEOUT);
     } catch (error) {
       return this.#answerFailure(request, error);
     }
@@ -749,7 +753,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * tells that it fails. Whoever mounts this server may have let a turn pass.
    */
   get #hostedTimeout(): number {
-    return this.#listener === undefined ? this.#closeTimeout : Infinity;
+    return this.#listener === undefined ? OPEN_TIMEOUT : Infinity;
   }
 
   #answer(
@@ -762,6 +766,13 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       return this.#refuse(request, refusal, remoteAddress);
     }
     try {
+      // It may have closed since that was decided.
+      const { closed } = this.#admission;
+      if (closed) {
+        const { remoteAddress } = verdict.admitted;
+        this.#admission.leave(remoteAddress);
+        return this.#refuse(request, closed, remoteAddress);
+      }
       return this.#upgrade(request, verdict.admitted, openTimeout);
     } catch (error) {
       this.#admission.leave(verdict.admitted.remoteAddress);
@@ -855,8 +866,12 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   }
 }
 
+/** How long an upgrade may take to open, in milliseconds, far more than it does. */
+const OPEN_TIMEOUT = 10_000;
+
 function answer({ status, why, headers, response }: Refusal): Response {
-  return response ??
+  // A copy, as a program may give the same one each time.
+  return response?.clone() ??
     new Response(`${why}\n`, { status, headers: { ...headers } });
 }
 

@@ -121,8 +121,9 @@ export type Verdict =
 
 /**
  * Whether a page comes from the same host and port as the socket that it asks
- * for, for {@linkcode AdmissionOptions.origins}. A proxy in front has to pass the
- * `Host` header on as it is.
+ * for, for {@linkcode AdmissionOptions.origins}. A page that came in the clear may
+ * not connect to a socket that does not; behind a proxy that does TLS nobody can
+ * tell. Such a proxy has to pass the `Host` header on as it is.
  *
  * @param origin The origin of the page.
  * @param request The request.
@@ -138,8 +139,11 @@ export type Verdict =
 export function sameOrigin(origin: string, request: Request): boolean {
   const page = URL.parse(origin);
   const host = request.headers.get("host");
+  // Somebody else may have written a page that came in the clear.
+  const isInClear = page?.protocol === "http:" &&
+    request.url.startsWith("https:");
   // A default port may stand in one of them and not in the other.
-  return page !== null && host !== null &&
+  return page !== null && host !== null && !isInClear &&
     page.host === URL.parse(`${page.protocol}//${host}`)?.host;
 }
 
@@ -199,6 +203,11 @@ export class Admission<Context> {
     this.#trustProxy = trustProxy;
     this.#places = new Places(maxConnections, maxConnectionsPerAddress);
     this.#failed = failed;
+  }
+
+  /** The answer to all, once it is closed. */
+  get closed(): Refusal | undefined {
+    return this.#closed;
   }
 
   /**
@@ -348,6 +357,7 @@ function refuseFor(context: unknown): Refusal | undefined {
   }
   if (context instanceof Response) {
     const { status } = context;
+    if (status < 200) return FAILURE; // `Response.error()` is no answer
     const why = `The server's own check answered with ${status}`;
     return { status, why, response: context };
   }

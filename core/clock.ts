@@ -18,14 +18,15 @@ export interface Watched {
 
 /**
  * Looks at many things with one timer, which runs only while there are some. It
- * counts what its timers were set to and never asks what time it is: a machine
- * that was asleep, or whose time is set, has not waited.
+ * counts what its timers were set to, whatever time it is: a machine that was
+ * asleep, or whose time is set, has not waited.
  */
 export class Clock {
   readonly #waits = new Map<Watched, number>();
   #timer: Timer | undefined;
-  /** What the timer was set to. */
+  /** What the timer was set to, and when. */
   #delay = 0;
+  #start = 0;
 
   /** How many things are watched. */
   get size(): number {
@@ -40,8 +41,9 @@ export class Clock {
    * that if others have been waiting already.
    */
   add(watched: Watched, wait: number): void {
+    if (this.#timer !== undefined && wait < this.#delay) this.#pass();
     this.#waits.set(watched, wait);
-    if (this.#timer === undefined || wait < this.#delay) this.#start(wait);
+    if (this.#timer === undefined || wait < this.#delay) this.#run(wait);
   }
 
   /**
@@ -56,9 +58,19 @@ export class Clock {
     }
   }
 
-  #start(delay: number): void {
+  /** Takes off from all what has passed since the timer was set. */
+  #pass(): void {
+    // If the machine's clock is set, it still is no more than that.
+    const passed = Math.min(this.#delay, Math.max(0, Date.now() - this.#start));
+    for (const [watched, wait] of this.#waits) {
+      this.#waits.set(watched, wait - passed);
+    }
+  }
+
+  #run(delay: number): void {
     clearTimeout(this.#timer);
     this.#delay = delay;
+    this.#start = Date.now();
     this.#timer = setTimeout(() => this.#tick(), delay);
   }
 
@@ -75,6 +87,6 @@ export class Clock {
         next = Math.min(next, again);
       } else this.#waits.delete(watched);
     }
-    if (this.#waits.size > 0) this.#start(next);
+    if (this.#waits.size > 0) this.#run(next);
   }
 }

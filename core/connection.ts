@@ -440,6 +440,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     const isHosted = this.#hub.isHosted();
     const closing = { code, reason, cause, isFlushed, isHosted };
     if (this.#apply({ type: "close", ...closing })) {
+      clearTimeout(this.#endTimer);
       this.#endTimer = startTimer(
         () => this.#letGo({ type: "timeout" }),
         this.#closeTimeout,
@@ -586,7 +587,16 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   /** Does what the way out asks for. */
   #heed(signal: FlowSignal): void {
-    if (signal === "drained") {
+    if (signal === "stuck") {
+      // At a missing pong Deno closes by itself, and its close frame waits behind
+      // what the peer does not take: nothing would ever tell of the end.
+      if (this.#apply({ type: "stuck" })) {
+        this.#endTimer = startTimer(
+          () => this.#letGo({ type: "terminate", cause: "timeout" }),
+          this.#closeTimeout,
+        );
+      }
+    } else if (signal === "drained") {
       if (this.#state.phase !== "open") return; // nobody may send any more
       this.#depth++;
       this.#hub.drained();

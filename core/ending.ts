@@ -69,6 +69,8 @@ export type Signal =
     readonly code: number;
     readonly reason: string;
   }
+  /** The runtime has begun to end the connection, and does not get on. */
+  | { readonly type: "stuck" }
   /** The peer did not answer the closing handshake in time. */
   | { readonly type: "timeout" }
   /** This side lets go at once. */
@@ -143,6 +145,8 @@ export function next(state: State, signal: Signal, role: Role): State {
       // An upgrade that fails is told by an error alone, a client's failure to
       // connect by a close event as well.
       return role === "server" ? ended(state, lost("network")) : state;
+    case "stuck":
+      return state.phase === "open" ? { ...state, failure: IDLE } : state;
     case "closed":
       return ended(state, told(state, signal, role));
     case "timeout":
@@ -172,9 +176,12 @@ function told(
 ): End {
   if (state.phase === "closing") return answered(state, signal, role);
   const { wasClean, code, reason } = signal;
-  if (wasClean) return { type: "close", code, reason, cause: "peer" };
   const failure = state.phase === "open" ? state.failure : undefined;
-  if (failure === IDLE) return lost("timeout");
+  // Of a peer that did not answer a ping, and whose TCP then ended while Deno was
+  // waiting to tell it, Deno tells a clean end without a code.
+  const isIdle = failure === IDLE && (!wasClean || code === CloseCode.NoStatus);
+  if (isIdle) return lost("timeout");
+  if (wasClean) return { type: "close", code, reason, cause: "peer" };
   const cause = FAULTS.get(failure ?? "") ?? "network";
   // A browser tells the code of a close frame even where the rest went wrong.
   return code === 0 || code === CloseCode.NoStatus

@@ -79,7 +79,9 @@ export type FlowSignal =
   /** A message does not fit that may not be dropped. */
   | "overflow"
   /** The peer has taken nothing for too long. */
-  | "stalled";
+  | "stalled"
+  /** The socket closes by itself, while something waits. */
+  | "stuck";
 
 interface Entry extends PromiseWithResolvers<void> {
   frame: Frame;
@@ -262,7 +264,7 @@ export class Flow {
    * @param action What to call. It is not called after {@linkcode Flow.stop}.
    */
   whenEmpty(action: () => void): void {
-    if (this.#outbox === undefined) action();
+    if (this.#outbox?.first === undefined) action();
     else this.#onEmpty = action;
   }
 
@@ -286,8 +288,11 @@ export class Flow {
 
   /** Looks how much waits in the socket. */
   look(): number {
-    // Of a socket that is closing nobody can tell how much it holds.
-    if (this.#socket.readyState !== 1) return 0;
+    if (this.#socket.readyState !== 1) {
+      // Of one that is closing nobody can tell how much it holds.
+      this.#tell("stuck");
+      return 0;
+    }
     return this.#full ? this.#lookHurried() : this.#lookLeisurely();
   }
 

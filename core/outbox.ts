@@ -14,7 +14,8 @@
  *   be dropped (those sent with this or with `latest`).
  * - `drop-newest`: the message itself is dropped.
  * - `latest`: the message takes the place of one with the same `key` that still
- *   waits, whether there is room or not; else it is like `drop-oldest`.
+ *   waits, be there room or not for another; else it is like `drop-oldest`. One so
+ *   large that it does not fit even then is dropped itself.
  */
 export type Overflow = "terminate" | "drop-oldest" | "drop-newest" | "latest";
 
@@ -90,7 +91,7 @@ export class Outbox<W extends Waiting> {
    */
   offer(offered: W, held: number): Offer<W> {
     const { size, overflow, key } = offered;
-    const id = overflow === "latest" ? key : this.#count++;
+    const id = overflow === "latest" ? `key ${key}` : this.#count++;
     const replaced = this.#waiting.get(id);
     const kept = this.#size - (replaced?.size ?? 0);
     const room = this.#max - held - kept;

@@ -262,6 +262,19 @@ Deno.test("sameOrigin() compares the page's host with the socket's", () => {
   }
 });
 
+Deno.test("sameOrigin() refuses a page in the clear to a socket that is not", () => {
+  const cases: [string, string, boolean][] = [
+    ["http://a.example", "https://a.example/", false],
+    ["https://a.example", "https://a.example/", true],
+    ["http://a.example", "http://a.example/", true],
+    ["https://a.example", "http://a.example/", true], // a proxy does TLS
+  ];
+  for (const [origin, url, isSame] of cases) {
+    const request = ask({ origin, host: "a.example" }, url);
+    assertStrictEquals(sameOrigin(origin, request), isSame, url);
+  }
+});
+
 Deno.test("Admission: paths lets in at those paths only", () => {
   const { admission } = door({ paths: ["/live", "/a%20b", /\/rooms\/\d+/] });
   const at = (path: string) =>
@@ -417,6 +430,7 @@ Deno.test("authorize: what it returns is the context, or refuses", async () => {
     [() => Promise.resolve(), 403],
     [() => new Response("no", { status: 401 }), 401],
     [() => Promise.resolve(Response.json({}, { status: 402 })), 402],
+    [() => Response.error(), 500],
   ];
   for (const [authorize, expected] of cases) {
     const { admission, errors } = door({ authorize });

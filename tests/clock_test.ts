@@ -95,3 +95,16 @@ Deno.test("Clock takes no jump of the machine's clock for time that has passed",
   }
   clock.remove(thing);
 });
+
+Deno.test("Clock takes nothing from those who wait when others come and go", async () => {
+  using time = new FakeTime();
+  const clock = new Clock();
+  const slow = new Thing(time, Array(9).fill(32));
+  clock.add(slow, 32);
+  for (let i = 0; i < 32; i++) {
+    clock.add({ look: () => 0 }, 1);
+    await time.tickAsync(10);
+  }
+  assertEquals(slow.looks, Array.from({ length: 10 }, (_, i) => 32 * (i + 1)));
+  assertStrictEquals(clock.size, 0);
+});

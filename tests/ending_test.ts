@@ -265,3 +265,18 @@ Deno.test("next() takes a host's own shutdown for that of the server", () => {
     lost,
   );
 });
+
+Deno.test("next(): what the runtime cannot end is a timeout", () => {
+  const stuck: Signal = { type: "stuck" };
+  assertEquals(told("server", stuck), "open");
+  const lost = 'disconnect 1006 "" timeout';
+  // The peer's TCP ended while Deno waited to tell it that it was too late.
+  assertEquals(told("server", stuck, closed(true, 1005)), lost);
+  assertEquals(told("server", stuck, closed(false, 0)), lost);
+  // It was not late, but about to close, and is told so at last.
+  assertEquals(
+    told("server", stuck, closed(true, 4000, "bye")),
+    'close 4000 "bye" peer',
+  );
+  assertEquals(told("server", close, stuck, timeout), lost);
+});

@@ -669,3 +669,47 @@ test("highWaterMark: empty messages do not add up where there are few", async (t
     await pass(time, 300);
   }
 });
+
+test("close() waits for nothing if nothing waits here", async () => {
+  using self = new Stalled({
+    highWaterMark: 10,
+    maxBufferedAmount: 10,
+    overflow: "drop-newest",
+  });
+  self.send("1234567890");
+  self.send("dropped");
+  self.party.connection.close(4000);
+  assertEquals(self.party.socket.closes, [[4000, ""]]);
+  await Promise.resolve();
+});
+
+test("a socket that closes by itself and does not get on is cut", async (time) => {
+  for (const isAtLast of [false, true]) {
+    using self = new Stalled({ highWaterMark: 10 }, 1_000);
+    const { socket } = self.party;
+    self.send("1234567890");
+    socket.readyState = 2; // as the runtime does at a missing pong
+    await pass(time, 100);
+    assertEquals(self.ends, []);
+    // Its TCP ends before closeTimeout has passed, or does not.
+    if (isAtLast) socket.end(true, 1005);
+    await pass(time, isAtLast ? 0 : 10_000);
+    assertEquals(self.ends, [
+      { type: "disconnect", code: 1006, reason: "", cause: "timeout" },
+    ]);
+    assertEquals(self.fates, ["ConnectionEndedError"]);
+  }
+});
+
+test("a socket that closes by itself may be closed here, too", async (time) => {
+  using self = new Stalled({ highWaterMark: 10 }, 1_000);
+  const { socket, connection } = self.party;
+  self.send("1234567890");
+  socket.readyState = 2;
+  await pass(time, 9_000);
+  connection.close(4000);
+  await pass(time, 9_999);
+  assertEquals(self.ends, []);
+  await pass(time, 1);
+  assertEquals(self.ends.length, 1);
+});

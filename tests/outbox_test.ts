@@ -91,6 +91,9 @@ Deno.test("Outbox with latest replaces what is about the same, in its place", ()
   outbox.shift();
   assertEquals(offer(outbox, waiting("x3", 10, "latest", "x")), []);
   assertEquals(names(outbox), ["text", "y1", "x3"]);
+  // A key is no number of another message, whatever a program without types says.
+  const zero: object = { key: 0 };
+  assertEquals(offer(outbox, { ...waiting("z", 1, "latest"), ...zero }), []);
   // A key counts for `latest` only.
   assertEquals(offer(outbox, waiting("other", 10, "terminate", "y")), []);
 });

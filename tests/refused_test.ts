@@ -519,7 +519,7 @@ test("an upgrade keeps Deno's advice about request.signal to itself, and no othe
 
 Deno.test("a place is free again if an upgrade that a host was late with never opens", async () => {
   using time = new FakeTime();
-  const server = new ServerSocket({ maxConnections: 1, closeTimeout: 50 });
+  const server = new ServerSocket({ maxConnections: 1 });
   // A request that no server has made is upgraded, too, and never opens.
   const ask = async () => {
     const url = "http://localhost/";
@@ -527,7 +527,41 @@ Deno.test("a place is free again if an upgrade that a host was late with never o
     return (await server.fetch(asked)).status;
   };
   assertEquals([await ask(), await ask()], [101, 503]);
-  await time.tickAsync(50);
+  await time.tickAsync(9_999);
+  assertEquals(await ask(), 503);
+  await time.tickAsync(1);
   assertEquals([await ask(), await ask()], [101, 503]);
+  await server.close();
+});
+
+test("authorize: may refuse by the same Response each time", async () => {
+  const no = new Response("log in first", { status: 401 });
+  await using context = await listening({ authorize: () => no });
+  for (let i = 0; i < 3; i++) {
+    const seen = await answer(context.server.port, live({}));
+    assert(seen.startsWith("HTTP/1.1 401 "), seen);
+    assert(seen.endsWith("log in first"), seen);
+  }
+});
+
+test("authorize: lets nobody into a server that closes in the very turn", async () => {
+  const { server, refusals } = await listening({
+    authorize: () => Promise.resolve(true),
+  });
+  let connects = 0;
+  server.on("connect", () => connects++);
+  // Whenever it is told to close between the decision and the upgrade.
+  const url = "http://localhost/";
+  const statuses: number[] = [];
+  const asked = [0, 1, 2, 3, 4].map(async () => {
+    const response = await server.fetch(
+      new Request(url, { headers: HANDSHAKE }),
+    );
+    statuses.push(response.status);
+  });
+  server.close();
+  await Promise.all(asked);
+  assertEquals(statuses, Array(5).fill(503));
+  assertEquals([connects, refusals.length], [0, 5]);
   await server.close();
 });

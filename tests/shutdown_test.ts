@@ -83,6 +83,7 @@ Deno.test("close() refuses options that it cannot go by, and goes on", async () 
     [{ drain: { batch: 0, every: 1 } }, '"drain.batch" unless it is 1'],
     [{ drain: { batch: 1, every: -1 } }, '"drain.every" unless it is 0'],
     [{ drain: { batch: 1, every: Infinity } }, "unless it is finite"],
+    [{ retryAfter: Infinity }, "unless it is finite"],
   ];
   for (const [options, message] of cases) {
     assertThrows(() => server.close(options), RangeError, message);

@@ -26,7 +26,7 @@ export class Program implements AsyncDisposable {
     this.#process = new Deno.Command(command, {
       args,
       cwd: new URL("../..", import.meta.url),
-      env: { NO_COLOR: "1" },
+      ...environment(),
       stdin: "piped",
       stdout: output === "stdout" ? "piped" : "null",
       stderr: output === "stderr" ? "piped" : "inherit",
@@ -114,4 +114,16 @@ function lines(): TransformStream<string, string> {
     undefined,
     { highWaterMark: Infinity },
   );
+}
+
+/**
+ * This process's environment, without what makes Deno collect coverage, if it may
+ * be read: a process that is killed while it writes that leaves half a file.
+ */
+function environment(): { env: Record<string, string>; clearEnv: boolean } {
+  const { state } = Deno.permissions.querySync({ name: "env" });
+  const clearEnv = state === "granted";
+  const all = clearEnv ? Object.entries(Deno.env.toObject()) : [];
+  const kept = all.filter(([name]) => !name.includes("COVERAGE"));
+  return { env: { ...Object.fromEntries(kept), NO_COLOR: "1" }, clearEnv };
 }
