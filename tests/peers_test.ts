@@ -6,7 +6,12 @@
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import { deadline } from "@std/async";
 import { ClientSocket } from "../client.ts";
-import { type Connection, type Message, ServerSocket } from "../server.ts";
+import {
+  type Connection,
+  type Message,
+  type ServerOptions,
+  ServerSocket,
+} from "../server.ts";
 import { lacks } from "./support/permissions.ts";
 import { Program } from "./support/program.ts";
 
@@ -86,6 +91,8 @@ interface Options {
   readonly closeTimeout?: number;
   /** The subprotocols of our end, and of the peer's. */
   readonly protocols?: [string[], string[]];
+  /** What our end is told besides, as a server. */
+  readonly server?: ServerOptions;
 }
 
 type Role = "server" | "client";
@@ -96,7 +103,11 @@ async function meet(name: string, role: Role, options: Options = {}) {
   const { closeTimeout = 10_000, protocols = [[], []] } = options;
   const [ours, theirs] = protocols;
   if (role === "server") {
-    const server = new ServerSocket({ closeTimeout, protocols: ours });
+    const server = new ServerSocket({
+      closeTimeout,
+      protocols: ours,
+      ...options.server,
+    });
     await server.listen("127.0.0.1", 0);
     const connect = server.waitFor("connect");
     const peer = run("client", server.url, ...theirs);
@@ -284,3 +295,45 @@ test("our server is closed", async (meeting) => {
   assertEquals(await meeting.told(), { on: "close", code: 1001, reason: "" });
   assertEquals(meeting.ends, ['close 1001 "" shutdown']);
 }, { roles: ["server"] });
+
+test("is told 1009 for a message that is too large", async (meeting) => {
+  await meeting.order({ do: "send", text: "x".repeat(100) });
+  await meeting.order({ do: "send", text: "x".repeat(101), count: 50 });
+  const reason = "A message may have at most 100 bytes";
+  assertEquals(await meeting.told(), { on: "close", code: 1009, reason });
+  assertEquals(await meeting.ended(), [`close 1009 "${reason}" limit`]);
+}, { roles: ["server"], server: { maxPayload: 100 } });
+
+test("is told 1008 for a flood", async (meeting) => {
+  await meeting.order({ do: "send", text: "x", count: 1_000 });
+  const reason = "At most 1 messages a second may be sent";
+  assertEquals(await meeting.told(), { on: "close", code: 1008, reason });
+  assertEquals(await meeting.ended(), [`close 1008 "${reason}" limit`]);
+}, { roles: ["server"], server: { messageRate: { perSecond: 1, burst: 9 } } });
+
+test("is told 1012, and when to come back", async (meeting) => {
+  const { socket } = meeting;
+  if (!(socket instanceof ServerSocket)) throw new Error("Not a server");
+  await socket.close({ reason: "deploy", retryAfter: 3_000 });
+  const reason = "deploy; retry-after=3";
+  assertEquals(await meeting.told(), { on: "close", code: 1012, reason });
+  assertEquals(await meeting.ended(), [`close 1012 "${reason}" shutdown`]);
+}, { roles: ["server"] });
+
+test(
+  "gets all that was sent at once, past the high-water mark",
+  async (meeting) => {
+    const sent = [];
+    for (let i = 0; i < 200; i++) {
+      sent.push(meeting.connection.send(`${i} `.repeat(5_000)));
+    }
+    await Promise.all(sent);
+    for (let i = 0; i < 200; i++) {
+      const { text } = await meeting.told();
+      assertStrictEquals(text, `${i} `.repeat(5_000));
+    }
+    await meeting.connection.close(4000);
+    assertEquals(await meeting.ended(), ['close 4000 "" local']);
+  },
+  { server: { highWaterMark: 65_536 } },
+);
