@@ -588,13 +588,17 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   /** Does what the way out asks for. */
   #heed(signal: FlowSignal): void {
     if (signal === "stuck") {
-      // At a missing pong Deno closes by itself, and its close frame waits behind
-      // what the peer does not take: nothing would ever tell of the end.
-      if (this.#apply({ type: "stuck" })) {
-        this.#endTimer = startTimer(
-          () => this.#letGo({ type: "terminate", cause: "timeout" }),
-          this.#closeTimeout,
-        );
+      if (this.#state.phase !== "open") return;
+      // A close frame of the runtime's may wait behind what the peer does not take:
+      // nothing would ever tell of the end.
+      this.#endTimer = startTimer(
+        () => this.#letGo({ type: "terminate", cause: "timeout" }),
+        this.#closeTimeout,
+      );
+      // Deno closes by itself at a missing pong. If the peer has closed, it is
+      // further: it answers, and takes the connection for closed already.
+      if (this.#socket.readyState === READY_STATE.closing) {
+        this.#apply({ type: "stuck" });
       }
     } else if (signal === "drained") {
       if (this.#state.phase !== "open") return; // nobody may send any more

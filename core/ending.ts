@@ -69,7 +69,7 @@ export type Signal =
     readonly code: number;
     readonly reason: string;
   }
-  /** The runtime has begun to end the connection, and does not get on. */
+  /** The runtime closes the connection by itself, and does not get on. */
   | { readonly type: "stuck" }
   /** The peer did not answer the closing handshake in time. */
   | { readonly type: "timeout" }
@@ -146,7 +146,10 @@ export function next(state: State, signal: Signal, role: Role): State {
       // connect by a close event as well.
       return role === "server" ? ended(state, lost("network")) : state;
     case "stuck":
-      return state.phase === "open" ? { ...state, failure: IDLE } : state;
+      // A client's socket is closing as soon as its peer is, which is no fault.
+      return state.phase === "open" && role === "server"
+        ? { ...state, failure: IDLE }
+        : state;
     case "closed":
       return ended(state, told(state, signal, role));
     case "timeout":

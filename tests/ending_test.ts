@@ -280,3 +280,11 @@ Deno.test("next(): what the runtime cannot end is a timeout", () => {
   );
   assertEquals(told("server", close, stuck, timeout), lost);
 });
+
+Deno.test("next(): a client's socket that is closing is not stuck", () => {
+  const stuck: Signal = { type: "stuck" };
+  assertEquals(
+    told("client", stuck, closed(true, 1005)),
+    'close 1005 "" peer',
+  );
+});

@@ -713,3 +713,24 @@ test("a socket that closes by itself may be closed here, too", async (time) => {
   await pass(time, 1);
   assertEquals(self.ends.length, 1);
 });
+
+test("a peer that closes without a code while much waits has closed", async (time) => {
+  using self = new Stalled({ highWaterMark: 10 }, 1_000);
+  const { socket } = self.party;
+  self.send("1234567890");
+  socket.readyState = 3; // as the runtime does before it answers
+  await pass(time, 100);
+  assertEquals(self.ends, []);
+  socket.end(true, 1005);
+  assertEquals(self.ends, [
+    { type: "close", code: 1005, reason: "", cause: "peer" },
+  ]);
+});
+
+test("a peer that closes, and whose answer cannot leave, is cut", async (time) => {
+  using self = new Stalled({ highWaterMark: 10 }, 1_000);
+  self.send("1234567890");
+  self.party.socket.readyState = 3;
+  await pass(time, 10_100);
+  assertEquals(self.party.hub.ends.map(({ cause }) => cause), ["timeout"]);
+});
