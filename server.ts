@@ -28,7 +28,7 @@ import {
   type FlowOptions,
   type SendOptions,
 } from "./core/flow.ts";
-import type { MessageRate } from "./core/rate.ts";
+import { type MessageRate, rateLimit } from "./core/rate.ts";
 import { Message } from "./message.ts";
 import {
   Admission,
@@ -272,7 +272,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     this.#idleTimeout = idleTimeout;
     this.#maxDisconnectedClients = maxDisconnectedClients;
     this.#flow = flowLimits(options, idleTimeout);
-    const messageRate = rateOf(options.messageRate);
+    const messageRate = rateLimit(options.messageRate);
     this.#limits = { maxPayload, messageRate };
     this.#admission = new Admission(
       options,
@@ -440,9 +440,13 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         return this.#fallBack(this.#fallback, request, info ?? {});
       }
       const verdict = this.#admission.admit(request, info);
-      return verdict instanceof Promise
-        ? this.#answerLater(request, verdict)
-        : this.#answer(request, verdict, this.#hostedTimeout);
+      if (verdict instanceof Promise) {
+        return this.#answerLater(request, verdict);
+      }
+      // An upgrade in the same turn always opens, or tells that it fails; but
+      // whoever mounts this server may have let a turn pass.
+      const openTimeout = this.#isHosted ? OPEN_TIMEOUT : Infinity;
+      return this.#answer(request, verdict, openTimeout);
     } catch (error) {
       return this.#answerFailure(request, error);
     }
@@ -676,7 +680,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     return {
       isEarly: true,
       cause: () => this.#cause,
-      isHosted: () => this.#listener === undefined,
+      isHosted: () => this.#isHosted,
       isHeard: (type) => this.isHeard(type),
       opened: (client) => {
         this.#connecting.delete(client);
@@ -748,12 +752,9 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     }
   }
 
-  /**
-   * How long an upgrade may take to open: one in the same turn always does, or
-   * tells that it fails. Whoever mounts this server may have let a turn pass.
-   */
-  get #hostedTimeout(): number {
-    return this.#listener === undefined ? OPEN_TIMEOUT : Infinity;
+  /** Whether a server of another's carries the connections. */
+  get #isHosted(): boolean {
+    return this.#listener === undefined;
   }
 
   #answer(
@@ -765,17 +766,18 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       const { refusal, remoteAddress } = verdict;
       return this.#refuse(request, refusal, remoteAddress);
     }
+    const { admitted } = verdict;
+    const { remoteAddress } = admitted;
+    // It may have closed since that was decided.
+    const { closed } = this.#admission;
+    if (closed) {
+      this.#admission.leave(remoteAddress);
+      return this.#refuse(request, closed, remoteAddress);
+    }
     try {
-      // It may have closed since that was decided.
-      const { closed } = this.#admission;
-      if (closed) {
-        const { remoteAddress } = verdict.admitted;
-        this.#admission.leave(remoteAddress);
-        return this.#refuse(request, closed, remoteAddress);
-      }
-      return this.#upgrade(request, verdict.admitted, openTimeout);
+      return this.#upgrade(request, admitted, openTimeout);
     } catch (error) {
-      this.#admission.leave(verdict.admitted.remoteAddress);
+      this.#admission.leave(remoteAddress);
       throw error;
     }
   }
@@ -873,23 +875,4 @@ function answer({ status, why, headers, response }: Refusal): Response {
   // A copy, as a program may give the same one each time.
   return response?.clone() ??
     new Response(`${why}\n`, { status, headers: { ...headers } });
-}
-
-function rateOf(
-  rate: MessageRate | undefined,
-): Required<MessageRate> | undefined {
-  if (rate === undefined) return undefined;
-  const { perSecond, burst = Math.max(perSecond, 1), policy = "close" } = rate;
-  assertSize("messageRate.perSecond", perSecond);
-  if (!(burst >= 1)) {
-    throw new RangeError(
-      `Cannot use "messageRate.burst" unless it is 1 or more: current value is ${burst}`,
-    );
-  }
-  if (policy !== "close" && policy !== "drop") {
-    throw new RangeError(
-      `Cannot use "messageRate.policy" unless it is close or drop: current value is ${policy}`,
-    );
-  }
-  return { perSecond, burst, policy };
 }

@@ -505,9 +505,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     const state = next(before, signal, this.#side.role);
     this.#state = state;
     if (state === before) return false;
-    if (state.phase === "ended") {
-      this.#ended(state.opened, state.end.type === "close");
-    }
+    if (state.phase === "ended") this.#ended(state.opened, state.end);
     return true;
   }
 
@@ -676,12 +674,12 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     if (this.#apply(signal)) cut(this.#socket);
   }
 
-  #ended(opened: boolean, isClosed: boolean): void {
+  #ended(opened: boolean, { type: kind }: End): void {
     for (const type of SOCKET_EVENTS) {
       this.#socket.removeEventListener(type, this.#hear);
     }
     release(this.#socket);
-    this.#flow?.stop(this.#tooLate("send"), isClosed);
+    this.#flow?.stop(this.#tooLate("send"), kind === "close");
     // What it waited for has come; it may have to wait for listeners now.
     clearTimeout(this.#endTimer);
     this.#endTimer = undefined;

@@ -383,7 +383,12 @@ export class Flow {
     if (stallTimeout === 0 || this.#isWatched) return;
     this.#isWatched = true;
     this.#level = Infinity;
-    leisurely.add(this, Math.min(stallTimeout / 4, LEISURELY));
+    leisurely.add(this, this.#interval);
+  }
+
+  /** How long a flow that is not full goes without a look. */
+  get #interval(): number {
+    return Math.min(this.#limits.stallTimeout / 4, LEISURELY);
   }
 
   /**
@@ -398,9 +403,7 @@ export class Flow {
       this.#isWatched = false;
       this.#count = this.#empties = 0;
     } else if (!isMoving) this.#fill(level);
-    return this.#isWatched
-      ? Math.min(this.#limits.stallTimeout / 4, LEISURELY)
-      : 0;
+    return this.#isWatched ? this.#interval : 0;
   }
 
   #keep(frame: Frame, options: SendOptions | undefined): Promise<void> {

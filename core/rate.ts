@@ -4,6 +4,8 @@
  * @module
  */
 
+import { assertSize } from "./errors.ts";
+
 /** How many messages one peer may send. */
 export interface MessageRate {
   /** So many a second, in the long run. */
@@ -21,6 +23,32 @@ export interface MessageRate {
    * @default {"close"}
    */
   readonly policy?: "close" | "drop";
+}
+
+/**
+ * Fills in the defaults of a rate.
+ *
+ * @param rate What the program says, if it says something.
+ * @returns The rate, if there is one.
+ * @throws {RangeError} If a number is out of range, or the policy unknown.
+ */
+export function rateLimit(
+  rate: MessageRate | undefined,
+): Required<MessageRate> | undefined {
+  if (rate === undefined) return undefined;
+  const { perSecond, burst = Math.max(perSecond, 1), policy = "close" } = rate;
+  assertSize("messageRate.perSecond", perSecond);
+  if (!(burst >= 1)) {
+    throw new RangeError(
+      `Cannot use "messageRate.burst" unless it is 1 or more: current value is ${burst}`,
+    );
+  }
+  if (policy !== "close" && policy !== "drop") {
+    throw new RangeError(
+      `Cannot use "messageRate.policy" unless it is close or drop: current value is ${policy}`,
+    );
+  }
+  return { perSecond, burst, policy };
 }
 
 /** A token bucket: it fills as time passes, and each event takes one out. */

@@ -7,6 +7,7 @@ import { assertEquals, assertMatch, assertStrictEquals } from "@std/assert";
 import { deadline } from "@std/async";
 import { ClientSocket } from "../client.ts";
 import { ServerSocket } from "../server.ts";
+import { Chance } from "./support/chance.ts";
 import { lacks } from "./support/permissions.ts";
 import {
   closeFrame,
@@ -375,24 +376,12 @@ test("raw peer: who does not ask properly gets an HTTP answer", async () => {
   assertEquals(seen, []);
 });
 
-/** Numbers from 0 to 1 that are the same in every run. */
-function random(seed: number): () => number {
-  return () => {
-    seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0;
-    return seed / 2 ** 32;
-  };
-}
-
 test("raw peer: 200 that misbehave differently leave a server that serves", async () => {
   const seed = 20_261_123;
-  const next = random(seed);
-  const pick = <T>(list: readonly T[]): T => {
-    const value = list[Math.floor(next() * list.length)];
-    if (value === undefined) throw new Error("An empty list");
-    return value;
-  };
-  const noise = (size: number) =>
-    Uint8Array.from(Array(Math.floor(size)), () => next() * 256);
+  const chance = new Chance(seed);
+  const next = () => chance.next();
+  const pick = <T>(list: readonly T[]) => chance.pick(list);
+  const noise = (size: number) => chance.bytes(size);
   const broken = BROKEN.flatMap(([, frames]) => frames);
   /** One act of a peer. */
   const acts: (() => Uint8Array)[] = [

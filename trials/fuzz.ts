@@ -5,6 +5,7 @@
  */
 
 import { deadline } from "@std/async";
+import { Chance } from "../tests/support/chance.ts";
 import {
   closeFrame,
   frame,
@@ -13,15 +14,7 @@ import {
   request,
 } from "../tests/support/raw_peer.ts";
 import type { Stats } from "./server.ts";
-import {
-  argument,
-  Chance,
-  mib,
-  sum,
-  Target,
-  times,
-  Verdict,
-} from "./support.ts";
+import { argument, isSeenOff, sum, Target, times, Verdict } from "./support.ts";
 
 const COUNT = argument(0, 100_000);
 const SEED = argument(1, 20_261_123);
@@ -154,8 +147,7 @@ await using target = await Target.start({
 });
 
 const idle = await target.stats();
-const isOver = ({ clients, descriptors }: Stats) =>
-  clients === 0 && descriptors <= idle.descriptors + 4;
+const isOver = (stats: Stats) => isSeenOff(stats, idle);
 // The first fifth warms up what any server holds in the end.
 await times(COUNT / 5, AT_ONCE, () => attack(target.port));
 const before = await target.settled(isOver);
@@ -168,16 +160,6 @@ verdict.note("attacks a second", Math.round(COUNT * 0.8 / took * 1000));
 verdict.note("connects", after.connects);
 verdict.note("ends", after.ends);
 verdict.note("refusals", after.refusals);
-verdict.note(
-  "memory before and after",
-  `${mib(before.rss)}, ${mib(after.rss)}; of it heap ${mib(before.heap)}, ${
-    mib(after.heap)
-  }`,
-);
-verdict.note(
-  "descriptors before and after",
-  `${before.descriptors}, ${after.descriptors}`,
-);
 verdict.claim(
   "each connect has had its one end",
   after.connects === sum(after.ends) && after.doubles === 0 &&
@@ -185,20 +167,7 @@ verdict.claim(
 );
 verdict.claim("no error but the peers' own", after.errors.length === 0);
 if (after.errors.length > 0) verdict.note("errors", after.errors.slice(0, 5));
-if (isFull) {
-  verdict.claim(
-    "the heap is within 10 % of where it was",
-    after.heap < before.heap * 1.1,
-  );
-  verdict.claim(
-    "memory is within 10 % of where it was",
-    after.rss < before.rss * 1.1,
-  );
-}
-verdict.claim(
-  "no descriptor is left behind",
-  after.descriptors <= idle.descriptors + 4,
-);
+verdict.compare(before, after, idle, isFull);
 using good = await RawPeer.open(target.port);
 await good.write(frame(1, "still there?"));
 const echo = await good.receive();

@@ -39,33 +39,6 @@ export class Target implements AsyncDisposable {
   }
 }
 
-/** Numbers from 0 to 1 that are the same in every run. */
-export class Chance {
-  #seed: number;
-
-  constructor(seed: number) {
-    this.#seed = seed;
-  }
-
-  next(): number {
-    this.#seed = (Math.imul(this.#seed, 1_664_525) + 1_013_904_223) >>> 0;
-    return this.#seed / 2 ** 32;
-  }
-
-  /** A whole number below a bound. */
-  below(bound: number): number {
-    return Math.floor(this.next() * bound);
-  }
-
-  pick<T>(list: readonly [T, ...T[]]): T {
-    return list[this.below(list.length)] ?? list[0];
-  }
-
-  bytes(size: number): Uint8Array<ArrayBuffer> {
-    return Uint8Array.from(Array(size), () => this.below(256));
-  }
-}
-
 /** Writes down what was found, and whether it is as it must be. */
 export class Verdict {
   #isGood = true;
@@ -83,6 +56,26 @@ export class Verdict {
     this.#isGood &&= holds;
   }
 
+  /** The memory and descriptors of a server, then and now; a short run's memory says nothing. */
+  compare(before: Stats, after: Stats, idle: Stats, isFull: boolean): void {
+    const shown = ({ rss, heap, descriptors }: Stats) =>
+      `${mib(rss)}, of it heap ${mib(heap)}; ${descriptors} descriptors`;
+    this.note("memory before", shown(before));
+    this.note("memory after ", shown(after));
+    if (isFull) {
+      const isFlat = (then: number, now: number) => now < then * 1.1;
+      this.claim(
+        "the heap is within 10 % of where it was",
+        isFlat(before.heap, after.heap),
+      );
+      this.claim(
+        "memory is within 10 % of where it was",
+        isFlat(before.rss, after.rss),
+      );
+    }
+    this.claim("no descriptor is left behind", isSeenOff(after, idle));
+  }
+
   /** Sees to it that the program ends with 1 if a claim is broken. */
   finish(): void {
     console.log(this.#isGood ? "  all holds" : "  broken");
@@ -92,6 +85,11 @@ export class Verdict {
 
 function show(value: unknown): string {
   return Deno.inspect(value, { breakLength: 100, colors: false });
+}
+
+/** Whether nobody is left, and no descriptor of theirs. */
+export function isSeenOff(stats: Stats, idle: Stats): boolean {
+  return stats.clients === 0 && stats.descriptors <= idle.descriptors + 4;
 }
 
 /** How many ends there were in all. */
