@@ -14,42 +14,67 @@
  * @module
  */
 
+import { Backlog, type Entry, type SendOptions } from "./core/backlog.ts";
+import { backoff, type BackoffOptions, putOff } from "./core/backoff.ts";
+import { encode } from "./core/codec.ts";
 import {
   Connection,
   type Hub,
   type Outgoing,
+  owned,
   type SocketMessage,
   type SocketTypes,
 } from "./core/connection.ts";
 import { Emitter } from "./core/emitter.ts";
 import {
+  assertOverflow,
   type FlowLimits,
   flowLimits,
   type FlowOptions,
-  type SendOptions,
 } from "./core/flow.ts";
+import { pause } from "./core/pause.ts";
 import { readRetryAfter } from "./core/retry_after.ts";
-import { clientSide } from "./core/socket.ts";
+import { Silence } from "./core/silence.ts";
+import { clientSide, openSocket } from "./core/socket.ts";
+import { startTimer } from "./core/timer.ts";
 import {
   type ClientEvents,
   ConnectEvent,
   DrainEvent,
   EndEvent,
   FailureEvent,
+  GiveUpEvent,
   ReceivedEvent,
+  ReconnectingEvent,
 } from "./core/events.ts";
 import {
+  assertCloseable,
   assertSize,
   type Cause,
+  CloseCode,
   ConnectError,
   ConnectionEndedError,
+  DONE,
   type End,
   quiet,
 } from "./core/errors.ts";
 
 export * from "./core/public.ts";
+export type { BackoffOptions } from "./core/backoff.ts";
 export { ConnectError } from "./core/errors.ts";
-export type { ClientEvents } from "./core/events.ts";
+export {
+  type ClientEvents,
+  GiveUpEvent,
+  ReconnectingEvent,
+} from "./core/events.ts";
+
+/**
+ * A value, or a function that is asked for it at each attempt to connect, so that
+ * a token in it is fresh.
+ *
+ * @typeParam T The type of the value.
+ */
+export type Provided<T> = T | (() => T | PromiseLike<T>);
 
 /** Options of {@linkcode ClientSocket}. */
 export interface ClientOptions extends FlowOptions {
@@ -58,7 +83,30 @@ export interface ClientOptions extends FlowOptions {
    *
    * @default {[]}
    */
-  readonly protocols?: readonly string[];
+  readonly protocols?: Provided<readonly string[]>;
+  /**
+   * Headers of the request. Deno, Node and Bun send them; no browser does: there
+   * `connect` rejects with a `TypeError`.
+   */
+  readonly headers?: Provided<HeadersInit>;
+  /**
+   * How long an attempt to connect may take, in milliseconds: until `url`,
+   * `protocols` and `headers` are there, and the server has answered. No runtime
+   * has such a limit.
+   *
+   * @default {10_000}
+   */
+  readonly connectTimeout?: number;
+  /**
+   * How long the server may be silent, or take nothing of what it is sent, in
+   * milliseconds: then the connection counts as lost, which is a `disconnect`
+   * with the cause `timeout`. It is noticed after a quarter of that more, at the
+   * latest. Only messages count: no runtime tells of a server's pings. So it is for
+   * servers that send something at least twice in that time; 0 switches it off.
+   *
+   * @default {0}
+   */
+  readonly idleTimeout?: number;
   /**
    * How long the server has to answer a closing handshake, in milliseconds. If it
    * does not, the connection is given up, which is a `disconnect`.
@@ -66,14 +114,43 @@ export interface ClientOptions extends FlowOptions {
    * @default {10_000}
    */
   readonly closeTimeout?: number;
+  /**
+   * Whether the client comes back by itself when it has lost its connection, and
+   * goes on trying when it cannot have one; and how.
+   *
+   * @default {false}
+   */
+  readonly reconnect?: boolean | ReconnectOptions;
+}
+
+/** How a {@linkcode ClientSocket} comes back. */
+export interface ReconnectOptions extends BackoffOptions {
+  /**
+   * How long a connection must live, in milliseconds, for the next loss to be a new
+   * one: with short delays again, and all attempts to be had.
+   *
+   * @default {5_000}
+   */
+  readonly minUptime?: number;
+  /**
+   * Decides whether to come back after an end. It is not asked when the program
+   * itself has closed or terminated the connection: then the client stays away.
+   *
+   * @default {isTransient}
+   */
+  readonly shouldReconnect?: (end: Disconnection) => boolean;
+  /**
+   * Makes no further attempt once it is aborted. It does not end a connection that
+   * is open.
+   */
+  readonly signal?: AbortSignal;
 }
 
 /** Options of {@linkcode ClientSocket.connect}. */
 export interface ConnectOptions {
   /**
-   * Gives up connecting when it is aborted. No runtime does so by itself:
-   * `AbortSignal.timeout(5_000)` sets a limit. It does not end a connection that
-   * is open.
+   * Gives up connecting when it is aborted. It does not end a connection that is
+   * open, and has nothing to say when that is lost.
    */
   readonly signal?: AbortSignal;
 }
@@ -91,8 +168,84 @@ export interface Disconnection extends End {
   readonly retryAfter: number | undefined;
 }
 
+/** The codes of ends after which a client may come back. */
+const TRANSIENT: readonly number[] = [
+  CloseCode.GoingAway,
+  CloseCode.Abnormal,
+  CloseCode.InternalError,
+  CloseCode.ServiceRestart,
+  CloseCode.TryAgainLater,
+  CloseCode.BadGateway,
+];
+
 /**
- * A client. It holds one live {@linkcode Connection} at a time.
+ * Whether an end is one after which a client comes back by default: the connection
+ * was lost (1006), or the server has closed it for a reason that will pass: it goes
+ * away or restarts (1001, 1012), has failed (1011), is overloaded (1013), or is
+ * behind a gateway that has lost it (1014). After any other code the server meant
+ * it: 1000, 1008, 4001 and so on.
+ *
+ * @param end How a connection ended.
+ * @returns Whether to come back.
+ *
+ * @example Codes of an application's own
+ * ```ts
+ * import { ClientSocket, isTransient } from "jsr:@ws/events";
+ *
+ * const client = new ClientSocket({
+ *   reconnect: {
+ *     shouldReconnect: (end) => end.code === 4100 || isTransient(end),
+ *   },
+ * });
+ * ```
+ */
+export function isTransient(end: End): boolean {
+  return TRANSIENT.includes(end.code);
+}
+
+/** The way to a connection: one attempt, or one after the other. */
+class Trip {
+  readonly #stop = new AbortController();
+  /** Is aborted when it is given up, with the reason. */
+  readonly signal: AbortSignal = this.#stop.signal;
+  /** What ends it from outside. */
+  readonly #signals = new Map<AbortSignal, () => void>();
+  /** Whether anybody has heard of a further attempt. */
+  isTold = false;
+
+  /** Calls back when a signal is aborted, as long as it is under way. */
+  heed(signal: AbortSignal, action: (reason: unknown) => void): void {
+    if (this.#signals.has(signal)) return;
+    const abort = () => action(signal.reason);
+    this.#signals.set(signal, abort);
+    signal.addEventListener("abort", abort);
+  }
+
+  /** It is over, and has led to a connection. */
+  finish(): void {
+    for (const [signal, abort] of this.#signals) {
+      signal.removeEventListener("abort", abort);
+    }
+  }
+
+  /** It is over, and has led nowhere. */
+  fail(reason: unknown): void {
+    this.finish();
+    this.#stop.abort(reason);
+  }
+}
+
+/** What has come of the attempts since there was a connection that lived. */
+interface Tries {
+  count: number;
+  /** How long they have taken, in milliseconds. */
+  spent: number;
+  readonly delays: Generator<number, void, void> | undefined;
+}
+
+/**
+ * A client. It holds one live {@linkcode Connection} at a time, and comes back by
+ * itself if it is told to.
  *
  * A subclass may override `onConnect`, `onMessage`, `onClose` and
  * `onDisconnect`; they are called like listeners that came first.
@@ -118,11 +271,24 @@ export interface Disconnection extends End {
 export class ClientSocket<Types extends SocketTypes = SocketTypes>
   extends Emitter<ClientEvents<Connection<Types>, SocketMessage<Types>>>
   implements AsyncDisposable {
-  readonly #protocols: readonly string[];
+  readonly #protocols: Provided<readonly string[]>;
+  readonly #headers: Provided<HeadersInit> | undefined;
+  readonly #connectTimeout: number;
+  readonly #idleTimeout: number;
   readonly #closeTimeout: number;
+  readonly #reconnect: Required<Omit<ReconnectOptions, "signal">> | undefined;
+  readonly #noReconnect: AbortSignal | undefined;
   readonly #flow: FlowLimits;
-  #connecting: Connection<Types> | undefined;
+  /** What waits for a connection. */
+  readonly #backlog: Backlog;
+  #url: Provided<string | URL> = "";
+  /** The way to a connection, while there is none. */
+  #trip: Trip | undefined;
+  #tries: Tries;
   #connection: Connection<Types> | undefined;
+  /** Whether the program wants the connection to end. */
+  #isLeaving = false;
+  #openedAt = 0;
   #disconnection: Disconnection | undefined;
   /** Hands out what came before there was a listener. */
   #flush: (() => void) | undefined;
@@ -135,11 +301,30 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    */
   constructor(options: ClientOptions = {}) {
     super();
-    const { protocols = [], closeTimeout = 10_000 } = options;
+    const {
+      protocols = [],
+      headers,
+      connectTimeout = 10_000,
+      idleTimeout = 0,
+      closeTimeout = 10_000,
+      reconnect = false,
+    } = options;
+    assertSize("connectTimeout", connectTimeout);
+    assertSize("idleTimeout", idleTimeout);
     assertSize("closeTimeout", closeTimeout);
-    this.#flow = flowLimits(options, 0);
     this.#protocols = protocols;
+    this.#headers = headers;
+    this.#connectTimeout = connectTimeout;
+    this.#idleTimeout = idleTimeout === Infinity ? 0 : idleTimeout;
     this.#closeTimeout = closeTimeout;
+    this.#flow = flowLimits(options, this.#idleTimeout);
+    this.#backlog = new Backlog(this.#flow);
+    if (reconnect !== false) {
+      const { signal, ...rest } = reconnect === true ? {} : reconnect;
+      this.#reconnect = withDefaults(rest);
+      this.#noReconnect = signal;
+    }
+    this.#tries = this.#startOver();
     this.#addOverrides();
   }
 
@@ -154,17 +339,40 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   }
 
   /**
+   * How many bytes wait to be sent: for the server to take them, or for there to be a
+   * connection.
+   */
+  get bufferedAmount(): number {
+    return this.#backlog.size + (this.#connection?.bufferedAmount ?? 0);
+  }
+
+  /**
+   * How many messages were dropped, as `overflow` says, of those that were sent
+   * while there was no connection. What a connection drops, it counts itself.
+   */
+  get dropped(): number {
+    return this.#backlog.dropped;
+  }
+
+  /**
    * Connects, and emits `connect`. Messages that come before a listener that is
    * added right after this has resolved are kept for it.
    *
-   * @param url Where to: `ws:`, `wss:`, `http:` or `https:`.
+   * With the option `reconnect` an attempt that fails is followed by others, until
+   * there is a connection, or the limits of that option are reached; and a
+   * connection that is lost later is followed by others, too.
+   *
+   * @param url Where to: `ws:`, `wss:`, `http:` or `https:`; or a function that is
+   * asked for it at each attempt.
    * @param options When to give up.
    * @returns A promise that resolves when the connection is open.
    * @throws {ConnectError} (rejects) If the connection cannot be had; its
-   * `cause` is what the runtime told, which may be nothing.
+   * `cause` is what the runtime told, which may be nothing, or what a function has
+   * thrown that was asked for the URL, the subprotocols or the headers.
    * @throws {DOMException} (rejects) With the name `SyntaxError` if the URL or a
    * subprotocol is none, or with the reason of the signal.
-   * @throws {Error} (rejects) If there is a connection already.
+   * @throws {TypeError} (rejects) If there are headers, and the runtime sends none.
+   * @throws {Error} (rejects) If there is a connection already, or on its way.
    *
    * @example
    * ```ts ignore
@@ -174,64 +382,92 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * const signal = AbortSignal.timeout(5_000);
    * await client.connect("ws://localhost:3000", { signal });
    * ```
+   *
+   * @example A client that stays connected, with a fresh token at each attempt
+   * ```ts ignore
+   * import { ClientSocket } from "jsr:@ws/events";
+   *
+   * const client = new ClientSocket({ reconnect: true });
+   * client.on("reconnecting", (attempt, delay) => console.log(attempt, delay));
+   * await client.connect(async () => {
+   *   const token = await (await fetch("/token")).text();
+   *   return `wss://example.com/live?token=${token}`;
+   * });
+   * ```
    */
   async connect(
-    url: string | URL,
+    url: Provided<string | URL>,
     options: ConnectOptions = {},
   ): Promise<void> {
     const { signal } = options;
-    const current = this.#connection ?? this.#connecting;
-    if (current) {
+    if (this.#trip || this.#connection) {
+      const to = this.#connection?.url ?? nameOf(this.#url);
+      const state = this.#trip ? "on its way" : "connected";
       throw new Error(
-        `Cannot connect to ${url} as this client is connected to ${current.url}: close it first`,
+        `Cannot connect to ${
+          nameOf(url)
+        } as this client is ${state} to ${to}: close it first`,
       );
     }
     signal?.throwIfAborted();
-    const socket = new WebSocket(url, [...this.#protocols]);
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const settled = () => signal?.removeEventListener("abort", abort);
-    const { host, port, protocol, pathname } = new URL(socket.url);
-    const abort = () => {
-      reject(signal?.reason);
-      connection.terminate();
-    };
-    const connection = new Connection<Types>({
-      socket,
-      side: clientSide,
-      url: socket.url,
-      path: pathname,
-      headers: new Headers(),
-      remoteAddress: port ? host : `${host}:${protocol === "wss:" ? 443 : 80}`,
-      closeTimeout: this.#closeTimeout,
-      flow: this.#flow,
-    }, this.#makeHub(settled, resolve, reject));
-    this.#connecting = connection;
-    signal?.addEventListener("abort", abort);
-    await promise;
+    this.#url = url;
+    this.#tries = this.#startOver();
+    const trip = this.#trip = new Trip();
+    if (signal) trip.heed(signal, (reason) => this.#giveUp(trip, reason));
+    await this.#travel(trip, this.#attempt(trip));
   }
 
   /**
-   * Sends to the server, as {@linkcode Connection.send} does.
+   * Sends to the server. While the client is connecting, or on its way back, the
+   * message waits for the connection, in order; no more than `maxBufferedAmount`
+   * waits, and what does not fit meets its `overflow`, where `terminate` means that
+   * `send` rejects. What `connect` listeners send before they await something goes
+   * out first, so that they can introduce the client.
    *
    * @param data What to send.
-   * @param options What to do if the server does not keep up.
-   * @returns As {@linkcode Connection.send}; it also rejects with a
-   * `ConnectionEndedError` if there is no connection.
+   * @param options What to do if it does not fit.
+   * @returns A promise that resolves when the message has been handed to a live
+   * connection and less than `highWaterMark` waits there, or that connection has
+   * ended meanwhile. So it may still not have arrived if the connection is lost:
+   * nothing is sent twice. It rejects only if the message has not been sent and will
+   * not be: with a `ConnectionEndedError` if there is no connection and none on its
+   * way, or when the client is closed or gives up; with a `MessageDroppedError` as
+   * `overflow` says. If nobody awaits it, that is no unhandled rejection.
    * @throws {TypeError} If JSON cannot hold the data.
+   * @throws {RangeError} If `overflow` is no policy.
+   *
+   * @example
+   * ```ts ignore
+   * import { ClientSocket } from "jsr:@ws/events";
+   *
+   * const client = new ClientSocket({ reconnect: true });
+   * client.on("connect", (connection) => connection.send({ hello: "ada" }));
+   * client.connect("ws://localhost:3000");
+   * await client.send("waits for the connection, and comes after the hello");
+   * ```
    */
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
-    if (this.#connection) return this.#connection.send(data, options);
-    return quiet(Promise.reject(
-      new ConnectionEndedError(
-        "Cannot send without a connection: await connect() first",
-        this.#disconnection,
-      ),
-    ));
+    const frame = encode(data);
+    const connection = this.#connection;
+    const sent = connection && owned.send(connection, frame, options);
+    if (sent) return sent;
+    if (!this.#trip) {
+      if (!connection) {
+        return quiet(Promise.reject(this.#cannotSend("await connect() first")));
+      }
+      // It is about to end. What comes next is not known yet, or nothing will.
+      if (!this.#reconnect || this.#isLeaving) return connection.send(data);
+    }
+    if (options?.overflow !== undefined) assertOverflow(options.overflow);
+    const { entry, isTaken } = this.#backlog.add(frame, options, true, 0);
+    if (!isTaken) this.#backlog.drop(entry);
+    return entry.promise;
   }
 
   /**
    * Closes the connection, as {@linkcode Connection.close} does. While the client
-   * is still connecting, it gives up, and `connect` rejects.
+   * is connecting, or on its way back, it gives up. What still waits for a connection
+   * is rejected; what a connection has taken still goes out.
    *
    * @param code The close code: 1000, or 3000 to 4999.
    * @param reason A reason for a human reader, of at most 123 bytes of UTF-8.
@@ -239,14 +475,19 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * there is none.
    * @throws {RangeError} If the code may not be sent, or the reason is too long.
    */
-  close(code?: number, reason?: string): Promise<void> {
-    const current = this.#connection ?? this.#connecting;
-    return current ? current.close(code, reason) : Promise.resolve();
+  close(code: number = CloseCode.Normal, reason = ""): Promise<void> {
+    assertCloseable(code, reason, "client");
+    this.#leave();
+    return this.#connection?.close(code, reason) ?? DONE;
   }
 
-  /** Ends the connection now, as {@linkcode Connection.terminate} does. */
+  /**
+   * Ends the connection now, as {@linkcode Connection.terminate} does; else it is
+   * like {@linkcode ClientSocket.close}.
+   */
   terminate(): void {
-    (this.#connection ?? this.#connecting)?.terminate();
+    this.#leave();
+    this.#connection?.terminate();
   }
 
   /** The same as {@linkcode ClientSocket.close} without arguments. */
@@ -316,6 +557,184 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     }
   }
 
+  /** The program wants no connection any more, nor what is on its way to one. */
+  #leave(): void {
+    this.#isLeaving = true;
+    const why = "the client was closed";
+    if (this.#trip) this.#giveUp(this.#trip, this.#cannotConnect(why));
+    else this.#fail(why);
+  }
+
+  /** Goes the way to a connection. The first attempt may be under way already. */
+  async #travel(trip: Trip, attempt?: Promise<void>): Promise<void> {
+    try {
+      let failure: unknown;
+      for (let next = attempt;; next = this.#attempt(trip)) {
+        if (next) {
+          try {
+            return await next;
+          } catch (error) {
+            const isFinal = trip.signal.aborted || !this.#reconnect ||
+              !(error instanceof ConnectError);
+            if (isFinal) throw error;
+            failure = error;
+          }
+        }
+        await this.#wait(trip, failure);
+      }
+    } catch (error) {
+      this.#giveUp(trip, error);
+      throw trip.signal.reason;
+    }
+  }
+
+  /** Waits until it is time for the next attempt. */
+  async #wait(trip: Trip, failure: unknown): Promise<void> {
+    const tries = this.#tries;
+    const signal = this.#noReconnect;
+    signal?.throwIfAborted();
+    if (signal) trip.heed(signal, (reason) => this.#giveUp(trip, reason));
+    const step = tries.delays?.next();
+    if (!step || step.done) {
+      throw this.#cannotConnect(
+        `given up after ${tries.count} attempts to come back`,
+        failure,
+      );
+    }
+    const retryAfter = failure ? undefined : this.#disconnection?.retryAfter;
+    const delay = putOff(step.value, retryAfter, Math.random);
+    tries.count++;
+    trip.isTold = true;
+    this.emit("reconnecting", ReconnectingEvent, [tries.count, delay, failure]);
+    trip.signal.throwIfAborted(); // a listener may have closed the client
+    const start = performance.now();
+    const isFixed = retryAfter !== undefined;
+    await pause(delay, { signal: trip.signal, isFixed });
+    tries.spent += Math.min(performance.now() - start, delay);
+  }
+
+  /** Tries once. */
+  async #attempt(trip: Trip): Promise<void> {
+    const { signal } = trip;
+    const start = performance.now();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    let connection: Connection<Types> | undefined;
+    const fail = (error: unknown) => {
+      reject(error);
+      connection?.terminate();
+    };
+    const abort = () => fail(signal.reason);
+    const timer = startTimer(() => {
+      const why = `no answer within ${this.#connectTimeout} ms`;
+      fail(this.#cannotConnect(why));
+    }, this.#connectTimeout);
+    const settled = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", abort);
+    };
+    signal.addEventListener("abort", abort);
+    try {
+      const target = await Promise.race([this.#ask(), promise]);
+      if (!target) return;
+      const socket = openSocket(...target);
+      const { host, port, protocol, pathname } = new URL(socket.url);
+      const hub = this.#makeHub(
+        () => {
+          settled();
+          trip.finish();
+          this.#trip = undefined;
+        },
+        resolve,
+        reject,
+      );
+      connection = new Connection<Types>({
+        socket,
+        side: clientSide,
+        url: socket.url,
+        path: pathname,
+        headers: new Headers(),
+        remoteAddress: port
+          ? host
+          : `${host}:${protocol === "wss:" ? 443 : 80}`,
+        closeTimeout: this.#closeTimeout,
+        flow: this.#flow,
+        ...this.#idleTimeout > 0
+          ? { silence: new Silence(this.#idleTimeout) }
+          : {},
+      }, hub);
+      await promise;
+    } finally {
+      settled();
+      const spent = performance.now() - start;
+      this.#tries.spent += Math.min(spent, this.#connectTimeout);
+    }
+  }
+
+  /** Asks the program for what an attempt needs. */
+  async #ask(): Promise<Parameters<typeof openSocket>> {
+    try {
+      return await Promise.all([
+        ask(this.#url),
+        ask(this.#protocols),
+        ask(this.#headers),
+      ]);
+    } catch (error) {
+      const why = "its URL, subprotocols or headers could not be had";
+      throw this.#cannotConnect(why, error);
+    }
+  }
+
+  /** The way to a connection has led nowhere. */
+  #giveUp(trip: Trip, error: unknown): void {
+    if (this.#trip !== trip) return;
+    this.#trip = undefined;
+    trip.fail(error);
+    this.#fail(error instanceof Error ? error.message : String(error));
+    this.stopWaiting(
+      () => error instanceof Error ? error : this.#cannotConnect("given up"),
+      false,
+      () => {
+        if (trip.isTold) this.emit("giveup", GiveUpEvent, [error]);
+      },
+    );
+  }
+
+  /** Rejects what waits for a connection. */
+  #fail(why: string): void {
+    for (const entry of this.#backlog.takeAll()) {
+      entry.reject(this.#cannotSend(why));
+    }
+  }
+
+  #cannotConnect(why: string, cause?: unknown): ConnectError {
+    const url = nameOf(this.#url);
+    const detail = cause instanceof Error ? `: ${cause.message}` : "";
+    return new ConnectError(
+      `Cannot connect to ${url}: ${why}${detail}`,
+      url,
+      cause === undefined ? {} : { cause },
+    );
+  }
+
+  #cannotSend(why: string): ConnectionEndedError {
+    return new ConnectionEndedError(
+      `Cannot send without a connection: ${why}`,
+      this.#disconnection,
+    );
+  }
+
+  /** Whether to come back after an end. */
+  #comesBack(end: Disconnection): boolean {
+    if (!this.#reconnect || this.#isLeaving) return false;
+    if (this.#noReconnect?.aborted) return false;
+    try {
+      return this.#reconnect.shouldReconnect(end);
+    } catch (error) {
+      this.onListenerError(error, end.type);
+      return false;
+    }
+  }
+
   /** What one connection tells this client. */
   #makeHub(
     settled: () => void,
@@ -324,58 +743,135 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   ): Hub<Types> {
     return {
       isEarly: false,
-      cause: () => "local",
+      leaving: () => {
+        this.#isLeaving = true;
+        return "local";
+      },
       isHosted: () => false,
       isHeard: (type) => this.isHeard(type),
       opened: (connection, flush) => {
         settled();
-        this.#connecting = undefined;
         this.#connection = connection;
         this.#flush = flush;
+        this.#isLeaving = false;
+        this.#openedAt = performance.now();
         const pending: Promise<unknown>[] = [];
         const { path } = connection;
         this.emit("connect", ConnectEvent, [connection, path], pending);
+        this.#sendBacklog(connection);
         resolve();
         return pending;
       },
       received: (message) => this.emit("message", ReceivedEvent, [message]),
       drained: () => this.emit("drain", DrainEvent, []),
-      ended: (connection, end) => {
-        const { type, code, reason, cause } = end;
-        const wasClean = type === "close";
-        this.#connection = undefined;
-        this.#flush = undefined;
-        this.#disconnection = {
-          ...end,
-          wasClean,
-          time: new Date(),
-          retryAfter: readRetryAfter(reason),
-        };
-        this.stopWaiting(
-          () =>
-            new ConnectionEndedError(
-              `Cannot wait any longer for an event as the connection to ${connection.url} has ended: ${type} with code ${code} and reason "${reason}"`,
-              end,
-            ),
-          false,
-          () => this.emit(type, EndEvent, [code, reason, cause]),
-        );
+      unsent: (entries) => {
+        const later = this.#backlog.takeAll();
+        for (const entry of [...entries, ...later]) this.#keep(entry);
       },
+      ended: (connection, end) => this.#ended(connection, end),
       lingers: () => {},
       refused: ({ url }, cause) => {
-        settled();
-        this.#connecting = undefined;
-        const error = new ConnectError(
-          `Cannot connect to ${url}${
-            cause instanceof Error ? `: ${cause.message}` : ""
-          }`,
-          url,
-          cause === undefined ? {} : { cause },
+        const detail = cause instanceof Error ? `: ${cause.message}` : "";
+        const options = cause === undefined ? {} : { cause };
+        reject(
+          new ConnectError(`Cannot connect to ${url}${detail}`, url, options),
         );
-        reject(error);
-        this.stopWaiting(() => error, false);
       },
       failed: (error, from) => this.onListenerError(error, from),
     };
   }
+
+  /** Hands what has waited to a connection. */
+  #sendBacklog(connection: Connection<Types>): void {
+    const entries = this.#backlog.takeAll();
+    for (const entry of entries) {
+      if (!owned.adopt(connection, entry)) this.#keep(entry);
+    }
+  }
+
+  #keep(entry: Entry): void {
+    if (!this.#backlog.put(entry, 0)) this.#backlog.drop(entry);
+  }
+
+  #ended(connection: Connection<Types>, end: End): void {
+    const { type, code, reason, cause } = end;
+    const disconnection = {
+      ...end,
+      wasClean: type === "close",
+      time: new Date(),
+      retryAfter: readRetryAfter(reason),
+    };
+    this.#connection = undefined;
+    this.#flush = undefined;
+    this.#disconnection = disconnection;
+    const tell = () => this.emit(type, EndEvent, [code, reason, cause]);
+    if (this.#comesBack(disconnection)) {
+      const uptime = performance.now() - this.#openedAt;
+      const { minUptime = 0 } = this.#reconnect ?? {};
+      if (uptime >= minUptime) this.#tries = this.#startOver();
+      const trip = this.#trip = new Trip();
+      tell();
+      // The connection itself has not told its end yet.
+      queueMicrotask(() => {
+        if (this.#trip === trip) quiet(this.#travel(trip));
+      });
+      return;
+    }
+    const why = `${type} with code ${code} and reason "${reason}"`;
+    this.#fail(`the connection to ${connection.url} has ended: ${why}`);
+    this.stopWaiting(
+      () =>
+        new ConnectionEndedError(
+          `Cannot wait any longer for an event as the connection to ${connection.url} has ended: ${why}`,
+          end,
+        ),
+      false,
+      tell,
+    );
+  }
+
+  /** Counts attempts from the start. */
+  #startOver(): Tries {
+    const tries: Tries = {
+      count: 0,
+      spent: 0,
+      delays: this.#reconnect && backoff(this.#reconnect, {
+        random: Math.random,
+        elapsed: () => tries.spent,
+      }),
+    };
+    return tries;
+  }
+}
+
+/** Fills in the defaults of {@linkcode ReconnectOptions}. */
+function withDefaults(
+  {
+    initialDelay = 1_000,
+    maxDelay = 30_000,
+    maxAttempts = Infinity,
+    maxDuration = Infinity,
+    minUptime = 5_000,
+    shouldReconnect = isTransient,
+  }: ReconnectOptions,
+): Required<Omit<ReconnectOptions, "signal">> {
+  const numbers = {
+    initialDelay,
+    maxDelay,
+    maxAttempts,
+    maxDuration,
+    minUptime,
+  };
+  for (const [name, value] of Object.entries(numbers)) assertSize(name, value);
+  return { ...numbers, shouldReconnect };
+}
+
+/** The value, or what the function gives. */
+function ask<T>(provided: Provided<T>): T | PromiseLike<T> {
+  return provided instanceof Function ? provided() : provided;
+}
+
+/** A URL for a message; that of a function nobody knows before it is asked. */
+function nameOf(url: Provided<string | URL>): string {
+  return typeof url === "function" ? "the server" : String(url);
 }

@@ -22,12 +22,8 @@ import {
   type SocketTypes,
 } from "./core/connection.ts";
 import { bind, type Listener, serverSide, upgrade } from "./core/listener.ts";
-import {
-  type FlowLimits,
-  flowLimits,
-  type FlowOptions,
-  type SendOptions,
-} from "./core/flow.ts";
+import type { SendOptions } from "./core/backlog.ts";
+import { type FlowLimits, flowLimits, type FlowOptions } from "./core/flow.ts";
 import { type MessageRate, rateLimit } from "./core/rate.ts";
 import { Message } from "./message.ts";
 import {
@@ -679,7 +675,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   #makeHub(): Hub<Types> {
     return {
       isEarly: true,
-      cause: () => this.#cause,
+      leaving: () => this.#cause,
       isHosted: () => this.#isHosted,
       isHeard: (type) => this.isHeard(type),
       opened: (client) => {
@@ -699,6 +695,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         if (type === "disconnect") this.#remember(client, end);
         this.emit(type, ClientEndEvent, [client, code, reason, cause]);
       },
+      unsent: () => {},
       lingers: (client, isWaiting) => {
         if (isWaiting) this.#lingering.add(client);
         else this.#lingering.delete(client);

@@ -5,7 +5,8 @@
  */
 
 import { Message } from "../message.ts";
-import { encode, isLarger, type Sendable } from "./codec.ts";
+import type { Entry, SendOptions } from "./backlog.ts";
+import { encode, type Frame, isLarger, type Sendable } from "./codec.ts";
 import { Emitter } from "./emitter.ts";
 import { CONNECTING, next, type Signal, type State } from "./ending.ts";
 import {
@@ -24,14 +25,10 @@ import {
   FailureEvent,
   ReceivedEvent,
 } from "./events.ts";
-import {
-  Flow,
-  type FlowLimits,
-  type FlowSignal,
-  type SendOptions,
-} from "./flow.ts";
+import { Flow, type FlowLimits, type FlowSignal } from "./flow.ts";
 import { Inbox } from "./inbox.ts";
 import { type MessageRate, TokenBucket } from "./rate.ts";
+import type { Silence } from "./silence.ts";
 import { cut, type RawSocket, release, type Side } from "./socket.ts";
 import { startTimer, type Timer } from "./timer.ts";
 
@@ -119,6 +116,8 @@ export interface ConnectionInit {
    * default. The runtime does not tell of a peer that was gone before.
    */
   readonly openTimeout?: number;
+  /** Notices that the peer has fallen silent; nobody does by default. */
+  readonly silence?: Silence;
 }
 
 /**
@@ -134,11 +133,11 @@ export interface Hub<Types extends SocketTypes> {
    */
   readonly isEarly: boolean;
   /**
-   * Why a connection that this side closes is closed.
+   * Hears that the program closes the connection, or terminates it.
    *
-   * @returns The cause.
+   * @returns Why it does so.
    */
-  cause(): Cause;
+  leaving(): Cause;
   /**
    * Whether a server of another's carries the connection.
    *
@@ -173,6 +172,13 @@ export interface Hub<Types extends SocketTypes> {
   /** Hears that there is room again for what is to be sent. */
   drained(): void;
   /**
+   * Hears of messages that were to be sent by any connection, and were not sent
+   * by this one, which has ended: before it hears of the end.
+   *
+   * @param entries The messages, in order.
+   */
+  unsent(entries: readonly Entry[]): void;
+  /**
    * Hears of the end.
    *
    * @param connection The connection.
@@ -203,6 +209,38 @@ export interface Hub<Types extends SocketTypes> {
    */
   failed(error: unknown, from: string, connection: Connection<Types>): void;
 }
+
+/** What the owner of a connection may do with it, and nobody else. */
+export interface Owned {
+  /**
+   * Sends what may go out by another connection if this one is lost before.
+   *
+   * @param connection The connection.
+   * @param frame What to send.
+   * @param options What to do if the peer does not keep up.
+   * @returns As `Connection.send`, but resolves if the connection is lost after the
+   * message has been handed to it; undefined if it takes nothing any more.
+   */
+  send<Types extends SocketTypes>(
+    connection: Connection<Types>,
+    frame: Frame,
+    options?: SendOptions,
+  ): Promise<void> | undefined;
+  /**
+   * Sends what has waited for a connection.
+   *
+   * @param connection The connection.
+   * @param entry What to send.
+   * @returns Whether the connection takes it.
+   */
+  adopt<Types extends SocketTypes>(
+    connection: Connection<Types>,
+    entry: Entry,
+  ): boolean;
+}
+
+/** What the owner of a connection may do with it; no program gets this. */
+export let owned: Owned;
 
 /**
  * One live WebSocket: what a server's listeners call `client`, what
@@ -281,6 +319,19 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   readonly #limits: InboundLimits | undefined;
   #bucket: TokenBucket | undefined;
   #droppedIncoming = 0;
+  readonly #silence: Silence | undefined;
+
+  static {
+    owned = {
+      send: (connection, frame, options) =>
+        connection.#send(frame, options, true),
+      adopt: (connection, entry) => {
+        const flow = connection.#openFlow();
+        flow?.adopt(entry);
+        return flow !== undefined;
+      },
+    };
+  }
 
   /**
    * Sockets make connections; programs get them from sockets.
@@ -299,6 +350,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.#closeTimeout = init.closeTimeout;
     this.#flowLimits = init.flow;
     this.#limits = init.limits;
+    this.#silence = init.silence;
     // `authorize` returned it, whose type is this; there is no other way here.
     this.context = init.context as Context<Types>;
     this.#socket = socket;
@@ -402,16 +454,26 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * ```
    */
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
-    const frame = encode(data);
-    if (this.#state.phase !== "open" || !this.#canSend()) {
-      return quiet(Promise.reject(this.#tooLate("send")));
-    }
-    this.#flow ??= new Flow(
+    return this.#send(encode(data), options, false) ??
+      quiet(Promise.reject(this.#tooLate("send")));
+  }
+
+  #send(
+    frame: Frame,
+    options: SendOptions | undefined,
+    isCarried: boolean,
+  ): Promise<void> | undefined {
+    return this.#openFlow()?.send(frame, options, isCarried);
+  }
+
+  /** The way out, as long as it is open. */
+  #openFlow(): Flow | undefined {
+    if (this.#state.phase !== "open" || !this.#canSend()) return undefined;
+    return this.#flow ??= new Flow(
       this.#socket,
       this.#flowLimits,
       (signal) => this.#heed(signal),
     );
-    return this.#flow.send(frame, options);
   }
 
   /**
@@ -432,7 +494,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     assertCloseable(code, reason, this.#side.role);
     this.#dropInbox();
     if (this.#state.phase === "connecting") this.#socket.close();
-    return this.#shut(code, reason, this.#hub.cause());
+    return this.#shut(code, reason, this.#hub.leaving());
   }
 
   #shut(code: number, reason: string, cause: Cause): Promise<void> {
@@ -473,7 +535,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    */
   terminate(): void {
     this.#dropInbox();
-    this.#letGo({ type: "terminate", cause: this.#hub.cause() });
+    this.#letGo({ type: "terminate", cause: this.#hub.leaving() });
   }
 
   /** What `console.log` shows of it. */
@@ -529,6 +591,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.#endTimer = undefined;
     this.#connectedAt = Date.now();
     this.#isOpening = true;
+    this.#silence?.start(() =>
+      this.#letGo({ type: "terminate", cause: "timeout" })
+    );
     this.#depth++;
     const pending = this.#hub.opened(this, () => this.#flushSoon());
     this.#leave();
@@ -543,6 +608,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #receive(data: string | ArrayBuffer): void {
     if (this.#state.phase !== "open") return;
     this.#flow?.heard();
+    this.#silence?.heard();
     if (this.#limits && !this.#admits(data, this.#limits)) return;
     const message: SocketMessage<Types> = new Message(data, this);
     this.#depth++;
@@ -679,7 +745,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       this.#socket.removeEventListener(type, this.#hear);
     }
     release(this.#socket);
-    this.#flow?.stop(this.#tooLate("send"), kind === "close");
+    this.#silence?.stop();
+    const unsent = this.#flow?.stop(this.#tooLate("send"), kind === "close");
+    if (unsent?.length) this.#hub.unsent(unsent);
     // What it waited for has come; it may have to wait for listeners now.
     clearTimeout(this.#endTimer);
     this.#endTimer = undefined;

@@ -80,6 +80,8 @@ export const CloseCode = {
   ServiceRestart: 1012,
   /** 1013: the server is overloaded; come back later. */
   TryAgainLater: 1013,
+  /** 1014: a gateway has lost the server behind it. Reported, never sent. */
+  BadGateway: 1014,
 } as const;
 
 /** The most bytes of UTF-8 that a close reason may take (RFC 6455, 5.5). */

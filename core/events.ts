@@ -94,6 +94,48 @@ export class ReceivedEvent<Message> extends Event {
 /** Dispatched when there is room again for what is to be sent. */
 export class DrainEvent extends Event {}
 
+/** Dispatched by a client that is about to try again. */
+export class ReconnectingEvent extends Event {
+  /** Which attempt it is since the client was connected; the first is 1. */
+  readonly attempt: number;
+  /** In how many milliseconds it will be made. */
+  readonly delay: number;
+  /** Why the attempt before this failed; undefined if there was none. */
+  readonly error: unknown;
+
+  /**
+   * Creates the event.
+   *
+   * @param type The event's name.
+   * @param attempt Which attempt it is.
+   * @param delay In how many milliseconds it will be made.
+   * @param error Why the attempt before this failed, if there was one.
+   */
+  constructor(type: string, attempt: number, delay: number, error: unknown) {
+    super(type);
+    this.attempt = attempt;
+    this.delay = delay;
+    this.error = error;
+  }
+}
+
+/** Dispatched by a client that will not try again. */
+export class GiveUpEvent extends Event {
+  /** Why. */
+  readonly error: unknown;
+
+  /**
+   * Creates the event.
+   *
+   * @param type The event's name.
+   * @param error Why.
+   */
+  constructor(type: string, error: unknown) {
+    super(type);
+    this.error = error;
+  }
+}
+
 /**
  * Dispatched when a connection has ended: as `close` where the closing
  * handshake was finished, as `disconnect` where the connection was lost.
@@ -256,6 +298,19 @@ export interface ClientEvents<Client, Message>
     args: [connection: Client, path: string];
     event: ConnectEvent<Client>;
   };
+  /**
+   * There is no connection, and after a delay another attempt will be made to get
+   * one. It is followed by another one, by `connect`, or by `giveup`.
+   */
+  reconnecting: {
+    args: [attempt: number, delay: number, error: unknown];
+    event: ReconnectingEvent;
+  };
+  /**
+   * No more attempts will be made: they have reached their limit, or the program
+   * has closed the client.
+   */
+  giveup: { args: [error: unknown]; event: GiveUpEvent };
 }
 
 /**

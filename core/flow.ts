@@ -6,10 +6,11 @@
  * @module
  */
 
+import { Backlog, type Entry, type SendOptions } from "./backlog.ts";
 import { Clock } from "./clock.ts";
-import { type Frame, sizeOf } from "./codec.ts";
-import { assertSize, DONE, MessageDroppedError, quiet } from "./errors.ts";
-import { Outbox, type Overflow } from "./outbox.ts";
+import type { Frame } from "./codec.ts";
+import { assertSize, DONE, quiet } from "./errors.ts";
+import type { Overflow } from "./outbox.ts";
 import type { RawSocket } from "./socket.ts";
 
 /** How much may wait for one peer, and what becomes of the rest. */
@@ -42,19 +43,6 @@ export interface FlowOptions {
   readonly overflow?: Overflow;
 }
 
-/** Options of {@linkcode Connection.send}. */
-export interface SendOptions {
-  /** What to do with this message if it does not fit; else as the socket says. */
-  readonly overflow?: Overflow;
-  /**
-   * What the message is about, for `overflow: "latest"`: one that waits is
-   * replaced by the next one with the same key.
-   *
-   * @default {""}
-   */
-  readonly key?: string;
-}
-
 /** What the flows of one socket go by. */
 export interface FlowLimits extends Required<FlowOptions> {
   /**
@@ -82,13 +70,6 @@ export type FlowSignal =
   | "stalled"
   /** The socket closes by itself, while something waits. */
   | "stuck";
-
-interface Entry extends PromiseWithResolvers<void> {
-  frame: Frame;
-  readonly size: number;
-  readonly overflow: Overflow;
-  readonly key: string;
-}
 
 /**
  * Fills in the defaults of a socket's options. All its connections share them.
@@ -137,7 +118,7 @@ const POLICIES: readonly Overflow[] = [
   "latest",
 ];
 
-function assertOverflow(overflow: Overflow): void {
+export function assertOverflow(overflow: Overflow): void {
   if (!POLICIES.includes(overflow)) {
     throw new RangeError(
       `Cannot use "overflow" unless it is one of ${
@@ -180,8 +161,8 @@ export class Flow {
   #bytes = 0;
   /** How many of the last messages were empty. */
   #empties = 0;
-  /** What waits here, in order, if something does. */
-  #outbox: Outbox<Entry> | undefined;
+  /** What waits here, in order, once something has waited. */
+  #backlog: Backlog | undefined;
   /** Settles when the socket holds half of the mark; there if it was reached. */
   #full: PromiseWithResolvers<void> | undefined;
   /** Somebody was made to wait, and is to hear when there is room again. */
@@ -197,9 +178,6 @@ export class Flow {
   #stuckFor = 0;
   /** How long nothing may move. */
   #patience = Infinity;
-  #dropped = 0;
-  /** What dropped messages reject with: one error for all, as they may be many. */
-  #dropError: MessageDroppedError | undefined;
   #onEmpty: (() => void) | undefined;
   /** Why nothing is sent any more. */
   #stopped: Error | undefined;
@@ -223,12 +201,12 @@ export class Flow {
 
   /** How many bytes wait here for there to be room in the socket. */
   get size(): number {
-    return this.#outbox?.size ?? 0;
+    return this.#backlog?.size ?? 0;
   }
 
   /** How many messages were dropped. */
   get dropped(): number {
-    return this.#dropped;
+    return this.#backlog?.dropped ?? 0;
   }
 
   /** Hears that the peer has sent something, and so is alive. */
@@ -246,16 +224,32 @@ export class Flow {
    *
    * @param frame What to send; the socket must be open.
    * @param options What to do if it does not fit.
+   * @param isCarried Whether it may go out by another connection if this one is
+   * lost before. If it is lost after, the promise resolves: it has been sent.
    * @returns A promise that resolves when it has been handed to the socket and
    * the peer keeps up. It is quiet if it rejects.
    * @throws {RangeError} If the policy is none.
    */
-  send(frame: Frame, options: SendOptions | undefined): Promise<void> {
+  send(
+    frame: Frame,
+    options: SendOptions | undefined,
+    isCarried: boolean,
+  ): Promise<void> {
     if (options?.overflow !== undefined) assertOverflow(options.overflow);
-    return this.#outbox === undefined && this.#full === undefined &&
-        !(frame instanceof Blob)
-      ? this.#hand(frame)
-      : this.#keep(frame, options);
+    if (this.#isWaiting || this.#full !== undefined || frame instanceof Blob) {
+      return this.#keep(frame, options, isCarried);
+    }
+    return handed(this.#hand(frame), isCarried);
+  }
+
+  /**
+   * Sends what has waited elsewhere, or goes on to keep it.
+   *
+   * @param entry What to send; the socket must be open.
+   */
+  adopt(entry: Entry): void {
+    this.#backlog ??= new Backlog(this.#limits);
+    this.#put(entry, this.#backlog.put(entry, this.#socket.bufferedAmount));
   }
 
   /**
@@ -264,8 +258,8 @@ export class Flow {
    * @param action What to call. It is not called after {@linkcode Flow.stop}.
    */
   whenEmpty(action: () => void): void {
-    if (this.#outbox?.first === undefined) action();
-    else this.#onEmpty = action;
+    if (this.#isWaiting) this.#onEmpty = action;
+    else action();
   }
 
   /**
@@ -273,8 +267,9 @@ export class Flow {
    *
    * @param error What promises that wait reject with.
    * @param isDelivered Whether what the socket had has reached the peer.
+   * @returns What may go out by another connection, in order; its promises wait.
    */
-  stop(error: Error, isDelivered: boolean): void {
+  stop(error: Error, isDelivered: boolean): readonly Entry[] {
     this.#stopped = error;
     this.#onEmpty = undefined;
     this.#limits.hurried.remove(this);
@@ -282,8 +277,11 @@ export class Flow {
     if (isDelivered) this.#full?.resolve();
     else this.#full?.reject(error);
     this.#full = undefined;
-    for (const entry of this.#outbox?.waiting ?? []) entry.reject(error);
-    this.#outbox = undefined;
+    const entries = this.#backlog?.takeAll() ?? [];
+    return entries.filter((entry) => {
+      if (!entry.isCarried) entry.reject(error);
+      return entry.isCarried;
+    });
   }
 
   /** Looks how much waits in the socket. */
@@ -294,6 +292,11 @@ export class Flow {
       return 0;
     }
     return this.#full ? this.#lookHurried() : this.#lookLeisurely();
+  }
+
+  /** Whether something waits here. */
+  get #isWaiting(): boolean {
+    return this.#backlog !== undefined && !this.#backlog.isEmpty;
   }
 
   #hand(frame: Exclude<Frame, Blob>): Promise<void> {
@@ -406,54 +409,49 @@ export class Flow {
     return this.#isWatched ? this.#interval : 0;
   }
 
-  #keep(frame: Frame, options: SendOptions | undefined): Promise<void> {
-    const { overflow = this.#limits.overflow, key = "" } = options ?? {};
-    const entry: Entry = {
-      frame,
-      size: sizeOf(frame),
-      overflow,
-      key,
-      ...Promise.withResolvers<void>(),
-    };
-    quiet(entry.promise);
-    const { maxBufferedAmount, maxCount } = this.#limits;
-    this.#outbox ??= new Outbox(maxBufferedAmount, maxCount);
+  #keep(
+    frame: Frame,
+    options: SendOptions | undefined,
+    isCarried: boolean,
+  ): Promise<void> {
+    this.#backlog ??= new Backlog(this.#limits);
     const held = this.#socket.bufferedAmount;
-    const { isTaken, dropped } = this.#outbox.offer(entry, held);
-    this.#isAwaited ||= this.#full !== undefined;
-    for (const { reject } of dropped) reject(this.#drop());
-    if (isTaken) entry.frame = copy(frame, dropped.at(-1)?.frame);
-    else {
-      if (overflow === "terminate") this.#tell("overflow");
-      entry.reject(this.#stopped ?? this.#drop());
-    }
-    if (!this.#full) this.#flush();
+    const { entry, isTaken } = this.#backlog.add(
+      frame,
+      options,
+      isCarried,
+      held,
+    );
+    this.#put(entry, isTaken);
     return entry.promise;
   }
 
-  #drop(): MessageDroppedError {
-    this.#dropped++;
-    return this.#dropError ??= new MessageDroppedError(
-      `Cannot send a message as the peer takes them too slowly: it was dropped, as "maxBufferedAmount" (${this.#limits.maxBufferedAmount}) or a newer one with the same key asked for it`,
-    );
+  /** Something is to wait here. */
+  #put(entry: Entry, isTaken: boolean): void {
+    this.#isAwaited ||= this.#full !== undefined;
+    if (!isTaken) {
+      if (entry.overflow === "terminate") this.#tell("overflow");
+      if (this.#stopped) entry.reject(this.#stopped);
+      else this.#backlog?.drop(entry);
+    }
+    if (!this.#full) this.#flush();
   }
 
   /** Hands to the socket what has waited longest, while there is room. */
   #flush(): void {
-    const outbox = this.#outbox;
+    const backlog = this.#backlog;
     for (
-      let entry = outbox?.first;
+      let entry = backlog?.first;
       entry && !this.#full;
-      entry = outbox?.first
+      entry = backlog?.first
     ) {
       // It would take it, and tell nobody that it did not send it.
       if (this.#socket.readyState !== 1) return;
       if (entry.frame instanceof Blob) return this.#read(entry, entry.frame);
-      outbox?.shift();
-      entry.resolve(this.#hand(entry.frame));
+      backlog?.shift();
+      entry.resolve(handed(this.#hand(entry.frame), entry.isCarried));
     }
-    if (outbox?.first) return;
-    this.#outbox = undefined;
+    if (this.#isWaiting) return;
     const onEmpty = this.#onEmpty;
     this.#onEmpty = undefined;
     onEmpty?.();
@@ -470,7 +468,7 @@ export class Flow {
       entry.frame = bytes;
     }, (error: unknown) => {
       entry.reject(error);
-      if (this.#outbox?.first === entry) this.#outbox.shift();
+      if (this.#backlog?.first === entry) this.#backlog.shift();
     }).then(() => {
       this.#isReading = false;
       if (!this.#full) this.#flush();
@@ -479,18 +477,10 @@ export class Flow {
 }
 
 /**
- * Bytes that wait must not change under the sender's hand. The copy goes where a
- * message was that has just been dropped, if it fits there: a stream to a peer
- * that does not take it would else be a stream of garbage.
+ * What has been handed to a socket has been sent, whatever becomes of the socket.
+ * Who sends by one connection wants to know; who sends by any must not take it
+ * for one that can be sent again.
  */
-function copy(frame: Frame, spare: Frame | undefined): Frame {
-  if (typeof frame === "string" || frame instanceof Blob) return frame;
-  const bytes = frame instanceof ArrayBuffer
-    ? new Uint8Array(frame)
-    : new Uint8Array(frame.buffer, frame.byteOffset, frame.byteLength);
-  const isFit = spare instanceof ArrayBuffer &&
-    spare.byteLength === bytes.byteLength;
-  if (!isFit) return bytes.slice().buffer;
-  new Uint8Array(spare).set(bytes);
-  return spare;
+function handed(promise: Promise<void>, isCarried: boolean): Promise<void> {
+  return isCarried && promise !== DONE ? promise.catch(() => {}) : promise;
 }

@@ -71,6 +71,11 @@ export class Outbox<W extends Waiting> {
     return this.#size;
   }
 
+  /** Whether nothing waits. */
+  get isEmpty(): boolean {
+    return this.#waiting.size === 0;
+  }
+
   /** What waits, in order. */
   get waiting(): Iterable<W> {
     return this.#waiting.values();

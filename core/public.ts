@@ -15,7 +15,8 @@ export type {
 } from "./connection.ts";
 export { type Author, Message } from "../message.ts";
 export type { Inert, Sendable } from "./codec.ts";
-export type { FlowOptions, SendOptions } from "./flow.ts";
+export type { SendOptions } from "./backlog.ts";
+export type { FlowOptions } from "./flow.ts";
 export type { Overflow } from "./outbox.ts";
 export type {
   Args,

@@ -62,6 +62,51 @@ export const clientSide: Side = {
 };
 
 /**
+ * Opens a client's socket.
+ *
+ * @param url Where to.
+ * @param protocols The subprotocols to ask for.
+ * @param headers Headers of the request, if there are any.
+ * @returns The socket, which is connecting.
+ * @throws {TypeError} If there are headers, and the runtime cannot send any.
+ * @throws {DOMException} With the name `SyntaxError` if the URL or a subprotocol
+ * is none.
+ */
+export function openSocket(
+  url: string | URL,
+  protocols: readonly string[],
+  headers: HeadersInit | undefined,
+): WebSocket {
+  if (typeof WebSocket !== "function") {
+    throw new TypeError(
+      `Cannot connect to ${url} as this runtime has no WebSocket: Node has one since version 22`,
+    );
+  }
+  if (headers === undefined) return new WebSocket(url, [...protocols]);
+  // A browser takes nothing but subprotocols. Elsewhere this is an object with
+  // more, which no standard knows; whether it is read tells which it is.
+  let isRead = false;
+  const init = {
+    protocols: [...protocols],
+    get headers() {
+      isRead = true;
+      return headers;
+    },
+  };
+  let socket: WebSocket | undefined;
+  try {
+    socket = Reflect.construct(WebSocket, [url, init]);
+  } catch (error) {
+    if (isRead) throw error;
+  }
+  if (socket !== undefined && isRead) return socket;
+  socket?.close();
+  throw new TypeError(
+    `Cannot send headers to ${url} as this runtime's WebSocket takes none, as in all browsers: put what they say into the URL or a subprotocol`,
+  );
+}
+
+/**
  * Calls back when a frame that has just been handed to a socket has left, which
  * is within this turn of the event loop. A timer of Deno's may come before.
  *

@@ -8,7 +8,7 @@ import {
 import { FakeTime } from "@std/testing/time";
 import { ConnectionEndedError, MessageDroppedError } from "../core/errors.ts";
 import { flowLimits, type FlowOptions } from "../core/flow.ts";
-import type { SendOptions } from "../core/flow.ts";
+import type { SendOptions } from "../core/backlog.ts";
 import type { Sendable } from "../core/codec.ts";
 import { type Party, party } from "./support/pair.ts";
 

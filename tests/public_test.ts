@@ -25,7 +25,13 @@ Deno.test("the entry points export what they promise, and nothing else", () => {
     "ServerSocket",
     "sameOrigin",
   ];
-  const ofClient = ["ClientSocket", "ConnectError"];
+  const ofClient = [
+    "ClientSocket",
+    "ConnectError",
+    "GiveUpEvent",
+    "ReconnectingEvent",
+    "isTransient",
+  ];
   const entries: [object, string[]][] = [
     [all, [...SHARED, ...ofServer, ...ofClient]],
     [server, [...SHARED, ...ofServer]],

@@ -10,6 +10,7 @@ import {
   type SocketMessage,
   type SocketTypes,
 } from "../../core/connection.ts";
+import type { Entry } from "../../core/backlog.ts";
 import { sizeOf } from "../../core/codec.ts";
 import { flowLimits } from "../../core/flow.ts";
 import type { Role } from "../../core/ending.ts";
@@ -104,6 +105,8 @@ export class FakeHub<Types extends SocketTypes = SocketTypes>
   readonly heard: string[] = [];
   readonly ends: End[] = [];
   readonly errors: unknown[] = [];
+  /** What was left of what may go out by another connection. */
+  readonly entries: Entry[] = [];
   /** What `connect` listeners have not finished. */
   pending: Promise<void>[] = [];
   /** Called when the connection is open, as `connect` listeners are. */
@@ -121,7 +124,7 @@ export class FakeHub<Types extends SocketTypes = SocketTypes>
     return type === "message" ? this.listens : this.awaitsEnd;
   }
 
-  cause(): "local" {
+  leaving(): "local" {
     return "local";
   }
 
@@ -138,6 +141,10 @@ export class FakeHub<Types extends SocketTypes = SocketTypes>
 
   received(message: SocketMessage<Types>): void {
     if (this.listens) this.heard.push(message.content);
+  }
+
+  unsent(entries: readonly Entry[]): void {
+    this.entries.push(...entries);
   }
 
   drained(): void {

@@ -1,0 +1,963 @@
+/**
+ * A client that comes back, over sockets that do what the test says: no network,
+ * no waiting.
+ */
+
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertMatch,
+  assertRejects,
+  assertStrictEquals,
+  assertThrows,
+} from "@std/assert";
+import { stub } from "@std/testing/mock";
+import {
+  type ClientOptions,
+  ClientSocket,
+  ConnectError,
+  ConnectionEndedError,
+  isTransient,
+  MessageDroppedError,
+} from "../client.ts";
+import type { Cause } from "../core/errors.ts";
+import { Dial } from "./support/dialled.ts";
+
+const URL = "ws://example.test/";
+
+/** A client, and what it has told. */
+class Observed extends ClientSocket {
+  readonly told: string[] = [];
+
+  constructor(options: ClientOptions = { reconnect: true }) {
+    super(options);
+    this.on("connect", () => this.told.push("connect"));
+    this.on(
+      "close",
+      (code, reason) => this.told.push(`close ${code}${reason}`),
+    );
+    this.on("disconnect", (code, _reason, cause) => {
+      this.told.push(`disconnect ${code} ${cause}`);
+    });
+    this.on("reconnecting", (attempt, delay) => {
+      this.told.push(`reconnecting ${attempt} ${delay}`);
+    });
+    this.on("giveup", (error) => {
+      this.told.push(`giveup ${error instanceof Error ? error.name : error}`);
+    });
+  }
+}
+
+/** Opens the first connection. */
+async function open(dial: Dial, client: ClientSocket): Promise<void> {
+  const connecting = client.connect(URL);
+  await dial.settle();
+  dial.last.open();
+  await connecting;
+}
+
+/** Lets the next attempt come, and succeed. */
+async function comeBack(dial: Dial): Promise<void> {
+  const { length } = dial.sockets;
+  await dial.wait(60_000);
+  assertStrictEquals(dial.sockets.length, length + 1);
+  dial.last.open();
+  await dial.settle();
+}
+
+Deno.test("ClientSocket does not come back unless it is told to", async () => {
+  using dial = new Dial();
+  const client = new Observed({});
+  await open(dial, client);
+  dial.last.lose();
+  await dial.wait(100_000);
+  assertEquals(client.told, ["connect", "disconnect 1006 network"]);
+  assertStrictEquals(dial.sockets.length, 1);
+  assertStrictEquals(dial.time.next(), false);
+});
+
+Deno.test("ClientSocket comes back after a loss, with longer and longer delays", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  await open(dial, client);
+  dial.last.lose();
+  await dial.wait(500);
+  dial.last.refuse();
+  await dial.wait(999);
+  assertStrictEquals(dial.sockets.length, 2);
+  await dial.wait(1);
+  assertStrictEquals(dial.sockets.length, 3);
+  assertEquals(client.connection, undefined);
+  dial.last.open();
+  await dial.settle();
+  assertEquals(client.told, [
+    "connect",
+    "disconnect 1006 network",
+    "reconnecting 1 500",
+    "reconnecting 2 1000",
+    "connect",
+  ]);
+  assertEquals(client.connection?.url, URL);
+  await client.close();
+});
+
+Deno.test("ClientSocket goes on with its first attempt, too, if it may come back", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  const errors: unknown[] = [];
+  client.on("reconnecting", (_attempt, _delay, error) => errors.push(error));
+  const connecting = client.connect(URL);
+  await dial.settle();
+  dial.last.refuse();
+  await comeBack(dial);
+  await connecting;
+  assertEquals(client.told, ["reconnecting 1 500", "connect"]);
+  assertInstanceOf(errors[0], ConnectError);
+  await client.close();
+});
+
+Deno.test("ClientSocket tells no error of the attempt before the first", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  const errors: unknown[] = [];
+  client.on("reconnecting", (_attempt, _delay, error) => errors.push(error));
+  client.addEventListener("reconnecting", (event) => {
+    errors.push(event.attempt, event.delay, event.error);
+  });
+  await open(dial, client);
+  dial.last.lose();
+  await dial.settle();
+  assertEquals(errors, [undefined, 1, 500, undefined]);
+  await client.close();
+});
+
+const CLEAN: [code: number, reconnects: boolean][] = [
+  [1000, false],
+  [1001, true],
+  [1005, false],
+  [1008, false],
+  [1011, true],
+  [1012, true],
+  [1013, true],
+  [1014, true],
+  [3000, false],
+  [4001, false],
+];
+
+for (const [code, reconnects] of CLEAN) {
+  Deno.test(`ClientSocket after a close with ${code} comes back: ${reconnects}`, async () => {
+    using dial = new Dial();
+    const client = new Observed();
+    await open(dial, client);
+    dial.last.end(true, code);
+    await dial.wait(100_000);
+    assertStrictEquals(dial.sockets.length, reconnects ? 2 : 1);
+    assertEquals(client.told.slice(0, 3), [
+      "connect",
+      `close ${code}`,
+      ...reconnects ? ["reconnecting 1 500"] : [],
+    ]);
+    await client.close();
+  });
+}
+
+Deno.test("ClientSocket does not come back if the server said no before the loss", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  await open(dial, client);
+  // A browser tells the code of a close frame, though the rest went wrong.
+  dial.last.end(false, 4001, "out");
+  await dial.wait(100_000);
+  assertEquals(client.told, ["connect", "disconnect 4001 network"]);
+  assertStrictEquals(dial.sockets.length, 1);
+});
+
+Deno.test("shouldReconnect decides, and gets the end", async () => {
+  using dial = new Dial();
+  const asked: [number, string, boolean, Cause][] = [];
+  const client = new Observed({
+    reconnect: {
+      shouldReconnect: (end) => {
+        asked.push([end.code, end.reason, end.wasClean, end.cause]);
+        return end.code === 4100;
+      },
+    },
+  });
+  await open(dial, client);
+  dial.last.end(true, 4100, "moved");
+  await comeBack(dial);
+  dial.last.lose();
+  await dial.wait(100_000);
+  assertEquals(asked, [
+    [4100, "moved", true, "peer"],
+    [1006, "", false, "network"],
+  ]);
+  assertStrictEquals(client.connection, undefined);
+});
+
+Deno.test("shouldReconnect that throws is an error, and the client stays away", async () => {
+  using dial = new Dial();
+  const client = new Observed({
+    reconnect: {
+      shouldReconnect: () => {
+        throw new Error("oops");
+      },
+    },
+  });
+  const errors: unknown[] = [];
+  client.on("error", (error, from) => errors.push(error, from));
+  await open(dial, client);
+  dial.last.lose();
+  await dial.wait(100_000);
+  assertEquals(client.told, ["connect", "disconnect 1006 network"]);
+  assertInstanceOf(errors[0], Error);
+  assertStrictEquals(errors[1], "disconnect");
+});
+
+Deno.test("isTransient() may be asked of any end", () => {
+  const end = { type: "close", reason: "", cause: "peer" } as const;
+  assert(isTransient({ ...end, code: 1012 }));
+  assert(!isTransient({ ...end, code: 1000 }));
+});
+
+for (const how of ["close", "terminate"] as const) {
+  Deno.test(`ClientSocket.${how}() is no loss`, async () => {
+    using dial = new Dial();
+    const client = new Observed();
+    await open(dial, client);
+    client[how]();
+    if (how === "close") dial.last.end(true, 1000);
+    await dial.wait(100_000);
+    assertStrictEquals(client.told.length, 2);
+    assertStrictEquals(dial.sockets.length, 1);
+  });
+
+  Deno.test(`Connection.${how}() is no loss for the client either`, async () => {
+    using dial = new Dial();
+    const client = new Observed();
+    await open(dial, client);
+    client.connection?.[how]();
+    if (how === "close") dial.last.end(true, 1000);
+    await dial.wait(100_000);
+    assertStrictEquals(client.told.length, 2);
+    assertStrictEquals(dial.sockets.length, 1);
+  });
+
+  Deno.test(`ClientSocket.${how}() between two attempts ends them`, async () => {
+    using dial = new Dial();
+    const client = new Observed();
+    await open(dial, client);
+    dial.last.lose();
+    await dial.settle();
+    await client[how]();
+    assertStrictEquals(dial.time.next(), false);
+    assertEquals(client.told.slice(1), [
+      "disconnect 1006 network",
+      "reconnecting 1 500",
+      "giveup ConnectError",
+    ]);
+    // And it may be connected again at once.
+    await open(dial, client);
+    await client.close();
+  });
+
+  Deno.test(`ClientSocket.${how}() in an attempt ends it`, async () => {
+    using dial = new Dial();
+    const client = new Observed();
+    await open(dial, client);
+    dial.last.lose();
+    await dial.wait(500);
+    await client[how]();
+    await dial.wait(100_000);
+    assertStrictEquals(dial.sockets.length, 2);
+    assertStrictEquals(dial.last.readyState, 3);
+    assertStrictEquals(client.told.at(-1), "giveup ConnectError");
+  });
+}
+
+Deno.test("ClientSocket that is closed while its connection is being lost stays away", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  await open(dial, client);
+  client.close(4000);
+  dial.last.lose();
+  await dial.wait(100_000);
+  assertEquals(client.told, ["connect", "disconnect 1006 network"]);
+  assertStrictEquals(dial.sockets.length, 1);
+});
+
+for (const type of ["disconnect", "reconnecting"] as const) {
+  Deno.test(`ClientSocket may be closed in a listener of ${type}`, async () => {
+    using dial = new Dial();
+    const client = new Observed();
+    client.on(type, () => client.close());
+    await open(dial, client);
+    dial.last.lose();
+    await dial.wait(100_000);
+    assertStrictEquals(dial.sockets.length, 1);
+    assertEquals(
+      client.told.slice(2),
+      type === "disconnect"
+        ? []
+        : ["reconnecting 1 500", "giveup ConnectError"],
+    );
+  });
+}
+
+Deno.test("ClientSocket tells each way to a connection to its end", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  const order: string[] = [];
+  client.on("disconnect", () => order.push("client"));
+  client.on("reconnecting", () => order.push("reconnecting"));
+  client.on("connect", (connection) => {
+    connection.on("disconnect", () => order.push("connection"));
+  });
+  await open(dial, client);
+  dial.last.lose();
+  await dial.settle();
+  assertEquals(order, ["client", "connection", "reconnecting"]);
+  await client.close();
+});
+
+Deno.test("ClientSocket gives up after maxAttempts", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: { maxAttempts: 2 } });
+  const errors: unknown[] = [];
+  client.on("giveup", (error) => errors.push(error));
+  client.addEventListener("giveup", (event) => errors.push(event.error));
+  await open(dial, client);
+  dial.last.lose();
+  for (const delay of [500, 1_000]) {
+    await dial.wait(delay);
+    dial.last.refuse();
+  }
+  await dial.wait(100_000);
+  assertEquals(client.told.slice(1), [
+    "disconnect 1006 network",
+    "reconnecting 1 500",
+    "reconnecting 2 1000",
+    "giveup ConnectError",
+  ]);
+  const [error] = errors;
+  assertInstanceOf(error, ConnectError);
+  assertMatch(error.message, /Cannot connect to ws:.*after 2 attempts/);
+  assertInstanceOf(error.cause, ConnectError);
+  assertStrictEquals(errors[1], error);
+});
+
+Deno.test("ClientSocket.connect() rejects when the first way is given up", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: { maxAttempts: 1 } });
+  const connecting = client.connect(URL);
+  const rejected = assertRejects(() => connecting, ConnectError, "after 1 att");
+  await dial.settle();
+  dial.last.refuse();
+  await dial.wait(500);
+  dial.last.refuse();
+  await dial.wait(0);
+  await rejected;
+  assertEquals(client.told, ["reconnecting 1 500", "giveup ConnectError"]);
+});
+
+Deno.test("ClientSocket tells of no giving up if it never said that it goes on", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: { maxAttempts: 0 } });
+  const connecting = client.connect(URL);
+  await dial.settle();
+  dial.last.refuse();
+  await assertRejects(() => connecting, ConnectError);
+  assertEquals(client.told, []);
+});
+
+Deno.test("ClientSocket gives up after maxDuration", async () => {
+  using dial = new Dial();
+  const client = new Observed({
+    reconnect: { maxDuration: 3_000 },
+    connectTimeout: 1_000,
+  });
+  await open(dial, client);
+  dial.last.lose();
+  // Each attempt takes its second, and fails.
+  for (let i = 0; i < 20; i++) await dial.wait(500);
+  assertEquals(client.told.slice(2), [
+    "reconnecting 1 500",
+    "reconnecting 2 1000",
+    "giveup ConnectError",
+  ]);
+  assertStrictEquals(dial.sockets.length, 3);
+});
+
+Deno.test("ClientSocket counts its attempts on if a connection did not live", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: { minUptime: 1_000 } });
+  await open(dial, client);
+  await dial.wait(999);
+  dial.last.lose();
+  await comeBack(dial);
+  await dial.wait(999);
+  dial.last.lose();
+  await comeBack(dial);
+  await dial.wait(1_000);
+  dial.last.lose();
+  await dial.settle();
+  assertEquals(client.told.filter((line) => line.startsWith("rec")), [
+    "reconnecting 1 500",
+    "reconnecting 2 1000",
+    "reconnecting 1 500",
+  ]);
+  await client.close();
+});
+
+Deno.test("ClientSocket waits as long as the server has asked for, and a while", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  await open(dial, client);
+  dial.last.end(true, 1001, "retry-after=5");
+  await dial.wait(7_999);
+  assertStrictEquals(dial.sockets.length, 1);
+  await dial.wait(1);
+  dial.last.refuse();
+  await dial.settle();
+  assertEquals(client.told.slice(2), [
+    "reconnecting 1 8000",
+    "reconnecting 2 1000",
+  ]);
+  await client.close();
+});
+
+Deno.test("reconnect.signal ends attempts, but no connection", async () => {
+  using dial = new Dial();
+  const stop = new AbortController();
+  const client = new Observed({ reconnect: { signal: stop.signal } });
+  await open(dial, client);
+  dial.last.lose();
+  await comeBack(dial);
+  dial.last.lose();
+  await dial.settle();
+  stop.abort(new RangeError("enough"));
+  assertStrictEquals(dial.time.next(), false);
+  assertStrictEquals(client.told.at(-1), "giveup RangeError");
+  // It still connects if it is asked to, and stays then.
+  await open(dial, client);
+  dial.last.lose();
+  await dial.wait(100_000);
+  assertEquals(client.told.slice(-2), ["connect", "disconnect 1006 network"]);
+});
+
+Deno.test("reconnect.signal ends the first way, too, but not its first attempt", async () => {
+  using dial = new Dial();
+  const client = new Observed({
+    reconnect: { signal: AbortSignal.abort(new RangeError("enough")) },
+  });
+  const connecting = client.connect(URL);
+  await dial.settle();
+  dial.last.refuse();
+  await assertRejects(() => connecting, RangeError, "enough");
+  assertEquals(client.told, []);
+});
+
+Deno.test("reconnect.signal has no listeners once the client is connected", async () => {
+  using dial = new Dial();
+  const { signal } = new AbortController();
+  using adds = stub(signal, "addEventListener");
+  using removes = stub(signal, "removeEventListener");
+  const client = new Observed({ reconnect: { signal } });
+  const connecting = client.connect(URL, { signal });
+  await dial.settle();
+  dial.last.refuse();
+  await comeBack(dial);
+  await connecting;
+  dial.last.lose();
+  await comeBack(dial);
+  assert(adds.calls.length > 1);
+  assertStrictEquals(removes.calls.length, adds.calls.length);
+  await client.close();
+});
+
+Deno.test("ClientSocket.connect() gives up all attempts when its signal is aborted", async () => {
+  using dial = new Dial();
+  const stop = new AbortController();
+  const client = new Observed();
+  const connecting = client.connect(URL, { signal: stop.signal });
+  const rejected = assertRejects(() => connecting, RangeError, "enough");
+  await dial.settle();
+  dial.last.refuse();
+  await dial.settle();
+  stop.abort(new RangeError("enough"));
+  await rejected;
+  await dial.wait(100_000);
+  assertStrictEquals(dial.sockets.length, 1);
+  assertEquals(client.told, ["reconnecting 1 500", "giveup RangeError"]);
+});
+
+Deno.test("ClientSocket.connect() has nothing to do with its signal later", async () => {
+  using dial = new Dial();
+  const stop = new AbortController();
+  const client = new Observed();
+  const connecting = client.connect(URL, { signal: stop.signal });
+  await dial.settle();
+  dial.last.open();
+  await connecting;
+  stop.abort();
+  dial.last.lose();
+  await comeBack(dial);
+  assertStrictEquals(client.told.at(-1), "connect");
+  await client.close();
+});
+
+Deno.test("ClientSocket asks functions for URL, subprotocols and headers at each attempt", async () => {
+  using dial = new Dial();
+  let count = 0;
+  const client = new ClientSocket({
+    reconnect: true,
+    protocols: () => [`p${count}`],
+    headers: () => Promise.resolve({ count: String(count) }),
+  });
+  const connecting = client.connect(async () => {
+    count++;
+    await Promise.resolve();
+    return new globalThis.URL(`${URL}${count}`);
+  });
+  await dial.settle();
+  dial.last.open();
+  await connecting;
+  dial.last.lose();
+  await comeBack(dial);
+  assertEquals(
+    dial.sockets.map((
+      { url, protocols, headers },
+    ) => [url, protocols, headers]),
+    [
+      [`${URL}1`, ["p1"], { count: "1" }],
+      [`${URL}2`, ["p2"], { count: "2" }],
+    ],
+  );
+  assertStrictEquals(client.connection?.path, "/2");
+  await client.close();
+});
+
+Deno.test("ClientSocket takes a function that fails for an attempt that failed", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  const errors: unknown[] = [];
+  client.on("reconnecting", (_attempt, _delay, error) => errors.push(error));
+  let count = 0;
+  const connecting = client.connect(() => {
+    if (++count === 1) throw new Error("no token");
+    return URL;
+  });
+  await comeBack(dial);
+  await connecting;
+  const [error] = errors;
+  assertInstanceOf(error, ConnectError);
+  assertMatch(error.message, /could not be had: no token/);
+  assertInstanceOf(error.cause, Error);
+  await client.close();
+});
+
+Deno.test("ClientSocket does not wait for a function longer than connectTimeout", async () => {
+  using dial = new Dial();
+  const client = new Observed({ connectTimeout: 1_000 });
+  const late = Promise.withResolvers<string>();
+  const connecting = client.connect(() => late.promise);
+  const rejected = assertRejects(
+    () => connecting,
+    ConnectError,
+    "no answer within 1000 ms",
+  );
+  await dial.wait(1_000);
+  await rejected;
+  late.resolve(URL);
+  await dial.wait(1_000);
+  assertStrictEquals(dial.sockets.length, 0);
+});
+
+Deno.test("ClientSocket opens no socket for a function that answers when it is closed", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  const late = Promise.withResolvers<string>();
+  const connecting = client.connect(() => late.promise);
+  const rejected = assertRejects(() => connecting, ConnectError, "was closed");
+  await dial.settle();
+  late.resolve(URL);
+  await client.close();
+  await rejected;
+  await dial.wait(1_000);
+  assertStrictEquals(dial.sockets.length, 0);
+});
+
+Deno.test("ClientSocket gives up at once if its URL is none", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  await assertRejects(() => client.connect("nonsense"), TypeError);
+  await dial.wait(100_000);
+  assertEquals(client.told, []);
+  assertStrictEquals(dial.sockets.length, 0);
+});
+
+Deno.test("connectTimeout ends an attempt that nobody answers", async () => {
+  using dial = new Dial();
+  const client = new Observed({});
+  const connecting = client.connect(URL);
+  const rejected = assertRejects(
+    () => connecting,
+    ConnectError,
+    "Cannot connect to ws://example.test/: no answer within 10000 ms",
+  );
+  await dial.wait(9_999);
+  assertStrictEquals(dial.last.readyState, 0);
+  await dial.wait(1);
+  await rejected;
+  assert(dial.last.readyState >= 2);
+  assertStrictEquals(dial.time.next(), false);
+});
+
+Deno.test("connectTimeout of Infinity waits for ever, and leaves no timer behind", async () => {
+  using dial = new Dial();
+  const client = new Observed({ connectTimeout: Infinity });
+  const connecting = client.connect(URL);
+  await dial.settle();
+  assertStrictEquals(dial.time.next(), false);
+  dial.last.open();
+  await connecting;
+  await client.terminate();
+});
+
+Deno.test("idleTimeout ends a connection that is silent, as a loss", async () => {
+  using dial = new Dial();
+  const client = new Observed({ idleTimeout: 1_000, reconnect: true });
+  await open(dial, client);
+  await dial.wait(900);
+  dial.last.receive("alive");
+  await dial.wait(999);
+  assertEquals(client.told, ["connect"]);
+  await dial.wait(251);
+  assertEquals(client.told.slice(1), [
+    "disconnect 1006 timeout",
+    "reconnecting 1 500",
+  ]);
+  await client.close();
+  assertStrictEquals(dial.time.next(), false);
+});
+
+for (const idleTimeout of [0, Infinity]) {
+  Deno.test(`idleTimeout of ${idleTimeout} never ends a connection`, async () => {
+    using dial = new Dial();
+    const client = new Observed({ idleTimeout });
+    await open(dial, client);
+    await dial.settle();
+    assertStrictEquals(dial.time.next(), false);
+    await client.terminate();
+  });
+}
+
+Deno.test("idleTimeout ends a connection that takes nothing, though it is not silent", async () => {
+  using dial = new Dial();
+  const client = new Observed({ idleTimeout: 1_000, highWaterMark: 100 });
+  await open(dial, client);
+  dial.last.isStalled = true;
+  client.send("x".repeat(100));
+  for (let i = 0; i < 20 && client.connection; i++) {
+    await dial.wait(500);
+    dial.last.receive("alive");
+  }
+  assertEquals(client.told, ["connect", "disconnect 1006 backpressure"]);
+});
+
+Deno.test("ClientSocket.send() waits for the connection, in order", async () => {
+  using dial = new Dial();
+  const client = new Observed({});
+  const connecting = client.connect(URL);
+  const settled: number[] = [];
+  [1, 2, 3].forEach((i) => client.send({ i }).then(() => settled.push(i)));
+  await dial.settle();
+  assertEquals(settled, []);
+  assertStrictEquals(client.bufferedAmount, 21);
+  dial.last.open();
+  await connecting;
+  assertEquals(dial.last.sent, ['{"i":1}', '{"i":2}', '{"i":3}']);
+  await dial.settle();
+  assertEquals(settled, [1, 2, 3]);
+  assertStrictEquals(client.bufferedAmount, 0);
+  await client.terminate();
+});
+
+Deno.test("ClientSocket.send() sends what listeners of connect say first", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  client.on("connect", () => client.send("hello"));
+  await open(dial, client);
+  dial.last.lose();
+  client.send("one");
+  await dial.settle();
+  client.send("two");
+  await comeBack(dial);
+  client.send("three");
+  assertEquals(dial.last.sent, ["hello", "one", "two", "three"]);
+  await client.close();
+});
+
+Deno.test("ClientSocket.send() takes what it is given as it is then", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  const connecting = client.connect(URL);
+  const bytes = new Uint8Array([1, 2, 3]);
+  const value = { i: 1 };
+  client.send(bytes);
+  client.send(value);
+  client.send(new Blob(["four"]));
+  client.send("five");
+  bytes.fill(0);
+  value.i = 2;
+  // @ts-expect-error No function can be sent
+  assertThrows(() => client.send(() => 1), TypeError);
+  await dial.settle();
+  dial.last.open();
+  await connecting;
+  // A blob has to be read, which takes a while; all else waits behind it.
+  while (dial.last.sent.length < 4) {
+    dial.time.tick(1);
+    await new Promise<void>((resolve) => queueMicrotask(resolve));
+  }
+  const text = (data: unknown) =>
+    typeof data === "string"
+      ? data
+      : data instanceof ArrayBuffer
+      ? [...new Uint8Array(data)].join()
+      : "";
+  assertEquals(dial.last.sent.map(text), [
+    "1,2,3",
+    '{"i":1}',
+    "102,111,117,114",
+    "five",
+  ]);
+  await client.terminate();
+});
+
+Deno.test("ClientSocket.send() between the loss and its event waits for the next connection", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  await open(dial, client);
+  dial.last.readyState = 2; // the runtime knows, but has not told
+  const sent = client.send("late");
+  dial.last.lose();
+  await comeBack(dial);
+  await sent;
+  assertEquals(dial.last.sent, ["late"]);
+  await client.close();
+});
+
+Deno.test("ClientSocket.send() carries over what a connection has not taken, once and in order", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: true, highWaterMark: 3 });
+  await open(dial, client);
+  const [first] = dial.sockets;
+  assert(first);
+  first.isStalled = true;
+  const settled: string[] = [];
+  for (const text of ["one", "two", "six"]) {
+    client.send(text).then(
+      () => settled.push(text),
+      (error) => settled.push(`${text} ${error.name}`),
+    );
+  }
+  const own = client.connection?.send("of this connection only");
+  await dial.settle();
+  assertEquals(first.sent, ["one"]);
+  first.readyState = 2;
+  client.send("ten");
+  first.lose();
+  await dial.settle();
+  // The first was handed over, and may or may not have arrived.
+  assertEquals(settled, ["one"]);
+  await assertRejects(async () => await own, ConnectionEndedError);
+  await comeBack(dial);
+  while (dial.last.sent.length < 3) await dial.wait(1);
+  await dial.settle();
+  assertEquals(dial.last.sent, ["two", "six", "ten"]);
+  assertEquals(settled, ["one", "two", "six"]);
+  await client.close();
+});
+
+Deno.test("ClientSocket.send() drops what does not fit while there is no connection", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: true, maxBufferedAmount: 8 });
+  const connecting = client.connect(URL);
+  await dial.settle();
+  const first = client.send("1234", { overflow: "drop-oldest" });
+  client.send("5678");
+  client.send("9");
+  await assertRejects(() => first, MessageDroppedError, "(8)");
+  await assertRejects(() => client.send("90123456"), MessageDroppedError);
+  await assertRejects(
+    () => client.send("90123456", { overflow: "drop-newest" }),
+    MessageDroppedError,
+  );
+  assertStrictEquals(client.dropped, 3);
+  const latest = client.send("a", { overflow: "latest", key: "k" });
+  client.send("b", { overflow: "latest", key: "k" });
+  await assertRejects(() => latest, MessageDroppedError);
+  assertStrictEquals(client.dropped, 4);
+  dial.last.open();
+  await connecting;
+  assertEquals(dial.last.sent, ["5678", "9", "b"]);
+  await client.terminate();
+});
+
+Deno.test("ClientSocket.send() keeps no more messages than fit, however small", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: true, maxBufferedAmount: 1 });
+  client.connect(URL).catch(() => {});
+  await dial.settle();
+  for (let i = 0; i < 1_024; i++) client.send("");
+  await assertRejects(() => client.send(""), MessageDroppedError);
+  assertStrictEquals(client.dropped, 1);
+  await client.close();
+});
+
+Deno.test("ClientSocket.send() refuses a policy that is none, queued or not", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  const connecting = client.connect(URL);
+  // @ts-expect-error No such policy
+  assertThrows(() => client.send("", { overflow: "wait" }), RangeError);
+  await dial.settle();
+  dial.last.open();
+  await connecting;
+  // @ts-expect-error No such policy
+  assertThrows(() => client.send("", { overflow: "wait" }), RangeError);
+  await client.terminate();
+});
+
+Deno.test("ClientSocket.send() rejects when the client is closed", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  await open(dial, client);
+  dial.last.lose();
+  await dial.settle();
+  const sent = client.send("never");
+  client.close();
+  const error = await assertRejects(() => sent, ConnectionEndedError);
+  assertMatch(error.message, /client was closed/);
+  assertStrictEquals(error.end?.code, 1006);
+  assertStrictEquals(client.bufferedAmount, 0);
+  await assertRejects(() => client.send("later"), ConnectionEndedError);
+});
+
+Deno.test("ClientSocket.send() rejects when the client gives up", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: { maxAttempts: 1 } });
+  await open(dial, client);
+  dial.last.lose();
+  await dial.settle();
+  const sent = client.send("never");
+  await dial.wait(500);
+  dial.last.refuse();
+  await dial.settle();
+  await assertRejects(() => sent, ConnectionEndedError, "after 1 attempts");
+});
+
+Deno.test("ClientSocket.send() rejects when the end is one to stay away after", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  await open(dial, client);
+  dial.last.readyState = 2;
+  const sent = client.send("never");
+  dial.last.end(true, 4001, "out");
+  const error = await assertRejects(() => sent, ConnectionEndedError);
+  assertMatch(error.message, /close with code 4001 and reason "out"/);
+});
+
+Deno.test("ClientSocket.send() rejects if the only attempt fails", async () => {
+  using dial = new Dial();
+  const client = new Observed({});
+  const connecting = client.connect(URL);
+  const sent = client.send("never");
+  await dial.settle();
+  dial.last.refuse();
+  await assertRejects(() => connecting, ConnectError);
+  await assertRejects(() => sent, ConnectionEndedError, "Cannot connect");
+});
+
+Deno.test("ClientSocket.send() keeps what a connection does not take that a listener ends", async () => {
+  using dial = new Dial();
+  const client = new Observed({
+    reconnect: { shouldReconnect: () => true },
+  });
+  let count = 0;
+  client.on("connect", () => {
+    // The peer is gone again as soon as it is there.
+    if (++count === 1) dial.last.readyState = 2;
+  });
+  const connecting = client.connect(URL);
+  const all = Promise.all(["one", "two"].map((text) => client.send(text)));
+  await dial.settle();
+  dial.last.readyState = 1;
+  dial.last.dispatchEvent(new Event("open"));
+  await connecting;
+  dial.last.lose();
+  await comeBack(dial);
+  await all;
+  assertEquals(dial.sockets.map(({ sent }) => sent), [[], ["one", "two"]]);
+  await client.close();
+});
+
+Deno.test("ClientSocket.waitFor() waits across connections, and not beyond the last", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: { maxAttempts: 1 } });
+  await open(dial, client);
+  const message = client.waitFor("message");
+  const close = client.waitFor("close");
+  dial.last.lose();
+  await comeBack(dial);
+  dial.last.receive("hello");
+  assertStrictEquals((await message)[0].content, "hello");
+  await dial.wait(5_000);
+  dial.last.lose();
+  await dial.wait(500);
+  dial.last.refuse();
+  await dial.settle();
+  await assertRejects(() => close, ConnectError, "after 1 attempts");
+});
+
+Deno.test("ClientSocket.waitFor() gets the giveup itself", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  await open(dial, client);
+  dial.last.lose();
+  await dial.settle();
+  const giveup = client.waitFor("giveup");
+  client.close();
+  assertInstanceOf((await giveup)[0], ConnectError);
+});
+
+Deno.test("ClientSocket refuses options that are no numbers of time", () => {
+  const wrong: ClientOptions[] = [
+    { connectTimeout: -1 },
+    { idleTimeout: NaN },
+    { reconnect: { initialDelay: -1 } },
+    { reconnect: { maxDelay: NaN } },
+    { reconnect: { maxAttempts: -1 } },
+    { reconnect: { maxDuration: -1 } },
+    { reconnect: { minUptime: NaN } },
+  ];
+  for (const options of wrong) {
+    assertThrows(() => new ClientSocket(options), RangeError, "0 or more");
+  }
+});
+
+Deno.test("ClientSocket that comes back leaves nothing behind", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  await open(dial, client);
+  for (let i = 0; i < 100; i++) {
+    dial.last.lose();
+    await comeBack(dial);
+  }
+  client.terminate();
+  assertStrictEquals(dial.time.next(), false);
+  assertStrictEquals(dial.sockets.length, 101);
+  for (const socket of dial.sockets) assertStrictEquals(socket.listeners, 0);
+});
