@@ -139,12 +139,11 @@ export function next(state: State, signal: Signal, role: Role): State {
     case "sent":
       return state.phase === "closing" ? { ...state, isSent: true } : state;
     case "error":
-      if (state.phase !== "connecting") {
-        return { ...state, failure: signal.message };
-      }
-      // An upgrade that fails is told by an error alone, a client's failure to
-      // connect by a close event as well.
-      return role === "server" ? ended(state, lost("network")) : state;
+      // An upgrade that fails is told by an error alone, and so is a client's
+      // failure to connect in Node; elsewhere a close event follows.
+      return state.phase === "connecting"
+        ? ended(state, lost("network"))
+        : { ...state, failure: signal.message };
     case "stuck":
       // A client's socket is closing as soon as its peer is, which is no fault.
       return state.phase === "open" && role === "server"

@@ -1,0 +1,301 @@
+/**
+ * What a client does in every runtime that has a `WebSocket`: Deno, Node, Bun and
+ * browsers. So it uses nothing else, not even an assertion library; `server.ts`
+ * beside it is the other end.
+ */
+
+import {
+  type ClientOptions,
+  ClientSocket,
+  ConnectError,
+  ConnectionEndedError,
+} from "../../../client.ts";
+
+/** Tries something against the server at a URL, and throws if it is not so. */
+export type Case = (url: string) => Promise<void>;
+
+/** What is known of where the cases run. */
+declare global {
+  /** Whether the runtime sends headers, and cuts a connection on demand. */
+  var isBrowser: boolean | undefined;
+}
+
+function equal(actual: unknown, expected: unknown): void {
+  const [is, should] = [JSON.stringify(actual), JSON.stringify(expected)];
+  if (is !== should) throw new Error(`Expected ${should}, but got ${is}`);
+}
+
+async function failure(promise: Promise<unknown>): Promise<Error> {
+  try {
+    await promise;
+  } catch (error) {
+    if (error instanceof Error) return error;
+    throw new Error(`Rejected with something else: ${error}`);
+  }
+  throw new Error("Resolved, but should have rejected");
+}
+
+/** A client, and what it has told. */
+class Observed extends ClientSocket<{ incoming: unknown }> {
+  readonly told: string[] = [];
+
+  constructor(options: ClientOptions = {}) {
+    super(options);
+    this.on(
+      "connect",
+      (_connection, path) => this.told.push(`connect ${path}`),
+    );
+    for (const type of ["close", "disconnect"] as const) {
+      this.on(type, (code, reason, cause) => {
+        this.told.push(`${type} ${code} "${reason}" ${cause}`);
+      });
+    }
+    this.on("reconnecting", (attempt) => {
+      this.told.push(`reconnecting ${attempt}`);
+    });
+    this.on("giveup", () => this.told.push("giveup"));
+  }
+}
+
+/** Comes back at once, so that a case does not take long. */
+const QUICKLY = { initialDelay: 10, maxDelay: 20 };
+
+let count = 0;
+
+/** A name that nobody else has used at the server. */
+function unique(): string {
+  return `${Date.now()}-${count++}`;
+}
+
+export const cases: Readonly<Record<string, Case>> = {
+  async "sends and receives text, JSON, bytes and blobs"(url) {
+    const client = new Observed();
+    await client.connect(`${url}/echo`);
+    const messages = client.events("message");
+    const sent = ["text", { a: [1, null] }, new Uint8Array([0, 255])];
+    for (const data of sent) client.send(data);
+    client.send(new Blob(["blob"]));
+    const received: unknown[] = [];
+    for await (const [message] of messages) {
+      received.push(message.isBinary ? [...message.bytes] : message.data);
+      if (received.length === 4) break;
+    }
+    equal(received, ["text", { a: [1, null] }, [0, 255], [98, 108, 111, 98]]);
+    await client.close(4001, "bye");
+    equal(client.told, ["connect /echo", 'close 4001 "bye" local']);
+  },
+
+  async "hears what the server sends at once"(url) {
+    const client = new Observed();
+    await client.connect(`${url}/hello`);
+    const [message] = await client.waitFor("message");
+    equal(message.data, "hello");
+    await client.close();
+    equal(client.told, ["connect /hello", 'close 1000 "" local']);
+  },
+
+  async "is told the code and reason of the server's close"(url) {
+    const client = new Observed();
+    await client.connect(`${url}/close`);
+    const closed = client.waitFor("close");
+    await client.send({ code: 4002, reason: "out" });
+    await closed;
+    equal(client.told, ["connect /close", 'close 4002 "out" peer']);
+    equal(client.disconnection?.wasClean, true);
+    const late = await failure(client.send("late"));
+    equal(late instanceof ConnectionEndedError, true);
+  },
+
+  async "is told of a loss"(url) {
+    const client = new Observed();
+    await client.connect(`${url}/drop`);
+    const lost = client.waitFor("disconnect");
+    await client.send("now");
+    await lost;
+    equal(client.told, ["connect /drop", 'disconnect 1006 "" network']);
+  },
+
+  async "terminates"(url) {
+    const client = new Observed({ reconnect: QUICKLY });
+    await client.connect(`${url}/echo`);
+    client.terminate();
+    equal(client.told, ["connect /echo", 'disconnect 1006 "" local']);
+    equal(client.connection, undefined);
+  },
+
+  async "cannot connect where it is refused, and may then try elsewhere"(url) {
+    const client = new Observed();
+    const error = await failure(client.connect(`${url}/refuse`));
+    equal(error instanceof ConnectError, true);
+    equal(client.told, []);
+    await client.connect(`${url}/echo`);
+    await client.close();
+  },
+
+  async "gives up an attempt that is not answered"(url) {
+    const client = new Observed({ connectTimeout: 200 });
+    const error = await failure(client.connect(`${url}/never`));
+    equal(error instanceof ConnectError, true);
+    equal(error.message.includes("no answer within 200 ms"), true);
+  },
+
+  async "gives up an attempt when it is aborted, or closed"(url) {
+    const client = new Observed();
+    const signal = AbortSignal.timeout(100);
+    const error = await failure(client.connect(`${url}/never`, { signal }));
+    equal(error.name, "TimeoutError");
+    const connecting = failure(client.connect(`${url}/never`));
+    await client.close();
+    equal(await connecting instanceof ConnectError, true);
+    await client.connect(`${url}/echo`);
+    await client.close();
+  },
+
+  async "refuses what is no URL"(_url) {
+    const client = new Observed({ reconnect: true });
+    const error = await failure(client.connect("http://[::1"));
+    equal(error instanceof ConnectError, false);
+    equal(client.told, []);
+  },
+
+  async "agrees on a subprotocol"(url) {
+    const client = new Observed({ protocols: () => ["other.v1", "test.v1"] });
+    await client.connect(`${url}/echo`);
+    equal(client.connection?.protocol, "test.v1");
+    await client.close();
+  },
+
+  async "sends headers, or says that it cannot"(url) {
+    const client = new Observed({ headers: () => ({ "X-Test": "yes" }) });
+    const connecting = client.connect(`${url}/headers`);
+    if (globalThis.isBrowser) {
+      const error = await failure(connecting);
+      equal(error instanceof TypeError, true);
+      equal(error.message.includes("takes none"), true);
+      return;
+    }
+    await connecting;
+    const [message] = await client.waitFor("message");
+    equal(message.data, "yes");
+    await client.close();
+  },
+
+  async "comes back after a loss, and sends what it was given meanwhile, once"(
+    url,
+  ) {
+    const client = new Observed({ reconnect: QUICKLY });
+    const id = unique();
+    client.on("connect", (connection) => connection.send("hello"));
+    await client.connect(() => `${url}/diary?id=${id}`);
+    await client.send("before");
+    client.send("drop");
+    await client.waitFor("disconnect");
+    const sends = ["one", "two", "three"].map((text) => client.send(text));
+    await Promise.all(sends);
+    client.send("list");
+    const [list] = await client.waitFor("message");
+    equal(list.data, ["hello", "before", "hello", "one", "two", "three"]);
+    await client.close();
+    equal(client.told, [
+      "connect /diary",
+      'disconnect 1006 "" network',
+      "reconnecting 1",
+      "connect /diary",
+      'close 1000 "" local',
+    ]);
+  },
+
+  async "comes back to a server that restarts, not to one that says no"(url) {
+    const client = new Observed({ reconnect: QUICKLY });
+    await client.connect(`${url}/close`);
+    let connected = client.waitFor("connect");
+    await client.send({ code: 1012, reason: "retry-after=0" });
+    await connected;
+    connected = client.waitFor("connect");
+    const closed = client.waitFor("close");
+    await client.send({ code: 1008, reason: "no" });
+    await closed;
+    equal(await failure(connected) instanceof ConnectionEndedError, true);
+    equal(client.told, [
+      "connect /close",
+      'close 1012 "retry-after=0" peer',
+      "reconnecting 1",
+      "connect /close",
+      'close 1008 "no" peer',
+    ]);
+  },
+
+  async "goes on until it is let in, with a fresh URL each time"(url) {
+    const client = new Observed({ reconnect: QUICKLY });
+    const id = unique();
+    let attempt = 0;
+    await client.connect(() => `${url}/third?id=${id}&attempt=${++attempt}`);
+    equal(client.told, ["reconnecting 1", "reconnecting 2", "connect /third"]);
+    equal(
+      new URL(client.connection?.url ?? "").searchParams.get("attempt"),
+      "3",
+    );
+    await client.close();
+  },
+
+  async "gives up after so many attempts, and rejects what waits"(url) {
+    const reconnect = { ...QUICKLY, maxAttempts: 2 };
+    const client = new Observed({ reconnect });
+    const connecting = failure(client.connect(`${url}/refuse`));
+    const sending = failure(client.send("never"));
+    equal(await connecting instanceof ConnectError, true);
+    equal(await sending instanceof ConnectionEndedError, true);
+    equal(client.told, ["reconnecting 1", "reconnecting 2", "giveup"]);
+  },
+
+  async "takes a server that is silent for lost"(url) {
+    const client = new Observed({ idleTimeout: 100 });
+    await client.connect(`${url}/echo`);
+    await client.waitFor("disconnect");
+    equal(client.told, ["connect /echo", 'disconnect 1006 "" timeout']);
+  },
+
+  async "does not outrun the server"(url) {
+    const client = new Observed({ highWaterMark: 64 * 1024 });
+    const id = unique();
+    await client.connect(`${url}/diary?id=${id}`);
+    for (let i = 0; i < 50; i++) {
+      await client.send(`${i} ${"x".repeat(16_384)}`);
+    }
+    equal(client.bufferedAmount <= 64 * 1024, true);
+    client.send("count");
+    const [counted] = await client.waitFor("message");
+    equal(counted.data, 50);
+    await client.close();
+  },
+};
+
+/** What came of a case; no error if it is so. */
+export interface Outcome {
+  readonly name: string;
+  readonly error?: string;
+}
+
+/** How long a case may take, in milliseconds: far more than it does. */
+const PATIENCE = 20_000;
+
+/** Tries all cases, one after the other. */
+export async function tryAll(url: string): Promise<Outcome[]> {
+  const outcomes: Outcome[] = [];
+  for (const [name, run] of Object.entries(cases)) {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(new Error("Took too long")), PATIENCE);
+    });
+    try {
+      await Promise.race([run(url), late]);
+      outcomes.push({ name });
+    } catch (error) {
+      const text = error instanceof Error ? error.stack ?? "" : "";
+      outcomes.push({ name, error: `${error}\n${text}` });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+  return outcomes;
+}

