@@ -14,7 +14,11 @@ const PLACES = {
     `${OWN}@oven/bun-linux-x64/bin/bun`,
     `${OWN}@oven/bun-linux-aarch64/bin/bun`,
   ],
-  chromium: ["chromium", "chromium-browser", "google-chrome"],
+  chromium: [
+    "/usr/bin/chromium",
+    "/usr/bin/google-chrome",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+  ],
 } as const;
 
 /** The oldest major version that will do: Node 22 is the first with a WebSocket. */
