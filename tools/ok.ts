@@ -39,6 +39,7 @@ const steps: Step[] = [
   { name: "types", args: ["task", "check"] },
   { name: "documentation", args: ["task", "doc"] },
   { name: "imports", args: ["task", "imports"] },
+  { name: "browser", args: ["task", "browser"] },
   {
     name: "tests",
     args: ["task", "test"],

@@ -1,0 +1,163 @@
+/** The chat of the examples, in a real browser, with a server that is killed. */
+
+import { assertEquals, assertStrictEquals } from "@std/assert";
+import { CHROMIUM, launch, type Page } from "./support/browser.ts";
+import { lacks } from "./support/permissions.ts";
+import { Program } from "./support/program.ts";
+
+const ignore = await lacks("net", "run", "read", "write", "env", "sys") ||
+  !CHROMIUM;
+
+/** Starts the server of the chat, and gives its URL. */
+async function start(port = "0"): Promise<{ server: Program; url: URL }> {
+  const server = new Program([
+    "run",
+    "--allow-net",
+    "--allow-read=examples/chat",
+    "--allow-run",
+    "examples/chat/server.ts",
+    "127.0.0.1",
+    port,
+  ]);
+  return { server, url: new URL(await server.line("Chat at")) };
+}
+
+/** Somebody who uses the chat. */
+class User {
+  readonly violations: string[] = [];
+
+  constructor(readonly page: Page) {
+    page.on("pageerror", (error) => this.violations.push(String(error)));
+    page.on("console", (message) => {
+      const text = message.text();
+      if (/Content.Security/i.test(text)) this.violations.push(text);
+    });
+    page.on("dialog", (dialog) => {
+      this.violations.push(`dialog: ${dialog.message()}`);
+      dialog.dismiss();
+    });
+  }
+
+  async enter(url: URL, name: string): Promise<void> {
+    await this.page.goto(url.href);
+    await this.page.getByLabel("Your name").fill(name);
+    await this.page.getByRole("button", { name: "Join" }).click();
+    await this.sees("Connected");
+  }
+
+  async says(text: string): Promise<void> {
+    await this.page.getByLabel("Your message").fill(text);
+    await this.page.keyboard.press("Enter");
+  }
+
+  /** Waits for what the status light says. */
+  async sees(status: string): Promise<void> {
+    await this.page.getByRole("status").filter({ hasText: status }).waitFor();
+  }
+
+  /** Waits until there are so many messages, none of them open. */
+  async messages(count: number): Promise<string[]> {
+    await this.page.waitForFunction(`
+      document.querySelectorAll("#messages .text").length >= ${count} &&
+      [...document.querySelectorAll("#messages .own")]
+        .every((item) => item.dataset.delivery === "sent")
+    `);
+    return await this.page.locator("#messages .text").allTextContents();
+  }
+}
+
+/** Two people in one chat. */
+async function meet(
+  run: (ada: User, grace: User, url: URL, server: Program) => Promise<void>,
+): Promise<void> {
+  const { server, url } = await start();
+  await using _ = server;
+  const browser = await launch();
+  try {
+    const [ada, grace] = [
+      new User(await browser.newPage()),
+      new User(await (await browser.newContext()).newPage()),
+    ];
+    await ada.enter(url, "Ada");
+    await grace.enter(url, "Grace");
+    await run(ada, grace, url, server);
+    assertEquals([...ada.violations, ...grace.violations], []);
+  } finally {
+    await browser.close();
+  }
+}
+
+function test(name: string, run: Parameters<typeof meet>[0]): void {
+  Deno.test({
+    name: `chat, in a browser: ${name}`,
+    ignore,
+    fn: () => meet(run),
+  });
+}
+
+test("two people talk, and see who is there", async (ada, grace) => {
+  await ada.says("Good morning");
+  await grace.messages(1);
+  await grace.says("Good morning, Ada");
+  const expected = ["Good morning", "Good morning, Ada"];
+  assertEquals(await ada.messages(2), expected);
+  assertEquals(await grace.messages(2), expected);
+  const people = ada.page.locator("#people li");
+  assertEquals(await people.allTextContents(), ["Ada (you)", "Grace"]);
+  await grace.page.close();
+  await ada.page.getByText("Here now: 1").waitFor();
+});
+
+test("what is typed is text, whatever it looks like", async (ada, grace) => {
+  const texts = [
+    "<script>alert(1)</script>",
+    '<img src=x onerror="alert(2)">',
+    "&lt;b&gt; javascript:alert(3)",
+  ];
+  for (const text of texts) await ada.says(text);
+  assertEquals(await grace.messages(3), texts);
+  const elements = grace.page.locator("#messages :is(script, img, b)");
+  assertStrictEquals(await elements.count(), 0);
+});
+
+test(
+  "what is typed while the server is gone arrives when it is back, once, in order",
+  async (ada, grace, url, server) => {
+    await ada.says("before");
+    await grace.messages(1);
+    server.kill("SIGKILL");
+    await Promise.all([ada.sees("Reconnecting"), grace.sees("Reconnecting")]);
+    await ada.says("one");
+    await ada.says("two");
+    await grace.says("three");
+    const waiting = ada.page.getByText("Waiting for the connection");
+    assertStrictEquals(await waiting.count(), 2);
+    const { server: next } = await start(url.port);
+    await using _ = next;
+    await Promise.all([ada.sees("Connected"), grace.sees("Connected")]);
+    await ada.says("four");
+    const [ofAda, ofGrace] = await Promise.all([
+      ada.messages(5),
+      grace.messages(5),
+    ]);
+    // Each page has its own first; between the two there is no order.
+    const own = ["one", "two", "four"];
+    for (const seen of [ofAda, ofGrace]) {
+      assertEquals(seen.slice(1).toSorted(), [...own, "three"].toSorted());
+      assertEquals(seen.filter((text) => own.includes(text)), own);
+      assertStrictEquals(seen[0], "before");
+    }
+  },
+);
+
+test("a page of another site is refused", async ({ page }, _grace, url) => {
+  const socket = new URL("/chat", url.href.replace("http", "ws"));
+  const connect = `new Promise((resolve) => {
+    const socket = new WebSocket("${socket}");
+    socket.onopen = () => resolve("open");
+    socket.onclose = (event) => resolve("closed " + event.code);
+  })`;
+  assertStrictEquals(await page.evaluate(connect), "open");
+  await page.goto("about:blank");
+  assertStrictEquals(await page.evaluate(connect), "closed 1006");
+});
