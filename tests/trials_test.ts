@@ -15,6 +15,7 @@ const TRIALS: [string, ...string[]][] = [
   ["load", "1000"],
   ["drain", "20"],
   ["slow_readers", "10", "16"],
+  ["comeback", "200", "1000"],
 ];
 
 for (const [name, ...args] of TRIALS) {

@@ -1,6 +1,6 @@
 /**
- * The server under trial, in a process of its own. Its first argument is its
- * options as JSON. It echoes, does what a message or a path says, and tells by
+ * The server under trial, in a process of its own. Its arguments are its options
+ * as JSON, and its port. It echoes, does what a message or a path says, and tells by
  * HTTP what has happened to it.
  */
 
@@ -51,6 +51,9 @@ const server = new ServerSocket({
         return Response.json(stats());
       case "/close":
         shutDown();
+        return new Response();
+      case "/restart":
+        server.close({ retryAfter: 1_000 }).then(() => Deno.exit());
         return new Response();
       default:
         return new Response("nothing", { status: 404 });
@@ -140,5 +143,5 @@ setInterval(() => {
   peakRss = Math.max(peakRss, Deno.memoryUsage().rss / MIB);
 }, 20);
 
-await server.listen("127.0.0.1", 0);
+await server.listen("127.0.0.1", Number(Deno.args[1] ?? 0));
 console.log(server.port);

@@ -9,13 +9,14 @@ import type { Stats } from "./server.ts";
 export class Target implements AsyncDisposable {
   private constructor(readonly program: Program, readonly port: number) {}
 
-  static async start(options: ServerOptions = {}): Promise<Target> {
+  static async start(options: ServerOptions = {}, at = 0): Promise<Target> {
     const program = new Program([
       "run",
       "--v8-flags=--expose-gc",
       "--allow-all", // Deno wants no less for /proc
       "trials/server.ts",
       JSON.stringify(options),
+      `${at}`,
     ]);
     return new Target(program, Number(await program.line("")));
   }
