@@ -14,6 +14,7 @@ import {
 } from "../server.ts";
 import { lacks } from "./support/permissions.ts";
 import { Program } from "./support/program.ts";
+import { Proxy } from "./support/proxy.ts";
 
 const ignore = await lacks("net", "run", "read");
 
@@ -337,3 +338,55 @@ test(
   },
   { server: { highWaterMark: 65_536 } },
 );
+
+for (const [name, run] of Object.entries(PEERS)) {
+  Deno.test({
+    name:
+      `${name} and our client: comes back to a server that was killed, with what was sent meanwhile`,
+    ignore,
+    fn: async () => {
+      const started = async () => {
+        const peer = run("server");
+        const told = async (): Promise<Told> => JSON.parse(await peer.line(""));
+        const { port = 0 } = await told();
+        return { peer, told, port };
+      };
+      const first = await started();
+      await using _first = first.peer;
+      await using proxy = new Proxy(first.port);
+      await using client = new ClientSocket({
+        reconnect: { initialDelay: 20, maxDelay: 40 },
+      });
+      const ends: string[] = [];
+      for (const type of ["close", "disconnect"] as const) {
+        client.on(type, (code, _reason, cause) => {
+          ends.push(`${type} ${code} ${cause}`);
+        });
+      }
+      client.on("connect", (connection) => connection.send("hello"));
+      await client.connect(proxy.url);
+      await client.send("one");
+      for (const text of [undefined, "hello", "one"]) {
+        assertStrictEquals((await first.told()).text, text);
+      }
+      const lost = client.waitFor("disconnect");
+      first.peer.kill("SIGKILL");
+      await deadline(lost, 60_000);
+      client.send("two");
+      const second = await started();
+      await using _second = second.peer;
+      client.send("three");
+      const back = client.waitFor("connect");
+      proxy.target = second.port;
+      await deadline(back, 60_000);
+      client.send("four");
+      for (const text of [undefined, "hello", "two", "three", "four"]) {
+        assertStrictEquals((await second.told()).text, text);
+      }
+      await client.close(4001, "bye");
+      const { on, code } = await second.told();
+      assertEquals([on, code], ["close", 4001]);
+      assertEquals(ends, ["disconnect 1006 network", "close 4001 local"]);
+    },
+  });
+}
