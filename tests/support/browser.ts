@@ -1,7 +1,7 @@
 /** A real browser: headless Chromium, from Debian. */
 
 import { assert } from "@std/assert";
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { findRuntime } from "./runtimes.ts";
 
 /** Where it is; undefined if it is missing. */
@@ -15,6 +15,8 @@ export type { Page };
 /** Starts it. */
 export async function launch(): Promise<Browser> {
   assert(CHROMIUM, "There is no Chromium: see .ci/run");
+  // Even to load it takes all permissions.
+  const { chromium } = await import("playwright-core");
   return await chromium.launch({
     executablePath: CHROMIUM,
     args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
