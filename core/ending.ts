@@ -150,7 +150,7 @@ export function next(state: State, signal: Signal, role: Role): State {
         ? { ...state, failure: IDLE }
         : state;
     case "closed":
-      return ended(state, told(state, signal, role));
+      return ended(state, told(state, settled(state, signal, role), role));
     case "timeout":
       return state.phase === "closing" ? ended(state, lost("timeout")) : state;
     case "terminate":
@@ -170,10 +170,30 @@ function lost(
   return { type: "disconnect", code, reason, cause };
 }
 
+/** What the runtime's `close` event says. */
+type Closed = Extract<Signal, { type: "closed" }>;
+
+/**
+ * Chromium calls an end unclean if not all was taken that the page had sent, though
+ * the handshake is finished. But a code that is none of the runtime's own has come
+ * in a close frame of the server's, and nothing has gone wrong without an error.
+ */
+function settled(
+  state: Exclude<State, { phase: "ended" }>,
+  signal: Closed,
+  role: Role,
+): Closed {
+  const failure = state.phase === "connecting" ? undefined : state.failure;
+  const isSaid = role === "client" && failure === undefined &&
+    signal.code !== 0 && signal.code !== CloseCode.NoStatus &&
+    signal.code !== CloseCode.Abnormal;
+  return isSaid ? { ...signal, wasClean: true } : signal;
+}
+
 /** What the runtime's close event really means. */
 function told(
   state: Exclude<State, { phase: "ended" }>,
-  signal: Extract<Signal, { type: "closed" }>,
+  signal: Closed,
   role: Role,
 ): End {
   if (state.phase === "closing") return answered(state, signal, role);
@@ -194,7 +214,7 @@ function told(
 /** What became of a closing handshake that this side began. */
 function answered(
   state: Extract<State, { phase: "closing" }>,
-  { wasClean, code, reason }: Extract<Signal, { type: "closed" }>,
+  { wasClean, code, reason }: Closed,
   role: Role,
 ): End {
   const { closing, isSent, failure } = state;

@@ -8,7 +8,11 @@ import {
   assertMatch,
   assertStrictEquals,
 } from "@std/assert";
-import { sameOrigin, type ServerSocket } from "../server.ts";
+import {
+  sameOrigin,
+  type ServerOptions,
+  type ServerSocket,
+} from "../server.ts";
 import { cases, type Outcome } from "./support/anywhere/cases.ts";
 import { serve } from "./support/anywhere/server.ts";
 import { CHROMIUM, launch, type Page } from "./support/browser.ts";
@@ -28,13 +32,14 @@ class Visit implements AsyncDisposable {
     readonly refused: string[],
   ) {}
 
-  static async begin(): Promise<Visit> {
+  static async begin(options: ServerOptions = {}): Promise<Visit> {
     script ??= bundle(
       "--platform=browser",
       "tests/support/anywhere/page.ts",
     );
     const source = await script;
     const server = await serve({
+      ...options,
       origins: sameOrigin,
       fallback: (request) =>
         new URL(request.url).pathname === "/page.js"
@@ -85,12 +90,16 @@ class Visit implements AsyncDisposable {
   }
 }
 
-function test(name: string, fn: (visit: Visit) => Promise<void>): void {
+function test(
+  name: string,
+  fn: (visit: Visit) => Promise<void>,
+  options?: ServerOptions,
+): void {
   Deno.test({
     name: `in a browser, ${name}`,
     ignore,
     fn: async () => {
-      await using visit = await Visit.begin();
+      await using visit = await Visit.begin(options);
       await fn(visit);
     },
   });
@@ -180,3 +189,29 @@ test("a page that is left closes its connection", async (visit) => {
   const [, code] = await ended;
   assert([1001, 1005].includes(code), String(code));
 });
+
+test(
+  "a page that is closed amid what it sends is told so, like its server",
+  async (visit) => {
+    await visit.connect("/echo", "{ reconnect: false }");
+    const ended = visit.server.waitFor("close");
+    await visit.page.evaluate(`{
+    const raw = globalThis.raw = [];
+    const client = globalThis.client;
+    client.on("close", (...args) => raw.push("close", ...args));
+    client.on("disconnect", (...args) => raw.push("disconnect", ...args));
+    for (let i = 0; i < 3_000; i++) client.send("x".repeat(1_000));
+    undefined;
+  }`);
+    const [, code, reason] = await ended;
+    await visit.page.waitForFunction("raw.length > 0");
+    assertEquals(await visit.page.evaluate("raw"), [
+      "close",
+      code,
+      reason,
+      "peer",
+    ]);
+    assertStrictEquals(code, 1008);
+  },
+  { messageRate: { perSecond: 10, burst: 100 } },
+);

@@ -1,4 +1,4 @@
-import { assertEquals, assertStrictEquals } from "@std/assert";
+import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { CONNECTING, next, type Role, type Signal } from "../core/ending.ts";
 
 const ROLES: readonly Role[] = ["server", "client"];
@@ -245,9 +245,42 @@ Deno.test("next(): nothing leads out of the end", () => {
   }
 });
 
-Deno.test("next(): a server whose upgrade fails hears of an error only", () => {
-  const state = run("server", error("upgrade failed"));
-  assertEquals(state.phase, "ended");
+Deno.test("next(): who cannot connect may hear of an error only", () => {
+  // So does a server whose upgrade fails, and so does a client in Node.
+  for (const role of ROLES) {
+    const state = run(role, error("upgrade failed"));
+    assert(state.phase === "ended" && !state.opened);
+  }
+});
+
+Deno.test("next(): a code of the server's is its goodbye, be there something that it did not take", () => {
+  // Chromium calls that unclean, but tells of no error.
+  const flood = closed(false, 1008, "too many");
+  assertStrictEquals(told("client", flood), 'close 1008 "too many" peer');
+  assertStrictEquals(
+    told("client", close, sent, flood),
+    'close 1008 "too many" peer',
+  );
+  assertStrictEquals(
+    told("client", close, sent, closed(false, 4000, "bye")),
+    'close 4000 "bye" local',
+  );
+  // Codes that no frame carries are nobody's goodbye.
+  for (const code of [0, 1005, 1006]) {
+    assertStrictEquals(
+      told("client", closed(false, code)),
+      'disconnect 1006 "" network',
+    );
+  }
+  // Nor is anything after an error, or what Deno tells a server.
+  assertStrictEquals(
+    told("client", error(""), flood),
+    'disconnect 1008 "too many" network',
+  );
+  assertStrictEquals(
+    told("server", flood),
+    'disconnect 1008 "too many" network',
+  );
 });
 
 Deno.test("next() takes a host's own shutdown for that of the server", () => {
