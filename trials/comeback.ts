@@ -7,7 +7,7 @@
 
 import { delay } from "@std/async";
 import { ClientSocket } from "@ws/events/client";
-import { argument, Target, times, Verdict } from "./support.ts";
+import { argument, percentile, Target, times, Verdict } from "./support.ts";
 
 const CLIENTS = argument(0, 1_000);
 const DOWN = argument(1, 5_000);
@@ -29,6 +29,12 @@ class Observed {
 
   get now(): number {
     return performance.now() - this.#start;
+  }
+
+  /** The most attempts within so many milliseconds. */
+  crowd(span: number): number {
+    const spans = Map.groupBy(this.attempts, (at) => Math.floor(at / span));
+    return Math.max(...[...spans.values()].map(({ length }) => length));
   }
 
   /** A line for each moment: how many tried, and how many were back. */
@@ -77,6 +83,11 @@ async function allBack(): Promise<readonly number[]> {
     await delay(100);
   }
   observed.show();
+  const backs = observed.backs.toSorted((a, b) => a - b);
+  const after = (part: number) => `${percentile(backs, part).toFixed(0)} ms`;
+  verdict.note("most attempts in 250 ms", observed.crowd(250));
+  verdict.note("half were back after", after(0.5));
+  verdict.note("all were back after", after(1));
   const { clients: there, connects } = await target.stats();
   verdict.note("attempts a client", observed.attempts.length / CLIENTS);
   verdict.claim("all are back", there === CLIENTS);
