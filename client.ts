@@ -284,7 +284,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   #url: Provided<string | URL> = "";
   /** The way to a connection, while there is none. */
   #trip: Trip | undefined;
-  #tries: Tries;
+  #tries: Tries = { count: 0, spent: 0, delays: undefined };
   #connection: Connection<Types> | undefined;
   /** Whether the program wants the connection to end. */
   #isLeaving = false;
@@ -324,7 +324,6 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       this.#reconnect = withDefaults(rest);
       this.#noReconnect = signal;
     }
-    this.#tries = this.#startOver();
     this.#addOverrides();
   }
 
@@ -728,7 +727,9 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     if (!this.#reconnect || this.#isLeaving) return false;
     if (this.#noReconnect?.aborted) return false;
     try {
-      return this.#reconnect.shouldReconnect(end);
+      const decision = this.#reconnect.shouldReconnect(end);
+      // It may have closed the client, or have sent it on its way again.
+      return decision && !this.#isLeaving && !this.#trip;
     } catch (error) {
       this.onListenerError(error, end.type);
       return false;
@@ -868,10 +869,16 @@ function withDefaults(
 
 /** The value, or what the function gives. */
 function ask<T>(provided: Provided<T>): T | PromiseLike<T> {
-  return provided instanceof Function ? provided() : provided;
+  return isFunction(provided) ? provided() : provided;
+}
+
+function isFunction<T>(
+  provided: Provided<T>,
+): provided is () => T | PromiseLike<T> {
+  return typeof provided === "function";
 }
 
 /** A URL for a message; that of a function nobody knows before it is asked. */
 function nameOf(url: Provided<string | URL>): string {
-  return typeof url === "function" ? "the server" : String(url);
+  return isFunction(url) ? "the server" : String(url);
 }

@@ -216,6 +216,32 @@ Deno.test("shouldReconnect that throws is an error, and the client stays away", 
   assertStrictEquals(errors[1], "disconnect");
 });
 
+Deno.test("shouldReconnect may close the client, or send it on its way itself", async () => {
+  using dial = new Dial();
+  let act: () => unknown = () => client.close();
+  const client: ClientSocket = new ClientSocket({
+    reconnect: {
+      shouldReconnect: () => {
+        act();
+        return true;
+      },
+    },
+  });
+  await open(dial, client);
+  dial.last.lose();
+  await dial.wait(100_000);
+  assertStrictEquals(dial.sockets.length, 1);
+  await open(dial, client);
+  act = () => client.connect(`${URL}elsewhere`);
+  dial.last.lose();
+  await dial.settle();
+  dial.last.open();
+  await dial.wait(100_000);
+  assertEquals(client.connection?.path, "/elsewhere");
+  assertStrictEquals(dial.sockets.length, 3);
+  await client.close();
+});
+
 Deno.test("isTransient() may be asked of any end", () => {
   const end = { type: "close", reason: "", cause: "peer" } as const;
   assert(isTransient({ ...end, code: 1012 }));
@@ -459,7 +485,7 @@ Deno.test("reconnect.signal ends the first way, too, but not its first attempt",
   assertEquals(client.told, []);
 });
 
-Deno.test("reconnect.signal has no listeners once the client is connected", async () => {
+Deno.test("reconnect.signal has no listeners once the client is connected, or has given up", async () => {
   using dial = new Dial();
   const { signal } = new AbortController();
   using adds = stub(signal, "addEventListener");
@@ -472,9 +498,11 @@ Deno.test("reconnect.signal has no listeners once the client is connected", asyn
   await connecting;
   dial.last.lose();
   await comeBack(dial);
-  assert(adds.calls.length > 1);
-  assertStrictEquals(removes.calls.length, adds.calls.length);
+  dial.last.lose();
+  await dial.settle();
   await client.close();
+  assert(adds.calls.length > 2);
+  assertStrictEquals(removes.calls.length, adds.calls.length);
 });
 
 Deno.test("ClientSocket.connect() gives up all attempts when its signal is aborted", async () => {

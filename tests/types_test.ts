@@ -80,6 +80,22 @@ Deno.test("types: event names and listeners of a client and a connection", () =>
     client.on("close", (code, reason) => code + reason.length);
     client.addEventListener("close", (event) => event.code + event.reason);
     client.connection?.on("message", (message) => message.reply(1));
+    client.on("reconnecting", (attempt, delay, error) => {
+      assertType<IsExact<typeof attempt, number>>(true);
+      assertType<IsExact<typeof delay, number>>(true);
+      assertType<IsExact<typeof error, unknown>>(true);
+    });
+    client.addEventListener("giveup", (event) => event.error);
+    // @ts-expect-error no such event
+    client.on("reconect", () => {});
+    // @ts-expect-error a connection does not come back
+    client.connection?.on("reconnecting", () => {});
+    client.connect(() => Promise.resolve(new URL("ws://localhost")));
+    // @ts-expect-error no URL
+    client.connect(() => 1);
+    new ClientSocket({ protocols: () => ["a"], headers: () => [["a", "b"]] });
+    // @ts-expect-error the decision cannot wait
+    new ClientSocket({ reconnect: { shouldReconnect: async () => true } });
     // @ts-expect-error only servers are ready
     client.on("ready", () => {});
     // @ts-expect-error the code comes first
