@@ -284,8 +284,13 @@ for (const how of ["close", "terminate"] as const) {
       "reconnecting 1 500",
       "giveup ConnectError",
     ]);
-    // And it may be connected again at once.
+    // And it may be connected again at once, and comes back as before.
+    const connected = client.waitFor("connect");
     await open(dial, client);
+    await connected;
+    dial.last.lose();
+    await comeBack(dial);
+    assertStrictEquals(client.told.at(-1), "connect");
     await client.close();
   });
 
@@ -416,6 +421,50 @@ Deno.test("ClientSocket gives up after maxDuration", async () => {
   assertStrictEquals(dial.sockets.length, 3);
 });
 
+Deno.test("ClientSocket does not give up for the time that its page was frozen", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: { maxDuration: 3_000 } });
+  await open(dial, client);
+  dial.last.lose();
+  await dial.settle();
+  dial.frozen += 1_000_000;
+  await dial.wait(500);
+  dial.frozen += 1_000_000;
+  dial.last.refuse();
+  await dial.settle();
+  // An attempt counts as long as it may take, which is more than that.
+  assertEquals(client.told.slice(2), [
+    "reconnecting 1 500",
+    "giveup ConnectError",
+  ]);
+  await open(dial, client);
+  dial.last.lose();
+  await dial.settle();
+  dial.frozen += 1_000_000;
+  await dial.wait(500);
+  dial.last.refuse();
+  await dial.settle();
+  assertStrictEquals(client.told.at(-1), "reconnecting 2 1000");
+  await client.close();
+});
+
+Deno.test("ClientSocket.connect() counts attempts anew", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: { maxAttempts: 1 } });
+  for (let i = 0; i < 2; i++) {
+    const connecting = client.connect(URL);
+    const rejected = assertRejects(() => connecting, ConnectError);
+    await dial.settle();
+    dial.last.refuse();
+    await dial.wait(500);
+    dial.last.refuse();
+    await dial.settle();
+    await rejected;
+  }
+  const once = ["reconnecting 1 500", "giveup ConnectError"];
+  assertEquals(client.told, [...once, ...once]);
+});
+
 Deno.test("ClientSocket counts its attempts on if a connection did not live", async () => {
   using dial = new Dial();
   const client = new Observed({ reconnect: { minUptime: 1_000 } });
@@ -471,6 +520,16 @@ Deno.test("reconnect.signal ends attempts, but no connection", async () => {
   dial.last.lose();
   await dial.wait(100_000);
   assertEquals(client.told.slice(-2), ["connect", "disconnect 1006 network"]);
+});
+
+Deno.test("reconnect.signal that is aborted makes an end the last", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: { signal: AbortSignal.abort() } });
+  await open(dial, client);
+  const message = client.waitFor("message");
+  dial.last.lose();
+  await assertRejects(() => message, ConnectionEndedError);
+  await assertRejects(() => client.send("late"), ConnectionEndedError);
 });
 
 Deno.test("reconnect.signal ends the first way, too, but not its first attempt", async () => {
@@ -808,6 +867,48 @@ Deno.test("ClientSocket.send() carries over what a connection has not taken, onc
   assertEquals(dial.last.sent, ["two", "six", "ten"]);
   assertEquals(settled, ["one", "two", "six"]);
   await client.close();
+});
+
+Deno.test("ClientSocket.send() carries over what has waited once already", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: true, highWaterMark: 3 });
+  const connecting = client.connect(URL);
+  const sends = ["one", "two"].map((text) => client.send(text));
+  await dial.settle();
+  dial.last.isStalled = true;
+  dial.last.open();
+  await connecting;
+  assertEquals(dial.last.sent, ["one"]);
+  assertStrictEquals(client.bufferedAmount, 6);
+  dial.last.lose();
+  await dial.settle();
+  assertStrictEquals(client.bufferedAmount, 3);
+  await comeBack(dial);
+  await Promise.all(sends);
+  assertEquals(dial.last.sent, ["two"]);
+  await client.close();
+});
+
+Deno.test("ClientSocket.send() on a connection that closes rejects at once if it stays away", async () => {
+  using dial = new Dial();
+  const client = new Observed({});
+  await open(dial, client);
+  dial.last.readyState = 2;
+  await assertRejects(
+    () => client.send("late"),
+    ConnectionEndedError,
+    "closing",
+  );
+  dial.last.lose();
+  const comesBack = new Observed();
+  await open(dial, comesBack);
+  comesBack.close();
+  await assertRejects(
+    () => comesBack.send("late"),
+    ConnectionEndedError,
+    "closing",
+  );
+  await dial.settle();
 });
 
 Deno.test("ClientSocket.send() drops what does not fit while there is no connection", async () => {

@@ -55,6 +55,8 @@ export class Dial implements Disposable {
   readonly sockets: Dialled[] = [];
   readonly time = new FakeTime();
   random = 0.5;
+  /** How long nothing has run, though time went by: as in a page that was frozen. */
+  frozen = 0;
   readonly #WebSocket = globalThis.WebSocket;
   readonly #random = Math.random;
   readonly #now = performance.now;
@@ -64,7 +66,7 @@ export class Dial implements Disposable {
     const start = this.time.now;
     Reflect.set(globalThis, "WebSocket", Dialled);
     Math.random = () => this.random;
-    performance.now = () => this.time.now - start;
+    performance.now = () => this.time.now - start + this.frozen;
   }
 
   /** The socket that was opened last. */
