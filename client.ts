@@ -79,11 +79,11 @@ export type Provided<T> = T | (() => T | PromiseLike<T>);
 /** Options of {@linkcode ClientSocket}. */
 export interface ClientOptions extends FlowOptions {
   /**
-   * The subprotocols that the client asks for, the dearest first.
+   * The subprotocols that the client asks for, the dearest first; or one of them.
    *
    * @default {[]}
    */
-  readonly protocols?: Provided<readonly string[]>;
+  readonly protocols?: Provided<string | readonly string[]>;
   /**
    * Headers of the request. Deno, Node and Bun send them; no browser does: there
    * `connect` rejects with a `TypeError`.
@@ -92,7 +92,7 @@ export interface ClientOptions extends FlowOptions {
   /**
    * How long an attempt to connect may take, in milliseconds: until `url`,
    * `protocols` and `headers` are there, and the server has answered. No runtime
-   * has such a limit.
+   * has such a limit; `Infinity` switches it off.
    *
    * @default {10_000}
    */
@@ -212,6 +212,22 @@ class Trip {
   readonly #signals = new Map<AbortSignal, () => void>();
   /** Whether anybody has heard of a further attempt. */
   isTold = false;
+  #isHeld = false;
+  #later: (() => void) | undefined;
+
+  /** Acts. What others are to hear of the trip then, they hear when that is over. */
+  hold(action: () => void): void {
+    this.#isHeld = true;
+    action();
+    this.#isHeld = false;
+    this.#later?.();
+  }
+
+  /** Calls back when nothing holds it. */
+  tell(action: () => void): void {
+    if (this.#isHeld) this.#later = action;
+    else action();
+  }
 
   /** Calls back when a signal is aborted, as long as it is under way. */
   heed(signal: AbortSignal, action: (reason: unknown) => void): void {
@@ -271,7 +287,7 @@ interface Tries {
 export class ClientSocket<Types extends SocketTypes = SocketTypes>
   extends Emitter<ClientEvents<Connection<Types>, SocketMessage<Types>>>
   implements AsyncDisposable {
-  readonly #protocols: Provided<readonly string[]>;
+  readonly #protocols: Provided<string | readonly string[]>;
   readonly #headers: Provided<HeadersInit> | undefined;
   readonly #connectTimeout: number;
   readonly #idleTimeout: number;
@@ -288,6 +304,8 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   #connection: Connection<Types> | undefined;
   /** Whether the program wants the connection to end. */
   #isLeaving = false;
+  /** Whether `connect` listeners are being called. */
+  #isOpening = false;
   #openedAt = 0;
   #disconnection: Disconnection | undefined;
   /** Hands out what came before there was a listener. */
@@ -297,7 +315,8 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * Creates a client. It does not connect yet.
    *
    * @param options What to do unlike the defaults.
-   * @throws {RangeError} If a number among the options is negative or none.
+   * @throws {RangeError} If a number among the options is negative or none, or
+   * `overflow` is no policy.
    */
   constructor(options: ClientOptions = {}) {
     super();
@@ -310,6 +329,11 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       reconnect = false,
     } = options;
     assertSize("connectTimeout", connectTimeout);
+    if (connectTimeout === 0) {
+      throw new RangeError(
+        'Cannot use "connectTimeout" of 0, as no attempt could succeed: Infinity switches it off',
+      );
+    }
     assertSize("idleTimeout", idleTimeout);
     assertSize("closeTimeout", closeTimeout);
     this.#protocols = protocols;
@@ -372,6 +396,8 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * subprotocol is none, or with the reason of the signal.
    * @throws {TypeError} (rejects) If there are headers, and the runtime sends none.
    * @throws {Error} (rejects) If there is a connection already, or on its way.
+   * With `reconnect`, nobody has to await it: that there is no connection to be had
+   * is told by `giveup`, too, and is no unhandled rejection.
    *
    * @example
    * ```ts ignore
@@ -394,11 +420,23 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * });
    * ```
    */
-  async connect(
+  connect(
     url: Provided<string | URL>,
     options: ConnectOptions = {},
   ): Promise<void> {
-    const { signal } = options;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#connect(url, options.signal).then(resolve, (error) => {
+      const isTold = error instanceof ConnectError || options.signal?.aborted;
+      if (this.#reconnect && isTold) quiet(promise);
+      reject(error);
+    });
+    return promise;
+  }
+
+  async #connect(
+    url: Provided<string | URL>,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     if (this.#trip || this.#connection) {
       const to = this.#connection?.url ?? nameOf(this.#url);
       const state = this.#trip ? "on its way" : "connected";
@@ -448,8 +486,14 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
     const frame = encode(data);
     const connection = this.#connection;
-    const sent = connection && owned.send(connection, frame, options);
-    if (sent) return sent;
+    // What introduces the client to a connection is meant for that one.
+    const isCarried = this.#reconnect !== undefined && !this.#isOpening;
+    const sent = connection &&
+      owned.send(connection, frame, options, isCarried);
+    if (sent) {
+      this.#backlog.outdate(options);
+      return sent;
+    }
     if (!this.#trip) {
       if (!connection) {
         return quiet(Promise.reject(this.#cannotSend("await connect() first")));
@@ -601,13 +645,21 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       );
     }
     const retryAfter = failure ? undefined : this.#disconnection?.retryAfter;
+    const isFixed = retryAfter !== undefined;
     const delay = putOff(step.value, retryAfter, Math.random);
-    tries.count++;
+    const { maxDuration = Infinity } = this.#reconnect ?? {};
+    if (isFixed && delay > maxDuration - tries.spent) {
+      throw this.#cannotConnect(
+        `the server asks to come back after ${retryAfter} ms, which is more than "maxDuration" (${maxDuration}) leaves`,
+      );
+    }
+    const count = ++tries.count;
     trip.isTold = true;
-    this.emit("reconnecting", ReconnectingEvent, [tries.count, delay, failure]);
+    trip.hold(() =>
+      this.emit("reconnecting", ReconnectingEvent, [count, delay, failure])
+    );
     trip.signal.throwIfAborted(); // a listener may have closed the client
     const start = performance.now();
-    const isFixed = retryAfter !== undefined;
     await pause(delay, { signal: trip.signal, isFixed });
     tries.spent += Math.min(performance.now() - start, delay);
   }
@@ -615,6 +667,8 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   /** Tries once. */
   async #attempt(trip: Trip): Promise<void> {
     const { signal } = trip;
+    signal.throwIfAborted();
+    const tries = this.#tries;
     const start = performance.now();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     let connection: Connection<Types> | undefined;
@@ -634,6 +688,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     signal.addEventListener("abort", abort);
     try {
       const target = await Promise.race([this.#ask(), promise]);
+      signal.throwIfAborted();
       if (!target) return;
       const socket = openSocket(...target);
       const { host, port, protocol, pathname } = new URL(socket.url);
@@ -665,7 +720,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     } finally {
       settled();
       const spent = performance.now() - start;
-      this.#tries.spent += Math.min(spent, this.#connectTimeout);
+      tries.spent += Math.min(spent, this.#connectTimeout);
     }
   }
 
@@ -688,14 +743,14 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     if (this.#trip !== trip) return;
     this.#trip = undefined;
     trip.fail(error);
-    this.#fail(error instanceof Error ? error.message : String(error));
-    this.stopWaiting(
-      () => error instanceof Error ? error : this.#cannotConnect("given up"),
-      false,
-      () => {
-        if (trip.isTold) this.emit("giveup", GiveUpEvent, [error]);
-      },
-    );
+    const reason = error instanceof Error
+      ? error
+      : this.#cannotConnect("given up", error);
+    this.#fail(reason.message);
+    const tell = () => {
+      if (trip.isTold) this.emit("giveup", GiveUpEvent, [error]);
+    };
+    trip.tell(() => this.stopWaiting(() => reason, false, tell));
   }
 
   /** Rejects what waits for a connection. */
@@ -722,18 +777,21 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     );
   }
 
-  /** Whether to come back after an end. */
-  #comesBack(end: Disconnection): boolean {
-    if (!this.#reconnect || this.#isLeaving) return false;
-    if (this.#noReconnect?.aborted) return false;
-    try {
-      const decision = this.#reconnect.shouldReconnect(end);
-      // It may have closed the client, or have sent it on its way again.
-      return decision && !this.#isLeaving && !this.#trip;
-    } catch (error) {
-      this.onListenerError(error, end.type);
-      return false;
-    }
+  /** Whether to come back after an end, by what the program decides. */
+  #comesBack(trip: Trip, end: Disconnection): boolean {
+    let decision: boolean | undefined;
+    // It is on its way already, for what the program may do meanwhile.
+    this.#trip = trip;
+    trip.hold(() => {
+      try {
+        decision = this.#reconnect?.shouldReconnect(end);
+      } catch (error) {
+        this.onListenerError(error, end.type);
+      }
+    });
+    if (this.#trip !== trip) return false;
+    if (!decision) this.#trip = undefined;
+    return decision === true;
   }
 
   /** What one connection tells this client. */
@@ -742,23 +800,27 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     resolve: () => void,
     reject: (error: unknown) => void,
   ): Hub<Types> {
+    let own: Connection<Types> | undefined;
     return {
       isEarly: false,
       leaving: () => {
-        this.#isLeaving = true;
+        // It may be an attempt that is given up, or a connection of long ago.
+        if (own && own === this.#connection) this.#isLeaving = true;
         return "local";
       },
       isHosted: () => false,
       isHeard: (type) => this.isHeard(type),
       opened: (connection, flush) => {
         settled();
-        this.#connection = connection;
+        this.#connection = own = connection;
         this.#flush = flush;
         this.#isLeaving = false;
         this.#openedAt = performance.now();
         const pending: Promise<unknown>[] = [];
         const { path } = connection;
+        this.#isOpening = true;
         this.emit("connect", ConnectEvent, [connection, path], pending);
+        this.#isOpening = false;
         this.#sendBacklog(connection);
         resolve();
         return pending;
@@ -806,12 +868,14 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     this.#flush = undefined;
     this.#disconnection = disconnection;
     const tell = () => this.emit(type, EndEvent, [code, reason, cause]);
-    if (this.#comesBack(disconnection)) {
+    const mayComeBack = this.#reconnect && !this.#isLeaving &&
+      !this.#noReconnect?.aborted;
+    const trip = new Trip();
+    if (mayComeBack && this.#comesBack(trip, disconnection)) {
       const uptime = performance.now() - this.#openedAt;
       const { minUptime = 0 } = this.#reconnect ?? {};
       if (uptime >= minUptime) this.#tries = this.#startOver();
-      const trip = this.#trip = new Trip();
-      tell();
+      trip.hold(tell);
       // The connection itself has not told its end yet.
       queueMicrotask(() => {
         if (this.#trip === trip) quiet(this.#travel(trip));
@@ -819,7 +883,9 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       return;
     }
     const why = `${type} with code ${code} and reason "${reason}"`;
-    this.#fail(`the connection to ${connection.url} has ended: ${why}`);
+    if (!this.#trip) {
+      this.#fail(`the connection to ${connection.url} has ended: ${why}`);
+    }
     this.stopWaiting(
       () =>
         new ConnectionEndedError(
@@ -867,9 +933,9 @@ function withDefaults(
   return { ...numbers, shouldReconnect };
 }
 
-/** The value, or what the function gives. */
-function ask<T>(provided: Provided<T>): T | PromiseLike<T> {
-  return isFunction(provided) ? provided() : provided;
+/** The value, or what the function gives; it rejects if the function throws. */
+async function ask<T>(provided: Provided<T>): Promise<T> {
+  return await (isFunction(provided) ? provided() : provided);
 }
 
 function isFunction<T>(

@@ -136,6 +136,28 @@ export class Backlog {
   }
 
   /**
+   * Adds a message that has waited elsewhere, within the bound there: here there is
+   * none for it. One that is not the latest any more is dropped.
+   *
+   * @param entry The message.
+   */
+  adopt(entry: Entry): void {
+    if (!this.#outbox.append(entry)) this.drop(entry);
+  }
+
+  /**
+   * Drops what waits with the key of a message that has just been sent, if only the
+   * latest counts.
+   *
+   * @param options Those of the message that has been sent.
+   */
+  outdate(options: SendOptions | undefined): void {
+    if (this.isEmpty || options?.overflow !== "latest") return;
+    const old = this.#outbox.take(options.key ?? "");
+    if (old) this.drop(old);
+  }
+
+  /**
    * Drops a message that does not wait here, or no longer.
    *
    * @param entry The message.

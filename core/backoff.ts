@@ -4,11 +4,18 @@
  * @module
  */
 
+/**
+ * What doubles at least, in milliseconds: who comes back at once the first time does
+ * not go on like that.
+ */
+const FLOOR = 100;
+
 /** How long to wait before each attempt, and how often to try. */
 export interface BackoffOptions {
   /**
-   * How long to wait before the first attempt at most, in milliseconds. The
-   * bound doubles with each attempt; how long it is within the bound is random.
+   * How long to wait before the first attempt at most, in milliseconds; 0 for not
+   * at all. The bound doubles with each attempt, from 100 at least; how long it is
+   * within the bound is random.
    *
    * @default {1_000}
    */
@@ -67,7 +74,8 @@ export function* backoff(
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     const left = maxDuration - elapsed();
     if (left <= 0) return;
-    const bound = Math.min(maxDelay, initialDelay * 2 ** Math.min(attempt, 52));
+    const first = attempt === 0 ? initialDelay : Math.max(initialDelay, FLOOR);
+    const bound = Math.min(maxDelay, first * 2 ** Math.min(attempt, 52));
     yield Math.min(random() * bound, left);
   }
 }

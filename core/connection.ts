@@ -213,18 +213,20 @@ export interface Hub<Types extends SocketTypes> {
 /** What the owner of a connection may do with it, and nobody else. */
 export interface Owned {
   /**
-   * Sends what may go out by another connection if this one is lost before.
+   * Sends for the owner.
    *
    * @param connection The connection.
    * @param frame What to send.
    * @param options What to do if the peer does not keep up.
-   * @returns As `Connection.send`, but resolves if the connection is lost after the
-   * message has been handed to it; undefined if it takes nothing any more.
+   * @param isCarried Whether it may go out by another connection: then the promise
+   * resolves even if this one is lost after the message has been handed to it.
+   * @returns As `Connection.send`; undefined if it takes nothing any more.
    */
   send<Types extends SocketTypes>(
     connection: Connection<Types>,
     frame: Frame,
-    options?: SendOptions,
+    options: SendOptions | undefined,
+    isCarried: boolean,
   ): Promise<void> | undefined;
   /**
    * Sends what has waited for a connection.
@@ -323,8 +325,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   static {
     owned = {
-      send: (connection, frame, options) =>
-        connection.#send(frame, options, true),
+      send: (connection, frame, options, isCarried) =>
+        connection.#send(frame, options, isCarried),
       adopt: (connection, entry) => {
         const flow = connection.#openFlow();
         flow?.adopt(entry);
@@ -492,9 +494,10 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    */
   close(code: number = CloseCode.Normal, reason = ""): Promise<void> {
     assertCloseable(code, reason, this.#side.role);
+    const cause = this.#hub.leaving();
     this.#dropInbox();
     if (this.#state.phase === "connecting") this.#socket.close();
-    return this.#shut(code, reason, this.#hub.leaving());
+    return this.#shut(code, reason, cause);
   }
 
   #shut(code: number, reason: string, cause: Cause): Promise<void> {
@@ -502,6 +505,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     const isHosted = this.#hub.isHosted();
     const closing = { code, reason, cause, isFlushed, isHosted };
     if (this.#apply({ type: "close", ...closing })) {
+      this.#silence?.stop(); // from now on there is a limit for the answer
       clearTimeout(this.#endTimer);
       this.#endTimer = startTimer(
         () => this.#letGo({ type: "timeout" }),
@@ -534,8 +538,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * a code.
    */
   terminate(): void {
+    const cause = this.#hub.leaving();
     this.#dropInbox();
-    this.#letGo({ type: "terminate", cause: this.#hub.leaving() });
+    this.#letGo({ type: "terminate", cause });
   }
 
   /** What `console.log` shows of it. */

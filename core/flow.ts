@@ -249,7 +249,9 @@ export class Flow {
    */
   adopt(entry: Entry): void {
     this.#backlog ??= new Backlog(this.#limits);
-    this.#put(entry, this.#backlog.put(entry, this.#socket.bufferedAmount));
+    this.#backlog.adopt(entry);
+    this.#isAwaited ||= this.#full !== undefined;
+    if (!this.#full) this.#flush();
   }
 
   /**
@@ -422,19 +424,15 @@ export class Flow {
       isCarried,
       held,
     );
-    this.#put(entry, isTaken);
-    return entry.promise;
-  }
-
-  /** Something is to wait here. */
-  #put(entry: Entry, isTaken: boolean): void {
     this.#isAwaited ||= this.#full !== undefined;
     if (!isTaken) {
-      if (entry.overflow === "terminate") this.#tell("overflow");
+      // What is carried would only fill the next connection, too.
+      if (entry.overflow === "terminate" && !isCarried) this.#tell("overflow");
       if (this.#stopped) entry.reject(this.#stopped);
-      else this.#backlog?.drop(entry);
+      else this.#backlog.drop(entry);
     }
     if (!this.#full) this.#flush();
+    return entry.promise;
   }
 
   /** Hands to the socket what has waited longest, while there is room. */

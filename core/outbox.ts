@@ -95,8 +95,8 @@ export class Outbox<W extends Waiting> {
    * @returns Whether it waits now, and what it has displaced.
    */
   offer(offered: W, held: number): Offer<W> {
-    const { size, overflow, key } = offered;
-    const id = overflow === "latest" ? `key ${key}` : this.#count++;
+    const { size, overflow } = offered;
+    const id = this.#idOf(offered);
     const replaced = this.#waiting.get(id);
     const kept = this.#size - (replaced?.size ?? 0);
     const room = this.#max - held - kept;
@@ -115,6 +115,36 @@ export class Outbox<W extends Waiting> {
     );
     this.#put(id, offered, replaced);
     return { isTaken: true, dropped };
+  }
+
+  /**
+   * Adds something beyond the bound, behind all others.
+   *
+   * @param waiting What is to wait.
+   * @returns False if something newer with the same key waits: then it does not.
+   */
+  append(waiting: W): boolean {
+    const id = this.#idOf(waiting);
+    if (this.#waiting.has(id)) return false;
+    this.#put(id, waiting, undefined);
+    return true;
+  }
+
+  /**
+   * Takes away the latest of a key.
+   *
+   * @param key The key.
+   * @returns What has waited, if something has.
+   */
+  take(key: string): W | undefined {
+    const id = idOf(key);
+    const waiting = this.#waiting.get(id);
+    if (waiting) this.#delete(id, waiting);
+    return waiting;
+  }
+
+  #idOf({ overflow, key }: W): string | number {
+    return overflow === "latest" ? idOf(key) : this.#count++;
   }
 
   /** Takes away what has waited longest. */
@@ -149,4 +179,9 @@ export class Outbox<W extends Waiting> {
     this.#size -= size;
     if (this.#droppable.delete(id)) this.#droppableSize -= size;
   }
+}
+
+/** What the latest of a key is filed under; no number is. */
+function idOf(key: string): string {
+  return `key ${key}`;
 }

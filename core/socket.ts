@@ -74,7 +74,7 @@ export const clientSide: Side = {
  */
 export function openSocket(
   url: string | URL,
-  protocols: readonly string[],
+  protocols: string | readonly string[],
   headers: HeadersInit | undefined,
 ): WebSocket {
   if (typeof WebSocket !== "function") {
@@ -82,12 +82,13 @@ export function openSocket(
       `Cannot connect to ${url} as this runtime has no WebSocket: Node has one since version 22`,
     );
   }
-  if (headers === undefined) return new WebSocket(url, [...protocols]);
+  const all = [protocols].flat();
+  if (headers === undefined) return new WebSocket(url, all);
   // A browser takes nothing but subprotocols. Elsewhere this is an object with
   // more, which no standard knows; whether it is read tells which it is.
   let isRead = false;
   const init = {
-    protocols: [...protocols],
+    protocols: all,
     get headers() {
       isRead = true;
       return headers;

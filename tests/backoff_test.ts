@@ -41,8 +41,11 @@ Deno.test("backoff() goes on for ever by default, within the bound", () => {
   assertEquals(many.at(-1), 30_000);
 });
 
-Deno.test("backoff() without a delay has none, however often it is asked", () => {
-  assertEquals(delays(2_000, { initialDelay: 0 }).at(-1), 0);
+Deno.test("backoff() without a first delay has others, so that nobody spins", () => {
+  const options = { initialDelay: 0, maxDelay: 500 };
+  assertEquals(delays(5, options), [0, 200, 400, 500, 500]);
+  assertEquals(delays(3, { initialDelay: 10 }), [10, 200, 400]);
+  assertEquals(delays(3, { maxDelay: 0 }), [0, 0, 0]);
 });
 
 Deno.test("backoff() ends after maxAttempts", () => {

@@ -216,10 +216,10 @@ Deno.test("shouldReconnect that throws is an error, and the client stays away", 
   assertStrictEquals(errors[1], "disconnect");
 });
 
-Deno.test("shouldReconnect may close the client, or send it on its way itself", async () => {
+Deno.test("shouldReconnect may close the client, and cannot connect it", async () => {
   using dial = new Dial();
   let act: () => unknown = () => client.close();
-  const client: ClientSocket = new ClientSocket({
+  const client: Observed = new Observed({
     reconnect: {
       shouldReconnect: () => {
         act();
@@ -232,15 +232,77 @@ Deno.test("shouldReconnect may close the client, or send it on its way itself", 
   await dial.wait(100_000);
   assertStrictEquals(dial.sockets.length, 1);
   await open(dial, client);
-  act = () => client.connect(`${URL}elsewhere`);
+  const rejected: Promise<unknown>[] = [];
+  act = () => {
+    rejected.push(
+      assertRejects(() => client.connect(URL), Error, "on its way"),
+    );
+  };
   dial.last.lose();
-  await dial.settle();
-  dial.last.open();
-  await dial.wait(100_000);
-  assertEquals(client.connection?.path, "/elsewhere");
-  assertStrictEquals(dial.sockets.length, 3);
+  await comeBack(dial);
+  await Promise.all(rejected);
+  assertStrictEquals(rejected.length, 1);
+  assertEquals(client.told, [
+    "connect",
+    "disconnect 1006 network",
+    "connect",
+    "disconnect 1006 network",
+    "reconnecting 1 500",
+    "connect",
+  ]);
   await client.close();
 });
+
+Deno.test("shouldReconnect may send, for what comes next or for nothing", async () => {
+  using dial = new Dial();
+  const sends: Promise<void>[] = [];
+  const client: ClientSocket = new ClientSocket({
+    reconnect: {
+      shouldReconnect: () => {
+        sends.push(client.send(`${sends.length}`));
+        return sends.length < 2;
+      },
+    },
+  });
+  await open(dial, client);
+  dial.last.lose();
+  await comeBack(dial);
+  await sends[0];
+  assertEquals(dial.last.sent, ["0"]);
+  dial.last.lose();
+  await assertRejects(async () => await sends[1], ConnectionEndedError);
+});
+
+Deno.test("ClientSocket does not mind what becomes of an old connection", async () => {
+  for (const how of ["close", "terminate"] as const) {
+    using dial = new Dial();
+    const client = new Observed();
+    await open(dial, client);
+    const old = client.connection;
+    dial.last.lose();
+    await comeBack(dial);
+    old?.[how]();
+    dial.last.lose();
+    await comeBack(dial);
+    assertStrictEquals(client.told.at(-1), "connect");
+    await client.close();
+  }
+});
+
+for (const how of ["close", "terminate"] as const) {
+  Deno.test(`Connection.${how}() is no loss for the client, nor while its end is kept back`, async () => {
+    using dial = new Dial();
+    const client = new ClientSocket({ reconnect: true });
+    await open(dial, client);
+    // Nobody has listened yet, and somebody may still come.
+    dial.last.receive("early");
+    dial.last.lose();
+    client.connection?.[how]();
+    await dial.wait(100_000);
+    assertStrictEquals(dial.sockets.length, 1);
+    assertEquals(client.connection, undefined);
+  });
+}
 
 Deno.test("isTransient() may be asked of any end", () => {
   const end = { type: "close", reason: "", cause: "peer" } as const;
@@ -1090,4 +1152,370 @@ Deno.test("ClientSocket that comes back leaves nothing behind", async () => {
   assertStrictEquals(dial.time.next(), false);
   assertStrictEquals(dial.sockets.length, 101);
   for (const socket of dial.sockets) assertStrictEquals(socket.listeners, 0);
+});
+
+for (let turns = 0; turns < 8; turns++) {
+  for (const how of ["close", "terminate", "abort"] as const) {
+    Deno.test(`ClientSocket gives up after ${turns} turns of an attempt by ${how}`, async () => {
+      using dial = new Dial();
+      const stop = new AbortController();
+      const client = new Observed();
+      let connecting = client.connect(URL, { signal: stop.signal });
+      connecting.catch(() => {});
+      for (let i = 0; i < turns; i++) await null;
+      if (how === "abort") stop.abort();
+      else client[how]();
+      const { length } = dial.sockets;
+      await dial.settle();
+      assertStrictEquals(dial.sockets.length, length);
+      await assertRejects(() => connecting);
+      assertEquals(client.told, []);
+      // What is left of it does not get into the way of the next one.
+      connecting = client.connect(URL);
+      await dial.settle();
+      dial.last.open();
+      await connecting;
+      assertEquals(client.told, ["connect"]);
+      await client.close();
+      assertStrictEquals(dial.time.next(), false);
+    });
+  }
+}
+
+Deno.test("ClientSocket makes no attempt when it is closed as its pause ends", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  await open(dial, client);
+  dial.last.lose();
+  await dial.settle();
+  const close = () => client.close();
+  addEventListener("online", close);
+  try {
+    dispatchEvent(new Event("online"));
+  } finally {
+    removeEventListener("online", close);
+  }
+  await dial.wait(100_000);
+  assertStrictEquals(dial.sockets.length, 1);
+  assertStrictEquals(client.told.at(-1), "giveup ConnectError");
+});
+
+Deno.test("ClientSocket does not come before the server has asked it to, network or not", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  await open(dial, client);
+  dial.last.end(true, 1012, "retry-after=5");
+  await dial.settle();
+  dispatchEvent(new Event("online"));
+  await dial.wait(5_000);
+  assertStrictEquals(dial.sockets.length, 1);
+  await comeBack(dial);
+  dial.last.lose();
+  await dial.settle();
+  dispatchEvent(new Event("online"));
+  await dial.settle();
+  assertStrictEquals(dial.sockets.length, 3);
+  await client.close();
+});
+
+Deno.test("ClientSocket gives up at once if the server asks for more than maxDuration", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: { maxDuration: 60_000 } });
+  const giveup: unknown[] = [];
+  client.on("giveup", (error) => giveup.push(error));
+  await open(dial, client);
+  const message = client.waitFor("message");
+  dial.last.end(true, 1012, "retry-after=3600");
+  await assertRejects(() => message, ConnectError, "after 3600000 ms");
+  await dial.wait(100_000);
+  assertEquals(client.told, ["connect", "close 1012retry-after=3600"]);
+  assertStrictEquals(dial.sockets.length, 1);
+});
+
+Deno.test("ClientSocket.connect() need not be awaited by who may come back", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: { maxAttempts: 1 } });
+  client.connect(URL);
+  await dial.settle();
+  dial.last.refuse();
+  await dial.wait(500);
+  dial.last.refuse();
+  await dial.settle();
+  assertStrictEquals(client.told.at(-1), "giveup ConnectError");
+  client.connect(URL);
+  await dial.settle();
+  client.close();
+  const stop = new AbortController();
+  client.connect(URL, { signal: stop.signal });
+  stop.abort();
+  await dial.settle();
+});
+
+Deno.test("ClientSocket tells all of reconnecting before it gives up in it", async () => {
+  using dial = new Dial();
+  const client = new ClientSocket({ reconnect: true });
+  client.on("reconnecting", () => client.close());
+  const told: string[] = [];
+  client.on("reconnecting", () => told.push("reconnecting"));
+  client.on("giveup", () => told.push("giveup"));
+  await open(dial, client);
+  dial.last.lose();
+  await dial.settle();
+  assertEquals(told, ["reconnecting", "giveup"]);
+});
+
+Deno.test("ClientSocket.waitFor() gets the end that a listener closes the client at", async () => {
+  using dial = new Dial();
+  const client = new ClientSocket({ reconnect: true });
+  client.on("disconnect", () => client.close());
+  const end = client.waitFor("disconnect");
+  const message = client.waitFor("message");
+  await open(dial, client);
+  dial.last.lose();
+  assertStrictEquals((await end)[0], 1006);
+  await assertRejects(() => message, ConnectError, "was closed");
+});
+
+Deno.test("ClientSocket.connect() does not count the time of one before it", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: { maxDuration: 8_000 } });
+  client.connect(URL);
+  await dial.wait(9_000);
+  client.close();
+  client.connect(URL);
+  await dial.settle();
+  dial.last.refuse();
+  await dial.settle();
+  assertEquals(client.told, ["reconnecting 1 500"]);
+  await client.close();
+});
+
+Deno.test("ClientSocket takes several functions that fail for one attempt that failed", async () => {
+  using dial = new Dial();
+  const client = new ClientSocket({
+    protocols: () => {
+      throw new Error("no protocols");
+    },
+    headers: () => Promise.reject(new Error("no headers")),
+  });
+  await assertRejects(
+    () => client.connect(() => Promise.reject(new Error("no URL"))),
+    ConnectError,
+    "could not be had: no",
+  );
+  assertStrictEquals(dial.sockets.length, 0);
+});
+
+Deno.test("ClientSocket.connect() takes any reason of its signal", async () => {
+  using dial = new Dial();
+  const stop = new AbortController();
+  const client = new Observed();
+  const reason = Object.create(null);
+  const connecting = client.connect(URL, { signal: stop.signal });
+  const sent = assertRejects(() => client.send("never"), ConnectionEndedError);
+  const message = assertRejects(() => client.waitFor("message"), ConnectError);
+  stop.abort(reason);
+  await sent;
+  await message;
+  const caught = await connecting.catch((error: unknown) => error);
+  assertStrictEquals(caught, reason);
+});
+
+Deno.test("ClientSocket.close() with a wrong code changes nothing", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  await open(dial, client);
+  dial.last.lose();
+  await dial.settle();
+  assertThrows(() => client.close(1001), RangeError);
+  await comeBack(dial);
+  assertStrictEquals(client.told.at(-1), "connect");
+  await client.close();
+});
+
+Deno.test("ClientSocket.close() rejects what was sent as the connection was lost", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  await open(dial, client);
+  dial.last.readyState = 2;
+  const sent = client.send("never");
+  client.close();
+  await assertRejects(() => sent, ConnectionEndedError, "was closed");
+  dial.last.lose();
+});
+
+Deno.test("idleTimeout does not cut a closing handshake short", async () => {
+  using dial = new Dial();
+  const client = new Observed({ idleTimeout: 1_000 });
+  await open(dial, client);
+  dial.last.answers = false;
+  client.close(4000, "bye");
+  await dial.wait(5_000);
+  assertEquals(client.told, ["connect"]);
+  dial.last.end(true, 4000, "bye");
+  assertEquals(client.told, ["connect", "close 4000bye"]);
+  assertStrictEquals(dial.time.next(), false);
+});
+
+Deno.test("idleTimeout is over with the connection", async () => {
+  using dial = new Dial();
+  const client = new Observed({ idleTimeout: 1_000 });
+  await open(dial, client);
+  dial.last.end(true, 1000);
+  await dial.settle();
+  assertStrictEquals(dial.time.next(), false);
+});
+
+Deno.test("ClientSocket.send() has what has waited sent, however little may wait besides", async () => {
+  using dial = new Dial();
+  const client = new Observed({
+    reconnect: true,
+    maxBufferedAmount: 100,
+    highWaterMark: 50,
+  });
+  client.on("connect", (connection) => connection.send("hello"));
+  const connecting = client.connect(URL);
+  const sends = Array.from(Array(10), (_, i) => client.send(`${i}`.repeat(10)));
+  await dial.settle();
+  dial.last.isStalled = true;
+  dial.last.open();
+  await connecting;
+  // It is not the connection's fault that it has no room for another one.
+  await assertRejects(() => client.send("more"), MessageDroppedError);
+  assertEquals(client.told, ["connect"]);
+  dial.last.isStalled = false;
+  dial.last.bufferedAmount = 0;
+  while (dial.last.sent.length < 11) await dial.wait(1);
+  await Promise.all(sends);
+  await client.terminate();
+});
+
+Deno.test("ClientSocket.send() of who stays away ends a connection that takes too little", async () => {
+  using dial = new Dial();
+  const client = new Observed({ maxBufferedAmount: 4, highWaterMark: 2 });
+  await open(dial, client);
+  dial.last.isStalled = true;
+  client.send("12");
+  client.send("34");
+  await assertRejects(() => client.send("56"), ConnectionEndedError);
+  assertEquals(client.told, ["connect", "disconnect 1006 backpressure"]);
+});
+
+Deno.test("ClientSocket.send() of who stays away rejects if the connection is lost meanwhile", async () => {
+  using dial = new Dial();
+  const client = new Observed({ highWaterMark: 2 });
+  await open(dial, client);
+  dial.last.isStalled = true;
+  const sent = client.send("12");
+  dial.last.lose();
+  await assertRejects(() => sent, ConnectionEndedError);
+});
+
+Deno.test("ClientSocket.send() resolves for what has waited, was handed over and lost", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: true, highWaterMark: 2 });
+  const connecting = client.connect(URL);
+  const sent = client.send("12");
+  await dial.settle();
+  dial.last.isStalled = true;
+  dial.last.open();
+  await connecting;
+  dial.last.lose();
+  await sent;
+  await comeBack(dial);
+  assertEquals(dial.last.sent, []);
+  await client.close();
+});
+
+Deno.test("ClientSocket.send() drops what does not fit when two queues become one", async () => {
+  using dial = new Dial();
+  const client = new Observed({
+    reconnect: true,
+    maxBufferedAmount: 6,
+    highWaterMark: 2,
+  });
+  await open(dial, client);
+  dial.last.isStalled = true;
+  client.send("12");
+  client.send("34");
+  dial.last.readyState = 2;
+  client.send("56");
+  const last = client.send("789");
+  dial.last.lose();
+  await assertRejects(() => last, MessageDroppedError);
+  assertStrictEquals(client.dropped, 1);
+  await comeBack(dial);
+  while (dial.last.sent.length < 2) await dial.wait(1);
+  assertEquals(dial.last.sent, ["34", "56"]);
+  await client.close();
+});
+
+Deno.test("ClientSocket.send() lets nothing older come after the latest", async () => {
+  using dial = new Dial();
+  const latest = { overflow: "latest", key: "k" } as const;
+  for (const highWaterMark of [1, 1_000]) {
+    const client = new Observed({ reconnect: true, highWaterMark });
+    await open(dial, client);
+    client.on("connect", () => {
+      if (highWaterMark === 1) client.send("full");
+      client.send("new", latest);
+    });
+    dial.last.lose();
+    const old = client.send("old", latest);
+    client.send("other", { ...latest, key: "" });
+    await dial.settle();
+    await dial.wait(500);
+    dial.last.isStalled = highWaterMark === 1;
+    dial.last.open();
+    await assertRejects(() => old, MessageDroppedError);
+    dial.last.isStalled = false;
+    dial.last.bufferedAmount = 0;
+    while (!dial.last.sent.includes("other")) await dial.wait(1);
+    assertEquals(
+      dial.last.sent.filter((text) => text !== "full"),
+      ["new", "other"],
+    );
+    await client.close();
+  }
+});
+
+Deno.test("ClientSocket.send() in a connect listener is meant for that connection", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: true, highWaterMark: 1 });
+  const hellos: Promise<unknown>[] = [];
+  let count = 0;
+  client.on("connect", () => {
+    client.send("full");
+    hellos.push(client.send(`hello ${++count}`).catch((error) => error.name));
+  });
+  const connecting = client.connect(URL);
+  await dial.settle();
+  dial.last.isStalled = true;
+  dial.last.open();
+  await connecting;
+  client.send("text");
+  dial.last.lose();
+  assertStrictEquals(await hellos[0], "ConnectionEndedError");
+  await comeBack(dial);
+  while (dial.last.sent.length < 3) await dial.wait(1);
+  assertEquals(dial.last.sent, ["full", "hello 2", "text"]);
+  await client.close();
+});
+
+Deno.test("ClientSocket takes one subprotocol as a text, too, as WebSocket does", async () => {
+  using dial = new Dial();
+  for (const protocols of ["chat", () => "chat", ["chat"]]) {
+    const client = new ClientSocket({ protocols });
+    await open(dial, client);
+    assertEquals(dial.last.protocols, ["chat"]);
+    await client.close();
+  }
+});
+
+Deno.test("ClientSocket refuses a connectTimeout of 0, which no attempt could meet", () => {
+  assertThrows(
+    () => new ClientSocket({ connectTimeout: 0 }),
+    RangeError,
+    "Infinity",
+  );
 });

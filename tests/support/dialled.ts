@@ -30,7 +30,8 @@ export class Dialled extends FakeSocket {
     const wasOpen = this.readyState === 1;
     if (this.readyState === 0) queueMicrotask(() => this.refuse());
     super.close(code, reason);
-    if (wasOpen) queueMicrotask(() => this.end(true, code ?? 1005, reason));
+    if (!wasOpen || !this.answers) return;
+    queueMicrotask(() => this.end(true, code ?? 1005, reason));
   }
 
   /** The attempt fails, as in every runtime. */
