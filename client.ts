@@ -457,19 +457,21 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   /**
    * Sends to the server. While the client is connecting, or on its way back, the
    * message waits for the connection, in order; no more than `maxBufferedAmount`
-   * waits, and what does not fit meets its `overflow`, where `terminate` means that
-   * `send` rejects. What `connect` listeners send before they await something goes
-   * out first, so that they can introduce the client.
+   * waits. What `connect` listeners send before they await something goes out before
+   * that, and by that connection only, so that they can introduce the client.
    *
    * @param data What to send.
-   * @param options What to do if it does not fit.
-   * @returns A promise that resolves when the message has been handed to a live
-   * connection and less than `highWaterMark` waits there, or that connection has
-   * ended meanwhile. So it may still not have arrived if the connection is lost:
-   * nothing is sent twice. It rejects only if the message has not been sent and will
-   * not be: with a `ConnectionEndedError` if there is no connection and none on its
-   * way, or when the client is closed or gives up; with a `MessageDroppedError` as
-   * `overflow` says. If nobody awaits it, that is no unhandled rejection.
+   * @param options What to do if it does not fit. Where the client may come back, or
+   * has no connection yet, a message sent with `terminate` that does not fit is
+   * dropped itself.
+   * @returns A promise as of {@linkcode Connection.send}. With `reconnect` it resolves
+   * when the message has been handed to a live connection and less than
+   * `highWaterMark` waits there, or that connection has ended meanwhile: so the
+   * message may not have arrived, and is not sent twice. It rejects only if the
+   * message has not been sent and will not be: with a `ConnectionEndedError` if there
+   * is no connection and none on its way, or when the client is closed or gives up;
+   * with a `MessageDroppedError` as `overflow` says. If nobody awaits it, that is no
+   * unhandled rejection.
    * @throws {TypeError} If JSON cannot hold the data.
    * @throws {RangeError} If `overflow` is no policy.
    *

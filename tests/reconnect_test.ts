@@ -1307,7 +1307,7 @@ Deno.test("ClientSocket takes several functions that fail for one attempt that f
 });
 
 Deno.test("ClientSocket.connect() takes any reason of its signal", async () => {
-  using dial = new Dial();
+  using _dial = new Dial();
   const stop = new AbortController();
   const client = new Observed();
   const reason = Object.create(null);

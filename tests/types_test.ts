@@ -94,8 +94,9 @@ Deno.test("types: event names and listeners of a client and a connection", () =>
     // @ts-expect-error no URL
     client.connect(() => 1);
     new ClientSocket({ protocols: () => ["a"], headers: () => [["a", "b"]] });
+    const late = () => Promise.resolve(true);
     // @ts-expect-error the decision cannot wait
-    new ClientSocket({ reconnect: { shouldReconnect: async () => true } });
+    new ClientSocket({ reconnect: { shouldReconnect: late } });
     // @ts-expect-error only servers are ready
     client.on("ready", () => {});
     // @ts-expect-error the code comes first
