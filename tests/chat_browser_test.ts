@@ -57,12 +57,13 @@ class User {
 
   /** Waits until there are so many messages, none of them open. */
   async messages(count: number): Promise<string[]> {
-    await this.page.waitForFunction(`
-      document.querySelectorAll("#messages .text").length >= ${count} &&
-      [...document.querySelectorAll("#messages .own")]
-        .every((item) => item.dataset.delivery === "sent")
-    `);
-    return await this.page.locator("#messages .text").allTextContents();
+    const texts = this.page.locator("#messages .text");
+    await texts.nth(count - 1).waitFor();
+    const open = this.page.locator(
+      '#messages .own:not([data-delivery="sent"])',
+    );
+    await open.first().waitFor({ state: "detached" });
+    return await texts.allTextContents();
   }
 }
 
@@ -161,3 +162,19 @@ test("a page of another site is refused", async ({ page }, _grace, url) => {
   await page.goto("about:blank");
   assertStrictEquals(await page.evaluate(connect), "closed 1006");
 });
+
+test(
+  "the light tells of a server that has fallen silent",
+  async (ada, _grace, _url, server) => {
+    server.kill("SIGSTOP");
+    try {
+      const status = ada.page.getByRole("status");
+      await status.filter({ hasText: "Reconnecting" }).waitFor({
+        timeout: 60_000,
+      });
+    } finally {
+      server.kill("SIGCONT");
+    }
+    await ada.sees("Connected");
+  },
+);

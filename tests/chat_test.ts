@@ -113,6 +113,7 @@ Deno.test("chat: parseFromServer() takes well-formed messages only", () => {
     { kind: "people", names: ["Ada", "Ada"] },
     { kind: "said", said },
     { kind: "known", id: ID },
+    { kind: "alive" },
   ];
   for (const data of right) assertEquals(parseFromServer(data), data);
   const wrong = [
@@ -419,6 +420,11 @@ test("two talk, and a third one hears what was said", async (url) => {
   const both = ["Ada", "Grace"];
   assertEquals(await ada.next(), { kind: "people", names: [...both, "Linus"] });
   assertEquals(await ada.next(), { kind: "people", names: both });
+});
+
+test("the server says that it is there, though nobody says anything", async (url) => {
+  await using guest = await Guest.enter(url, "Ada");
+  assertEquals(await guest.next(), { kind: "alive" });
 });
 
 test("an id is broadcast once, and who sends it again is told so", async (url) => {

@@ -12,6 +12,9 @@ export const MAX_NAME = 30;
 /** How long a text may be, in UTF-16 units; at most three bytes each. */
 export const MAX_TEXT = 1_000;
 
+/** How often the server says that it is there, in milliseconds. */
+export const ALIVE_EVERY = 10_000;
+
 /** From the page: who it is. It comes first on each connection, and once. */
 export interface Hello {
   readonly kind: "hello";
@@ -61,7 +64,15 @@ export interface Known {
   readonly id: string;
 }
 
-export type FromServer = Welcome | People | News | Known;
+/**
+ * From the server, now and then: it is there. A page hears of no ping, and without
+ * this would not notice that the way to a server is cut that has nothing to say.
+ */
+export interface Alive {
+  readonly kind: "alive";
+}
+
+export type FromServer = Welcome | People | News | Known | Alive;
 
 /** What the page has sent; undefined if it is malformed. */
 export function parseFromPage(data: unknown): FromPage | undefined {
@@ -95,6 +106,7 @@ export function parseFromServer(data: unknown): FromServer | undefined {
     const said = parseSaid(data.said);
     return said && { kind, said };
   }
+  if (kind === "alive") return { kind };
   if (kind === "known") {
     const { id } = data;
     return isId(id) ? { kind, id } : undefined;

@@ -14,7 +14,7 @@
 
 import { type Connection, sameOrigin, ServerSocket } from "@ws/events";
 import { loadFiles } from "./files.ts";
-import { type FromServer, parseFromPage } from "./protocol.ts";
+import { ALIVE_EVERY, type FromServer, parseFromPage } from "./protocol.ts";
 import { Room } from "./room.ts";
 
 /** What the sockets carry; what comes in is parsed before it is believed. */
@@ -101,6 +101,7 @@ server.on("close", leave);
 server.on("disconnect", leave);
 
 await server.listen(hostname, Number(port));
+setInterval(() => broadcast({ kind: "alive" }), ALIVE_EVERY);
 
 async function shutDown(): Promise<void> {
   await server.close({ retryAfter: 1_000 });

@@ -7,6 +7,7 @@
 
 import { ClientSocket } from "../../../client.ts";
 import {
+  ALIVE_EVERY,
   type FromPage,
   parseFromServer,
   parseName,
@@ -47,6 +48,8 @@ const deliveries = new Deliveries((id, delivery) => {
 
 const client = new ClientSocket<{ incoming: unknown; outgoing: FromPage }>({
   reconnect: true,
+  // A server that has missed two turns to say that it is there is gone.
+  idleTimeout: 2.5 * ALIVE_EVERY,
 });
 
 client.on("connect", (connection) => {
@@ -91,8 +94,7 @@ client.on("close", (code, reason, cause) => {
   if (cause === "local") lose("you have left");
   else lose(`${reason || "the server has said goodbye"} (${code})`);
 });
-// A browser may tell a reason here, too: it calls a goodbye of the server unclean
-// if not all that the page has sent was taken before.
+// A browser may tell a reason here, too, if something went wrong after a goodbye.
 client.on("disconnect", (_code, reason) => {
   lose(reason || "the connection was lost");
 });
