@@ -13,7 +13,7 @@ export const MAX_NAME = 30;
 export const MAX_TEXT = 1_000;
 
 /** How often the server says that it is there, in milliseconds. */
-export const ALIVE_EVERY = 10_000;
+export const ALIVE_EVERY = 5_000;
 
 /** From the page: who it is. It comes first on each connection, and once. */
 export interface Hello {
