@@ -2,25 +2,12 @@
 
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import { CHROMIUM, launch, type Page } from "./support/browser.ts";
+import { startChat } from "./support/chat.ts";
 import { lacks } from "./support/permissions.ts";
-import { Program } from "./support/program.ts";
+import type { Program } from "./support/program.ts";
 
 const ignore = await lacks("net", "run", "read", "write", "env", "sys") ||
   !CHROMIUM;
-
-/** Starts the server of the chat, and gives its URL. */
-async function start(port = "0"): Promise<{ server: Program; url: URL }> {
-  const server = new Program([
-    "run",
-    "--allow-net",
-    "--allow-read=examples/chat",
-    "--allow-run",
-    "examples/chat/server.ts",
-    "127.0.0.1",
-    port,
-  ]);
-  return { server, url: new URL(await server.line("Chat at")) };
-}
 
 /** Somebody who uses the chat. */
 class User {
@@ -38,8 +25,8 @@ class User {
     });
   }
 
-  async enter(url: URL, name: string): Promise<void> {
-    await this.page.goto(url.href);
+  async enter(url: string, name: string): Promise<void> {
+    await this.page.goto(url);
     await this.page.getByLabel("Your name").fill(name);
     await this.page.getByRole("button", { name: "Join" }).click();
     await this.sees("Connected");
@@ -69,9 +56,9 @@ class User {
 
 /** Two people in one chat. */
 async function meet(
-  run: (ada: User, grace: User, url: URL, server: Program) => Promise<void>,
+  run: (ada: User, grace: User, url: string, server: Program) => Promise<void>,
 ): Promise<void> {
-  const { server, url } = await start();
+  const { server, url } = await startChat();
   await using _ = server;
   const browser = await launch();
   try {
@@ -133,7 +120,7 @@ test(
     await grace.says("three");
     const waiting = ada.page.getByText("Waiting for the connection");
     assertStrictEquals(await waiting.count(), 2);
-    const { server: next } = await start(url.port);
+    const { server: next } = await startChat(new URL(url).port);
     await using _ = next;
     await Promise.all([ada.sees("Connected"), grace.sees("Connected")]);
     await ada.says("four");
@@ -152,7 +139,7 @@ test(
 );
 
 test("a page of another site is refused", async ({ page }, _grace, url) => {
-  const socket = new URL("/chat", url.href.replace("http", "ws"));
+  const socket = new URL("/chat", url.replace("http", "ws"));
   const connect = `new Promise((resolve) => {
     const socket = new WebSocket("${socket}");
     socket.onopen = () => resolve("open");

@@ -22,8 +22,8 @@ import {
   parseText,
 } from "../examples/chat/protocol.ts";
 import { Room } from "../examples/chat/room.ts";
+import { startChat } from "./support/chat.ts";
 import { lacks } from "./support/permissions.ts";
-import { Program } from "./support/program.ts";
 import { HANDSHAKE, RawPeer, request } from "./support/raw_peer.ts";
 
 const ID = "0123456789abcdef0123456789abcdef";
@@ -264,16 +264,8 @@ function test(name: string, fn: (url: string) => Promise<void>): void {
     name: `chat: ${name}`,
     ignore,
     async fn() {
-      await using server = new Program([
-        "run",
-        "--allow-net",
-        "--allow-read=examples/chat",
-        "--allow-run",
-        "examples/chat/server.ts",
-        "127.0.0.1",
-        "0",
-      ]);
-      const url = await server.line("Chat at ");
+      const { server, url } = await startChat();
+      await using _ = server;
       assertMatch(url, /^http:\/\/127\.0\.0\.1:\d+\/$/);
       await fn(url);
       if (Deno.build.os === "windows") return;
