@@ -805,6 +805,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     let own: Connection<Types> | undefined;
     return {
       isEarly: false,
+      rooms: undefined,
       leaving: () => {
         // It may be an attempt that is given up, or a connection of long ago.
         if (own && own === this.#connection) this.#isLeaving = true;

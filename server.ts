@@ -24,7 +24,9 @@ import {
 import { bind, type Listener, serverSide, upgrade } from "./core/listener.ts";
 import type { SendOptions } from "./core/backlog.ts";
 import { type FlowLimits, flowLimits, type FlowOptions } from "./core/flow.ts";
+import { Audience, type Excluded } from "./core/audience.ts";
 import { type MessageRate, rateLimit } from "./core/rate.ts";
+import { assertRoom, Rooms } from "./core/rooms.ts";
 import { Message } from "./message.ts";
 import {
   Admission,
@@ -59,6 +61,7 @@ import {
 } from "./core/errors.ts";
 
 export * from "./core/public.ts";
+export { Audience, type Excluded } from "./core/audience.ts";
 export {
   type AdmissionOptions,
   type Allowed,
@@ -180,6 +183,13 @@ export interface DisconnectedClient extends End {
   readonly time: Date;
 }
 
+/** Options of {@linkcode ServerSocket.broadcast}. */
+export interface BroadcastOptions<Types extends SocketTypes = SocketTypes>
+  extends SendOptions {
+  /** Who is not to get it: connections, and rooms of which nobody is to. */
+  readonly except?: Excluded<Types> | readonly Excluded<Types>[];
+}
+
 /**
  * The hub of all connections of one server; not one peer: that is a
  * {@linkcode Connection}. It listens by itself, or answers the upgrades of any
@@ -232,6 +242,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   /** Ended, but their `connect` listeners have not heard all yet. */
   readonly #lingering = new Set<Connection<Types>>();
   readonly #disconnected: DisconnectedClient[] = [];
+  readonly #rooms = new Rooms<Connection<Types>>();
   readonly #hub: Hub<Types>;
   #cause: Cause = "local";
   #listener: Listener | undefined;
@@ -319,6 +330,60 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    */
   get url(): string {
     return this.#bound && this.#url;
+  }
+
+  /**
+   * Those who are in a room, or in any of several.
+   *
+   * @param rooms The rooms' names; nobody is in none.
+   * @returns Whom to send to; empty as long as nobody is there.
+   * @throws {TypeError} If a name is empty.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * server.to("lobby", "garden").except("kitchen").send("Dinner is served");
+   * console.log(server.to("lobby").size);
+   * ```
+   */
+  to(...rooms: string[]): Audience<Types> {
+    for (const room of rooms) assertRoom("send to", room);
+    const groups = () => rooms.map((room) => this.#rooms.membersOf(room));
+    return new Audience(this.#rooms, groups, []);
+  }
+
+  /**
+   * Sends a message to all clients, as {@linkcode Audience.send} does.
+   *
+   * @param data What to send.
+   * @param options Who is not to get it, and what to do where it does not fit.
+   * @returns As {@linkcode Audience.send}.
+   * @throws {TypeError} If JSON cannot hold the data.
+   * @throws {RangeError} If `overflow` is no policy.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * server.on("message", ({ author, content }) => {
+   *   server.broadcast(content, { except: author });
+   * });
+   * ```
+   */
+  broadcast(
+    data: Outgoing<Types>,
+    options: BroadcastOptions<Types> = {},
+  ): Promise<void> {
+    const { except = [], ...rest } = options;
+    const all = new Audience(
+      this.#rooms,
+      () => [this.#clients],
+      [except].flat(),
+    );
+    return all.send(data, rest);
   }
 
   get #bound(): Listener {
@@ -675,6 +740,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   #makeHub(): Hub<Types> {
     return {
       isEarly: true,
+      rooms: this.#rooms,
       leaving: () => this.#cause,
       isHosted: () => this.#isHosted,
       isHeard: (type) => this.isHeard(type),
@@ -689,6 +755,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       drained: () => {},
       ended: (client, end) => {
         this.#clients.delete(client);
+        this.#rooms.leaveAll(client);
         if (this.#clients.size === 0) this.#emptied?.();
         this.#admission.leave(client.remoteAddress);
         const { type, code, reason, cause } = end;

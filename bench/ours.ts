@@ -1,8 +1,11 @@
-/** The same echo server on this library. */
+/** The same server on this library. */
 
 import { ServerSocket } from "@ws/events/server";
 
 const server = new ServerSocket();
-server.on("message", (message) => message.author.send(message.content));
+server.on("message", ({ author, content }) => {
+  if (author.path === "/all") server.broadcast(content, { except: author });
+  else author.send(content);
+});
 await server.listen("127.0.0.1", 0);
 console.log(server.port);

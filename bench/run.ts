@@ -18,6 +18,8 @@ const ROUNDS = Number(Deno.args[0] ?? 5);
 const CONNECTIONS = 64;
 const DEPTH = 8;
 const MESSAGES = 400_000;
+const AUDIENCE = 1_000;
+const BROADCASTS = 200;
 const HANDSHAKES = 8_000;
 const IDLE = 2_000;
 
@@ -78,6 +80,30 @@ async function echo(target: Target): Promise<number> {
   return cost;
 }
 
+/** What one sends to all goes to each of the others, who take it at once. */
+async function broadcast(target: Target): Promise<number> {
+  const peers = await open(target, AUDIENCE);
+  const sender = await RawPeer.open(target.port, "/all");
+  const one = frame(1, TEXT);
+  const size = TEXT.length + 2;
+  const run = async (count: number) => {
+    const all = Promise.all(peers.map(async ({ tcp }) => {
+      const buffer = new Uint8Array(16_384);
+      for (let got = 0; got < size * count;) {
+        got += await tcp.read(buffer) ?? Infinity;
+      }
+    }));
+    for (let i = 0; i < count; i++) await sender.write(one);
+    await all;
+  };
+  await run(BROADCASTS / 4);
+  const before = target.cpu();
+  await run(BROADCASTS);
+  const cost = (target.cpu() - before) / BROADCASTS / AUDIENCE;
+  for (const peer of [sender, ...peers]) peer.close();
+  return cost;
+}
+
 async function handshakes(target: Target): Promise<number> {
   const close = frame(8, [3, 232]);
   const run = (count: number) =>
@@ -124,6 +150,7 @@ const canPin = isThere("taskset");
 
 const WORK: [string, string, (target: Target) => Promise<number>][] = [
   ["echo of 64 bytes", "us of CPU a message", echo],
+  ["broadcast to 1,000", "us of CPU a delivery", broadcast],
   ["handshake and close", "us of CPU a connection", handshakes],
   ["idle connection", "KiB of memory", idle],
 ];

@@ -28,6 +28,7 @@ import {
 import { Flow, type FlowLimits, type FlowSignal } from "./flow.ts";
 import { Inbox } from "./inbox.ts";
 import { type MessageRate, TokenBucket } from "./rate.ts";
+import { assertRoom, type Rooms } from "./rooms.ts";
 import type { Silence } from "./silence.ts";
 import { cut, type RawSocket, release, type Side } from "./socket.ts";
 import { startTimer, type Timer } from "./timer.ts";
@@ -132,6 +133,8 @@ export interface Hub<Types extends SocketTypes> {
    * getting ready.
    */
   readonly isEarly: boolean;
+  /** The rooms that connections may join; undefined on a client's side. */
+  readonly rooms: Rooms<Connection<Types>> | undefined;
   /**
    * Hears that the program closes the connection, or terminates it.
    *
@@ -543,6 +546,61 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.#letGo({ type: "terminate", cause });
   }
 
+  /**
+   * The rooms that the connection is in, in the order in which it joined them; those
+   * that it was in at its end when it has ended. Nothing is sent to it there then.
+   */
+  get rooms(): ReadonlySet<string> {
+    return this.#hub.rooms?.roomsOf(this) ?? NO_ROOMS;
+  }
+
+  /**
+   * Joins a room: from now on it gets what is sent to the room. There need not be
+   * anybody in it. Joining twice is joining once; a connection that has ended joins
+   * nothing.
+   *
+   * @param room The room's name.
+   * @throws {TypeError} If the name is empty, or no string.
+   * @throws {Error} On a client's side: rooms are the server's.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * server.on("connect", (client, path) => client.join(path));
+   * server.on("message", ({ author, content }) => {
+   *   server.to(author.path).send(content);
+   * });
+   * ```
+   */
+  join(room: string): void {
+    const rooms = this.#roomsFor("join", room);
+    if (this.#state.phase !== "ended") rooms.join(this, room);
+  }
+
+  /**
+   * Leaves a room, if it is in it.
+   *
+   * @param room The room's name.
+   * @throws {TypeError} If the name is empty, or no string.
+   * @throws {Error} On a client's side: rooms are the server's.
+   */
+  leave(room: string): void {
+    this.#roomsFor("leave", room).leave(this, room);
+  }
+
+  #roomsFor(attempt: "join" | "leave", room: string): Rooms<Connection<Types>> {
+    assertRoom(attempt, room);
+    const { rooms } = this.#hub;
+    if (rooms === undefined) {
+      throw new Error(
+        `Cannot ${attempt} room "${room}" on a client's side: rooms are the server's, so ask it to`,
+      );
+    }
+    return rooms;
+  }
+
   /** What `console.log` shows of it. */
   [Symbol.for("Deno.customInspect")](
     inspect: (value: unknown, options?: unknown) => string,
@@ -837,6 +895,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     );
   }
 }
+
+const NO_ROOMS: ReadonlySet<string> = new Set<string>();
 
 /** What a connection listens to. */
 const SOCKET_EVENTS = ["open", "message", "error", "close"] as const;

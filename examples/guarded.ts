@@ -45,9 +45,7 @@ const server = new ServerSocket<{ context: User; incoming: string }>({
 server.on("ready", () => console.log(`Listening at ${server.url}/live`));
 server.on("connect", ({ context }) => console.log(`${context.name} connected`));
 server.on("message", ({ author, content }) => {
-  for (const client of server.clients) {
-    client.send({ from: author.context.name, says: content });
-  }
+  server.broadcast({ from: author.context.name, says: content });
 });
 server.on("refused", (_request, status, why, remoteAddress) => {
   console.log(`Refused ${remoteAddress}: ${status} ${why}`);

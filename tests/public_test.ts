@@ -19,6 +19,7 @@ const SHARED = [
 
 Deno.test("the entry points export what they promise, and nothing else", () => {
   const ofServer = [
+    "Audience",
     "ClientEndEvent",
     "ReadyEvent",
     "RefusedEvent",

@@ -23,11 +23,6 @@ export class Room<Guest> {
   readonly #ids = new Set<string>();
   readonly #history: Said[] = [];
 
-  /** Those who are there. */
-  get guests(): Iterable<Guest> {
-    return this.#names.keys();
-  }
-
   /** The names of those who are there; one stands there as often as it is used. */
   get names(): string[] {
     return [...this.#names.values()].sort((a, b) => a.localeCompare(b));

@@ -44,16 +44,15 @@ const server = new ServerSocket<Types>({
   maxBufferedAmount: 1024 * 1024,
 });
 
-function broadcast(data: FromServer): void {
-  for (const guest of room.guests) guest.send(data);
-}
+/** All who have said hello. */
+const guests = server.to("guests");
 
 /** Tells everybody who is there. Who is slow gets the newest list only. */
 function tellPeople(): void {
-  const people: FromServer = { kind: "people", names: room.names };
-  for (const guest of room.guests) {
-    guest.send(people, { overflow: "latest", key: "people" });
-  }
+  guests.send(
+    { kind: "people", names: room.names },
+    { overflow: "latest", key: "people" },
+  );
 }
 
 server.on("ready", () => {
@@ -80,12 +79,13 @@ server.on("message", ({ author, data }) => {
     if (name !== undefined) return refuse(author, "Say hello only once");
     author.send({ kind: "welcome", history: room.history });
     room.enter(author, message.name);
+    author.join("guests");
     return tellPeople();
   }
   if (name === undefined) return refuse(author, "Say hello first");
   const said = room.take(message, name, Date.now());
   if (said === undefined) author.send({ kind: "known", id: message.id });
-  else broadcast({ kind: "said", said });
+  else guests.send({ kind: "said", said });
 });
 
 /** Closes a connection that breaks the rules; its page does not come back by itself. */
@@ -101,7 +101,7 @@ server.on("close", leave);
 server.on("disconnect", leave);
 
 await server.listen(hostname, Number(port));
-setInterval(() => broadcast({ kind: "alive" }), ALIVE_EVERY);
+setInterval(() => guests.send({ kind: "alive" }), ALIVE_EVERY);
 
 async function shutDown(): Promise<void> {
   await server.close({ retryAfter: 1_000 });

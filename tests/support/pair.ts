@@ -13,6 +13,7 @@ import {
 import type { Entry } from "../../core/backlog.ts";
 import { sizeOf } from "../../core/codec.ts";
 import { flowLimits } from "../../core/flow.ts";
+import type { Rooms } from "../../core/rooms.ts";
 import type { Role } from "../../core/ending.ts";
 import type { RawSocket, Side } from "../../core/socket.ts";
 import type { End } from "../../core/errors.ts";
@@ -123,6 +124,8 @@ export class FakeHub<Types extends SocketTypes = SocketTypes>
   isHeard(type: "message" | "close" | "disconnect"): boolean {
     return type === "message" ? this.listens : this.awaitsEnd;
   }
+
+  readonly rooms: Rooms<Connection<Types>> | undefined = undefined;
 
   leaving(): "local" {
     return "local";

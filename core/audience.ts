@@ -1,0 +1,109 @@
+/**
+ * Those to whom a server sends the same message.
+ *
+ * @module
+ */
+
+import type { SendOptions } from "./backlog.ts";
+import { encode } from "./codec.ts";
+import {
+  type Connection,
+  type Outgoing,
+  owned,
+  type SocketTypes,
+} from "./connection.ts";
+import { DONE } from "./errors.ts";
+import { assertOverflow } from "./flow.ts";
+import type { Rooms } from "./rooms.ts";
+
+/**
+ * Who is not to get a message: a connection, or all who are in a room.
+ *
+ * @typeParam Types The types of the sockets.
+ */
+export type Excluded<Types extends SocketTypes> = Connection<Types> | string;
+
+/**
+ * Some of a server's clients: what `server.to(...)` gives. It is not a list: who is
+ * in it is found out whenever it is asked, or sends.
+ *
+ * @typeParam Types The types of what comes in and goes out.
+ *
+ * @example
+ * ```ts
+ * import { ServerSocket } from "jsr:@ws/events";
+ *
+ * const server = new ServerSocket();
+ * server.on("connect", (client) => client.join("lobby"));
+ * server.on("message", ({ author, data }) => {
+ *   server.to("lobby").except(author).send({ from: author.id, data });
+ * });
+ * ```
+ */
+export class Audience<Types extends SocketTypes = SocketTypes> {
+  readonly #rooms: Rooms<Connection<Types>>;
+  readonly #groups: () => ReadonlySet<Connection<Types>>[];
+  readonly #except: readonly Excluded<Types>[];
+
+  /**
+   * Servers make audiences; programs get them from servers.
+   *
+   * @param rooms Who is in which room.
+   * @param groups Those who are in it.
+   * @param except But not these.
+   */
+  constructor(
+    rooms: Rooms<Connection<Types>>,
+    groups: () => ReadonlySet<Connection<Types>>[],
+    except: readonly Excluded<Types>[],
+  ) {
+    this.#rooms = rooms;
+    this.#groups = groups;
+    this.#except = except;
+  }
+
+  /** Those who are in it now. */
+  get members(): Connection<Types>[] {
+    return this.#rooms.select(this.#groups(), this.#except);
+  }
+
+  /** How many are in it now. */
+  get size(): number {
+    return this.members.length;
+  }
+
+  /**
+   * The same audience without some.
+   *
+   * @param excluded Connections, and rooms of which nobody is to be in it.
+   * @returns A new audience.
+   */
+  except(...excluded: Excluded<Types>[]): Audience<Types> {
+    return new Audience(this.#rooms, this.#groups, [
+      ...this.#except,
+      ...excluded,
+    ]);
+  }
+
+  /**
+   * Sends a message to all who are in it now. It is serialised once. Each of them has
+   * bounds of their own, and who is slow holds nobody up: what becomes of a message
+   * that does not fit is what `overflow` says, for that one.
+   *
+   * @param data What to send.
+   * @param options What to do where it does not fit.
+   * @returns A promise that resolves when the message has been handed to the
+   * connections, whether they keep up or not; at once on one server. It does not pace
+   * a program by its slowest client: `connection.send` does.
+   * @throws {TypeError} If JSON cannot hold the data. Then nothing has been sent.
+   * @throws {RangeError} If `overflow` is no policy.
+   */
+  send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
+    const frame = encode(data);
+    if (options?.overflow !== undefined) assertOverflow(options.overflow);
+    for (const connection of this.members) {
+      owned.send(connection, frame, options, false);
+    }
+    return DONE;
+  }
+}
