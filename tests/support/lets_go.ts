@@ -30,6 +30,7 @@ server.on("connect", (client, path) => {
   const refs = held.get(way) ?? [];
   held.set(way, refs);
   refs.push(new WeakRef(client));
+  client.join("room");
   if (way === "terminated") client.terminate();
   if (way === "terminated with timers") {
     client.on("message", () => client.terminate());
