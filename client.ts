@@ -212,6 +212,8 @@ class Trip {
   readonly #signals = new Map<AbortSignal, () => void>();
   /** Whether anybody has heard of a further attempt. */
   isTold = false;
+  /** Whether the program has closed the client on the way. */
+  isLeft = false;
   #isHeld = false;
   #later: (() => void) | undefined;
 
@@ -396,8 +398,8 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * subprotocol is none, or with the reason of the signal.
    * @throws {TypeError} (rejects) If there are headers, and the runtime sends none.
    * @throws {Error} (rejects) If there is a connection already, or on its way.
-   * With `reconnect`, nobody has to await it: that there is no connection to be had
-   * is told by `giveup`, too, and is no unhandled rejection.
+   * Nobody has to await it once a `reconnecting` was told: then `giveup` tells what
+   * comes of it, and it is no unhandled rejection.
    *
    * @example
    * ```ts ignore
@@ -425,9 +427,11 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     options: ConnectOptions = {},
   ): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#connect(url, options.signal).then(resolve, (error) => {
-      const isTold = error instanceof ConnectError || options.signal?.aborted;
-      if (this.#reconnect && isTold) quiet(promise);
+    let trip: Trip | undefined;
+    const begun = (begun: Trip) => trip = begun;
+    this.#connect(url, options.signal, begun).then(resolve, (error) => {
+      // It is known already: by `giveup`, or as the program itself has closed it.
+      if (trip?.isTold || trip?.isLeft) quiet(promise);
       reject(error);
     });
     return promise;
@@ -436,6 +440,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   async #connect(
     url: Provided<string | URL>,
     signal: AbortSignal | undefined,
+    begun: (trip: Trip) => void,
   ): Promise<void> {
     if (this.#trip || this.#connection) {
       const to = this.#connection?.url ?? nameOf(this.#url);
@@ -450,6 +455,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     this.#url = url;
     this.#tries = this.#startOver();
     const trip = this.#trip = new Trip();
+    begun(trip);
     if (signal) trip.heed(signal, (reason) => this.#giveUp(trip, reason));
     await this.#travel(trip, this.#attempt(trip));
   }
@@ -606,8 +612,10 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   #leave(): void {
     this.#isLeaving = true;
     const why = "the client was closed";
-    if (this.#trip) this.#giveUp(this.#trip, this.#cannotConnect(why));
-    else this.#fail(why);
+    if (this.#trip) {
+      this.#trip.isLeft = true;
+      this.#giveUp(this.#trip, this.#cannotConnect(why));
+    } else this.#fail(why);
   }
 
   /** Goes the way to a connection. The first attempt may be under way already. */
@@ -792,8 +800,9 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       }
     });
     if (this.#trip !== trip) return false;
-    if (!decision) this.#trip = undefined;
-    return decision === true;
+    const comesBack = decision === true;
+    if (!comesBack) this.#trip = undefined;
+    return comesBack;
   }
 
   /** What one connection tells this client. */

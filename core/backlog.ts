@@ -88,9 +88,7 @@ export class Backlog {
    * @returns All that has waited, in order.
    */
   takeAll(): Entry[] {
-    const entries = [...this.#outbox.waiting];
-    while (!this.isEmpty) this.shift();
-    return entries;
+    return this.#outbox.takeAll();
   }
 
   /**

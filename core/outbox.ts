@@ -152,6 +152,20 @@ export class Outbox<W extends Waiting> {
     for (const [id, first] of this.#waiting) return this.#delete(id, first);
   }
 
+  /**
+   * Takes all away. One at a time would take longer and longer: a map that is emptied
+   * from its front is searched from there each time.
+   *
+   * @returns All that has waited, in order.
+   */
+  takeAll(): W[] {
+    const all = [...this.#waiting.values()];
+    this.#waiting.clear();
+    this.#droppable.clear();
+    this.#size = this.#droppableSize = 0;
+    return all;
+  }
+
   /** Drops from what may be dropped, the oldest first, until it is enough. */
   #displace(id: string | number, excess: number, dropped: W[]): void {
     for (const [other, waiting] of this.#droppable) {

@@ -140,3 +140,19 @@ Deno.test("Outbox that is full drops no more than it must", () => {
   assertEquals(offer(outbox, waiting("c", 0)), ["a2"]);
   assertEquals(names(outbox), ["b", "c"]);
 });
+
+Deno.test("Outbox.takeAll() takes all away, in order, and is as good as new", () => {
+  const outbox = new Outbox<Named>(10);
+  const policies = ["terminate", "drop-oldest", "latest"] as const;
+  for (let round = 0; round < 2; round++) {
+    policies.forEach((policy, i) => {
+      outbox.offer(waiting(`${i}`, 3, policy), 0);
+    });
+    assertEquals(outbox.size, 9);
+    assertEquals(outbox.takeAll().map(({ name }) => name), ["0", "1", "2"]);
+    assertEquals([outbox.size, outbox.isEmpty], [0, true]);
+  }
+  // Nothing is left that could make room.
+  outbox.offer(waiting("full", 10, "terminate"), 0);
+  assertEquals(outbox.offer(waiting("more", 1, "terminate"), 0).isTaken, false);
+});

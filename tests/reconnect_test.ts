@@ -910,9 +910,12 @@ Deno.test("ClientSocket gives up at once if the server asks for more than maxDur
   assertStrictEquals(dial.sockets.length, 1);
 });
 
-Deno.test("ClientSocket.connect() need not be awaited by who may come back", async () => {
+Deno.test("ClientSocket.connect() need not be awaited once it has told that it goes on", async () => {
   using dial = new Dial();
-  const client = new Observed({ reconnect: { maxAttempts: 1 } });
+  const stop = new AbortController();
+  const client = new Observed({
+    reconnect: { maxAttempts: 1, signal: stop.signal },
+  });
   client.connect(URL);
   await dial.settle();
   dial.last.refuse();
@@ -923,10 +926,48 @@ Deno.test("ClientSocket.connect() need not be awaited by who may come back", asy
   client.connect(URL);
   await dial.settle();
   client.close();
-  const stop = new AbortController();
-  client.connect(URL, { signal: stop.signal });
-  stop.abort();
+  client.connect(URL);
   await dial.settle();
+  dial.last.refuse();
+  await dial.settle();
+  stop.abort(new RangeError("enough"));
+  await dial.settle();
+  assertStrictEquals(client.told.at(-1), "giveup RangeError");
+});
+
+Deno.test("ClientSocket.connect() that nobody else would hear of is heard of", async () => {
+  using dial = new Dial();
+  const heard: unknown[] = [];
+  const hear = (event: PromiseRejectionEvent) => {
+    event.preventDefault();
+    heard.push(event.reason);
+  };
+  addEventListener("unhandledrejection", hear);
+  try {
+    const client = new Observed({ reconnect: { maxAttempts: 0 } });
+    client.connect(URL);
+    await dial.settle();
+    dial.last.refuse();
+    await dial.settle();
+    await new Promise((resolve) => setImmediate(resolve));
+    assertInstanceOf(heard[0], ConnectError);
+    assertEquals(client.told, []);
+  } finally {
+    removeEventListener("unhandledrejection", hear);
+  }
+});
+
+Deno.test("shouldReconnect that decides nothing keeps the client away", async () => {
+  using dial = new Dial();
+  const client = new Observed({
+    // @ts-expect-error A decision cannot wait
+    reconnect: { shouldReconnect: () => Promise.resolve(true) },
+  });
+  await open(dial, client);
+  dial.last.lose();
+  await assertRejects(() => client.send("late"), ConnectionEndedError);
+  await open(dial, client);
+  await client.close();
 });
 
 Deno.test("ClientSocket tells all of reconnecting before it gives up in it", async () => {
