@@ -26,12 +26,8 @@ import {
   type SocketTypes,
 } from "./core/connection.ts";
 import { Emitter } from "./core/emitter.ts";
-import {
-  assertOverflow,
-  type FlowLimits,
-  flowLimits,
-  type FlowOptions,
-} from "./core/flow.ts";
+import { type FlowLimits, flowLimits, type FlowOptions } from "./core/flow.ts";
+import { assertOverflow } from "./core/outbox.ts";
 import { pause } from "./core/pause.ts";
 import { readRetryAfter } from "./core/retry_after.ts";
 import { Silence } from "./core/silence.ts";
@@ -427,21 +423,21 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     options: ConnectOptions = {},
   ): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    let trip: Trip | undefined;
-    const begun = (begun: Trip) => trip = begun;
-    this.#connect(url, options.signal, begun).then(resolve, (error) => {
-      // It is known already: by `giveup`, or as the program itself has closed it.
-      if (trip?.isTold || trip?.isLeft) quiet(promise);
+    try {
+      const trip = this.#setOut(url, options.signal);
+      this.#travel(trip, this.#attempt(trip)).then(resolve, (error) => {
+        // It is known already: by `giveup`, or as the program itself has closed it.
+        if (trip.isTold || trip.isLeft) quiet(promise);
+        reject(error);
+      });
+    } catch (error) {
       reject(error);
-    });
+    }
     return promise;
   }
 
-  async #connect(
-    url: Provided<string | URL>,
-    signal: AbortSignal | undefined,
-    begun: (trip: Trip) => void,
-  ): Promise<void> {
+  /** Begins the way to a connection. */
+  #setOut(url: Provided<string | URL>, signal: AbortSignal | undefined): Trip {
     if (this.#trip || this.#connection) {
       const to = this.#connection?.url ?? nameOf(this.#url);
       const state = this.#trip ? "on its way" : "connected";
@@ -455,9 +451,8 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     this.#url = url;
     this.#tries = this.#startOver();
     const trip = this.#trip = new Trip();
-    begun(trip);
     if (signal) trip.heed(signal, (reason) => this.#giveUp(trip, reason));
-    await this.#travel(trip, this.#attempt(trip));
+    return trip;
   }
 
   /**
@@ -509,7 +504,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       // It is about to end. What comes next is not known yet, or nothing will.
       if (!this.#reconnect || this.#isLeaving) return connection.send(data);
     }
-    if (options?.overflow !== undefined) assertOverflow(options.overflow);
+    assertOverflow(options);
     const { entry, isTaken } = this.#backlog.add(frame, options, true, 0);
     if (!isTaken) this.#backlog.drop(entry);
     return entry.promise;
@@ -771,13 +766,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   }
 
   #cannotConnect(why: string, cause?: unknown): ConnectError {
-    const url = nameOf(this.#url);
-    const detail = cause instanceof Error ? `: ${cause.message}` : "";
-    return new ConnectError(
-      `Cannot connect to ${url}: ${why}${detail}`,
-      url,
-      cause === undefined ? {} : { cause },
-    );
+    return connectError(nameOf(this.#url), cause, why);
   }
 
   #cannotSend(why: string): ConnectionEndedError {
@@ -787,22 +776,27 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     );
   }
 
-  /** Whether to come back after an end, by what the program decides. */
-  #comesBack(trip: Trip, end: Disconnection): boolean {
+  /** The way back after an end, if the program wants one. */
+  #comeBack(end: Disconnection): Trip | undefined {
+    const reconnect = this.#reconnect;
+    if (!reconnect || this.#isLeaving || this.#noReconnect?.aborted) {
+      return undefined;
+    }
     let decision: boolean | undefined;
     // It is on its way already, for what the program may do meanwhile.
-    this.#trip = trip;
+    const trip = this.#trip = new Trip();
     trip.hold(() => {
       try {
-        decision = this.#reconnect?.shouldReconnect(end);
+        decision = reconnect.shouldReconnect(end);
       } catch (error) {
         this.onListenerError(error, end.type);
       }
     });
-    if (this.#trip !== trip) return false;
-    const comesBack = decision === true;
-    if (!comesBack) this.#trip = undefined;
-    return comesBack;
+    if (this.#trip !== trip) return undefined;
+    if (decision !== true) return this.#trip = undefined;
+    const uptime = performance.now() - this.#openedAt;
+    if (uptime >= reconnect.minUptime) this.#tries = this.#startOver();
+    return trip;
   }
 
   /** What one connection tells this client. */
@@ -845,13 +839,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       },
       ended: (connection, end) => this.#ended(connection, end),
       lingers: () => {},
-      refused: ({ url }, cause) => {
-        const detail = cause instanceof Error ? `: ${cause.message}` : "";
-        const options = cause === undefined ? {} : { cause };
-        reject(
-          new ConnectError(`Cannot connect to ${url}${detail}`, url, options),
-        );
-      },
+      refused: ({ url }, cause) => reject(connectError(url, cause)),
       failed: (error, from) => this.onListenerError(error, from),
     };
   }
@@ -880,13 +868,8 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     this.#flush = undefined;
     this.#disconnection = disconnection;
     const tell = () => this.emit(type, EndEvent, [code, reason, cause]);
-    const mayComeBack = this.#reconnect && !this.#isLeaving &&
-      !this.#noReconnect?.aborted;
-    const trip = new Trip();
-    if (mayComeBack && this.#comesBack(trip, disconnection)) {
-      const uptime = performance.now() - this.#openedAt;
-      const { minUptime = 0 } = this.#reconnect ?? {};
-      if (uptime >= minUptime) this.#tries = this.#startOver();
+    const trip = this.#comeBack(disconnection);
+    if (trip) {
       trip.hold(tell);
       // The connection itself has not told its end yet.
       queueMicrotask(() => {
@@ -921,6 +904,17 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     };
     return tries;
   }
+}
+
+/** An attempt that failed: for a reason of this client's, if there is one. */
+function connectError(url: string, cause: unknown, why = ""): ConnectError {
+  const reasons = [why, cause instanceof Error ? cause.message : ""];
+  const all = [`Cannot connect to ${url}`, ...reasons.filter(Boolean)];
+  return new ConnectError(
+    all.join(": "),
+    url,
+    cause === undefined ? {} : { cause },
+  );
 }
 
 /** Fills in the defaults of {@linkcode ReconnectOptions}. */

@@ -13,7 +13,7 @@ import {
   type SocketTypes,
 } from "./connection.ts";
 import { DONE } from "./errors.ts";
-import { assertOverflow } from "./flow.ts";
+import { assertOverflow } from "./outbox.ts";
 import type { Rooms } from "./rooms.ts";
 
 /**
@@ -100,7 +100,7 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
    */
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
     const frame = encode(data);
-    if (options?.overflow !== undefined) assertOverflow(options.overflow);
+    assertOverflow(options);
     for (const connection of this.members) {
       owned.send(connection, frame, options, false);
     }

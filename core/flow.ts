@@ -10,7 +10,7 @@ import { Backlog, type Entry, type SendOptions } from "./backlog.ts";
 import { Clock } from "./clock.ts";
 import type { Frame } from "./codec.ts";
 import { assertSize, DONE, quiet } from "./errors.ts";
-import type { Overflow } from "./outbox.ts";
+import { assertOverflow, type Overflow } from "./outbox.ts";
 import type { RawSocket } from "./socket.ts";
 
 /** How much may wait for one peer, and what becomes of the rest. */
@@ -90,7 +90,7 @@ export function flowLimits(
   } = options;
   assertSize("highWaterMark", highWaterMark);
   assertSize("maxBufferedAmount", maxBufferedAmount);
-  assertOverflow(overflow);
+  assertOverflow(options);
   return {
     highWaterMark,
     maxBufferedAmount,
@@ -109,23 +109,6 @@ export function flowLimits(
  */
 function countFor(bytes: number): number {
   return Math.max(1024, Math.floor(bytes / 256));
-}
-
-const POLICIES: readonly Overflow[] = [
-  "terminate",
-  "drop-oldest",
-  "drop-newest",
-  "latest",
-];
-
-export function assertOverflow(overflow: Overflow): void {
-  if (!POLICIES.includes(overflow)) {
-    throw new RangeError(
-      `Cannot use "overflow" unless it is one of ${
-        POLICIES.join(", ")
-      }: current value is ${overflow}`,
-    );
-  }
 }
 
 /** How soon a flow that is full looks again, in milliseconds. */
@@ -235,7 +218,7 @@ export class Flow {
     options: SendOptions | undefined,
     isCarried: boolean,
   ): Promise<void> {
-    if (options?.overflow !== undefined) assertOverflow(options.overflow);
+    assertOverflow(options);
     if (this.#isWaiting || this.#full !== undefined || frame instanceof Blob) {
       return this.#keep(frame, options, isCarried);
     }

@@ -19,6 +19,31 @@
  */
 export type Overflow = "terminate" | "drop-oldest" | "drop-newest" | "latest";
 
+const POLICIES: readonly Overflow[] = [
+  "terminate",
+  "drop-oldest",
+  "drop-newest",
+  "latest",
+];
+
+/**
+ * Checks a policy.
+ *
+ * @param options Where it stands, if it does.
+ * @throws {RangeError} If it is none.
+ */
+export function assertOverflow(
+  options: { readonly overflow?: Overflow } | undefined,
+): void {
+  const overflow = options?.overflow;
+  if (overflow === undefined || POLICIES.includes(overflow)) return;
+  throw new RangeError(
+    `Cannot use "overflow" unless it is one of ${
+      POLICIES.join(", ")
+    }: current value is ${overflow}`,
+  );
+}
+
 /** Something that waits to be sent. */
 export interface Waiting {
   /** Its bytes. */
@@ -51,6 +76,10 @@ export class Outbox<W extends Waiting> {
   /** In order; what is set again keeps its place. */
   readonly #waiting = new Map<string | number, W>();
   readonly #droppable = new Map<string | number, W>();
+  /** Goes through the ids, in order, as what has waited longest is taken away. */
+  #ids: Iterator<string | number> | undefined;
+  /** What has waited longest, once that was asked for. */
+  #first: string | number | undefined;
   #size = 0;
   #droppableSize = 0;
   #count = 0;
@@ -83,7 +112,8 @@ export class Outbox<W extends Waiting> {
 
   /** What has waited longest. */
   get first(): W | undefined {
-    return this.#waiting.values().next().value;
+    const id = this.#firstId();
+    return id === undefined ? undefined : this.#waiting.get(id);
   }
 
   /**
@@ -149,12 +179,25 @@ export class Outbox<W extends Waiting> {
 
   /** Takes away what has waited longest. */
   shift(): void {
-    for (const [id, first] of this.#waiting) return this.#delete(id, first);
+    const { first } = this;
+    if (first && this.#first !== undefined) this.#delete(this.#first, first);
   }
 
   /**
-   * Takes all away. One at a time would take longer and longer: a map that is emptied
-   * from its front is searched from there each time.
+   * A map that is emptied from its front would be searched from there again and
+   * again, past all that is gone: one iterator goes on where it was.
+   */
+  #firstId(): string | number | undefined {
+    if (this.#first !== undefined) return this.#first;
+    this.#ids ??= this.#waiting.keys();
+    const { done, value } = this.#ids.next();
+    if (done) this.#ids = undefined; // all are gone, and others may come
+    else this.#first = value;
+    return this.#first;
+  }
+
+  /**
+   * Takes all away.
    *
    * @returns All that has waited, in order.
    */
@@ -163,6 +206,7 @@ export class Outbox<W extends Waiting> {
     this.#waiting.clear();
     this.#droppable.clear();
     this.#size = this.#droppableSize = 0;
+    this.#ids = this.#first = undefined;
     return all;
   }
 
@@ -190,6 +234,7 @@ export class Outbox<W extends Waiting> {
 
   #delete(id: string | number, { size }: W): void {
     this.#waiting.delete(id);
+    if (this.#first === id) this.#first = undefined;
     this.#size -= size;
     if (this.#droppable.delete(id)) this.#droppableSize -= size;
   }

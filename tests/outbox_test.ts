@@ -1,5 +1,6 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertStrictEquals } from "@std/assert";
 import { Outbox, type Overflow, type Waiting } from "../core/outbox.ts";
+import { Chance } from "./support/chance.ts";
 
 interface Named extends Waiting {
   readonly name: string;
@@ -155,4 +156,29 @@ Deno.test("Outbox.takeAll() takes all away, in order, and is as good as new", ()
   // Nothing is left that could make room.
   outbox.offer(waiting("full", 10, "terminate"), 0);
   assertEquals(outbox.offer(waiting("more", 1, "terminate"), 0).isTaken, false);
+});
+
+Deno.test("Outbox.first is the front of all that waits, whatever happens", () => {
+  const chance = new Chance(20261123);
+  const outbox = new Outbox<Named>(100, 20);
+  const policies = [
+    "terminate",
+    "drop-oldest",
+    "drop-newest",
+    "latest",
+  ] as const;
+  for (let i = 0; i < 20_000; i++) {
+    const what = chance.below(20);
+    const key = `${chance.below(3)}`;
+    const one = waiting(`${i}`, chance.below(20), chance.pick(policies), key);
+    if (what < 8) outbox.offer(one, chance.below(50));
+    else if (what < 10) outbox.append(one);
+    else if (what < 17) outbox.shift();
+    else if (what < 19) outbox.take(key);
+    else if (chance.below(10) === 0) outbox.takeAll();
+    const all = [...outbox.waiting];
+    assertStrictEquals(outbox.first, all[0]);
+    assertEquals(outbox.isEmpty, all.length === 0);
+    assertEquals(outbox.size, all.reduce((sum, { size }) => sum + size, 0));
+  }
 });
