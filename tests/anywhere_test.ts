@@ -3,9 +3,9 @@
  * own: `.ci/run` installs what is missing.
  */
 
-import { assertEquals, assertStrictEquals } from "@std/assert";
 import { bundle } from "./support/bundle.ts";
 import { cases, type Outcome } from "./support/anywhere/cases.ts";
+import { judge } from "./support/anywhere/judge.ts";
 import { serve } from "./support/anywhere/server.ts";
 import { lacks } from "./support/permissions.ts";
 import { Program } from "./support/program.ts";
@@ -38,10 +38,7 @@ for (const name of ["node", "bun"] as const) {
         await using program = new Program([file, server.url], { command });
         const lines = await program.linesUntil("done");
         const outcomes: Outcome[] = lines.map((line) => JSON.parse(line));
-        for (const { name, error } of outcomes) {
-          await t.step(name, () => assertStrictEquals(error, undefined));
-        }
-        assertEquals(outcomes.map(({ name }) => name), Object.keys(cases));
+        await judge(t, outcomes);
       } finally {
         await Deno.remove(file);
       }
