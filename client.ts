@@ -210,22 +210,6 @@ class Trip {
   isTold = false;
   /** Whether the program has closed the client on the way. */
   isLeft = false;
-  #isHeld = false;
-  #later: (() => void) | undefined;
-
-  /** Acts. What others are to hear of the trip then, they hear when that is over. */
-  hold(action: () => void): void {
-    this.#isHeld = true;
-    action();
-    this.#isHeld = false;
-    this.#later?.();
-  }
-
-  /** Calls back when nothing holds it. */
-  tell(action: () => void): void {
-    if (this.#isHeld) this.#later = action;
-    else action();
-  }
 
   /** Calls back when a signal is aborted, as long as it is under way. */
   heed(signal: AbortSignal, action: (reason: unknown) => void): void {
@@ -246,6 +230,44 @@ class Trip {
   fail(reason: unknown): void {
     this.finish();
     this.#stop.abort(reason);
+  }
+}
+
+/**
+ * Whose turn it is to be heard of: that a way is given up while an event is being
+ * told is told after that event.
+ */
+class Turns {
+  #isHeld = false;
+  #untold: (() => void) | undefined;
+  readonly #stops: (() => void)[] = [];
+
+  /** Acts. What is given up meanwhile is told when that is over. */
+  hold(action: () => void): void {
+    if (this.#isHeld) return action();
+    this.#isHeld = true;
+    try {
+      action();
+      while (this.#untold) this.catchUp();
+    } finally {
+      this.#isHeld = false;
+      for (const stop of this.#stops.splice(0)) stop();
+    }
+  }
+
+  /** Tells that a way is given up, then stops what has waited, each in its turn. */
+  giveUp(tell: () => void, stop: () => void): void {
+    this.hold(() => {
+      this.#untold = tell;
+      this.#stops.push(stop);
+    });
+  }
+
+  /** Tells at once what has been put off: something new begins. */
+  catchUp(): void {
+    const tell = this.#untold;
+    this.#untold = undefined;
+    tell?.();
   }
 }
 
@@ -298,6 +320,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   #url: Provided<string | URL> = "";
   /** The way to a connection, while there is none. */
   #trip: Trip | undefined;
+  readonly #turns = new Turns();
   #tries: Tries = { count: 0, spent: 0, delays: undefined };
   #connection: Connection<Types> | undefined;
   /** Whether the program wants the connection to end. */
@@ -438,6 +461,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
 
   /** Begins the way to a connection. */
   #setOut(url: Provided<string | URL>, signal: AbortSignal | undefined): Trip {
+    this.#turns.catchUp();
     if (this.#trip || this.#connection) {
       const to = this.#connection?.url ?? nameOf(this.#url);
       const state = this.#trip ? "on its way" : "connected";
@@ -660,7 +684,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     }
     const count = ++tries.count;
     trip.isTold = true;
-    trip.hold(() =>
+    this.#turns.hold(() =>
       this.emit("reconnecting", ReconnectingEvent, [count, delay, failure])
     );
     trip.signal.throwIfAborted(); // a listener may have closed the client
@@ -755,7 +779,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     const tell = () => {
       if (trip.isTold) this.emit("giveup", GiveUpEvent, [error]);
     };
-    trip.tell(() => this.stopWaiting(() => reason, false, tell));
+    this.#turns.giveUp(tell, this.takeWaiting(() => reason));
   }
 
   /** Rejects what waits for a connection. */
@@ -785,13 +809,11 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     let decision: boolean | undefined;
     // It is on its way already, for what the program may do meanwhile.
     const trip = this.#trip = new Trip();
-    trip.hold(() => {
-      try {
-        decision = reconnect.shouldReconnect(end);
-      } catch (error) {
-        this.onListenerError(error, end.type);
-      }
-    });
+    try {
+      decision = reconnect.shouldReconnect(end);
+    } catch (error) {
+      this.onListenerError(error, end.type);
+    }
     if (this.#trip !== trip) return undefined;
     if (decision !== true) return this.#trip = undefined;
     const uptime = performance.now() - this.#openedAt;
@@ -857,20 +879,25 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   }
 
   #ended(connection: Connection<Types>, end: End): void {
-    const { type, code, reason, cause } = end;
     const disconnection = {
       ...end,
-      wasClean: type === "close",
+      wasClean: end.type === "close",
       time: new Date(),
-      retryAfter: readRetryAfter(reason),
+      retryAfter: readRetryAfter(end.reason),
     };
     this.#connection = undefined;
     this.#flush = undefined;
     this.#disconnection = disconnection;
+    this.#turns.hold(() => this.#tellEnd(connection, disconnection));
+  }
+
+  /** Tells an end, and goes the way back if the program wants to. */
+  #tellEnd(connection: Connection<Types>, end: Disconnection): void {
+    const { type, code, reason, cause } = end;
     const tell = () => this.emit(type, EndEvent, [code, reason, cause]);
-    const trip = this.#comeBack(disconnection);
+    const trip = this.#comeBack(end);
     if (trip) {
-      trip.hold(tell);
+      tell();
       // The connection itself has not told its end yet.
       queueMicrotask(() => {
         if (this.#trip === trip) quiet(this.#travel(trip));

@@ -511,11 +511,22 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     forGood: boolean,
     last?: () => void,
   ): void {
-    const stops = this.#stops;
-    this.#stops = undefined;
+    const stop = this.takeWaiting(reason);
     if (forGood) this.#ended = reason;
     last?.();
-    stops?.forEach((stop) => stop({ ended: reason }));
+    stop();
+  }
+
+  /**
+   * Takes together all that waits now, to stop it later. Until then it waits on.
+   *
+   * @param reason Makes what those who wait are told.
+   * @returns Stops what has waited, and nothing that began to wait meanwhile.
+   */
+  protected takeWaiting(reason: () => Error): () => void {
+    const stops = this.#stops;
+    this.#stops = undefined;
+    return () => stops?.forEach((stop) => stop({ ended: reason }));
   }
 
   /** Calls `take` for each event until cancelled, or stopped (told once). */

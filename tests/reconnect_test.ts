@@ -1102,3 +1102,52 @@ Deno.test("ClientSocket refuses a connectTimeout of 0, which no attempt could me
     "Infinity",
   );
 });
+
+for (const type of ["disconnect", "reconnecting"] as const) {
+  Deno.test(`ClientSocket may be connected anew in a listener of ${type}`, async () => {
+    using dial = new Dial();
+    const client = new Observed();
+    const told: string[] = [];
+    const ends: Promise<unknown>[] = [];
+    const waits: Promise<unknown>[] = [];
+    client.on("giveup", () => told.push("giveup"));
+    await open(dial, client);
+    client.once(type, () => {
+      ends.push(assertRejects(() => early, ConnectError, "was closed"));
+      client.close();
+      client.connect("ws://other.test/");
+      told.push("connecting");
+      waits.push(client.waitFor("connect"));
+    });
+    const early = client.waitFor("message");
+    dial.last.lose();
+    await dial.settle();
+    dial.last.open();
+    await Promise.all([...ends, ...waits]);
+    assertStrictEquals(waits.length, 1);
+    assertStrictEquals(client.connection?.url, "ws://other.test/");
+    // What is told of the old way is told before the new one begins.
+    assertStrictEquals(told.at(-1), "connecting");
+    assertStrictEquals(client.told.at(-1), "connect");
+    await client.close();
+  });
+}
+
+Deno.test("ClientSocket.waitFor() gets the end that shouldReconnect closes the client at", async () => {
+  using dial = new Dial();
+  const client: Observed = new Observed({
+    reconnect: {
+      shouldReconnect: () => {
+        client.close();
+        return true;
+      },
+    },
+  });
+  await open(dial, client);
+  const end = client.waitFor("disconnect");
+  const message = client.waitFor("message");
+  dial.last.lose();
+  assertStrictEquals((await end)[0], 1006);
+  await assertRejects(() => message, ConnectError, "was closed");
+  assertEquals(client.told, ["connect", "disconnect 1006 network"]);
+});
