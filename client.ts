@@ -206,7 +206,7 @@ class Trip {
   readonly signal: AbortSignal = this.#stop.signal;
   /** What ends it from outside. */
   readonly #signals = new Map<AbortSignal, () => void>();
-  /** Whether anybody has heard of a further attempt. */
+  /** Whether it is to be told if it leads nowhere: others count on it. */
   isTold = false;
   /** Whether the program has closed the client on the way. */
   isLeft = false;
@@ -816,6 +816,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     }
     if (this.#trip !== trip) return undefined;
     if (decision !== true) return this.#trip = undefined;
+    trip.isTold = true;
     const uptime = performance.now() - this.#openedAt;
     if (uptime >= reconnect.minUptime) this.#tries = this.#startOver();
     return trip;

@@ -308,7 +308,8 @@ export interface ClientEvents<Client, Message>
   };
   /**
    * No more attempts will be made: they have reached their limit, or the program
-   * has closed the client.
+   * has closed the client. It is told once for each way that was to lead back from
+   * an end, or of which a `reconnecting` was told, and that led nowhere.
    */
   giveup: { args: [error: unknown]; event: GiveUpEvent };
 }

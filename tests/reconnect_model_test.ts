@@ -46,6 +46,8 @@ class Run {
   #phase: "apart" | "connected" = "apart";
   /** A `reconnecting` was told, and what follows it was not. */
   #isComing = false;
+  /** An end was told, after which the client may come back. */
+  #mayCome = false;
   #isConnecting = false;
   #acts = 0;
   #depth = 0;
@@ -86,7 +88,7 @@ class Run {
     client.on("connect", (connection) => {
       if (this.#phase === "connected") this.faults.add("two connects");
       this.#phase = "connected";
-      this.#isComing = false;
+      this.#isComing = this.#mayCome = false;
       this.#old.push(connection);
       connection.on("error", () => {});
       this.#isConnecting = true;
@@ -97,6 +99,7 @@ class Run {
       client.on(type, () => {
         if (this.#phase === "apart") this.faults.add("an end of nothing");
         this.#phase = "apart";
+        this.#mayCome = this.#options.reconnect !== false;
         this.#actAt();
       });
     }
@@ -108,8 +111,10 @@ class Run {
       this.#actAt();
     });
     client.on("giveup", () => {
-      if (!this.#isComing) this.faults.add("a giveup of nothing");
-      this.#isComing = false;
+      if (!this.#isComing && !this.#mayCome) {
+        this.faults.add("a giveup of nothing");
+      }
+      this.#isComing = this.#mayCome = false;
       this.#actAt();
     });
     for (const type of ["message", "drain"] as const) {

@@ -351,7 +351,7 @@ for (const type of ["disconnect", "reconnecting"] as const) {
     assertEquals(
       client.told.slice(2),
       type === "disconnect"
-        ? []
+        ? ["giveup ConnectError"]
         : ["reconnecting 1 500", "giveup ConnectError"],
     );
   });
@@ -422,6 +422,30 @@ Deno.test("ClientSocket tells of no giving up if it never said that it goes on",
   await assertRejects(() => connecting, ConnectError);
   assertEquals(client.told, []);
 });
+
+for (const how of ["maxAttempts", "signal"] as const) {
+  Deno.test(`ClientSocket tells that it gives up, though there is no attempt, by ${how}`, async () => {
+    using dial = new Dial();
+    const stop = new AbortController();
+    const client = new Observed({
+      reconnect: how === "signal"
+        ? { signal: stop.signal }
+        : { maxAttempts: 0 },
+    });
+    client.on("disconnect", () => stop.abort(new ConnectError("enough", URL)));
+    await open(dial, client);
+    const message = client.waitFor("message");
+    dial.last.lose();
+    await dial.wait(100_000);
+    assertEquals(client.told, [
+      "connect",
+      "disconnect 1006 network",
+      "giveup ConnectError",
+    ]);
+    await assertRejects(() => message, ConnectError);
+    assertStrictEquals(dial.sockets.length, 1);
+  });
+}
 
 Deno.test("ClientSocket gives up after maxDuration", async () => {
   using dial = new Dial();
@@ -906,7 +930,13 @@ Deno.test("ClientSocket gives up at once if the server asks for more than maxDur
   dial.last.end(true, 1012, "retry-after=3600");
   await assertRejects(() => message, ConnectError, "after 3600000 ms");
   await dial.wait(100_000);
-  assertEquals(client.told, ["connect", "close 1012retry-after=3600"]);
+  assertEquals(client.told, [
+    "connect",
+    "close 1012retry-after=3600",
+    "giveup ConnectError",
+  ]);
+  assertStrictEquals(giveup.length, 1);
+  assertInstanceOf(giveup[0], ConnectError);
   assertStrictEquals(dial.sockets.length, 1);
 });
 
