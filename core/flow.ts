@@ -29,7 +29,8 @@ export interface FlowOptions {
   /**
    * How many bytes may wait for one peer in all; in no more messages than one for
    * each 256 of them, or 1,024. What does not fit meets its `overflow`; a message
-   * that is alone always fits.
+   * that is alone always fits. What a client that comes back has sent by
+   * `client.send` does not count for what its connection sends itself.
    *
    * @default {16_777_216}
    */
@@ -144,6 +145,8 @@ export class Flow {
   #bytes = 0;
   /** How many of the last messages were empty. */
   #empties = 0;
+  /** How many bytes were handed to the socket since one that is carried. */
+  #since = Infinity;
   /** What waits here, in order, once something has waited. */
   #backlog: Backlog | undefined;
   /** Settles when the socket holds half of the mark; there if it was reached. */
@@ -222,7 +225,7 @@ export class Flow {
     if (this.#isWaiting || this.#full !== undefined || frame instanceof Blob) {
       return this.#keep(frame, options, isCarried);
     }
-    return handed(this.#hand(frame), isCarried);
+    return handed(this.#hand(frame, isCarried), isCarried);
   }
 
   /**
@@ -284,13 +287,14 @@ export class Flow {
     return this.#backlog !== undefined && !this.#backlog.isEmpty;
   }
 
-  #hand(frame: Exclude<Frame, Blob>): Promise<void> {
+  #hand(frame: Exclude<Frame, Blob>, isCarried: boolean): Promise<void> {
     this.#socket.send(frame);
     if (!this.#isWatched) this.#watch();
     const isText = typeof frame === "string";
     const size = isText ? frame.length : frame.byteLength;
     this.#waitingAtMost += isText ? size * 3 : size; // as UTF-8
     this.#bytes += size;
+    this.#since = isCarried ? 0 : this.#since + size;
     this.#count++;
     if (size === 0) this.#empties++;
     else this.#empties = 0;
@@ -400,7 +404,9 @@ export class Flow {
     isCarried: boolean,
   ): Promise<void> {
     this.#backlog ??= new Backlog(this.#limits);
-    const held = this.#socket.bufferedAmount;
+    const level = this.#socket.bufferedAmount;
+    // What is carried is not in the way of what can go out here only.
+    const held = isCarried ? level : Math.min(level, this.#since);
     const { entry, isTaken } = this.#backlog.add(
       frame,
       options,
@@ -430,7 +436,8 @@ export class Flow {
       if (this.#socket.readyState !== 1) return;
       if (entry.frame instanceof Blob) return this.#read(entry, entry.frame);
       backlog?.shift();
-      entry.resolve(handed(this.#hand(entry.frame), entry.isCarried));
+      const { isCarried } = entry;
+      entry.resolve(handed(this.#hand(entry.frame, isCarried), isCarried));
     }
     if (this.#isWaiting) return;
     const onEmpty = this.#onEmpty;

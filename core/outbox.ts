@@ -52,6 +52,11 @@ export interface Waiting {
   readonly overflow: Overflow;
   /** What it is about, if only the latest of it matters. */
   readonly key: string;
+  /**
+   * Whether it may be sent elsewhere as well. It fills a bound for its like only:
+   * there is as much room besides for what can be sent nowhere else.
+   */
+  readonly isCarried?: boolean;
 }
 
 /** What came of offering something to an {@linkcode Outbox}. */
@@ -63,6 +68,33 @@ export interface Offer<W> {
 }
 
 const NONE: readonly never[] = [];
+
+/** How much waits, and how much of that may be dropped. */
+class Tally {
+  size = 0;
+  count = 0;
+  droppableSize = 0;
+  droppableCount = 0;
+
+  /** Adds something that waits now, or takes off what does no longer. */
+  add(waiting: Waiting, sign: 1 | -1): void {
+    const size = waiting.size * sign;
+    this.size += size;
+    this.count += sign;
+    if (!isDroppable(waiting)) return;
+    this.droppableSize += size;
+    this.droppableCount += sign;
+  }
+}
+
+function isDroppable({ overflow }: Waiting): boolean {
+  return overflow === "drop-oldest" || overflow === "latest";
+}
+
+/** Whether something that waits takes room from something that is offered. */
+function isInTheWay(waiting: Waiting, offered: Waiting): boolean {
+  return !waiting.isCarried || offered.isCarried === true;
+}
 
 /**
  * A bounded queue. What is sent without leave to drop it never is dropped: what
@@ -80,8 +112,10 @@ export class Outbox<W extends Waiting> {
   #ids: Iterator<string | number> | undefined;
   /** What has waited longest, once that was asked for. */
   #first: string | number | undefined;
-  #size = 0;
-  #droppableSize = 0;
+  /** Of all that waits. */
+  #all = new Tally();
+  /** Of what is not carried. */
+  #own = new Tally();
   #count = 0;
 
   /**
@@ -97,7 +131,7 @@ export class Outbox<W extends Waiting> {
 
   /** How many bytes wait here. */
   get size(): number {
-    return this.#size;
+    return this.#all.size;
   }
 
   /** Whether nothing waits. */
@@ -128,21 +162,23 @@ export class Outbox<W extends Waiting> {
     const { size, overflow } = offered;
     const id = this.#idOf(offered);
     const replaced = this.#waiting.get(id);
-    const kept = this.#size - (replaced?.size ?? 0);
+    const isFreed = replaced !== undefined && isInTheWay(replaced, offered);
+    const freed = isFreed ? replaced.size : 0;
+    const others = isFreed ? 1 : 0;
+    const tally = offered.isCarried ? this.#all : this.#own;
+    const kept = tally.size - freed;
     const room = this.#max - held - kept;
-    const others = replaced ? 1 : 0;
-    const isCrowded = this.#waiting.size - others >= this.#maxCount;
+    const isCrowded = tally.count - others >= this.#maxCount;
     const isMeek = overflow === "drop-newest";
-    const canDrop = isMeek ? 0 : this.#droppableSize - (replaced?.size ?? 0);
+    const canDrop = isMeek ? 0 : tally.droppableSize - freed;
     const isTooLarge = size > room + canDrop && held + kept > 0;
-    const isTooMany = isCrowded && (isMeek || this.#droppable.size <= others);
+    const isTooMany = isCrowded && (isMeek || tally.droppableCount <= others);
     if (isTooLarge || isTooMany) return { isTaken: false, dropped: NONE };
-    const dropped = replaced ? [replaced] : [];
-    this.#displace(
-      id,
-      isCrowded ? Math.max(size - room, 1) : size - room,
-      dropped,
-    );
+    const excess = isCrowded ? Math.max(size - room, 1) : size - room;
+    const dropped = [
+      ...replaced ? [replaced] : [],
+      ...this.#displace(id, offered, excess),
+    ];
     this.#put(id, offered, replaced);
     return { isTaken: true, dropped };
   }
@@ -205,38 +241,42 @@ export class Outbox<W extends Waiting> {
     const all = [...this.#waiting.values()];
     this.#waiting.clear();
     this.#droppable.clear();
-    this.#size = this.#droppableSize = 0;
+    this.#all = new Tally();
+    this.#own = new Tally();
     this.#ids = this.#first = undefined;
     return all;
   }
 
   /** Drops from what may be dropped, the oldest first, until it is enough. */
-  #displace(id: string | number, excess: number, dropped: W[]): void {
+  #displace(id: string | number, offered: W, excess: number): W[] {
+    const dropped: W[] = [];
     for (const [other, waiting] of this.#droppable) {
-      if (excess <= 0) return;
-      if (other === id) continue;
+      if (excess <= 0) break;
+      if (other === id || !isInTheWay(waiting, offered)) continue;
       this.#delete(other, waiting);
       dropped.push(waiting);
       excess -= Math.max(waiting.size, 1);
     }
+    return dropped;
   }
 
   #put(id: string | number, waiting: W, replaced: W | undefined): void {
-    const added = waiting.size - (replaced?.size ?? 0);
+    if (replaced) this.#tally(replaced, -1);
+    this.#tally(waiting, 1);
     this.#waiting.set(id, waiting);
-    this.#size += added;
-    const { overflow } = waiting;
-    if (overflow === "drop-oldest" || overflow === "latest") {
-      this.#droppable.set(id, waiting);
-      this.#droppableSize += added;
-    }
+    if (isDroppable(waiting)) this.#droppable.set(id, waiting);
   }
 
-  #delete(id: string | number, { size }: W): void {
+  #delete(id: string | number, waiting: W): void {
     this.#waiting.delete(id);
     if (this.#first === id) this.#first = undefined;
-    this.#size -= size;
-    if (this.#droppable.delete(id)) this.#droppableSize -= size;
+    this.#droppable.delete(id);
+    this.#tally(waiting, -1);
+  }
+
+  #tally(waiting: W, sign: 1 | -1): void {
+    this.#all.add(waiting, sign);
+    if (!waiting.isCarried) this.#own.add(waiting, sign);
   }
 }
 

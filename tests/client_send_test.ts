@@ -434,3 +434,29 @@ Deno.test("ClientSocket.send() in a connect listener is meant for that connectio
   assertEquals(dial.last.sent, ["full", "hello 2", "text"]);
   await client.close();
 });
+
+for (const highWaterMark of [50, 100]) {
+  Deno.test(`Connection.send() has its room beside ${highWaterMark} bytes that have waited, and more`, async () => {
+    using dial = new Dial();
+    const client = new Observed({
+      reconnect: true,
+      maxBufferedAmount: 100,
+      highWaterMark,
+    });
+    const connecting = client.connect(URL);
+    for (let i = 0; i < 10; i++) client.send(`${i}`.repeat(10));
+    await dial.settle();
+    dial.last.isStalled = true;
+    dial.last.open();
+    await connecting;
+    const { connection } = client;
+    assert(connection);
+    for (let i = 0; i < 10; i++) connection.send("x".repeat(10));
+    assertEquals(client.told, ["connect"]);
+    assertStrictEquals(client.bufferedAmount, 200);
+    // It is bounded, too.
+    await assertRejects(() => connection.send("y"), ConnectionEndedError);
+    assertStrictEquals(client.told[1], "disconnect 1006 backpressure");
+    await client.close();
+  });
+}

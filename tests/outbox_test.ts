@@ -182,3 +182,33 @@ Deno.test("Outbox.first is the front of all that waits, whatever happens", () =>
     assertEquals(outbox.size, all.reduce((sum, { size }) => sum + size, 0));
   }
 });
+
+Deno.test("Outbox keeps room for what is not carried, whatever is", () => {
+  const outbox = new Outbox<Named>(100, 2);
+  const carried = (name: string, size: number, overflow?: Overflow) => ({
+    ...waiting(name, size, overflow),
+    isCarried: true,
+  });
+  assertEquals(offer(outbox, carried("a", 50)), []);
+  assertEquals(offer(outbox, carried("b", 50, "drop-oldest")), []);
+  assertEquals(offer(outbox, waiting("c", 100)), []);
+  // Each has its bound: of bytes, and of messages.
+  assertEquals(offer(outbox, waiting("d", 1)), false);
+  assertEquals(offer(outbox, waiting("e", 0)), []);
+  assertEquals(offer(outbox, waiting("f", 0)), false);
+  assertEquals(offer(outbox, waiting("g", 1, "drop-oldest")), false);
+  assertEquals(offer(outbox, carried("h", 1)), false);
+  assertEquals(names(outbox), ["a", "b", "c", "e"]);
+  assertEquals(outbox.size, 200);
+});
+
+Deno.test("Outbox makes room for what is not carried with its like only", () => {
+  const outbox = new Outbox<Named>(100);
+  const old = { ...waiting("a", 60, "latest", "k"), isCarried: true };
+  assertEquals(offer(outbox, old), []);
+  assertEquals(offer(outbox, waiting("b", 60, "drop-oldest")), []);
+  assertEquals(offer(outbox, waiting("c", 60, "drop-oldest")), ["b"]);
+  assertEquals(offer(outbox, waiting("d", 40, "latest", "k")), ["a"]);
+  assertEquals(names(outbox), ["d", "c"]);
+  assertEquals(outbox.size, 100);
+});
