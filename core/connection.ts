@@ -473,7 +473,13 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   /** The way out, as long as it is open. */
   #openFlow(): Flow | undefined {
-    if (this.#state.phase !== "open" || !this.#canSend()) return undefined;
+    if (this.#state.phase !== "open") return undefined;
+    if (!this.#canSend()) {
+      // In Node it is closing from the peer's close frame to the end of TCP, which
+      // may never come.
+      this.#heed("stuck");
+      return undefined;
+    }
     return this.#flow ??= new Flow(
       this.#socket,
       this.#flowLimits,
@@ -715,7 +721,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   /** Does what the way out asks for. */
   #heed(signal: FlowSignal): void {
     if (signal === "stuck") {
-      if (this.#state.phase !== "open") return;
+      if (this.#state.phase !== "open" || this.#endTimer !== undefined) return;
       // A close frame of the runtime's may wait behind what the peer does not take:
       // nothing would ever tell of the end.
       this.#endTimer = startTimer(

@@ -1181,3 +1181,24 @@ Deno.test("ClientSocket.waitFor() gets the end that shouldReconnect closes the c
   await assertRejects(() => message, ConnectError, "was closed");
   assertEquals(client.told, ["connect", "disconnect 1006 network"]);
 });
+
+Deno.test("ClientSocket does not wait for ever for a socket that closes by itself", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: true, closeTimeout: 2_000 });
+  await open(dial, client);
+  dial.last.readyState = 2; // as in Node, until the server ends TCP, too
+  const sent = client.send("late");
+  client.send("later");
+  await dial.wait(1_999);
+  assertEquals(client.told, ["connect"]);
+  await dial.wait(1);
+  assertEquals(client.told.slice(1), [
+    "disconnect 1006 timeout",
+    "reconnecting 1 500",
+  ]);
+  await comeBack(dial);
+  await sent;
+  assertEquals(dial.last.sent, ["late", "later"]);
+  await client.close();
+  assertStrictEquals(dial.time.next(), false);
+});
