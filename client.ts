@@ -493,7 +493,8 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * when the message has been handed to a live connection and less than
    * `highWaterMark` waits there, or that connection has ended meanwhile: so the
    * message may not have arrived, and is not sent twice. It rejects only if the
-   * message has not been sent and will not be: with a `ConnectionEndedError` if there
+   * message has not been sent and will not be (one of a `connect` listener's also if
+   * the connection ends before less than that waits): with a `ConnectionEndedError` if there
    * is no connection and none on its way, or when the client is closed or gives up;
    * with a `MessageDroppedError` as `overflow` says. If nobody awaits it, that is no
    * unhandled rejection.
@@ -517,10 +518,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     const isCarried = this.#reconnect !== undefined && !this.#isOpening;
     const sent = connection &&
       owned.send(connection, frame, options, isCarried);
-    if (sent) {
-      this.#backlog.outdate(options);
-      return sent;
-    }
+    if (sent) return sent;
     if (!this.#trip) {
       if (!connection) {
         return quiet(Promise.reject(this.#cannotSend("await connect() first")));
@@ -856,6 +854,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       },
       received: (message) => this.emit("message", ReceivedEvent, [message]),
       drained: () => this.emit("drain", DrainEvent, []),
+      outdated: (options) => this.#backlog.outdate(options),
       unsent: (entries) => {
         const later = this.#backlog.takeAll();
         for (const entry of [...entries, ...later]) this.#keep(entry);

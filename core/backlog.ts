@@ -150,8 +150,9 @@ export class Backlog {
    * @param options Those of the message that has been sent.
    */
   outdate(options: SendOptions | undefined): void {
-    if (this.isEmpty || options?.overflow !== "latest") return;
-    const old = this.#outbox.take(options.key ?? "");
+    const { overflow = this.#limits.overflow, key = "" } = options ?? {};
+    if (this.isEmpty || overflow !== "latest") return;
+    const old = this.#outbox.take(key);
     if (old) this.drop(old);
   }
 

@@ -175,6 +175,12 @@ export interface Hub<Types extends SocketTypes> {
   /** Hears that there is room again for what is to be sent. */
   drained(): void;
   /**
+   * Hears that a message was sent, which may be newer than one that waits elsewhere.
+   *
+   * @param options Those of the message.
+   */
+  outdated?(options: SendOptions | undefined): void;
+  /**
    * Hears of messages that were to be sent by any connection, and were not sent
    * by this one, which has ended: before it hears of the end.
    *
@@ -468,7 +474,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     options: SendOptions | undefined,
     isCarried: boolean,
   ): Promise<void> | undefined {
-    return this.#openFlow()?.send(frame, options, isCarried);
+    const sent = this.#openFlow()?.send(frame, options, isCarried);
+    if (sent) this.#hub.outdated?.(options);
+    return sent;
   }
 
   /** The way out, as long as it is open. */

@@ -412,6 +412,42 @@ Deno.test("ClientSocket.send() lets nothing older come after the latest", async 
   }
 });
 
+for (const overflow of ["latest", "terminate"] as const) {
+  Deno.test(`Connection.send() in a connect listener outdates what waits, by default ${overflow}`, async () => {
+    using dial = new Dial();
+    const options = overflow === "latest"
+      ? { key: "k" }
+      : { overflow: "latest", key: "k" } as const;
+    const client = new Observed({ reconnect: true, overflow });
+    client.on("connect", (connection) => connection.send("new", options));
+    const connecting = client.connect(URL);
+    const old = client.send("old", options);
+    client.send("other", { ...options, key: "" });
+    await dial.settle();
+    dial.last.open();
+    await connecting;
+    assertEquals(dial.last.sent, ["new", "other"]);
+    await assertRejects(() => old, MessageDroppedError);
+    await client.close();
+  });
+}
+
+Deno.test("ClientSocket tells no drain of a queue that a connection takes at once", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: true, highWaterMark: 100 });
+  let drains = 0;
+  client.on("drain", () => drains++);
+  const connecting = client.connect(URL);
+  client.send("x".repeat(99));
+  await dial.settle();
+  dial.last.open();
+  await connecting;
+  await dial.wait(1_000);
+  assertStrictEquals(dial.last.sent.length, 1);
+  assertStrictEquals(drains, 0);
+  await client.close();
+});
+
 Deno.test("ClientSocket.send() in a connect listener is meant for that connection", async () => {
   using dial = new Dial();
   const client = new Observed({ reconnect: true, highWaterMark: 1 });
