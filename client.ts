@@ -94,10 +94,12 @@ export interface ClientOptions extends FlowOptions {
    */
   readonly connectTimeout?: number;
   /**
-   * How long the server may be silent, or take nothing of what it is sent, in
-   * milliseconds: then the connection counts as lost, which is a `disconnect`
-   * with the cause `timeout`. It is noticed after a quarter of that more, at the
-   * latest. Only messages count: no runtime tells of a server's pings. So it is for
+   * How long the server may be silent, in milliseconds: then the connection counts
+   * as lost, which is a `disconnect` with the cause `timeout`. It is noticed after a
+   * quarter of that more, at the latest. So does one by which the server talks, but
+   * takes nothing of what it is sent, with the cause `backpressure`: after half of
+   * that more, at the latest, and a second for each 16 KiB under way. Only messages
+   * count: no runtime tells of a server's pings. So it is for
    * servers that send something at least twice in that time; 0 switches it off.
    *
    * @default {0}

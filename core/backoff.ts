@@ -27,7 +27,7 @@ export interface BackoffOptions {
    */
   readonly maxDelay?: number;
   /**
-   * How many attempts to make.
+   * How many attempts to make; that of `connect` itself does not count.
    *
    * @default {Infinity}
    */
