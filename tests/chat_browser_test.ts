@@ -27,14 +27,22 @@ class User {
 
   async enter(url: string, name: string): Promise<void> {
     await this.page.goto(url);
-    await this.page.getByLabel("Your name").fill(name);
-    await this.page.getByRole("button", { name: "Join" }).click();
+    await this.joins(name);
     await this.sees("Connected");
   }
 
   async says(text: string): Promise<void> {
     await this.page.getByLabel("Your message").fill(text);
     await this.page.keyboard.press("Enter");
+  }
+
+  async leaves(): Promise<void> {
+    await this.page.getByRole("button", { name: "Leave" }).click();
+  }
+
+  async joins(name: string): Promise<void> {
+    await this.page.getByLabel("Your name").fill(name);
+    await this.page.getByRole("button", { name: "Join" }).click();
   }
 
   /** Waits for what the status light says. */
@@ -163,5 +171,32 @@ test(
       server.kill("SIGCONT");
     }
     await ada.sees("Connected");
+  },
+);
+
+test(
+  "who leaves and joins while the server hangs is there once, and not if they left",
+  async (ada, grace, _url, server) => {
+    const count = grace.page.locator("#count");
+    server.kill("SIGSTOP");
+    for (const name of ["Ada 2", "Ada 3"]) {
+      await ada.leaves();
+      await ada.joins(name);
+      await ada.sees("Connecting");
+    }
+    server.kill("SIGCONT");
+    await ada.sees("Connected");
+    await ada.says("here");
+    await grace.messages(1);
+    const people = grace.page.locator("#people");
+    await people.filter({ hasText: /^Grace \(you\)Ada 3$/ }).waitFor();
+    server.kill("SIGSTOP");
+    await ada.leaves();
+    await ada.joins("Ada 4");
+    await ada.leaves();
+    server.kill("SIGCONT");
+    await count.filter({ hasText: "1" }).waitFor();
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    assertStrictEquals(await count.textContent(), "1");
   },
 );

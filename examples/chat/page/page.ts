@@ -104,11 +104,9 @@ client.on("reconnecting", (attempt, delay) => {
 });
 client.on("giveup", () => end("the server cannot be reached"));
 
-/** Is settled when the connection that the user has left has ended. */
-let left = Promise.resolve();
-
 async function connect(): Promise<void> {
-  await left;
+  // A server that hangs may not have answered the goodbye of an earlier visit.
+  client.terminate();
   clearTimeout(ending);
   deliveries.retry();
   show({ kind: "connecting" });
@@ -184,7 +182,7 @@ doorForm.addEventListener("submit", (event) => {
 });
 
 find("leave", HTMLButtonElement).addEventListener("click", () => {
-  left = client.close();
+  client.close();
   writeName("");
   room.hidden = true;
   door.hidden = false;
