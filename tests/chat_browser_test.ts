@@ -200,3 +200,27 @@ test(
     assertStrictEquals(await count.textContent(), "1");
   },
 );
+
+test(
+  "no more is typed while the server is gone than it takes at once",
+  async (ada, grace, url, server) => {
+    server.kill("SIGKILL");
+    await Promise.all([ada.sees("Reconnecting"), grace.sees("Reconnecting")]);
+    const alert = ada.page.locator("#text-error");
+    const texts: string[] = [];
+    while (texts.length < 110 && !(await alert.textContent())) {
+      texts.push(`${texts.length + 1}`);
+      await ada.says(`${texts.length}`);
+    }
+    // What does not fit is still there to be sent later.
+    const last = await ada.page.getByLabel("Your message").inputValue();
+    assertStrictEquals(last, texts.pop());
+    const { server: next } = await startChat(new URL(url).port);
+    await using _ = next;
+    await ada.sees("Connected");
+    assertEquals(await ada.messages(texts.length), texts);
+    await ada.page.keyboard.press("Enter");
+    assertEquals(await ada.messages(texts.length + 1), [...texts, last]);
+    await ada.sees("Connected");
+  },
+);

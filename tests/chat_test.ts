@@ -216,6 +216,26 @@ Deno.test("chat: Deliveries tells that a message waits, and that it is sent late
   assertEquals(told.get("b"), ["sending", "waiting", "sending", "sent"]);
 });
 
+Deno.test("chat: Deliveries counts what is on its way", () => {
+  const { deliveries } = watched();
+  const counts = [deliveries.open];
+  const count = () => counts.push(deliveries.open);
+  for (const id of ["a", "b", "c"]) deliveries.begin(id);
+  count();
+  deliveries.connect();
+  for (const id of ["a", "b"]) deliveries.handOver(id);
+  count();
+  deliveries.confirm("a");
+  count();
+  deliveries.fail("c");
+  count();
+  deliveries.end();
+  count();
+  deliveries.begin("b");
+  count();
+  assertEquals(counts, [0, 3, 3, 2, 1, 0, 1]);
+});
+
 Deno.test("chat: Deliveries doubts what an earlier connection took and nobody has echoed", () => {
   const { deliveries, told } = watched();
   deliveries.connect();

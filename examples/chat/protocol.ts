@@ -12,6 +12,12 @@ export const MAX_NAME = 30;
 /** How long a text may be, in UTF-16 units; at most three bytes each. */
 export const MAX_TEXT = 1_000;
 
+/**
+ * How many messages of a page may have no echo yet: all of them may come at once,
+ * when the server was away.
+ */
+export const MAX_OPEN = 50;
+
 /** How often the server says that it is there, in milliseconds. */
 export const ALIVE_EVERY = 5_000;
 

@@ -14,7 +14,12 @@
 
 import { type Connection, sameOrigin, ServerSocket } from "@ws/events";
 import { loadFiles } from "./files.ts";
-import { ALIVE_EVERY, type FromServer, parseFromPage } from "./protocol.ts";
+import {
+  ALIVE_EVERY,
+  type FromServer,
+  MAX_OPEN,
+  parseFromPage,
+} from "./protocol.ts";
 import { Room } from "./room.ts";
 
 /** What the sockets carry; what comes in is parsed before it is believed. */
@@ -38,8 +43,8 @@ const server = new ServerSocket<Types>({
   maxConnectionsPerAddress: 50,
   // A text of the longest takes some 3,000 bytes, and a few to pack it.
   maxPayload: 4 * 1024,
-  // What was typed while the server was away comes all at once.
-  messageRate: { perSecond: 5, burst: 100 },
+  // What was typed while the server was away comes all at once, after a hello.
+  messageRate: { perSecond: 5, burst: 2 * MAX_OPEN },
   highWaterMark: 64 * 1024,
   maxBufferedAmount: 1024 * 1024,
 });

@@ -34,6 +34,13 @@ export class Deliveries {
     this.#onChange = onChange;
   }
 
+  /** How many messages wait for a connection, or for their echo. */
+  get open(): number {
+    return [...this.#entries.values()].filter(({ delivery }) =>
+      delivery === "waiting" || delivery === "sending"
+    ).length;
+  }
+
   /** A message is given to the library, for the first time or once more. */
   begin(id: string): void {
     const entry: Entry = { delivery: "failed", handedTo: undefined };

@@ -9,6 +9,7 @@ import { ClientSocket } from "../../../client.ts";
 import {
   ALIVE_EVERY,
   type FromPage,
+  MAX_OPEN,
   parseFromServer,
   parseName,
   parseText,
@@ -41,8 +42,8 @@ const texts = new Map<string, string>();
 
 const deliveries = new Deliveries((id, delivery) => {
   messages.mark(id, delivery, () => {
-    deliver(id);
     textField.focus();
+    if (hasRoom()) deliver(id);
   });
 });
 
@@ -127,6 +128,14 @@ function confirm(id: string, at: number): void {
   if (!deliveries.confirm(id)) return;
   texts.delete(id);
   messages.settle(id, at);
+}
+
+/** Whether one more message may be given to the library; says so if not. */
+function hasRoom(): boolean {
+  if (deliveries.open < MAX_OPEN) return true;
+  textError.textContent =
+    `${MAX_OPEN} messages are still on their way. Try again when they have arrived.`;
+  return false;
 }
 
 /** Gives a message to the library, which sends it as soon as it can. */
@@ -215,7 +224,7 @@ composer.addEventListener("submit", (event) => {
   textError.textContent = isFit
     ? ""
     : "Some of these characters cannot be sent.";
-  if (!isFit) return;
+  if (!isFit || !hasRoom()) return;
   const id = makeId();
   own.add(id);
   addId(id);
