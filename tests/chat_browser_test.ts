@@ -1,6 +1,6 @@
 /** The chat of the examples, in a real browser, with a server that is killed. */
 
-import { assertEquals, assertStrictEquals } from "@std/assert";
+import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { CHROMIUM, launch, type Page } from "./support/browser.ts";
 import { startChat } from "./support/chat.ts";
 import { lacks } from "./support/permissions.ts";
@@ -224,3 +224,19 @@ test(
     await ada.sees("Connected");
   },
 );
+
+test("the light stays beside its words on a phone", async ({ page }) => {
+  await page.setViewportSize({ width: 390, height: 800 });
+  const words = page.getByRole("status");
+  await words.evaluate((element) => {
+    element.textContent = "Closed: the server has said something long (1008)";
+  });
+  const [dot, text] = [
+    await page.locator("#light .dot").boundingBox(),
+    await words.boundingBox(),
+  ];
+  assert(dot && text);
+  assert(text.height > 40, "The words are on one line");
+  assert(dot.x + dot.width < text.x, "The dot is not beside the words");
+  assert(dot.y < text.y + text.height / 2, "The dot is not at the first line");
+});
