@@ -99,8 +99,8 @@ export interface ClientOptions extends FlowOptions {
    * quarter of that more, at the latest. So does one by which the server talks, but
    * takes nothing of what it is sent, with the cause `backpressure`: after half of
    * that more, at the latest, and a second for each 16 KiB under way. Only messages
-   * count: no runtime tells of a server's pings. So it is for
-   * servers that send something at least twice in that time; 0 switches it off.
+   * count: no runtime tells of a server's pings. So it is for servers that send
+   * something at least twice in that time; 0 switches it off.
    *
    * @default {0}
    */
@@ -496,10 +496,10 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * `highWaterMark` waits there, or that connection has ended meanwhile: so the
    * message may not have arrived, and is not sent twice. It rejects only if the
    * message has not been sent and will not be (one of a `connect` listener's also if
-   * the connection ends before less than that waits): with a `ConnectionEndedError` if there
-   * is no connection and none on its way, or when the client is closed or gives up;
-   * with a `MessageDroppedError` as `overflow` says. If nobody awaits it, that is no
-   * unhandled rejection.
+   * the connection ends before less than that waits): with a `ConnectionEndedError`
+   * if there is no connection and none on its way, or when the client is closed or
+   * gives up; with a `MessageDroppedError` as `overflow` says. If nobody awaits it,
+   * that is no unhandled rejection.
    * @throws {TypeError} If JSON cannot hold the data.
    * @throws {RangeError} If `overflow` is no policy.
    *
@@ -906,10 +906,10 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       });
       return;
     }
+    // The program has closed the client just now, and connects it anew.
+    if (this.#trip) return tell();
     const why = `${type} with code ${code} and reason "${reason}"`;
-    if (!this.#trip) {
-      this.#fail(`the connection to ${connection.url} has ended: ${why}`);
-    }
+    this.#fail(`the connection to ${connection.url} has ended: ${why}`);
     this.stopWaiting(
       () =>
         new ConnectionEndedError(

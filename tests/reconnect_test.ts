@@ -1163,6 +1163,31 @@ for (const type of ["disconnect", "reconnecting"] as const) {
   });
 }
 
+Deno.test("ClientSocket may be connected anew by shouldReconnect, once it is closed", async () => {
+  using dial = new Dial();
+  const waits: Promise<unknown>[] = [];
+  const client: Observed = new Observed({
+    reconnect: {
+      shouldReconnect: () => {
+        client.close();
+        client.connect("ws://other.test/");
+        waits.push(client.waitFor("connect"));
+        return true;
+      },
+    },
+  });
+  await open(dial, client);
+  const end = client.waitFor("disconnect");
+  dial.last.lose();
+  await dial.settle();
+  dial.last.open();
+  await Promise.all([...waits, end]);
+  assertStrictEquals(waits.length, 1);
+  assertStrictEquals(client.connection?.url, "ws://other.test/");
+  assertEquals(client.told, ["connect", "disconnect 1006 network", "connect"]);
+  await client.close();
+});
+
 Deno.test("ClientSocket.waitFor() gets the end that shouldReconnect closes the client at", async () => {
   using dial = new Dial();
   const client: Observed = new Observed({
