@@ -239,7 +239,7 @@ class Trip {
  * Whose turn it is to be heard of: that a way is given up while an event is being
  * told is told after that event.
  */
-class Turns {
+class Telling {
   #isHeld = false;
   #untold: (() => void) | undefined;
   readonly #stops: (() => void)[] = [];
@@ -322,7 +322,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   #url: Provided<string | URL> = "";
   /** The way to a connection, while there is none. */
   #trip: Trip | undefined;
-  readonly #turns = new Turns();
+  readonly #telling = new Telling();
   #tries: Tries = { count: 0, spent: 0, delays: undefined };
   #connection: Connection<Types> | undefined;
   /** Whether the program wants the connection to end. */
@@ -463,7 +463,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
 
   /** Begins the way to a connection. */
   #setOut(url: Provided<string | URL>, signal: AbortSignal | undefined): Trip {
-    this.#turns.catchUp();
+    this.#telling.catchUp();
     if (this.#trip || this.#connection) {
       const to = this.#connection?.url ?? nameOf(this.#url);
       const state = this.#trip ? "on its way" : "connected";
@@ -602,7 +602,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     cause: Cause,
   ): unknown;
 
-  /** Turns what a listener threw into an `error` event. */
+  /** Telling what a listener threw into an `error` event. */
   protected override onListenerError(error: unknown, from: string): void {
     if (this.isHeard("error")) {
       this.emit("error", FailureEvent, [error, from, this.#connection]);
@@ -684,7 +684,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     }
     const count = ++tries.count;
     trip.isTold = true;
-    this.#turns.hold(() =>
+    this.#telling.hold(() =>
       this.emit("reconnecting", ReconnectingEvent, [count, delay, failure])
     );
     trip.signal.throwIfAborted(); // a listener may have closed the client
@@ -779,7 +779,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     const tell = () => {
       if (trip.isTold) this.emit("giveup", GiveUpEvent, [error]);
     };
-    this.#turns.giveUp(tell, this.takeWaiting(() => reason));
+    this.#telling.giveUp(tell, this.takeWaiting(() => reason));
   }
 
   /** Rejects what waits for a connection. */
@@ -890,7 +890,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     this.#connection = undefined;
     this.#flush = undefined;
     this.#disconnection = disconnection;
-    this.#turns.hold(() => this.#tellEnd(connection, disconnection));
+    this.#telling.hold(() => this.#tellEnd(connection, disconnection));
   }
 
   /** Tells an end, and goes the way back if the program wants to. */
