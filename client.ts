@@ -16,23 +16,38 @@
 
 import { Backlog, type Entry, type SendOptions } from "./core/backlog.ts";
 import { backoff, type BackoffOptions, putOff } from "./core/backoff.ts";
-import { encode } from "./core/codec.ts";
+import { encodeBy } from "./core/codec.ts";
 import {
+  type CheckedRequestOptions,
   Connection,
   type Hub,
-  type Outgoing,
+  type MessageOf,
   owned,
+  type RequestOptions,
   type SocketMessage,
-  type SocketTypes,
 } from "./core/connection.ts";
-import { Emitter } from "./core/emitter.ts";
-import { type FlowLimits, flowLimits, type FlowOptions } from "./core/flow.ts";
+import {
+  Emitter,
+  type ListenOptions,
+  type MessagesOptions,
+} from "./core/emitter.ts";
+import { type HandleOptions, Handlers, onlyKind } from "./core/handlers.ts";
+import { type Manner, mannerOf, type SpeechOptions } from "./core/manner.ts";
 import { assertOverflow } from "./core/outbox.ts";
 import { pause } from "./core/pause.ts";
 import { readRetryAfter } from "./core/retry_after.ts";
-import { Silence } from "./core/silence.ts";
+import type { StandardSchema } from "./core/schema.ts";
 import { clientSide, openSocket } from "./core/socket.ts";
+import { offer } from "./core/subprotocol.ts";
 import { startTimer } from "./core/timer.ts";
+import type {
+  Answer,
+  Incoming,
+  KindOf,
+  Outgoing,
+  Reply,
+  SocketTypes,
+} from "./core/types.ts";
 import {
   type ClientEvents,
   ConnectEvent,
@@ -72,10 +87,16 @@ export {
  */
 export type Provided<T> = T | (() => T | PromiseLike<T>);
 
-/** Options of {@linkcode ClientSocket}. */
-export interface ClientOptions extends FlowOptions {
+/**
+ * Options of {@linkcode ClientSocket}.
+ *
+ * @typeParam Types The types of what comes in and goes out.
+ */
+export interface ClientOptions<Types extends SocketTypes = SocketTypes>
+  extends SpeechOptions<Types> {
   /**
    * The subprotocols that the client asks for, the dearest first; or one of them.
+   * Unless it is `plain`, it also asks for `events.v1`, with each of them and without.
    *
    * @default {[]}
    */
@@ -96,13 +117,15 @@ export interface ClientOptions extends FlowOptions {
   /**
    * How long the server may be silent, in milliseconds: then the connection counts
    * as lost, which is a `disconnect` with the cause `timeout`. It is noticed after a
-   * quarter of that more, at the latest. So does one by which the server talks, but
-   * takes nothing of what it is sent, with the cause `backpressure`: after half of
-   * that more, at the latest, and a second for each 16 KiB under way. Only messages
-   * count: no runtime tells of a server's pings. So it is for servers that send
-   * something at least twice in that time; 0 switches it off.
+   * quarter of that more, at the latest. A server that speaks `events.v1` is asked for
+   * a sign of life after half of it. Of any other only messages count, as no runtime
+   * tells of a server's pings: there it is for servers that send something at least
+   * twice in that time. If you set it, a connection by which the server talks, but
+   * takes nothing of what it is sent, is lost, too, with the cause `backpressure`: after
+   * half of that more, at the latest, and a second for each 16 KiB under way. 0
+   * switches it off.
    *
-   * @default {0}
+   * @default {30_000} where the server speaks `events.v1`, else 0
    */
   readonly idleTimeout?: number;
   /**
@@ -200,6 +223,12 @@ const TRANSIENT: readonly number[] = [
 export function isTransient(end: End): boolean {
   return TRANSIENT.includes(end.code);
 }
+
+/**
+ * After how many milliseconds of silence a server counts as lost that can be asked for
+ * a sign of life, if the program does not say.
+ */
+const IDLE_TIMEOUT = 30_000;
 
 /** The way to a connection: one attempt, or one after the other. */
 class Trip {
@@ -312,11 +341,14 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   readonly #protocols: Provided<string | readonly string[]>;
   readonly #headers: Provided<HeadersInit> | undefined;
   readonly #connectTimeout: number;
-  readonly #idleTimeout: number;
-  readonly #closeTimeout: number;
   readonly #reconnect: Required<Omit<ReconnectOptions, "signal">> | undefined;
   readonly #noReconnect: AbortSignal | undefined;
-  readonly #flow: FlowLimits;
+  readonly #manner: Manner<Types>;
+  readonly #handlers = new Handlers<
+    Incoming<Types>,
+    Outgoing<Types>,
+    Connection<Types>
+  >();
   /** What waits for a connection. */
   readonly #backlog: Backlog;
   #url: Provided<string | URL> = "";
@@ -340,14 +372,15 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * @param options What to do unlike the defaults.
    * @throws {RangeError} If a number among the options is negative or none, or
    * `overflow` is no policy.
+   * @throws {TypeError} If the schema or the codec is none.
    */
-  constructor(options: ClientOptions = {}) {
+  constructor(options: ClientOptions<Types> = {}) {
     super();
     const {
       protocols = [],
       headers,
       connectTimeout = 10_000,
-      idleTimeout = 0,
+      idleTimeout,
       closeTimeout = 10_000,
       reconnect = false,
     } = options;
@@ -357,15 +390,17 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
         'Cannot use "connectTimeout" of 0, as no attempt could succeed: Infinity switches it off',
       );
     }
-    assertSize("idleTimeout", idleTimeout);
+    assertSize("idleTimeout", idleTimeout ?? 0);
     assertSize("closeTimeout", closeTimeout);
     this.#protocols = protocols;
     this.#headers = headers;
     this.#connectTimeout = connectTimeout;
-    this.#idleTimeout = idleTimeout === Infinity ? 0 : idleTimeout;
-    this.#closeTimeout = closeTimeout;
-    this.#flow = flowLimits(options, this.#idleTimeout);
-    this.#backlog = new Backlog(this.#flow);
+    const patience = idleTimeout === Infinity ? 0 : idleTimeout;
+    this.#manner = mannerOf(options, patience ?? 0, {
+      closeTimeout,
+      idleTimeout: (canAsk) => patience ?? (canAsk ? IDLE_TIMEOUT : 0),
+    });
+    this.#backlog = new Backlog(this.#manner.flow);
     if (reconnect !== false) {
       const { signal, ...rest } = reconnect === true ? {} : reconnect;
       this.#reconnect = withDefaults(rest);
@@ -514,7 +549,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * ```
    */
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
-    const frame = encode(data);
+    const frame = encodeBy(data, this.#manner.codec);
     const connection = this.#connection;
     // What introduces the client to a connection is meant for that one.
     const isCarried = this.#reconnect !== undefined && !this.#isOpening;
@@ -532,6 +567,162 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     const { entry, isTaken } = this.#backlog.add(frame, options, true, 0);
     if (!isTaken) this.#backlog.drop(entry);
     return entry.promise;
+  }
+
+  /**
+   * Asks the server, as {@linkcode Connection.request} does. While the client is
+   * connecting, or on its way back, the request waits for the connection. A connection
+   * that is lost takes its requests with it: nobody knows whether they have been
+   * handled, so they reject, and are not asked again.
+   *
+   * @param data What to ask.
+   * @param options How long to wait, for a connection and for the answer.
+   * @returns A promise of the answer, as of {@linkcode Connection.request}.
+   * @throws {TypeError} If JSON cannot hold the data.
+   *
+   * @example
+   * ```ts ignore
+   * import { ClientSocket } from "jsr:@ws/events";
+   *
+   * const client = new ClientSocket<{ reply: number }>();
+   * await client.connect("ws://localhost:3000");
+   * const sum = await client.request({ type: "sum", numbers: [1, 2, 3] });
+   * console.log(sum.toFixed(2));
+   * ```
+   */
+  request(
+    data: Outgoing<Types>,
+    options?: RequestOptions,
+  ): Promise<Reply<Types>>;
+  /**
+   * Asks the server, as above, and checks its answer.
+   *
+   * @param data What to ask.
+   * @param options How long to wait, and what checks the answer.
+   * @returns A promise of what the schema makes of the answer.
+   * @throws {TypeError} If JSON cannot hold the data.
+   */
+  request<Output>(
+    data: Outgoing<Types>,
+    options: CheckedRequestOptions<Output>,
+  ): Promise<Output>;
+  request(
+    data: Outgoing<Types>,
+    options: RequestOptions & { schema?: StandardSchema } = {},
+  ): Promise<unknown> {
+    if (this.#connection && (this.#isOpening || !this.#trip)) {
+      return this.#connection.request(data, options);
+    }
+    encodeBy(data, this.#manner.codec); // what cannot be sent is told at once
+    return quiet(this.#requestLater(data, options));
+  }
+
+  /** Asks as soon as there is a connection. */
+  async #requestLater(
+    data: Outgoing<Types>,
+    options: RequestOptions & { schema?: StandardSchema },
+  ): Promise<unknown> {
+    if (!this.#trip) throw this.#cannotSend("await connect() first");
+    const { timeout = 10_000, signal } = options;
+    const start = performance.now();
+    const [connection] = await this.waitFor("connect", {
+      ...signal && { signal },
+      ...timeout < Infinity && { timeout },
+    });
+    const left = Math.max(0, timeout - (performance.now() - start));
+    return await connection.request(data, { ...options, timeout: left });
+  }
+
+  /**
+   * Answers requests of the server: those of one kind, whose data has that `type`, or
+   * all for which there is no handler of their kind. A request that is handled is no
+   * `message`; one that no handler is there for is, and {@linkcode Message.reply}
+   * answers it.
+   *
+   * @param kind The kind of requests.
+   * @param handler Answers a request: by the value that it returns, or that its promise
+   * resolves with (`null` if that is undefined). What it throws is an `error` event,
+   * and the server is told that the request has failed; a {@linkcode RequestError} is
+   * told to the server as it is, and is no `error` event.
+   * @param options When to remove it.
+   * @returns This client.
+   * @throws {Error} If there is a handler for that already.
+   */
+  handle<Kind extends KindOf<Incoming<Types>>>(
+    kind: Kind,
+    handler: (message: MessageOf<Types, Kind>) => Answer<Outgoing<Types>>,
+    options?: HandleOptions,
+  ): this;
+  /**
+   * Answers all requests for which there is no handler of their kind, as above.
+   *
+   * @param handler Answers a request.
+   * @param options When to remove it.
+   * @returns This client.
+   * @throws {Error} If there is such a handler already.
+   *
+   * @example
+   * ```ts
+   * import { ClientSocket } from "jsr:@ws/events";
+   *
+   * const client = new ClientSocket();
+   * client.handle(({ content }) => ({ heard: content }));
+   * ```
+   */
+  handle(
+    handler: (message: SocketMessage<Types>) => Answer<Outgoing<Types>>,
+    options?: HandleOptions,
+  ): this;
+  handle<Kind extends KindOf<Incoming<Types>>>(
+    first:
+      | Kind
+      | ((message: SocketMessage<Types>) => Answer<Outgoing<Types>>),
+    second?:
+      | ((message: MessageOf<Types, Kind>) => Answer<Outgoing<Types>>)
+      | HandleOptions,
+    third?: HandleOptions,
+  ): this {
+    this.#handlers.add(first, second, third);
+    return this;
+  }
+
+  /**
+   * Listens to messages of one kind only: those whose data has that `type`.
+   *
+   * @param kind The kind.
+   * @param listener What to call. What it throws becomes an `error` event.
+   * @param options When to remove it.
+   * @returns This client.
+   */
+  onKind<Kind extends KindOf<Incoming<Types>>>(
+    kind: Kind,
+    listener: (message: MessageOf<Types, Kind>) => unknown,
+    options?: Omit<ListenOptions, "once">,
+  ): this {
+    return this.on("message", onlyKind(kind, listener), options);
+  }
+
+  /**
+   * Iterates over the messages, as {@linkcode Connection.messages} does. If the client
+   * comes back, so do the messages: it ends when there is no connection, and none will
+   * be.
+   *
+   * @param options When to stop, how many may wait, and whether a lost connection is
+   * an error.
+   * @returns An iterator of the messages.
+   */
+  messages(
+    options: MessagesOptions = {},
+  ): AsyncIterableIterator<SocketMessage<Types>, undefined> {
+    return this.iterate("message", options, ([message]) => message);
+  }
+
+  /** The same as {@linkcode ClientSocket.messages} without options. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<
+    SocketMessage<Types>,
+    undefined
+  > {
+    return this.messages();
   }
 
   /**
@@ -739,11 +930,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
         remoteAddress: port
           ? host
           : `${host}:${protocol === "wss:" ? 443 : 80}`,
-        closeTimeout: this.#closeTimeout,
-        flow: this.#flow,
-        ...this.#idleTimeout > 0
-          ? { silence: new Silence(this.#idleTimeout) }
-          : {},
+        manner: this.#manner,
       }, hub);
       await promise;
     } finally {
@@ -756,11 +943,13 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   /** Asks the program for what an attempt needs. */
   async #ask(): Promise<Parameters<typeof openSocket>> {
     try {
-      return await Promise.all([
+      const [url, protocols, headers] = await Promise.all([
         ask(this.#url),
         ask(this.#protocols),
         ask(this.#headers),
       ]);
+      const own = typeof protocols === "string" ? [protocols] : protocols;
+      return [url, offer(own, this.#manner.dialect), headers];
     } catch (error) {
       const why = "its URL, subprotocols or headers could not be had";
       throw this.#cannotConnect(why, error);
@@ -854,7 +1043,9 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
         resolve();
         return pending;
       },
-      received: (message) => this.emit("message", ReceivedEvent, [message]),
+      received: (message, pending) =>
+        this.emit("message", ReceivedEvent, [message], pending),
+      handlerOf: (request) => this.#handlers.find(request),
       drained: () => this.emit("drain", DrainEvent, []),
       outdated: (options) => this.#backlog.outdate(options),
       unsent: (entries) => {

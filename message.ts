@@ -14,9 +14,9 @@
  * @module
  */
 
-import { decode, type Sendable } from "./core/codec.ts";
+import { type Codec, decodeBy, type Sendable } from "./core/codec.ts";
 
-export type { Inert, Sendable } from "./core/codec.ts";
+export type { Codec, Inert, Sendable } from "./core/codec.ts";
 
 /**
  * Who a message is from, as far as a message needs to know: someone who can be
@@ -31,6 +31,25 @@ export interface Author<Outgoing = Sendable> {
    * @param data What to send.
    */
   send(data: Outgoing): Promise<void>;
+}
+
+/**
+ * What else there is to know of a message.
+ *
+ * @typeParam Data The type of {@linkcode Message.data}.
+ * @typeParam Outgoing What can be sent to the author.
+ */
+export interface MessageInit<Data, Outgoing> {
+  /** The value that it holds, if it is known already. */
+  readonly value?: { readonly data: Data };
+  /** What decodes it; JSON if there is none. */
+  readonly codec?: Codec | undefined;
+  /**
+   * Answers it, if it is a request.
+   *
+   * @param data The answer.
+   */
+  readonly answer?: ((data: Outgoing) => Promise<void>) | undefined;
 }
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -69,7 +88,8 @@ export class Message<
   readonly author: From;
   readonly #raw: string | ArrayBuffer;
   readonly #createdAt: number;
-  #data: { readonly value: Data } | undefined;
+  readonly #init: MessageInit<Data, Outgoing> | undefined;
+  #value: { readonly data: Data } | undefined;
 
   /**
    * Creates a message, as sockets do.
@@ -77,31 +97,36 @@ export class Message<
    * @param raw What came: a string of a text frame, a buffer of a binary one.
    * @param author Who it is from.
    * @param createdAt When it came, in milliseconds since the epoch.
+   * @param init What else there is to know.
    */
   constructor(
     raw: string | ArrayBuffer,
     author: From,
     createdAt: number = Date.now(),
+    init?: MessageInit<Data, Outgoing>,
   ) {
     this.#raw = raw;
     this.author = author;
     this.#createdAt = createdAt;
+    this.#init = init;
+    this.#value = init?.value;
   }
 
   /**
    * The decoded value: of a text frame what its JSON says, or the text itself
    * where it is no JSON; of a binary frame its bytes. So a text of `123` is a
-   * number here: {@linkcode Message.content} has the text as it came.
+   * number here: {@linkcode Message.content} has the text as it came. With a schema,
+   * it is what the schema has made of that; with a codec, what the codec says.
+   *
+   * @throws {unknown} What the codec throws.
    */
   get data(): Data {
-    if (this.#data === undefined) {
-      const value = typeof this.#raw === "string"
-        ? decode(this.#raw)
-        : this.bytes;
+    if (this.#value === undefined) {
+      const data = decodeBy(this.#raw, this.#init?.codec);
       // The type is the program's word for what its peer sends.
-      this.#data = { value: value as Data };
+      this.#value = { data: data as Data };
     }
-    return this.#data.value;
+    return this.#value.data;
   }
 
   /** The text exactly as it came; of a binary frame, its bytes as UTF-8. */
@@ -118,6 +143,13 @@ export class Message<
       : new Uint8Array(this.#raw);
   }
 
+  /** How long it is: a text in UTF-16 code units, all else in bytes. */
+  get size(): number {
+    return typeof this.#raw === "string"
+      ? this.#raw.length
+      : this.#raw.byteLength;
+  }
+
   /** Whether it came in a binary frame. */
   get isBinary(): boolean {
     return typeof this.#raw !== "string";
@@ -129,14 +161,24 @@ export class Message<
   }
 
   /**
-   * Answers the author.
+   * Whether the author has asked for an answer: then {@linkcode Message.reply} gives
+   * it, and {@linkcode Connection.request} there resolves.
+   */
+  get isRequest(): boolean {
+    return this.#init?.answer !== undefined;
+  }
+
+  /**
+   * Answers the author: the request, if it is one; else by a message.
    *
    * @param data What to send.
    * @returns As {@linkcode Author.send} of the author.
    * @throws {TypeError} If JSON cannot hold the data.
+   * @throws {Error} If it is a request that has been answered.
    */
   reply(data: Outgoing): Promise<void> {
-    return this.author.send(data);
+    const answer = this.#init?.answer;
+    return answer ? answer(data) : this.author.send(data);
   }
 
   /** What `console.log` shows of it. */
@@ -144,7 +186,8 @@ export class Message<
     inspect: (value: unknown, options?: unknown) => string,
     options: unknown,
   ): string {
-    const { data, isBinary, createdAt } = this;
-    return `Message ${inspect({ data, isBinary, createdAt }, options)}`;
+    const { data, isBinary, isRequest, createdAt } = this;
+    const kind = isRequest ? "Request" : "Message";
+    return `${kind} ${inspect({ data, isBinary, createdAt }, options)}`;
   }
 }

@@ -14,16 +14,14 @@
 
 import {
   Connection,
-  type Context,
   type Hub,
-  type InboundLimits,
-  type Outgoing,
+  type MessageOf,
   type SocketMessage,
-  type SocketTypes,
 } from "./core/connection.ts";
 import { bind, type Listener, serverSide, upgrade } from "./core/listener.ts";
 import type { SendOptions } from "./core/backlog.ts";
-import { type FlowLimits, flowLimits, type FlowOptions } from "./core/flow.ts";
+import { type HandleOptions, Handlers, onlyKind } from "./core/handlers.ts";
+import { type Manner, mannerOf, type SpeechOptions } from "./core/manner.ts";
 import { Audience, type Excluded } from "./core/audience.ts";
 import { type MessageRate, rateLimit } from "./core/rate.ts";
 import { assertRoom, Rooms } from "./core/rooms.ts";
@@ -40,8 +38,20 @@ import {
 import { bracketed, type RequestInfo } from "./core/address.ts";
 import { asksForUpgrade, type Refusal } from "./core/handshake.ts";
 import { inSeconds, withRetryAfter } from "./core/retry_after.ts";
-import { Emitter } from "./core/emitter.ts";
+import {
+  Emitter,
+  type ListenOptions,
+  type MessagesOptions,
+} from "./core/emitter.ts";
 import { startTimer } from "./core/timer.ts";
+import type {
+  Answer,
+  Context,
+  Incoming,
+  KindOf,
+  Outgoing,
+  SocketTypes,
+} from "./core/types.ts";
 import {
   ClientEndEvent,
   ConnectEvent,
@@ -81,10 +91,11 @@ export {
 /**
  * Options of {@linkcode ServerSocket}.
  *
- * @typeParam Context What `authorize` returns, and `client.context` is.
+ * @typeParam Types The types of what comes in and goes out, and of
+ * `client.context`, which is what `authorize` returns.
  */
-export interface ServerOptions<Context = unknown>
-  extends AdmissionOptions<Context>, FlowOptions {
+export interface ServerOptions<Types extends SocketTypes = SocketTypes>
+  extends AdmissionOptions<Context<Types>>, SpeechOptions<Types> {
   /**
    * Answers requests that do not ask for a WebSocket, so that pages and sockets
    * share a port. Without it they get 426.
@@ -229,11 +240,9 @@ export interface BroadcastOptions<Types extends SocketTypes = SocketTypes>
 export class ServerSocket<Types extends SocketTypes = SocketTypes>
   extends Emitter<ServerEvents<Connection<Types>, SocketMessage<Types>>>
   implements AsyncDisposable {
-  readonly #closeTimeout: number;
   readonly #idleTimeout: number;
   readonly #maxDisconnectedClients: number;
-  readonly #flow: FlowLimits;
-  readonly #limits: InboundLimits;
+  readonly #manner: Manner<Types>;
   readonly #admission: Admission<Context<Types>>;
   readonly #fallback: ServerOptions["fallback"];
   readonly #clients = new Set<Connection<Types>>();
@@ -243,6 +252,11 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   readonly #lingering = new Set<Connection<Types>>();
   readonly #disconnected: DisconnectedClient[] = [];
   readonly #rooms = new Rooms<Connection<Types>>();
+  readonly #handlers = new Handlers<
+    Incoming<Types>,
+    Outgoing<Types>,
+    Connection<Types>
+  >();
   readonly #hub: Hub<Types>;
   #cause: Cause = "local";
   #listener: Listener | undefined;
@@ -256,9 +270,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    *
    * @param options What to do unlike the defaults.
    * @throws {RangeError} If a number among the options is negative or none.
-   * @throws {TypeError} If an origin or a path among them could never match.
+   * @throws {TypeError} If an origin or a path among them could never match, or the
+   * schema or the codec is none.
    */
-  constructor(options: ServerOptions<Context<Types>> = {}) {
+  constructor(options: ServerOptions<Types> = {}) {
     super();
     const {
       closeTimeout = 10_000,
@@ -275,14 +290,17 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     for (const [name, value] of Object.entries(numbers)) {
       assertSize(name, value);
     }
-    this.#closeTimeout = closeTimeout;
     this.#idleTimeout = idleTimeout;
     this.#maxDisconnectedClients = maxDisconnectedClients;
-    this.#flow = flowLimits(options, idleTimeout);
     const messageRate = rateLimit(options.messageRate);
-    this.#limits = { maxPayload, messageRate };
+    this.#manner = mannerOf(options, idleTimeout, {
+      closeTimeout,
+      limits: { maxPayload, messageRate },
+      idleTimeout: () => 0, // the runtime's own pings see to it
+    });
     this.#admission = new Admission(
       options,
+      this.#manner.dialect,
       (error) => this.#fail(error, "authorize"),
     );
     this.#fallback = options.fallback;
@@ -351,7 +369,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   to(...rooms: string[]): Audience<Types> {
     for (const room of rooms) assertRoom("send to", room);
     const groups = () => rooms.map((room) => this.#rooms.membersOf(room));
-    return new Audience(this.#rooms, groups, []);
+    return new Audience(this.#rooms, groups, [], this.#manner.codec);
   }
 
   /**
@@ -382,8 +400,108 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       this.#rooms,
       () => [this.#clients],
       [except].flat(),
+      this.#manner.codec,
     );
     return all.send(data, rest);
+  }
+
+  /**
+   * Answers requests: those of one kind, whose data has that `type`, or all for which
+   * there is no handler of their kind. A request that is handled is no `message`; one
+   * that no handler is there for is, and {@linkcode Message.reply} answers it.
+   *
+   * @param kind The kind of requests.
+   * @param handler Answers a request: by the value that it returns, or that its promise
+   * resolves with (`null` if that is undefined). What it throws is an `error` event,
+   * and the client is told that the request has failed; a {@linkcode RequestError} is
+   * told to the client as it is, and is no `error` event.
+   * @param options When to remove it.
+   * @returns This server.
+   * @throws {Error} If there is a handler for that already.
+   *
+   * @example
+   * ```ts
+   * import { RequestError, ServerSocket } from "jsr:@ws/events";
+   *
+   * type Question =
+   *   | { type: "sum"; numbers: number[] }
+   *   | { type: "root"; of: number };
+   *
+   * const server = new ServerSocket<{ incoming: Question }>();
+   * server.handle("sum", ({ data }) => data.numbers.reduce((a, b) => a + b, 0));
+   * server.handle("root", ({ data }) => {
+   *   if (data.of < 0) throw new RequestError("Negative", "domain");
+   *   return Math.sqrt(data.of);
+   * });
+   * ```
+   */
+  handle<Kind extends KindOf<Incoming<Types>>>(
+    kind: Kind,
+    handler: (message: MessageOf<Types, Kind>) => Answer<Outgoing<Types>>,
+    options?: HandleOptions,
+  ): this;
+  /**
+   * Answers all requests for which there is no handler of their kind, as above.
+   *
+   * @param handler Answers a request.
+   * @param options When to remove it.
+   * @returns This server.
+   * @throws {Error} If there is such a handler already.
+   */
+  handle(
+    handler: (message: SocketMessage<Types>) => Answer<Outgoing<Types>>,
+    options?: HandleOptions,
+  ): this;
+  handle<Kind extends KindOf<Incoming<Types>>>(
+    first:
+      | Kind
+      | ((message: SocketMessage<Types>) => Answer<Outgoing<Types>>),
+    second?:
+      | ((message: MessageOf<Types, Kind>) => Answer<Outgoing<Types>>)
+      | HandleOptions,
+    third?: HandleOptions,
+  ): this {
+    this.#handlers.add(first, second, third);
+    return this;
+  }
+
+  /**
+   * Listens to messages of one kind only: those whose data has that `type`.
+   *
+   * @param kind The kind.
+   * @param listener What to call. What it throws becomes an `error` event.
+   * @param options When to remove it.
+   * @returns This server.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * type Incoming = { type: "chat"; text: string } | { type: "typing" };
+   *
+   * const server = new ServerSocket<{ incoming: Incoming }>();
+   * server.onKind("chat", ({ data }) => server.broadcast(data.text));
+   * ```
+   */
+  onKind<Kind extends KindOf<Incoming<Types>>>(
+    kind: Kind,
+    listener: (message: MessageOf<Types, Kind>) => unknown,
+    options?: Omit<ListenOptions, "once">,
+  ): this {
+    return this.on("message", onlyKind(kind, listener), options);
+  }
+
+  /**
+   * Iterates over the messages of all clients, as {@linkcode Connection.messages}
+   * does; until the server has been closed.
+   *
+   * @param options When to stop, and how many may wait.
+   * @returns An iterator of the messages.
+   */
+  messages(
+    options: MessagesOptions = {},
+  ): AsyncIterableIterator<SocketMessage<Types>, undefined> {
+    return this.iterate("message", options, ([message]) => message);
   }
 
   get #bound(): Listener {
@@ -751,7 +869,9 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         this.emit("connect", ConnectEvent, [client, client.path], pending);
         return pending;
       },
-      received: (message) => this.emit("message", ReceivedEvent, [message]),
+      received: (message, pending) =>
+        this.emit("message", ReceivedEvent, [message], pending),
+      handlerOf: (request) => this.#handlers.find(request),
       drained: () => {},
       ended: (client, end) => {
         this.#clients.delete(client);
@@ -863,13 +983,17 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
 
   #upgrade(
     request: Request,
-    { url, path, remoteAddress, protocol, context }: Admitted,
+    { url, path, remoteAddress, choice, context }: Admitted,
     openTimeout: number,
   ): Response {
     // Once it is upgraded, a request can be asked nothing any more, and what
     // throws takes the whole listener down: so all that can fail comes first.
     const { headers } = request;
-    const { socket, response } = upgrade(request, protocol, this.#idleTimeout);
+    const { socket, response } = upgrade(
+      request,
+      choice.token,
+      this.#idleTimeout,
+    );
     const client = new Connection<Types>({
       socket,
       side: serverSide,
@@ -877,12 +1001,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       path,
       headers,
       remoteAddress,
-      protocol,
+      spoken: choice,
+      manner: this.#manner,
       context,
       openTimeout,
-      closeTimeout: this.#closeTimeout,
-      flow: this.#flow,
-      limits: this.#limits,
     }, this.#hub);
     this.#connecting.add(client);
     return response;
@@ -918,7 +1040,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     if (this.#listener) {
       // A fallback that never ends its answer must not hold the shutdown up.
       const { promise, resolve } = Promise.withResolvers<void>();
-      const timer = startTimer(resolve, this.#closeTimeout);
+      const timer = startTimer(resolve, this.#manner.closeTimeout);
       await Promise.race([this.#listener.close(), promise]);
       clearTimeout(timer);
     }

@@ -7,9 +7,10 @@
  */
 
 import { addressOf, networkOf, type RequestInfo } from "./address.ts";
-import { pickProtocol, type Refusal, refuse } from "./handshake.ts";
+import { type Refusal, refuse, tokens } from "./handshake.ts";
 import { assertSize, isThenable } from "./errors.ts";
 import { afterTurn } from "./socket.ts";
+import { type Choice, choose, type Dialect } from "./subprotocol.ts";
 import { startTimer } from "./timer.ts";
 
 /** Who asks to come in, as `authorize` is told. */
@@ -108,8 +109,8 @@ export interface Admitted {
   readonly path: string;
   /** The peer's address. */
   readonly remoteAddress: string;
-  /** The subprotocol to speak; empty for none. */
-  readonly protocol: string;
+  /** The subprotocol to speak. */
+  readonly choice: Choice;
   /** What `authorize` has returned. */
   readonly context: unknown;
 }
@@ -159,6 +160,7 @@ export class Admission<Context> {
   readonly #isOrigin: Match | undefined;
   readonly #isPath: Match | undefined;
   readonly #protocols: readonly string[];
+  readonly #dialect: Dialect;
   readonly #authorize: AdmissionOptions<Context>["authorize"];
   readonly #authorizeTimeout: number;
   readonly #trustProxy: number;
@@ -171,12 +173,14 @@ export class Admission<Context> {
    * Creates a door that is open.
    *
    * @param options Who may come in.
+   * @param dialect What the server speaks.
    * @param failed Hears of what `authorize` throws.
    * @throws {RangeError} If a number is negative or none.
    * @throws {TypeError} If an origin or a path could never match.
    */
   constructor(
     options: AdmissionOptions<Context>,
+    dialect: Dialect,
     failed: (error: unknown) => void,
   ) {
     const {
@@ -198,6 +202,7 @@ export class Admission<Context> {
     this.#isOrigin = matcher(options.origins, checkOrigin);
     this.#isPath = matcher(options.paths, checkPath);
     this.#protocols = protocols;
+    this.#dialect = dialect;
     this.#authorize = options.authorize;
     this.#authorizeTimeout = authorizeTimeout;
     this.#trustProxy = trustProxy;
@@ -238,15 +243,21 @@ export class Admission<Context> {
     const url = urlOf(request);
     if (url === undefined) return { refusal: NO_URL, remoteAddress };
     const path = url.pathname;
+    const asked = tokens(headers.get("sec-websocket-protocol"));
+    const choice = choose(asked, this.#protocols, this.#dialect);
     const refusal = this.#closed ?? refuse(request) ??
-      this.#judge(request, path) ?? this.#places.take(remoteAddress);
+      this.#judge(request, path);
     if (refusal !== undefined) return { refusal, remoteAddress };
-    const protocol = pickProtocol(headers, this.#protocols);
+    if (typeof choice === "string") {
+      return { refusal: { status: 400, why: choice }, remoteAddress };
+    }
+    const full = this.#places.take(remoteAddress);
+    if (full !== undefined) return { refusal: full, remoteAddress };
     const admitted: Admitted = {
       url: url.href.replace(/^http/, "ws"),
       path,
       remoteAddress,
-      protocol,
+      choice,
       context: undefined,
     };
     const authorize = this.#authorize;

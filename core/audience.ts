@@ -5,16 +5,12 @@
  */
 
 import type { SendOptions } from "./backlog.ts";
-import { encode } from "./codec.ts";
-import {
-  type Connection,
-  type Outgoing,
-  owned,
-  type SocketTypes,
-} from "./connection.ts";
+import { type Codec, encodeBy } from "./codec.ts";
+import { type Connection, owned } from "./connection.ts";
 import { DONE } from "./errors.ts";
 import { assertOverflow } from "./outbox.ts";
 import type { Rooms } from "./rooms.ts";
+import type { Outgoing, SocketTypes } from "./types.ts";
 
 /**
  * Who is not to get a message: a connection, or all who are in a room.
@@ -44,6 +40,7 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
   readonly #rooms: Rooms<Connection<Types>>;
   readonly #groups: () => ReadonlySet<Connection<Types>>[];
   readonly #except: readonly Excluded<Types>[];
+  readonly #codec: Codec | undefined;
 
   /**
    * Servers make audiences; programs get them from servers.
@@ -51,15 +48,18 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
    * @param rooms Who is in which room.
    * @param groups Those who are in it.
    * @param except But not these.
+   * @param codec What messages are encoded by; JSON if there is none.
    */
   constructor(
     rooms: Rooms<Connection<Types>>,
     groups: () => ReadonlySet<Connection<Types>>[],
     except: readonly Excluded<Types>[],
+    codec: Codec | undefined,
   ) {
     this.#rooms = rooms;
     this.#groups = groups;
     this.#except = except;
+    this.#codec = codec;
   }
 
   /** Those who are in it now. */
@@ -79,10 +79,8 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
    * @returns A new audience.
    */
   except(...excluded: Excluded<Types>[]): Audience<Types> {
-    return new Audience(this.#rooms, this.#groups, [
-      ...this.#except,
-      ...excluded,
-    ]);
+    const all = [...this.#except, ...excluded];
+    return new Audience(this.#rooms, this.#groups, all, this.#codec);
   }
 
   /**
@@ -99,7 +97,7 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
    * @throws {RangeError} If `overflow` is no policy.
    */
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
-    const frame = encode(data);
+    const frame = encodeBy(data, this.#codec);
     assertOverflow(options);
     for (const connection of this.members) {
       owned.send(connection, frame, options, false);

@@ -28,6 +28,57 @@ export interface Inert {
   readonly then?: Exclude<Sendable, object> | Inert | undefined;
 }
 
+/**
+ * Turns values into what is sent, and back, instead of JSON: all of them, strings
+ * and bytes as well. Both ends have to use the same one, and agree on it by its name
+ * when they connect; so it needs `events.v1`.
+ *
+ * @example MessagePack
+ * ```ts
+ * import { ClientSocket, type Codec } from "jsr:@ws/events";
+ * import { decode, encode } from "npm:@msgpack/msgpack@3.1.2";
+ *
+ * const msgpack: Codec = {
+ *   name: "msgpack",
+ *   encode: (value) => encode(value),
+ *   decode: (frame) => typeof frame === "string" ? frame : decode(frame),
+ * };
+ * const client = new ClientSocket({ codec: msgpack });
+ * ```
+ */
+export interface Codec {
+  /** Its name, of letters, digits and dashes. */
+  readonly name: string;
+  /**
+   * Turns a value into what is sent.
+   *
+   * @param value The value.
+   * @returns A text, or bytes. What it throws, `send` throws as the cause of a
+   * `TypeError`.
+   */
+  readonly encode: (value: unknown) => string | Uint8Array;
+  /**
+   * Turns what has come into a value.
+   *
+   * @param frame The text, or the bytes.
+   * @returns The value. What it throws, `message.data` throws.
+   */
+  readonly decode: (frame: string | Uint8Array<ArrayBuffer>) => unknown;
+}
+
+/**
+ * Checks an option.
+ *
+ * @param codec What is to be a codec, if there is to be one.
+ * @throws {TypeError} If its name cannot be told to a peer.
+ */
+export function assertCodec(codec: Codec | undefined): void {
+  if (codec === undefined || /^[A-Za-z0-9-]+$/.test(codec.name)) return;
+  throw new TypeError(
+    `Cannot use a codec whose name is not made of letters, digits and dashes: current value is "${codec.name}"`,
+  );
+}
+
 const encoder = new TextEncoder();
 
 /** Is missing in pages that are not isolated from others. */
@@ -72,6 +123,59 @@ export function encode(data: unknown): Frame {
     );
   }
   return json;
+}
+
+/**
+ * Turns a value into what a WebSocket sends, by a codec if there is one.
+ *
+ * @param data The value.
+ * @param codec The codec; JSON if there is none.
+ * @returns As {@linkcode encode}.
+ * @throws {TypeError} If the codec cannot hold the value.
+ */
+export function encodeBy(data: unknown, codec: Codec | undefined): Frame {
+  if (codec === undefined) return encode(data);
+  if (data instanceof Blob) {
+    throw new TypeError(
+      `Cannot send a Blob by the codec "${codec.name}": await its bytes first`,
+    );
+  }
+  let frame: string | Uint8Array;
+  try {
+    frame = codec.encode(data);
+  } catch (cause) {
+    throw new TypeError(
+      `Cannot send a value that the codec "${codec.name}" cannot hold: ${
+        cause instanceof Error ? cause.message : cause
+      }`,
+      { cause },
+    );
+  }
+  if (typeof frame === "string" || frame instanceof Uint8Array) {
+    return encode(frame);
+  }
+  throw new TypeError(
+    `Cannot send what the codec "${codec.name}" gives, which is neither a string nor a Uint8Array: its type is ${typeof frame}`,
+  );
+}
+
+/**
+ * The value of what has come.
+ *
+ * @param payload The text, or the bytes.
+ * @param codec The codec; JSON if there is none.
+ * @returns What the codec says; without one, of a text what {@linkcode decode} says,
+ * or the bytes.
+ */
+export function decodeBy(
+  payload: string | ArrayBuffer,
+  codec: Codec | undefined,
+): unknown {
+  if (typeof payload === "string") {
+    return codec ? codec.decode(payload) : decode(payload);
+  }
+  const bytes = new Uint8Array(payload);
+  return codec ? codec.decode(bytes) : bytes;
 }
 
 /** What JSON would turn into an empty object without a word. */

@@ -4,10 +4,14 @@
  * @module
  */
 
-import { Message } from "../message.ts";
+import { Message, type MessageInit } from "../message.ts";
 import type { Entry, SendOptions } from "./backlog.ts";
-import { encode, type Frame, isLarger, type Sendable } from "./codec.ts";
-import { Emitter } from "./emitter.ts";
+import { decodeBy, encodeBy, type Frame, isLarger } from "./codec.ts";
+import {
+  Emitter,
+  type ListenOptions,
+  type MessagesOptions,
+} from "./emitter.ts";
 import { CONNECTING, next, type Signal, type State } from "./ending.ts";
 import {
   assertCloseable,
@@ -16,7 +20,9 @@ import {
   ConnectionEndedError,
   DONE,
   type End,
+  isThenable,
   quiet,
+  RequestError,
 } from "./errors.ts";
 import {
   type ConnectionEvents,
@@ -25,53 +31,33 @@ import {
   FailureEvent,
   ReceivedEvent,
 } from "./events.ts";
-import { Flow, type FlowLimits, type FlowSignal } from "./flow.ts";
+import { Exchange } from "./exchange.ts";
+import { Flow, type FlowSignal } from "./flow.ts";
+import { escape, isMarked, type Payload, unescape } from "./frames.ts";
+import { costOf, Gate } from "./gate.ts";
+import { onlyKind } from "./handlers.ts";
 import { Inbox } from "./inbox.ts";
-import { type MessageRate, TokenBucket } from "./rate.ts";
+import { MAX_BATCH, Packer } from "./packer.ts";
+import type { Manner } from "./manner.ts";
+import { TokenBucket } from "./rate.ts";
+import { assertOverflow } from "./outbox.ts";
 import { assertRoom, type Rooms } from "./rooms.ts";
-import type { Silence } from "./silence.ts";
+import { check, SchemaError, type StandardSchema } from "./schema.ts";
+import { Silence } from "./silence.ts";
 import { cut, type RawSocket, release, type Side } from "./socket.ts";
+import { type Spoken, understand } from "./subprotocol.ts";
 import { startTimer, type Timer } from "./timer.ts";
-
-/**
- * The types that a program uses on its sockets.
- *
- * @example
- * ```ts
- * import { ServerSocket } from "jsr:@ws/events";
- *
- * interface Move {
- *   x: number;
- *   y: number;
- * }
- *
- * const server = new ServerSocket<{ incoming: Move; outgoing: Move[] }>();
- * server.on("message", (message) => message.reply([message.data]));
- * ```
- */
-export interface SocketTypes {
-  /** What comes in: the type of `message.data`. `unknown` by default. */
-  incoming?: unknown;
-  /** What goes out: the type that `send` takes. All that can be sent by default. */
-  outgoing?: unknown;
-  /**
-   * What a server knows of a client: the type of `client.context`, and of what
-   * `authorize` returns. `unknown` by default.
-   */
-  context?: unknown;
-}
-
-/** What comes in, by {@linkcode SocketTypes}. */
-export type Incoming<Types extends SocketTypes> = Types extends
-  { incoming: infer Type } ? Type : unknown;
-
-/** What goes out, by {@linkcode SocketTypes}. */
-export type Outgoing<Types extends SocketTypes> = Types extends
-  { outgoing: infer Type } ? Type : Sendable;
-
-/** What a server knows of a client, by {@linkcode SocketTypes}. */
-export type Context<Types extends SocketTypes> = Types extends
-  { context: infer Type } ? Type : unknown;
+import { Turns } from "./turns.ts";
+import type {
+  Answer,
+  Context,
+  Incoming,
+  KindOf,
+  OfKind,
+  Outgoing,
+  Reply,
+  SocketTypes,
+} from "./types.ts";
 
 /** A message as a socket emits it, by {@linkcode SocketTypes}. */
 export type SocketMessage<Types extends SocketTypes> = Message<
@@ -80,16 +66,15 @@ export type SocketMessage<Types extends SocketTypes> = Message<
   Connection<Types>
 >;
 
-/** What a peer may send. */
-export interface InboundLimits {
-  /** How many bytes a message may have. */
-  readonly maxPayload: number;
-  /** How many messages may come. */
-  readonly messageRate: Required<MessageRate> | undefined;
-}
+/** A message of one kind, by {@linkcode SocketTypes}. */
+export type MessageOf<Types extends SocketTypes, Kind extends string> = Message<
+  OfKind<Incoming<Types>, Kind>,
+  Outgoing<Types>,
+  Connection<Types>
+>;
 
 /** What a connection is made of. */
-export interface ConnectionInit {
+export interface ConnectionInit<Types extends SocketTypes> {
   /** The socket; nobody else may listen to it or send by it. */
   readonly socket: RawSocket;
   /** How this side handles its socket. */
@@ -102,14 +87,10 @@ export interface ConnectionInit {
   readonly headers: Headers;
   /** The peer's address. */
   readonly remoteAddress: string;
-  /** The subprotocol; by default what the socket says. */
-  readonly protocol?: string;
-  /** How long the peer has to answer a closing handshake, in milliseconds. */
-  readonly closeTimeout: number;
-  /** How its messages go out. */
-  readonly flow: FlowLimits;
-  /** What its peer may send; all by default. */
-  readonly limits?: InboundLimits;
+  /** What both sides speak; by default what the socket says once it is open. */
+  readonly spoken?: Spoken;
+  /** What is common to all connections of one owner. */
+  readonly manner: Manner<Types>;
   /** What `authorize` has returned. */
   readonly context?: unknown;
   /**
@@ -117,8 +98,25 @@ export interface ConnectionInit {
    * default. The runtime does not tell of a peer that was gone before.
    */
   readonly openTimeout?: number;
-  /** Notices that the peer has fallen silent; nobody does by default. */
-  readonly silence?: Silence;
+}
+
+/** Options of {@linkcode Connection.request}. */
+export interface RequestOptions {
+  /** Gives up when it is aborted; the promise rejects with its reason. */
+  readonly signal?: AbortSignal;
+  /**
+   * How long to wait for the answer, in milliseconds; `Infinity` for as long as the
+   * connection lives.
+   *
+   * @default {10_000}
+   */
+  readonly timeout?: number;
+}
+
+/** Options of {@linkcode Connection.request} that check the answer. */
+export interface CheckedRequestOptions<Output> extends RequestOptions {
+  /** Checks the answer; the promise gives what this makes of it. */
+  readonly schema: StandardSchema<Output>;
 }
 
 /**
@@ -170,8 +168,22 @@ export interface Hub<Types extends SocketTypes> {
    * Hears of a message.
    *
    * @param message The message.
+   * @param pending Takes promises of the listeners that are not done yet; they
+   * never reject.
    */
-  received(message: SocketMessage<Types>): void;
+  received(
+    message: SocketMessage<Types>,
+    pending?: Promise<unknown>[],
+  ): void;
+  /**
+   * Who answers a request.
+   *
+   * @param request The request.
+   * @returns The handler, if there is one for it.
+   */
+  handlerOf(
+    request: SocketMessage<Types>,
+  ): ((request: SocketMessage<Types>) => Answer<Outgoing<Types>>) | undefined;
   /** Hears that there is room again for what is to be sent. */
   drained(): void;
   /**
@@ -301,8 +313,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   readonly #socket: RawSocket;
   readonly #side: Side;
   readonly #hub: Hub<Types>;
-  readonly #closeTimeout: number;
-  readonly #protocol: string | undefined;
+  readonly #manner: Manner<Types>;
+  #spoken: Spoken | undefined;
   #state: State = CONNECTING;
   #id: string | undefined;
   #connectedAt = 0;
@@ -318,19 +330,23 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #isOpening = false;
   /** Some `connect` listeners are not done. */
   #isAwaited = false;
-  #inbox: Inbox<SocketMessage<Types>> | undefined;
+  #inbox: Inbox<Taken<Types>> | undefined;
   /** Stops keeping what is in the inbox. */
   #keepTimer: Timer | undefined;
   /** Stops waiting: for the opening, for the peer's answer, or for listeners. */
   #endTimer: Timer | undefined;
   #stopShaking: (() => void) | undefined;
-  readonly #flowLimits: FlowLimits;
   /** The way out, once something has been sent. */
   #flow: Flow | undefined;
-  readonly #limits: InboundLimits | undefined;
+  /** What `events.v1` adds, where it is spoken. */
+  #exchange: Exchange | undefined;
+  #gate: Gate | undefined;
+  #packer: Packer | undefined;
+  /** Where messages wait for others to be handled, if they have to. */
+  #turns: Turns<Taken<Types>> | undefined;
   #bucket: TokenBucket | undefined;
   #droppedIncoming = 0;
-  readonly #silence: Silence | undefined;
+  #silence: Silence | undefined;
 
   static {
     owned = {
@@ -338,8 +354,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         connection.#send(frame, options, isCarried),
       adopt: (connection, entry) => {
         const flow = connection.#openFlow();
-        flow?.adopt(entry);
-        return flow !== undefined;
+        if (!flow) return false;
+        connection.#adopt(flow, entry);
+        return true;
       },
     };
   }
@@ -350,18 +367,15 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * @param init What it is made of.
    * @param hub Who owns it.
    */
-  constructor(init: ConnectionInit, hub: Hub<Types>) {
+  constructor(init: ConnectionInit<Types>, hub: Hub<Types>) {
     super();
     const { socket, side, url, path, headers, remoteAddress } = init;
     this.url = url;
     this.path = path;
     this.headers = headers;
     this.remoteAddress = remoteAddress;
-    this.#protocol = init.protocol;
-    this.#closeTimeout = init.closeTimeout;
-    this.#flowLimits = init.flow;
-    this.#limits = init.limits;
-    this.#silence = init.silence;
+    this.#spoken = init.spoken;
+    this.#manner = init.manner;
     // `authorize` returned it, whose type is this; there is no other way here.
     this.context = init.context as Context<Types>;
     this.#socket = socket;
@@ -388,9 +402,17 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     return this.#id;
   }
 
-  /** The subprotocol that both sides speak; empty if there is none. */
+  /** The program's own subprotocol that both sides speak; empty if there is none. */
   get protocol(): string {
-    return this.#protocol ?? this.#socket.protocol;
+    return this.#spoken?.protocol ?? "";
+  }
+
+  /**
+   * Whether both sides speak `events.v1`: then there are requests, and messages that
+   * are sent together travel together.
+   */
+  get speaksEvents(): boolean {
+    return this.#spoken?.isEvents ?? false;
   }
 
   /** When the connection was opened. */
@@ -408,19 +430,25 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   /** How many bytes wait for the peer; 0 if the connection is not open. */
   get bufferedAmount(): number {
-    return this.#state.phase === "open"
-      ? this.#socket.bufferedAmount + (this.#flow?.size ?? 0)
-      : 0;
+    if (this.#state.phase !== "open") return 0;
+    const { bufferedAmount } = this.#packer ?? this.#socket;
+    return bufferedAmount + (this.#flow?.size ?? 0) + (this.#gate?.size ?? 0);
   }
 
   /**
-   * How many messages were dropped, of those that came in (as `messageRate` says)
-   * and of those that were to go out (as `overflow` says).
+   * How many messages were dropped: of those that came in (as `messageRate` says),
+   * of those that were to go out (as `overflow` says), and of replies, those that
+   * came when nobody waited for them any more.
    */
-  get dropped(): { readonly incoming: number; readonly outgoing: number } {
+  get dropped(): {
+    readonly incoming: number;
+    readonly outgoing: number;
+    readonly replies: number;
+  } {
     return {
       incoming: this.#droppedIncoming,
-      outgoing: this.#flow?.dropped ?? 0,
+      outgoing: (this.#flow?.dropped ?? 0) + (this.#gate?.dropped ?? 0),
+      replies: this.#exchange?.lateReplies ?? 0,
     };
   }
 
@@ -465,8 +493,130 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * ```
    */
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
-    return this.#send(encode(data), options, false) ??
+    return this.#send(this.#encode(data), options, false) ??
       quiet(Promise.reject(this.#tooLate("send")));
+  }
+
+  /**
+   * Asks the peer, and gives its answer: what a handler there returns, or what is
+   * given to `message.reply`. Many may be under way at once; they are answered in any
+   * order.
+   *
+   * @param data What to ask.
+   * @param options How long to wait.
+   * @returns A promise of the answer. It rejects with a {@linkcode RequestError} if the
+   * peer says that there is none; with a `DOMException` named `TimeoutError` when the
+   * time is over, or with the signal's reason; with a `ConnectionEndedError` when
+   * the connection ends; with a `DOMException` named `NotSupportedError` if the peer
+   * does not speak `events.v1`. An answer that comes later is dropped, and counted. If
+   * nobody awaits the promise, that is no unhandled rejection.
+   * @throws {TypeError} If JSON cannot hold the data.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket<{ reply: { time: string } }>();
+   * server.on("connect", async (client) => {
+   *   const { time } = await client.request("What time is it?", { timeout: 2_000 });
+   *   console.log(`At ${client.remoteAddress} it is ${time}`);
+   * });
+   * ```
+   */
+  request(
+    data: Outgoing<Types>,
+    options?: RequestOptions,
+  ): Promise<Reply<Types>>;
+  /**
+   * Asks the peer, as above, and checks its answer.
+   *
+   * @param data What to ask.
+   * @param options How long to wait, and what checks the answer.
+   * @returns A promise as above of what the schema makes of the answer. It rejects
+   * with a {@linkcode SchemaError} if the answer does not fit.
+   * @throws {TypeError} If JSON cannot hold the data.
+   */
+  request<Output>(
+    data: Outgoing<Types>,
+    options: CheckedRequestOptions<Output>,
+  ): Promise<Output>;
+  request(
+    data: Outgoing<Types>,
+    options: RequestOptions & { schema?: StandardSchema } = {},
+  ): Promise<unknown> {
+    const frame = this.#encode(data);
+    const exchange = this.#exchange;
+    if (this.#state.phase !== "open" || !this.#canSend()) {
+      return quiet(Promise.reject(this.#tooLate("send")));
+    }
+    if (!exchange) {
+      return quiet(Promise.reject(
+        new DOMException(
+          `Cannot request anything of ${this.remoteAddress} as it does not speak events.v1: send it a message, or let it offer that subprotocol`,
+          "NotSupportedError",
+        ),
+      ));
+    }
+    const { schema } = options;
+    const answer = exchange.request(frame, options).then((payload) => {
+      const reply = decodeBy(payload, this.#manner.codec);
+      return schema ? check(schema, reply, "The answer") : reply;
+    });
+    return quiet(answer);
+  }
+
+  /**
+   * Listens to messages of one kind only: those whose data has that `type`.
+   *
+   * @param kind The kind.
+   * @param listener What to call. What it throws becomes an `error` event.
+   * @param options When to remove it.
+   * @returns This connection.
+   */
+  onKind<Kind extends KindOf<Incoming<Types>>>(
+    kind: Kind,
+    listener: (message: MessageOf<Types, Kind>) => unknown,
+    options?: Omit<ListenOptions, "once">,
+  ): this {
+    return this.on("message", onlyKind(kind, listener), options);
+  }
+
+  /**
+   * Iterates over the messages, in order, from this call on.
+   *
+   * @param options When to stop, how many may wait, and whether a lost connection is
+   * an error.
+   * @returns An iterator of the messages. It ends at the end of the connection;
+   * `break` removes all that it holds.
+   *
+   * @example
+   * ```ts
+   * import type { Connection } from "jsr:@ws/events";
+   *
+   * async function echo(client: Connection): Promise<void> {
+   *   for await (const message of client.messages({ throwIfLost: true })) {
+   *     await client.send(message.content);
+   *   }
+   *   console.log("closed, and all is said");
+   * }
+   * ```
+   */
+  messages(
+    options: MessagesOptions = {},
+  ): AsyncIterableIterator<SocketMessage<Types>, undefined> {
+    return this.iterate("message", options, ([message]) => message);
+  }
+
+  /** The same as {@linkcode Connection.messages} without options. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<
+    SocketMessage<Types>,
+    undefined
+  > {
+    return this.messages();
+  }
+
+  #encode(data: unknown): Frame {
+    return encodeBy(data, this.#manner.codec);
   }
 
   #send(
@@ -474,23 +624,55 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     options: SendOptions | undefined,
     isCarried: boolean,
   ): Promise<void> | undefined {
-    const sent = this.#openFlow()?.send(frame, options, isCarried);
+    const flow = this.#openFlow();
+    const sent = flow && this.#gate
+      ? this.#sendThrough(this.#gate, flow, escape(frame), options, isCarried)
+      : flow?.send(frame, options, isCarried);
     if (sent) this.#hub.outdated?.(options);
     return sent;
+  }
+
+  /** Sends as soon as the peer has room for it, by its own word. */
+  #sendThrough(
+    gate: Gate,
+    flow: Flow,
+    frame: Frame,
+    options: SendOptions | undefined,
+    isCarried: boolean,
+  ): Promise<void> {
+    if (gate.admit(frame)) return flow.send(frame, options, isCarried);
+    assertOverflow(options);
+    const held = this.bufferedAmount - gate.size;
+    const { entry, isTaken } = gate.keep(frame, options, isCarried, held);
+    if (!isTaken) {
+      if (entry.overflow === "terminate" && !isCarried) this.#heed("overflow");
+      if (this.#state.phase === "ended") entry.reject(this.#tooLate("send"));
+      else gate.drop(entry);
+    }
+    return entry.promise;
+  }
+
+  /** Sends what has waited elsewhere. */
+  #adopt(flow: Flow, entry: Entry): void {
+    if (!this.#gate) return flow.adopt(entry);
+    entry.frame = escape(entry.frame);
+    this.#gate.adopt(entry);
   }
 
   /** The way out, as long as it is open. */
   #openFlow(): Flow | undefined {
     if (this.#state.phase !== "open") return undefined;
-    if (!this.#canSend()) {
-      // In Node it is closing from the peer's close frame to the end of TCP, which
-      // may never come.
-      this.#heed("stuck");
-      return undefined;
-    }
+    if (this.#canSend()) return this.#wayOut();
+    // In Node it is closing from the peer's close frame to the end of TCP, which
+    // may never come.
+    this.#heed("stuck");
+    return undefined;
+  }
+
+  #wayOut(): Flow {
     return this.#flow ??= new Flow(
-      this.#socket,
-      this.#flowLimits,
+      this.#packer ?? this.#socket,
+      this.#manner.flow,
       (signal) => this.#heed(signal),
     );
   }
@@ -517,7 +699,18 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     return this.#shut(code, reason, cause);
   }
 
+  /** Closes for what the peer has done. */
+  #blame(code: number, reason: string, cause: Cause): void {
+    // A client may not send the codes that say so: it adds 3000 to them.
+    this.#shut(
+      this.#side.role === "client" ? code + 3000 : code,
+      reason,
+      cause,
+    );
+  }
+
   #shut(code: number, reason: string, cause: Cause): Promise<void> {
+    this.#packer?.flush();
     const isFlushed = this.bufferedAmount === 0;
     const isHosted = this.#hub.isHosted();
     const closing = { code, reason, cause, isFlushed, isHosted };
@@ -526,9 +719,10 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       clearTimeout(this.#endTimer);
       this.#endTimer = startTimer(
         () => this.#letGo({ type: "timeout" }),
-        this.#closeTimeout,
+        this.#manner.closeTimeout,
       );
       const shake = () => {
+        this.#packer?.flush();
         // The runtime may have the peer's close frame already, and tell soon.
         if (!this.#canSend()) return;
         const sent = () => this.#apply({ type: "sent" });
@@ -539,8 +733,12 @@ export class Connection<Types extends SocketTypes = SocketTypes>
           sent,
         );
       };
-      if (this.#flow) this.#flow.whenEmpty(shake);
-      else shake();
+      const flush = () => {
+        if (this.#flow) this.#flow.whenEmpty(shake);
+        else shake();
+      };
+      if (this.#gate) this.#gate.whenEmpty(flush);
+      else flush();
     }
     return this.#isTold
       ? DONE
@@ -663,14 +861,21 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   };
 
   #open(): void {
-    if (!this.#apply({ type: "open" })) return;
+    if (this.#state.phase !== "connecting") return;
+    const { dialect } = this.#manner;
+    this.#spoken ??= understand(this.#socket.protocol, dialect);
+    if (!this.#spoken) {
+      this.#failure = new Error(
+        `the server does not speak "${dialect.codec}", the codec of this client`,
+      );
+      return this.#letGo({ type: "terminate", cause: "protocol" });
+    }
+    this.#apply({ type: "open" });
     clearTimeout(this.#endTimer);
     this.#endTimer = undefined;
     this.#connectedAt = Date.now();
     this.#isOpening = true;
-    this.#silence?.start(() =>
-      this.#letGo({ type: "terminate", cause: "timeout" })
-    );
+    this.#prepare(this.#spoken.isEvents);
     this.#depth++;
     const pending = this.#hub.opened(this, () => this.#flushSoon());
     this.#leave();
@@ -682,35 +887,230 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     });
   }
 
-  #receive(data: string | ArrayBuffer): void {
+  /** Makes what the connection needs for what both sides speak. */
+  #prepare(isEvents: boolean): void {
+    const { idleTimeout, concurrency, flow } = this.#manner;
+    if (isEvents) {
+      this.#packer = new Packer(this.#socket);
+      this.#gate = new Gate(flow, (entry) => this.#wayOut().adopt(entry));
+      this.#exchange = this.#makeExchange();
+    }
+    if (concurrency < Infinity) {
+      this.#turns = new Turns(
+        concurrency,
+        (taken) => this.#handle(taken),
+        (handled) => {
+          this.#exchange?.handled(handled);
+          if (this.#state.phase === "ended") this.#tell();
+        },
+      );
+    }
+    const timeout = idleTimeout(isEvents);
+    if (timeout === 0) return;
+    this.#silence = new Silence(timeout);
+    this.#silence.start(
+      () => this.#letGo({ type: "terminate", cause: "timeout" }),
+      () => this.#exchange?.ping(),
+    );
+  }
+
+  #makeExchange(): Exchange {
+    return new Exchange({
+      name: this.remoteAddress,
+      isOpen: () => this.#state.phase === "open",
+      send: (frame, options) => this.#openFlow()?.send(frame, options, false),
+      ask: (frame) => {
+        const flow = this.#openFlow();
+        return flow && this.#gate &&
+          this.#sendThrough(this.#gate, flow, frame, undefined, false);
+      },
+      take: (payload, frame, id) => this.#take(payload, frame, id),
+      admits: (payload) => this.#admits(payload),
+      allow: (limit) => {
+        const isEmptied = this.#gate?.allow(limit);
+        if (isEmptied && this.#flow?.size === 0) this.#heed("drained");
+      },
+      broken: (why) => this.#blame(CloseCode.ProtocolError, why, "protocol"),
+    });
+  }
+
+  #receive(data: Payload): void {
+    // What the peer has room for counts also while this side waits to close.
+    if (this.#state.phase === "closing" && this.#gate) {
+      return this.#exchange?.receiveCredit(data);
+    }
     if (this.#state.phase !== "open") return;
     this.#flow?.heard();
     this.#silence?.heard();
-    if (this.#limits && !this.#admits(data, this.#limits)) return;
-    const message: SocketMessage<Types> = new Message(data, this);
-    this.#depth++;
-    if (!this.#isOpening) {
-      this.#hub.received(message);
-      this.emit("message", ReceivedEvent, [message]);
-    } else {
-      const { isEarly } = this.#hub;
-      if (isEarly) this.#hub.received(message);
-      if (this.#isHearing() && !this.#inbox) this.#handOut(message);
-      else if (this.readyState === 1) {
-        const size = typeof data === "string" ? data.length : data.byteLength;
-        (this.#inbox ??= new Inbox()).push(message, size);
-        if (!this.#isAwaited) this.#releaseSoon();
+    if (!this.#exchange || !isMarked(data)) return this.#take(data, data);
+    const { maxPayload = Infinity } = this.#manner.limits ?? {};
+    // The limit is for each message, and a batch holds many.
+    if (isLarger(data, Math.max(maxPayload, MAX_BATCH) + HEADROOM)) {
+      return this.#tooBig(maxPayload);
+    }
+    this.#exchange.receive(data);
+  }
+
+  /** Takes a message, or a request. */
+  #take(payload: Payload, frame: Payload, id?: number): void {
+    if (this.#state.phase !== "open") return;
+    const turns = this.#turns;
+    const cost = turns || this.#exchange ? costOf(frame) : 0;
+    const taken = this.#admits(payload) ? this.#read(payload, id) : undefined;
+    if (!turns) {
+      this.#exchange?.count(cost);
+      if (taken) this.#handle(taken);
+    } else if (!taken) turns.skip(cost);
+    else if (!turns.add(taken, cost)) {
+      const why = "Too many messages wait to be handled";
+      this.#blame(CloseCode.PolicyViolation, why, "limit");
+    }
+  }
+
+  /** Makes a message of what has come, if it is fit to be one. */
+  #read(payload: Payload, id: number | undefined): Taken<Types> | undefined {
+    const { codec, schema } = this.#manner;
+    if (!schema && !codec && id === undefined) {
+      return { message: new Message(payload, this), asked: undefined };
+    }
+    const asked = id === undefined ? undefined : { id, isAnswered: false };
+    let value: { data: Incoming<Types> } | undefined;
+    if (schema) {
+      try {
+        value = { data: check(schema, decodeBy(payload, codec), "A message") };
+      } catch (error) {
+        return this.#reject(error, id);
       }
+    }
+    const message: SocketMessage<Types> = new Message(
+      payload,
+      this,
+      undefined,
+      {
+        codec,
+        ...value && { value },
+        ...asked && {
+          answer: (data: Outgoing<Types>) => this.#answer(asked, data),
+        },
+      },
+    );
+    return { message, asked };
+  }
+
+  /** Tells of a message that is not fit to be one. */
+  #reject(error: unknown, id: number | undefined): undefined {
+    this.#depth++;
+    this.onListenerError(error, "message");
+    if (id !== undefined) {
+      const message = error instanceof SchemaError
+        ? error.message
+        : "The request could not be read";
+      this.#exchange?.refuse(id, { message, code: "invalid" });
+    }
+    if (this.#manner.isStrict) {
+      const why = "A message does not fit the schema";
+      this.#blame(CloseCode.PolicyViolation, why, "protocol");
     }
     this.#leave();
   }
 
+  /**
+   * Hands out a message that has come.
+   *
+   * @returns Promises of those who are not done with it yet, where that matters.
+   */
+  #handle(taken: Taken<Types>): readonly Promise<unknown>[] {
+    const { message, asked } = taken;
+    const pending: Promise<unknown>[] | undefined = this.#turns && [];
+    this.#depth++;
+    const handler = asked && this.#hub.handlerOf(message);
+    if (handler) this.#respond(message, asked, handler, pending);
+    else if (!this.#isOpening) {
+      if (asked) this.#refuseUnheard(asked);
+      this.#hub.received(message, pending);
+      this.emit("message", ReceivedEvent, [message], pending);
+    } else {
+      const { isEarly } = this.#hub;
+      if (isEarly) this.#hub.received(message, pending);
+      if (this.#isHearing() && !this.#inbox) this.#handOut(message, pending);
+      else if (this.readyState === 1) {
+        (this.#inbox ??= new Inbox()).push(taken, message.size);
+        if (!this.#isAwaited) this.#releaseSoon();
+      }
+    }
+    this.#leave();
+    return pending ?? NONE;
+  }
+
+  /** Lets a handler answer a request. */
+  #respond(
+    message: SocketMessage<Types>,
+    asked: Asked,
+    handler: (message: SocketMessage<Types>) => Answer<Outgoing<Types>>,
+    pending: Promise<unknown>[] | undefined,
+  ): void {
+    const failed = (error: unknown) => this.#fail(asked, error);
+    try {
+      const said = handler(message);
+      if (!isThenable(said)) return this.#say(asked, said);
+      const done = Promise.resolve(said)
+        .then((later) => this.#say(asked, later))
+        .catch(failed);
+      pending?.push(done);
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  /** Answers by what a handler has returned, unless it has answered itself. */
+  #say(asked: Asked, said: unknown): void {
+    if (said === undefined && asked.isAnswered) return;
+    this.#answer(asked, said ?? null);
+  }
+
+  #answer(asked: Asked, data: unknown): Promise<void> {
+    if (asked.isAnswered) {
+      throw new Error(
+        `Cannot answer a request of ${this.remoteAddress} twice`,
+      );
+    }
+    const frame = this.#encode(data);
+    asked.isAnswered = true;
+    return this.#exchange?.reply(asked.id, frame) ??
+      quiet(Promise.reject(this.#tooLate("send")));
+  }
+
+  /** A handler has failed. What it did not mean for the peer stays here. */
+  #fail(asked: Asked, error: unknown): void {
+    const isMeant = error instanceof RequestError;
+    if (!asked.isAnswered) this.#refuse(asked, isMeant ? error : INTERNAL);
+    if (!isMeant) this.onListenerError(error, "request");
+  }
+
+  /** What nobody hears would never be answered. */
+  #refuseUnheard(asked: Asked): void {
+    const isHeard = this.isHeard("message") || this.#hub.isHeard("message");
+    if (!isHeard && !asked.isAnswered) this.#refuse(asked, UNHANDLED);
+  }
+
+  #refuse(asked: Asked, { message, code }: RequestError): void {
+    asked.isAnswered = true;
+    const failure = code === undefined ? { message } : { message, code };
+    this.#exchange?.refuse(asked.id, failure);
+  }
+
+  #tooBig(maxPayload: number): void {
+    const why = `A message may have at most ${maxPayload} bytes`;
+    this.#blame(CloseCode.TooBig, why, "limit");
+  }
+
   /** Whether a message that has come is within the limits. */
-  #admits(data: string | ArrayBuffer, limits: InboundLimits): boolean {
+  #admits(data: Payload): boolean {
+    const { limits } = this.#manner;
+    if (limits === undefined) return true;
     const { maxPayload, messageRate } = limits;
     if (isLarger(data, maxPayload)) {
-      const why = `A message may have at most ${maxPayload} bytes`;
-      this.#shut(CloseCode.TooBig, why, "limit");
+      this.#tooBig(maxPayload);
       return false;
     }
     if (messageRate === undefined) return true;
@@ -734,7 +1134,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       // nothing would ever tell of the end.
       this.#endTimer = startTimer(
         () => this.#letGo({ type: "terminate", cause: "timeout" }),
-        this.#closeTimeout,
+        this.#manner.closeTimeout,
       );
       // Deno closes by itself at a missing pong. If the peer has closed, it is
       // further: it answers, and takes the connection for closed already.
@@ -761,9 +1161,12 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   /** Lets those hear a message who do not hear of it early. */
-  #handOut(message: SocketMessage<Types>): void {
-    if (!this.#hub.isEarly) this.#hub.received(message);
-    this.emit("message", ReceivedEvent, [message]);
+  #handOut(
+    message: SocketMessage<Types>,
+    pending?: Promise<unknown>[],
+  ): void {
+    if (!this.#hub.isEarly) this.#hub.received(message, pending);
+    this.emit("message", ReceivedEvent, [message], pending);
   }
 
   /** A dispatch is over. The end that came about in it is told now. */
@@ -778,12 +1181,12 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       if (inbox === undefined) return;
       this.#depth++;
       while (inbox === this.#inbox && this.#isHearing()) {
-        const message = inbox.shift();
-        if (message === undefined) {
+        const taken = inbox.shift();
+        if (taken === undefined) {
           this.#inbox = undefined;
           break;
         }
-        this.#handOut(message);
+        this.#handOut(taken.message);
       }
       const dropped = inbox.takeDropped();
       if (dropped > 0) {
@@ -802,14 +1205,19 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #releaseSoon(): void {
     this.#keepTimer ??= setTimeout(() => {
       this.#isOpening = false;
+      const inbox = this.#inbox;
       this.#inbox = undefined;
-      if (this.#state.phase === "ended") this.#tell();
+      if (this.#state.phase === "ended") return this.#tell();
+      for (let taken = inbox?.shift(); taken; taken = inbox?.shift()) {
+        if (taken.asked) this.#refuseUnheard(taken.asked);
+      }
     }, 0);
   }
 
   /** Who ends a connection wants no more of its messages. */
   #dropInbox(): void {
     this.#inbox = undefined;
+    this.#turns?.clear();
     if (this.#depth === 0) this.#tell();
   }
 
@@ -823,8 +1231,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     }
     release(this.#socket);
     this.#silence?.stop();
-    const unsent = this.#flow?.stop(this.#tooLate("send"), kind === "close");
-    if (unsent?.length) this.#hub.unsent(unsent);
+    this.#letUnsentGo(kind === "close");
     // What it waited for has come; it may have to wait for listeners now.
     clearTimeout(this.#endTimer);
     this.#endTimer = undefined;
@@ -835,10 +1242,27 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     } else if (this.#depth === 0) this.#tell();
   }
 
+  /** Nothing goes out any more. What may go out by another connection does. */
+  #letUnsentGo(isDelivered: boolean): void {
+    this.#packer?.clear();
+    const error = this.#tooLate("send");
+    const unsent = [
+      ...this.#flow?.stop(error, isDelivered) ?? NONE,
+      ...this.#gate?.stop(error) ?? NONE,
+    ];
+    this.#exchange?.stop(error);
+    if (unsent.length === 0) return;
+    if (this.#gate) {
+      for (const entry of unsent) entry.frame = unescape(entry.frame);
+    }
+    this.#hub.unsent(unsent);
+  }
+
   /** Tells the end to everybody who is not still to hear what came before it. */
   #tell(): void {
     const state = this.#state;
     if (state.phase !== "ended" || this.#isTold) return;
+    if (this.#turns && !this.#turns.isEmpty) return this.#awaitTurns();
     const isKeeping = this.#inbox !== undefined && !this.#isEndDue();
     if (!this.#isOwnerTold && (this.#hub.isEarly || !isKeeping)) {
       this.#isOwnerTold = true;
@@ -851,7 +1275,24 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     }
     if (this.#hub.isEarly) this.#hub.lingers(this, true);
     // If nobody comes to listen, the end is told all the same.
-    this.#endTimer ??= startTimer(() => this.#dropInbox(), this.#closeTimeout);
+    this.#endTimer ??= startTimer(
+      () => this.#dropInbox(),
+      this.#manner.closeTimeout,
+    );
+  }
+
+  /** What has come before the end is still to be handled, but not for ever. */
+  #awaitTurns(): void {
+    this.#endTimer ??= startTimer(() => {
+      const count = this.#turns?.clear() ?? 0;
+      this.onListenerError(
+        new Error(
+          `Cannot hand out the last ${count} messages of ${this.remoteAddress}: the connection has ended, and those before them take too long`,
+        ),
+        "message",
+      );
+      this.#tell();
+    }, this.#manner.closeTimeout);
   }
 
   /** Whether there is nobody who could still come to listen to what is kept. */
@@ -909,6 +1350,27 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     );
   }
 }
+
+/** A message that has come, and the request that it may be. */
+interface Taken<Types extends SocketTypes> {
+  readonly message: SocketMessage<Types>;
+  readonly asked: Asked | undefined;
+}
+
+/** A request of the peer's. */
+interface Asked {
+  readonly id: number;
+  isAnswered: boolean;
+}
+
+const INTERNAL = new RequestError("The request has failed", "internal");
+
+const UNHANDLED = new RequestError("Nobody handles requests", "unhandled");
+
+/** How many bytes marks may add to a message. */
+const HEADROOM = 64;
+
+const NONE: readonly never[] = [];
 
 const NO_ROOMS: ReadonlySet<string> = new Set<string>();
 

@@ -5,7 +5,7 @@
  */
 
 import { EventQueue } from "./event_queue.ts";
-import { DONE, isThenable, quiet } from "./errors.ts";
+import { ConnectionEndedError, DONE, isThenable, quiet } from "./errors.ts";
 import type { EventMap } from "./events.ts";
 import { startTimer, type Timer } from "./timer.ts";
 
@@ -62,6 +62,17 @@ export interface EventsOptions {
    * @default {1024}
    */
   readonly limit?: number;
+}
+
+/** Options of `messages`. */
+export interface MessagesOptions extends EventsOptions {
+  /**
+   * Whether the iteration throws a `ConnectionEndedError` if the connection was lost:
+   * without this it ends as for one that was closed.
+   *
+   * @default {false}
+   */
+  readonly throwIfLost?: boolean;
 }
 
 /** The names of an emitter's events. */
@@ -363,16 +374,42 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     type: Type,
     options: EventsOptions = {},
   ): AsyncIterableIterator<Args<Events, Type>, undefined> {
-    const queue = new EventQueue<Args<Events, Type>>(
+    return this.iterate(type, options, (args) => args);
+  }
+
+  /**
+   * Iterates over what the events of a type hold.
+   *
+   * @param type The event's name.
+   * @param options When to stop, and how many may wait.
+   * @param pick Takes what is wanted of an event.
+   * @returns An iterator, as of {@linkcode Emitter.events}.
+   */
+  protected iterate<Type extends Name<Events>, T>(
+    type: Type,
+    options: MessagesOptions,
+    pick: (args: Args<Events, Type>) => T,
+  ): AsyncIterableIterator<T, undefined> {
+    const { limit = 1024, throwIfLost = false } = options;
+    const queue = new EventQueue<T>(
       `"${type}" events`,
-      options.limit ?? 1024,
+      limit,
       () => cancel(),
     );
     const cancel = this.#subscribe(
       type,
       options,
-      (args) => queue.push(args),
-      (stop) => "ended" in stop ? queue.finish() : queue.fail(stop.error),
+      (args) => {
+        const done = queue.push(pick(args));
+        // Whoever hands out messages one after the other waits for the loop.
+        return type === "message" ? done : undefined;
+      },
+      (stop) => {
+        const error = "ended" in stop ? stop.ended() : stop.error;
+        const isEnd = "ended" in stop && !(throwIfLost && isLoss(error));
+        if (isEnd) queue.finish();
+        else queue.fail(error);
+      },
     );
     return queue;
   }
@@ -533,7 +570,7 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
   #subscribe<Type extends Name<Events>>(
     type: Type,
     { filter, signal }: SubscribeOptions<Args<Events, Type>>,
-    take: (args: Args<Events, Type>) => void,
+    take: (args: Args<Events, Type>) => unknown,
     stopped: (stop: Stop) => void,
   ): () => void {
     const listener = (...args: Args<Events, Type>) => {
@@ -542,7 +579,7 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
       } catch (error) {
         return stop({ error });
       }
-      take(args);
+      return take(args);
     };
     const cancel = () => {
       this.off(type, listener);
@@ -609,4 +646,10 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
       console.error('A listener of "error" threw:', error);
     } else this.onListenerError(error, type, subject);
   }
+}
+
+/** Whether an error says that a connection was lost. */
+function isLoss(error: unknown): boolean {
+  return error instanceof ConnectionEndedError &&
+    error.end?.type === "disconnect";
 }

@@ -251,6 +251,49 @@ export class ConnectError extends Error {
 }
 
 /**
+ * Why a request has no answer. Thrown by a handler, it tells its peer so: all else
+ * that a handler throws stays where it is, and the peer is told `internal`.
+ *
+ * The codes of this library itself are:
+ *
+ * - `internal`: the handler has failed.
+ * - `unhandled`: nobody handles such requests, nor listens to messages.
+ * - `invalid`: the request does not fit the peer's schema.
+ *
+ * @example
+ * ```ts
+ * import { RequestError, ServerSocket } from "jsr:@ws/events";
+ *
+ * const stock = new Map([["apple", 3]]);
+ * const server = new ServerSocket();
+ * server.handle(({ content }) => {
+ *   const count = stock.get(content);
+ *   if (count === undefined) {
+ *     throw new RequestError(`There are no ${content}s`, "unknown-fruit");
+ *   }
+ *   return count;
+ * });
+ * ```
+ */
+export class RequestError extends Error {
+  /** The name of this class. */
+  override readonly name = "RequestError";
+  /** Why, for a program; undefined if the peer did not say. */
+  readonly code: string | undefined;
+
+  /**
+   * Creates the error.
+   *
+   * @param message Why, for a human reader.
+   * @param code Why, for a program.
+   */
+  constructor(message: string, code?: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/**
  * The promise of what is done already. There is one of it, so that it costs
  * nothing, and so that a listener that returns it need not be watched.
  */

@@ -4,7 +4,15 @@
  * @module
  */
 
+import { DONE } from "./errors.ts";
+
 type Result<T> = IteratorResult<T, undefined>;
+
+/** What waits, and who waits for it to be done with. */
+interface Waiting<T> {
+  readonly value: T;
+  readonly done: PromiseWithResolvers<void>;
+}
 
 /**
  * A bounded queue, as an async iterator.
@@ -15,8 +23,10 @@ export class EventQueue<T> implements AsyncIterableIterator<T, undefined> {
   readonly #name: string;
   readonly #limit: number;
   readonly #stop: () => void;
-  readonly #values: T[] = [];
+  readonly #values: Waiting<T>[] = [];
   readonly #takers: PromiseWithResolvers<Result<T>>[] = [];
+  /** Those that have been taken, but are not done with. */
+  #taken: PromiseWithResolvers<void>[] = [];
   /** Set when nothing more comes; its error is handed out once. */
   #finished: { error: unknown } | "done" | undefined;
 
@@ -37,13 +47,20 @@ export class EventQueue<T> implements AsyncIterableIterator<T, undefined> {
    * Adds a value. If too many wait already, the queue fails instead.
    *
    * @param value The value.
+   * @returns A promise that resolves when it is done with: when the next is asked
+   * for, or nothing more is wanted.
    */
-  push(value: T): void {
+  push(value: T): Promise<void> {
     const taker = this.#takers.shift();
-    if (taker) return taker.resolve({ done: false, value });
+    const done = Promise.withResolvers<void>();
+    if (taker) {
+      this.#taken.push(done);
+      taker.resolve({ done: false, value });
+      return done.promise;
+    }
     if (this.#values.length < this.#limit) {
-      this.#values.push(value);
-      return;
+      this.#values.push({ value, done });
+      return done.promise;
     }
     this.#stop();
     this.fail(
@@ -51,6 +68,7 @@ export class EventQueue<T> implements AsyncIterableIterator<T, undefined> {
         `Cannot keep more than ${this.#limit} ${this.#name} waiting: take them faster or raise "limit"`,
       ),
     );
+    return DONE;
   }
 
   /** Ends the iteration, after what waits has been taken. */
@@ -73,10 +91,13 @@ export class EventQueue<T> implements AsyncIterableIterator<T, undefined> {
     this.finish();
   }
 
-  /** Takes the next value. */
+  /** Takes the next value. Whoever asks for it is done with those before. */
   next(): Promise<Result<T>> {
-    for (const value of this.#values.splice(0, 1)) {
-      return Promise.resolve({ done: false, value });
+    this.#release();
+    const first = this.#values.shift();
+    if (first) {
+      this.#taken.push(first.done);
+      return Promise.resolve({ done: false, value: first.value });
     }
     const finished = this.#finished;
     if (finished === "done") {
@@ -94,7 +115,8 @@ export class EventQueue<T> implements AsyncIterableIterator<T, undefined> {
   /** Ends the iteration at once, as `break` does. */
   return(): Promise<Result<T>> {
     this.#stop();
-    this.#values.length = 0;
+    this.#release();
+    for (const { done } of this.#values.splice(0)) done.resolve();
     this.#finished = "done";
     this.finish();
     return Promise.resolve({ done: true, value: undefined });
@@ -103,5 +125,9 @@ export class EventQueue<T> implements AsyncIterableIterator<T, undefined> {
   /** The iterator is its own iterable. */
   [Symbol.asyncIterator](): this {
     return this;
+  }
+
+  #release(): void {
+    for (const done of this.#taken.splice(0)) done.resolve();
   }
 }

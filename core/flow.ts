@@ -11,7 +11,7 @@ import { Clock } from "./clock.ts";
 import type { Frame } from "./codec.ts";
 import { assertSize, DONE, quiet } from "./errors.ts";
 import { assertOverflow, type Overflow } from "./outbox.ts";
-import type { RawSocket } from "./socket.ts";
+import type { Outlet } from "./socket.ts";
 
 /** How much may wait for one peer, and what becomes of the rest. */
 export interface FlowOptions {
@@ -135,7 +135,7 @@ const EMPTY_WAIT = 250;
 
 /** The way of one connection's messages to its socket. */
 export class Flow {
-  readonly #socket: RawSocket;
+  readonly #socket: Outlet;
   readonly #limits: FlowLimits;
   readonly #tell: (signal: FlowSignal) => void;
   /** No more bytes than this wait in the socket. */
@@ -176,7 +176,7 @@ export class Flow {
    * @param tell What to tell of what happens.
    */
   constructor(
-    socket: RawSocket,
+    socket: Outlet,
     limits: FlowLimits,
     tell: (signal: FlowSignal) => void,
   ) {

@@ -99,23 +99,6 @@ export function refuse(handshake: Handshake): Refusal | undefined {
 }
 
 /**
- * Picks the subprotocol to speak (RFC 6455, 4.2.2): of those that the client
- * asks for, the first that the server speaks.
- *
- * @param headers The request's headers.
- * @param spoken What the server speaks.
- * @returns The subprotocol; empty if they have none in common.
- */
-export function pickProtocol(
-  headers: Headers,
-  spoken: readonly string[],
-): string {
-  if (spoken.length === 0) return "";
-  const asked = tokens(headers.get("sec-websocket-protocol"));
-  return asked.find((protocol) => spoken.includes(protocol)) ?? "";
-}
-
-/**
  * The elements of a header that is a list.
  *
  * @param header The header's value.

@@ -6,15 +6,33 @@
  */
 
 export type {
+  CheckedRequestOptions,
   Connection,
+  MessageOf,
+  RequestOptions,
+  SocketMessage,
+} from "./connection.ts";
+export type {
+  Answer,
   Context,
   Incoming,
+  KindOf,
+  NamedTypes,
+  OfKind,
   Outgoing,
-  SocketMessage,
+  Reply,
   SocketTypes,
-} from "./connection.ts";
-export { type Author, Message } from "../message.ts";
-export type { Inert, Sendable } from "./codec.ts";
+} from "./types.ts";
+export type { HandleOptions } from "./handlers.ts";
+export type { SpeechOptions } from "./manner.ts";
+export {
+  SchemaError,
+  type SchemaIssue,
+  type SchemaResult,
+  type StandardSchema,
+} from "./schema.ts";
+export { type Author, Message, type MessageInit } from "../message.ts";
+export type { Codec, Inert, Sendable } from "./codec.ts";
 export type { SendOptions } from "./backlog.ts";
 export type { FlowOptions } from "./flow.ts";
 export type { Overflow } from "./outbox.ts";
@@ -25,6 +43,7 @@ export type {
   EventHandler,
   EventsOptions,
   ListenOptions,
+  MessagesOptions,
   Name,
   WaitOptions,
 } from "./emitter.ts";
@@ -44,4 +63,5 @@ export {
   ConnectionEndedError,
   type End,
   MessageDroppedError,
+  RequestError,
 } from "./errors.ts";

@@ -33,10 +33,12 @@ export class Silence {
    * Starts to watch.
    *
    * @param action What to call, once, when there is silence.
+   * @param ask What to call after half of that, to get an answer.
    */
-  start(action: () => void): void {
+  start(action: () => void, ask?: () => void): void {
     this.#timer = setInterval(() => {
-      if (++this.#count <= STEPS) return;
+      if (++this.#count === STEPS / 2) ask?.();
+      if (this.#count <= STEPS) return;
       this.stop();
       action();
     }, this.#interval);

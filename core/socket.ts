@@ -6,14 +6,10 @@
 
 import type { Role } from "./ending.ts";
 
-/** The part of a `WebSocket` that a connection uses. */
-export interface RawSocket extends EventTarget {
-  /** Is set to `arraybuffer`. */
-  binaryType: string;
+/** The part of a `WebSocket` that a flow uses. */
+export interface Outlet {
   /** How many bytes wait to be sent. */
   readonly bufferedAmount: number;
-  /** The subprotocol. */
-  readonly protocol: string;
   /** The state, 0 to 3. */
   readonly readyState: number;
   /**
@@ -22,6 +18,14 @@ export interface RawSocket extends EventTarget {
    * @param data What to send.
    */
   send(data: string | ArrayBuffer | ArrayBufferView<ArrayBuffer>): void;
+}
+
+/** The part of a `WebSocket` that a connection uses. */
+export interface RawSocket extends EventTarget, Outlet {
+  /** Is set to `arraybuffer`. */
+  binaryType: string;
+  /** The subprotocol. */
+  readonly protocol: string;
   /**
    * Closes.
    *

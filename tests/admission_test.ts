@@ -13,7 +13,7 @@ import {
   type Verdict,
 } from "../core/admission.ts";
 import { addressOf, networkOf, type RequestInfo } from "../core/address.ts";
-import { asksForUpgrade, pickProtocol, refuse } from "../core/handshake.ts";
+import { asksForUpgrade, refuse } from "../core/handshake.ts";
 
 const GOOD = {
   host: "localhost",
@@ -99,23 +99,6 @@ Deno.test("asksForUpgrade() is true however bad the rest of the request is", () 
   assertStrictEquals(asksForUpgrade(handshake({ upgrade: undefined })), false);
 });
 
-Deno.test("pickProtocol() picks the client's dearest that the server speaks", () => {
-  const cases: [string | undefined, string[], string][] = [
-    ["a, b", ["b", "a"], "a"],
-    ["a,b", ["b"], "b"],
-    ["x, b", ["b"], "b"],
-    ["x", ["b"], ""],
-    ["B", ["b"], ""], // names are case-sensitive
-    [undefined, ["b"], ""],
-    ["a", [], ""],
-    ["", [""], ""],
-  ];
-  for (const [asked, spoken, picked] of cases) {
-    const { headers } = handshake({ "sec-websocket-protocol": asked });
-    assertStrictEquals(pickProtocol(headers, spoken), picked);
-  }
-});
-
 /** A request for an upgrade, as `Deno.serve` would give it. */
 function ask(
   headers: Record<string, string> = {},
@@ -143,7 +126,11 @@ function door(options: AdmissionOptions): {
   readonly errors: unknown[];
 } {
   const errors: unknown[] = [];
-  const admission = new Admission(options, (error) => errors.push(error));
+  const admission = new Admission(
+    options,
+    { isPlain: false, codec: "" },
+    (error) => errors.push(error),
+  );
   return { admission, errors };
 }
 
@@ -158,7 +145,7 @@ Deno.test("Admission admits all that ask properly, by default", () => {
       url: "ws://localhost:3000/a%20b?token=1",
       path: "/a%20b",
       remoteAddress: "[::1]:5",
-      protocol: "",
+      choice: { protocol: "", isEvents: false, token: "" },
       context: undefined,
     },
   });
@@ -297,7 +284,7 @@ Deno.test("Admission: protocols are echoed only if they are spoken", () => {
   const spoken = (asked: string) => {
     const request = ask({ "sec-websocket-protocol": asked });
     const verdict = admission.admit(request);
-    return "admitted" in verdict && verdict.admitted.protocol;
+    return "admitted" in verdict && verdict.admitted.choice.protocol;
   };
   assertStrictEquals(spoken("chat.v1, chat.v2"), "chat.v1");
   assertStrictEquals(spoken("x, chat.v2"), "chat.v2");

@@ -379,11 +379,26 @@ both("knows who and when it is", (self, peer) => {
 });
 
 Deno.test("Connection.protocol is what was agreed on, or what the socket says", () => {
-  const { connection } = party("server", { protocol: "a" });
+  const spoken = { protocol: "a", isEvents: true };
+  const { connection } = party("server", { spoken });
   assertStrictEquals(connection.protocol, "a");
-  const { connection: other, socket } = party("client");
-  socket.protocol = "b";
-  assertStrictEquals(other.protocol, "b");
+  assertStrictEquals(connection.speaksEvents, true);
+  for (
+    const [picked, protocol, isEvents] of [
+      ["b", "b", false],
+      ["", "", false],
+      ["events.v1", "", true],
+      ["events.v1+b", "b", true],
+    ] as const
+  ) {
+    const { connection: other, socket } = party("client");
+    socket.protocol = picked;
+    assertStrictEquals(other.protocol, "");
+    socket.open();
+    assertStrictEquals(other.protocol, protocol);
+    assertStrictEquals(other.speaksEvents, isEvents);
+    other.terminate();
+  }
 });
 
 Deno.test("Connection that could not be had ends without an event", async () => {
@@ -686,7 +701,7 @@ both(
   "waits for ever if closeTimeout is infinite",
   async (_self, _peer, time) => {
     const { connection, socket, hub } = party("server", {
-      closeTimeout: Infinity,
+      manner: { closeTimeout: Infinity },
     });
     socket.open();
     const closing = connection.close();

@@ -20,7 +20,9 @@ class Stalled implements Disposable {
   readonly drains: number[] = [];
 
   constructor(options: FlowOptions = {}, stallTimeout = 0) {
-    this.party = party("server", { flow: flowLimits(options, stallTimeout) });
+    this.party = party("server", {
+      manner: { flow: flowLimits(options, stallTimeout) },
+    });
     const { socket, connection } = this.party;
     socket.isStalled = true;
     socket.open();
@@ -224,7 +226,11 @@ test("overflow: drop-newest drops what comes, and counts it", async (time) => {
   await pass(time, 10);
   const dropped = "MessageDroppedError";
   assertEquals(self.fates, ["waits", "waits", dropped, dropped]);
-  assertEquals(self.party.connection.dropped, { incoming: 0, outgoing: 2 });
+  assertEquals(self.party.connection.dropped, {
+    incoming: 0,
+    outgoing: 2,
+    replies: 0,
+  });
   self.take(5);
   await pass(time, 100);
   assertEquals(self.sent, ["12345", "67890"]);
@@ -526,7 +532,7 @@ test("idleTimeout 0 leaves what does not move its way", async (time) => {
 
 test("a flow of which nothing waits is not looked at", async (time) => {
   const flow = flowLimits({}, 1_000);
-  const { socket, connection } = party("server", { flow });
+  const { socket, connection } = party("server", { manner: { flow } });
   socket.open();
   connection.send("1");
   assertStrictEquals(flow.leisurely.size, 1);

@@ -8,7 +8,7 @@ import {
 } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
 import { isLarger, sizeOf } from "../core/codec.ts";
-import type { InboundLimits } from "../core/connection.ts";
+import type { InboundLimits } from "../core/manner.ts";
 import { type MessageRate, ServerSocket } from "../server.ts";
 import { FakeHub, type Party, party } from "./support/pair.ts";
 import { lacks } from "./support/permissions.ts";
@@ -19,7 +19,7 @@ const ignore = await lacks("net");
 /** An open connection with such limits. */
 function limited(limits: Partial<InboundLimits>): Party {
   const self = party("server", {
-    limits: { maxPayload: 10, messageRate: undefined, ...limits },
+    manner: { limits: { maxPayload: 10, messageRate: undefined, ...limits } },
   });
   self.socket.open();
   return self;
@@ -84,7 +84,7 @@ Deno.test("maxPayload: the end is told though a connect listener hangs", async (
   const hub = new FakeHub(true);
   hub.pending = [new Promise(() => {})];
   const limits = { maxPayload: 10, messageRate: undefined };
-  const init = { limits, closeTimeout: 300 };
+  const init = { manner: { limits, closeTimeout: 300 } };
   const { socket } = party("server", init, hub);
   socket.open();
   socket.receive("kept");
@@ -117,7 +117,7 @@ Deno.test("messageRate: one too many ends with 1008", () => {
   assertMatch(close?.[1] ?? "", /^At most .* messages a second may be sent$/);
   socket.end(true, 1008);
   assertEquals(hub.ends.map(({ cause }) => cause), ["limit"]);
-  assertEquals(connection.dropped, { incoming: 0, outgoing: 0 });
+  assertEquals(connection.dropped, { incoming: 0, outgoing: 0, replies: 0 });
 });
 
 Deno.test("messageRate: with drop, one too many is dropped and counted", () => {
@@ -125,7 +125,7 @@ Deno.test("messageRate: with drop, one too many is dropped and counted", () => {
   for (const text of ["1", "2", "3", "4", "5"]) socket.receive(text);
   assertEquals(hub.heard, ["connect", "1", "2", "3"]);
   assertEquals(socket.closes, []);
-  assertEquals(connection.dropped, { incoming: 2, outgoing: 0 });
+  assertEquals(connection.dropped, { incoming: 2, outgoing: 0, replies: 0 });
   connection.terminate();
 });
 

@@ -15,6 +15,8 @@ const SHARED = [
   "Message",
   "MessageDroppedError",
   "ReceivedEvent",
+  "RequestError",
+  "SchemaError",
 ];
 
 Deno.test("the entry points export what they promise, and nothing else", () => {

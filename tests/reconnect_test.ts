@@ -645,6 +645,7 @@ Deno.test("ClientSocket asks functions for URL, subprotocols and headers at each
   const client = new ClientSocket({
     reconnect: true,
     protocols: () => [`p${count}`],
+    plain: true,
     headers: () => Promise.resolve({ count: String(count) }),
   });
   const connecting = client.connect(async () => {
@@ -1118,7 +1119,7 @@ Deno.test("idleTimeout is over with the connection", async () => {
 Deno.test("ClientSocket takes one subprotocol as a text, too, as WebSocket does", async () => {
   using dial = new Dial();
   for (const protocols of ["chat", () => "chat", ["chat"]]) {
-    const client = new ClientSocket({ protocols });
+    const client = new ClientSocket({ protocols, plain: true });
     await open(dial, client);
     assertEquals(dial.last.protocols, ["chat"]);
     await client.close();

@@ -8,11 +8,11 @@ import {
   type ConnectionInit,
   type Hub,
   type SocketMessage,
-  type SocketTypes,
 } from "../../core/connection.ts";
 import type { Entry } from "../../core/backlog.ts";
 import { sizeOf } from "../../core/codec.ts";
-import { flowLimits } from "../../core/flow.ts";
+import { type Manner, mannerOf } from "../../core/manner.ts";
+import type { SocketTypes } from "../../core/types.ts";
 import type { Rooms } from "../../core/rooms.ts";
 import type { Role } from "../../core/ending.ts";
 import type { RawSocket, Side } from "../../core/socket.ts";
@@ -142,6 +142,13 @@ export class FakeHub<Types extends SocketTypes = SocketTypes>
     return this.pending;
   }
 
+  /** What answers requests, if something does. */
+  handler: ReturnType<Hub<Types>["handlerOf"]>;
+
+  handlerOf(): ReturnType<Hub<Types>["handlerOf"]> {
+    return this.handler;
+  }
+
   received(message: SocketMessage<Types>): void {
     if (this.listens) this.heard.push(message.content);
   }
@@ -195,10 +202,21 @@ export interface Party {
   readonly connection: Connection;
 }
 
+/** What a party is made of that is unlike the others. */
+export interface PartyInit
+  extends Partial<Omit<ConnectionInit<SocketTypes>, "manner">> {
+  readonly manner?: Partial<Manner<SocketTypes>>;
+}
+
+/** The defaults, and nothing that happens by itself. */
+function quietManner(): Manner<SocketTypes> {
+  return mannerOf({}, 0, { closeTimeout: 10_000, idleTimeout: () => 0 });
+}
+
 /** Makes one party, not open yet. */
 export function party(
   role: Role,
-  init: Partial<ConnectionInit> = {},
+  { manner, ...init }: PartyInit = {},
   hub: FakeHub = new FakeHub(role === "server"),
 ): Party {
   const socket = new FakeSocket();
@@ -210,17 +228,19 @@ export function party(
     path: "/path",
     headers: new Headers(),
     remoteAddress: "localhost:80",
-    closeTimeout: 10_000,
-    flow: flowLimits({}, 0),
     ...init,
+    manner: { ...quietManner(), ...manner },
   }, hub);
   return { socket, side, hub, connection };
 }
 
 /** Makes two parties that are each other's peer, and opens both. */
-export function pair(first: Role = "server"): [Party, Party] {
-  const one = party(first);
-  const other = party(first === "server" ? "client" : "server");
+export function pair(
+  first: Role = "server",
+  init: PartyInit = {},
+): [Party, Party] {
+  const one = party(first, init);
+  const other = party(first === "server" ? "client" : "server", init);
   one.socket.peer = other.socket;
   other.socket.peer = one.socket;
   one.socket.open();

@@ -39,7 +39,7 @@ async function failure(promise: Promise<unknown>): Promise<Error> {
 class Observed extends ClientSocket<{ incoming: unknown }> {
   readonly told: string[] = [];
 
-  constructor(options: ClientOptions = {}) {
+  constructor(options: ClientOptions<{ incoming: unknown }> = {}) {
     super(options);
     this.on(
       "connect",

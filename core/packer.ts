@@ -1,0 +1,121 @@
+/**
+ * Sends what is sent within one turn of the microtasks in one frame: most of what
+ * a message costs is the kernel's work for its frame.
+ *
+ * @module
+ */
+
+import { batchBytes, batchTexts, bytesOf, SEPARATOR } from "./frames.ts";
+import type { Outlet, RawSocket } from "./socket.ts";
+
+/** What a socket takes. */
+type Sent = Parameters<Outlet["send"]>[0];
+
+/** No batch has more bytes than this, and no message of more is put into one. */
+export const MAX_BATCH: number = 64 * 1024;
+
+/** What each item adds to a batch, at most. */
+const OVERHEAD = 4;
+
+/** Those that have something to send at the end of this turn. */
+let waiting: Packer[] = [];
+
+function flushAll(): void {
+  const packers = waiting;
+  waiting = [];
+  for (const packer of packers) packer.flush();
+}
+
+/** The texts of the last batch, and what was made of them: all clients of a
+ * broadcast get the same. */
+let last: { readonly texts: readonly string[]; readonly batch: string } = {
+  texts: [],
+  batch: "",
+};
+
+/** An outlet to a peer that understands batches. */
+export class Packer implements Outlet {
+  readonly #socket: RawSocket;
+  #texts: string[] = [];
+  #parts: Uint8Array<ArrayBuffer>[] = [];
+  /** About how many bytes wait here, and how many it may be in a batch. */
+  #size = 0;
+  #sizeAtMost = 0;
+
+  /**
+   * Creates one.
+   *
+   * @param socket The socket.
+   */
+  constructor(socket: RawSocket) {
+    this.#socket = socket;
+  }
+
+  /** How many bytes wait to be sent, here and in the socket. */
+  get bufferedAmount(): number {
+    return this.#socket.bufferedAmount + this.#size;
+  }
+
+  /** The state of the socket. */
+  get readyState(): number {
+    return this.#socket.readyState;
+  }
+
+  /**
+   * Sends with this turn's other messages, in order.
+   *
+   * @param data What to send.
+   */
+  send(data: Sent): void {
+    const isText = typeof data === "string";
+    const size = isText ? data.length : data.byteLength;
+    const sizeAtMost = (isText ? size * 3 : size) + OVERHEAD; // as UTF-8
+    const isSingle = sizeAtMost > MAX_BATCH ||
+      isText && data.includes(SEPARATOR);
+    const others = isText ? this.#parts : this.#texts;
+    const isFull = this.#sizeAtMost + sizeAtMost > MAX_BATCH;
+    if (isSingle || isFull || others.length > 0) this.flush();
+    if (isSingle) return this.#socket.send(data);
+    if (this.#sizeAtMost === 0 && waiting.push(this) === 1) {
+      queueMicrotask(flushAll);
+    }
+    this.#size += size;
+    this.#sizeAtMost += sizeAtMost;
+    if (isText) this.#texts.push(data);
+    else this.#parts.push(bytesOf(data).slice()); // the sender may change them
+  }
+
+  /** Lets go of what waits here: nothing may be asked of the socket any more. */
+  clear(): void {
+    this.#size = this.#sizeAtMost = 0;
+    this.#texts = [];
+    this.#parts = [];
+  }
+
+  /** Sends what waits here now. */
+  flush(): void {
+    if (this.#sizeAtMost === 0) return;
+    const texts = this.#texts;
+    const parts = this.#parts;
+    this.clear();
+    // A socket that closes would take it, and send nothing.
+    if (this.#socket.readyState !== 1) return;
+    for (const data of [...packTexts(texts), ...packBytes(parts)]) {
+      this.#socket.send(data);
+    }
+  }
+}
+
+function packTexts(texts: readonly string[]): readonly string[] {
+  if (texts.length < 2) return texts;
+  const isSame = texts.length === last.texts.length &&
+    texts.every((text, index) => text === last.texts[index]);
+  if (!isSame) last = { texts, batch: batchTexts(texts) };
+  return [last.batch];
+}
+
+function packBytes(
+  parts: readonly Uint8Array<ArrayBuffer>[],
+): readonly Uint8Array<ArrayBuffer>[] {
+  return parts.length < 2 ? parts : [batchBytes(parts)];
+}
