@@ -74,9 +74,14 @@ export class RawPeer implements Disposable {
   }
 
   /** Connects, and completes the opening handshake. */
-  static async open(port: number, path = "/"): Promise<RawPeer> {
+  static async open(
+    port: number,
+    path = "/",
+    protocol?: string,
+  ): Promise<RawPeer> {
     const peer = await RawPeer.connect(port);
-    await peer.write(request(HANDSHAKE, `GET ${path} HTTP/1.1`));
+    const headers = { ...HANDSHAKE, "Sec-WebSocket-Protocol": protocol };
+    await peer.write(request(headers, `GET ${path} HTTP/1.1`));
     const head = await peer.head();
     if (!head.startsWith("HTTP/1.1 101 ")) throw new Error(head);
     return peer;
