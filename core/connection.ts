@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Message, type MessageInit } from "../message.ts";
+import { Message } from "../message.ts";
 import type { Entry, SendOptions } from "./backlog.ts";
 import { decodeBy, encodeBy, type Frame, isLarger } from "./codec.ts";
 import {

@@ -14,6 +14,9 @@ type Sent = Parameters<Outlet["send"]>[0];
 /** No batch has more bytes than this, and no message of more is put into one. */
 export const MAX_BATCH: number = 64 * 1024;
 
+/** What the items of a batch may have: a mark and a kind come before them. */
+const ROOM = MAX_BATCH - 2;
+
 /** What each item adds to a batch, at most. */
 const OVERHEAD = 4;
 
@@ -70,10 +73,10 @@ export class Packer implements Outlet {
     const isText = typeof data === "string";
     const size = isText ? data.length : data.byteLength;
     const sizeAtMost = (isText ? size * 3 : size) + OVERHEAD; // as UTF-8
-    const isSingle = sizeAtMost > MAX_BATCH ||
+    const isSingle = sizeAtMost > ROOM ||
       isText && data.includes(SEPARATOR);
     const others = isText ? this.#parts : this.#texts;
-    const isFull = this.#sizeAtMost + sizeAtMost > MAX_BATCH;
+    const isFull = this.#sizeAtMost + sizeAtMost > ROOM;
     if (isSingle || isFull || others.length > 0) this.flush();
     if (isSingle) return this.#socket.send(data);
     if (this.#sizeAtMost === 0 && waiting.push(this) === 1) {
