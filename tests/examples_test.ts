@@ -106,6 +106,31 @@ test("examples: the client says so if there is no server", async () => {
   assertStrictEquals(await client.exit(), 1);
 });
 
+test("examples: requests are asked, answered and refused, both ways", async () => {
+  await using program = Program.run("examples/requests.ts");
+  assertStrictEquals(await program.line("An apple costs"), "3");
+  assertStrictEquals(await program.line("Pay 12 for it?"), "Yes.");
+  assertStrictEquals(await program.line("Bought"), "3 of pear for 12");
+  assertStrictEquals(
+    await program.line("Refused (unknown-fruit):"),
+    "There is no plum",
+  );
+  assertMatch(await program.line("The server says:"), /count: Too small/);
+  assertMatch(await program.line("Refused (invalid):"), /count: Too small/);
+  assertStrictEquals(await program.exit(), 0);
+});
+
+test("examples: MessagePack carries bytes and dates", async () => {
+  await using program = Program.run("examples/msgpack.ts");
+  assertStrictEquals(
+    await program.line("The server got"),
+    "{ pixels: Uint8Array(3) [ 1, 2, 3 ], at: 1970-01-01T00:00:00.000Z }",
+  );
+  assertMatch(await program.line("The client got"), /1970-01-01T00:00:00.000Z/);
+  await program.line("JSON is refused");
+  assertStrictEquals(await program.exit(), 0);
+});
+
 test("examples: the guarded server lets in who has a token, and goes in good order", async () => {
   await using server = new Program([
     "run",

@@ -5,6 +5,7 @@
 
 import { assertType, type IsExact } from "@std/testing/types";
 import {
+  type ClientOptions,
   ClientSocket,
   type Connection,
   type Message,
@@ -274,5 +275,75 @@ Deno.test("types: options of send and close", () => {
       assertType<IsExact<typeof status, number>>(true);
       return why + remoteAddress;
     });
+  });
+});
+
+type Question =
+  | { type: "sum"; numbers: number[] }
+  | { type: "name" };
+
+Deno.test("types: requests, their handlers, and messages of one kind", () => {
+  const server = new ServerSocket<{ incoming: Question; reply: number }>();
+  const client = new ClientSocket<{ outgoing: Question; reply: string }>();
+  compiles(async () => {
+    server.handle("sum", ({ data, author }) => {
+      assertType<IsExact<typeof data.numbers, number[]>>(true);
+      return author.id;
+    });
+    server.handle("name", async () => await Promise.resolve({ a: 1 }));
+    server.handle(({ data }) => data.type);
+    server.handle("sum", () => {});
+    // @ts-expect-error no such kind
+    server.handle("product", () => 1);
+    // @ts-expect-error not what that kind has
+    server.handle("name", ({ data }) => data.numbers);
+    // @ts-expect-error what cannot be sent
+    server.handle("name", () => () => 1);
+    server.onKind("sum", ({ data }) => data.numbers.length);
+    // @ts-expect-error no such kind
+    server.onKind("product", () => {});
+    // @ts-expect-error not what that kind has
+    client.request({ type: "sum" });
+    const answer = await client.request({ type: "name" }, { timeout: 1 });
+    assertType<IsExact<typeof answer, string>>(true);
+    server.on("connect", async (one) => {
+      const answer = await one.request("x");
+      assertType<IsExact<typeof answer, number>>(true);
+      one.onKind("sum", ({ data }) => data.numbers.length);
+      for await (const { data } of one) {
+        assertType<IsExact<typeof data, Question>>(true);
+        if (data.type === "sum") data.numbers.length;
+      }
+    });
+    const untyped = new ServerSocket();
+    untyped.handle("any", ({ data }) => data.type);
+    untyped.onKind("any", ({ data }) => {
+      assertType<IsExact<typeof data.type, "any">>(true);
+    });
+    const unknown = await new ClientSocket().request(1);
+    assertType<IsExact<typeof unknown, unknown>>(true);
+    server.on("message", (message) => {
+      assertType<IsExact<typeof message.isRequest, boolean>>(true);
+      // A discriminated union narrows where it stands.
+      if (message.data.type === "sum") message.data.numbers.length;
+    });
+  });
+});
+
+Deno.test("types: options of how a socket speaks", () => {
+  compiles(() => {
+    new ServerSocket({ plain: true, concurrency: 1, onInvalid: "close" });
+    // @ts-expect-error no such word
+    new ServerSocket({ onInvalid: "ignore" });
+    // @ts-expect-error a codec has a name
+    new ClientSocket({ codec: { encode: String, decode: String } });
+    const options: ClientOptions = { concurrency: 2 };
+    new ClientSocket(options);
+    class Own extends ClientSocket<{ incoming: Move }> {
+      constructor(options: ClientOptions<{ incoming: Move }>) {
+        super(options);
+      }
+    }
+    new Own({ plain: true });
   });
 });

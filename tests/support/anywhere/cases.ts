@@ -9,6 +9,7 @@ import {
   ClientSocket,
   ConnectError,
   ConnectionEndedError,
+  RequestError,
 } from "../../../client.ts";
 
 /** Tries something against the server at a URL, and throws if it is not so. */
@@ -55,6 +56,11 @@ class Observed extends ClientSocket<{ incoming: unknown }> {
     });
     this.on("giveup", () => this.told.push("giveup"));
   }
+}
+
+/** The name of an error. */
+function nameOf(error: unknown): string {
+  return error instanceof DOMException ? error.name : String(error);
 }
 
 /** Comes back at once, so that a case does not take long. */
@@ -249,10 +255,65 @@ export const cases: Readonly<Record<string, Case>> = {
   },
 
   async "takes a server that is silent for lost"(url) {
-    const client = new Observed({ idleTimeout: 100 });
+    const client = new Observed({ idleTimeout: 100, plain: true });
     await client.connect(`${url}/echo`);
     await client.waitFor("disconnect");
     equal(client.told, ["connect /echo", 'disconnect 1006 "" timeout']);
+  },
+
+  async "takes no server for lost that answers its pings"(url) {
+    const client = new Observed({ idleTimeout: 100 });
+    await client.connect(`${url}/echo`);
+    const late = client.waitFor("disconnect", { timeout: 500 });
+    equal(nameOf(await failure(late)), "TimeoutError");
+    await client.close();
+    equal(client.told, ["connect /echo", 'close 1000 "" local']);
+  },
+
+  async "asks the server, and is asked"(url) {
+    const client = new Observed();
+    client.handle(({ content }) => content.toUpperCase());
+    await client.connect(`${url}/ask`);
+    const answers = [1, 2, 3].map((n) => client.request({ type: "double", n }));
+    equal(await Promise.all(answers), [2, 4, 6]);
+    equal(await client.request({ type: "ask back" }), "ASKED BACK");
+    const refused = await failure(client.request({ type: "refuse" }));
+    equal(refused instanceof RequestError && refused.code, "refused");
+    const late = client.request({ type: "never" }, { timeout: 20 });
+    equal(nameOf(await failure(late)), "TimeoutError");
+    const pending = failure(client.request({ type: "never" }));
+    await client.close();
+    equal(await pending instanceof ConnectionEndedError, true);
+  },
+
+  async "sends and receives many messages in one frame, in order"(url) {
+    const client = new Observed();
+    await client.connect(`${url}/echo`);
+    const messages = client.messages({ limit: 2_000 });
+    const sent = Array.from(
+      { length: 2_000 },
+      (_, n) => n % 7 === 0 ? new Uint8Array([n % 256, 0xc1]) : `\u0001${n}`,
+    );
+    for (const data of sent) client.send(data);
+    const received: unknown[] = [];
+    for await (const message of messages) {
+      received.push(message.isBinary ? message.bytes[0] : message.content);
+      if (received.length === sent.length) break;
+    }
+    equal(
+      received,
+      sent.map((data) => typeof data === "string" ? data : data[0]),
+    );
+    await client.close();
+  },
+
+  async "speaks plainly where it is told to"(url) {
+    const client = new Observed({ plain: true });
+    await client.connect(`${url}/echo`);
+    equal(client.connection?.speaksEvents, false);
+    const refused = await failure(client.request("x"));
+    equal(nameOf(refused), "NotSupportedError");
+    await client.close();
   },
 
   async "does not outrun the server"(url) {

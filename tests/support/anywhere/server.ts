@@ -1,6 +1,6 @@
 /** The other end of `cases.ts`. */
 
-import { ServerSocket } from "../../../server.ts";
+import { RequestError, ServerSocket } from "../../../server.ts";
 
 /** Starts it. */
 export async function serve(
@@ -52,6 +52,14 @@ export async function serve(
       }
     }
   });
+  server.handle("double", ({ data }) => "n" in data ? Number(data.n) * 2 : 0);
+  server.handle("ask back", async ({ author }) => {
+    return String(await author.request("asked back"));
+  });
+  server.handle("refuse", () => {
+    throw new RequestError("Not now", "refused");
+  });
+  server.handle("never", () => new Promise(() => {}));
   await server.listen("127.0.0.1", 0);
   return server;
 }
