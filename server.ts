@@ -22,8 +22,10 @@ import { bind, type Listener, serverSide, upgrade } from "./core/listener.ts";
 import type { SendOptions } from "./core/backlog.ts";
 import { type HandleOptions, Handlers, onlyKind } from "./core/handlers.ts";
 import { type Manner, mannerOf, type SpeechOptions } from "./core/manner.ts";
-import { Audience, type Excluded } from "./core/audience.ts";
+import type { Adapter } from "./core/adapter.ts";
+import { Audience, type Excluded, sendToAll } from "./core/audience.ts";
 import { type MessageRate, rateLimit } from "./core/rate.ts";
+import { type Address, Relay } from "./core/relay.ts";
 import { assertRoom, Rooms } from "./core/rooms.ts";
 import { Message } from "./message.ts";
 import {
@@ -53,6 +55,7 @@ import type {
   SocketTypes,
 } from "./core/types.ts";
 import {
+  AdapterEvent,
   ClientEndEvent,
   ConnectEvent,
   FailureEvent,
@@ -71,6 +74,7 @@ import {
 } from "./core/errors.ts";
 
 export * from "./core/public.ts";
+export type { Adapter, Bus } from "./core/adapter.ts";
 export { Audience, type Excluded } from "./core/audience.ts";
 export {
   type AdmissionOptions,
@@ -81,6 +85,7 @@ export {
 export type { RequestInfo } from "./core/address.ts";
 export type { MessageRate } from "./core/rate.ts";
 export {
+  AdapterEvent,
   type ClientEndArgs,
   ClientEndEvent,
   ReadyEvent,
@@ -138,6 +143,19 @@ export interface ServerOptions<Types extends SocketTypes = SocketTypes>
    * @default {100}
    */
   readonly maxDisconnectedClients?: number;
+  /**
+   * Joins this server to others: what is sent to rooms and to all reaches the clients
+   * of all of them. A server with an adapter has to be closed, as that has connections
+   * of its own. None by default.
+   */
+  readonly adapter?: Adapter;
+  /**
+   * How many messages to keep for the other servers while the adapter cannot reach
+   * them; past that the oldest are lost to them. Clients of this server get all.
+   *
+   * @default {0}
+   */
+  readonly adapterQueue?: number;
 }
 
 /** Options of {@linkcode ServerSocket.listen}. */
@@ -251,7 +269,8 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   /** Ended, but their `connect` listeners have not heard all yet. */
   readonly #lingering = new Set<Connection<Types>>();
   readonly #disconnected: DisconnectedClient[] = [];
-  readonly #rooms = new Rooms<Connection<Types>>();
+  readonly #rooms: Rooms<Connection<Types>>;
+  readonly #relay: Relay | undefined;
   readonly #handlers = new Handlers<
     Incoming<Types>,
     Outgoing<Types>,
@@ -280,8 +299,11 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       idleTimeout = 30_000,
       maxDisconnectedClients = 100,
       maxPayload = 1024 * 1024,
+      adapter,
+      adapterQueue = 0,
     } = options;
     const numbers = {
+      adapterQueue,
       closeTimeout,
       idleTimeout,
       maxDisconnectedClients,
@@ -304,11 +326,24 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       (error) => this.#fail(error, "authorize"),
     );
     this.#fallback = options.fallback;
+    this.#rooms = new Rooms({
+      opened: (room) => this.#relay?.enter(room),
+      closed: (room) => this.#relay?.leave(room),
+    });
     this.#hub = this.#makeHub();
     this.#addOverrides();
+    this.#relay = adapter && this.#makeRelay(adapter, adapterQueue);
   }
 
-  /** The live connections. */
+  /**
+   * How many messages the other servers have missed as the adapter could not reach
+   * them, as far as this one knows.
+   */
+  get missed(): number {
+    return this.#relay?.lost ?? 0;
+  }
+
+  /** The live connections, of this server. */
   get clients(): ReadonlySet<Connection<Types>> {
     return this.#clients;
   }
@@ -369,7 +404,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   to(...rooms: string[]): Audience<Types> {
     for (const room of rooms) assertRoom("send to", room);
     const groups = () => rooms.map((room) => this.#rooms.membersOf(room));
-    return new Audience(this.#rooms, groups, [], this.#manner.codec);
+    return this.#audience(groups, [], rooms);
   }
 
   /**
@@ -396,13 +431,44 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     options: BroadcastOptions<Types> = {},
   ): Promise<void> {
     const { except = [], ...rest } = options;
-    const all = new Audience(
-      this.#rooms,
-      () => [this.#clients],
-      [except].flat(),
-      this.#manner.codec,
-    );
+    const all = this.#audience(() => [this.#clients], [except].flat());
     return all.send(data, rest);
+  }
+
+  #audience(
+    groups: () => ReadonlySet<Connection<Types>>[],
+    except: readonly Excluded<Types>[],
+    rooms?: readonly string[],
+  ): Audience<Types> {
+    const relay = this.#relay;
+    return new Audience(
+      this.#rooms,
+      groups,
+      except,
+      this.#manner.codec,
+      relay && rooms?.length !== 0
+        ? (frame, except, options) =>
+          relay.publish(frame, { ...rooms && { rooms }, except }, options)
+        : undefined,
+    );
+  }
+
+  /** Those of this server whom a message of another is for. */
+  #membersAt({ rooms, except }: Address): Connection<Types>[] {
+    const groups = rooms
+      ? rooms.map((room) => this.#rooms.membersOf(room))
+      : [this.#clients];
+    return this.#rooms.select(groups, except);
+  }
+
+  #makeRelay(adapter: Adapter, keep: number): Relay {
+    return new Relay(adapter, keep, {
+      deliver: (frame, address, options) =>
+        sendToAll(this.#membersAt(address), frame, options),
+      changed: (state, error) =>
+        this.emit("adapter", AdapterEvent, [state, error]),
+      failed: (error) => this.#fail(error, "adapter"),
+    });
   }
 
   /**
@@ -1043,6 +1109,11 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       const timer = startTimer(resolve, this.#manner.closeTimeout);
       await Promise.race([this.#listener.close(), promise]);
       clearTimeout(timer);
+    }
+    try {
+      await this.#relay?.close();
+    } catch (error) {
+      this.#fail(error, "adapter");
     }
     this.stopWaiting(
       () =>

@@ -5,7 +5,7 @@
  */
 
 import type { SendOptions } from "./backlog.ts";
-import { type Codec, encodeBy } from "./codec.ts";
+import { type Codec, encodeBy, type Frame } from "./codec.ts";
 import { type Connection, owned } from "./connection.ts";
 import { DONE } from "./errors.ts";
 import { assertOverflow } from "./outbox.ts";
@@ -18,6 +18,30 @@ import type { Outgoing, SocketTypes } from "./types.ts";
  * @typeParam Types The types of the sockets.
  */
 export type Excluded<Types extends SocketTypes> = Connection<Types> | string;
+
+/** Passes a message on to other servers, but for those who are in some rooms. */
+type PassOn = (
+  frame: Frame,
+  except: readonly string[],
+  options: SendOptions,
+) => void;
+
+/**
+ * Sends the same to many.
+ *
+ * @param connections To whom.
+ * @param frame What.
+ * @param options What to do where it does not fit.
+ */
+export function sendToAll<Types extends SocketTypes>(
+  connections: Iterable<Connection<Types>>,
+  frame: Frame,
+  options: SendOptions | undefined,
+): void {
+  for (const connection of connections) {
+    owned.send(connection, frame, options, false);
+  }
+}
 
 /**
  * Some of a server's clients: what `server.to(...)` gives. It is not a list: who is
@@ -41,6 +65,7 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
   readonly #groups: () => ReadonlySet<Connection<Types>>[];
   readonly #except: readonly Excluded<Types>[];
   readonly #codec: Codec | undefined;
+  readonly #passOn: PassOn | undefined;
 
   /**
    * Servers make audiences; programs get them from servers.
@@ -49,25 +74,28 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
    * @param groups Those who are in it.
    * @param except But not these.
    * @param codec What messages are encoded by; JSON if there is none.
+   * @param passOn Passes them on to other servers, if there are any.
    */
   constructor(
     rooms: Rooms<Connection<Types>>,
     groups: () => ReadonlySet<Connection<Types>>[],
     except: readonly Excluded<Types>[],
     codec: Codec | undefined,
+    passOn: PassOn | undefined,
   ) {
     this.#rooms = rooms;
     this.#groups = groups;
     this.#except = except;
     this.#codec = codec;
+    this.#passOn = passOn;
   }
 
-  /** Those who are in it now. */
+  /** Those who are in it now, of this server. */
   get members(): Connection<Types>[] {
     return this.#rooms.select(this.#groups(), this.#except);
   }
 
-  /** How many are in it now. */
+  /** How many are in it now, of this server. */
   get size(): number {
     return this.members.length;
   }
@@ -79,8 +107,13 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
    * @returns A new audience.
    */
   except(...excluded: Excluded<Types>[]): Audience<Types> {
-    const all = [...this.#except, ...excluded];
-    return new Audience(this.#rooms, this.#groups, all, this.#codec);
+    return new Audience(
+      this.#rooms,
+      this.#groups,
+      [...this.#except, ...excluded],
+      this.#codec,
+      this.#passOn,
+    );
   }
 
   /**
@@ -91,17 +124,18 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
    * @param data What to send.
    * @param options What to do where it does not fit.
    * @returns A promise that resolves when the message has been handed to the
-   * connections, whether they keep up or not; at once on one server. It does not pace
-   * a program by its slowest client: `connection.send` does.
+   * connections, whether they keep up or not, and on its way to other servers, if there
+   * is an adapter. It does not pace a program by its slowest client: `connection.send`
+   * does.
    * @throws {TypeError} If JSON cannot hold the data. Then nothing has been sent.
    * @throws {RangeError} If `overflow` is no policy.
    */
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
     const frame = encodeBy(data, this.#codec);
     assertOverflow(options);
-    for (const connection of this.members) {
-      owned.send(connection, frame, options, false);
-    }
+    sendToAll(this.members, frame, options);
+    const rooms = this.#except.filter((one) => typeof one === "string");
+    this.#passOn?.(frame, rooms, options ?? {});
     return DONE;
   }
 }

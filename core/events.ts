@@ -45,6 +45,27 @@ export class RefusedEvent extends Event {
   }
 }
 
+/** Dispatched by a server when it can reach the others, or cannot any more. */
+export class AdapterEvent extends Event {
+  /** Which of them. */
+  readonly state: "up" | "down";
+  /** Why it cannot; undefined if it can. */
+  readonly error: unknown;
+
+  /**
+   * Creates the event.
+   *
+   * @param type The event's name.
+   * @param state Whether it can.
+   * @param error Why not.
+   */
+  constructor(type: string, state: "up" | "down", error: unknown) {
+    super(type);
+    this.state = state;
+    this.error = error;
+  }
+}
+
 /**
  * Dispatched when a connection is open.
  *
@@ -332,6 +353,14 @@ export interface ServerEvents<Client, Message> {
       remoteAddress: string,
     ];
     event: RefusedEvent;
+  };
+  /**
+   * The broker of the adapter can be reached, and with it the other servers; or it
+   * cannot any more.
+   */
+  adapter: {
+    args: [state: "up" | "down", error: unknown];
+    event: AdapterEvent;
   };
   /** A client has connected. */
   connect: {

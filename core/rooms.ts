@@ -13,10 +13,21 @@ const NOBODY: ReadonlySet<never> = new Set<never>();
  * @typeParam Member Who can be in a room.
  */
 export class Rooms<Member extends object> {
+  /** Hears of each room that somebody is in now, or nobody any more. */
+  readonly #watch: RoomsWatch | undefined;
   readonly #members = new Map<string, Set<Member>>();
   readonly #rooms = new Map<Member, Set<string>>();
   /** Where those were who have left for good, for as long as anybody knows them. */
   readonly #last = new WeakMap<Member, ReadonlySet<string>>();
+
+  /**
+   * Creates an index of nobody.
+   *
+   * @param watch Hears of rooms that come and go.
+   */
+  constructor(watch?: RoomsWatch) {
+    this.#watch = watch;
+  }
 
   /** The rooms that somebody is in. */
   get names(): Iterable<string> {
@@ -51,8 +62,10 @@ export class Rooms<Member extends object> {
    * @param room The room.
    */
   join(member: Member, room: string): void {
+    const isNew = !this.#members.has(room);
     add(this.#members, room, member);
     add(this.#rooms, member, room);
+    if (isNew) this.#watch?.opened(room);
   }
 
   /**
@@ -62,7 +75,7 @@ export class Rooms<Member extends object> {
    * @param room The room.
    */
   leave(member: Member, room: string): void {
-    remove(this.#members, room, member);
+    this.#empty(room, member);
     remove(this.#rooms, member, room);
   }
 
@@ -74,7 +87,7 @@ export class Rooms<Member extends object> {
   leaveAll(member: Member): void {
     const rooms = this.#rooms.get(member);
     if (rooms === undefined) return;
-    for (const room of rooms) remove(this.#members, room, member);
+    for (const room of rooms) this.#empty(room, member);
     this.#rooms.delete(member);
     this.#last.set(member, rooms);
   }
@@ -100,6 +113,28 @@ export class Rooms<Member extends object> {
     );
     return [...all].filter((member) => !outsiders.has(member));
   }
+
+  #empty(room: string, member: Member): void {
+    if (!this.#members.has(room)) return;
+    remove(this.#members, room, member);
+    if (!this.#members.has(room)) this.#watch?.closed(room);
+  }
+}
+
+/** Hears of rooms that come and go. */
+export interface RoomsWatch {
+  /**
+   * Hears that somebody is in a room where nobody was.
+   *
+   * @param room The room.
+   */
+  opened(room: string): void;
+  /**
+   * Hears that nobody is in a room any more.
+   *
+   * @param room The room.
+   */
+  closed(room: string): void;
 }
 
 /**

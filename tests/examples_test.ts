@@ -120,6 +120,23 @@ test("examples: requests are asked, answered and refused, both ways", async () =
   assertStrictEquals(await program.exit(), 0);
 });
 
+Deno.test({
+  name:
+    "examples: a message crosses from server to server, also when Redis was away",
+  ignore: ignore || await lacks("env", "sys"),
+  fn: async () => {
+    await using program = new Program([
+      "run",
+      ...["--allow-net", "--allow-env", "--allow-sys"],
+      "--allow-run=redis-server",
+      "examples/cluster/main.ts",
+    ]);
+    await program.line("Grace hears: Hello from the north (by north)");
+    await program.line("Grace hears: And hello again (by north)");
+    assertStrictEquals(await program.exit(), 0);
+  },
+});
+
 test("examples: MessagePack carries bytes and dates", async () => {
   await using program = Program.run("examples/msgpack.ts");
   assertStrictEquals(

@@ -21,6 +21,7 @@ const SHARED = [
 
 Deno.test("the entry points export what they promise, and nothing else", () => {
   const ofServer = [
+    "AdapterEvent",
     "Audience",
     "ClientEndEvent",
     "ReadyEvent",

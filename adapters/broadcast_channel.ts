@@ -1,0 +1,81 @@
+/**
+ * Joins the servers of all workers of one process, by `BroadcastChannel`: those of
+ * `deno serve --parallel`, and workers of your own. There is nothing to install.
+ *
+ * ```ts ignore
+ * import { ServerSocket } from "jsr:@ws/events";
+ * import { broadcastChannel } from "jsr:@ws/events/broadcast-channel";
+ *
+ * const server = new ServerSocket({ adapter: broadcastChannel() });
+ * server.on("connect", (client) => client.join("lobby"));
+ * server.on("message", ({ content }) => server.to("lobby").send(content));
+ *
+ * export default server satisfies Deno.ServeDefaultExport;
+ * ```
+ *
+ * @module
+ */
+
+import type { Adapter, Bus } from "../core/adapter.ts";
+
+export type { Adapter, Bus } from "../core/adapter.ts";
+
+/** Options of {@linkcode broadcastChannel}. */
+export interface BroadcastChannelOptions {
+  /**
+   * What those have in common who hear each other.
+   *
+   * @default {"ws-events"}
+   */
+  readonly name?: string;
+}
+
+/**
+ * Makes an adapter for the workers of one process.
+ *
+ * @param options Who hears whom.
+ * @returns The adapter, for one server.
+ *
+ * @example
+ * ```ts
+ * import { ServerSocket } from "jsr:@ws/events";
+ * import { broadcastChannel } from "jsr:@ws/events/broadcast-channel";
+ *
+ * const server = new ServerSocket({ adapter: broadcastChannel() });
+ * server.broadcast("to all clients of all workers");
+ * await server.close();
+ * ```
+ */
+export function broadcastChannel(
+  { name = "ws-events" }: BroadcastChannelOptions = {},
+): Adapter {
+  const open = new Map<string, BroadcastChannel>();
+  let bus: Bus | undefined;
+  return {
+    open(given) {
+      bus = given;
+      bus.changed("up");
+    },
+    publish(channel, message) {
+      const own = open.get(channel);
+      const used = own ?? new BroadcastChannel(`${name} ${channel}`);
+      used.postMessage(message);
+      if (used !== own) used.close();
+    },
+    subscribe(channel) {
+      if (open.has(channel)) return;
+      const listening = new BroadcastChannel(`${name} ${channel}`);
+      listening.onmessage = ({ data }) => bus?.received(channel, data);
+      open.set(channel, listening);
+    },
+    unsubscribe(channel) {
+      open.get(channel)?.close();
+      open.delete(channel);
+    },
+    close() {
+      for (const channel of open.values()) channel.close();
+      open.clear();
+      return Promise.resolve();
+    },
+  };
+}
