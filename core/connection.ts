@@ -20,9 +20,7 @@ import {
   ConnectionEndedError,
   DONE,
   type End,
-  isThenable,
   quiet,
-  RequestError,
 } from "./errors.ts";
 import {
   type ConnectionEvents,
@@ -33,12 +31,19 @@ import {
 } from "./events.ts";
 import { Exchange } from "./exchange.ts";
 import { Flow, type FlowSignal } from "./flow.ts";
-import { escape, isMarked, type Payload, unescape } from "./frames.ts";
+import {
+  escape,
+  type Failure,
+  isMarked,
+  type Payload,
+  unescape,
+} from "./frames.ts";
 import { costOf, Gate } from "./gate.ts";
 import { onlyKind } from "./handlers.ts";
 import { Inbox } from "./inbox.ts";
 import { MAX_BATCH, Packer } from "./packer.ts";
 import type { Manner } from "./manner.ts";
+import { type Answerer, Question } from "./question.ts";
 import { TokenBucket } from "./rate.ts";
 import { assertOverflow } from "./outbox.ts";
 import { assertRoom, type Rooms } from "./rooms.ts";
@@ -342,6 +347,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #exchange: Exchange | undefined;
   #gate: Gate | undefined;
   #packer: Packer | undefined;
+  #answerer: Answerer | undefined;
   /** Where messages wait for others to be handled, if they have to. */
   #turns: Turns<Taken<Types>> | undefined;
   #bucket: TokenBucket | undefined;
@@ -971,15 +977,17 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #read(payload: Payload, id: number | undefined): Taken<Types> | undefined {
     const { codec, schema } = this.#manner;
     if (!schema && !codec && id === undefined) {
-      return { message: new Message(payload, this), asked: undefined };
+      return { message: new Message(payload, this), question: undefined };
     }
-    const asked = id === undefined ? undefined : { id, isAnswered: false };
+    const question = id === undefined
+      ? undefined
+      : new Question(id, this.#answerer ??= this.#makeAnswerer());
     let value: { data: Incoming<Types> } | undefined;
     if (schema) {
       try {
         value = { data: check(schema, decodeBy(payload, codec), "A message") };
       } catch (error) {
-        return this.#reject(error, id);
+        return this.#reject(error, question);
       }
     }
     const message: SocketMessage<Types> = new Message(
@@ -989,24 +997,22 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       {
         codec,
         ...value && { value },
-        ...asked && {
-          answer: (data: Outgoing<Types>) => this.#answer(asked, data),
+        ...question && {
+          answer: (data: Outgoing<Types>) => question.answer(data),
         },
       },
     );
-    return { message, asked };
+    return { message, question };
   }
 
   /** Tells of a message that is not fit to be one. */
-  #reject(error: unknown, id: number | undefined): undefined {
+  #reject(error: unknown, question: Question | undefined): undefined {
     this.#depth++;
     this.onListenerError(error, "message");
-    if (id !== undefined) {
-      const message = error instanceof SchemaError
-        ? error.message
-        : "The request could not be read";
-      this.#exchange?.refuse(id, { message, code: "invalid" });
-    }
+    const message = error instanceof SchemaError
+      ? error.message
+      : "The request could not be read";
+    question?.refuse({ message, code: "invalid" });
     if (this.#manner.isStrict) {
       const why = "A message does not fit the schema";
       this.#blame(CloseCode.PolicyViolation, why, "protocol");
@@ -1020,13 +1026,17 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * @returns Promises of those who are not done with it yet, where that matters.
    */
   #handle(taken: Taken<Types>): readonly Promise<unknown>[] {
-    const { message, asked } = taken;
+    const { message, question } = taken;
     const pending: Promise<unknown>[] | undefined = this.#turns && [];
     this.#depth++;
-    const handler = asked && this.#hub.handlerOf(message);
-    if (handler) this.#respond(message, asked, handler, pending);
-    else if (!this.#isOpening) {
-      if (asked) this.#refuseUnheard(asked);
+    const handler = question && this.#handlerOf(message, question);
+    if (handler) {
+      const done = question.respond(() => handler(message));
+      if (done) pending?.push(done);
+    } else if (question?.isAnswered) {
+      // What cannot be read has been refused.
+    } else if (!this.#isOpening) {
+      if (question) this.#refuseUnheard(question);
       this.#hub.received(message, pending);
       this.emit("message", ReceivedEvent, [message], pending);
     } else {
@@ -1042,61 +1052,34 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     return pending ?? NONE;
   }
 
-  /** Lets a handler answer a request. */
-  #respond(
+  /** Who answers a request; a codec may fail to read it. */
+  #handlerOf(
     message: SocketMessage<Types>,
-    asked: Asked,
-    handler: (message: SocketMessage<Types>) => Answer<Outgoing<Types>>,
-    pending: Promise<unknown>[] | undefined,
-  ): void {
-    const failed = (error: unknown) => this.#fail(asked, error);
+    question: Question,
+  ): ReturnType<Hub<Types>["handlerOf"]> {
     try {
-      const said = handler(message);
-      if (!isThenable(said)) return this.#say(asked, said);
-      const done = Promise.resolve(said)
-        .then((later) => this.#say(asked, later))
-        .catch(failed);
-      pending?.push(done);
+      return this.#hub.handlerOf(message);
     } catch (error) {
-      failed(error);
+      return this.#reject(error, question);
     }
   }
 
-  /** Answers by what a handler has returned, unless it has answered itself. */
-  #say(asked: Asked, said: unknown): void {
-    if (said === undefined && asked.isAnswered) return;
-    this.#answer(asked, said ?? null);
-  }
-
-  #answer(asked: Asked, data: unknown): Promise<void> {
-    if (asked.isAnswered) {
-      throw new Error(
-        `Cannot answer a request of ${this.remoteAddress} twice`,
-      );
-    }
-    const frame = this.#encode(data);
-    asked.isAnswered = true;
-    return this.#exchange?.reply(asked.id, frame) ??
-      quiet(Promise.reject(this.#tooLate("send")));
-  }
-
-  /** A handler has failed. What it did not mean for the peer stays here. */
-  #fail(asked: Asked, error: unknown): void {
-    const isMeant = error instanceof RequestError;
-    if (!asked.isAnswered) this.#refuse(asked, isMeant ? error : INTERNAL);
-    if (!isMeant) this.onListenerError(error, "request");
+  #makeAnswerer(): Answerer {
+    return {
+      name: this.remoteAddress,
+      encode: (data) => this.#encode(data),
+      reply: (id, frame) =>
+        this.#exchange?.reply(id, frame) ??
+          quiet(Promise.reject(this.#tooLate("send"))),
+      refuse: (id, failure) => this.#exchange?.refuse(id, failure),
+      failed: (error) => this.onListenerError(error, "request"),
+    };
   }
 
   /** What nobody hears would never be answered. */
-  #refuseUnheard(asked: Asked): void {
+  #refuseUnheard(question: Question): void {
     const isHeard = this.isHeard("message") || this.#hub.isHeard("message");
-    if (!isHeard && !asked.isAnswered) this.#refuse(asked, UNHANDLED);
-  }
-
-  #refuse(asked: Asked, { message, code }: RequestError): void {
-    asked.isAnswered = true;
-    const failure = code === undefined ? { message } : { message, code };
-    this.#exchange?.refuse(asked.id, failure);
+    if (!isHeard) question.refuse(UNHANDLED);
   }
 
   #tooBig(maxPayload: number): void {
@@ -1209,7 +1192,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       this.#inbox = undefined;
       if (this.#state.phase === "ended") return this.#tell();
       for (let taken = inbox?.shift(); taken; taken = inbox?.shift()) {
-        if (taken.asked) this.#refuseUnheard(taken.asked);
+        if (taken.question) this.#refuseUnheard(taken.question);
       }
     }, 0);
   }
@@ -1354,18 +1337,14 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 /** A message that has come, and the request that it may be. */
 interface Taken<Types extends SocketTypes> {
   readonly message: SocketMessage<Types>;
-  readonly asked: Asked | undefined;
+  readonly question: Question | undefined;
 }
 
-/** A request of the peer's. */
-interface Asked {
-  readonly id: number;
-  isAnswered: boolean;
-}
-
-const INTERNAL = new RequestError("The request has failed", "internal");
-
-const UNHANDLED = new RequestError("Nobody handles requests", "unhandled");
+/** What a peer is told whose requests nobody answers. */
+const UNHANDLED: Failure = {
+  message: "Nobody handles requests",
+  code: "unhandled",
+};
 
 /** How many bytes marks may add to a message. */
 const HEADROOM = 64;

@@ -25,10 +25,11 @@ class Node implements AsyncDisposable {
   readonly heard = new Map<string, unknown[]>();
   readonly errors: unknown[] = [];
   readonly #clients: ClientSocket[] = [];
-  /** How many messages the adapter has brought. */
-  brought = 0;
 
-  private constructor(readonly server: ServerSocket) {
+  private constructor(
+    readonly server: ServerSocket,
+    readonly count: { brought: number },
+  ) {
     server.on("error", (error) => this.errors.push(error));
     server.on("connect", (client, path) => {
       const [, , ...rooms] = path.split("/");
@@ -42,17 +43,20 @@ class Node implements AsyncDisposable {
     broker: Broker,
     options: ServerOptions = {},
   ): Promise<Node> {
-    let node: Node | undefined;
+    const count = { brought: 0 };
     const up = Promise.withResolvers<void>();
     const adapter = spied(broker.adapter(), (state) => {
       if (state === "up") up.resolve();
-    }, () => {
-      if (node) node.brought++;
-    });
-    node = new Node(new ServerSocket({ ...options, adapter }));
+    }, () => count.brought++);
+    const node = new Node(new ServerSocket({ ...options, adapter }), count);
     await node.server.listen("127.0.0.1", 0);
     await up.promise;
     return node;
+  }
+
+  /** How many messages the adapter has brought. */
+  get brought(): number {
+    return this.count.brought;
   }
 
   /** Lets somebody in, by name, into the rooms. */

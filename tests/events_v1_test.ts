@@ -353,6 +353,16 @@ test("a codec that fails is told to who uses it", async () => {
   socket.receive("text");
   await turn();
   assertMatch(String(hub.errors[0]), /too strange/);
+  // Whoever looks for a handler has to read the request.
+  hub.handlerOf = () => {
+    throw new Error("still too strange");
+  };
+  socket.receive("\u0001?1,x");
+  await turn();
+  assertMatch(String(hub.errors[1]), /still too strange/);
+  assertEquals(socket.sent, [
+    '\u0001~1,{"message":"The request could not be read","code":"invalid"}',
+  ]);
   assertThrows(
     () => new ServerSocket({ codec: { ...codec, name: "a b" } }),
     TypeError,

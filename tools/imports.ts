@@ -21,6 +21,7 @@ const ORDER: readonly string[] = [
   "core/manner.ts",
   "core/flow.ts",
   "core/exchange.ts",
+  "core/question.ts",
   "core/requests.ts",
   "core/gate.ts",
   "core/backlog.ts",
