@@ -1228,12 +1228,14 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   /** Nothing goes out any more. What may go out by another connection does. */
   #letUnsentGo(isDelivered: boolean): void {
     this.#packer?.clear();
-    const error = this.#tooLate("send");
+    // One error for all; and none, with all that it costs, if nobody hears of it.
+    let error: Error | undefined;
+    const why = () => error ??= this.#tooLate("send");
     const unsent = [
-      ...this.#flow?.stop(error, isDelivered) ?? NONE,
-      ...this.#gate?.stop(error) ?? NONE,
+      ...this.#flow?.stop(why, isDelivered) ?? NONE,
+      ...this.#gate?.stop(why) ?? NONE,
     ];
-    this.#exchange?.stop(error);
+    this.#exchange?.stop(why);
     if (unsent.length === 0) return;
     if (this.#gate) {
       for (const entry of unsent) entry.frame = unescape(entry.frame);

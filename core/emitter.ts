@@ -149,7 +149,8 @@ interface SubscribeOptions<Arguments extends readonly unknown[]> {
  */
 export abstract class Emitter<Events extends EventMap<keyof Events>>
   extends EventTarget {
-  #entries: Entries<Events> = Object.create(null);
+  /** There once somebody listens: many connections have nobody of their own. */
+  #entries: Entries<Events> | undefined;
   #handlers: Handler[] | undefined;
   /** Takes the promises of handlers while an event is dispatched to them. */
   #pending: Promise<unknown>[] | undefined;
@@ -198,7 +199,8 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
         `Cannot listen to "${type}" with something other than a function: current value is of type ${typeof listener}`,
       );
     }
-    const entries = this.#entries[type] ?? [];
+    const all: Entries<Events> = this.#entries ??= Object.create(null);
+    const entries = all[type] ?? [];
     if (signal?.aborted || entries.some((e) => e.listener === listener)) {
       return this;
     }
@@ -211,7 +213,7 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     };
     if (entry.abort) signal?.addEventListener("abort", entry.abort);
     // A new list each time: one that is being gone through stays as it is.
-    this.#entries[type] = [...entries, entry];
+    all[type] = [...entries, entry];
     this.onListenerAdded(type);
     return this;
   }
@@ -244,7 +246,7 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     type: Type,
     listener: (...args: Args<Events, Type>) => unknown,
   ): this {
-    const entry = this.#entries[type]?.find((e) => e.listener === listener);
+    const entry = this.#entries?.[type]?.find((e) => e.listener === listener);
     if (entry) this.#remove(type, entry);
     return this;
   }
@@ -501,7 +503,7 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     args: Args<Events, Type>,
     pending?: Promise<unknown>[],
   ): void {
-    const entries = this.#entries[type];
+    const entries = this.#entries?.[type];
     if (entries !== undefined) {
       for (const entry of entries) {
         if (entry.removed) continue;
@@ -532,7 +534,7 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
    * @returns True if there is a listener.
    */
   protected isHeard(type: Name<Events>): boolean {
-    return this.#entries[type] !== undefined || this.#isHandled(type);
+    return this.#entries?.[type] !== undefined || this.#isHandled(type);
   }
 
   /**
@@ -625,9 +627,11 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
   ): void {
     entry.removed = true;
     if (entry.abort) entry.signal?.removeEventListener("abort", entry.abort);
-    const left = this.#entries[type]?.filter((other) => other !== entry);
-    if (left?.length) this.#entries[type] = left;
-    else delete this.#entries[type];
+    const all = this.#entries;
+    const left = all?.[type]?.filter((other) => other !== entry);
+    if (all === undefined) return;
+    if (left?.length) all[type] = left;
+    else delete all[type];
   }
 
   #watch(

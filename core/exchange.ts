@@ -227,12 +227,12 @@ export class Exchange {
   /**
    * Ends it: nothing more comes.
    *
-   * @param error What requests reject with that are not answered.
+   * @param why Makes what requests reject with that are not answered.
    */
-  stop(error: Error): void {
+  stop(why: () => Error): void {
     clearTimeout(this.#timer);
     this.#alarm = -Infinity;
-    this.#requests.failAll(error);
+    if (this.#requests.size > 0) this.#requests.failAll(why());
   }
 
   #handle(frame: Marked | undefined, payload: Payload): void {

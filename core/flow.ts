@@ -165,8 +165,8 @@ export class Flow {
   /** How long nothing may move. */
   #patience = Infinity;
   #onEmpty: (() => void) | undefined;
-  /** Why nothing is sent any more. */
-  #stopped: Error | undefined;
+  /** Tells why nothing is sent any more. */
+  #stopped: (() => Error) | undefined;
 
   /**
    * Creates a flow.
@@ -253,21 +253,21 @@ export class Flow {
   /**
    * Stops for good, and lets go of all that waits.
    *
-   * @param error What promises that wait reject with.
+   * @param why Makes what promises that wait reject with, if there are any.
    * @param isDelivered Whether what the socket had has reached the peer.
    * @returns What may go out by another connection, in order; its promises wait.
    */
-  stop(error: Error, isDelivered: boolean): readonly Entry[] {
-    this.#stopped = error;
+  stop(why: () => Error, isDelivered: boolean): readonly Entry[] {
+    this.#stopped = why;
     this.#onEmpty = undefined;
     this.#limits.hurried.remove(this);
     this.#limits.leisurely.remove(this);
     if (isDelivered) this.#full?.resolve();
-    else this.#full?.reject(error);
+    else this.#full?.reject(why());
     this.#full = undefined;
     const entries = this.#backlog?.takeAll() ?? [];
     return entries.filter((entry) => {
-      if (!entry.isCarried) entry.reject(error);
+      if (!entry.isCarried) entry.reject(why());
       return entry.isCarried;
     });
   }
@@ -417,7 +417,7 @@ export class Flow {
     if (!isTaken) {
       // What is carried would only fill the next connection, too.
       if (entry.overflow === "terminate" && !isCarried) this.#tell("overflow");
-      if (this.#stopped) entry.reject(this.#stopped);
+      if (this.#stopped) entry.reject(this.#stopped());
       else this.#backlog.drop(entry);
     }
     if (!this.#full) this.#flush();

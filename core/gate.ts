@@ -149,14 +149,14 @@ export class Gate {
   /**
    * Lets go of all that waits.
    *
-   * @param error What promises reject with that are not carried.
+   * @param why Makes what promises reject with that are not carried.
    * @returns What may go out by another connection, in order.
    */
-  stop(error: Error): Entry[] {
+  stop(why: () => Error): Entry[] {
     this.#onEmpty = undefined;
     const entries = this.#backlog?.takeAll() ?? [];
     return entries.filter((entry) => {
-      if (!entry.isCarried) entry.reject(error);
+      if (!entry.isCarried) entry.reject(why());
       return entry.isCarried;
     });
   }

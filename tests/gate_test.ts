@@ -76,7 +76,7 @@ Deno.test("Gate lets go of what waits, and gives back what may go elsewhere", as
   const carried = keep(gate, "carried", true);
   gate.whenEmpty(() => assert(false, "it is not empty: it has ended"));
   const error = new Error("over");
-  assertEquals(gate.stop(error), [carried]);
+  assertEquals(gate.stop(() => error), [carried]);
   assertStrictEquals(await own.promise.catch((why) => why), error);
   assertStrictEquals(gate.allow(9_999), false);
 });
