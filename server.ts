@@ -25,6 +25,7 @@ import { type Manner, mannerOf, type SpeechOptions } from "./core/manner.ts";
 import type { Adapter } from "./core/adapter.ts";
 import { Audience, type Excluded, sendToAll } from "./core/audience.ts";
 import { type MessageRate, rateLimit } from "./core/rate.ts";
+import type { Inquiry } from "./core/fleet.ts";
 import { type Address, Relay } from "./core/relay.ts";
 import { assertRoom, Rooms } from "./core/rooms.ts";
 import { Message } from "./message.ts";
@@ -343,6 +344,63 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     return this.#relay?.lost ?? 0;
   }
 
+  /**
+   * How many servers are joined by the adapter, this one included: those that were heard
+   * of within the last eight seconds. 1 without an adapter, or while it cannot reach the
+   * others.
+   */
+  get servers(): number {
+    return this.#relay?.fleet.size ?? 1;
+  }
+
+  /**
+   * Counts connections on all servers that are joined by the adapter.
+   *
+   * @param room The room that they are to be in; all connections if there is none.
+   * @returns A promise of their number. Servers that do not answer within a second are
+   * not counted.
+   * @throws {TypeError} If the room's name is empty.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * console.log(await server.count(), "connections on", server.servers, "servers");
+   * console.log(await server.count("lobby"), "in the lobby");
+   * ```
+   */
+  count(room?: string): Promise<number> {
+    if (room !== undefined) assertRoom("count", room);
+    return this.#ask({ type: "count", ...room !== undefined && { room } });
+  }
+
+  /**
+   * Closes the connection with an id, on whichever server that is joined by the adapter
+   * it is.
+   *
+   * @param id The {@linkcode Connection.id}.
+   * @param code The close code.
+   * @param reason A reason for a human reader.
+   * @returns A promise of whether there was one; it does not wait until it has ended. A
+   * server that does not answer within a second has none.
+   * @throws {RangeError} (rejects) If the code may not be sent, or the reason is too
+   * long.
+   */
+  async closeById(
+    id: string,
+    code: number = CloseCode.Normal,
+    reason = "",
+  ): Promise<boolean> {
+    assertCloseable(code, reason, "server");
+    return await this.#ask({ type: "close", id, code, reason }) > 0;
+  }
+
+  #ask(inquiry: Inquiry): Promise<number> {
+    return this.#relay?.fleet.ask(inquiry) ??
+      Promise.resolve(this.#answerFor(inquiry));
+  }
+
   /** The live connections, of this server. */
   get clients(): ReadonlySet<Connection<Types>> {
     return this.#clients;
@@ -461,12 +519,31 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     return this.#rooms.select(groups, except);
   }
 
+  /** What this server has to say to what is asked of all. */
+  #answerFor(inquiry: Inquiry): number {
+    if (inquiry.type === "count") {
+      const { room } = inquiry;
+      const group = room === undefined
+        ? this.#clients
+        : this.#rooms.membersOf(room);
+      return group.size;
+    }
+    const { id, code, reason } = inquiry;
+    for (const client of this.#clients) {
+      if (client.readyState !== 1 || client.id !== id) continue;
+      client.close(code, reason);
+      return 1;
+    }
+    return 0;
+  }
+
   #makeRelay(adapter: Adapter, keep: number): Relay {
     return new Relay(adapter, keep, {
       deliver: (frame, address, options) =>
         sendToAll(this.#membersAt(address), frame, options),
       changed: (state, error) =>
         this.emit("adapter", AdapterEvent, [state, error]),
+      answer: (inquiry) => this.#answerFor(inquiry),
       failed: (error) => this.#fail(error, "adapter"),
     });
   }

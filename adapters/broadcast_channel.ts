@@ -51,9 +51,14 @@ export function broadcastChannel(
 ): Adapter {
   const open = new Map<string, BroadcastChannel>();
   let bus: Bus | undefined;
+  // Deno (2.9) loses its way if the last channel of a worker is closed and another is
+  // opened in the same turn: so one is there as long as the adapter, and a turn passes
+  // when it is closed.
+  let anchor: BroadcastChannel | undefined;
   return {
     open(given) {
       bus = given;
+      anchor = new BroadcastChannel(name);
       bus.changed("up");
     },
     publish(channel, message) {
@@ -75,7 +80,8 @@ export function broadcastChannel(
     close() {
       for (const channel of open.values()) channel.close();
       open.clear();
-      return Promise.resolve();
+      anchor?.close();
+      return new Promise((resolve) => setTimeout(resolve, 0));
     },
   };
 }

@@ -8,6 +8,7 @@
 import type { Adapter } from "./adapter.ts";
 import type { SendOptions } from "./backlog.ts";
 import type { Frame } from "./codec.ts";
+import { Fleet, type Inquiry } from "./fleet.ts";
 import { bytesOf } from "./frames.ts";
 import { DONE } from "./errors.ts";
 import type { Overflow } from "./outbox.ts";
@@ -38,6 +39,13 @@ export interface Post {
    */
   changed(state: "up" | "down", error: unknown): void;
   /**
+   * Answers another server.
+   *
+   * @param inquiry What it asks.
+   * @returns A number.
+   */
+  answer(inquiry: Inquiry): number;
+  /**
    * Hears of an error.
    *
    * @param error The error.
@@ -67,6 +75,9 @@ interface Parcel {
 /** The channel of what is for all. */
 const ALL = "all";
 
+/** The channel of what servers say to each other. */
+const FLEET = "fleet";
+
 /** How many messages to several rooms are remembered, to deliver each once. */
 const MEMORY = 4096;
 
@@ -78,7 +89,9 @@ export class Relay {
   readonly #adapter: Adapter;
   readonly #post: Post;
   readonly #keep: number;
-  readonly #name = crypto.randomUUID();
+  readonly #name: string = crypto.randomUUID();
+  /** The other servers. */
+  readonly fleet: Fleet;
   #count = 0;
   #isUp = false;
   #isClosed = false;
@@ -101,11 +114,20 @@ export class Relay {
     this.#adapter = adapter;
     this.#keep = keep;
     this.#post = post;
+    this.fleet = new Fleet(this.#name, {
+      say: (text) => {
+        if (!this.#isUp) return; // who is away is counted out anyway
+        const message = encoder.encode(text);
+        this.#attempt(() => adapter.publish(FLEET, message));
+      },
+      answer: (inquiry) => post.answer(inquiry),
+    });
     adapter.open({
-      received: (_channel, message) => this.#receive(message),
+      received: (channel, message) => this.#receive(channel, message),
       changed: (state, error) => this.#change(state, error),
     });
     this.#attempt(() => adapter.subscribe(ALL));
+    this.#attempt(() => adapter.subscribe(FLEET));
   }
 
   /** How many messages the other servers have missed, as far as this one knows. */
@@ -167,6 +189,7 @@ export class Relay {
   /** Ends, when all has been passed on. */
   async close(): Promise<void> {
     await this.#busy;
+    this.fleet.leave();
     this.#isClosed = true;
     await this.#adapter.close();
   }
@@ -226,13 +249,17 @@ export class Relay {
     const isUp = state === "up";
     if (this.#isUp === isUp || this.#isClosed) return;
     this.#isUp = isUp;
-    if (isUp) { for (const parcel of this.#kept.splice(0)) this.#send(parcel); }
+    if (isUp) {
+      this.fleet.start();
+      for (const parcel of this.#kept.splice(0)) this.#send(parcel);
+    } else this.fleet.stop();
     this.#post.changed(state, error);
   }
 
-  #receive(message: Uint8Array): void {
+  #receive(channel: string, message: Uint8Array): void {
     if (this.#isClosed) return;
     try {
+      if (channel === FLEET) return this.fleet.hear(decoder.decode(message));
       const { header, body } = split(message);
       if (header === undefined || header.from === this.#name) return;
       if (this.#isKnown(header)) return;

@@ -7,7 +7,7 @@ import {
   assertMatch,
   assertStrictEquals,
 } from "@std/assert";
-import { deadline } from "@std/async";
+import { deadline, delay } from "@std/async";
 import {
   type Adapter,
   ClientSocket,
@@ -266,6 +266,39 @@ test("the options of send go with the message, and a codec's bytes do, too", asy
   assertStrictEquals((await heard)[0].data, 7);
   clearInterval(timer);
   await client.close();
+});
+
+test("connections are counted on all servers, and closed wherever they are", async (broker) => {
+  await using one = await Node.start(broker);
+  assertStrictEquals(one.server.servers, 1);
+  await using two = await Node.start(broker);
+  const three = await Node.start(broker);
+  await one.enter("ada", "lobby");
+  await two.enter("grace", "lobby");
+  await two.enter("joan");
+  const alan = await three.enter("alan", "lobby");
+  for (const { server } of [one, two, three]) {
+    while (server.servers < 3) await delay(5);
+    assertStrictEquals(await server.count(), 4);
+    assertStrictEquals(await server.count("lobby"), 3);
+    assertStrictEquals(await server.count("nowhere"), 0);
+  }
+  const [client] = three.server.clients;
+  assert(client);
+  const ended = Promise.all([
+    alan.waitFor("close"),
+    three.server.waitFor("close"),
+  ]);
+  assertStrictEquals(await one.server.closeById(client.id, 4001, "out"), true);
+  assertStrictEquals(await one.server.closeById(client.id), false);
+  const [[code, reason]] = await ended;
+  assertEquals([code, reason], [4001, "out"]);
+  assertStrictEquals(await one.server.count(), 3);
+  // Who leaves says so.
+  await three[Symbol.asyncDispose]();
+  while (one.server.servers > 2) await delay(5);
+  assertStrictEquals(await one.server.count(), 3);
+  assertEquals([...one.errors, ...two.errors, ...three.errors], []);
 });
 
 test("what is not of a server, or of a later version, harms nobody", async (broker) => {

@@ -11,6 +11,7 @@ const ORDER: readonly string[] = [
   "adapters/redis.ts",
   "adapters/nats.ts",
   "core/relay.ts",
+  "core/fleet.ts",
   "core/adapter.ts",
   "core/audience.ts",
   "core/connection.ts",
