@@ -68,7 +68,7 @@ const encoder = new TextEncoder();
 export function isMarked(payload: Payload): boolean {
   return typeof payload === "string"
     ? payload.charCodeAt(0) === 1
-    : payload.byteLength > 0 && new Uint8Array(payload)[0] === MARK_BYTE;
+    : new Uint8Array(payload)[0] === MARK_BYTE;
 }
 
 /**

@@ -9,15 +9,19 @@ import {
   assertStrictEquals,
   assertThrows,
 } from "@std/assert";
+import { assertSpyCalls, spy } from "@std/testing/mock";
 import { FakeTime } from "@std/testing/time";
 import { decode, encode } from "@msgpack/msgpack";
 import {
   ClientSocket,
   type Codec,
   ConnectError,
+  MessageDroppedError,
+  RequestError,
   type ServerOptions,
   ServerSocket,
 } from "../mod.ts";
+import { flowLimits } from "../core/flow.ts";
 import type { Role } from "../core/ending.ts";
 import { encodeHex } from "./support/hex.ts";
 import { pair, type Party, party, type PartyInit } from "./support/pair.ts";
@@ -203,6 +207,79 @@ test("who takes all that comes says so before the first credit is used up", asyn
   for (let n = 0; n < 5_000; n++) socket.receive("x");
   await turn();
   assertStrictEquals(socket.sent.length, 1);
+});
+
+test("who handles one after the other gives credit back now and then", async () => {
+  const { connection, socket } = own("server", {
+    manner: { concurrency: 1 },
+  });
+  connection.on("message", () => {});
+  for (let n = 0; n < 511; n++) socket.receive("x");
+  await turn();
+  assertEquals(socket.sent, []);
+  for (let n = 0; n < 600; n++) socket.receive("x");
+  await turn();
+  assertEquals(socket.sent, ["\u0001[\u0001+1536\u001e\u0001+2048"]);
+});
+
+test("requests wait each for its own time, by one timer", async (time) => {
+  const { connection } = own();
+  const told: string[] = [];
+  const ask = (timeout: number) => {
+    connection.request("x", { timeout }).catch(({ name }) => {
+      told.push(`${name} ${timeout}`);
+    });
+  };
+  for (const timeout of [100, 1_000, 50, Infinity]) ask(timeout);
+  const expected = ["TimeoutError 50", "TimeoutError 100", "TimeoutError 1000"];
+  for (const [index, wait] of [[0, 49], [1, 3], [2, 50], [3, 900]] as const) {
+    await time.tickAsync(wait);
+    assertEquals(told, expected.slice(0, index));
+  }
+  ask(10);
+  await time.tickAsync(12);
+  assertEquals(told.at(-1), "TimeoutError 10");
+});
+
+test("a request lets go of its signal", async () => {
+  const { connection, socket } = own();
+  const { signal } = new AbortController();
+  using added = spy(signal, "addEventListener");
+  using removed = spy(signal, "removeEventListener");
+  const asked = [1, 2].map((n) => connection.request(n, { signal }));
+  assertSpyCalls(added, 2);
+  socket.receive('\u0001[\u0001!1,ok\u001e\u0001~2,{"message":"no"}');
+  assertStrictEquals(await asked[0], "ok");
+  await assertRejects(async () => await asked[1], RequestError, "no");
+  assertSpyCalls(removed, 2);
+});
+
+test("late replies count for the limits", async () => {
+  const messageRate = { perSecond: 0, burst: 1, policy: "drop" } as const;
+  const { connection, socket } = own("server", {
+    manner: { limits: { maxPayload: 99, messageRate } },
+  });
+  await assertRejects(() =>
+    connection.request("x", { signal: AbortSignal.abort() })
+  );
+  const controller = new AbortController();
+  const asked = connection.request("y", { signal: controller.signal });
+  controller.abort();
+  await asked.catch(() => {});
+  for (let n = 0; n < 3; n++) socket.receive("\u0001!1,late");
+  assertEquals(connection.dropped, { incoming: 2, outgoing: 0, replies: 3 });
+});
+
+test("a request that is dropped rejects at once", async () => {
+  const flow = flowLimits(
+    { highWaterMark: 1, maxBufferedAmount: 1, overflow: "drop-newest" },
+    0,
+  );
+  const { connection, socket } = own("server", { manner: { flow } });
+  socket.isStalled = true;
+  connection.send("x");
+  await turn();
+  await assertRejects(() => connection.request("y"), MessageDroppedError);
 });
 
 test("credit is asked for also while this side waits to close", async () => {

@@ -147,6 +147,10 @@ Deno.test("escape() leaves alone what needs no mark, and unescape() undoes it", 
     const again = unescape(escape(frame));
     assertEquals(written(again), { hex: "c13d07" });
   }
+  for (const bytes of [[7, 61], [MARK_BYTE, 7], [MARK_BYTE]]) {
+    const frame = new Uint8Array(bytes);
+    assertStrictEquals(unescape(frame), frame);
+  }
   const blob = escape(new Blob(["ä"]));
   assert(blob instanceof Blob);
   assertEquals(encodeHex(await blob.bytes()), "c13dc3a4");

@@ -66,6 +66,13 @@ Deno.test("Gate keeps the rest in order, until the peer has room", async () => {
   assert(!gate.admit("e"));
   assertStrictEquals(gate.allow(FIRST_CREDIT + 5), false);
   await Promise.all(entries.map(({ promise }) => promise));
+  // It is told once.
+  isEmpty = false;
+  assert(gate.admit("e"));
+  const late = keep(gate, "f");
+  assertStrictEquals(gate.allow(FIRST_CREDIT + 6), true);
+  assert(!isEmpty);
+  await late.promise;
   gate.whenEmpty(() => passed.push("at once"));
   assertStrictEquals(passed.at(-1), "at once");
 });
@@ -79,6 +86,7 @@ Deno.test("Gate lets go of what waits, and gives back what may go elsewhere", as
   assertEquals(gate.stop(() => error), [carried]);
   assertStrictEquals(await own.promise.catch((why) => why), error);
   assertStrictEquals(gate.allow(9_999), false);
+  assert(gate.admit("x"));
 });
 
 Deno.test("Gate takes over what has waited elsewhere, and is bounded", () => {

@@ -102,7 +102,7 @@ test("request() works the other way round, too", async ({ client, peer }) => {
   assertStrictEquals(await peer.request(new Blob(["blob"])), "BLOB");
 });
 
-test("message.reply() answers a request, and sends where there is none", async ({ server, client }) => {
+test("message.reply() answers a request, and sends where there is none", async ({ server, client, errors }) => {
   const seen: boolean[] = [];
   server.on("message", async (message) => {
     seen.push(message.isRequest);
@@ -117,6 +117,7 @@ test("message.reply() answers a request, and sends where there is none", async (
   assertStrictEquals(message.content, "re: tell");
   assertStrictEquals(message.isRequest, false);
   assertEquals(seen, [true, false]);
+  assertEquals(errors, []);
 });
 
 test("a request that a handler answers is no message", async ({ server, client }) => {
@@ -130,11 +131,28 @@ test("a request that a handler answers is no message", async ({ server, client }
   assertEquals(messages, ['{"type":"other"}', "sent"]);
 });
 
-test("a handler that replies itself need not return anything", async ({ server, client }) => {
+test("a handler that replies itself need not return anything", async ({ server, client, peer, errors }) => {
   server.handle(async (message) => {
     await message.reply("by reply");
   });
   assertStrictEquals(await client.request(1), "by reply");
+  // What it returns then is one answer too many.
+  server.handle("both", async (message) => {
+    await message.reply("first");
+    return "second";
+  });
+  server.handle("throws", async (message) => {
+    await message.reply("first");
+    throw new RequestError("too late");
+  });
+  for (const type of ["both", "throws"]) {
+    assertStrictEquals(await client.request({ type }), "first");
+  }
+  await client.request(1);
+  assertStrictEquals(client.connection?.dropped.replies, 0);
+  assertEquals(errors.map(([error]) => String(error)), [
+    `Error: Cannot answer a request of ${peer.remoteAddress} twice`,
+  ]);
 });
 
 test("a handler that throws tells the peer no more than that", async ({ server, client, errors }) => {
@@ -364,4 +382,7 @@ Deno.test("Requests: each time that is over is told, and only that", () => {
   requests.failAll("end");
   assertEquals(told, ["d end"]);
   assertStrictEquals(requests.size, 0);
+  ask("e", 10, 0);
+  requests.failAll("over");
+  assertStrictEquals(requests.deadline, Infinity);
 });

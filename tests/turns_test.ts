@@ -61,4 +61,7 @@ Deno.test("Turns takes no more than 1,024 costs, running ones included", async (
   assertStrictEquals(turns.clear(), 1);
   await finish("b");
   assertEquals(begun, ["a", "b"]);
+  const exact = begin(1).turns;
+  assert(exact.add("a", 1_024));
+  assert(!exact.add("b", 1));
 });
