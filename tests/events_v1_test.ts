@@ -9,7 +9,7 @@ import {
   assertStrictEquals,
   assertThrows,
 } from "@std/assert";
-import { assertSpyCalls, spy } from "@std/testing/mock";
+import { assertSpyCalls, spy, stub } from "@std/testing/mock";
 import { FakeTime } from "@std/testing/time";
 import { decode, encode } from "@msgpack/msgpack";
 import {
@@ -223,6 +223,7 @@ test("who handles one after the other gives credit back now and then", async () 
 });
 
 test("requests wait each for its own time, by one timer", async (time) => {
+  using _now = stub(performance, "now", () => time.now);
   const { connection } = own();
   const told: string[] = [];
   const ask = (timeout: number) => {
@@ -234,10 +235,12 @@ test("requests wait each for its own time, by one timer", async (time) => {
   const expected = ["TimeoutError 50", "TimeoutError 100", "TimeoutError 1000"];
   for (const [index, wait] of [[0, 49], [1, 3], [2, 50], [3, 900]] as const) {
     await time.tickAsync(wait);
+    await turn();
     assertEquals(told, expected.slice(0, index));
   }
   ask(10);
   await time.tickAsync(12);
+  await turn();
   assertEquals(told.at(-1), "TimeoutError 10");
 });
 
