@@ -5,7 +5,7 @@
  * @module
  */
 
-import { isThenable } from "./errors.ts";
+import { isThenable, quiet } from "./errors.ts";
 
 /**
  * A schema of any library that follows Standard Schema, version 1: Zod, Valibot,
@@ -115,6 +115,7 @@ export function check<Output>(
 ): Output {
   const result = schema["~standard"].validate(value);
   if (isThenable(result)) {
+    quiet(Promise.resolve(result)); // a peer must not end the process by it
     throw new TypeError(
       `Cannot check ${what} with a schema that is asynchronous: await what takes time in a listener`,
     );

@@ -1,0 +1,66 @@
+/** `events.v1` in the hands of peers, programs and networks that do it no good. */
+
+import { assertEquals } from "@std/assert";
+import { decode, encode } from "../core/codec.ts";
+import { type Manner, mannerOf, type SpeechOptions } from "../core/manner.ts";
+import type { SocketTypes } from "../core/types.ts";
+import { type Party, party } from "./support/pair.ts";
+
+/** One end whose peer is the test. */
+function open(options: SpeechOptions = {}): Party {
+  const one = party("server", { manner: manner(options), spoken: EVENTS });
+  one.socket.open();
+  return one;
+}
+
+const EVENTS = { protocol: "", isEvents: true };
+
+function manner(options: SpeechOptions): Manner<SocketTypes> {
+  return mannerOf<SocketTypes>(options, 0, {
+    closeTimeout: 10_000,
+    idleTimeout: () => 0,
+  });
+}
+
+/** Lets all go on that waits for nothing but its turn. */
+async function settle(): Promise<void> {
+  for (let i = 0; i < 50; i++) await null;
+}
+
+Deno.test("Connection: a request that the codec cannot read is refused, and no more", async () => {
+  const codec = {
+    name: "picky",
+    encode: (value: unknown) => String(encode(value)),
+    decode: (frame: string | Uint8Array) => {
+      if (typeof frame !== "string") throw new Error("no text");
+      return decode(frame);
+    },
+  };
+  const { socket, hub, connection } = open({ codec, concurrency: 1 });
+  hub.handler = ({ data }) => ({ data });
+  socket.receive(new Uint8Array([0xc1, 0x3f, 0, 0, 0, 1, 2]).buffer);
+  socket.receive('\u0001?2,"text"');
+  await settle();
+  assertEquals(hub.errors.map(String), ["Error: no text"]);
+  assertEquals(socket.sent, [
+    '\u0001[\u0001~1,{"message":"The request could not be read","code":"invalid"}' +
+    '\u001e\u0001!2,{"data":"text"}',
+  ]);
+  connection.terminate();
+  assertEquals(hub.heard, ["connect", "disconnect"]);
+});
+
+Deno.test("Connection: an asynchronous schema that rejects is an error event only", async () => {
+  const schema = {
+    "~standard": {
+      version: 1 as const,
+      vendor: "test",
+      validate: () => Promise.reject(new Error("no database")),
+    },
+  };
+  const { socket, hub } = open({ schema });
+  socket.receive("text");
+  // A rejection that nobody handles would fail the test.
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  assertEquals(hub.errors.length, 1);
+});
