@@ -646,8 +646,12 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     options: SendOptions | undefined,
     isCarried: boolean,
   ): Promise<void> {
-    if (gate.admit(frame)) return flow.send(frame, options, isCarried);
     assertOverflow(options);
+    if (gate.admit(frame)) {
+      const sent = flow.send(frame, options, isCarried);
+      if (sent !== DONE) this.#refundUnsent(frame, sent);
+      return sent;
+    }
     const held = this.bufferedAmount - gate.size;
     const { entry, isTaken } = gate.keep(frame, options, isCarried, held);
     if (!isTaken) {
@@ -656,6 +660,21 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       else gate.drop(entry);
     }
     return entry.promise;
+  }
+
+  /** What is dropped behind the gate takes no room at the peer's. */
+  #refundUnsent(frame: Frame, sent: Promise<void>): void {
+    const cost = costOf(frame);
+    sent.catch(() => {
+      this.#gate?.refund(cost);
+      this.#allow(0);
+    });
+  }
+
+  /** The peer has room for more. */
+  #allow(limit: number): void {
+    const isEmptied = this.#gate?.allow(limit);
+    if (isEmptied && this.#flow?.size === 0) this.#heed("drained");
   }
 
   /** Sends what has waited elsewhere. */
@@ -898,7 +917,10 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     const { idleTimeout, concurrency, flow } = this.#manner;
     if (isEvents) {
       this.#packer = new Packer(this.#socket);
-      this.#gate = new Gate(flow, (entry) => this.#wayOut().adopt(entry));
+      this.#gate = new Gate(flow, (entry) => {
+        this.#refundUnsent(entry.frame, entry.promise);
+        this.#wayOut().adopt(entry);
+      });
       this.#exchange = this.#makeExchange();
     }
     if (concurrency < Infinity) {
@@ -932,10 +954,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       },
       take: (payload, frame, id) => this.#take(payload, frame, id),
       admits: (payload) => this.#admits(payload),
-      allow: (limit) => {
-        const isEmptied = this.#gate?.allow(limit);
-        if (isEmptied && this.#flow?.size === 0) this.#heed("drained");
-      },
+      allow: (limit) => this.#allow(limit),
       broken: (why) => this.#blame(CloseCode.ProtocolError, why, "protocol"),
     });
   }

@@ -73,6 +73,16 @@ export class Gate {
   }
 
   /**
+   * Takes back that a message has passed: it was dropped on its way, and the peer never
+   * hears of it.
+   *
+   * @param cost What it has cost.
+   */
+  refund(cost: number): void {
+    this.#passed -= cost;
+  }
+
+  /**
    * Keeps a message that may not pass.
    *
    * @param frame The message.

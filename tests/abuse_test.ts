@@ -1,6 +1,7 @@
 /** `events.v1` in the hands of peers, programs and networks that do it no good. */
 
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
+import { deadline } from "@std/async";
 import { decode, encode } from "../core/codec.ts";
 import { type Manner, mannerOf, type SpeechOptions } from "../core/manner.ts";
 import type { SocketTypes } from "../core/types.ts";
@@ -63,4 +64,24 @@ Deno.test("Connection: an asynchronous schema that rejects is an error event onl
   // A rejection that nobody handles would fail the test.
   await new Promise((resolve) => setTimeout(resolve, 0));
   assertEquals(hub.errors.length, 1);
+});
+
+Deno.test("Connection.send(): what is dropped takes no credit", async () => {
+  const { socket, connection } = open({
+    highWaterMark: 10,
+    maxBufferedAmount: 100,
+    overflow: "drop-newest",
+  });
+  socket.isStalled = true;
+  for (let i = 0; i < 1_100; i++) connection.send("a message of 23 bytes..");
+  assertThrows(() => {
+    // @ts-expect-error: no policy
+    connection.send("", { overflow: "none" });
+  }, RangeError);
+  socket.isStalled = false;
+  socket.bufferedAmount = 0;
+  await deadline(connection.send("last", { overflow: "latest" }), 5_000);
+  assertEquals(socket.sent.length < 10, true);
+  assertEquals(connection.dropped.outgoing > 1_000, true);
+  connection.terminate();
 });
