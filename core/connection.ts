@@ -947,6 +947,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       name: this.remoteAddress,
       isOpen: () => this.#state.phase === "open",
       send: (frame, options) => this.#openFlow()?.send(frame, options, false),
+      urge: (text) => this.#openFlow()?.urge(text),
       ask: (frame) => {
         const flow = this.#openFlow();
         return flow && this.#gate &&

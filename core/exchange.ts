@@ -45,6 +45,12 @@ export interface Carrier {
    */
   send(frame: Frame, options?: SendOptions): Promise<void> | undefined;
   /**
+   * Sends what must not be dropped, and of which only the latest counts.
+   *
+   * @param text The frame.
+   */
+  urge(text: string): void;
+  /**
    * Sends a request.
    *
    * @param frame The frame.
@@ -293,8 +299,7 @@ export class Exchange {
 
   #grant(limit: number): void {
     this.#granted = limit;
-    // Only the latest counts.
-    this.#carrier.send(credit(limit), { overflow: "latest", key: credit(0) });
+    this.#carrier.urge(credit(limit));
   }
 
   /** Lets the one timer of all requests go off in time. */

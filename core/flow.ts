@@ -145,6 +145,8 @@ export class Flow {
   #bytes = 0;
   /** How many of the last messages were empty. */
   #empties = 0;
+  /** What goes out before all that waits here. */
+  #urgent: string | undefined;
   /** How many bytes were handed to the socket since one that is carried. */
   #since = Infinity;
   /** What waits here, in order, once something has waited. */
@@ -238,6 +240,17 @@ export class Flow {
     this.#backlog.adopt(entry);
     this.#isAwaited ||= this.#full !== undefined;
     if (!this.#full) this.#flush();
+  }
+
+  /**
+   * Sends what the peer waits for: as soon as there is room, before all that waits
+   * here, whatever bound there is for that. Only the latest counts.
+   *
+   * @param text What to send; the socket must be open.
+   */
+  urge(text: string): void {
+    this.#urgent = text;
+    if (!this.#full) this.#sendUrgent();
   }
 
   /**
@@ -424,8 +437,16 @@ export class Flow {
     return entry.promise;
   }
 
+  #sendUrgent(): void {
+    const text = this.#urgent;
+    if (text === undefined || this.#socket.readyState !== 1) return;
+    this.#urgent = undefined;
+    this.#hand(text, false);
+  }
+
   /** Hands to the socket what has waited longest, while there is room. */
   #flush(): void {
+    this.#sendUrgent();
     const backlog = this.#backlog;
     for (
       let entry = backlog?.first;

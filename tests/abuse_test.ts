@@ -85,3 +85,19 @@ Deno.test("Connection.send(): what is dropped takes no credit", async () => {
   assertEquals(connection.dropped.outgoing > 1_000, true);
   connection.terminate();
 });
+
+Deno.test("Connection: credit is given, however much else waits", async () => {
+  const { socket, connection } = open({
+    highWaterMark: 10,
+    maxBufferedAmount: 100,
+    overflow: "drop-newest",
+  });
+  socket.isStalled = true;
+  for (let i = 0; i < 100; i++) connection.send("a message");
+  for (let i = 0; i < 600; i++) socket.receive("a message");
+  socket.isStalled = false;
+  socket.bufferedAmount = 0;
+  await connection.waitFor("drain", { timeout: 5_000 });
+  assertEquals(JSON.stringify(socket.sent).includes("+9007199254740991"), true);
+  connection.terminate();
+});
