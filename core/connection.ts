@@ -35,13 +35,14 @@ import {
   escape,
   type Failure,
   isMarked,
+  MAX_BATCH,
   type Payload,
   unescape,
 } from "./frames.ts";
 import { costOf, Gate } from "./gate.ts";
 import { onlyKind } from "./handlers.ts";
 import { Inbox } from "./inbox.ts";
-import { MAX_BATCH, Packer } from "./packer.ts";
+import { Packer } from "./packer.ts";
 import type { Manner } from "./manner.ts";
 import { type Answerer, Question } from "./question.ts";
 import { TokenBucket } from "./rate.ts";

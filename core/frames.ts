@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Frame } from "./codec.ts";
+import { type Frame, isLarger } from "./codec.ts";
 
 /** What a frame holds, as the runtime gives it. */
 export type Payload = string | ArrayBuffer;
@@ -47,6 +47,9 @@ export const MARK_BYTE = 0xc1;
 
 /** What stands between the items of a batch of texts. */
 export const SEPARATOR = "\u001e";
+
+/** How many bytes a batch may have. */
+export const MAX_BATCH: number = 64 * 1024;
 
 /** The highest id of a request. */
 export const MAX_ID: number = 2 ** 32 - 1;
@@ -92,7 +95,10 @@ function readText(text: string): Marked | undefined {
     case "~":
       return readAddressed(kind, rest);
     case "[":
-      return { kind: "batch", items: rest.split(SEPARATOR) };
+      // One character may be a message: who splits more is busy for seconds.
+      return isLarger(text, MAX_BATCH)
+        ? undefined
+        : { kind: "batch", items: rest.split(SEPARATOR) };
     case "<":
     case ">":
       // A UTF-16 code unit takes at most three bytes.
@@ -147,6 +153,7 @@ function readBytes(buffer: ArrayBuffer): Marked | undefined {
 }
 
 function readBatch(buffer: ArrayBuffer, view: DataView): Marked | undefined {
+  if (buffer.byteLength > MAX_BATCH) return undefined;
   const items: ArrayBuffer[] = [];
   for (let at = 2; at < buffer.byteLength;) {
     if (at + 4 > buffer.byteLength) return undefined;

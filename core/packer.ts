@@ -5,14 +5,20 @@
  * @module
  */
 
-import { batchBytes, batchTexts, bytesOf, SEPARATOR } from "./frames.ts";
+import {
+  batchBytes,
+  batchTexts,
+  bytesOf,
+  MAX_BATCH,
+  SEPARATOR,
+} from "./frames.ts";
 import type { Outlet, RawSocket } from "./socket.ts";
 
 /** What a socket takes. */
 type Sent = Parameters<Outlet["send"]>[0];
 
-/** No batch has more bytes than this, and no message of more is put into one. */
-export const MAX_BATCH: number = 64 * 1024;
+/** How many bytes the items of a batch may have: its mark and its kind take two. */
+const ROOM = MAX_BATCH - 2;
 
 /** What the items of a batch may have: a mark and a kind come before them. */
 const ROOM = MAX_BATCH - 2;

@@ -101,3 +101,30 @@ Deno.test("Connection: credit is given, however much else waits", async () => {
   assertEquals(JSON.stringify(socket.sent).includes("+9007199254740991"), true);
   connection.terminate();
 });
+
+Deno.test("Connection: a batch of more than 65,536 bytes ends it, and none is sent", async () => {
+  const largest = 2 ** 16;
+  const fill = (batch: Uint8Array<ArrayBuffer>) => {
+    batch.set([0xc1, 0x5b]);
+    return batch.buffer;
+  };
+  for (
+    const [batch, end] of [
+      ["\u0001[".padEnd(largest, "\u001e"), []],
+      ["\u0001[".padEnd(largest + 1, "\u001e"), [1002]],
+      ["\u0001[".padEnd(largest / 2 + 2, "\u00e9"), [1002]],
+      [fill(new Uint8Array(largest - 2)), []],
+      [fill(new Uint8Array(largest + 2)), [1002]],
+    ] as const
+  ) {
+    const { socket, connection } = open();
+    socket.receive(batch);
+    assertEquals(socket.closes.map(([code]) => code), [...end]);
+    connection.terminate();
+  }
+  const { socket, connection } = open();
+  for (let i = 0; i < 32; i++) connection.send(new Uint8Array(2044));
+  await settle();
+  assertEquals(socket.sent.length, 2);
+  connection.terminate();
+});
