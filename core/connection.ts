@@ -655,7 +655,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     }
     const held = this.bufferedAmount - gate.size;
     const { entry, isTaken } = gate.keep(frame, options, isCarried, held);
-    if (!isTaken) {
+    if (isTaken) flow.outdate(options);
+    else {
       if (entry.overflow === "terminate" && !isCarried) this.#heed("overflow");
       if (this.#state.phase === "ended") entry.reject(this.#tooLate("send"));
       else gate.drop(entry);

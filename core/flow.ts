@@ -243,6 +243,16 @@ export class Flow {
   }
 
   /**
+   * Drops what waits here with the key of a message that is newer, if only the latest
+   * counts.
+   *
+   * @param options Those of the newer message.
+   */
+  outdate(options: SendOptions | undefined): void {
+    this.#backlog?.outdate(options);
+  }
+
+  /**
    * Sends what the peer waits for: as soon as there is room, before all that waits
    * here, whatever bound there is for that. Only the latest counts.
    *

@@ -1,8 +1,9 @@
 /** `events.v1` in the hands of peers, programs and networks that do it no good. */
 
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { deadline } from "@std/async";
 import { decode, encode } from "../core/codec.ts";
+import { MessageDroppedError } from "../core/errors.ts";
 import { type Manner, mannerOf, type SpeechOptions } from "../core/manner.ts";
 import type { SocketTypes } from "../core/types.ts";
 import { type Party, party } from "./support/pair.ts";
@@ -126,5 +127,24 @@ Deno.test("Connection: a batch of more than 65,536 bytes ends it, and none is se
   for (let i = 0; i < 32; i++) connection.send(new Uint8Array(2044));
   await settle();
   assertEquals(socket.sent.length, 2);
+  connection.terminate();
+});
+
+Deno.test("Connection.send(): the latest of a key counts, whatever each of them waits for", async () => {
+  const { socket, connection } = open({ highWaterMark: 1_000 });
+  // No room in the socket for the older one, and no credit for the newer one.
+  socket.isStalled = true;
+  for (let i = 0; i < 1_023; i++) connection.send("x");
+  const older = connection.send("older", { overflow: "latest" });
+  connection.send("x".repeat(20));
+  const newer = connection.send("newer", { overflow: "latest" });
+  await assertRejects(() => older, MessageDroppedError);
+  socket.receive("\u0001+2048");
+  socket.isStalled = false;
+  socket.bufferedAmount = 0;
+  await deadline(newer, 5_000);
+  await settle();
+  assertEquals(JSON.stringify(socket.sent).includes("older"), false);
+  assertEquals(JSON.stringify(socket.sent).includes("newer"), true);
   connection.terminate();
 });
