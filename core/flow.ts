@@ -483,11 +483,14 @@ export class Flow {
   #read(entry: Entry, blob: Blob): void {
     if (this.#isReading) return;
     this.#isReading = true;
+    // Meanwhile it may have gone elsewhere, where it has another beginning.
+    const isHere = () => this.#backlog?.first === entry;
     blob.arrayBuffer().then((bytes) => {
-      entry.frame = bytes;
+      if (isHere()) entry.frame = bytes;
     }, (error: unknown) => {
+      if (!isHere()) return;
       entry.reject(error);
-      if (this.#backlog?.first === entry) this.#backlog.shift();
+      this.#backlog?.shift();
     }).then(() => {
       this.#isReading = false;
       if (!this.#full) this.#flush();

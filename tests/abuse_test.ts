@@ -2,10 +2,12 @@
 
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { deadline } from "@std/async";
+import { ClientSocket } from "../client.ts";
 import { decode, encode } from "../core/codec.ts";
 import { MessageDroppedError } from "../core/errors.ts";
 import { type Manner, mannerOf, type SpeechOptions } from "../core/manner.ts";
 import type { SocketTypes } from "../core/types.ts";
+import { Dial } from "./support/dialled.ts";
 import { type Party, party } from "./support/pair.ts";
 
 /** One end whose peer is the test. */
@@ -147,4 +149,23 @@ Deno.test("Connection.send(): the latest of a key counts, whatever each of them 
   assertEquals(JSON.stringify(socket.sent).includes("older"), false);
   assertEquals(JSON.stringify(socket.sent).includes("newer"), true);
   connection.terminate();
+});
+
+Deno.test("ClientSocket.send(): a Blob that is carried while it is read comes as it is", async () => {
+  using dial = new Dial();
+  const client = new ClientSocket({ reconnect: { minUptime: 0 } });
+  const connecting = client.connect("ws://example.test/");
+  await dial.settle();
+  dial.last.protocol = "events.v1";
+  dial.last.open();
+  await connecting;
+  const sent = client.send(new Blob(["blob"]));
+  dial.last.lose();
+  // What is read outside of the fake time comes now.
+  await new Promise((resolve) => setImmediate(resolve));
+  await dial.wait(2_000);
+  dial.last.open();
+  await sent;
+  assertEquals(dial.last.sent, [new TextEncoder().encode("blob").buffer]);
+  await client.close();
 });
