@@ -1074,12 +1074,13 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     return pending ?? NONE;
   }
 
-  /** Who answers a request; a codec may fail to read it. */
+  /** Who answers a request. That a codec fails to read it is no fault of theirs. */
   #handlerOf(
     message: SocketMessage<Types>,
     question: Question,
   ): ReturnType<Hub<Types>["handlerOf"]> {
     try {
+      const { data: _data } = message;
       return this.#hub.handlerOf(message);
     } catch (error) {
       return this.#reject(error, question);

@@ -17,9 +17,6 @@ import type { Outlet, RawSocket } from "./socket.ts";
 /** What a socket takes. */
 type Sent = Parameters<Outlet["send"]>[0];
 
-/** How many bytes the items of a batch may have: its mark and its kind take two. */
-const ROOM = MAX_BATCH - 2;
-
 /** What the items of a batch may have: a mark and a kind come before them. */
 const ROOM = MAX_BATCH - 2;
 

@@ -2,7 +2,8 @@
 
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { batchTexts, bytesOf } from "../core/frames.ts";
-import { MAX_BATCH, Packer } from "../core/packer.ts";
+import { MAX_BATCH } from "../core/frames.ts";
+import { Packer } from "../core/packer.ts";
 import { encodeHex } from "./support/hex.ts";
 import { FakeSocket } from "./support/pair.ts";
 
