@@ -1,0 +1,324 @@
+"""A client of `events.v1` over `websockets`, made from docs/protocol.md alone.
+
+    async with connect("ws://localhost:3000", on_message=print) as peer:
+        await peer.send("hello")
+        print(await peer.request({"type": "sum", "numbers": [1, 2]}))
+"""
+
+import asyncio
+import json
+import math
+import re
+from collections import deque
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import websockets
+
+KINDS = {"=": "message", "?": "request", "!": "reply", "~": "failure"}
+KINDS |= {"[": "batch", "<": "ping", ">": "pong", "+": "credit"}
+SIGNS = {kind: sign for sign, kind in KINDS.items()}
+NO_LIMIT = 2**53 - 1
+MAX_BATCH = 65_536
+
+
+class Malformed(ValueError):
+    """A frame that ends the connection with 1002."""
+
+
+class RequestError(Exception):
+    """Why a request has no answer."""
+
+    def __init__(self, message, code=None):
+        super().__init__(message)
+        self.message, self.code = message, code
+
+
+class Meaning(NamedTuple):
+    kind: str
+    value: Any = None  # a payload, a text, a number, items, or an error
+    id: int | None = None
+
+
+def is_marked(frame):
+    return frame[:1] in ("\x01", b"\xc1")
+
+
+def read(frame):
+    """What a frame means."""
+    if not is_marked(frame):
+        return Meaning("plain", frame)
+    is_text = isinstance(frame, str)
+    sign, rest = frame[1:2], frame[2:]
+    kind = KINDS.get(sign if is_text else sign.decode("latin-1"))
+    if re.fullmatch("[a-z]" if is_text else b"[a-z]", sign):
+        return Meaning("unknown")
+    if is_text and kind == "failure":
+        id, rest = read_address(rest)
+        return Meaning(kind, read_error(rest), id)
+    if is_text and kind in ("ping", "pong") and len(rest.encode()) <= 125:
+        return Meaning(kind, rest)
+    if is_text and kind == "credit":
+        return Meaning(kind, read_number(rest, 0, NO_LIMIT))
+    if kind == "message":
+        return Meaning(kind, rest)
+    if kind in ("request", "reply"):
+        id, rest = read_address(rest)
+        return Meaning(kind, rest, id)
+    if kind == "batch":
+        items = rest.split("\x1e") if is_text else list(read_items(rest))
+        if not any(item[:2] == frame[:2] for item in items):
+            return Meaning(kind, items)
+    raise Malformed("Not a frame of events.v1")
+
+
+def read_address(rest):
+    if isinstance(rest, str):
+        id, comma, payload = rest.partition(",")
+        return read_number(id if comma else "", 1, 2**32 - 1), payload
+    id = int.from_bytes(rest[:4], "big")
+    if len(rest) < 4 or id == 0:
+        raise Malformed("Not an id")
+    return id, rest[4:]
+
+
+def read_number(digits, least, most):
+    if re.fullmatch("0|[1-9][0-9]{0,15}", digits) and least <= int(digits) <= most:
+        return int(digits)
+    raise Malformed("Not a number that may stand here")
+
+
+def read_items(rest):
+    if not rest:
+        raise Malformed("Not a batch without items")
+    while rest:
+        end = 4 + int.from_bytes(rest[:4], "big")
+        if len(rest) < end:
+            raise Malformed("Not a whole item")
+        yield rest[4:end]
+        rest = rest[end:]
+
+
+def read_error(text):
+    error = value_of(text)
+    if not isinstance(error, dict) or not isinstance(error.get("message"), str):
+        raise Malformed("Not an error")
+    code = error.get("code")
+    return RequestError(error["message"], code if isinstance(code, str) else None)
+
+
+def write(kind, value, id=None):
+    """The frame that means this."""
+    if kind == "plain":
+        return value
+    if kind == "failure":
+        code = {} if value.code is None else {"code": value.code}
+        value = payload_of({"message": value.message, **code})
+    if kind == "batch" and isinstance(value[0], bytes):
+        value = b"".join(len(item).to_bytes(4, "big") + item for item in value)
+    elif kind == "batch":
+        value = "\x1e".join(value)
+    if isinstance(value, bytes):
+        address = b"" if id is None else id.to_bytes(4, "big")
+        return b"\xc1" + SIGNS[kind].encode() + address + value
+    return f"\x01{SIGNS[kind]}{'' if id is None else f'{id},'}{value}"
+
+
+def escape(payload):
+    """The frame of a message."""
+    return write("message" if is_marked(payload) else "plain", payload)
+
+
+def pack(frames):
+    """The same in fewer frames: neighbours of one type go as a batch."""
+    batches, size = [], MAX_BATCH
+    for frame in frames:
+        is_text = isinstance(frame, str)
+        more = 1 + len(frame.encode()) if is_text else 4 + len(frame)
+        is_single = is_text and "\x1e" in frame
+        fits = size + more <= MAX_BATCH and type(batches[-1][0]) is type(frame)
+        if not fits or is_single:
+            batches.append([])
+            size = MAX_BATCH if is_single else 2
+        batches[-1].append(frame)
+        size += more
+    return [one[0] if len(one) == 1 else write("batch", one) for one in batches]
+
+
+def cost(frame):
+    """What a message or a request costs; texts count in UTF-16 code units."""
+    is_text = isinstance(frame, str)
+    size = len(frame.encode("utf-16-le")) // 2 if is_text else len(frame)
+    return 1 + size // 16_384
+
+
+def payload_of(value):
+    if isinstance(value, (str, bytes)):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def value_of(payload):
+    """A text is JSON or itself; unlike Python, JSON knows no NaN nor Infinity."""
+    if isinstance(payload, bytes):
+        return payload
+    try:
+        return json.loads(payload, parse_constant=int)
+    except (ValueError, RecursionError):
+        return payload
+
+
+class Peer:
+    """The server, as its client sees it. Methods take and give values."""
+
+    def __init__(self, socket, on_message, on_request, limit):
+        self._socket = socket
+        self._on_message, self._on_request = on_message, on_request
+        self.speaks = (socket.subprotocol or "").partition("+")[0] == "events.v1"
+        self.spent = 0  # what all that was sent has cost
+        self.frames = 0  # how many have come
+        self.held = asyncio.Event()  # something waits for credit
+        self._limit = 1_024 if self.speaks else math.inf
+        self._free, self._counted, self._wake = [], deque(), asyncio.Event()
+        self._last_id, self._answers, self._pongs = 0, {}, {}
+        self._waiting, self._tasks, self._has_ended = set(), set(), False
+        if self.speaks and limit is not None:
+            self.post(write("credit", limit))
+
+    async def send(self, value):
+        """Sends a message, when there is credit for it."""
+        payload = payload_of(value)
+        await self._spend(escape(payload) if self.speaks else payload)
+
+    async def request(self, value):
+        """Asks, and gives the answer, or raises a RequestError."""
+        if not self.speaks:
+            raise RuntimeError("The server does not speak events.v1")
+        self._last_id = id = self._last_id + 1
+        self._answers[id] = answer = self._future()
+        try:
+            await self._spend(write("request", payload_of(value), id))
+            return value_of(await answer)
+        finally:
+            del self._answers[id]
+
+    async def ping(self, text=""):
+        """Sends a ping, and waits for the pong."""
+        if text not in self._pongs:
+            self._pongs[text] = self._future()
+            self.post(write("ping", text))
+        await self._pongs[text]
+
+    def post(self, frame):
+        """Sends a frame that costs nothing."""
+        self._free.append(frame)
+        self._wake.set()
+
+    async def closed(self):
+        await self._socket.wait_closed()
+        return self._socket.close_code
+
+    async def _spend(self, frame):
+        written = self._future()
+        self._counted.append((frame, written))
+        self._wake.set()
+        await written
+
+    def _future(self):
+        if self._has_ended:
+            raise ConnectionError("The connection has ended")
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.add(future)
+        future.add_done_callback(self._waiting.discard)
+        return future
+
+    async def _write(self):
+        """Writes what may be written, whenever there is more to write."""
+        while await self._wake.wait():
+            self._wake.clear()
+            self.held.clear()
+            frames, self._free, done = self._free, [], []
+            while self._counted and self.spent < self._limit:
+                frame, written = self._counted.popleft()
+                self.spent += cost(frame)
+                frames.append(frame)
+                done.append(written)
+            for frame in pack(frames) if self.speaks else frames:
+                await self._socket.send(frame)
+            settle(done)
+            if self._counted and self.spent >= self._limit:
+                self.held.set()
+
+    async def _read(self):
+        try:
+            async for frame in self._socket:
+                self.frames += 1
+                self._take(read(frame) if self.speaks else Meaning("plain", frame))
+        except Malformed as error:
+            await self._socket.close(1002, str(error))
+        except websockets.ConnectionClosed:
+            pass
+        finally:
+            self._has_ended = True
+            settle(self._waiting, error=ConnectionError("The connection has ended"))
+
+    def _take(self, meaning):
+        kind, value, id = meaning
+        if kind == "batch":
+            for item in value:
+                self._take(read(item))
+        elif kind in ("plain", "message"):
+            self._on_message(value_of(value))
+        elif kind == "request":
+            task = asyncio.create_task(self._answer(id, value_of(value)))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        elif kind in ("reply", "failure"):
+            if id > self._last_id:
+                raise Malformed("Not an answer to a request")
+            answer = [self._answers[id]] if id in self._answers else []
+            settle(answer, value, value if kind == "failure" else None)
+        elif kind == "ping":
+            self.post(write("pong", value))
+        elif kind == "pong" and value in self._pongs:
+            settle([self._pongs.pop(value)])
+        elif kind == "credit":
+            self._limit = max(self._limit, math.inf if value == NO_LIMIT else value)
+            self._wake.set()
+
+    async def _answer(self, id, value):
+        try:
+            if self._on_request is None:
+                raise RequestError("Nobody handles requests", "unhandled")
+            answer = payload_of(await self._on_request(value))
+            self.post(write("reply", answer, id))
+        except RequestError as error:
+            self.post(write("failure", error, id))
+        except Exception:
+            self.post(write("failure", RequestError("It failed", "internal"), id))
+
+
+def settle(futures, value=None, error=None):
+    for future in [future for future in futures if not future.done()]:
+        future.set_exception(error) if error else future.set_result(value)
+
+
+@asynccontextmanager
+async def connect(
+    url, *protocols, on_message=lambda value: None, on_request=None, limit=NO_LIMIT
+):
+    """Connects, with subprotocols of the program's own or none.
+
+    `on_request` is awaited for the answer; `limit` is the credit for the server.
+    """
+    tokens = [f"events.v1+{protocol}" for protocol in protocols]
+    offers = [*(protocols or ["plain"]), *tokens, "events.v1"]
+    async with websockets.connect(url, subprotocols=offers, max_size=None) as socket:
+        peer = Peer(socket, on_message, on_request, limit)
+        tasks = [asyncio.create_task(run()) for run in (peer._write, peer._read)]
+        try:
+            yield peer
+        finally:
+            await socket.close()
+            await tasks[1]
+            tasks[0].cancel()
