@@ -518,6 +518,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * does not speak `events.v1`. An answer that comes later is dropped, and counted. If
    * nobody awaits the promise, that is no unhandled rejection.
    * @throws {TypeError} If JSON cannot hold the data.
+   * @throws {RangeError} If the timeout is negative or no number.
    *
    * @example
    * ```ts

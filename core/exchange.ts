@@ -7,7 +7,7 @@
 
 import type { SendOptions } from "./backlog.ts";
 import type { Frame } from "./codec.ts";
-import { quiet, RequestError } from "./errors.ts";
+import { assertSize, quiet, RequestError } from "./errors.ts";
 import {
   address,
   beat,
@@ -178,10 +178,12 @@ export class Exchange {
    * @param frame The message.
    * @param options How long to wait.
    * @returns A promise of what the answer holds, which is quiet if it rejects.
+   * @throws {RangeError} If the timeout is negative or no number.
    */
   request(frame: Frame, options: AskOptions): Promise<Payload> {
     const { promise, resolve, reject } = Promise.withResolvers<Payload>();
     const { signal, timeout = DEFAULT_TIMEOUT } = options;
+    assertSize("timeout", timeout); // NaN would end all that wait
     quiet(promise);
     if (signal?.aborted) {
       reject(signal.reason);

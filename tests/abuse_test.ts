@@ -4,7 +4,7 @@ import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { deadline } from "@std/async";
 import { ClientSocket } from "../client.ts";
 import { decode, encode } from "../core/codec.ts";
-import { MessageDroppedError } from "../core/errors.ts";
+import { ConnectionEndedError, MessageDroppedError } from "../core/errors.ts";
 import { type Manner, mannerOf, type SpeechOptions } from "../core/manner.ts";
 import type { SocketTypes } from "../core/types.ts";
 import { Dial } from "./support/dialled.ts";
@@ -168,4 +168,13 @@ Deno.test("ClientSocket.send(): a Blob that is carried while it is read comes as
   await sent;
   assertEquals(dial.last.sent, [new TextEncoder().encode("blob").buffer]);
   await client.close();
+});
+
+Deno.test("Connection.request() with a timeout that is no number harms no other", async () => {
+  const { connection } = open();
+  const other = connection.request("other");
+  assertThrows(() => connection.request("x", { timeout: NaN }), RangeError);
+  assertThrows(() => connection.request("x", { timeout: -1 }), RangeError);
+  connection.terminate();
+  await assertRejects(() => other, ConnectionEndedError);
 });
