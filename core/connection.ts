@@ -30,23 +30,15 @@ import {
   ReceivedEvent,
 } from "./events.ts";
 import { Exchange } from "./exchange.ts";
-import { Flow, type FlowSignal } from "./flow.ts";
-import {
-  escape,
-  type Failure,
-  isMarked,
-  MAX_BATCH,
-  type Payload,
-  unescape,
-} from "./frames.ts";
-import { costOf, Gate } from "./gate.ts";
+import type { FlowSignal } from "./flow.ts";
+import { type Failure, isMarked, MAX_BATCH, type Payload } from "./frames.ts";
+import { costOf } from "./gate.ts";
 import { onlyKind } from "./handlers.ts";
 import { Inbox } from "./inbox.ts";
-import { Packer } from "./packer.ts";
+import { Sender } from "./sender.ts";
 import type { Manner } from "./manner.ts";
 import { type Answerer, Question } from "./question.ts";
 import { TokenBucket } from "./rate.ts";
-import { assertOverflow } from "./outbox.ts";
 import { assertRoom, type Rooms } from "./rooms.ts";
 import { check, SchemaError, type StandardSchema } from "./schema.ts";
 import { Silence } from "./silence.ts";
@@ -343,11 +335,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #endTimer: Timer | undefined;
   #stopShaking: (() => void) | undefined;
   /** The way out, once something has been sent. */
-  #flow: Flow | undefined;
+  #sender: Sender | undefined;
   /** What `events.v1` adds, where it is spoken. */
   #exchange: Exchange | undefined;
-  #gate: Gate | undefined;
-  #packer: Packer | undefined;
   #answerer: Answerer | undefined;
   /** Where messages wait for others to be handled, if they have to. */
   #turns: Turns<Taken<Types>> | undefined;
@@ -360,10 +350,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       send: (connection, frame, options, isCarried) =>
         connection.#send(frame, options, isCarried),
       adopt: (connection, entry) => {
-        const flow = connection.#openFlow();
-        if (!flow) return false;
-        connection.#adopt(flow, entry);
-        return true;
+        const sender = connection.#openSender();
+        sender?.adopt(entry);
+        return sender !== undefined;
       },
     };
   }
@@ -438,8 +427,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   /** How many bytes wait for the peer; 0 if the connection is not open. */
   get bufferedAmount(): number {
     if (this.#state.phase !== "open") return 0;
-    const { bufferedAmount } = this.#packer ?? this.#socket;
-    return bufferedAmount + (this.#flow?.size ?? 0) + (this.#gate?.size ?? 0);
+    return (this.#sender ?? this.#socket).bufferedAmount;
   }
 
   /**
@@ -454,7 +442,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   } {
     return {
       incoming: this.#droppedIncoming,
-      outgoing: (this.#flow?.dropped ?? 0) + (this.#gate?.dropped ?? 0),
+      outgoing: this.#sender?.dropped ?? 0,
       replies: this.#exchange?.lateReplies ?? 0,
     };
   }
@@ -632,75 +620,26 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     options: SendOptions | undefined,
     isCarried: boolean,
   ): Promise<void> | undefined {
-    const flow = this.#openFlow();
-    const sent = flow && this.#gate
-      ? this.#sendThrough(this.#gate, flow, escape(frame), options, isCarried)
-      : flow?.send(frame, options, isCarried);
+    const sent = this.#openSender()?.send(frame, options, isCarried);
     if (sent) this.#hub.outdated?.(options);
     return sent;
   }
 
-  /** Sends as soon as the peer has room for it, by its own word. */
-  #sendThrough(
-    gate: Gate,
-    flow: Flow,
-    frame: Frame,
-    options: SendOptions | undefined,
-    isCarried: boolean,
-  ): Promise<void> {
-    assertOverflow(options);
-    if (gate.admit(frame)) {
-      const sent = flow.send(frame, options, isCarried);
-      if (sent !== DONE) this.#refundUnsent(frame, sent);
-      return sent;
-    }
-    const held = this.bufferedAmount - gate.size;
-    const { entry, isTaken } = gate.keep(frame, options, isCarried, held);
-    if (isTaken) flow.outdate(options);
-    else {
-      if (entry.overflow === "terminate" && !isCarried) this.#heed("overflow");
-      if (this.#state.phase === "ended") entry.reject(this.#tooLate("send"));
-      else gate.drop(entry);
-    }
-    return entry.promise;
-  }
-
-  /** What is dropped behind the gate takes no room at the peer's. */
-  #refundUnsent(frame: Frame, sent: Promise<void>): void {
-    const cost = costOf(frame);
-    sent.catch(() => {
-      this.#gate?.refund(cost);
-      this.#allow(0);
-    });
-  }
-
-  /** The peer has room for more. */
-  #allow(limit: number): void {
-    const isEmptied = this.#gate?.allow(limit);
-    if (isEmptied && this.#flow?.size === 0) this.#heed("drained");
-  }
-
-  /** Sends what has waited elsewhere. */
-  #adopt(flow: Flow, entry: Entry): void {
-    if (!this.#gate) return flow.adopt(entry);
-    entry.frame = escape(entry.frame);
-    this.#gate.adopt(entry);
-  }
-
   /** The way out, as long as it is open. */
-  #openFlow(): Flow | undefined {
+  #openSender(): Sender | undefined {
     if (this.#state.phase !== "open") return undefined;
-    if (this.#canSend()) return this.#wayOut();
+    if (this.#canSend()) return this.#sender ??= this.#makeSender();
     // In Node it is closing from the peer's close frame to the end of TCP, which
     // may never come.
     this.#heed("stuck");
     return undefined;
   }
 
-  #wayOut(): Flow {
-    return this.#flow ??= new Flow(
-      this.#packer ?? this.#socket,
+  #makeSender(): Sender {
+    return new Sender(
+      this.#socket,
       this.#manner.flow,
+      this.speaksEvents,
       (signal) => this.#heed(signal),
     );
   }
@@ -738,7 +677,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   #shut(code: number, reason: string, cause: Cause): Promise<void> {
-    this.#packer?.flush();
+    this.#sender?.flush();
     const isFlushed = this.bufferedAmount === 0;
     const isHosted = this.#hub.isHosted();
     const closing = { code, reason, cause, isFlushed, isHosted };
@@ -750,7 +689,6 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         this.#manner.closeTimeout,
       );
       const shake = () => {
-        this.#packer?.flush();
         // The runtime may have the peer's close frame already, and tell soon.
         if (!this.#canSend()) return;
         const sent = () => this.#apply({ type: "sent" });
@@ -761,12 +699,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
           sent,
         );
       };
-      const flush = () => {
-        if (this.#flow) this.#flow.whenEmpty(shake);
-        else shake();
-      };
-      if (this.#gate) this.#gate.whenEmpty(flush);
-      else flush();
+      if (this.#sender) this.#sender.whenEmpty(shake);
+      else shake();
     }
     return this.#isTold
       ? DONE
@@ -917,13 +851,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   /** Makes what the connection needs for what both sides speak. */
   #prepare(isEvents: boolean): void {
-    const { idleTimeout, concurrency, flow } = this.#manner;
+    const { idleTimeout, concurrency } = this.#manner;
     if (isEvents) {
-      this.#packer = new Packer(this.#socket);
-      this.#gate = new Gate(flow, (entry) => {
-        this.#refundUnsent(entry.frame, entry.promise);
-        this.#wayOut().adopt(entry);
-      });
+      this.#sender = this.#makeSender();
       this.#exchange = this.#makeExchange();
     }
     if (concurrency < Infinity) {
@@ -949,27 +879,23 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     return new Exchange({
       name: this.remoteAddress,
       isOpen: () => this.#state.phase === "open",
-      send: (frame, options) => this.#openFlow()?.send(frame, options, false),
-      urge: (text) => this.#openFlow()?.urge(text),
-      ask: (frame) => {
-        const flow = this.#openFlow();
-        return flow && this.#gate &&
-          this.#sendThrough(this.#gate, flow, frame, undefined, false);
-      },
+      send: (frame, options) => this.#openSender()?.answer(frame, options),
+      urge: (text) => this.#openSender()?.urge(text),
+      ask: (frame) => this.#openSender()?.ask(frame),
       take: (payload, frame, id) => this.#take(payload, frame, id),
       admits: (payload) => this.#admits(payload),
-      allow: (limit) => this.#allow(limit),
+      allow: (limit) => this.#sender?.allow(limit),
       broken: (why) => this.#blame(CloseCode.ProtocolError, why, "protocol"),
     });
   }
 
   #receive(data: Payload): void {
     // What the peer has room for counts also while this side waits to close.
-    if (this.#state.phase === "closing" && this.#gate) {
+    if (this.#state.phase === "closing") {
       return this.#exchange?.receiveCredit(data);
     }
     if (this.#state.phase !== "open") return;
-    this.#flow?.heard();
+    this.#sender?.heard();
     this.#silence?.heard();
     if (!this.#exchange || !isMarked(data)) return this.#take(data, data);
     const { maxPayload = Infinity } = this.#manner.limits ?? {};
@@ -1155,7 +1081,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       this.emit("drain", DrainEvent, []);
       this.#leave();
     } else {
-      const isDeaf = signal === "overflow" || this.#flow?.isHeard;
+      const isDeaf = signal === "overflow" || this.#sender?.isHeard;
       const cause = isDeaf ? "backpressure" : "timeout";
       this.#letGo({ type: "terminate", cause });
     }
@@ -1251,20 +1177,12 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   /** Nothing goes out any more. What may go out by another connection does. */
   #letUnsentGo(isDelivered: boolean): void {
-    this.#packer?.clear();
     // One error for all; and none, with all that it costs, if nobody hears of it.
     let error: Error | undefined;
     const why = () => error ??= this.#tooLate("send");
-    const unsent = [
-      ...this.#flow?.stop(why, isDelivered) ?? NONE,
-      ...this.#gate?.stop(why) ?? NONE,
-    ];
+    const unsent = this.#sender?.stop(why, isDelivered);
     this.#exchange?.stop(why);
-    if (unsent.length === 0) return;
-    if (this.#gate) {
-      for (const entry of unsent) entry.frame = unescape(entry.frame);
-    }
-    this.#hub.unsent(unsent);
+    if (unsent?.length) this.#hub.unsent(unsent);
   }
 
   /** Tells the end to everybody who is not still to hear what came before it. */

@@ -20,6 +20,7 @@ const ORDER: readonly string[] = [
   "core/address.ts",
   "core/handshake.ts",
   "core/manner.ts",
+  "core/sender.ts",
   "core/flow.ts",
   "core/exchange.ts",
   "core/question.ts",
