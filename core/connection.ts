@@ -1212,13 +1212,15 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #awaitTurns(): void {
     this.#endTimer ??= startTimer(() => {
       const count = this.#turns?.clear() ?? 0;
-      this.onListenerError(
-        new Error(
-          `Cannot hand out the last ${count} messages of ${this.remoteAddress}: the connection has ended, and those before them take too long`,
-        ),
-        "message",
-      );
-      this.#tell();
+      if (count > 0) {
+        this.onListenerError(
+          new Error(
+            `Cannot hand out the last ${count} messages of ${this.remoteAddress}: the connection has ended, and those before them take too long`,
+          ),
+          "message",
+        );
+      }
+      this.#dropInbox(); // its time is over, too
     }, this.#manner.closeTimeout);
   }
 

@@ -2,6 +2,7 @@
 
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { deadline } from "@std/async";
+import { FakeTime } from "@std/testing/time";
 import { ClientSocket } from "../client.ts";
 import { decode, encode } from "../core/codec.ts";
 import { ConnectionEndedError, MessageDroppedError } from "../core/errors.ts";
@@ -177,4 +178,29 @@ Deno.test("Connection.request() with a timeout that is no number harms no other"
   assertThrows(() => connection.request("x", { timeout: -1 }), RangeError);
   connection.terminate();
   await assertRejects(() => other, ConnectionEndedError);
+});
+
+Deno.test("Connection: an end that waits for a turn, then for listeners, is told in time", async () => {
+  using time = new FakeTime();
+  const { socket, hub, connection } = party("server", {
+    manner: manner({ concurrency: 1 }),
+    spoken: EVENTS,
+  });
+  hub.pending = [new Promise(() => {})];
+  const first = Promise.withResolvers<void>();
+  hub.received = (_message, pending) => void pending?.push(first.promise);
+  socket.open();
+  socket.receive("one");
+  socket.receive("two");
+  socket.end(true, 1000);
+  await time.tickAsync(5_000);
+  first.resolve();
+  await settle();
+  const ends: string[] = [];
+  hub.lingers = (_connection, isWaiting) => void ends.push(String(isWaiting));
+  await time.tickAsync(5_000);
+  await settle();
+  assertEquals(ends, ["false"]);
+  assertEquals(hub.errors, []);
+  await connection.close();
 });

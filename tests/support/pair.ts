@@ -149,7 +149,10 @@ export class FakeHub<Types extends SocketTypes = SocketTypes>
     return this.handler;
   }
 
-  received(message: SocketMessage<Types>): void {
+  received(
+    message: SocketMessage<Types>,
+    _pending?: Promise<unknown>[],
+  ): void {
     if (this.listens) this.heard.push(message.content);
   }
 
