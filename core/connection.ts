@@ -662,6 +662,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     assertCloseable(code, reason, this.#side.role);
     const cause = this.#hub.leaving();
     this.#dropInbox();
+    this.#turns?.skip(0); // what it drops gives credit
     if (this.#state.phase === "connecting") this.#socket.close();
     return this.#shut(code, reason, cause);
   }
@@ -880,9 +881,17 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       name: this.remoteAddress,
       isOpen: () => this.#state.phase === "open",
       send: (frame, options) => this.#openSender()?.answer(frame, options),
-      urge: (text) => this.#openSender()?.urge(text),
+      urge: (text) => {
+        // Also while this side waits to close, as the other may, too.
+        if (this.#canSend()) (this.#sender ??= this.#makeSender()).urge(text);
+      },
       ask: (frame) => this.#openSender()?.ask(frame),
       take: (payload, frame, id) => this.#take(payload, frame, id),
+      skip: (frame) => {
+        const cost = costOf(frame);
+        if (this.#turns) this.#turns.skip(cost);
+        else this.#exchange?.count(cost);
+      },
       admits: (payload) => this.#admits(payload),
       allow: (limit) => this.#sender?.allow(limit),
       broken: (why) => this.#blame(CloseCode.ProtocolError, why, "protocol"),
@@ -892,7 +901,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #receive(data: Payload): void {
     // What the peer has room for counts also while this side waits to close.
     if (this.#state.phase === "closing") {
-      return this.#exchange?.receiveCredit(data);
+      return this.#exchange?.receiveLate(data);
     }
     if (this.#state.phase !== "open") return;
     this.#sender?.heard();

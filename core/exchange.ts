@@ -65,6 +65,12 @@ export interface Carrier {
    */
   take(payload: Payload, frame: Payload, id?: number): void;
   /**
+   * Counts a message, or a request, that is dropped.
+   *
+   * @param frame The frame that it came in, or the item of a batch.
+   */
+  skip(frame: Payload): void;
+  /**
    * Whether something that has come is within the limits.
    *
    * @param payload What it holds.
@@ -133,16 +139,20 @@ export class Exchange {
   }
 
   /**
-   * Takes of what comes only what the peer has room for.
+   * Takes of what comes only what the peer has room for. Messages are dropped, but
+   * give credit: the peer may wait for it to close, too.
    *
    * @param payload What a frame holds.
    */
-  receiveCredit(payload: Payload): void {
+  receiveLate(payload: Payload): void {
     const first = isMarked(payload) ? readFrame(payload) : undefined;
     const items = first?.kind === "batch" ? first.items : [payload];
     for (const item of items) {
       const frame = isMarked(item) ? readFrame(item) : undefined;
       if (frame?.kind === "credit") this.#carrier.allow(frame.limit);
+      const isMessage = !isMarked(item) || frame?.kind === "message" ||
+        frame?.kind === "request";
+      if (isMessage) this.#carrier.skip(item);
     }
   }
 

@@ -76,12 +76,16 @@ export class Turns<M> {
   }
 
   /**
-   * Lets go of what waits.
+   * Lets go of what waits, as if it were done with.
    *
    * @returns How many messages that were.
    */
   clear(): number {
     const { length } = this.#waiting;
+    for (const { cost } of this.#waiting) {
+      this.#cost -= cost;
+      this.#handled += cost;
+    }
     this.#waiting = [];
     return length;
   }

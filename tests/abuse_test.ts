@@ -9,7 +9,7 @@ import { ConnectionEndedError, MessageDroppedError } from "../core/errors.ts";
 import { type Manner, mannerOf, type SpeechOptions } from "../core/manner.ts";
 import type { SocketTypes } from "../core/types.ts";
 import { Dial } from "./support/dialled.ts";
-import { type Party, party } from "./support/pair.ts";
+import { pair, type Party, party } from "./support/pair.ts";
 
 /** One end whose peer is the test. */
 function open(options: SpeechOptions = {}): Party {
@@ -204,3 +204,24 @@ Deno.test("Connection: an end that waits for a turn, then for listeners, is told
   assertEquals(hub.errors, []);
   await connection.close();
 });
+
+for (const concurrency of [1, Infinity]) {
+  Deno.test(`Connection.close() on both sides at once sends what waits, by turns of ${concurrency}`, async () => {
+    const [one, other] = pair("server", {
+      manner: manner({ concurrency }),
+      spoken: EVENTS,
+    });
+    for (const { connection } of [one, other]) {
+      connection.on("message", () => new Promise(() => {}));
+      const before = concurrency === 1 ? 700 : 0;
+      for (let i = 0; i < before; i++) connection.send("before");
+    }
+    await settle();
+    for (const { connection } of [one, other]) {
+      for (let i = 0; i < 3_000; i++) connection.send("x");
+      connection.close();
+    }
+    await settle();
+    for (const { hub } of [one, other]) assertEquals(hub.heard.at(-1), "close");
+  });
+}
