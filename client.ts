@@ -1054,7 +1054,10 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       },
       ended: (connection, end) => this.#ended(connection, end),
       lingers: () => {},
-      refused: ({ url }, cause) => reject(connectError(url, cause)),
+      refused: ({ url }, cause) => {
+        const { isPlain } = this.#manner.dialect;
+        reject(connectError(url, cause, isPlain ? "" : adviceFor(cause)));
+      },
       failed: (error, from) => this.onListenerError(error, from),
     };
   }
@@ -1126,9 +1129,26 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   }
 }
 
+/**
+ * What may help. Browsers, Node and Bun refuse a server that picks no subprotocol of
+ * those that were asked for; browsers do not even say so.
+ */
+function adviceFor(cause: unknown): string {
+  const told = toldBy(cause);
+  return told === "" || /protocol/i.test(told)
+    ? 'if the server is there, and is none of this library, it may need the option "plain"'
+    : "";
+}
+
+/** What a runtime has told of a failure. */
+function toldBy(cause: unknown): string {
+  if (cause instanceof Error) return cause.message;
+  return typeof cause === "string" ? cause : "";
+}
+
 /** An attempt that failed: for a reason of this client's, if there is one. */
 function connectError(url: string, cause: unknown, why = ""): ConnectError {
-  const reasons = [why, cause instanceof Error ? cause.message : ""];
+  const reasons = [why, toldBy(cause)];
   const all = [`Cannot connect to ${url}`, ...reasons.filter(Boolean)];
   return new ConnectError(
     all.join(": "),

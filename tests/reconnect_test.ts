@@ -1228,3 +1228,24 @@ Deno.test("ClientSocket does not wait for ever for a socket that closes by itsel
   await client.close();
   assertStrictEquals(dial.time.next(), false);
 });
+
+Deno.test("ClientSocket says what may help where a runtime tells nothing", async () => {
+  using dial = new Dial();
+  const cases: [plain: boolean, told: string, isAdvised: boolean][] = [
+    [false, "", true], // as in browsers
+    [false, "Server did not respond with sent protocols.", true], // Node
+    [false, "Missing client protocol", true], // Bun
+    [false, "tcp connect error", false], // Deno
+    [true, "", false],
+  ];
+  for (const [plain, told, isAdvised] of cases) {
+    const client = new ClientSocket({ plain });
+    const connecting = client.connect(URL);
+    await dial.settle();
+    dial.last.fail(told);
+    dial.last.end(false, 1006);
+    const { message } = await assertRejects(() => connecting, ConnectError);
+    assertStrictEquals(message.includes('the option "plain"'), isAdvised, told);
+    assert(message.includes(told));
+  }
+});
