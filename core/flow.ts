@@ -224,6 +224,7 @@ export class Flow {
     isCarried: boolean,
   ): Promise<void> {
     assertOverflow(options);
+    this.#lookAgain();
     if (this.#isWaiting || this.#full !== undefined || frame instanceof Blob) {
       return this.#keep(frame, options, isCarried);
     }
@@ -382,6 +383,15 @@ export class Flow {
     if (isEmpty || (isMoving && isLow)) this.#goOn(level);
     else if (this.#stuckFor >= this.#patience) this.#tell("stalled");
     return this.#full && !this.#stopped ? this.#wait : 0;
+  }
+
+  /**
+   * All that made the socket full may have left before the clock looks: who sends one
+   * large message after the other would wait for it each time.
+   */
+  #lookAgain(): void {
+    const isFull = this.#full !== undefined && this.#empties === 0;
+    if (isFull && this.#socket.bufferedAmount === 0) this.#goOn(0);
   }
 
   /** There is room again. */

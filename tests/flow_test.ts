@@ -124,6 +124,25 @@ test("highWaterMark: at it send() waits, and goes on at half of it", async (time
   assertEquals(self.fates, ["sent", "sent", "sent"]);
 });
 
+test("highWaterMark: what has left by the next send() is waited for no longer", async (time) => {
+  using peer = new Stalled({ highWaterMark: 10 });
+  peer.send("x".repeat(10));
+  peer.send("kept");
+  peer.take(10);
+  assertEquals(peer.sent.length, 1);
+  // No time has passed: the clock has not looked.
+  peer.send("y".repeat(10));
+  assertEquals(peer.sent, ["x".repeat(10), "kept", "y".repeat(10)]);
+  // Of empty messages nobody can tell whether they have left.
+  peer.take(14);
+  for (let i = 0; i < 1_024; i++) peer.send("");
+  const { length } = peer.sent;
+  peer.send("z");
+  assertEquals(peer.sent.length, length);
+  await pass(time, 1_000);
+  assertEquals(peer.sent.at(-1), "z");
+});
+
 test("highWaterMark: 0 hands over one message at a time", async (time) => {
   using self = new Stalled({ highWaterMark: 0 });
   self.send("");
