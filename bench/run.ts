@@ -1,343 +1,314 @@
 /**
- * What this library costs over the bare runtime, and what a request costs beside one
- * of socket.io, in CPU time and memory of the server's process.
+ * What this library costs beside the bare runtime and its peers, in CPU time and
+ * memory of the server's process. Linux only.
  *
- *     deno task bench [rounds] [part of a name]
+ *     deno task bench [--quick] [--rounds n] [part of a figure's name]
+ *     deno task bench --sends
  *
- * Each server runs fresh for each measurement, in turn, pinned to one core where
- * `taskset` is there; the load comes from this process, over raw TCP, with frames
- * that are made once. The ratio is taken round by round. Linux only: the figures
- * are the kernel's, from `/proc`.
+ * Each measurement has a fresh server on core 0 and the load on core 1; in each
+ * round the sides come in random order, and ratios are taken round by round. A run
+ * of everything, without `--quick`, writes `bench/results.json` and the picture.
+ * `--sends` counts system calls instead, by strace.
  */
 
+import { parseArgs } from "node:util";
 import { delay } from "@std/async";
-import { Program } from "../tests/support/program.ts";
-import { frame, RawPeer } from "../tests/support/raw_peer.ts";
-import { batchTexts, credit } from "../core/frames.ts";
-import { findRuntime } from "../tests/support/runtimes.ts";
+import { drawPlots } from "./plot.ts";
+import {
+  canPin,
+  compileLoad,
+  installSides,
+  load,
+  outputOf,
+  type Side,
+  SIDES,
+  type Speech,
+  Target,
+} from "./sides.ts";
+import {
+  type Figure,
+  type Goal,
+  GOALS,
+  type Measured,
+  type Results,
+  speechOf,
+  type Spread,
+  spreadOf,
+  type Workload,
+  WORKLOADS,
+} from "./workloads.ts";
 
-const ROUNDS = Number(Deno.args[0] ?? 5);
-/** Part of the name of what is to be measured; all by default. */
-const only = Deno.args[1];
-const CONNECTIONS = 64;
-const DEPTH = 8;
-const MESSAGES = 400_000;
-const AUDIENCE = 1_000;
-const BROADCASTS = 200;
-const HANDSHAKES = 8_000;
-const IDLE = 2_000;
+/** The load is what limits a figure from here on. */
+const TOO_BUSY = 0.95;
 
-const PAIRS = 200_000;
-const BURSTS = 50;
+function shuffled<T>(values: readonly T[]): T[] {
+  return values.map((value) => ({ value, order: Math.random() }))
+    .sort((a, b) => a.order - b.order)
+    .map(({ value }) => value);
+}
 
-const TEXT = '{"type":"chat","text":"hello there, how are you doing?","n":123}';
+/** Three digits that matter. */
+function digits(value: number): string {
+  if (value >= 100) return Math.round(value).toLocaleString("en");
+  return value.toFixed(value < 10 ? 2 : 1);
+}
 
-/** A server's process. */
-class Target implements AsyncDisposable {
-  private constructor(
-    readonly program: Program,
-    readonly port: number,
-    /** Whether it is asked for what only this library has. */
-    readonly speaksEvents: boolean,
-  ) {}
+function show({ median, least, most }: Spread): string {
+  return `${digits(median)} (${digits(least)} to ${digits(most)})`;
+}
 
-  static async start(side: Side): Promise<Target> {
-    const own = COMMANDS[side];
-    const all = canPin ? ["taskset", "-c", "0", ...own] : own;
-    const [command = "", ...args] = all;
-    const program = new Program(args, { command });
-    const port = Number(await program.line(""));
-    return new Target(program, port, side === "ours");
+/** The ratios of one list to another, round by round. */
+function ratios(of: Measured | undefined, to: Measured | undefined): number[] {
+  return (of?.values ?? []).map((value, i) => value / (to?.values[i] ?? NaN));
+}
+
+/** The machine, in a line. */
+function machine(): string {
+  const info = Deno.readTextFileSync("/proc/cpuinfo");
+  const [, model = "unknown CPU"] = /^model name\s*:\s*(.+)$/m.exec(info) ?? [];
+  const gib = Math.round(Deno.systemMemoryInfo().total / 2 ** 30);
+  const { hardwareConcurrency: cores } = navigator;
+  const pins = canPin ? "server on core 0, load on core 1" : "nothing pinned";
+  return `${model}, ${cores} cores, ${gib} GiB, Linux ${Deno.osRelease()}, ${pins}`;
+}
+
+/** Measures one side once. */
+async function measure(
+  workload: Workload,
+  side: Side,
+  times: Readonly<Record<string, number>>,
+  results: Results,
+): Promise<void> {
+  await using target = await Target.start(side);
+  const speech = speechOf(workload, side.name);
+  const options = { ...times, ...workload.options, speech };
+  const stages = await load(target, workload.mode, options);
+  for (const { id, read, stage } of workload.figures) {
+    const one = stages[stage];
+    if (one === undefined) throw new Error(`The load left out ${id}`);
+    const sides = results.figures[id] ??= {};
+    const { values, rates, busy, waited } = sides[side.name] ??= {
+      values: [],
+      rates: [],
+      busy: [],
+      waited: [],
+    };
+    values.push(read(stages));
+    rates.push(one.units / one.seconds);
+    busy.push(one.load / one.seconds);
+    waited.push(one.waited / one.seconds);
   }
+}
 
-  /** The CPU time so far, in microseconds. */
-  cpu(): number {
-    const stat = Deno.readTextFileSync(`/proc/${this.program.pid}/stat`);
-    const [user = 0, system = 0] = stat.slice(stat.lastIndexOf(")") + 2)
-      .split(" ").slice(11, 13).map(Number);
-    return (user + system) * 10_000; // ticks of a hundredth of a second
+/** Prints what one figure is for each side. */
+function printFigure(
+  { id, title, unit }: Figure,
+  { figures }: Results,
+): void {
+  const sides = figures[id] ?? {};
+  console.log(`\n${title}, ${unit}`);
+  for (const name of SIDES) {
+    const measured = sides[name];
+    if (measured === undefined) {
+      console.log(`  ${name.padEnd(11)} -`);
+      continue;
+    }
+    const cost = show(spreadOf(measured.values)).padEnd(25);
+    const bare = sides["bare Deno"];
+    const ratio = bare === undefined
+      ? ""
+      : `${show(spreadOf(ratios(measured, bare)))} x bare`;
+    const rate = unit.startsWith("us of CPU")
+      ? `${digits(spreadOf(measured.rates).median)} a second`
+      : "";
+    const busy = spreadOf(measured.busy).median;
+    const used = busy > 0 ? `load ${Math.round(busy * 100)} % busy` : "";
+    const warning = busy > TOO_BUSY ? ", so the load is the limit" : "";
+    console.log(
+      `  ${name.padEnd(11)} ${cost} ${ratio.padEnd(29)} ${
+        rate.padEnd(17)
+      } ${used}${warning}`
+        .trimEnd(),
+    );
   }
-
-  /** The memory that it holds, in KiB. */
-  memory(): number {
-    const status = Deno.readTextFileSync(`/proc/${this.program.pid}/status`);
-    return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]);
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.program[Symbol.asyncDispose]();
-  }
 }
 
-/** What a load sends again and again, and how many bytes answer it. */
-interface Round {
-  readonly peers: readonly RawPeer[];
-  readonly bytes: Uint8Array;
-  readonly expected: number;
-  /** How many messages, or pairs of them, it is. */
-  readonly units: number;
+/** A table in Markdown, its columns as wide as they have to be. */
+function table(rows: readonly (readonly string[])[]): string {
+  const [head = []] = rows;
+  const widths = head.map((_, i) =>
+    Math.max(3, ...rows.map((row) => row[i]?.length ?? 0))
+  );
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(" | ")} |`;
+  const rule = widths.map((width) => "-".repeat(width));
+  return [line(head), line(rule), ...rows.slice(1).map(line)].join("\n");
 }
 
-/** Sends it until so many units are done, and gives the cost of one. */
-async function repeat(
-  target: Target,
-  { peers, bytes, expected, units }: Round,
-  total: number,
-): Promise<number> {
-  const run = (total: number) =>
-    Promise.all(peers.map(async ({ tcp }) => {
-      const buffer = new Uint8Array(65_536);
-      for (let i = 0; i < total / peers.length / units; i++) {
-        await tcp.write(bytes);
-        for (let got = 0; got < expected;) {
-          got += await tcp.read(buffer) ?? expected;
-        }
-      }
-    }));
-  await run(total / 4); // warms the server up
-  const before = target.cpu();
-  await run(total);
-  const cost = (target.cpu() - before) / total;
-  for (const peer of peers) peer.close();
-  return cost;
+/** All figures and all sides. */
+function overview(shown: readonly Figure[], { figures }: Results): string {
+  const rows = shown.map(({ id, title, unit }) => [
+    title,
+    unit,
+    ...SIDES.map((name) => {
+      const measured = figures[id]?.[name];
+      return measured === undefined
+        ? "-"
+        : digits(spreadOf(measured.values).median);
+    }),
+  ]);
+  return table([["work", "unit", ...SIDES], ...rows]);
 }
 
-/** One after the other, as bytes. */
-function joined(frames: readonly Uint8Array[]): Uint8Array {
-  return new Uint8Array(frames.flatMap((bytes) => [...bytes]));
-}
-
-/** How many bytes a server's frame of a text takes. */
-function sizeOf(text: string): number {
-  return text.length + (text.length < 126 ? 2 : 4);
-}
-
-/** As many texts as are sent in one turn. */
-const BURST = Array.from({ length: DEPTH }, () => TEXT);
-
-/** The same in one frame of `events.v1`. */
-const PACKED = batchTexts(BURST);
-
-async function echo(target: Target): Promise<number> {
-  const peers = await open(target, CONNECTIONS);
-  const bytes = joined(BURST.map((text) => frame(1, text)));
-  const expected = sizeOf(TEXT) * DEPTH;
-  return repeat(target, { peers, bytes, expected, units: DEPTH }, MESSAGES);
-}
-
-/** One message after the other, where those that are sent together would wait. */
-async function lone(target: Target): Promise<number> {
-  const protocol = target.speaksEvents ? "events.v1" : undefined;
-  const peers = await open(target, CONNECTIONS, protocol);
-  const bytes = frame(1, TEXT);
-  const expected = sizeOf(TEXT);
-  return repeat(target, { peers, bytes, expected, units: 1 }, MESSAGES);
-}
-
-async function burst(target: Target): Promise<number> {
-  if (!target.speaksEvents) return echo(target);
-  const peers = await open(target, CONNECTIONS, "events.v1");
-  const bytes = frame(1, PACKED);
-  const expected = sizeOf(PACKED);
-  return repeat(target, { peers, bytes, expected, units: DEPTH }, MESSAGES);
-}
-
-/** What one sends to all goes to each of the others, who take it at once. */
-async function broadcast(target: Target): Promise<number> {
-  const peers = await open(target, AUDIENCE);
-  const sender = await RawPeer.open(target.port, "/all");
-  return spreadOut(target, peers, sender, [frame(1, TEXT)], sizeOf(TEXT));
-}
-
-async function burstToAll(target: Target): Promise<number> {
-  const { speaksEvents } = target;
-  const protocol = speaksEvents ? "events.v1" : undefined;
-  const peers = await open(target, AUDIENCE, protocol);
-  const sender = await RawPeer.open(target.port, "/all", protocol);
-  const frames = speaksEvents
-    ? [frame(1, PACKED)]
-    : BURST.map((text) => frame(1, text));
-  const size = speaksEvents ? sizeOf(PACKED) : sizeOf(TEXT) * DEPTH;
-  const cost = await spreadOut(target, peers, sender, frames, size, BURSTS);
-  return cost / DEPTH;
-}
-
-async function spreadOut(
-  target: Target,
-  peers: readonly RawPeer[],
-  sender: RawPeer,
-  frames: readonly Uint8Array[],
-  size: number,
-  times: number = BROADCASTS,
-): Promise<number> {
-  const bytes = joined(frames);
-  const run = async (count: number) => {
-    const all = Promise.all(peers.map(async ({ tcp }) => {
-      const buffer = new Uint8Array(16_384);
-      for (let got = 0; got < size * count;) {
-        got += await tcp.read(buffer) ?? Infinity;
-      }
-    }));
-    for (let i = 0; i < count; i++) await sender.write(bytes);
-    await all;
+/** Each goal that was measured, and whether it is met. */
+function goals({ figures }: Results): string {
+  const all = WORKLOADS.flatMap(({ figures }) => figures);
+  const titleOf = (id: string) => all.find((one) => one.id === id)?.title ?? id;
+  const row = ({ figure, against, other = figure, atMost }: Goal) => {
+    const ours = figures[figure]?.["@ws/events"];
+    const values = ratios(ours, figures[other]?.[against]);
+    if (values.length === 0 || values.some(Number.isNaN)) return [];
+    const spread = spreadOf(values);
+    const beside = other === figure ? against : titleOf(other);
+    return [[
+      titleOf(figure),
+      beside,
+      `${atMost.toFixed(2)} x`,
+      show(spread),
+      spread.median <= atMost ? "met" : "missed",
+    ]];
   };
-  await run(Math.ceil(times / 4));
-  const before = target.cpu();
-  await run(times);
-  const cost = (target.cpu() - before) / times / AUDIENCE;
-  for (const peer of [sender, ...peers]) peer.close();
-  return cost;
+  const head = ["work", "beside", "at most", "ratio", ""];
+  return table([head, ...GOALS.flatMap(row)]);
 }
 
-/** Asks so many in one turn; each is answered with what it has asked. */
-async function ask(target: Target): Promise<number> {
-  const ids = Array.from({ length: DEPTH }, (_, i) => i + 1);
-  if (target.speaksEvents) {
-    const peers = await open(target, CONNECTIONS, "events.v1");
-    const asked = ids.map((id) => `\u0001?${id},${TEXT}`);
-    const answers = ids.map((id) => `\u0001!${id},${TEXT}`);
-    const bytes = frame(1, batchTexts(asked));
-    const expected = sizeOf(batchTexts(answers));
-    return repeat(target, { peers, bytes, expected, units: DEPTH }, PAIRS);
-  }
-  const peers: RawPeer[] = [];
-  for (let i = 0; i < CONNECTIONS; i++) {
-    const path = "/socket.io/?EIO=4&transport=websocket";
-    const peer = await RawPeer.open(target.port, path);
-    await peer.receive(); // its handshake
-    await peer.write(frame(1, "40"));
-    await peer.receive();
-    peers.push(peer);
-  }
-  const asked = ids.map((id) => `42${id}["ask",${TEXT}]`);
-  const answers = ids.map((id) => `43${id}[${TEXT}]`);
-  const bytes = joined(asked.map((text) => frame(1, text)));
-  const expected = answers.reduce((sum, text) => sum + sizeOf(text), 0);
-  return repeat(target, { peers, bytes, expected, units: DEPTH }, PAIRS);
-}
+/** The system calls by which servers send. */
+const SENDING = ["write", "writev", "sendto", "sendmsg"];
 
-async function handshakes(target: Target): Promise<number> {
-  const close = frame(8, [3, 232]);
-  const run = (count: number) =>
-    Promise.all(Array.from({ length: 8 }, async () => {
-      for (let i = 0; i < count / 8; i++) {
-        using peer = await RawPeer.open(target.port);
-        await peer.write(close);
-        await peer.end();
-      }
-    }));
-  await run(HANDSHAKES / 4);
-  const before = target.cpu();
-  await run(HANDSHAKES);
-  return (target.cpu() - before) / HANDSHAKES;
-}
-
-async function idle(target: Target): Promise<number> {
-  const first = await open(target, IDLE / 4);
-  await delay(1_000);
-  const before = target.memory();
-  const rest = await open(target, IDLE);
-  await delay(1_000);
-  const cost = (target.memory() - before) / IDLE;
-  for (const peer of [...first, ...rest]) peer.close();
-  return cost;
-}
-
-async function open(
-  { port }: Target,
-  count: number,
-  protocol?: string,
-): Promise<RawPeer[]> {
-  const peers: RawPeer[] = [];
-  for (let i = 0; i < count; i++) {
-    const peer = await RawPeer.open(port, "/", protocol);
-    // It takes all that comes.
-    if (protocol) await peer.write(frame(1, credit(Number.MAX_SAFE_INTEGER)));
-    peers.push(peer);
-  }
-  return peers;
-}
-
-function isThere(command: string): boolean {
-  try {
-    return new Deno.Command(command, { args: ["--version"] }).outputSync()
-      .success;
-  } catch {
-    return false;
-  }
-}
-
-const canPin = isThere("taskset");
-
-const deno = [Deno.execPath(), "run", "--allow-net"];
-
-/** What is measured, and how it is started. */
-const COMMANDS = {
-  bare: [...deno, "bench/bare.ts"],
-  ours: [...deno, "bench/ours.ts"],
-  socketIo: [await findRuntime("node") ?? "node", "bench/socket_io.mjs"],
-} as const;
-
-type Side = keyof typeof COMMANDS;
-
-const NAMES: Record<Side, string> = {
-  bare: "bare runtime",
-  ours: "@ws/events",
-  socketIo: "socket.io",
-};
-
-type Measure = (target: Target) => Promise<number>;
-
-const WORK: [name: string, unit: string, measure: Measure, other: Side][] = [
-  ["echo of 64 bytes", "us of CPU a message", echo, "bare"],
-  ["echo, one at a time, by events.v1", "us of CPU a message", lone, "bare"],
-  ["echo in bursts of 8", "us of CPU a message", burst, "bare"],
-  ["broadcast to 1,000", "us of CPU a delivery", broadcast, "bare"],
-  ["the same in bursts of 8", "us of CPU a delivery", burstToAll, "bare"],
-  ["request and answer", "us of CPU a pair", ask, "socketIo"],
-  ["handshake and close", "us of CPU a connection", handshakes, "bare"],
-  ["idle connection", "KiB of memory", idle, "bare"],
-];
-
-function spread(values: number[], digits: number): string {
-  const sorted = values.toSorted((a, b) => a - b);
-  const show = (i: number) => (sorted[i] ?? NaN).toFixed(digits);
-  const middle = show(Math.floor(sorted.length / 2));
-  return `${middle} (${show(0)} to ${show(sorted.length - 1)})`;
-}
-
-/** Installs what is measured beside this library. */
-async function install(): Promise<void> {
-  const { success } = await new Deno.Command("npm", {
-    args: ["install", "--prefix", ".runtimes", "--no-save", "socket.io@4.8.4"],
+/** How often a server asks the kernel to send, for each message that it echoes. */
+async function sendsOf(side: Side, speech: Speech): Promise<number> {
+  await using target = await Target.start(side);
+  const pid = String(target.program.pid);
+  const trace = `trace=${SENDING.join()}`;
+  const counter = new Deno.Command("strace", {
+    args: ["-f", "-c", "-e", trace, "-p", pid],
     stdout: "null",
-    stderr: "null",
-  }).output();
-  if (!success) throw new Error("Cannot install socket.io: is npm there?");
+    stderr: "piped",
+  }).spawn();
+  await delay(1_000); // until it has attached
+  const times = { warm: 0, seconds: 1 };
+  const [stage] = await load(target, "echo", { ...times, depth: 8, speech });
+  counter.kill("SIGINT");
+  const { stderr } = await counter.output();
+  const rows = new TextDecoder().decode(stderr).split("\n")
+    .map((row) => row.trim().split(/\s+/))
+    .filter((row) => SENDING.includes(row.at(-1) ?? ""));
+  const calls = rows.reduce((sum, row) => sum + Number(row[3]), 0);
+  return calls / (stage?.units ?? NaN);
 }
 
-await install();
-console.log(
-  `Deno ${Deno.version.deno}, V8 ${Deno.version.v8}, socket.io 4.8.4, ${navigator.hardwareConcurrency} cores, ${ROUNDS} rounds, ${
-    canPin ? "server pinned to core 0" : "nothing pinned"
-  }`,
-);
-console.log("median (least to most)\n");
-for (const [name, unit, measure, other] of WORK) {
-  if (only && !name.includes(only)) continue;
-  const order = [other, "ours"] as const;
-  const costs: Record<string, number[]> = { [other]: [], ours: [] };
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const side of Math.random() < 0.5 ? order : order.toReversed()) {
-      await using target = await Target.start(side);
-      costs[side]?.push(await measure(target));
+/** Prints that for each side. */
+async function countSends(sides: readonly Side[]): Promise<void> {
+  if (outputOf("strace", "--version") === undefined) {
+    throw new Error("There is no strace: apt-get install strace");
+  }
+  console.log("\nsystem calls that send, for each message of an echo");
+  for (const side of sides) {
+    const { name } = side;
+    const speech = name === "socket.io" ? name : "plain";
+    const sends = digits(await sendsOf(side, speech));
+    console.log(`  ${name.padEnd(22)} ${sends}`);
+    if (name !== "@ws/events") continue;
+    const own = digits(await sendsOf(side, "events"));
+    console.log(`  ${`${name}, events.v1`.padEnd(22)} ${own}`);
+  }
+}
+
+/** Five digits are enough. */
+function shortened(_name: string, value: unknown): unknown {
+  return typeof value === "number" ? Number(value.toPrecision(5)) : value;
+}
+
+async function main(): Promise<void> {
+  const { values, positionals: [part = ""] } = parseArgs({
+    args: Deno.args,
+    options: {
+      quick: { type: "boolean" },
+      rounds: { type: "string" },
+      sends: { type: "boolean" },
+    },
+    allowPositionals: true,
+  });
+  const quick = values.quick ?? false;
+  const rounds = Number(values.rounds ?? (quick ? 2 : 5));
+  if (!Number.isInteger(rounds) || rounds < 1) {
+    throw new RangeError(`Cannot measure that often: ${values.rounds}`);
+  }
+  if (!compileLoad()) {
+    console.error("There is no C compiler: apt-get install gcc libc6-dev");
+    Deno.exit(1);
+  }
+  const sides = await installSides();
+  const chosen = WORKLOADS.filter(({ figures }) =>
+    figures.some(({ title }) => title.includes(part))
+  );
+  const results: Results = {
+    date: new Date().toISOString().slice(0, 10),
+    command: ["deno task bench", ...Deno.args].join(" "),
+    machine: machine(),
+    loadAverage: Deno.loadavg(),
+    rounds,
+    versions: Object.fromEntries(
+      sides.map(({ name, version }) => [name, version]),
+    ),
+    figures: {},
+  };
+  console.log(`${results.command}, ${results.date}: ${rounds} rounds`);
+  console.log(results.machine);
+  console.log(`load average ${results.loadAverage.map(digits).join(", ")}`);
+  for (const name of SIDES) {
+    const version = results.versions[name] ?? "not there, so left out";
+    console.log(`  ${name.padEnd(11)} ${version}`);
+  }
+  const compiler = outputOf("cc", "--version")?.split("\n")[0] ?? "";
+  console.log(`  load        ${compiler}`);
+
+  if (values.sends) return await countSends(sides);
+
+  const times = quick ? { warm: 0.3, seconds: 0.4 } : { warm: 0.5, seconds: 1 };
+  for (let round = 1; round <= rounds; round++) {
+    const average = Deno.loadavg().map(digits).join(", ");
+    console.error(`round ${round}, load average ${average}`);
+    for (const workload of chosen) {
+      const those = sides.filter(({ name }) => workload.sides.includes(name));
+      for (const side of shuffled(those)) {
+        await measure(workload, side, times, results);
+      }
     }
   }
-  const { [other]: theirs = [], ours = [] } = costs;
-  const ratios = ours.map((cost, i) => cost / (theirs[i] ?? NaN));
-  console.log(`${name}, ${unit}`);
-  console.log(`  ${NAMES[other].padEnd(13)} ${spread(theirs, 2)}`);
-  console.log(`  ${NAMES.ours.padEnd(13)} ${spread(ours, 2)}`);
-  console.log(`  ratio         ${spread(ratios, 2)}`);
+
+  const shown = chosen.flatMap(({ figures }) => figures);
+  console.log("\nmedian (least to most)");
+  for (const figure of shown) printFigure(figure, results);
+  console.log(`\n${overview(shown, results)}`);
+  console.log(`\n${goals(results)}`);
+  const waits = Object.values(results.figures)
+    .flatMap((sides) => Object.values(sides)).flatMap(({ waited }) => waited);
+  const { median, most } = spreadOf(waits.map((part) => part * 100));
+  console.log(
+    `\nothers had the server's core for ${digits(median)} % of the time (${
+      digits(most)
+    } % at most)`,
+  );
+  console.log(`load average ${Deno.loadavg().map(digits).join(", ")}`);
+  if (quick || part !== "") return;
+  const { pathname } = new URL("results.json", import.meta.url);
+  Deno.writeTextFileSync(pathname, JSON.stringify(results, shortened));
+  outputOf(Deno.execPath(), "fmt", pathname);
+  drawPlots(results);
 }
-Deno.exit(); // the runtime's own sockets may still be on their way out
+
+if (import.meta.main) {
+  await main();
+  Deno.exit(); // Deno's own sockets may still be on their way out
+}

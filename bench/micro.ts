@@ -1,0 +1,187 @@
+/**
+ * What single steps cost: `deno bench bench/micro.ts`.
+ *
+ *     deno task bench:micro [--update]
+ *
+ * compares them with `bench/baseline.json`, each as a multiple of a loop that is
+ * measured beside it, so that a faster or slower machine does not matter. It fails
+ * if a step takes 1.3 times as long; what seems to is measured again first.
+ */
+
+import type { Connection } from "../core/connection.ts";
+import { decode, encode } from "../core/codec.ts";
+import { Emitter } from "../core/emitter.ts";
+import { DrainEvent } from "../core/events.ts";
+import { address, batchTexts, credit, readFrame } from "../core/frames.ts";
+import { Rooms } from "../core/rooms.ts";
+import { FakeHub, FakeSocket, party } from "../tests/support/pair.ts";
+
+const CALIBRATION = "calibration";
+/** How much slower a step may be. */
+const TOLERANCE = 1.3;
+/** How often what is too slow is measured again. */
+const RETRIES = 2;
+const BASELINE = new URL("baseline.json", import.meta.url);
+
+const TEXT = '{"type":"chat","text":"hello there, how are you doing?","n":123}';
+const VALUE = { type: "chat", text: "hello there, how are you doing?", n: 123 };
+const BURST = Array.from({ length: 8 }, () => TEXT);
+
+class Bell extends Emitter<{ drain: { args: []; event: DrainEvent } }> {
+  ring(): void {
+    this.emit("drain", DrainEvent, []);
+  }
+
+  protected override onListenerError(): void {}
+}
+
+/** A socket that forgets what it sends. */
+class QuietSocket extends FakeSocket {
+  override send(): void {}
+}
+
+/** A hub that forgets what it hears. */
+class QuietHub extends FakeHub {
+  override received(): void {}
+}
+
+/** An open connection whose peer takes all that comes. */
+function connect(protocol: string): [Connection, QuietSocket] {
+  const socket = new QuietSocket();
+  socket.protocol = protocol;
+  const { connection } = party("server", { socket }, new QuietHub(true));
+  socket.open();
+  if (protocol) socket.receive(credit(Number.MAX_SAFE_INTEGER));
+  return [connection, socket];
+}
+
+function declare(): void {
+  const numbers = new Map<string, number>();
+  Deno.bench(CALIBRATION, () => {
+    for (let i = 0; i < 100; i++) numbers.set(`key ${i & 15}`, i);
+    JSON.parse(TEXT);
+  });
+
+  const heard = new Bell();
+  let count = 0;
+  heard.on("drain", () => count++);
+  Deno.bench("emit to a listener of on()", () => heard.ring());
+  const handled = new Bell();
+  handled.addEventListener("drain", () => count++);
+  Deno.bench("emit to addEventListener()", () => handled.ring());
+
+  Deno.bench("encode a value", () => void encode(VALUE));
+  Deno.bench("decode a text", () => void decode(TEXT));
+
+  const [plain, plainSocket] = connect("");
+  const [own, ownSocket] = connect("events.v1");
+  Deno.bench("send one, plain", async () => await plain.send(TEXT));
+  Deno.bench("send one, events.v1", async () => await own.send(TEXT));
+  Deno.bench("send 8 in a turn, events.v1", async () => {
+    for (const text of BURST.slice(1)) own.send(text);
+    await own.send(TEXT);
+  });
+  const batch = batchTexts(BURST);
+  Deno.bench("receive one, plain", () => plainSocket.receive(TEXT));
+  Deno.bench("receive a batch of 8, events.v1", () => ownSocket.receive(batch));
+
+  const request = `${address("request", 7, TEXT)}`;
+  Deno.bench("read a request", () => void readFrame(request));
+  Deno.bench("read a batch of 8", () => void readFrame(batch));
+  Deno.bench("write a request", () => void address("request", 7, TEXT));
+  Deno.bench("write a batch of 8", () => void batchTexts(BURST));
+
+  const rooms = new Rooms<object>();
+  const members = Array.from({ length: 1_000 }, () => ({}));
+  const [first = {}] = members;
+  for (const member of members) rooms.join(member, "all");
+  Deno.bench("join a room, and leave it", () => {
+    rooms.join(first, "other");
+    rooms.leave(first, "other");
+  });
+  Deno.bench("select 999 of a room of 1,000", () => {
+    rooms.select([rooms.membersOf("all")], [first]);
+  });
+}
+
+/** What `deno bench --json` writes, as far as it is read here. */
+interface Report {
+  readonly benches: readonly {
+    readonly name: string;
+    readonly results: readonly { readonly ok?: { readonly min: number } }[];
+  }[];
+}
+
+type Ratios = Record<string, number>;
+
+/** Measures all steps, as multiples of the calibration. */
+function measure(): Ratios {
+  const { success, stdout, stderr } = new Deno.Command(Deno.execPath(), {
+    args: ["bench", "--json", import.meta.filename ?? ""],
+  }).outputSync();
+  const decoder = new TextDecoder();
+  if (!success) throw new Error(decoder.decode(stderr));
+  const { benches }: Report = JSON.parse(decoder.decode(stdout));
+  // The least, as other programs only ever make it more.
+  const times = new Map(
+    benches.map(({ name, results }) => [name, results[0]?.ok?.min ?? NaN]),
+  );
+  const unit = times.get(CALIBRATION) ?? NaN;
+  times.delete(CALIBRATION);
+  return Object.fromEntries(
+    [...times].map((
+      [name, time],
+    ) => [name, Number((time / unit).toPrecision(4))]),
+  );
+}
+
+/** The lesser of each. */
+function best(one: Ratios, other: Ratios): Ratios {
+  return Object.fromEntries(
+    Object.entries(one).map(([name, ratio]) => [
+      name,
+      Math.min(ratio, other[name] ?? ratio),
+    ]),
+  );
+}
+
+/** The steps that are too slow. */
+function slowOnes(measured: Ratios, baseline: Ratios): string[] {
+  return Object.keys(measured).filter((name) =>
+    (measured[name] ?? NaN) > TOLERANCE * (baseline[name] ?? Infinity)
+  );
+}
+
+function update(): void {
+  let measured = measure();
+  for (let i = 0; i < RETRIES; i++) measured = best(measured, measure());
+  Deno.writeTextFileSync(BASELINE, `${JSON.stringify(measured, null, 2)}\n`);
+}
+
+/** Compares, prints, and tells whether all is as fast as it was. */
+function compare(): boolean {
+  const baseline: Ratios = JSON.parse(Deno.readTextFileSync(BASELINE));
+  let measured = measure();
+  for (let i = 0; i < RETRIES && slowOnes(measured, baseline).length; i++) {
+    measured = best(measured, measure());
+  }
+  console.log("multiples of the calibration: now, baseline, ratio");
+  const slow = slowOnes(measured, baseline);
+  for (const [name, ratio] of Object.entries(measured)) {
+    const before = baseline[name];
+    const shown = before === undefined
+      ? "new"
+      : `${before.toPrecision(4).padStart(8)} ${(ratio / before).toFixed(2)} x${
+        slow.includes(name) ? ", too slow" : ""
+      }`;
+    console.log(
+      `${name.padEnd(34)} ${ratio.toPrecision(4).padStart(8)} ${shown}`,
+    );
+  }
+  return slow.length === 0;
+}
+
+// `deno bench` gives no arguments.
+if (Deno.args.includes("--update")) update();
+else if (Deno.args.includes("compare")) Deno.exitCode = compare() ? 0 : 1;
+else declare();
