@@ -23,7 +23,6 @@ import {
   type Hub,
   type MessageOf,
   owned,
-  type RequestOptions,
   type SocketMessage,
 } from "./core/connection.ts";
 import {
@@ -31,6 +30,7 @@ import {
   type ListenOptions,
   type MessagesOptions,
 } from "./core/emitter.ts";
+import { REQUEST_TIMEOUT, type RequestOptions } from "./core/exchange.ts";
 import { type HandleOptions, Handlers, onlyKind } from "./core/handlers.ts";
 import { type Manner, mannerOf, type SpeechOptions } from "./core/manner.ts";
 import { assertOverflow } from "./core/outbox.ts";
@@ -623,7 +623,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     options: RequestOptions & { schema?: StandardSchema },
   ): Promise<unknown> {
     if (!this.#trip) throw this.#cannotSend("await connect() first");
-    const { timeout = 10_000, signal } = options;
+    const { timeout = REQUEST_TIMEOUT, signal } = options;
     const start = performance.now();
     const [connection] = await this.waitFor("connect", {
       ...signal && { signal },
@@ -793,7 +793,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     cause: Cause,
   ): unknown;
 
-  /** Telling what a listener threw into an `error` event. */
+  /** Turns what a listener threw into an `error` event. */
   protected override onListenerError(error: unknown, from: string): void {
     if (this.isHeard("error")) {
       this.emit("error", FailureEvent, [error, from, this.#connection]);

@@ -26,7 +26,7 @@ import type { Adapter } from "./core/adapter.ts";
 import { Audience, type Excluded, sendToAll } from "./core/audience.ts";
 import { type MessageRate, rateLimit } from "./core/rate.ts";
 import type { Inquiry } from "./core/fleet.ts";
-import { type Address, Relay } from "./core/relay.ts";
+import { Relay } from "./core/relay.ts";
 import { assertRoom, Rooms } from "./core/rooms.ts";
 import { Message } from "./message.ts";
 import {
@@ -461,8 +461,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    */
   to(...rooms: string[]): Audience<Types> {
     for (const room of rooms) assertRoom("send to", room);
-    const groups = () => rooms.map((room) => this.#rooms.membersOf(room));
-    return this.#audience(groups, [], rooms);
+    return this.#audience(rooms, []);
   }
 
   /**
@@ -489,19 +488,25 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     options: BroadcastOptions<Types> = {},
   ): Promise<void> {
     const { except = [], ...rest } = options;
-    const all = this.#audience(() => [this.#clients], [except].flat());
-    return all.send(data, rest);
+    return this.#audience(undefined, [except].flat()).send(data, rest);
+  }
+
+  /** Those of this server who are in some rooms; all if none are named. */
+  #groupsOf(
+    rooms: readonly string[] | undefined,
+  ): ReadonlySet<Connection<Types>>[] {
+    return rooms?.map((room) => this.#rooms.membersOf(room)) ??
+      [this.#clients];
   }
 
   #audience(
-    groups: () => ReadonlySet<Connection<Types>>[],
+    rooms: readonly string[] | undefined,
     except: readonly Excluded<Types>[],
-    rooms?: readonly string[],
   ): Audience<Types> {
     const relay = this.#relay;
     return new Audience(
       this.#rooms,
-      groups,
+      () => this.#groupsOf(rooms),
       except,
       this.#manner.codec,
       relay && rooms?.length !== 0
@@ -509,14 +514,6 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
           relay.publish(frame, { ...rooms && { rooms }, except }, options)
         : undefined,
     );
-  }
-
-  /** Those of this server whom a message of another is for. */
-  #membersAt({ rooms, except }: Address): Connection<Types>[] {
-    const groups = rooms
-      ? rooms.map((room) => this.#rooms.membersOf(room))
-      : [this.#clients];
-    return this.#rooms.select(groups, except);
   }
 
   /** What this server has to say to what is asked of all. */
@@ -539,8 +536,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
 
   #makeRelay(adapter: Adapter, keep: number): Relay {
     return new Relay(adapter, keep, {
-      deliver: (frame, address, options) =>
-        sendToAll(this.#membersAt(address), frame, options),
+      deliver: (frame, { rooms, except }, options) => {
+        const members = this.#rooms.select(this.#groupsOf(rooms), except);
+        sendToAll(members, frame, options);
+      },
       changed: (state, error) =>
         this.emit("adapter", AdapterEvent, [state, error]),
       answer: (inquiry) => this.#answerFor(inquiry),

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Frame, sizeOf } from "./codec.ts";
+import { bytesOf, type Frame, sizeOf } from "./codec.ts";
 import { MessageDroppedError, quiet } from "./errors.ts";
 import { Outbox, type Overflow, type Waiting } from "./outbox.ts";
 
@@ -44,6 +44,8 @@ export class Backlog {
   readonly #limits: BacklogLimits;
   readonly #outbox: Outbox<Entry>;
   #dropped = 0;
+  /** Tells why nothing is sent any more. */
+  #stopped: (() => Error) | undefined;
   /** What dropped messages reject with: one error for all, as they may be many. */
   #dropError: MessageDroppedError | undefined;
 
@@ -89,6 +91,20 @@ export class Backlog {
    */
   takeAll(): Entry[] {
     return this.#outbox.takeAll();
+  }
+
+  /**
+   * Stops for good, and lets go of all that waits.
+   *
+   * @param why Makes what messages reject with that are not carried.
+   * @returns What may go out by another connection, in order; its promises wait.
+   */
+  stop(why: () => Error): Entry[] {
+    this.#stopped = why;
+    return this.takeAll().filter((entry) => {
+      if (!entry.isCarried) entry.reject(why());
+      return entry.isCarried;
+    });
   }
 
   /**
@@ -157,11 +173,13 @@ export class Backlog {
   }
 
   /**
-   * Drops a message that does not wait here, or no longer.
+   * Drops a message that does not wait here, or no longer. Once this has stopped, that
+   * is why it is not sent.
    *
    * @param entry The message.
    */
   drop(entry: Entry): void {
+    if (this.#stopped) return entry.reject(this.#stopped());
     this.#dropped++;
     this.#dropError ??= new MessageDroppedError(
       `Cannot send a message as too much waits to be sent: it was dropped, as "maxBufferedAmount" (${this.#limits.maxBufferedAmount}) or a newer one with the same key asked for it`,
@@ -177,9 +195,7 @@ export class Backlog {
  */
 function copy(frame: Frame, spare: Frame | undefined): Frame {
   if (typeof frame === "string" || frame instanceof Blob) return frame;
-  const bytes = frame instanceof ArrayBuffer
-    ? new Uint8Array(frame)
-    : new Uint8Array(frame.buffer, frame.byteOffset, frame.byteLength);
+  const bytes = bytesOf(frame);
   const isFit = spare instanceof ArrayBuffer &&
     spare.byteLength === bytes.byteLength;
   if (!isFit) return bytes.slice().buffer;

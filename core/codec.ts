@@ -205,6 +205,37 @@ function unshared(view: ArrayBufferView): ArrayBufferView<ArrayBuffer> {
 }
 
 /**
+ * The bytes of a binary frame, where they are.
+ *
+ * @param frame The frame.
+ * @returns Its bytes.
+ */
+export function bytesOf(
+  frame: ArrayBuffer | ArrayBufferView<ArrayBuffer>,
+): Uint8Array<ArrayBuffer> {
+  return frame instanceof ArrayBuffer
+    ? new Uint8Array(frame)
+    : new Uint8Array(frame.buffer, frame.byteOffset, frame.byteLength);
+}
+
+/**
+ * Puts bytes behind others.
+ *
+ * @param head What comes first.
+ * @param body What comes then.
+ * @returns All of it.
+ */
+export function joined(
+  head: Uint8Array,
+  body: Uint8Array,
+): Uint8Array<ArrayBuffer> {
+  const all = new Uint8Array(head.length + body.length);
+  all.set(head);
+  all.set(body, head.length);
+  return all;
+}
+
+/**
  * How many bytes a frame's payload takes; a text is UTF-8.
  *
  * @param frame The frame.

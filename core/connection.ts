@@ -29,7 +29,7 @@ import {
   FailureEvent,
   ReceivedEvent,
 } from "./events.ts";
-import { Exchange } from "./exchange.ts";
+import { Exchange, type RequestOptions } from "./exchange.ts";
 import type { FlowSignal } from "./flow.ts";
 import { type Failure, isMarked, MAX_BATCH, type Payload } from "./frames.ts";
 import { costOf } from "./gate.ts";
@@ -96,19 +96,6 @@ export interface ConnectionInit<Types extends SocketTypes> {
    * default. The runtime does not tell of a peer that was gone before.
    */
   readonly openTimeout?: number;
-}
-
-/** Options of {@linkcode Connection.request}. */
-export interface RequestOptions {
-  /** Gives up when it is aborted; the promise rejects with its reason. */
-  readonly signal?: AbortSignal;
-  /**
-   * How long to wait for the answer, in milliseconds; `Infinity` for as long as the
-   * connection lives.
-   *
-   * @default {10_000}
-   */
-  readonly timeout?: number;
 }
 
 /** Options of {@linkcode Connection.request} that check the answer. */

@@ -20,14 +20,19 @@ import {
   readFrame,
 } from "./frames.ts";
 import { FIRST_CREDIT } from "./gate.ts";
-import { Requests } from "./requests.ts";
+import { type Asker, Requests } from "./requests.ts";
 import { startTimer, type Timer } from "./timer.ts";
 
 /** Options of `request`. */
-export interface AskOptions {
-  /** Gives up when it is aborted. */
+export interface RequestOptions {
+  /** Gives up when it is aborted; the promise rejects with its reason. */
   readonly signal?: AbortSignal;
-  /** How long to wait for the answer, in milliseconds; `Infinity` for ever. */
+  /**
+   * How long to wait for the answer, in milliseconds; `Infinity` for as long as the
+   * connection lives.
+   *
+   * @default {10_000}
+   */
   readonly timeout?: number;
 }
 
@@ -190,9 +195,9 @@ export class Exchange {
    * @returns A promise of what the answer holds, which is quiet if it rejects.
    * @throws {RangeError} If the timeout is negative or no number.
    */
-  request(frame: Frame, options: AskOptions): Promise<Payload> {
+  request(frame: Frame, options: RequestOptions): Promise<Payload> {
     const { promise, resolve, reject } = Promise.withResolvers<Payload>();
-    const { signal, timeout = DEFAULT_TIMEOUT } = options;
+    const { signal, timeout = REQUEST_TIMEOUT } = options;
     assertSize("timeout", timeout); // NaN would end all that wait
     quiet(promise);
     if (signal?.aborted) {
@@ -293,7 +298,7 @@ export class Exchange {
   #settle(
     id: number,
     payload: Payload,
-    answer: Parameters<Requests<Payload>["settle"]>[1],
+    answer: (asker: Asker<Payload>) => void,
   ): void {
     const delivery = this.#requests.settle(id, answer);
     if (delivery === "awaited") return;
@@ -334,14 +339,14 @@ export class Exchange {
 }
 
 /** How long to wait for an answer if the program does not say, in milliseconds. */
-const DEFAULT_TIMEOUT = 10_000;
+export const REQUEST_TIMEOUT = 10_000;
 
 /** Heeds a signal for as long as somebody waits. */
-function heeding<Asker extends Parameters<Requests<Payload>["add"]>[0]>(
+function heeding(
   signal: AbortSignal,
-  { resolve, reject }: Asker,
+  { resolve, reject }: Asker<Payload>,
   abort: () => void,
-): Parameters<Requests<Payload>["add"]>[0] {
+): Asker<Payload> {
   const done = () => signal.removeEventListener("abort", abort);
   signal.addEventListener("abort", abort);
   return {

@@ -167,8 +167,8 @@ export class Flow {
   /** How long nothing may move. */
   #patience = Infinity;
   #onEmpty: (() => void) | undefined;
-  /** Tells why nothing is sent any more. */
-  #stopped: (() => Error) | undefined;
+  /** Nothing is sent any more. */
+  #isStopped = false;
 
   /**
    * Creates a flow.
@@ -282,18 +282,14 @@ export class Flow {
    * @returns What may go out by another connection, in order; its promises wait.
    */
   stop(why: () => Error, isDelivered: boolean): readonly Entry[] {
-    this.#stopped = why;
+    this.#isStopped = true;
     this.#onEmpty = undefined;
     this.#limits.hurried.remove(this);
     this.#limits.leisurely.remove(this);
     if (isDelivered) this.#full?.resolve();
     else this.#full?.reject(why());
     this.#full = undefined;
-    const entries = this.#backlog?.takeAll() ?? [];
-    return entries.filter((entry) => {
-      if (!entry.isCarried) entry.reject(why());
-      return entry.isCarried;
-    });
+    return this.#backlog?.stop(why) ?? [];
   }
 
   /** Looks how much waits in the socket. */
@@ -382,7 +378,7 @@ export class Flow {
     const isEmpty = level === 0 && (isLow || this.#stuckFor >= EMPTY_WAIT);
     if (isEmpty || (isMoving && isLow)) this.#goOn(level);
     else if (this.#stuckFor >= this.#patience) this.#tell("stalled");
-    return this.#full && !this.#stopped ? this.#wait : 0;
+    return this.#full && !this.#isStopped ? this.#wait : 0;
   }
 
   /**
@@ -400,7 +396,7 @@ export class Flow {
     this.#full?.resolve();
     this.#full = undefined;
     this.#flush();
-    if (level > 0 && !this.#full && !this.#stopped) this.#watch();
+    if (level > 0 && !this.#full && !this.#isStopped) this.#watch();
   }
 
   #watch(): void {
@@ -450,8 +446,7 @@ export class Flow {
     if (!isTaken) {
       // What is carried would only fill the next connection, too.
       if (entry.overflow === "terminate" && !isCarried) this.#tell("overflow");
-      if (this.#stopped) entry.reject(this.#stopped());
-      else this.#backlog.drop(entry);
+      this.#backlog.drop(entry);
     }
     if (!this.#full) this.#flush();
     return entry.promise;
@@ -484,7 +479,7 @@ export class Flow {
     const onEmpty = this.#onEmpty;
     this.#onEmpty = undefined;
     onEmpty?.();
-    if (!this.#isAwaited || this.#full || this.#stopped) return;
+    if (!this.#isAwaited || this.#full || this.#isStopped) return;
     this.#isAwaited = false;
     this.#tell("drained");
   }

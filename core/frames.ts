@@ -5,7 +5,7 @@
  * @module
  */
 
-import { type Frame, isLarger } from "./codec.ts";
+import { bytesOf, type Frame, isLarger, joined } from "./codec.ts";
 
 /** What a frame holds, as the runtime gives it. */
 export type Payload = string | ArrayBuffer;
@@ -318,29 +318,5 @@ export function batchBytes(
     all.set(part, at + 4);
     at += 4 + part.length;
   }
-  return all;
-}
-
-/**
- * The bytes of a binary frame, where they are.
- *
- * @param frame The frame.
- * @returns Its bytes.
- */
-export function bytesOf(
-  frame: ArrayBuffer | ArrayBufferView<ArrayBuffer>,
-): Uint8Array<ArrayBuffer> {
-  return frame instanceof ArrayBuffer
-    ? new Uint8Array(frame)
-    : new Uint8Array(frame.buffer, frame.byteOffset, frame.byteLength);
-}
-
-function joined(
-  head: Uint8Array,
-  body: Uint8Array,
-): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(head.length + body.length);
-  all.set(head);
-  all.set(body, head.length);
   return all;
 }

@@ -4,8 +4,12 @@
  * @module
  */
 
-import { Backlog, type BacklogLimits, type Entry } from "./backlog.ts";
-import type { SendOptions } from "./backlog.ts";
+import {
+  Backlog,
+  type BacklogLimits,
+  type Entry,
+  type SendOptions,
+} from "./backlog.ts";
 import type { Frame } from "./codec.ts";
 
 /** What a message may cost before the peer has said anything. */
@@ -164,11 +168,7 @@ export class Gate {
    */
   stop(why: () => Error): Entry[] {
     this.#onEmpty = undefined;
-    const entries = this.#backlog?.takeAll() ?? [];
-    return entries.filter((entry) => {
-      if (!entry.isCarried) entry.reject(why());
-      return entry.isCarried;
-    });
+    return this.#backlog?.stop(why) ?? [];
   }
 
   get #isWaiting(): boolean {

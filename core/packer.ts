@@ -5,13 +5,8 @@
  * @module
  */
 
-import {
-  batchBytes,
-  batchTexts,
-  bytesOf,
-  MAX_BATCH,
-  SEPARATOR,
-} from "./frames.ts";
+import { bytesOf } from "./codec.ts";
+import { batchBytes, batchTexts, MAX_BATCH, SEPARATOR } from "./frames.ts";
 import type { Outlet, RawSocket } from "./socket.ts";
 
 /** What a socket takes. */
@@ -32,8 +27,10 @@ function flushAll(): void {
   for (const packer of packers) packer.flush();
 }
 
-/** The texts of the last batch, and what was made of them: all clients of a
- * broadcast get the same. */
+/**
+ * The texts of the last batch, and what was made of them: all clients of a broadcast
+ * get the same.
+ */
 let last: { readonly texts: readonly string[]; readonly batch: string } = {
   texts: [],
   batch: "",

@@ -9,7 +9,6 @@ export type {
   CheckedRequestOptions,
   Connection,
   MessageOf,
-  RequestOptions,
   SocketMessage,
 } from "./connection.ts";
 export type {
@@ -23,6 +22,7 @@ export type {
   Reply,
   SocketTypes,
 } from "./types.ts";
+export type { RequestOptions } from "./exchange.ts";
 export type { HandleOptions } from "./handlers.ts";
 export type { SpeechOptions } from "./manner.ts";
 export {

@@ -85,10 +85,9 @@ export class Question {
    *
    * @param failure Why.
    */
-  refuse({ message, code }: Failure): void {
+  refuse(failure: Failure): void {
     if (this.#isAnswered) return;
     this.#isAnswered = true;
-    const failure = code === undefined ? { message } : { message, code };
     this.#answerer.refuse(this.#id, failure);
   }
 

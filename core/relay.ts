@@ -7,11 +7,9 @@
 
 import type { Adapter } from "./adapter.ts";
 import type { SendOptions } from "./backlog.ts";
-import type { Frame } from "./codec.ts";
+import { bytesOf, type Frame, joined } from "./codec.ts";
 import { Fleet, type Inquiry } from "./fleet.ts";
-import { bytesOf } from "./frames.ts";
 import { DONE } from "./errors.ts";
-import type { Overflow } from "./outbox.ts";
 
 /** Whom a message is for, on whatever server. */
 export interface Address {
@@ -54,7 +52,7 @@ export interface Post {
 }
 
 /** What stands before a message on its way to other servers. */
-interface Header extends Address {
+interface Header extends Address, SendOptions {
   /** The version of this; a server passes over what it does not know. */
   readonly version: 1;
   /** Which server it is from. */
@@ -62,8 +60,6 @@ interface Header extends Address {
   /** Which of its messages it is. */
   readonly id: number;
   readonly isBinary: boolean;
-  readonly overflow?: Overflow;
-  readonly key?: string;
 }
 
 /** What waits for the broker. */
@@ -197,7 +193,7 @@ export class Relay {
   #pass(
     frame: Exclude<Frame, Blob>,
     address: Address,
-    { overflow, key }: SendOptions,
+    options: SendOptions,
   ): void {
     const { rooms, except } = address;
     const isBinary = typeof frame !== "string";
@@ -208,8 +204,7 @@ export class Relay {
       ...rooms && { rooms },
       except,
       isBinary,
-      ...overflow && { overflow },
-      ...key !== undefined && { key },
+      ...optionsOf(options),
     };
     const message = joined(
       encoder.encode(JSON.stringify(header) + "\n"),
@@ -264,11 +259,7 @@ export class Relay {
       if (header === undefined || header.from === this.#name) return;
       if (this.#isKnown(header)) return;
       const frame = header.isBinary ? body.slice() : decoder.decode(body);
-      const { overflow, key } = header;
-      this.#post.deliver(frame, header, {
-        ...overflow && { overflow },
-        ...key !== undefined && { key },
-      });
+      this.#post.deliver(frame, header, optionsOf(header));
     } catch (error) {
       this.#post.failed(error);
     }
@@ -286,6 +277,14 @@ export class Relay {
     }
     return false;
   }
+}
+
+/** The options of a message, and nothing else that stands beside them. */
+function optionsOf({ overflow, key }: SendOptions): SendOptions {
+  return {
+    ...overflow && { overflow },
+    ...key !== undefined && { key },
+  };
 }
 
 function channelOf(room: string): string {
@@ -314,14 +313,4 @@ function isHeader(json: unknown): json is Header {
     "id" in json && typeof json.id === "number" && "isBinary" in json &&
     "except" in json && Array.isArray(json.except) &&
     (!("rooms" in json) || Array.isArray(json.rooms));
-}
-
-function joined(
-  head: Uint8Array,
-  body: Uint8Array,
-): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(head.length + body.length);
-  all.set(head);
-  all.set(body, head.length);
-  return all;
 }

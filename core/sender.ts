@@ -24,8 +24,6 @@ export class Sender {
   readonly #flow: Flow;
   readonly #gate: Gate | undefined;
   readonly #packer: Packer | undefined;
-  /** Tells why nothing is sent any more. */
-  #stopped: (() => Error) | undefined;
 
   /**
    * Creates one.
@@ -172,7 +170,6 @@ export class Sender {
    * @returns What may go out by another connection, in order, as it was sent.
    */
   stop(why: () => Error, isDelivered: boolean): readonly Entry[] {
-    this.#stopped = why;
     this.#packer?.clear();
     const unsent = this.#flow.stop(why, isDelivered);
     if (!this.#gate) return unsent;
@@ -199,8 +196,7 @@ export class Sender {
     if (isTaken) this.#flow.outdate(options);
     else {
       if (entry.overflow === "terminate" && !isCarried) this.#tell("overflow");
-      if (this.#stopped) entry.reject(this.#stopped());
-      else gate.drop(entry);
+      gate.drop(entry);
     }
     return entry.promise;
   }

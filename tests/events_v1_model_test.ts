@@ -6,10 +6,10 @@
 import { assertEquals } from "@std/assert";
 import { ClientSocket } from "../client.ts";
 import type { SendOptions } from "../core/backlog.ts";
-import { type Frame, sizeOf } from "../core/codec.ts";
+import { bytesOf, type Frame, sizeOf } from "../core/codec.ts";
 import type { Connection, SocketMessage } from "../core/connection.ts";
 import { MessageDroppedError, RequestError } from "../core/errors.ts";
-import { bytesOf, isMarked, type Payload, readFrame } from "../core/frames.ts";
+import { isMarked, type Payload, readFrame } from "../core/frames.ts";
 import { costOf, FIRST_CREDIT } from "../core/gate.ts";
 import { mannerOf } from "../core/manner.ts";
 import type { Overflow } from "../core/outbox.ts";

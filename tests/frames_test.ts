@@ -7,13 +7,12 @@ import {
   assertStrictEquals,
 } from "@std/assert";
 import { decodeHex, encodeHex } from "./support/hex.ts";
-import type { Frame } from "../core/codec.ts";
+import { bytesOf, type Frame } from "../core/codec.ts";
 import {
   address,
   batchBytes,
   batchTexts,
   beat,
-  bytesOf,
   credit,
   escape,
   fail,

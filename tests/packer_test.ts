@@ -1,7 +1,8 @@
 /** What is sent within one turn travels in one frame. */
 
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
-import { batchTexts, bytesOf } from "../core/frames.ts";
+import { bytesOf } from "../core/codec.ts";
+import { batchTexts } from "../core/frames.ts";
 import { MAX_BATCH } from "../core/frames.ts";
 import { Packer } from "../core/packer.ts";
 import { encodeHex } from "./support/hex.ts";
