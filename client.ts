@@ -16,6 +16,7 @@
 
 import { Backlog, type Entry, type SendOptions } from "./core/backlog.ts";
 import { backoff, type BackoffOptions, putOff } from "./core/backoff.ts";
+import { Bookmark } from "./core/bookmark.ts";
 import { encodeBy } from "./core/codec.ts";
 import {
   type CheckedRequestOptions,
@@ -57,6 +58,7 @@ import {
   GiveUpEvent,
   ReceivedEvent,
   ReconnectingEvent,
+  RecoveryEvent,
 } from "./core/events.ts";
 import {
   assertCloseable,
@@ -77,6 +79,7 @@ export {
   type ClientEvents,
   GiveUpEvent,
   ReconnectingEvent,
+  RecoveryEvent,
 } from "./core/events.ts";
 
 /**
@@ -351,6 +354,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   >();
   /** What waits for a connection. */
   readonly #backlog: Backlog;
+  readonly #bookmark = new Bookmark();
   #url: Provided<string | URL> = "";
   /** The way to a connection, while there is none. */
   #trip: Trip | undefined;
@@ -931,6 +935,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
           ? host
           : `${host}:${protocol === "wss:" ? 443 : 80}`,
         manner: this.#manner,
+        bookmark: this.#bookmark,
       }, hub);
       await promise;
     } finally {
@@ -949,7 +954,9 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
         ask(this.#headers),
       ]);
       const own = typeof protocols === "string" ? [protocols] : protocols;
-      return [url, offer(own, this.#manner.dialect), headers];
+      const { dialect } = this.#manner;
+      const { subprotocol } = this.#bookmark;
+      return [url, offer(own, dialect, subprotocol), headers];
     } catch (error) {
       const why = "its URL, subprotocols or headers could not be had";
       throw this.#cannotConnect(why, error);
@@ -1047,6 +1054,8 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
         this.emit("message", ReceivedEvent, [message], pending),
       handlerOf: (request) => this.#handlers.find(request),
       drained: () => this.emit("drain", DrainEvent, []),
+      recovered: (recovered) =>
+        this.emit("recovery", RecoveryEvent, [recovered]),
       outdated: (options) => this.#backlog.outdate(options),
       unsent: (entries) => {
         const later = this.#backlog.takeAll();

@@ -25,8 +25,18 @@ import { type Manner, mannerOf, type SpeechOptions } from "./core/manner.ts";
 import type { Adapter } from "./core/adapter.ts";
 import { Audience, type Excluded, sendToAll } from "./core/audience.ts";
 import { type MessageRate, rateLimit } from "./core/rate.ts";
-import type { Inquiry } from "./core/fleet.ts";
-import { Relay } from "./core/relay.ts";
+import type { Answer as Told, Inquiry } from "./core/fleet.ts";
+import type { Address, Letter } from "./core/envelope.ts";
+import { type Entry, History, type HistoryOptions } from "./core/history.ts";
+import {
+  historyLimits,
+  keepsNothing,
+  nameOf,
+  Recovery,
+} from "./core/recovery.ts";
+import { Presence } from "./core/presence.ts";
+import { type Post, Relay } from "./core/relay.ts";
+import { Ripening } from "./core/ripening.ts";
 import { assertRoom, Rooms } from "./core/rooms.ts";
 import { Message } from "./message.ts";
 import {
@@ -60,6 +70,8 @@ import {
   ClientEndEvent,
   ConnectEvent,
   FailureEvent,
+  type Member,
+  MemberEvent,
   ReadyEvent,
   ReceivedEvent,
   RefusedEvent,
@@ -75,7 +87,8 @@ import {
 } from "./core/errors.ts";
 
 export * from "./core/public.ts";
-export type { Adapter, Bus } from "./core/adapter.ts";
+export type { Adapter, Bus, Log, Logged, LogLimits } from "./core/adapter.ts";
+export type { HistoryOptions } from "./core/history.ts";
 export { Audience, type Excluded } from "./core/audience.ts";
 export {
   type AdmissionOptions,
@@ -89,6 +102,8 @@ export {
   AdapterEvent,
   type ClientEndArgs,
   ClientEndEvent,
+  type Member,
+  MemberEvent,
   ReadyEvent,
   RefusedEvent,
   type ServerEvents,
@@ -157,6 +172,26 @@ export interface ServerOptions<Types extends SocketTypes = SocketTypes>
    * @default {0}
    */
   readonly adapterQueue?: number;
+  /**
+   * Whether to keep the last messages of each room, and of what is sent to all, for
+   * clients of this library that have lost their connection: one that comes back in
+   * time gets what it has missed in the rooms that its `connect` listeners let it join,
+   * in order and once, and hears so by its event `recovery`. They are kept in memory, so
+   * that it has to come back to this server; or, with an adapter whose broker keeps
+   * them, as those for Redis and NATS, by that, so that it may come back to any.
+   *
+   * @default {false}
+   */
+  readonly history?: boolean | HistoryOptions;
+  /**
+   * Tells the events `join` and `leave`, of all servers that are joined by the adapter:
+   * says of a client that joins a room what others are to know of it, such as a name.
+   * It is sent as JSON. None by default, and then nothing is told.
+   *
+   * @param client The client.
+   * @returns What `member.data` is.
+   */
+  readonly presence?: (client: Connection<Types>) => unknown;
 }
 
 /** Options of {@linkcode ServerSocket.listen}. */
@@ -272,6 +307,12 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   readonly #disconnected: DisconnectedClient[] = [];
   readonly #rooms: Rooms<Connection<Types>>;
   readonly #relay: Relay | undefined;
+  /** What is kept in memory for clients that come back. */
+  readonly #history: History | undefined;
+  readonly #recovery: Recovery<Types> | undefined;
+  readonly #ripening = new Ripening();
+  readonly #describe: ServerOptions<Types>["presence"];
+  readonly #presence: Presence | undefined;
   readonly #handlers = new Handlers<
     Incoming<Types>,
     Outgoing<Types>,
@@ -289,7 +330,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * Creates a server. It neither listens nor takes connections yet.
    *
    * @param options What to do unlike the defaults.
-   * @throws {RangeError} If a number among the options is negative or none.
+   * @throws {RangeError} If a number among the options is negative, none or too small.
    * @throws {TypeError} If an origin or a path among them could never match, or the
    * schema or the codec is none.
    */
@@ -321,19 +362,53 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       limits: { maxPayload, messageRate },
       idleTimeout: () => 0, // the runtime's own pings see to it
     });
+    const history = historyLimits(options.history ?? false);
     this.#admission = new Admission(
       options,
-      this.#manner.dialect,
+      { ...this.#manner.dialect, isKeeping: history !== undefined },
       (error) => this.#fail(error, "authorize"),
     );
     this.#fallback = options.fallback;
     this.#rooms = new Rooms({
-      opened: (room) => this.#relay?.enter(room),
-      closed: (room) => this.#relay?.leave(room),
+      opened: (room) => {
+        const isNew = this.#history?.enter(room) ?? true;
+        if (isNew) this.#relay?.enter(room);
+        if (this.#presence) this.#relay?.watch(room);
+      },
+      joined: (client, room) => {
+        this.#recovery?.stand(client);
+        this.#presence?.join(room, this.#memberOf(client));
+      },
+      left: (client, room) => this.#presence?.leave(room, client.id),
+      closed: (room) => {
+        if (this.#presence) this.#relay?.unwatch(room);
+        if (this.#history) this.#history.leave(room);
+        else this.#relay?.leave(room);
+      },
     });
     this.#hub = this.#makeHub();
     this.#addOverrides();
-    this.#relay = adapter && this.#makeRelay(adapter, adapterQueue);
+    const name = crypto.randomUUID();
+    this.#describe = options.presence;
+    const presence = this.#presence = this.#describe && new Presence(name, {
+      say: (room, text) => this.#relay?.say(room, text),
+      joined: (...args) => this.emit("join", MemberEvent, args),
+      left: (...args) => this.emit("leave", MemberEvent, args),
+    });
+    const keep = adapterQueue;
+    this.#relay = adapter &&
+      new Relay(adapter, { name, keep, history, presence }, this.#makePost());
+    if (!history) return;
+    const shelf = this.#relay?.journal ??
+      (this.#history = new History(
+        history,
+        (room) => this.#relay?.leave(room),
+      ));
+    this.#recovery = new Recovery(
+      shelf,
+      history.maxAge,
+      (error) => this.#fail(error, "adapter"),
+    );
   }
 
   /**
@@ -372,7 +447,33 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    */
   count(room?: string): Promise<number> {
     if (room !== undefined) assertRoom("count", room);
-    return this.#ask({ type: "count", ...room !== undefined && { room } });
+    return this.#count({ type: "count", ...room !== undefined && { room } });
+  }
+
+  /**
+   * Who is in a room on all servers that are joined by the adapter.
+   *
+   * @param room The room.
+   * @returns A promise of the members, those of this server first. Servers that do not
+   * answer within a second have none.
+   * @throws {TypeError} If the room's name is empty.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket<{ context: { name: string } }>({
+   *   presence: (client) => ({ name: client.context.name }),
+   * });
+   * server.on("join", ({ data }, room) => console.log(data, "joins", room));
+   * server.on("leave", ({ data }, room) => console.log(data, "leaves", room));
+   * console.log(await server.members("lobby"));
+   * ```
+   */
+  async members(room: string): Promise<readonly Member[]> {
+    assertRoom("list", room);
+    const { members = [] } = await this.#ask({ type: "who", room });
+    return members;
   }
 
   /**
@@ -393,10 +494,14 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     reason = "",
   ): Promise<boolean> {
     assertCloseable(code, reason, "server");
-    return await this.#ask({ type: "close", id, code, reason }) > 0;
+    return await this.#count({ type: "close", id, code, reason }) > 0;
   }
 
-  #ask(inquiry: Inquiry): Promise<number> {
+  async #count(inquiry: Inquiry): Promise<number> {
+    return (await this.#ask(inquiry)).number;
+  }
+
+  #ask(inquiry: Inquiry): Promise<Told> {
     return this.#relay?.fleet.ask(inquiry) ??
       Promise.resolve(this.#answerFor(inquiry));
   }
@@ -404,6 +509,11 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   /** The live connections, of this server. */
   get clients(): ReadonlySet<Connection<Types>> {
     return this.#clients;
+  }
+
+  /** The rooms that somebody of this server is in, and who is in them. */
+  get rooms(): ReadonlyMap<string, ReadonlySet<Connection<Types>>> {
+    return this.#rooms.all;
   }
 
   /**
@@ -503,48 +613,106 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     rooms: readonly string[] | undefined,
     except: readonly Excluded<Types>[],
   ): Audience<Types> {
-    const relay = this.#relay;
     return new Audience(
       this.#rooms,
       () => this.#groupsOf(rooms),
       except,
       this.#manner.codec,
-      relay && rooms?.length !== 0
-        ? (frame, except, options) =>
-          relay.publish(frame, { ...rooms && { rooms }, except }, options)
-        : undefined,
+      (frame, audience, except, options) => {
+        const left = except.filter((one) => typeof one === "string");
+        const address = { ...rooms && { rooms }, except: left };
+        if (rooms?.length === 0) return;
+        if (this.#recovery) {
+          const without = except
+            .filter((one) => one instanceof Connection).map(nameOf);
+          const all = { ...address, without };
+          return this.#ripening.take(
+            frame,
+            (body) =>
+              this.#keep({ address: all, body, options: options ?? {} }),
+            (error) => this.#fail(error, "send"),
+          );
+        }
+        sendToAll(audience.members, frame, options);
+        this.#relay?.publish(frame, address, options ?? {});
+      },
     );
   }
 
+  /** Sends what is kept: by way of the broker, if that keeps it. */
+  #keep(letter: Letter): void {
+    const { address, body, options } = letter;
+    if (this.#history) this.#hand(this.#history.add(letter));
+    this.#relay?.publish(body, address, options);
+  }
+
+  /** Hands what is kept to those whom it is for. */
+  #hand(entry: Entry): void {
+    this.#recovery?.deliver(this.#membersOf(entry.address), entry);
+  }
+
+  #membersOf({ rooms, except }: Address): Connection<Types>[] {
+    return this.#rooms.select(this.#groupsOf(rooms), except);
+  }
+
   /** What this server has to say to what is asked of all. */
-  #answerFor(inquiry: Inquiry): number {
+  #answerFor(inquiry: Inquiry): Told {
     if (inquiry.type === "count") {
       const { room } = inquiry;
       const group = room === undefined
         ? this.#clients
         : this.#rooms.membersOf(room);
-      return group.size;
+      return { number: group.size };
+    }
+    if (inquiry.type === "who") {
+      const { room } = inquiry;
+      const group = [...this.#rooms.membersOf(room)];
+      const members = this.#presence?.own(room) ??
+        group.map(({ id }) => ({ id, data: null }));
+      return { number: group.length, members };
     }
     const { id, code, reason } = inquiry;
     for (const client of this.#clients) {
       if (client.readyState !== 1 || client.id !== id) continue;
       client.close(code, reason);
-      return 1;
+      return { number: 1 };
     }
-    return 0;
+    return { number: 0 };
   }
 
-  #makeRelay(adapter: Adapter, keep: number): Relay {
-    return new Relay(adapter, keep, {
-      deliver: (frame, { rooms, except }, options) => {
-        const members = this.#rooms.select(this.#groupsOf(rooms), except);
-        sendToAll(members, frame, options);
+  /** What others are to know of a client. */
+  #memberOf(client: Connection<Types>): Member {
+    const { id } = client;
+    let data: unknown;
+    try {
+      // What cannot be sent is found here, and not by who joins.
+      data = JSON.parse(JSON.stringify(this.#describe?.(client) ?? null));
+    } catch (error) {
+      this.#fail(error, "presence", client);
+      data = null;
+    }
+    return { id, data };
+  }
+
+  #makePost(): Post {
+    return {
+      deliver: (letter, offset) => {
+        if (offset !== undefined) return this.#hand({ ...letter, offset });
+        if (this.#history) return this.#hand(this.#history.add(letter));
+        const { address, body, options } = letter;
+        sendToAll(this.#membersOf(address), body, options);
+      },
+      stand: (room, recovered) => {
+        const clients = room === undefined
+          ? this.#clients
+          : this.#rooms.membersOf(room);
+        for (const client of clients) this.#recovery?.stand(client, recovered);
       },
       changed: (state, error) =>
         this.emit("adapter", AdapterEvent, [state, error]),
       answer: (inquiry) => this.#answerFor(inquiry),
       failed: (error) => this.#fail(error, "adapter"),
-    });
+    };
   }
 
   /**
@@ -1008,7 +1176,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         this.#connecting.delete(client);
         this.#clients.add(client);
         const pending: Promise<unknown>[] = [];
+        if (this.#recovery) this.#recovery.arrive(client);
+        else keepsNothing(client);
         this.emit("connect", ConnectEvent, [client, client.path], pending);
+        this.#recovery?.settle(client, pending);
         return pending;
       },
       received: (message, pending) =>
@@ -1017,6 +1188,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       drained: () => {},
       ended: (client, end) => {
         this.#clients.delete(client);
+        this.#recovery?.end(client);
         this.#rooms.leaveAll(client);
         if (this.#clients.size === 0) this.#emptied?.();
         this.#admission.leave(client.remoteAddress);
@@ -1169,6 +1341,9 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     every: number,
   ): Promise<void> {
     for (const client of this.#connecting) client.terminate();
+    // What was sent still goes out, also what has to come back from a broker before.
+    const journal = this.#relay?.journal;
+    if (journal) await journal.settle(this.#manner.closeTimeout);
     for (;;) {
       const open = [...this.#clients].filter((one) => one.readyState === 1);
       this.#cause = "shutdown";
@@ -1191,6 +1366,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     } catch (error) {
       this.#fail(error, "adapter");
     }
+    this.#presence?.stop();
     this.stopWaiting(
       () =>
         new ConnectionEndedError(

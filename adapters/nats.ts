@@ -15,15 +15,19 @@
  * @module
  */
 
+import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import {
   connect,
+  createInbox,
+  headers,
+  type Msg,
   type NatsConnection,
   type NodeConnectionOptions,
   type Subscription,
 } from "@nats-io/transport-node";
-import type { Adapter, Bus } from "../core/adapter.ts";
+import type { Adapter, Bus, Log, Logged, LogLimits } from "../core/adapter.ts";
 
-export type { Adapter, Bus } from "../core/adapter.ts";
+export type { Adapter, Bus, Log, Logged, LogLimits } from "../core/adapter.ts";
 
 /** Options of {@linkcode nats}. */
 export interface NatsOptions {
@@ -40,8 +44,8 @@ export interface NatsOptions {
   /** A token, if NATS wants one. */
   readonly token?: string;
   /**
-   * What the subjects of all channels begin with, so that several fleets can share one
-   * NATS.
+   * What the subjects of all channels begin with, and the name of the stream, so that
+   * several fleets can share one NATS.
    *
    * @default {"ws-events"}
    */
@@ -73,8 +77,10 @@ export function nats(
 
   function listen(channel: string): void {
     const subscription = connection?.subscribe(subjectOf(prefix, channel), {
-      callback: (error, { data }) => {
-        if (!error) bus?.received(channel, data);
+      callback: (error, { data, headers }) => {
+        if (error) return;
+        const sequence = headers?.get("Nats-Sequence");
+        bus?.received(channel, data, sequence ? Number(sequence) : undefined);
       },
     });
     wanted.set(channel, subscription);
@@ -108,7 +114,35 @@ export function nats(
     bus?.changed(state ? "up" : "down", error);
   }
 
+  let manager: JetStreamManager | undefined;
+  /** What is published, and not confirmed yet. */
+  let confirm: Confirm | undefined;
+  const stream = prefix.replaceAll(/[^\w-]/g, "_");
+  const keptAs = (channel: string) => subjectOf(`${prefix}.kept`, channel);
+  const log: Log = {
+    async open(limits) {
+      if (!connection) throw new Error("Cannot keep messages without NATS");
+      manager = await managerOf(connection);
+      confirm = confirmed(connection);
+      return await openStream(manager, stream, prefix, limits);
+    },
+    async append(channel, { from, id }, message) {
+      await confirm?.(keptAs(channel), message, `${from} ${id} ${channel}`);
+    },
+    async read(channel, after, limit) {
+      const found: Logged[] = [];
+      for (let seq = after + 1; found.length < limit; seq++) {
+        const query = { seq, next_by_subj: keptAs(channel) };
+        const message = await manager?.streams.getMessage(stream, query);
+        if (!message) break;
+        seq = message.seq;
+        found.push({ offset: seq, message: message.data });
+      }
+      return found;
+    },
+  };
   return {
+    log,
     open(given) {
       bus = given;
       open();
@@ -137,4 +171,88 @@ function subjectOf(prefix: string, channel: string): string {
   const bytes = new TextEncoder().encode(channel);
   const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0"));
   return `${prefix}.${hex.join("")}`;
+}
+
+async function managerOf(
+  connection: NatsConnection,
+): Promise<JetStreamManager> {
+  try {
+    return await jetstreamManager(connection);
+  } catch (cause) {
+    throw new Error(
+      "Cannot keep messages in NATS unless it runs with JetStream: nats-server -js",
+      { cause },
+    );
+  }
+}
+
+/** A stream that sends on what it keeps: so all hear messages in its order. */
+async function openStream(
+  { streams }: JetStreamManager,
+  name: string,
+  prefix: string,
+  { messages, maxAge }: LogLimits,
+): Promise<string> {
+  const age = Math.ceil(2 * maxAge) * 1_000_000; // in nanoseconds
+  const limits = { max_msgs_per_subject: messages + 1, max_age: age };
+  const config = {
+    ...limits,
+    name,
+    subjects: [`${prefix}.kept.*`],
+    republish: { src: `${prefix}.kept.*`, dest: `${prefix}.{{wildcard(1)}}` },
+    duplicate_window: Math.min(age, 120_000_000_000),
+  };
+  const { created } = await streams.add(config)
+    // Another server has made it, with other limits.
+    .catch(() => streams.update(name, limits));
+  // It is another one if it was made at another time.
+  return created.toLowerCase().replaceAll(/[^0-9a-z]/g, "");
+}
+
+/** Publishes a message once, and waits until it is kept. */
+type Confirm = (
+  subject: string,
+  message: Uint8Array,
+  id: string,
+) => Promise<void>;
+
+/**
+ * Publishes with one subscription for all confirmations, and without a limit of time:
+ * NATS may be slow, and when it is away that is told otherwise.
+ */
+function confirmed(connection: NatsConnection): Confirm {
+  const inbox = createInbox();
+  const waiting = new Map<string, PromiseWithResolvers<void>>();
+  let count = 0;
+  connection.subscribe(`${inbox}.*`, {
+    callback: (error, message) => {
+      const { subject } = message;
+      const one = waiting.get(subject);
+      waiting.delete(subject);
+      const refusal = error ?? refusalIn(message);
+      if (refusal) one?.reject(refusal);
+      else one?.resolve();
+    },
+  });
+  return (subject, message, id) => {
+    const reply = `${inbox}.${++count}`;
+    const one = Promise.withResolvers<void>();
+    waiting.set(reply, one);
+    const all = headers();
+    all.set("Nats-Msg-Id", id);
+    connection.publish(subject, message, { reply, headers: all });
+    return one.promise;
+  };
+}
+
+/** Why NATS has not kept a message, if it has not. */
+function refusalIn({ data, headers }: Msg): Error | undefined {
+  const answer: unknown = data.length > 0
+    ? JSON.parse(new TextDecoder().decode(data))
+    : { error: { description: headers?.status ?? "no answer" } };
+  if (typeof answer !== "object" || answer === null) return undefined;
+  if (!("error" in answer)) return undefined;
+  return new Error(
+    `NATS cannot keep a message: ${JSON.stringify(answer.error)}`,
+  );
 }

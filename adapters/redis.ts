@@ -17,10 +17,10 @@
  */
 
 import { Buffer } from "node:buffer";
-import { createClient } from "@redis/client";
-import type { Adapter, Bus } from "../core/adapter.ts";
+import { createClient, RESP_TYPES } from "@redis/client";
+import type { Adapter, Bus, Log } from "../core/adapter.ts";
 
-export type { Adapter, Bus } from "../core/adapter.ts";
+export type { Adapter, Bus, Log, Logged, LogLimits } from "../core/adapter.ts";
 
 /** Options of {@linkcode redis}. */
 export interface RedisOptions {
@@ -31,12 +31,37 @@ export interface RedisOptions {
    */
   readonly url?: string;
   /**
-   * What the names of all channels begin with, so that several fleets can share one
-   * Redis.
+   * What the names of all channels and keys begin with, so that several fleets can share
+   * one Redis.
    *
    * @default {"ws-events:"}
    */
   readonly prefix?: string;
+}
+
+/**
+ * Keeps a message in a stream, and sends it, in one step: so all hear messages in the
+ * order in which they are kept. What is sent has its number as the first field of its
+ * line of JSON, and is understood by servers that do not ask for it.
+ */
+const APPEND = `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return redis.error_reply('EPOCH What was kept is gone')
+end
+local id = tonumber(ARGV[2])
+if id <= tonumber(redis.call('GET', KEYS[2]) or '0') then return end
+redis.call('SET', KEYS[2], id, 'PX', ARGV[6])
+local offset = redis.call('INCR', KEYS[3])
+redis.call('XADD', KEYS[4], 'MAXLEN', ARGV[5], offset .. '-0', 'message', ARGV[3])
+redis.call('PEXPIRE', KEYS[4], ARGV[6])
+redis.call('PUBLISH', ARGV[4], '{"offset":' .. offset .. ',' .. string.sub(ARGV[3], 2))
+`;
+
+/** The number that {@linkcode APPEND} has given a message, if it has. */
+function offsetOf(message: Buffer): number | undefined {
+  const start = message.toString("latin1", 0, 32);
+  const [, digits] = /^\{"offset":([0-9]+),/.exec(start) ?? [];
+  return digits === undefined ? undefined : Number(digits);
 }
 
 /** How long to wait before another attempt to reach Redis, in milliseconds. */
@@ -72,8 +97,67 @@ export function redis(
     client.on("reconnecting", () => tell());
   }
   const listener = (message: Buffer, channel: Buffer) =>
-    bus?.received(channel.toString().slice(prefix.length), message);
+    bus?.received(
+      channel.toString().slice(prefix.length),
+      message,
+      offsetOf(message),
+    );
+  const bytesClient = publisher.withTypeMapping({
+    [RESP_TYPES.BLOB_STRING]: Buffer,
+  });
+  const streamOf = (channel: string) => `${prefix}kept ${channel}`;
+  let script = "";
+  let epoch = "";
+  let limits: [count: string, age: string] = ["", ""];
+  const log: Log = {
+    async open({ messages, maxAge }) {
+      limits = [`${messages + 1}`, `${Math.ceil(2 * maxAge)}`];
+      script = await publisher.scriptLoad(APPEND);
+      const fresh = crypto.randomUUID().replaceAll("-", "");
+      await publisher.set(`${prefix}epoch`, fresh, { condition: "NX" });
+      return epoch = await publisher.get(`${prefix}epoch`) ?? fresh;
+    },
+    async append(channel, { from, id }, message) {
+      try {
+        await publisher.evalSha(script, {
+          keys: [
+            `${prefix}epoch`,
+            `${prefix}from ${from} ${channel}`,
+            `${prefix}offset`,
+            streamOf(channel),
+          ],
+          arguments: [
+            epoch,
+            `${id}`,
+            bufferOf(message),
+            prefix + channel,
+            ...limits,
+          ],
+        });
+      } catch (error) {
+        if (error instanceof Error && error.message.startsWith("EPOCH")) {
+          bus?.changed("down", error);
+          tell();
+        }
+        throw error;
+      }
+    },
+    async read(channel, after, limit) {
+      const found = await bytesClient.xRange(
+        streamOf(channel),
+        `${after + 1}`,
+        "+",
+        { COUNT: limit },
+      );
+      return (found ?? []).flatMap(({ id, message: { message } }) =>
+        message === undefined
+          ? []
+          : [{ offset: parseInt(id.toString()), message }]
+      );
+    },
+  };
   return {
+    log,
     open(given) {
       bus = given;
       // They go on trying by themselves; what they reject with is told as an error.
@@ -81,9 +165,7 @@ export function redis(
       subscriber.connect().catch(tell);
     },
     async publish(channel, message) {
-      const { buffer, byteOffset, byteLength } = message;
-      const bytes = Buffer.from(buffer, byteOffset, byteLength);
-      await publisher.publish(prefix + channel, bytes);
+      await publisher.publish(prefix + channel, bufferOf(message));
     },
     async subscribe(channel) {
       await subscriber.subscribe(prefix + channel, listener, true);
@@ -99,4 +181,11 @@ export function redis(
       }
     },
   };
+}
+
+/** The same bytes as Redis' client takes them. */
+function bufferOf(
+  { buffer, byteOffset, byteLength }: Uint8Array<ArrayBuffer>,
+): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
 }

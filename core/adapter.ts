@@ -47,6 +47,70 @@ export interface Adapter {
   unsubscribe(channel: string): void | Promise<void>;
   /** Ends. */
   close(): Promise<void>;
+  /**
+   * Keeps messages, if the broker can. If not, a server with the option `history`
+   * keeps those that it gets in its own memory.
+   */
+  readonly log?: Log;
+}
+
+/** How much a {@linkcode Log} keeps. */
+export interface LogLimits {
+  /** How many messages of a channel; it may be one more. */
+  readonly messages: number;
+  /** For how many milliseconds; it has to be twice as long at least. */
+  readonly maxAge: number;
+}
+
+/** A message that a {@linkcode Log} has kept. */
+export interface Logged {
+  /** Its number: of two messages of any channels, the later one has the higher one. */
+  readonly offset: number;
+  /** The message. */
+  readonly message: Uint8Array;
+}
+
+/**
+ * Keeps messages and sends them, in the same order to all: the part of an
+ * {@linkcode Adapter} that lets clients come back to another server.
+ */
+export interface Log {
+  /**
+   * Begins, each time that the broker is there.
+   *
+   * @param limits How much to keep.
+   * @returns A promise of a name, of up to 32 lower-case letters and digits, for what is
+   * kept: another one if that was lost, so that old numbers mean nothing any more.
+   */
+  open(limits: LogLimits): Promise<string>;
+  /**
+   * Keeps a message, and sends it to all who are subscribed to the channel: they hear
+   * its number, too.
+   *
+   * @param channel The channel.
+   * @param name Which message it is: one that is sent again is kept once. The ids of one
+   * server in one channel grow.
+   * @param message The message: a line of JSON that is an object, and what follows.
+   * @returns A promise that resolves when it is kept.
+   */
+  append(
+    channel: string,
+    name: { readonly from: string; readonly id: number },
+    message: Uint8Array<ArrayBuffer>,
+  ): Promise<void>;
+  /**
+   * What is kept of a channel.
+   *
+   * @param channel The channel.
+   * @param after The number behind which to begin.
+   * @param limit How many at most.
+   * @returns A promise of the messages, in order.
+   */
+  read(
+    channel: string,
+    after: number,
+    limit: number,
+  ): Promise<readonly Logged[]>;
 }
 
 /** Who is told of what comes by an {@linkcode Adapter}. */
@@ -56,8 +120,9 @@ export interface Bus {
    *
    * @param channel The channel that it was sent to.
    * @param message The message.
+   * @param offset Its number, if it is kept.
    */
-  received(channel: string, message: Uint8Array): void;
+  received(channel: string, message: Uint8Array, offset?: number): void;
   /**
    * Hears that the broker can be reached, or cannot any more. Telling the same twice is
    * telling it once.

@@ -19,11 +19,12 @@ import type { Outgoing, SocketTypes } from "./types.ts";
  */
 export type Excluded<Types extends SocketTypes> = Connection<Types> | string;
 
-/** Passes a message on to other servers, but for those who are in some rooms. */
-type PassOn = (
+/** Sends a message to all of an audience, wherever they are. */
+type Dispatch<Types extends SocketTypes> = (
   frame: Frame,
-  except: readonly string[],
-  options: SendOptions,
+  audience: Audience<Types>,
+  except: readonly Excluded<Types>[],
+  options: SendOptions | undefined,
 ) => void;
 
 /**
@@ -65,7 +66,7 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
   readonly #groups: () => ReadonlySet<Connection<Types>>[];
   readonly #except: readonly Excluded<Types>[];
   readonly #codec: Codec | undefined;
-  readonly #passOn: PassOn | undefined;
+  readonly #dispatch: Dispatch<Types>;
 
   /**
    * Servers make audiences; programs get them from servers.
@@ -74,20 +75,20 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
    * @param groups Those who are in it.
    * @param except But not these.
    * @param codec What messages are encoded by; JSON if there is none.
-   * @param passOn Passes them on to other servers, if there are any.
+   * @param dispatch Sends them.
    */
   constructor(
     rooms: Rooms<Connection<Types>>,
     groups: () => ReadonlySet<Connection<Types>>[],
     except: readonly Excluded<Types>[],
     codec: Codec | undefined,
-    passOn: PassOn | undefined,
+    dispatch: Dispatch<Types>,
   ) {
     this.#rooms = rooms;
     this.#groups = groups;
     this.#except = except;
     this.#codec = codec;
-    this.#passOn = passOn;
+    this.#dispatch = dispatch;
   }
 
   /** Those who are in it now, of this server. */
@@ -112,7 +113,7 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
       this.#groups,
       [...this.#except, ...excluded],
       this.#codec,
-      this.#passOn,
+      this.#dispatch,
     );
   }
 
@@ -124,7 +125,7 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
    * @param data What to send.
    * @param options What to do where it does not fit.
    * @returns A promise that resolves when the message has been handed to the
-   * connections, whether they keep up or not, and on its way to other servers, if there
+   * connections, whether they keep up or not, or is on its way to the broker, if there
    * is an adapter. It does not pace a program by its slowest client: `connection.send`
    * does.
    * @throws {TypeError} If JSON cannot hold the data. Then nothing has been sent.
@@ -133,9 +134,7 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
     const frame = encodeBy(data, this.#codec);
     assertOverflow(options);
-    sendToAll(this.members, frame, options);
-    const rooms = this.#except.filter((one) => typeof one === "string");
-    this.#passOn?.(frame, rooms, options ?? {});
+    this.#dispatch(frame, this, this.#except, options);
     return DONE;
   }
 }

@@ -6,6 +6,7 @@
 
 import { Message } from "../message.ts";
 import type { Entry, SendOptions } from "./backlog.ts";
+import type { Bookmark } from "./bookmark.ts";
 import { decodeBy, encodeBy, type Frame, isLarger } from "./codec.ts";
 import {
   Emitter,
@@ -30,7 +31,7 @@ import {
   ReceivedEvent,
 } from "./events.ts";
 import { Exchange, type RequestOptions } from "./exchange.ts";
-import type { FlowSignal } from "./flow.ts";
+import type { Carried, FlowSignal } from "./flow.ts";
 import { type Failure, isMarked, MAX_BATCH, type Payload } from "./frames.ts";
 import { costOf } from "./gate.ts";
 import { onlyKind } from "./handlers.ts";
@@ -38,12 +39,13 @@ import { Inbox } from "./inbox.ts";
 import { Sender } from "./sender.ts";
 import type { Manner } from "./manner.ts";
 import { type Answerer, Question } from "./question.ts";
+import { randomName } from "./random_name.ts";
 import { TokenBucket } from "./rate.ts";
 import { assertRoom, type Rooms } from "./rooms.ts";
 import { check, SchemaError, type StandardSchema } from "./schema.ts";
 import { Silence } from "./silence.ts";
 import { cut, type RawSocket, release, type Side } from "./socket.ts";
-import { type Spoken, understand } from "./subprotocol.ts";
+import { type Spoken, understand, type Visitor } from "./subprotocol.ts";
 import { startTimer, type Timer } from "./timer.ts";
 import { Turns } from "./turns.ts";
 import type {
@@ -91,6 +93,8 @@ export interface ConnectionInit<Types extends SocketTypes> {
   readonly manner: Manner<Types>;
   /** What `authorize` has returned. */
   readonly context?: unknown;
+  /** Where a client stands among what its server keeps; on its side. */
+  readonly bookmark?: Bookmark;
   /**
    * How long it may take to open, in milliseconds; as long as it takes by
    * default. The runtime does not tell of a peer that was gone before.
@@ -172,6 +176,12 @@ export interface Hub<Types extends SocketTypes> {
   /** Hears that there is room again for what is to be sent. */
   drained(): void;
   /**
+   * Hears whether a client that has come back has got all that it has missed.
+   *
+   * @param recovered Whether it has.
+   */
+  recovered?(recovered: boolean): void;
+  /**
    * Hears that a message was sent, which may be newer than one that waits elsewhere.
    *
    * @param options Those of the message.
@@ -245,6 +255,27 @@ export interface Owned {
     connection: Connection<Types>,
     entry: Entry,
   ): boolean;
+  /**
+   * Sends what only `events.v1` knows, and what counts as a message.
+   *
+   * @param connection The connection.
+   * @param frame What to send.
+   * @param options What to do if the peer does not keep up.
+   */
+  sendMarked<Types extends SocketTypes>(
+    connection: Connection<Types>,
+    frame: Frame,
+    options?: SendOptions,
+  ): void;
+  /**
+   * Who is at the other end, if it is a client that can come back.
+   *
+   * @param connection The connection.
+   * @returns The client.
+   */
+  visitorOf<Types extends SocketTypes>(
+    connection: Connection<Types>,
+  ): Visitor | undefined;
 }
 
 /** What the owner of a connection may do with it; no program gets this. */
@@ -299,6 +330,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   readonly #side: Side;
   readonly #hub: Hub<Types>;
   readonly #manner: Manner<Types>;
+  readonly #bookmark: Bookmark | undefined;
   #spoken: Spoken | undefined;
   #state: State = CONNECTING;
   #id: string | undefined;
@@ -330,6 +362,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #turns: Turns<Taken<Types>> | undefined;
   #bucket: TokenBucket | undefined;
   #droppedIncoming = 0;
+  #received = 0;
+  #receivedBytes = 0;
   #silence: Silence | undefined;
 
   static {
@@ -341,6 +375,10 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         sender?.adopt(entry);
         return sender !== undefined;
       },
+      sendMarked: (connection, frame, options) => {
+        connection.#openSender()?.sendMarked(frame, options);
+      },
+      visitorOf: (connection) => connection.#spoken?.visitor,
     };
   }
 
@@ -357,6 +395,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.path = path;
     this.headers = headers;
     this.remoteAddress = remoteAddress;
+    this.#bookmark = init.bookmark;
     this.#spoken = init.spoken;
     this.#manner = init.manner;
     // `authorize` returned it, whose type is this; there is no other way here.
@@ -376,13 +415,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   /** A random name of this connection, of 32 hexadecimal digits. */
   get id(): string {
-    if (this.#id === undefined) {
-      // Unlike `randomUUID`, this works in pages that came over plain HTTP.
-      const bytes = crypto.getRandomValues(new Uint8Array(16));
-      this.#id = Array.from(bytes, (b) => b.toString(16).padStart(2, "0"))
-        .join("");
-    }
-    return this.#id;
+    return this.#id ??= randomName();
   }
 
   /** The program's own subprotocol that both sides speak; empty if there is none. */
@@ -415,6 +448,32 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   get bufferedAmount(): number {
     if (this.#state.phase !== "open") return 0;
     return (this.#sender ?? this.#socket).bufferedAmount;
+  }
+
+  /**
+   * What the connection has carried so far: how many messages have come in, also those
+   * that were refused or dropped then; and how many were handed to the socket, the answers
+   * of `events.v1` to pings and requests among them. The size of a text is its `length`,
+   * which for ASCII is that of its bytes.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * server.on("close", ({ id, traffic: { received, sent } }) => {
+   *   console.log(id, received.messages, sent.bytes);
+   * });
+   * ```
+   */
+  get traffic(): {
+    readonly received: Carried;
+    readonly sent: Carried;
+  } {
+    return {
+      received: { messages: this.#received, bytes: this.#receivedBytes },
+      sent: this.#sender?.sent ?? NOTHING,
+    };
   }
 
   /**
@@ -872,7 +931,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         // Also while this side waits to close, as the other may, too.
         if (this.#canSend()) (this.#sender ??= this.#makeSender()).urge(text);
       },
-      ask: (frame) => this.#openSender()?.ask(frame),
+      ask: (frame) => this.#openSender()?.sendMarked(frame),
       take: (payload, frame, id) => this.#take(payload, frame, id),
       skip: (frame) => {
         const cost = costOf(frame);
@@ -881,6 +940,16 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       },
       admits: (payload) => this.#admits(payload),
       allow: (limit) => this.#sender?.allow(limit),
+      stand: (standing) => {
+        const bookmark = this.#bookmark;
+        if (typeof standing === "number") bookmark?.move(standing);
+        else {
+          const { place, recovered } = standing;
+          bookmark?.set(place);
+          if (recovered !== undefined) this.#hub.recovered?.(recovered);
+        }
+        return bookmark !== undefined;
+      },
       broken: (why) => this.#blame(CloseCode.ProtocolError, why, "protocol"),
     });
   }
@@ -893,6 +962,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     if (this.#state.phase !== "open") return;
     this.#sender?.heard();
     this.#silence?.heard();
+    this.#bookmark?.heard();
     if (!this.#exchange || !isMarked(data)) return this.#take(data, data);
     const { maxPayload = Infinity } = this.#manner.limits ?? {};
     // The limit is for each message, and a batch holds many.
@@ -905,6 +975,10 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   /** Takes a message, or a request. */
   #take(payload: Payload, frame: Payload, id?: number): void {
     if (this.#state.phase !== "open") return;
+    this.#received++;
+    this.#receivedBytes += typeof payload === "string"
+      ? payload.length
+      : payload.byteLength;
     const turns = this.#turns;
     const cost = turns || this.#exchange ? costOf(frame) : 0;
     const taken = this.#admits(payload) ? this.#read(payload, id) : undefined;
@@ -1292,6 +1366,8 @@ const UNHANDLED: Failure = {
 const HEADROOM = 64;
 
 const NONE: readonly never[] = [];
+
+const NOTHING: Carried = { messages: 0, bytes: 0 };
 
 const NO_ROOMS: ReadonlySet<string> = new Set<string>();
 

@@ -66,6 +66,35 @@ export class AdapterEvent extends Event {
   }
 }
 
+/** Somebody who is in a room, on whatever server. */
+export interface Member {
+  /** The {@linkcode Connection.id}. */
+  readonly id: string;
+  /** What the server's option `presence` says of them. */
+  readonly data: unknown;
+}
+
+/** Dispatched by a server when somebody joins a room or leaves it. */
+export class MemberEvent extends Event {
+  /** Who. */
+  readonly member: Member;
+  /** The room. */
+  readonly room: string;
+
+  /**
+   * Creates the event.
+   *
+   * @param type The event's name.
+   * @param member Who.
+   * @param room The room.
+   */
+  constructor(type: string, member: Member, room: string) {
+    super(type);
+    this.member = member;
+    this.room = room;
+  }
+}
+
 /**
  * Dispatched when a connection is open.
  *
@@ -137,6 +166,23 @@ export class ReconnectingEvent extends Event {
     this.attempt = attempt;
     this.delay = delay;
     this.error = error;
+  }
+}
+
+/** Dispatched by a client that has come back to a server that keeps messages. */
+export class RecoveryEvent extends Event {
+  /** Whether it has got all that it has missed. */
+  readonly recovered: boolean;
+
+  /**
+   * Creates the event.
+   *
+   * @param type The event's name.
+   * @param recovered Whether it has got all that it has missed.
+   */
+  constructor(type: string, recovered: boolean) {
+    super(type);
+    this.recovered = recovered;
   }
 }
 
@@ -328,6 +374,13 @@ export interface ClientEvents<Client, Message>
     event: ReconnectingEvent;
   };
   /**
+   * The client is back at a server with the option `history`, or at one that should have
+   * it. Either it has got all that it has missed, or it may have missed something:
+   * then it has to load anew what it shows. It is told after `connect`, and after the
+   * messages that were missed.
+   */
+  recovery: { args: [recovered: boolean]; event: RecoveryEvent };
+  /**
    * No more attempts will be made: they have reached their limit, or the program
    * has closed the client. It is told once for each way that was to lead back from
    * an end, or of which a `reconnecting` was told, and that led nowhere.
@@ -362,6 +415,13 @@ export interface ServerEvents<Client, Message> {
     args: [state: "up" | "down", error: unknown];
     event: AdapterEvent;
   };
+  /**
+   * Somebody has joined a room that a client of this server is in, on whatever server;
+   * only with the option `presence`.
+   */
+  join: { args: [member: Member, room: string]; event: MemberEvent };
+  /** Somebody has left such a room. */
+  leave: { args: [member: Member, room: string]; event: MemberEvent };
   /** A client has connected. */
   connect: {
     args: [client: Client, path: string];

@@ -18,6 +18,7 @@ import {
   type Marked,
   type Payload,
   readFrame,
+  type Standing,
 } from "./frames.ts";
 import { FIRST_CREDIT } from "./gate.ts";
 import { type Asker, Requests } from "./requests.ts";
@@ -88,6 +89,13 @@ export interface Carrier {
    */
   allow(limit: number): void;
   /**
+   * Hears where it stands among the messages that the server keeps.
+   *
+   * @param standing Where; or the number of a kept message that it gets now.
+   * @returns Whether it is a client's side, to which a server may tell this.
+   */
+  stand(standing: Standing | number): boolean;
+  /**
    * Hears that the peer broke the protocol.
    *
    * @param why How.
@@ -155,9 +163,7 @@ export class Exchange {
     for (const item of items) {
       const frame = isMarked(item) ? readFrame(item) : undefined;
       if (frame?.kind === "credit") this.#carrier.allow(frame.limit);
-      const isMessage = !isMarked(item) || frame?.kind === "message" ||
-        frame?.kind === "request";
-      if (isMessage) this.#carrier.skip(item);
+      if (!isMarked(item) || COUNTED.has(frame?.kind)) this.#carrier.skip(item);
     }
   }
 
@@ -265,6 +271,12 @@ export class Exchange {
         return carrier.take(frame.payload, payload);
       case "request":
         return carrier.take(frame.payload, payload, frame.id);
+      case "kept":
+        if (!carrier.stand(frame.offset)) break;
+        return carrier.take(frame.payload, payload);
+      case "standing":
+        if (!carrier.stand(frame.standing)) break;
+        return carrier.skip(payload);
       case "reply":
         return this.#settle(
           frame.id,
@@ -290,9 +302,8 @@ export class Exchange {
       case "unknown":
         carrier.admits(payload); // it counts
         return;
-      default:
-        carrier.broken("A frame of events.v1 is malformed");
     }
+    carrier.broken("A frame of events.v1 is malformed");
   }
 
   #settle(
@@ -337,6 +348,14 @@ export class Exchange {
     }, Math.ceil(deadline - now));
   }
 }
+
+/** What counts for credit, of what is marked. */
+const COUNTED: ReadonlySet<string | undefined> = new Set([
+  "message",
+  "request",
+  "kept",
+  "standing",
+]);
 
 /** How long to wait for an answer if the program does not say, in milliseconds. */
 export const REQUEST_TIMEOUT = 10_000;

@@ -5,12 +5,15 @@
  * @module
  */
 
+import type { Member } from "./events.ts";
 import { startTimer, type Timer } from "./timer.ts";
 
 /** What servers ask each other. */
 export type Inquiry =
   /** How many connections there are; in a room, if one is named. */
   | { readonly type: "count"; readonly room?: string }
+  /** Who is in a room. */
+  | { readonly type: "who"; readonly room: string }
   /** Close one, wherever it is. */
   | {
     readonly type: "close";
@@ -19,6 +22,14 @@ export type Inquiry =
     readonly reason: string;
   };
 
+/** What a server answers; of several, the sum. */
+export interface Answer {
+  /** How many, or how many were closed. */
+  readonly number: number;
+  /** Who, if that was asked. */
+  readonly members?: readonly Member[];
+}
+
 /** What servers say to each other. */
 type Word =
   /** I am here. Who has just come wants to hear it of all others, too. */
@@ -26,11 +37,10 @@ type Word =
   /** I am gone. */
   | { readonly type: "bye" }
   | { readonly type: "ask"; readonly id: number; readonly inquiry: Inquiry }
-  | {
+  | Answer & {
     readonly type: "answer";
     readonly id: number;
     readonly to: string;
-    readonly number: number;
   };
 
 type Signed = Word & { readonly version: 1; readonly from: string };
@@ -47,9 +57,21 @@ export interface Station {
    * Answers for this server.
    *
    * @param inquiry What is asked.
-   * @returns A number: how many, or how many were closed.
+   * @returns The answer.
    */
-  answer(inquiry: Inquiry): number;
+  answer(inquiry: Inquiry): Answer;
+  /**
+   * Hears that a server is there.
+   *
+   * @param name Its name.
+   */
+  found?(name: string): void;
+  /**
+   * Hears that a server is there no more.
+   *
+   * @param name Its name.
+   */
+  lost?(name: string): void;
 }
 
 /** How often a server says that it is here, in milliseconds. */
@@ -63,7 +85,7 @@ const PATIENCE = 1_000;
 
 /** Somebody who waits for the others' answers. */
 interface Waiting {
-  sum: number;
+  readonly answers: Answer[];
   /** Who has not answered yet. */
   readonly left: Set<string>;
   readonly done: () => void;
@@ -120,20 +142,24 @@ export class Fleet {
    * @param inquiry What to ask.
    * @returns The sum of the answers. Who does not answer in time is not counted.
    */
-  async ask(inquiry: Inquiry): Promise<number> {
+  async ask(inquiry: Inquiry): Promise<Answer> {
     const own = this.#station.answer(inquiry);
     if (this.#others.size === 0) return own;
     const id = ++this.#count;
     const { promise, resolve } = Promise.withResolvers<void>();
     const left = new Set(this.#others.keys());
-    const waiting: Waiting = { sum: own, left, done: resolve };
+    const waiting: Waiting = { answers: [own], left, done: resolve };
     this.#waiting.set(id, waiting);
     const timer = startTimer(resolve, PATIENCE);
     this.#say({ type: "ask", id, inquiry });
     await promise;
     clearTimeout(timer);
     this.#waiting.delete(id);
-    return waiting.sum;
+    const { answers } = waiting;
+    return {
+      number: answers.reduce((sum, { number }) => sum + number, 0),
+      members: answers.flatMap(({ members = [] }) => members),
+    };
   }
 
   /**
@@ -150,15 +176,15 @@ export class Fleet {
       case "bye":
         return this.#lose(from);
       case "pulse":
-        this.#others.set(from, 0);
+        this.#meet(from);
         if (word.isNew) this.#say({ type: "pulse", isNew: false });
         return;
       case "ask": {
-        const number = this.#station.answer(word.inquiry);
-        return this.#say({ type: "answer", id: word.id, to: from, number });
+        const answer = this.#station.answer(word.inquiry);
+        return this.#say({ type: "answer", id: word.id, to: from, ...answer });
       }
       case "answer":
-        if (word.to === this.#name) this.#take(word.id, from, word.number);
+        if (word.to === this.#name) this.#take(word.id, from, word);
     }
   }
 
@@ -170,15 +196,21 @@ export class Fleet {
     this.#say({ type: "pulse", isNew: false });
   }
 
-  #lose(name: string): void {
-    this.#others.delete(name);
-    for (const id of this.#waiting.keys()) this.#take(id, name, 0);
+  #meet(name: string): void {
+    const isNew = !this.#others.has(name);
+    this.#others.set(name, 0);
+    if (isNew) this.#station.found?.(name);
   }
 
-  #take(id: number, from: string, number: number): void {
+  #lose(name: string): void {
+    if (this.#others.delete(name)) this.#station.lost?.(name);
+    for (const id of this.#waiting.keys()) this.#take(id, name, { number: 0 });
+  }
+
+  #take(id: number, from: string, answer: Answer): void {
     const waiting = this.#waiting.get(id);
     if (!waiting?.left.delete(from)) return;
-    waiting.sum += number;
+    waiting.answers.push(answer);
     if (waiting.left.size === 0) waiting.done();
   }
 

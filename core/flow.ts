@@ -61,6 +61,14 @@ export interface FlowLimits extends Required<FlowOptions> {
   readonly leisurely: Clock;
 }
 
+/** What went one way. */
+export interface Carried {
+  /** How many messages. */
+  readonly messages: number;
+  /** How many bytes they had; the length of a text. */
+  readonly bytes: number;
+}
+
 /** What a flow tells its connection. */
 export type FlowSignal =
   /** All that has waited here is sent, and there is room again. */
@@ -143,6 +151,9 @@ export class Flow {
   /** About how many messages wait in the socket, and how many bytes they have. */
   #count = 0;
   #bytes = 0;
+  /** How many messages were handed to the socket, and how many bytes they had. */
+  #sent = 0;
+  #sentBytes = 0;
   /** How many of the last messages were empty. */
   #empties = 0;
   /** What goes out before all that waits here. */
@@ -190,6 +201,11 @@ export class Flow {
   /** How many bytes wait here for there to be room in the socket. */
   get size(): number {
     return this.#backlog?.size ?? 0;
+  }
+
+  /** What was handed to the socket. */
+  get sent(): Carried {
+    return { messages: this.#sent, bytes: this.#sentBytes };
   }
 
   /** How many messages were dropped. */
@@ -314,6 +330,8 @@ export class Flow {
     const size = isText ? frame.length : frame.byteLength;
     this.#waitingAtMost += isText ? size * 3 : size; // as UTF-8
     this.#bytes += size;
+    this.#sent++;
+    this.#sentBytes += size;
     this.#since = isCarried ? 0 : this.#since + size;
     this.#count++;
     if (size === 0) this.#empties++;
@@ -457,6 +475,8 @@ export class Flow {
     if (text === undefined || this.#socket.readyState !== 1) return;
     this.#urgent = undefined;
     this.#hand(text, false);
+    this.#sent--; // it is no message
+    this.#sentBytes -= text.length;
   }
 
   /** Hands to the socket what has waited longest, while there is room. */

@@ -26,6 +26,14 @@ export type Marked =
   | { readonly kind: "pong"; readonly text: string }
   /** How many messages and requests may be sent since the connection was opened. */
   | { readonly kind: "credit"; readonly limit: number }
+  /** A message that the server keeps for who comes back, and where it stands. */
+  | {
+    readonly kind: "kept";
+    readonly offset: number;
+    readonly payload: Payload;
+  }
+  /** Where the peer stands among what is kept. */
+  | { readonly kind: "standing"; readonly standing: Standing }
   /** Many frames in one. */
   | { readonly kind: "batch"; readonly items: readonly Payload[] }
   /** Something of a later version that may be ignored. */
@@ -37,6 +45,25 @@ export interface Failure {
   readonly message: string;
   /** For a program. */
   readonly code?: string;
+}
+
+/** Where a client stands among the messages that its server keeps. */
+export interface Place {
+  /** What the numbers belong to: others mean nothing elsewhere. */
+  readonly epoch: string;
+  /** The number of the last message that it may have been sent. */
+  readonly offset: number;
+}
+
+/** Where somebody stands of whom nobody knows. */
+export const NOWHERE: Place = { epoch: "0", offset: 0 };
+
+/** What a server tells a client about messages that are kept. */
+export interface Standing {
+  /** Where the client stands; undefined if nothing is kept. */
+  readonly place: Place | undefined;
+  /** Whether it has got all that it has missed, if it has come back for that. */
+  readonly recovered: boolean | undefined;
 }
 
 /** What a text frame begins with that is no plain message. */
@@ -59,6 +86,12 @@ const MAX_PING = 125;
 
 /** How many bytes the head of a binary request or reply has: mark, kind, id. */
 const HEAD = 6;
+
+/** How many bytes the head of a binary kept message has: mark, kind, offset. */
+const KEPT_HEAD = 10;
+
+/** What an epoch is made of, so that it can stand in a subprotocol. */
+const EPOCH = /^[0-9a-z]{1,32}$/;
 
 const encoder = new TextEncoder();
 
@@ -110,6 +143,16 @@ function readText(text: string): Marked | undefined {
       const limit = readNumber(rest, Number.MAX_SAFE_INTEGER);
       return limit === undefined ? undefined : { kind: "credit", limit };
     }
+    case "@": {
+      const comma = rest.indexOf(",");
+      const offset = readOffset(rest.slice(0, Math.max(comma, 0)));
+      if (offset === undefined) return undefined;
+      return { kind: "kept", offset, payload: rest.slice(comma + 1) };
+    }
+    case "#": {
+      const standing = readStanding(rest);
+      return standing && { kind: "standing", standing };
+    }
     default:
       return readUnknown(kind);
   }
@@ -144,6 +187,13 @@ function readBytes(buffer: ArrayBuffer): Marked | undefined {
       if (id === 0) return undefined;
       const payload = buffer.slice(HEAD);
       return { kind: kind === "?" ? "request" : "reply", id, payload };
+    }
+    case "@": {
+      if (buffer.byteLength < KEPT_HEAD) return undefined;
+      const offset = Number(view.getBigUint64(2));
+      return offset > Number.MAX_SAFE_INTEGER
+        ? undefined
+        : { kind: "kept", offset, payload: buffer.slice(KEPT_HEAD) };
     }
     case "[":
       return readBatch(buffer, view);
@@ -181,21 +231,37 @@ function readNumber(text: string, max: number): number | undefined {
   return number <= max ? number : undefined;
 }
 
-function readFailure(json: string): Failure | undefined {
-  let value: unknown;
+function readOffset(text: string): number | undefined {
+  return readNumber(text, Number.MAX_SAFE_INTEGER);
+}
+
+/** The fields of an object in JSON; undefined if it is none. */
+function readFields(json: string): Record<string, unknown> | undefined {
   try {
-    value = JSON.parse(json);
+    const value: unknown = JSON.parse(json);
+    return typeof value === "object" && value !== null
+      ? { ...value }
+      : undefined;
   } catch {
     return undefined;
   }
-  if (typeof value !== "object" || value === null) return undefined;
-  if (!("message" in value) || typeof value.message !== "string") {
+}
+
+function readStanding(json: string): Standing | undefined {
+  const { recovered, epoch, offset } = readFields(json) ?? { recovered: 0 };
+  if (recovered !== undefined && typeof recovered !== "boolean") {
     return undefined;
   }
-  const { message } = value;
-  return "code" in value && typeof value.code === "string"
-    ? { message, code: value.code }
-    : { message };
+  if (epoch === undefined) return { place: undefined, recovered };
+  const isPlace = typeof epoch === "string" && EPOCH.test(epoch) &&
+    typeof offset === "number" && readOffset(`${offset}`) === offset;
+  return isPlace ? { place: { epoch, offset }, recovered } : undefined;
+}
+
+function readFailure(json: string): Failure | undefined {
+  const { message, code } = readFields(json) ?? {};
+  if (typeof message !== "string") return undefined;
+  return typeof code === "string" ? { message, code } : { message };
 }
 
 /**
@@ -254,6 +320,35 @@ export function address(
   return frame instanceof Blob
     ? new Blob([head, frame])
     : joined(head, bytesOf(frame));
+}
+
+/**
+ * Makes a kept message of a message.
+ *
+ * @param offset Where it stands; 0 if it is not kept yet.
+ * @param frame The message.
+ * @returns The frame.
+ */
+export function keep(
+  offset: number,
+  frame: Exclude<Frame, Blob>,
+): Exclude<Frame, Blob> {
+  if (typeof frame === "string") return `${MARK}@${offset},${frame}`;
+  const head = new Uint8Array(KEPT_HEAD);
+  head[0] = MARK_BYTE;
+  head[1] = "@".charCodeAt(0);
+  new DataView(head.buffer).setBigUint64(2, BigInt(offset));
+  return joined(head, bytesOf(frame));
+}
+
+/**
+ * Tells a client where it stands among what is kept.
+ *
+ * @param standing Where.
+ * @returns The frame.
+ */
+export function stand({ place, recovered }: Standing): string {
+  return `${MARK}#${JSON.stringify({ recovered, ...place })}`;
 }
 
 /**

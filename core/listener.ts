@@ -6,7 +6,7 @@
  */
 
 import type { RequestInfo } from "./address.ts";
-import { afterTurn, fieldOf, type Side } from "./socket.ts";
+import { afterTurn, fieldOf, type RawSocket, type Side } from "./socket.ts";
 import { MAX_DELAY } from "./timer.ts";
 
 /** Where and how to listen. */
@@ -77,10 +77,17 @@ export function bind(
 /** A request that has become a socket. */
 export interface Upgraded {
   /** The socket. It is not open yet: listen to it before anything is awaited. */
-  readonly socket: WebSocket;
+  readonly socket: RawSocket;
   /** The answer. It has to be returned whatever happens. */
   readonly response: Response;
 }
+
+/**
+ * What upgrades requests that have not come by the runtime: `testing.ts` makes such.
+ * It is given the idle timeout in milliseconds.
+ */
+export const upgraders: WeakMap<Request, (idleTimeout: number) => Upgraded> =
+  new WeakMap();
 
 /**
  * Upgrades a request to a WebSocket.
@@ -96,11 +103,11 @@ export function upgrade(
   protocol: string,
   idleTimeout: number,
 ): Upgraded {
-  const { socket, response } = withoutAdvice(() =>
-    Deno.upgradeWebSocket(request, {
-      idleTimeout: Math.min(idleTimeout, MAX_DELAY) / 1000,
-    })
-  );
+  const patience = Math.min(idleTimeout, MAX_DELAY);
+  const { socket, response } = upgraders.get(request)?.(patience) ??
+    withoutAdvice(() =>
+      Deno.upgradeWebSocket(request, { idleTimeout: patience / 1000 })
+    );
   // Not by the runtime's option, which knows only lists with a space in them.
   if (protocol) response.headers.set("sec-websocket-protocol", protocol);
   return { socket, response };
@@ -133,9 +140,10 @@ export const serverSide: Side = {
     // may never hear of the end. A client's socket reads on, as it should
     // (RFC 6455, 5.5.1): so it is made to take itself for one.
     const role = fieldOf(socket, "[[role]]");
-    if (role !== undefined) {
+    // One that can be terminated is none of Deno's, and reads on by itself.
+    if (role !== undefined || socket.terminate) {
       socket.close(code, reason);
-      Reflect.set(socket, role, CLIENT_ROLE);
+      if (role !== undefined) Reflect.set(socket, role, CLIENT_ROLE);
       return afterTurn(sent);
     }
     // Without that, at least not amid messages that have come already, or are

@@ -34,7 +34,7 @@ export {
 export { type Author, Message, type MessageInit } from "../message.ts";
 export type { Codec, Inert, Sendable } from "./codec.ts";
 export type { SendOptions } from "./backlog.ts";
-export type { FlowOptions } from "./flow.ts";
+export type { Carried, FlowOptions } from "./flow.ts";
 export type { Overflow } from "./outbox.ts";
 export type {
   Args,

@@ -7,28 +7,36 @@
 
 import type { Adapter } from "./adapter.ts";
 import type { SendOptions } from "./backlog.ts";
-import { bytesOf, type Frame, joined } from "./codec.ts";
-import { Fleet, type Inquiry } from "./fleet.ts";
+import type { Frame } from "./codec.ts";
+import {
+  type Address,
+  ALL,
+  type Body,
+  channelOf,
+  type Letter,
+  pack,
+  type Posted,
+  unpack,
+} from "./envelope.ts";
+import { type Answer, Fleet, type Inquiry } from "./fleet.ts";
 import { DONE } from "./errors.ts";
-
-/** Whom a message is for, on whatever server. */
-export interface Address {
-  /** Those who are in one of these rooms; all if there are none. */
-  readonly rooms?: readonly string[];
-  /** But not those who are in one of these. */
-  readonly except: readonly string[];
-}
+import type { HistoryOptions } from "./history.ts";
+import { type Desk, Journal } from "./journal.ts";
+import type { Presence } from "./presence.ts";
+import { Ripening } from "./ripening.ts";
+import { startTimer, type Timer } from "./timer.ts";
 
 /** What a relay needs of its server. */
 export interface Post {
   /**
    * Sends to those who are here.
    *
-   * @param frame What to send.
-   * @param address To whom.
-   * @param options What to do where it does not fit.
+   * @param letter What to send, and to whom.
+   * @param offset Its number, if the broker keeps it.
    */
-  deliver(frame: Frame, address: Address, options: SendOptions): void;
+  deliver(letter: Letter, offset?: number): void;
+  /** Tells clients where they stand, as {@linkcode Desk.stand}. */
+  stand: Desk["stand"];
   /**
    * Hears that the other servers can be reached, or cannot any more.
    *
@@ -40,9 +48,9 @@ export interface Post {
    * Answers another server.
    *
    * @param inquiry What it asks.
-   * @returns A number.
+   * @returns The answer.
    */
-  answer(inquiry: Inquiry): number;
+  answer(inquiry: Inquiry): Answer;
   /**
    * Hears of an error.
    *
@@ -51,15 +59,16 @@ export interface Post {
   failed(error: unknown): void;
 }
 
-/** What stands before a message on its way to other servers. */
-interface Header extends Address, SendOptions {
-  /** The version of this; a server passes over what it does not know. */
-  readonly version: 1;
-  /** Which server it is from. */
-  readonly from: string;
-  /** Which of its messages it is. */
-  readonly id: number;
-  readonly isBinary: boolean;
+/** What a relay goes by. */
+export interface RelayOptions {
+  /** The name of this server. */
+  readonly name: string;
+  /** How many messages to keep while the broker is away. */
+  readonly keep: number;
+  /** How many to keep for clients that come back, if any. */
+  readonly history?: Required<HistoryOptions> | undefined;
+  /** Who is in the rooms, if that is to be told. */
+  readonly presence?: Presence | undefined;
 }
 
 /** What waits for the broker. */
@@ -68,11 +77,14 @@ interface Parcel {
   readonly message: Uint8Array<ArrayBuffer>;
 }
 
-/** The channel of what is for all. */
-const ALL = "all";
-
 /** The channel of what servers say to each other. */
 const FLEET = "fleet";
+
+/** What the channels begin with of who is in a room. */
+const WHO = "who ";
+
+/** After how long to ask a broker again that keeps nothing, in milliseconds. */
+const RETRY = 2_000;
 
 /** How many messages to several rooms are remembered, to deliver each once. */
 const MEMORY = 4096;
@@ -85,28 +97,39 @@ export class Relay {
   readonly #adapter: Adapter;
   readonly #post: Post;
   readonly #keep: number;
-  readonly #name: string = crypto.randomUUID();
+  readonly #name: string;
+  readonly #presence: Presence | undefined;
   /** The other servers. */
   readonly fleet: Fleet;
   #count = 0;
+  /** Whether the broker can be reached, and whether messages go there. */
+  #isThere = false;
   #isUp = false;
+  /** Goes off when a broker that keeps nothing is to be asked again. */
+  #retry: Timer | undefined;
   #isClosed = false;
   #lost = 0;
   readonly #kept: Parcel[] = [];
+  /** The way to a broker that keeps messages, if they are to be kept there. */
+  readonly journal: Journal | undefined;
   /** Messages to several rooms that have come already. */
   readonly #seen = new Set<string>();
-  /** How many wait for the bytes of a `Blob`, and a promise of the last. */
-  #waiting = 0;
-  #busy: Promise<void> = DONE;
+  readonly #ripening = new Ripening();
 
   /**
    * Opens the adapter.
    *
    * @param adapter What carries messages.
-   * @param keep How many to keep while it cannot.
+   * @param options What to go by.
    * @param post The server.
    */
-  constructor(adapter: Adapter, keep: number, post: Post) {
+  constructor(
+    adapter: Adapter,
+    { name, keep, history, presence }: RelayOptions,
+    post: Post,
+  ) {
+    this.#name = name;
+    this.#presence = presence;
     this.#adapter = adapter;
     this.#keep = keep;
     this.#post = post;
@@ -117,13 +140,30 @@ export class Relay {
         this.#attempt(() => adapter.publish(FLEET, message));
       },
       answer: (inquiry) => post.answer(inquiry),
+      found: (name) => presence?.found(name),
+      lost: (name) => presence?.lost(name),
     });
+    this.journal = history && adapter.log && new Journal(
+      adapter.log,
+      history,
+      keep,
+      this.#name,
+      {
+        deliver: (entry) => post.deliver(entry, entry.offset),
+        stand: (room, recovered) => post.stand(room, recovered),
+        lost: () => this.#lost++,
+        failed: (error) => post.failed(error),
+      },
+    );
     adapter.open({
-      received: (channel, message) => this.#receive(channel, message),
+      received: (channel, message, offset) =>
+        this.#receive(channel, message, offset),
       changed: (state, error) => this.#change(state, error),
     });
-    this.#attempt(() => adapter.subscribe(ALL));
-    this.#attempt(() => adapter.subscribe(FLEET));
+    const { journal } = this;
+    for (const channel of [ALL, FLEET, ...journal ? [journal.channel] : []]) {
+      this.#attempt(() => adapter.subscribe(channel));
+    }
   }
 
   /** How many messages the other servers have missed, as far as this one knows. */
@@ -137,7 +177,10 @@ export class Relay {
    * @param room The room.
    */
   enter(room: string): void {
-    this.#attempt(() => this.#adapter.subscribe(channelOf(room)));
+    const subscribed = this.#attempt(() =>
+      this.#adapter.subscribe(channelOf(room))
+    );
+    this.journal?.enter(room, subscribed);
   }
 
   /**
@@ -147,7 +190,40 @@ export class Relay {
    */
   leave(room: string): void {
     if (this.#isClosed) return;
+    this.journal?.leave(room);
     this.#attempt(() => this.#adapter.unsubscribe(channelOf(room)));
+  }
+
+  /**
+   * Somebody here wants to hear who is in a room: they are in it themselves.
+   *
+   * @param room The room.
+   */
+  watch(room: string): void {
+    const heard = this.#attempt(() => this.#adapter.subscribe(WHO + room));
+    (heard ?? DONE).then(() => this.#presence?.greet(room));
+  }
+
+  /**
+   * Nobody here wants to hear that any more.
+   *
+   * @param room The room.
+   */
+  unwatch(room: string): void {
+    if (this.#isClosed) return;
+    this.#attempt(() => this.#adapter.unsubscribe(WHO + room));
+  }
+
+  /**
+   * Says something to the servers that watch a room.
+   *
+   * @param room The room.
+   * @param text What.
+   */
+  say(room: string, text: string): void {
+    if (!this.#isUp) return; // it is asked again when the broker is back
+    const message = encoder.encode(text);
+    this.#attempt(() => this.#adapter.publish(WHO + room, message));
   }
 
   /**
@@ -158,58 +234,29 @@ export class Relay {
    * @param options What to do where it does not fit.
    */
   publish(frame: Frame, address: Address, options: SendOptions): void {
-    if (!(frame instanceof Blob) && this.#waiting === 0) {
-      return this.#pass(frame, address, options);
-    }
-    // The bytes of a `Blob` take time; all else waits behind it.
-    this.#waiting++;
-    this.#busy = this.#passLater(this.#busy, frame, address, options);
-  }
-
-  async #passLater(
-    before: Promise<void>,
-    frame: Frame,
-    address: Address,
-    options: SendOptions,
-  ): Promise<void> {
-    await before;
-    try {
-      const bytes = frame instanceof Blob ? await frame.bytes() : frame;
-      this.#pass(bytes, address, options);
-    } catch (error) {
-      this.#post.failed(error);
-    }
-    this.#waiting--;
+    this.#ripening.take(
+      frame,
+      (body) => this.#pass(body, address, options),
+      (error) => this.#post.failed(error),
+    );
   }
 
   /** Ends, when all has been passed on. */
   async close(): Promise<void> {
-    await this.#busy;
+    await this.#ripening.done;
     this.fleet.leave();
     this.#isClosed = true;
+    clearTimeout(this.#retry);
+    this.journal?.down();
     await this.#adapter.close();
   }
 
-  #pass(
-    frame: Exclude<Frame, Blob>,
-    address: Address,
-    options: SendOptions,
-  ): void {
-    const { rooms, except } = address;
-    const isBinary = typeof frame !== "string";
-    const header: Header = {
-      version: 1,
-      from: this.#name,
-      id: ++this.#count,
-      ...rooms && { rooms },
-      except,
-      isBinary,
-      ...optionsOf(options),
-    };
-    const message = joined(
-      encoder.encode(JSON.stringify(header) + "\n"),
-      isBinary ? bytesOf(frame) : encoder.encode(frame),
-    );
+  #pass(body: Body, address: Address, options: SendOptions): void {
+    const id = ++this.#count;
+    const posted = { from: this.#name, id, address, body, options };
+    if (this.journal) return this.journal.send(posted);
+    const message = pack(posted);
+    const { rooms } = address;
     const channels = rooms ? [...new Set(rooms)].map(channelOf) : [ALL];
     if (this.#isUp) return this.#send({ channels, message });
     this.#kept.push({ channels, message });
@@ -226,47 +273,90 @@ export class Relay {
     }
   }
 
-  /** Calls the adapter, which may fail now or later. */
-  #attempt(action: () => void | Promise<void>, failed = () => {}): void {
+  /**
+   * Calls the adapter, which may fail now or later.
+   *
+   * @returns When it is done, if that takes time; it never rejects.
+   */
+  #attempt(
+    action: () => void | Promise<void>,
+    failed = () => {},
+  ): Promise<void> | undefined {
     const fail = (error: unknown) => {
       failed();
       // While the broker is away, that is told already.
       if (this.#isUp && !this.#isClosed) this.#post.failed(error);
     };
     try {
-      action()?.catch(fail);
+      return action()?.catch(fail);
     } catch (error) {
       fail(error);
+      return undefined;
     }
   }
 
   #change(state: "up" | "down", error: unknown): void {
-    const isUp = state === "up";
+    const isThere = state === "up";
+    if (this.#isThere === isThere || this.#isClosed) return;
+    this.#isThere = isThere;
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    if (!this.journal) this.#tell(isThere, error);
+    else if (isThere) this.#open(this.journal);
+    else {
+      this.journal.down();
+      this.#tell(false, error);
+    }
+  }
+
+  /** The broker is there, but may not keep anything yet. */
+  async #open(journal: Journal): Promise<void> {
+    try {
+      await journal.up();
+      if (this.#isThere) this.#tell(true, undefined);
+    } catch (error) {
+      if (!this.#isThere || this.#isClosed) return;
+      if (this.#retry === undefined) this.#post.changed("down", error);
+      this.#retry = startTimer(() => this.#open(journal), RETRY);
+    }
+  }
+
+  #tell(isUp: boolean, error: unknown): void {
     if (this.#isUp === isUp || this.#isClosed) return;
     this.#isUp = isUp;
     if (isUp) {
       this.fleet.start();
+      this.#presence?.up();
       for (const parcel of this.#kept.splice(0)) this.#send(parcel);
-    } else this.fleet.stop();
-    this.#post.changed(state, error);
+    } else {
+      this.#presence?.down();
+      this.fleet.stop();
+    }
+    this.#post.changed(isUp ? "up" : "down", error);
   }
 
-  #receive(channel: string, message: Uint8Array): void {
+  #receive(channel: string, message: Uint8Array, offset?: number): void {
     if (this.#isClosed) return;
     try {
       if (channel === FLEET) return this.fleet.hear(decoder.decode(message));
-      const { header, body } = split(message);
-      if (header === undefined || header.from === this.#name) return;
-      if (this.#isKnown(header)) return;
-      const frame = header.isBinary ? body.slice() : decoder.decode(body);
-      this.#post.deliver(frame, header, optionsOf(header));
+      if (channel.startsWith(WHO)) {
+        const room = channel.slice(WHO.length);
+        return this.#presence?.hear(room, decoder.decode(message));
+      }
+      const posted = unpack(message);
+      if (posted === undefined) return;
+      if (this.journal && offset !== undefined) {
+        return this.journal.receive(channel, posted, offset);
+      }
+      if (posted.from === this.#name || this.#isKnown(posted)) return;
+      this.#post.deliver(posted);
     } catch (error) {
       this.#post.failed(error);
     }
   }
 
   /** Whether a message to several rooms has come before, for another of them. */
-  #isKnown({ rooms, from, id }: Header): boolean {
+  #isKnown({ address: { rooms }, from, id }: Posted): boolean {
     if (rooms === undefined || rooms.length < 2) return false;
     const name = `${from} ${id}`;
     if (this.#seen.has(name)) return true;
@@ -277,40 +367,4 @@ export class Relay {
     }
     return false;
   }
-}
-
-/** The options of a message, and nothing else that stands beside them. */
-function optionsOf({ overflow, key }: SendOptions): SendOptions {
-  return {
-    ...overflow && { overflow },
-    ...key !== undefined && { key },
-  };
-}
-
-function channelOf(room: string): string {
-  return `room ${room}`;
-}
-
-/** The two parts of a message; no header if it is of a version that is not known. */
-function split(
-  message: Uint8Array,
-): { header: Header | undefined; body: Uint8Array } {
-  const end = message.indexOf(10);
-  const json: unknown = JSON.parse(decoder.decode(message.subarray(0, end)));
-  const body = message.subarray(end + 1);
-  if (isHeader(json)) return { header: json, body };
-  const isLater = typeof json === "object" && json !== null &&
-    "version" in json && Number(json.version) > 1;
-  if (isLater) return { header: undefined, body };
-  throw new TypeError(
-    `Cannot read what has come from another server: ${JSON.stringify(json)}`,
-  );
-}
-
-function isHeader(json: unknown): json is Header {
-  return typeof json === "object" && json !== null && "version" in json &&
-    json.version === 1 && "from" in json && typeof json.from === "string" &&
-    "id" in json && typeof json.id === "number" && "isBinary" in json &&
-    "except" in json && Array.isArray(json.except) &&
-    (!("rooms" in json) || Array.isArray(json.rooms));
 }

@@ -14,7 +14,7 @@ const NOBODY: ReadonlySet<never> = new Set<never>();
  */
 export class Rooms<Member extends object> {
   /** Hears of each room that somebody is in now, or nobody any more. */
-  readonly #watch: RoomsWatch | undefined;
+  readonly #watch: RoomsWatch<Member> | undefined;
   readonly #members = new Map<string, Set<Member>>();
   readonly #rooms = new Map<Member, Set<string>>();
   /** Where those were who have left for good, for as long as anybody knows them. */
@@ -25,13 +25,13 @@ export class Rooms<Member extends object> {
    *
    * @param watch Hears of rooms that come and go.
    */
-  constructor(watch?: RoomsWatch) {
+  constructor(watch?: RoomsWatch<Member>) {
     this.#watch = watch;
   }
 
-  /** The rooms that somebody is in. */
-  get names(): Iterable<string> {
-    return this.#members.keys();
+  /** The rooms that somebody is in, and who is in them. */
+  get all(): ReadonlyMap<string, ReadonlySet<Member>> {
+    return this.#members;
   }
 
   /**
@@ -62,10 +62,12 @@ export class Rooms<Member extends object> {
    * @param room The room.
    */
   join(member: Member, room: string): void {
-    const isNew = !this.#members.has(room);
+    const others = this.#members.get(room);
+    if (others?.has(member)) return;
     add(this.#members, room, member);
     add(this.#rooms, member, room);
-    if (isNew) this.#watch?.opened(room);
+    if (!others) this.#watch?.opened(room);
+    this.#watch?.joined(member, room);
   }
 
   /**
@@ -115,20 +117,39 @@ export class Rooms<Member extends object> {
   }
 
   #empty(room: string, member: Member): void {
-    if (!this.#members.has(room)) return;
+    if (!this.#members.get(room)?.has(member)) return;
     remove(this.#members, room, member);
+    this.#watch?.left(member, room);
     if (!this.#members.has(room)) this.#watch?.closed(room);
   }
 }
 
-/** Hears of rooms that come and go. */
-export interface RoomsWatch {
+/**
+ * Hears of rooms that come and go.
+ *
+ * @typeParam Member Who can be in a room.
+ */
+export interface RoomsWatch<Member> {
   /**
    * Hears that somebody is in a room where nobody was.
    *
    * @param room The room.
    */
   opened(room: string): void;
+  /**
+   * Hears that somebody has joined a room.
+   *
+   * @param member Who.
+   * @param room The room.
+   */
+  joined(member: Member, room: string): void;
+  /**
+   * Hears that somebody has left a room.
+   *
+   * @param member Who.
+   * @param room The room.
+   */
+  left(member: Member, room: string): void;
   /**
    * Hears that nobody is in a room any more.
    *

@@ -10,7 +10,12 @@
 import type { Entry, SendOptions } from "./backlog.ts";
 import type { Frame } from "./codec.ts";
 import { DONE } from "./errors.ts";
-import { Flow, type FlowLimits, type FlowSignal } from "./flow.ts";
+import {
+  type Carried,
+  Flow,
+  type FlowLimits,
+  type FlowSignal,
+} from "./flow.ts";
 import { escape, unescape } from "./frames.ts";
 import { costOf, Gate } from "./gate.ts";
 import { assertOverflow } from "./outbox.ts";
@@ -57,6 +62,11 @@ export class Sender {
     return bufferedAmount + this.#flow.size + (this.#gate?.size ?? 0);
   }
 
+  /** What was handed to the socket. */
+  get sent(): Carried {
+    return this.#flow.sent;
+  }
+
   /** How many messages were dropped. */
   get dropped(): number {
     return this.#flow.dropped + (this.#gate?.dropped ?? 0);
@@ -92,13 +102,14 @@ export class Sender {
   }
 
   /**
-   * Sends a request, which is a message that is marked already.
+   * Sends what counts as a message, and is marked already: a request, for one.
    *
-   * @param frame The request; the socket must be open.
+   * @param frame What to send; the socket must be open.
+   * @param options What to do if it does not fit.
    * @returns As of {@linkcode Flow.send}.
    */
-  ask(frame: Frame): Promise<void> | undefined {
-    return this.#gate && this.#sendThrough(this.#gate, frame, undefined, false);
+  sendMarked(frame: Frame, options?: SendOptions): Promise<void> | undefined {
+    return this.#gate && this.#sendThrough(this.#gate, frame, options, false);
   }
 
   /**

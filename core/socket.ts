@@ -33,6 +33,14 @@ export interface RawSocket extends EventTarget, Outlet {
    * @param reason The reason.
    */
   close(code?: number, reason?: string): void;
+  /** Lets go of it at once, where it can do so itself; the runtime's cannot. */
+  terminate?(): void;
+}
+
+/** A socket that a client has opened. */
+export interface OpenedSocket extends RawSocket {
+  /** The URL, as it was understood. */
+  readonly url: string;
 }
 
 /** How one side of a connection handles its socket. */
@@ -65,6 +73,16 @@ export const clientSide: Side = {
   },
 };
 
+/** What opens sockets instead of the runtime, by host: `testing.ts` does so. */
+export const openers: Map<
+  string,
+  (
+    url: URL,
+    protocols: readonly string[],
+    headers: HeadersInit | undefined,
+  ) => OpenedSocket
+> = new Map();
+
 /**
  * Opens a client's socket.
  *
@@ -80,13 +98,18 @@ export function openSocket(
   url: string | URL,
   protocols: string | readonly string[],
   headers: HeadersInit | undefined,
-): WebSocket {
+): OpenedSocket {
+  const all = [protocols].flat();
+  if (openers.size > 0 && URL.canParse(url)) {
+    const parsed = new URL(url);
+    const open = openers.get(parsed.host);
+    if (open) return open(parsed, all, headers);
+  }
   if (typeof WebSocket !== "function") {
     throw new TypeError(
       `Cannot connect to ${url} as this runtime has no WebSocket: Node has one since version 22`,
     );
   }
-  const all = [protocols].flat();
   if (headers === undefined) return new WebSocket(url, all);
   // A browser takes nothing but subprotocols. Elsewhere this is an object with
   // more, which no standard knows; whether it is read tells which it is.
@@ -138,6 +161,7 @@ export function afterTurn(action: () => void): () => void {
  * @param socket The socket.
  */
 export function cut(socket: RawSocket): void {
+  if (socket.terminate) return socket.terminate();
   const rid = read(socket, fieldOf(socket, "[[rid]]"));
   if (typeof rid !== "number") {
     // A server's socket that is not open yet does not even listen to `close`.

@@ -6,8 +6,13 @@
  * that is agreed on: `events.v1`, then `.` and the codec if it is not JSON, then `+`
  * and the program's own subprotocol if there is one.
  *
+ * Beside them a client says who it is that comes back, and where it was: a subprotocol
+ * is all that a page can add to its request.
+ *
  * @module
  */
+
+import type { Place } from "./frames.ts";
 
 /** What both sides speak. */
 export interface Spoken {
@@ -15,6 +20,8 @@ export interface Spoken {
   readonly protocol: string;
   /** Whether it is `events.v1`. */
   readonly isEvents: boolean;
+  /** Who the client is, if it can come back; on a server's side. */
+  readonly visitor?: Visitor | undefined;
 }
 
 /** What a side speaks apart from the program's own subprotocols. */
@@ -23,6 +30,8 @@ export interface Dialect {
   readonly isPlain: boolean;
   /** The name of its codec; empty for JSON. */
   readonly codec: string;
+  /** Whether it keeps messages for clients that come back; on a server's side. */
+  readonly isKeeping?: boolean;
 }
 
 const EVENTS = "events.v1";
@@ -37,17 +46,62 @@ function token({ codec }: Dialect, protocol: string): string {
   return EVENTS + (codec && `.${codec}`) + (protocol && `+${protocol}`);
 }
 
+/** A client that can come back, as it names itself. */
+export interface Visitor {
+  /** What it is called in all its connections; nobody else knows it. */
+  readonly session: string;
+  /** Where it was, if it comes back. */
+  readonly place: Place | undefined;
+  /** How long ago it has last heard of its server, in milliseconds. */
+  readonly away: number;
+}
+
+const VISITOR =
+  /^resume\.([0-9a-z]{1,32})(?:\.([0-9a-z]{1,32})\.([0-9]{1,16})\.([0-9]{1,16}))?$/;
+
+/**
+ * Names a client that can come back.
+ *
+ * @param visitor The client.
+ * @returns A subprotocol to ask for, which no server picks.
+ */
+export function visit({ session, place, away }: Visitor): string {
+  return `resume.${session}` +
+    (place ? `.${place.epoch}.${place.offset}.${away}` : "");
+}
+
+/** Who a client is, where that matters: where messages are kept, or it counts on it. */
+function readVisitor(
+  asked: readonly string[],
+  { isKeeping }: Dialect,
+): Visitor | undefined {
+  for (const one of asked) {
+    const [, session, epoch, offset, away] = VISITOR.exec(one) ?? [];
+    if (session === undefined || !isKeeping && !epoch) continue;
+    const place = epoch && { epoch, offset: Number(offset) };
+    return { session, place: place || undefined, away: Number(away ?? 0) };
+  }
+  return undefined;
+}
+
 /**
  * What a client asks for.
  *
  * @param protocols The program's own subprotocols.
  * @param dialect What it speaks.
+ * @param visitor What `visit` has made of the client.
  * @returns The subprotocols to ask for, in order.
  */
 export function offer(
   protocols: readonly string[],
   dialect: Dialect,
+  visitor: string,
 ): string[] {
+  const wanted = want(protocols, dialect);
+  return dialect.isPlain ? wanted : [...wanted, visitor];
+}
+
+function want(protocols: readonly string[], dialect: Dialect): string[] {
   if (dialect.isPlain) return [...protocols];
   const own = protocols.map((protocol) => token(dialect, protocol));
   const bare = token(dialect, "");
@@ -104,11 +158,13 @@ export function choose(
     const bare = token(dialect, "");
     if (own) {
       const protocol = own.slice(bare.length + 1);
-      return { protocol, isEvents: true, token: own };
+      const visitor = readVisitor(asked, dialect);
+      return { protocol, isEvents: true, token: own, visitor };
     }
     const isOwn = asked.some((one) => spoken.includes(one));
     if (asked.includes(bare) && !isOwn) {
-      return { protocol: "", isEvents: true, token: bare };
+      const visitor = readVisitor(asked, dialect);
+      return { protocol: "", isEvents: true, token: bare, visitor };
     }
   }
   if (dialect.codec) {
@@ -117,8 +173,9 @@ export function choose(
     }`;
   }
   const protocol = asked.find((one) => spoken.includes(one)) ?? "";
-  const strange = asked.filter((one) => one.startsWith(`${EVENTS}.`));
-  if (!protocol && strange.length > 0 && strange.length === asked.length) {
+  const others = asked.filter((one) => !VISITOR.test(one));
+  const strange = others.filter((one) => one.startsWith(`${EVENTS}.`));
+  if (!protocol && strange.length > 0 && strange.length === others.length) {
     return `This server does not speak ${
       strange.join(", ")
     }: its codec is JSON`;

@@ -13,9 +13,7 @@ import {
   type ServerOptions,
   ServerSocket,
 } from "../server.ts";
-import { lacks } from "./support/permissions.ts";
-
-const ignore = await lacks("net");
+import { reach } from "./support/reach.ts";
 
 /** A server with some clients, each in the rooms that its path names. */
 class Party implements AsyncDisposable {
@@ -23,7 +21,7 @@ class Party implements AsyncDisposable {
   readonly connections = new Map<string, Connection>();
   readonly heard = new Map<string, unknown[]>();
 
-  constructor(readonly server: ServerSocket) {
+  constructor(readonly server: ServerSocket, readonly url: string) {
     server.on("connect", (client, path) => {
       const [, name = "", ...rooms] = path.split("/");
       this.connections.set(name, client);
@@ -37,8 +35,7 @@ class Party implements AsyncDisposable {
     options: ServerOptions = {},
   ): Promise<Party> {
     const server = new ServerSocket(options);
-    await server.listen("127.0.0.1", 0);
-    const party = new Party(server);
+    const party = new Party(server, await reach(server));
     for (const path of paths) await party.enter(path);
     return party;
   }
@@ -53,7 +50,7 @@ class Party implements AsyncDisposable {
       heard.push(message.isBinary ? [...message.bytes] : message.data);
     });
     const connected = this.server.waitFor("connect");
-    await client.connect(`${this.server.url}/${path}`);
+    await client.connect(`${this.url}/${path}`);
     await connected;
   }
 
@@ -89,11 +86,10 @@ class Party implements AsyncDisposable {
 function test(
   name: string,
   paths: string[],
-  fn: (party: Party) => Promise<void>,
+  fn: (party: Party) => Promise<void> | void,
 ): void {
   Deno.test({
     name,
-    ignore,
     fn: async () => {
       await using party = await Party.begin(paths);
       await fn(party);
@@ -177,6 +173,20 @@ test("Connection.leave() ends what comes for a room", [
   party.server.to("lobby").send("hello");
   assertEquals(await party.all(), { ada: [], grace: ["hello"] });
 });
+
+test(
+  "ServerSocket.rooms tells which rooms there are, and who is in them",
+  ["ada/lobby/garden", "grace/lobby", "edith"],
+  (party) => {
+    const ada = party.connection("ada");
+    const rooms = () =>
+      [...party.server.rooms].map(([room, { size }]) => [room, size]);
+    assertEquals(rooms(), [["lobby", 2], ["garden", 1]]);
+    assertEquals([...party.server.rooms.get("garden") ?? []], [ada]);
+    ada.leave("garden");
+    assertEquals(rooms(), [["lobby", 2]]);
+  },
+);
 
 test(
   "Audience tells who is in it, now",
@@ -266,7 +276,6 @@ test("Connection.join() is the server's business", ["ada"], async (party) => {
 
 Deno.test({
   name: "Audience.send() waits for nobody, and who is slow holds nobody up",
-  ignore,
   fn: async () => {
     await using party = await Party.begin(["ada/lobby", "grace/lobby"], {
       highWaterMark: 1_024,

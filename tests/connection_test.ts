@@ -51,6 +51,23 @@ both(
   },
 );
 
+both("counts what it carries", async (self, peer) => {
+  assertEquals(self.connection.traffic, {
+    received: { messages: 0, bytes: 0 },
+    sent: { messages: 0, bytes: 0 },
+  });
+  await self.connection.send("text");
+  await self.connection.send({ a: 1 });
+  await self.connection.send(new Uint8Array(100));
+  await peer.connection.send("");
+  const sent = { messages: 3, bytes: 4 + 7 + 100 };
+  const received = { messages: 1, bytes: 0 };
+  assertEquals(self.connection.traffic, { received, sent });
+  assertEquals(peer.connection.traffic, { received: sent, sent: received });
+  await self.connection.close();
+  assertEquals(self.connection.traffic, { received, sent });
+});
+
 both("throws on what cannot be sent, and sends nothing", (self) => {
   const send: (data: string) => Promise<void> = (data) =>
     self.connection.send(data);

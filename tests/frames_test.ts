@@ -17,14 +17,19 @@ import {
   escape,
   fail,
   isMarked,
+  keep,
   MARK,
   MARK_BYTE,
   type Marked,
   type Payload,
   readFrame,
+  stand,
   unescape,
 } from "../core/frames.ts";
 import vectors from "./vectors.json" with { type: "json" };
+
+const { recovery } = vectors;
+const frames = [...vectors.frames, ...recovery.frames];
 
 type Written = { text: string } | { hex: string };
 
@@ -46,6 +51,13 @@ function described(marked: Marked | undefined): unknown {
   const all: Record<string, unknown> = { ...marked };
   if ("payload" in marked) all.payload = written(marked.payload);
   if ("items" in marked) all.items = marked.items.map(written);
+  if ("standing" in marked) {
+    const { place, recovered } = marked.standing;
+    all.standing = {
+      ...place && { place },
+      ...recovered !== undefined && { recovered },
+    };
+  }
   return all;
 }
 
@@ -63,6 +75,10 @@ function write(marked: Marked): Frame {
     case "request":
     case "reply":
       return address(marked.kind, marked.id, marked.payload);
+    case "kept":
+      return keep(marked.offset, marked.payload);
+    case "standing":
+      return stand(marked.standing);
     case "failure":
       return fail(marked.id, marked.failure);
     case "ping":
@@ -82,13 +98,19 @@ function write(marked: Marked): Frame {
 }
 
 Deno.test("readFrame() reads all vectors", () => {
-  for (const { frame, ...meaning } of [...vectors.frames, ...vectors.read]) {
+  for (
+    const { frame, ...meaning } of [
+      ...frames,
+      ...vectors.read,
+      ...recovery.read,
+    ]
+  ) {
     assertEquals(read(payloadOf(frame)), meaning, Deno.inspect(frame));
   }
 });
 
 Deno.test("what is written is what the vectors say, byte for byte", () => {
-  for (const { frame } of vectors.frames) {
+  for (const { frame } of frames) {
     const payload = payloadOf(frame);
     const marked = isMarked(payload) ? readFrame(payload) : undefined;
     assertEquals(
@@ -99,7 +121,12 @@ Deno.test("what is written is what the vectors say, byte for byte", () => {
 });
 
 Deno.test("readFrame() knows what is malformed", () => {
-  for (const { frame, why, ...rest } of vectors.malformed) {
+  for (
+    const { frame, why, ...rest } of [
+      ...vectors.malformed,
+      ...recovery.malformed,
+    ]
+  ) {
     const marked = readFrame(payloadOf(frame));
     if (!("isOuter" in rest)) assertStrictEquals(marked, undefined, why);
     else {

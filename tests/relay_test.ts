@@ -2,7 +2,7 @@
 
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import type { Adapter, Bus } from "../core/adapter.ts";
-import { type Address, Relay } from "../core/relay.ts";
+import { Relay } from "../core/relay.ts";
 
 /** An adapter in memory: what one publishes comes to all, at once. */
 class Wire {
@@ -35,18 +35,20 @@ class Wire {
 function relay(wire: Wire, { keep = 0, isUp = true } = {}) {
   const told: unknown[] = [];
   const errors: string[] = [];
-  const relay = new Relay(wire.adapter(isUp), keep, {
-    deliver: (frame, { rooms, except }: Address, options) => {
+  const options = { name: crypto.randomUUID(), keep };
+  const relay = new Relay(wire.adapter(isUp), options, {
+    deliver: ({ body, address: { rooms, except }, options }) => {
       const to = rooms?.join() ?? "all";
       const but = except.length > 0 ? ` but ${except.join()}` : "";
       told.push([
         `${to}${but}`,
-        typeof frame === "string" ? frame : "bytes",
+        typeof body === "string" ? body : "bytes",
         options,
       ]);
     },
+    stand: () => {},
     changed: () => {},
-    answer: () => 0,
+    answer: () => ({ number: 0 }),
     failed: (error) => errors.push(String(error)),
   });
   return { relay, told, errors };

@@ -21,6 +21,7 @@ import {
 } from "../mod.ts";
 import { Requests } from "../core/requests.ts";
 import { lacks } from "./support/permissions.ts";
+import { reach } from "./support/reach.ts";
 
 const ignore = await lacks("net");
 
@@ -34,6 +35,7 @@ class Pair implements AsyncDisposable {
     readonly client: ClientSocket,
     /** What the server calls the client. */
     readonly peer: Connection,
+    readonly url: string,
   ) {
     server.on("error", (error, from) => this.errors.push([error, from]));
     client.on("error", (error, from) => this.errors.push([error, from]));
@@ -44,12 +46,12 @@ class Pair implements AsyncDisposable {
     ofClient: ClientOptions = {},
   ): Promise<Pair> {
     const server = new ServerSocket(ofServer);
-    await server.listen("127.0.0.1", 0);
+    const url = await reach(server);
     const client = new ClientSocket(ofClient);
     const connected = server.waitFor("connect");
-    await client.connect(server.url);
+    await client.connect(url);
     const [peer] = await connected;
-    return new Pair(server, client, peer);
+    return new Pair(server, client, peer, url);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -66,7 +68,6 @@ function test(
 ): void {
   Deno.test({
     name,
-    ignore,
     fn: async () => {
       await using pair = await Pair.open(ofServer, ofClient);
       await deadline(fn(pair), 20_000);
@@ -241,7 +242,7 @@ test("request() rejects with the reason of its signal", async ({ server, client 
   late.resolve("");
 });
 
-test("requests that wait reject when the connection ends, however it does", async ({ server, client, peer }) => {
+test("requests that wait reject when the connection ends, however it does", async ({ server, client, peer, url }) => {
   server.handle(() => new Promise(() => {}));
   const first = client.request(1, { timeout: Infinity });
   await client.close(4000, "bye");
@@ -250,7 +251,7 @@ test("requests that wait reject when the connection ends, however it does", asyn
   await assertRejects(() => peer.request(1), ConnectionEndedError);
   await assertRejects(() => client.request(1), ConnectionEndedError);
   const connected = server.waitFor("connect");
-  await client.connect(server.url);
+  await client.connect(url);
   const [next] = await connected;
   const second = client.request(2);
   next.terminate();

@@ -20,7 +20,7 @@ Deno.test("Rooms knows who is where, both ways", () => {
   assertEquals([...rooms.membersOf("lobby")], [ada, grace]);
   assertEquals([...rooms.membersOf("garden")], [ada]);
   assertEquals([...rooms.roomsOf(ada)], ["lobby", "garden"]);
-  assertEquals([...rooms.names], ["lobby", "garden"]);
+  assertEquals([...rooms.all.keys()], ["lobby", "garden"]);
   assertEquals([...rooms.membersOf("kitchen")], []);
   assertEquals([...rooms.roomsOf(edith)], []);
 });
@@ -35,7 +35,7 @@ Deno.test("Rooms keeps no room that nobody is in", () => {
   rooms.leave(ada, "nowhere");
   assertEquals([...rooms.membersOf("lobby")], [grace]);
   rooms.leave(grace, "lobby");
-  assertEquals([...rooms.names], []);
+  assertEquals([...rooms.all.keys()], []);
   assertEquals([...rooms.roomsOf(grace)], []);
 });
 
@@ -46,7 +46,7 @@ Deno.test("Rooms.leaveAll() lets somebody out, and remembers where they were", (
   rooms.join(grace, "garden");
   rooms.leaveAll(ada);
   rooms.leaveAll(edith);
-  assertEquals([...rooms.names], ["garden"]);
+  assertEquals([...rooms.all.keys()], ["garden"]);
   assertEquals([...rooms.membersOf("garden")], [grace]);
   assertEquals([...rooms.roomsOf(ada)], ["lobby", "garden"]);
   assertEquals([...rooms.roomsOf(edith)], []);

@@ -6,6 +6,7 @@ import {
   type Dialect,
   offer,
   understand,
+  visit,
 } from "../core/subprotocol.ts";
 
 const OURS = { isPlain: false, codec: "" };
@@ -23,10 +24,11 @@ function agree(
   server: Side,
 ) {
   const dialect = client.dialect ?? OURS;
-  const asked = offer(client.own ?? [], dialect);
+  const asked = offer(client.own ?? [], dialect, "resume.1");
   const choice = choose(asked, server.own ?? [], server.dialect ?? OURS);
   if (typeof choice === "string") return choice;
-  const { token, ...spoken } = choice;
+  const { token, visitor, ...spoken } = choice;
+  assertEquals(visitor, undefined, "nobody keeps anything");
   return { token, server: spoken, client: understand(token, dialect) };
 }
 
@@ -49,6 +51,35 @@ Deno.test("our own two ends speak events.v1, beside the program's subprotocol", 
     server: bare,
     client: bare,
   });
+});
+
+Deno.test("who can come back says who it is, and where it was", () => {
+  const visitors = [
+    { session: "0az", place: undefined, away: 0 },
+    {
+      session: "a".repeat(32),
+      place: { epoch: "e1", offset: Number.MAX_SAFE_INTEGER - 1 },
+      away: 120_000,
+    },
+  ];
+  const visitorOf = (asked: string[]) => {
+    const choice = choose(asked, ["chat"], { ...OURS, isKeeping: true });
+    return typeof choice === "string" ? choice : choice.visitor;
+  };
+  for (const visitor of visitors) {
+    for (const own of [[], ["chat"], ["x"]]) {
+      assertEquals(visitorOf(offer(own, OURS, visit(visitor))), visitor);
+    }
+  }
+  // What cannot be read is nobody.
+  for (
+    const one of [
+      ...["resume", "resume.", "resume.A", `resume.${"a".repeat(33)}`],
+      ...["resume.a.b", "resume.a.b.1", "resume.a.b.1.x", "resume.a.b.1.1.1"],
+      ...["resume.a..1.1", "resume.a.b.1.-1", "xresume.a"],
+    ]
+  ) assertEquals(visitorOf(["events.v1", one]), undefined, one);
+  assertEquals(offer(["chat"], PLAIN, "resume.a"), ["chat"]);
 });
 
 Deno.test("either side can do without events.v1", () => {
@@ -80,7 +111,7 @@ Deno.test("either side can do without events.v1", () => {
 
 Deno.test("a server that takes the first subprotocol whatever it is speaks no events.v1", () => {
   for (const protocols of [[], ["chat"]]) {
-    const [first = ""] = offer(protocols, OURS);
+    const [first = ""] = offer(protocols, OURS, "resume.1");
     const [protocol = ""] = protocols;
     assertEquals(understand(first, OURS), { protocol, isEvents: false });
   }

@@ -16,6 +16,8 @@ const TRIALS: [string, ...string[]][] = [
   ["drain", "20"],
   ["slow_readers", "10", "16"],
   ["comeback", "200", "1000"],
+  ["fleet", "8", "50", "1500"],
+  ["inspect", "500", "2"],
 ];
 
 for (const [name, ...args] of TRIALS) {

@@ -17,9 +17,7 @@ import {
   type ServerOptions,
   ServerSocket,
 } from "../mod.ts";
-import { lacks } from "./support/permissions.ts";
-
-const ignore = await lacks("net");
+import { reach } from "./support/reach.ts";
 
 /** A server and a client of it. */
 class Pair implements AsyncDisposable {
@@ -28,6 +26,7 @@ class Pair implements AsyncDisposable {
     readonly client: ClientSocket,
     /** What the server calls the client. */
     readonly peer: Connection,
+    readonly url: string,
   ) {}
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -44,15 +43,14 @@ function test(
 ): void {
   Deno.test({
     name,
-    ignore,
     fn: async () => {
       const server = new ServerSocket(ofServer);
-      await server.listen("127.0.0.1", 0);
+      const url = await reach(server);
       const client = new ClientSocket(ofClient);
       const connected = server.waitFor("connect");
-      await client.connect(server.url);
+      await client.connect(url);
       const [peer] = await connected;
-      await using pair = new Pair(server, client, peer);
+      await using pair = new Pair(server, client, peer, url);
       await deadline(fn(pair), 20_000);
     },
   });
@@ -359,7 +357,7 @@ test(
   { reconnect: { initialDelay: 1 } },
 );
 
-test("throwIfLost tells a loop of a loss, and of nothing else", async ({ server, client, peer }) => {
+test("throwIfLost tells a loop of a loss, and of nothing else", async ({ server, client, peer, url }) => {
   const loop = async (one: Connection) => {
     for await (const _ of one.messages({ throwIfLost: true }));
   };
@@ -374,20 +372,20 @@ test("throwIfLost tells a loop of a loss, and of nothing else", async ({ server,
   await client.waitFor("disconnect").catch(() => {});
   await assertRejects(() => loop(peer), ConnectionEndedError);
   const connected = server.waitFor("connect");
-  await client.connect(server.url);
+  await client.connect(url);
   const [next] = await connected;
   const clean = loop(next);
   await client.close();
   await clean;
 });
 
-test("ServerSocket.messages() has those of all clients, until the server is closed", async ({ server, client }) => {
+test("ServerSocket.messages() has those of all clients, until the server is closed", async ({ server, client, url }) => {
   const heard: string[] = [];
   const loop = (async () => {
     for await (const { content } of server.messages()) heard.push(content);
   })();
   await using other = new ClientSocket();
-  await other.connect(server.url);
+  await other.connect(url);
   client.send("a");
   await server.waitFor("message");
   other.send("b");

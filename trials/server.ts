@@ -4,6 +4,7 @@
  * HTTP what has happened to it.
  */
 
+import { inspect } from "@ws/events/inspect";
 import { type Connection, ServerSocket } from "@ws/events/server";
 
 /** What the server tells of itself. */
@@ -39,14 +40,19 @@ let connects = 0, doubles = 0, messages = 0, dropped = 0, peakRss = 0;
 /** What each client of `/push` was sent for sure, by its path. */
 const pushed = new Map<string, number>();
 
+/** Records from the first time on that it is asked. */
+let page: ((request: Request) => Response) | undefined;
+
 const server = new ServerSocket({
   ...JSON.parse(Deno.args[0] ?? "{}"),
   authorize: ({ url }: Request) => {
     if (!url.endsWith("/slowly")) return true;
     return new Promise<true>((go) => setTimeout(() => go(true), 20));
   },
-  fallback: ({ url }) => {
-    switch (new URL(url).pathname) {
+  fallback: (request) => {
+    switch (new URL(request.url).pathname) {
+      case "/inspect":
+        return (page ??= inspect(server))(request);
       case "/stats":
         return Response.json(stats());
       case "/close":
@@ -66,6 +72,7 @@ server.on("connect", (client, path) => {
   open.add(client.id);
   if (path.startsWith("/offer/")) offer(client, Number(path.slice(7)));
   else if (path.startsWith("/push/")) push(client, path);
+  else if (path.startsWith("/room/")) client.join(path);
 });
 server.on("message", ({ author, content, isBinary, bytes }) => {
   messages++;

@@ -7,12 +7,18 @@ import type { Adapter } from "../../mod.ts";
 
 /** Something that adapters meet at. */
 export interface Broker extends AsyncDisposable {
+  /** Where it is, for adapters in other processes; empty if none can reach it. */
+  readonly address: string;
   /** Makes an adapter for one more server. */
   adapter(): Adapter;
   /** Ends the broker at once, as `kill -9` does. */
   kill(): Promise<void>;
   /** Starts it again, on the same port. */
   start(): Promise<void>;
+  /** Lets it do nothing for a while, without a word, or go on. */
+  pause(isPaused: boolean): void;
+  /** Forgets what it has kept; it must not run. */
+  forget(): Promise<void>;
 }
 
 /** Takes a port that nobody listens at. */
@@ -24,15 +30,19 @@ function freePort(): number {
 /** A program that listens at a port. */
 class Engine implements AsyncDisposable {
   readonly port = freePort();
-  readonly #command: (port: number) => [program: string, ...args: string[]];
+  /** Where it keeps what has to be there when it comes back. */
+  readonly #folder = Deno.makeTempDirSync();
+  readonly #command: (port: number, folder: string) => [string, ...string[]];
   #process: Deno.ChildProcess | undefined;
 
-  constructor(command: (port: number) => [string, ...string[]]) {
+  constructor(
+    command: (port: number, folder: string) => [string, ...string[]],
+  ) {
     this.#command = command;
   }
 
   async start(): Promise<void> {
-    const [program, ...args] = this.#command(this.port);
+    const [program, ...args] = this.#command(this.port, this.#folder);
     this.#process = new Deno.Command(program, {
       args,
       stdin: "null",
@@ -48,8 +58,20 @@ class Engine implements AsyncDisposable {
     this.#process = undefined;
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.kill();
+  /** Lets it do nothing for a while, without a word, or go on. */
+  pause(isPaused: boolean): void {
+    this.#process?.kill(isPaused ? "SIGSTOP" : "SIGCONT");
+  }
+
+  /** Forgets what it has kept; it must not run. */
+  async forget(): Promise<void> {
+    await Deno.remove(this.#folder, { recursive: true });
+    await Deno.mkdir(this.#folder);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+    await Deno.remove(this.#folder, { recursive: true });
   }
 }
 
@@ -86,38 +108,62 @@ export const brokers: Readonly<Record<string, () => Promise<Broker>>> = {
     const name = `test ${count++}`;
     const done = () => Promise.resolve();
     return Promise.resolve({
+      address: "",
       adapter: () => broadcastChannel({ name }),
       kill: done,
       start: done,
+      pause: () => {},
+      forget: done,
       [Symbol.asyncDispose]: done,
     });
   },
   async redis() {
-    const engine = new Engine((port) => [
+    const engine = new Engine((port, folder) => [
       "redis-server",
       ...["--port", `${port}`, "--bind", "127.0.0.1"],
-      ...["--save", "", "--appendonly", "no"],
+      ...[
+        "--save",
+        "",
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        "always",
+        "--dir",
+        folder,
+      ],
     ]);
-    await engine.start();
-    return {
-      adapter: () => redis({ url: `redis://127.0.0.1:${engine.port}` }),
-      kill: () => engine.kill(),
-      start: () => engine.start(),
-      [Symbol.asyncDispose]: () => engine.kill(),
-    };
+    const address = `redis://127.0.0.1:${engine.port}`;
+    return await started(engine, address, adapters.redis);
   },
   async nats() {
     const program = await findNats();
-    const engine = new Engine((port) => [
+    const engine = new Engine((port, folder) => [
       program,
-      ...["-a", "127.0.0.1", "-p", `${port}`],
+      ...["-a", "127.0.0.1", "-p", `${port}`, "-js", "-sd", folder],
     ]);
-    await engine.start();
-    return {
-      adapter: () => nats({ servers: `127.0.0.1:${engine.port}` }),
-      kill: () => engine.kill(),
-      start: () => engine.start(),
-      [Symbol.asyncDispose]: () => engine.kill(),
-    };
+    return await started(engine, `127.0.0.1:${engine.port}`, adapters.nats);
   },
 };
+
+/** Makes adapters for a broker at an address. */
+export const adapters = {
+  redis: (url: string): Adapter => redis({ url }),
+  nats: (servers: string): Adapter => nats({ servers }),
+};
+
+async function started(
+  engine: Engine,
+  address: string,
+  adapter: (address: string) => Adapter,
+): Promise<Broker> {
+  await engine.start();
+  return {
+    address,
+    adapter: () => adapter(address),
+    kill: () => engine.kill(),
+    start: () => engine.start(),
+    pause: (isPaused) => engine.pause(isPaused),
+    forget: () => engine.forget(),
+    [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
+  };
+}

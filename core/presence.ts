@@ -1,0 +1,314 @@
+/**
+ * Who is in a room on whatever server: what is said when somebody joins or leaves, and
+ * what is made of what other servers say. It knows neither adapters nor connections.
+ *
+ * @module
+ */
+
+import type { Member } from "./events.ts";
+import { startTimer, type Timer } from "./timer.ts";
+
+/** What servers say to each other, each in one room. */
+type Word =
+  /** All of mine who are there; who asks wants to hear the same of all others. */
+  | {
+    readonly type: "state";
+    readonly isAsking: boolean;
+    readonly members: readonly Member[];
+  }
+  | { readonly type: "join"; readonly before: number; readonly member: Member }
+  | { readonly type: "leave"; readonly before: number; readonly id: string }
+  /** I have missed something of yours. */
+  | { readonly type: "ask"; readonly to: string };
+
+type Signed = Word & {
+  readonly version: 1;
+  readonly from: string;
+  /** Which of its changes this is, or was the last one; no two have the same. */
+  readonly at: number;
+};
+
+/** What a presence needs of its server. */
+export interface Voice {
+  /**
+   * Says something to all servers that have somebody in a room.
+   *
+   * @param room The room.
+   * @param text What.
+   */
+  say(room: string, text: string): void;
+  /**
+   * Hears that somebody has joined a room, on whatever server.
+   *
+   * @param member Who.
+   * @param room The room.
+   */
+  joined(member: Member, room: string): void;
+  /**
+   * Hears that somebody has left a room, on whatever server.
+   *
+   * @param member Who.
+   * @param room The room.
+   */
+  left(member: Member, room: string): void;
+}
+
+/** Some members of a room: those of one server. */
+interface Group {
+  /** Which of its server's changes was the last. */
+  at: number;
+  members: Map<string, Member>;
+}
+
+/** A room that somebody of this server is in. */
+interface View {
+  readonly own: Group;
+  readonly others: Map<string, Group>;
+}
+
+/**
+ * How long other servers' members stay when nothing can be heard of them, in
+ * milliseconds; a server that is alive says so every two seconds.
+ */
+const GRACE = 8_000;
+
+/** How many servers are remembered that were given up. */
+const MEMORY = 100;
+
+/** Who is in the rooms of one server. */
+export class Presence {
+  readonly #name: string;
+  readonly #voice: Voice;
+  readonly #views = new Map<string, View>();
+  /** How many changes there were here. */
+  #at = 0;
+  /** Servers that nobody has heard of since the broker went away. */
+  readonly #doubtful = new Set<string>();
+  /** Servers that were given up, and may be there all the same. */
+  readonly #dropped = new Set<string>();
+  #grace: Timer | undefined;
+
+  /**
+   * Begins with nobody.
+   *
+   * @param name The name of this server.
+   * @param voice The server.
+   */
+  constructor(name: string, voice: Voice) {
+    this.#name = name;
+    this.#voice = voice;
+  }
+
+  /**
+   * Who of this server is in a room.
+   *
+   * @param room The room.
+   * @returns The members, in the order in which they came.
+   */
+  own(room: string): readonly Member[] {
+    return [...this.#views.get(room)?.own.members.values() ?? []];
+  }
+
+  /**
+   * Somebody of this server is in a room now.
+   *
+   * @param room The room.
+   * @param member Who.
+   */
+  join(room: string, member: Member): void {
+    const { own } = this.#viewOf(room);
+    const before = own.at;
+    own.at = ++this.#at;
+    own.members.set(member.id, member);
+    this.#say(room, own.at, { type: "join", before, member });
+    this.#voice.joined(member, room);
+  }
+
+  /**
+   * Somebody of this server is in a room no more.
+   *
+   * @param room The room.
+   * @param id Who.
+   */
+  leave(room: string, id: string): void {
+    const view = this.#views.get(room);
+    const member = view?.own.members.get(id);
+    if (!view || !member) return;
+    const { own } = view;
+    const before = own.at;
+    own.at = ++this.#at;
+    own.members.delete(id);
+    this.#say(room, own.at, { type: "leave", before, id });
+    // Nobody here is there to hear more of it.
+    if (own.members.size === 0) this.#views.delete(room);
+    this.#voice.left(member, room);
+  }
+
+  /**
+   * What is said of a room can be heard now: asks who is there.
+   *
+   * @param room The room.
+   */
+  greet(room: string): void {
+    this.#tell(room, true);
+  }
+
+  /**
+   * Hears what a server says.
+   *
+   * @param room The room that it is about.
+   * @param text What; what is none of this version is passed over.
+   * @throws {SyntaxError} If it is no JSON.
+   */
+  hear(room: string, text: string): void {
+    const word: unknown = JSON.parse(text);
+    if (!isWord(word) || word.from === this.#name) return;
+    const view = this.#views.get(room);
+    if (!view) return;
+    const { from, at } = word;
+    this.#doubtful.delete(from);
+    const group = view.others.get(from);
+    switch (word.type) {
+      case "state":
+        this.#replace(room, from, { at, members: indexed(word.members) });
+        if (word.isAsking) this.#tell(room, false);
+        return;
+      case "ask":
+        if (word.to === this.#name) this.#tell(room, false);
+        return;
+      case "join":
+      case "leave":
+        if (group && at <= group.at) return; // it is known
+        if (!group || word.before !== group.at) {
+          return this.#say(room, view.own.at, { type: "ask", to: from });
+        }
+        group.at = at;
+        if (word.type === "join") this.#add(room, group, word.member);
+        else this.#remove(room, group, word.id);
+    }
+  }
+
+  /**
+   * A server is there that was not.
+   *
+   * @param name Its name.
+   */
+  found(name: string): void {
+    this.#doubtful.delete(name);
+    if (!this.#dropped.delete(name)) return;
+    for (const [room, { own }] of this.#views) {
+      this.#say(room, own.at, { type: "ask", to: name });
+    }
+  }
+
+  /**
+   * A server is there no more.
+   *
+   * @param name Its name.
+   */
+  lost(name: string): void {
+    if (this.#grace !== undefined) this.#doubtful.add(name);
+    else this.#drop(name);
+  }
+
+  /** Nothing can be heard any more, for now. */
+  down(): void {
+    for (const { others } of this.#views.values()) {
+      for (const name of others.keys()) this.#doubtful.add(name);
+    }
+    this.#wait();
+  }
+
+  /** Others can be heard: asks who is where. */
+  up(): void {
+    if (this.#grace !== undefined) this.#wait();
+    for (const room of this.#views.keys()) this.#tell(room, true);
+  }
+
+  /** Ends. */
+  stop(): void {
+    clearTimeout(this.#grace);
+    this.#views.clear();
+  }
+
+  /** Lets those go who are still not heard of after a while. */
+  #wait(): void {
+    clearTimeout(this.#grace);
+    this.#grace = startTimer(() => {
+      this.#grace = undefined;
+      for (const name of this.#doubtful) this.#drop(name);
+      this.#doubtful.clear();
+    }, GRACE);
+  }
+
+  #drop(name: string): void {
+    this.#dropped.add(name);
+    for (const oldest of this.#dropped) {
+      if (this.#dropped.size <= MEMORY) break;
+      this.#dropped.delete(oldest);
+    }
+    for (const [room, { others }] of this.#views) {
+      if (others.has(name)) {
+        this.#replace(room, name, { at: Infinity, members: new Map() });
+      }
+      others.delete(name);
+    }
+  }
+
+  #viewOf(room: string): View {
+    const known = this.#views.get(room);
+    if (known) return known;
+    const view = { own: { at: 0, members: new Map() }, others: new Map() };
+    this.#views.set(room, view);
+    return view;
+  }
+
+  /** Those of a server are these now. */
+  #replace(room: string, name: string, group: Group): void {
+    const view = this.#views.get(room);
+    if (!view) return;
+    const before = view.others.get(name) ?? { at: 0, members: new Map() };
+    view.others.set(name, { at: group.at, members: before.members });
+    for (const id of [...before.members.keys()]) {
+      if (!group.members.has(id)) this.#remove(room, before, id);
+    }
+    for (const member of group.members.values()) {
+      this.#add(room, before, member);
+    }
+  }
+
+  #add(room: string, { members }: Group, member: Member): void {
+    const isNew = !members.has(member.id);
+    members.set(member.id, member);
+    if (isNew) this.#voice.joined(member, room);
+  }
+
+  #remove(room: string, { members }: Group, id: string): void {
+    const member = members.get(id);
+    members.delete(id);
+    if (member) this.#voice.left(member, room);
+  }
+
+  /** Says who of this server is there. */
+  #tell(room: string, isAsking: boolean): void {
+    const own = this.#views.get(room)?.own;
+    if (!own) return;
+    const members = [...own.members.values()];
+    this.#say(room, own.at, { type: "state", isAsking, members });
+  }
+
+  #say(room: string, at: number, word: Word): void {
+    const signed: Signed = { ...word, version: 1, from: this.#name, at };
+    this.#voice.say(room, JSON.stringify(signed));
+  }
+}
+
+function indexed(members: readonly Member[]): Map<string, Member> {
+  return new Map(members.map((member) => [member.id, member]));
+}
+
+function isWord(word: unknown): word is Signed {
+  return typeof word === "object" && word !== null && "version" in word &&
+    word.version === 1 && "from" in word && typeof word.from === "string" &&
+    "at" in word && typeof word.at === "number" && "type" in word;
+}
