@@ -1,6 +1,7 @@
 /**
- * How connections end between our own two ends, on real sockets: for each
- * `connect` one `close` or one `disconnect`, on both sides.
+ * How connections end between our own two ends, on real sockets, or in memory where
+ * there is no permission for them: for each `connect` one `close` or one
+ * `disconnect`, on both sides.
  */
 
 import { assertEquals, assertStrictEquals } from "@std/assert";
@@ -8,16 +9,22 @@ import { stub } from "@std/testing/mock";
 import { ClientSocket } from "../client.ts";
 import { type Connection, ServerSocket } from "../server.ts";
 import { lacks } from "./support/permissions.ts";
+import { reach } from "./support/reach.ts";
 
 const ignore = await lacks("net");
 
-function test(name: string, fn: () => Promise<void>): void {
-  Deno.test({ name, ignore, fn });
+/** Runs a test; one that is about the runtime's own server or sockets needs them. */
+function test(
+  name: string,
+  fn: () => Promise<void>,
+  { needsNet = false } = {},
+): void {
+  Deno.test({ name, ignore: needsNet && ignore, fn });
 }
 
 /** A server and a client that write down what ends, as each tells it. */
 async function connected(server = new ServerSocket()) {
-  await server.listen("127.0.0.1", 0);
+  const url = await reach(server);
   const client = new ClientSocket();
   const told: Record<"server" | "client", unknown[]> = {
     server: [],
@@ -33,7 +40,7 @@ async function connected(server = new ServerSocket()) {
     client.on(type, (...end) => tell("client", type, ...end));
   }
   const connect = server.waitFor("connect");
-  await client.connect(server.url);
+  await client.connect(url);
   const [peer] = await connect;
   return {
     server,
@@ -196,10 +203,10 @@ test("ends: a close in the connect listener", async () => {
   await using server = new ServerSocket();
   server.on("connect", (client) => client.close(4003, "not today"));
   const ends = server.collect("close", { limit: 1 });
-  await server.listen("127.0.0.1", 0);
+  const url = await reach(server);
   const client = new ClientSocket();
   const closed = client.waitFor("close");
-  await client.connect(server.url);
+  await client.connect(url);
   assertEquals(await closed, [4003, "not today", "peer"]);
   assertEquals((await ends).map(([, ...end]) => end), [[
     4003,
@@ -267,7 +274,7 @@ test("ends: the server is closed before a connection is open", async () => {
   await closed;
   assertEquals(events, []);
   await http.shutdown();
-});
+}, { needsNet: true });
 
 test("ends: the runtime's server shuts down under a mounted one", async () => {
   const server = new ServerSocket();
@@ -286,40 +293,48 @@ test("ends: the runtime's server shuts down under a mounted one", async () => {
   // The runtime closes on its own, and tells the socket no code.
   assertEquals(seen, [[1005, "", "peer"]]);
   await server.close();
-});
+}, { needsNet: true });
 
-test("ends: without the runtime's private fields a close goes out all the same", async () => {
-  const { server, client, ended } = await connected();
-  server.on("message", ({ author }) => author.close(4000, "bye"), {
-    once: true,
-  });
-  const { getOwnPropertySymbols } = Object;
-  using _ = stub(
-    Object,
-    "getOwnPropertySymbols",
-    (value) => value instanceof WebSocket ? [] : getOwnPropertySymbols(value),
-  );
-  for (let i = 0; i < 2_000; i++) client.send("x".repeat(100));
-  assertEquals(await ended(), {
-    server: [["close", 4000, "bye", "local"]],
-    client: [["close", 4000, "bye", "peer"]],
-  });
-});
+test(
+  "ends: without the runtime's private fields a close goes out all the same",
+  async () => {
+    const { server, client, ended } = await connected();
+    server.on("message", ({ author }) => author.close(4000, "bye"), {
+      once: true,
+    });
+    const { getOwnPropertySymbols } = Object;
+    using _ = stub(
+      Object,
+      "getOwnPropertySymbols",
+      (value) => value instanceof WebSocket ? [] : getOwnPropertySymbols(value),
+    );
+    for (let i = 0; i < 2_000; i++) client.send("x".repeat(100));
+    assertEquals(await ended(), {
+      server: [["close", 4000, "bye", "local"]],
+      client: [["close", 4000, "bye", "peer"]],
+    });
+  },
+  { needsNet: true },
+);
 
-test("ends: without the runtime's private fields terminate still ends", async () => {
-  const { peer, ended } = await connected();
-  const { getOwnPropertySymbols } = Object;
-  using _ = stub(
-    Object,
-    "getOwnPropertySymbols",
-    (value) => value instanceof WebSocket ? [] : getOwnPropertySymbols(value),
-  );
-  peer.terminate();
-  assertEquals(await ended(), {
-    server: [["disconnect", 1006, "", "local"]],
-    client: [["close", 1005, "", "peer"]],
-  });
-});
+test(
+  "ends: without the runtime's private fields terminate still ends",
+  async () => {
+    const { peer, ended } = await connected();
+    const { getOwnPropertySymbols } = Object;
+    using _ = stub(
+      Object,
+      "getOwnPropertySymbols",
+      (value) => value instanceof WebSocket ? [] : getOwnPropertySymbols(value),
+    );
+    peer.terminate();
+    assertEquals(await ended(), {
+      server: [["disconnect", 1006, "", "local"]],
+      client: [["close", 1005, "", "peer"]],
+    });
+  },
+  { needsNet: true },
+);
 
 test("ends: hundreds of connections that end in all ways at once", async () => {
   await using server = new ServerSocket({ maxDisconnectedClients: 1_000 });
@@ -339,7 +354,7 @@ test("ends: hundreds of connections that end in all ways at once", async () => {
     else if (message.content === "terminate") author.terminate();
     else author.send("no");
   });
-  await server.listen("127.0.0.1", 0);
+  const url = await reach(server);
   const ways: ((client: ClientSocket) => unknown)[] = [
     (client) => client.close(4001),
     (client) => client.send("close"),
@@ -364,7 +379,7 @@ test("ends: hundreds of connections that end in all ways at once", async () => {
         end.resolve();
       });
     }
-    await client.connect(server.url);
+    await client.connect(url);
     ways[i % ways.length]?.(client);
     await end.promise;
   }));

@@ -1,6 +1,7 @@
 /**
- * Two sockets in memory that are each other's peer, so that a `Connection` can
- * be tested without any network.
+ * Sockets that do what a test says, in the same turn, and also what no socket should,
+ * so that a `Connection` alone can be tested; and those around it. Where both ends are
+ * to work as they do, `testing.ts` has sockets in memory.
  */
 
 import {

@@ -1,0 +1,211 @@
+/**
+ * A WebSocket in memory: what a runtime's does, over a wire that is none.
+ *
+ * @module
+ */
+
+import { bytesOf, sizeOf } from "../core/codec.ts";
+import type { OpenedSocket } from "../core/socket.ts";
+import type { Timer } from "../core/timer.ts";
+
+/** What goes over a wire. */
+export type Frame =
+  /** The server's answer to the handshake. */
+  | { readonly type: "open"; readonly protocol: string }
+  | {
+    readonly type: "message";
+    readonly data: string | ArrayBuffer;
+    /** How many bytes it has. */
+    readonly size: number;
+  }
+  | {
+    readonly type: "close";
+    readonly code: number | undefined;
+    readonly reason: string;
+  }
+  | { readonly type: "ping" }
+  | { readonly type: "pong" }
+  /** There is no wire any more, or there was none. */
+  | { readonly type: "lost"; readonly why: string };
+
+/** The way from a socket to its peer. */
+export interface Outgoing {
+  /** How many bytes of messages are on it. */
+  readonly size: number;
+  /**
+   * Puts a frame on it.
+   *
+   * @param frame The frame.
+   */
+  push(frame: Frame): void;
+  /** Takes off it what has not arrived, and ends it. */
+  end(): void;
+}
+
+/** The way from its peer to a socket. */
+export interface Incoming {
+  /** Nothing more has to arrive. */
+  stall(): void;
+}
+
+/**
+ * One end of a link. It opens, closes and fails as the WHATWG's standard and RFC 6455
+ * have it; a server's also pings, as Deno's does.
+ */
+export class MemorySocket extends EventTarget implements OpenedSocket {
+  /** Bytes always come as an `ArrayBuffer`, which is all that is asked for. */
+  binaryType = "arraybuffer";
+  readonly url: string;
+  /** The subprotocols that were asked for. */
+  readonly #asked: readonly string[];
+  readonly #idleTimeout: number;
+  #protocol = "";
+  #readyState = 0;
+  #out: Outgoing | undefined;
+  #incoming: Incoming | undefined;
+  #idleTimer: Timer | undefined;
+
+  /**
+   * Creates a socket that is connecting.
+   *
+   * @param url The URL.
+   * @param asked The subprotocols that were asked for.
+   * @param idleTimeout After how many milliseconds of silence the peer counts as
+   * dead; 0 for never.
+   */
+  constructor(url: string, asked: readonly string[], idleTimeout: number) {
+    super();
+    this.url = url;
+    this.#asked = asked;
+    this.#idleTimeout = idleTimeout;
+  }
+
+  /** The subprotocol that the server has picked. */
+  get protocol(): string {
+    return this.#protocol;
+  }
+
+  /** The state, 0 to 3. */
+  get readyState(): number {
+    return this.#readyState;
+  }
+
+  /** How many bytes have not arrived. */
+  get bufferedAmount(): number {
+    return this.#out?.size ?? 0;
+  }
+
+  /**
+   * Gives it a way to its peer, and one from it.
+   *
+   * @param out The one.
+   * @param incoming The other.
+   */
+  attach(out: Outgoing, incoming: Incoming): void {
+    this.#out = out;
+    this.#incoming = incoming;
+    // It was let go of while it was connecting.
+    if (this.#readyState === 3) out.end();
+  }
+
+  send(data: string | ArrayBuffer | ArrayBufferView<ArrayBuffer>): void {
+    if (this.#readyState !== 1) return;
+    const size = sizeOf(data);
+    const copy = typeof data === "string"
+      ? data.toWellFormed() // as UTF-8 would have it
+      : bytesOf(data).slice().buffer;
+    this.#out?.push({ type: "message", data: copy, size });
+  }
+
+  close(code?: number, reason = ""): void {
+    if (this.#readyState > 1) return;
+    this.#readyState = 2;
+    this.#out?.push({ type: "close", code, reason });
+  }
+
+  /** Lets go: the peer finds out, and nobody here is told. */
+  terminate(): void {
+    if (this.#readyState === 3) return;
+    this.#stop();
+    this.#out?.end();
+  }
+
+  /**
+   * Takes what has arrived.
+   *
+   * @param frame The frame.
+   */
+  take(frame: Frame): void {
+    if (this.#readyState === 3) return;
+    switch (frame.type) {
+      case "open":
+        return this.#open(frame.protocol);
+      case "message":
+        if (this.#readyState !== 1) return;
+        this.#watch();
+        this.dispatchEvent(new MessageEvent("message", { data: frame.data }));
+        return;
+      case "ping":
+        return this.#out?.push({ type: "pong" });
+      case "pong":
+        return this.#watch();
+      case "close": {
+        const { code, reason } = frame;
+        if (this.#readyState === 1) this.#out?.push(frame);
+        return this.#end(true, code ?? 1005, reason);
+      }
+      case "lost":
+        return this.#fail(frame.why);
+    }
+  }
+
+  #open(protocol: string): void {
+    if (this.#readyState !== 0) return;
+    if (protocol && !this.#asked.includes(protocol)) {
+      this.#out?.end();
+      return this.#fail(
+        `The server has picked the subprotocol "${protocol}", which was not asked for`,
+      );
+    }
+    this.#protocol = protocol;
+    this.#readyState = 1;
+    this.#watch();
+    this.dispatchEvent(new Event("open"));
+  }
+
+  /** The peer has been heard; once it is silent, it is asked for a sign of life. */
+  #watch(): void {
+    clearTimeout(this.#idleTimer);
+    if (this.#idleTimeout === 0 || this.#readyState !== 1) return;
+    const half = this.#idleTimeout / 2;
+    this.#idleTimer = setTimeout(() => {
+      this.#out?.push({ type: "ping" });
+      this.#idleTimer = setTimeout(() => this.#giveUp(), half);
+    }, half);
+  }
+
+  /** The peer has not answered the ping. These are Deno's words, and its code. */
+  #giveUp(): void {
+    if (this.#readyState !== 1) return;
+    const why = "No response from ping frame.";
+    this.#out?.push({ type: "close", code: 1001, reason: why });
+    this.#fail(why, 1001);
+  }
+
+  #fail(message: string, code = 1006): void {
+    this.#readyState = 2;
+    this.dispatchEvent(new ErrorEvent("error", { message }));
+    this.#end(false, code, "");
+  }
+
+  #end(wasClean: boolean, code: number, reason: string): void {
+    this.#stop();
+    this.dispatchEvent(new CloseEvent("close", { wasClean, code, reason }));
+  }
+
+  #stop(): void {
+    this.#readyState = 3;
+    clearTimeout(this.#idleTimer);
+    this.#incoming?.stall();
+  }
+}
