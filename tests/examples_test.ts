@@ -181,3 +181,35 @@ test("examples: the guarded server lets in who has a token, and goes in good ord
   await server.line("Server is closed.");
   assertStrictEquals(await server.exit(), 0);
 });
+
+test("examples: who knows the password sees inside the server", async () => {
+  await using server = new Program([
+    "run",
+    "--allow-net",
+    "--allow-env=PASSWORD",
+    "examples/inspect.ts",
+    "127.0.0.1",
+    "0",
+  ]);
+  const url = await server.line("Sockets at");
+  const page = await server.line("See them at");
+  const password = await server.line("The password is");
+  const client = new ClientSocket();
+  await client.connect(url);
+  const wrong = [undefined, "Basic", "Basic ?", `Basic ${btoa("ada:no")}`];
+  for (const authorization of wrong) {
+    const response = await fetch(`${page}?state`, {
+      headers: authorization === undefined ? {} : { authorization },
+    });
+    assertStrictEquals(response.status, 401);
+    assertMatch(await response.text(), /^Log in first/);
+  }
+  const headers = { authorization: `Basic ${btoa(`ada:${password}`)}` };
+  const response = await fetch(`${page}?state`, { headers });
+  const { connections } = await response.json();
+  assertStrictEquals(connections.rows[0].path, "/live/lobby");
+  const elsewhere = await fetch(`${page}/more`, { headers });
+  assertStrictEquals(elsewhere.status, 404);
+  await elsewhere.text();
+  await client.close();
+});

@@ -1,8 +1,10 @@
 import { assertEquals } from "@std/assert";
 import * as all from "@ws/events";
 import * as client from "@ws/events/client";
+import * as inspect from "@ws/events/inspect";
 import * as message from "@ws/events/message";
 import * as server from "@ws/events/server";
+import * as testing from "@ws/events/testing";
 
 /** What both sockets' entry points have. A name less is a breaking change. */
 const SHARED = [
@@ -24,6 +26,7 @@ Deno.test("the entry points export what they promise, and nothing else", () => {
     "AdapterEvent",
     "Audience",
     "ClientEndEvent",
+    "MemberEvent",
     "ReadyEvent",
     "RefusedEvent",
     "ServerSocket",
@@ -34,6 +37,7 @@ Deno.test("the entry points export what they promise, and nothing else", () => {
     "ConnectError",
     "GiveUpEvent",
     "ReconnectingEvent",
+    "RecoveryEvent",
     "isTransient",
   ];
   const entries: [object, string[]][] = [
@@ -41,6 +45,8 @@ Deno.test("the entry points export what they promise, and nothing else", () => {
     [server, [...SHARED, ...ofServer]],
     [client, [...SHARED, ...ofClient]],
     [message, ["Message"]],
+    [inspect, ["inspect"]],
+    [testing, ["MemoryNetwork", "advance", "pair", "settle"]],
   ];
   for (const [module, names] of entries) {
     assertEquals(Object.keys(module).sort(), names.sort());

@@ -3,18 +3,32 @@
 
 /** The published modules, from the top down. */
 const ORDER: readonly string[] = [
+  "inspect.ts",
+  "inspect/state.ts",
+  "inspect/history.ts",
+  "inspect/page.ts",
+  "testing.ts",
   "mod.ts",
   "server.ts",
   "client.ts",
   "core/public.ts",
+  "testing/link.ts",
+  "testing/socket.ts",
   "adapters/broadcast_channel.ts",
   "adapters/redis.ts",
   "adapters/nats.ts",
   "core/relay.ts",
   "core/fleet.ts",
+  "core/presence.ts",
+  "core/journal.ts",
   "core/adapter.ts",
   "core/audience.ts",
+  "core/recovery.ts",
+  "core/history.ts",
+  "core/ripening.ts",
+  "core/envelope.ts",
   "core/connection.ts",
+  "core/bookmark.ts",
   "core/listener.ts",
   "core/admission.ts",
   "core/address.ts",
@@ -51,6 +65,7 @@ const ORDER: readonly string[] = [
   "core/clock.ts",
   "core/events.ts",
   "core/errors.ts",
+  "core/random_name.ts",
   "core/timer.ts",
 ];
 
@@ -107,7 +122,7 @@ function refuse(module: string, target: string): string | undefined {
 }
 
 const problems: string[] = [];
-for (const folder of ["core", "adapters"]) {
+for (const folder of ["core", "adapters", "inspect", "testing"]) {
   for await (const { name } of Deno.readDir(new URL(folder, root))) {
     if (!ORDER.includes(`${folder}/${name}`)) {
       problems.push(

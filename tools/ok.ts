@@ -38,6 +38,7 @@ const steps: Step[] = [
   { name: "lint", args: ["task", "lint"] },
   { name: "types", args: ["task", "check"] },
   { name: "documentation", args: ["task", "doc"] },
+  { name: "pages", args: ["task", "docs"] },
   { name: "imports", args: ["task", "imports"] },
   { name: "browser", args: ["task", "browser"] },
   {
