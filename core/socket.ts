@@ -191,11 +191,21 @@ export function release(socket: RawSocket): void {
   if (timer != null && typeof cancelTimer === "function") cancelTimer(timer);
 }
 
+/** What was last found of what Deno keeps to itself. */
+let found: { readonly runtime: unknown; readonly core: unknown } | undefined;
+
 /** What Deno keeps to itself. */
 function core(): unknown {
   const runtime = read(globalThis, "Deno");
-  return read(read(runtime, read(runtime, "internal")), "core");
+  if (found?.runtime !== runtime) {
+    const internal = read(runtime, read(runtime, "internal"));
+    found = { runtime, core: read(internal, "core") };
+  }
+  return found?.core;
 }
+
+/** The symbols that were found, by description: all of Deno's sockets have the same. */
+const symbols = new Map<string, symbol>();
 
 /**
  * A field of Deno's sockets that has no public name.
@@ -208,9 +218,13 @@ export function fieldOf(
   socket: RawSocket,
   description: string,
 ): symbol | undefined {
-  return Object.getOwnPropertySymbols(socket).find((symbol) =>
+  const known = symbols.get(description);
+  if (known !== undefined && Object.hasOwn(socket, known)) return known;
+  const own = Object.getOwnPropertySymbols(socket).find((symbol) =>
     symbol.description === description
   );
+  if (own !== undefined) symbols.set(description, own);
+  return own;
 }
 
 /** A property of something of which nothing is known. */

@@ -136,6 +136,9 @@ export interface Choice extends Spoken {
   readonly token: string;
 }
 
+/** What is spoken with a client that asks for nothing: the same for all of them. */
+const NOTHING: Choice = { protocol: "", isEvents: false, token: "" };
+
 /**
  * Picks what to speak.
  *
@@ -149,6 +152,7 @@ export function choose(
   spoken: readonly string[],
   dialect: Dialect,
 ): Choice | string {
+  if (asked.length === 0 && !dialect.codec) return NOTHING;
   if (!dialect.isPlain) {
     const own = spoken.length === 0
       ? undefined
