@@ -119,6 +119,19 @@ static double server_waited(void) {
   return waited / 1e9;
 }
 
+/* How many pages the kernel has had to find for the server's memory. */
+static long server_faults(void) {
+  char name[64];
+  long faults = 0;
+  snprintf(name, sizeof name, "/proc/%d/stat", opt.pid);
+  FILE *file = fopen(name, "r");
+  if (!file) die("the server is gone");
+  if (fscanf(file, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %ld", &faults) != 1)
+    faults = 0;
+  fclose(file);
+  return faults;
+}
+
 /* The memory that the server holds, in KiB. */
 static long server_memory(void) {
   char name[64], line[256];
@@ -517,18 +530,21 @@ static void measure(int stage) {
   uint64_t units_before = units;
   double time = now(), server = server_cpu();
   double waited = server_waited();
+  long faults = server_faults();
   double own = clock_of(CLOCK_PROCESS_CPUTIME_ID);
   run_until_used(opt.seconds);
   time = now() - time;
   waited = server_waited() - waited;
+  faults = server_faults() - faults;
   server = server_cpu() - server;
   own = clock_of(CLOCK_PROCESS_CPUTIME_ID) - own;
   is_sampling = 0;
   qsort(samples, sample_count, sizeof *samples, ascending);
   printf("%s{\"units\":%lu,\"seconds\":%.6f,\"server\":%.6f,\"load\":%.6f,"
-         "\"median\":%.2f,\"p99\":%.2f,\"kib\":0,\"waited\":%.6f}",
+         "\"median\":%.2f,\"p99\":%.2f,\"kib\":0,\"waited\":%.6f,"
+         "\"faults\":%ld}",
          stage ? "," : "", units - units_before, time, server, own,
-         sample(0.5), sample(0.99), waited);
+         sample(0.5), sample(0.99), waited, faults);
 }
 
 /* So many that are not addressed, then more of them. */
@@ -565,7 +581,7 @@ static void run_idle(void) {
     open_more(connections + count, opt.others[stage] - count + first, "/");
     run_for(opt.warm);
     printf("%s{\"units\":%d,\"seconds\":%.3f,\"server\":0,\"load\":0,"
-           "\"median\":0,\"p99\":0,\"kib\":%.4f,\"waited\":0}",
+           "\"median\":0,\"p99\":0,\"kib\":%.4f,\"waited\":0,\"faults\":0}",
            stage ? "," : "", opt.others[stage], opt.warm,
            (double)(server_memory() - before) / opt.others[stage]);
   }

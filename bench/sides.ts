@@ -164,6 +164,8 @@ export interface Stage {
   readonly kib: number;
   /** For how long the server had to wait for its core, in seconds. */
   readonly waited: number;
+  /** How many pages of memory the kernel has had to find for the server. */
+  readonly faults: number;
 }
 
 const FIELDS = [
@@ -175,6 +177,7 @@ const FIELDS = [
   "p99",
   "kib",
   "waited",
+  "faults",
 ] as const;
 
 function isStage(value: unknown): value is Stage {

@@ -48,6 +48,28 @@ function memory(id: string, title: string, stage: number): Figure {
   return { id, title, unit: "KiB a connection", read, stage };
 }
 
+/** What each connection takes beyond the first thousand, when all code is compiled. */
+function memoryOfMore(
+  id: string,
+  title: string,
+  from: number,
+  to: number,
+): Figure {
+  const read = ([first, second]: readonly Stage[]) => {
+    const sum = (stage: Stage | undefined) =>
+      (stage?.kib ?? NaN) *
+      (stage?.units ?? NaN);
+    return (sum(second) - sum(first)) / (to - from);
+  };
+  return { id, title, unit: "KiB a connection", read, stage: 1 };
+}
+
+function faults(id: string, title: string): Figure {
+  const read = ([stage]: readonly Stage[]) =>
+    stage ? stage.faults / stage.units : NaN;
+  return { id, title, unit: "a message", read, stage: 0 };
+}
+
 const TWO = ["@ws/events", "bare Deno"] as const;
 
 export const WORKLOADS: readonly Workload[] = [
@@ -111,13 +133,17 @@ export const WORKLOADS: readonly Workload[] = [
     figures: [
       memory("idle-1000", "idle memory at 1,000", 0),
       memory("idle-5000", "idle memory at 5,000", 1),
+      memoryOfMore("idle-more", "idle memory, 1,000 to 5,000", 1_000, 5_000),
     ],
   },
   {
     mode: "echo",
     options: { connections: 4, size: 2 ** 20 },
     sides: SIDES,
-    figures: [cpu("large", "echo of 1 MiB, binary", "message")],
+    figures: [
+      cpu("large", "echo of 1 MiB, binary", "message"),
+      faults("large-faults", "page faults of an echo of 1 MiB"),
+    ],
   },
   {
     mode: "echo",
@@ -152,6 +178,7 @@ export const GOALS: readonly Goal[] = [
   { figure: "trip-p99", against: "bare Deno", atMost: 1.05 },
   { figure: "idle-1000", against: "bare Deno", atMost: 1.15 },
   { figure: "idle-5000", against: "bare Deno", atMost: 1.15 },
+  { figure: "idle-more", against: "bare Deno", atMost: 1.15 },
   { figure: "handshake", against: "bare Deno", atMost: 1.15 },
   { figure: "large", against: "bare Deno", atMost: 1.03 },
   // Flat, but for the caches.

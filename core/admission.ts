@@ -103,7 +103,7 @@ export interface AdmissionOptions<Context = unknown> {
 
 /** A request that may become a WebSocket. It has taken a place. */
 export interface Admitted {
-  /** The URL that was asked for. */
+  /** The URL that was asked for, as one of HTTP. */
   readonly url: string;
   /** Its path, without the query. */
   readonly path: string;
@@ -254,7 +254,7 @@ export class Admission<Context> {
     const full = this.#places.take(remoteAddress);
     if (full !== undefined) return { refusal: full, remoteAddress };
     const admitted: Admitted = {
-      url: url.href.replace(/^http/, "ws"),
+      url: url.href,
       path,
       remoteAddress,
       choice,

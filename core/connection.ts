@@ -79,7 +79,7 @@ export interface ConnectionInit<Types extends SocketTypes> {
   readonly socket: RawSocket;
   /** How this side handles its socket. */
   readonly side: Side;
-  /** The URL that was asked for. */
+  /** The URL that was asked for; one of HTTP stands for that of its WebSocket. */
   readonly url: string;
   /** Its path, without the query. */
   readonly path: string;
@@ -307,8 +307,6 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   extends Emitter<
     ConnectionEvents<Connection<Types>, SocketMessage<Types>>
   > {
-  /** The URL that was asked for. */
-  readonly url: string;
   /** The path that was asked for, without the query. */
   readonly path: string;
   /**
@@ -326,6 +324,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * none, as on the client's side.
    */
   readonly context: Context<Types>;
+  readonly #url: string;
   readonly #socket: RawSocket;
   readonly #side: Side;
   readonly #hub: Hub<Types>;
@@ -391,7 +390,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   constructor(init: ConnectionInit<Types>, hub: Hub<Types>) {
     super();
     const { socket, side, url, path, headers, remoteAddress } = init;
-    this.url = url;
+    this.#url = url;
     this.path = path;
     this.headers = headers;
     this.remoteAddress = remoteAddress;
@@ -405,12 +404,18 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.#hub = hub;
     socket.binaryType = "arraybuffer";
     for (const type of SOCKET_EVENTS) {
-      socket.addEventListener(type, this.#hear);
+      // It opens once, and then the runtime need not remember who has listened to it.
+      socket.addEventListener(type, this.#hear, { once: type === "open" });
     }
     this.#endTimer = startTimer(
       () => this.#letGo({ type: "terminate", cause: "network" }),
       init.openTimeout ?? Infinity,
     );
+  }
+
+  /** The URL that was asked for. */
+  get url(): string {
+    return this.#url.replace(/^http/, "ws");
   }
 
   /** A random name of this connection, of 32 hexadecimal digits. */

@@ -142,7 +142,7 @@ Deno.test("Admission admits all that ask properly, by default", () => {
   );
   assertEquals(admission.admit(request, from("::1", 5)), {
     admitted: {
-      url: "ws://localhost:3000/a%20b?token=1",
+      url: "http://localhost:3000/a%20b?token=1",
       path: "/a%20b",
       remoteAddress: "[::1]:5",
       choice: { protocol: "", isEvents: false, token: "" },
@@ -151,7 +151,7 @@ Deno.test("Admission admits all that ask properly, by default", () => {
   });
   const secure = admission.admit(ask({}, "https://localhost/"));
   assert("admitted" in secure);
-  assertStrictEquals(secure.admitted.url, "wss://localhost/");
+  assertStrictEquals(secure.admitted.url, "https://localhost/");
 });
 
 Deno.test("Admission refuses options that are no sizes", () => {
