@@ -2,13 +2,14 @@
  * What this library costs beside the bare runtime and its peers, in CPU time and
  * memory of the server's process. Linux only.
  *
- *     deno task bench [--quick] [--rounds n] [part of a figure's name]
+ *     deno task bench [--quick] [--rounds n] [--deno flag] [part of a figure's name]
  *     deno task bench --sends
  *
  * Each measurement has a fresh server on core 0 and the load on core 1; in each
  * round the sides come in random order, and ratios are taken round by round. A run
  * of everything, without `--quick`, writes `bench/results.json` and the picture.
- * `--sends` counts system calls instead, by strace.
+ * `--deno` runs the servers that are on Deno with one more flag of Deno's, as in
+ * `--deno=--v8-flags=--no-opt`. `--sends` counts system calls instead, by strace.
  */
 
 import { parseArgs } from "node:util";
@@ -236,6 +237,7 @@ async function main(): Promise<void> {
       quick: { type: "boolean" },
       rounds: { type: "string" },
       sends: { type: "boolean" },
+      deno: { type: "string", multiple: true },
     },
     allowPositionals: true,
   });
@@ -248,7 +250,8 @@ async function main(): Promise<void> {
     console.error("There is no C compiler: apt-get install gcc libc6-dev");
     Deno.exit(1);
   }
-  const sides = await installSides();
+  const flags = values.deno ?? [];
+  const sides = await installSides(flags);
   const chosen = WORKLOADS.filter(({ figures }) =>
     figures.some(({ title }) => title.includes(part))
   );
@@ -301,7 +304,7 @@ async function main(): Promise<void> {
     } % at most)`,
   );
   console.log(`load average ${Deno.loadavg().map(digits).join(", ")}`);
-  if (quick || part !== "") return;
+  if (quick || part !== "" || flags.length > 0) return;
   const { pathname } = new URL("results.json", import.meta.url);
   Deno.writeTextFileSync(pathname, JSON.stringify(results, shortened));
   outputOf(Deno.execPath(), "fmt", pathname);

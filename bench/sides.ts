@@ -82,8 +82,14 @@ async function install(): Promise<void> {
   }
 }
 
-/** Installs the sides; those that this machine cannot have are left out. */
-export async function installSides(): Promise<Side[]> {
+/**
+ * Installs the sides; those that this machine cannot have are left out.
+ *
+ * @param flags What else to tell Deno where it runs a server.
+ */
+export async function installSides(
+  flags: readonly string[],
+): Promise<Side[]> {
   await install();
   const node = await findRuntime("node");
   const bun = await findRuntime("bun");
@@ -94,7 +100,13 @@ export async function installSides(): Promise<Side[]> {
   );
   const onDeno = `Deno ${Deno.version.deno}`;
   const onNode = `Node ${outputOf(node ?? "node", "--version")?.slice(1)}`;
-  const deno = (script: string) => [Deno.execPath(), "run", "-A", script];
+  const deno = (script: string) => [
+    Deno.execPath(),
+    "run",
+    "-A",
+    ...flags,
+    script,
+  ];
   const sides: (Side | false)[] = [
     { name: "@ws/events", version: onDeno, command: deno("ours.ts") },
     { name: "bare Deno", version: onDeno, command: deno("bare.ts") },
