@@ -129,14 +129,62 @@ export function assertCloseable(
   }
 }
 
+/** What `typeof` may be asked to say of an option. */
+type TypeName = "function" | "number" | "object" | "string";
+
+/**
+ * Checks of what kind a value is, for those who have no compiler to do so.
+ *
+ * @param name What it is called.
+ * @param value The value.
+ * @param type What `typeof` is to say of it; `null` is no object here.
+ * @param advice What to do instead, if that is not plain.
+ * @throws {TypeError} If it says otherwise.
+ */
+export function assertType(
+  name: string,
+  value: unknown,
+  type: TypeName,
+  advice = "",
+): void {
+  const actual = value === null ? "null" : typeof value;
+  if (actual === type) return;
+  const article = type === "object" ? "an" : "a";
+  throw new TypeError(
+    `Cannot use "${name}" unless it is ${article} ${type}: current value is of type ${actual}${
+      advice && `: ${advice}`
+    }`,
+  );
+}
+
+/**
+ * Checks of what kind an option is, if it is not left out.
+ *
+ * @param name The option's name.
+ * @param value Its value.
+ * @param type What `typeof` is to say of it.
+ * @param advice What to do instead, if that is not plain.
+ * @throws {TypeError} If it says otherwise.
+ */
+export function assertOption(
+  name: string,
+  value: unknown,
+  type: TypeName,
+  advice?: string,
+): void {
+  if (value !== undefined) assertType(name, value, type, advice);
+}
+
 /**
  * Checks a number among options.
  *
  * @param name The option's name.
  * @param value Its value.
- * @throws {RangeError} If it is negative or no number.
+ * @throws {TypeError} If it is missing, or something other than a number.
+ * @throws {RangeError} If it is negative or `NaN`.
  */
 export function assertSize(name: string, value: number): void {
+  assertType(name, value, "number");
   if (!(value >= 0)) {
     throw new RangeError(
       `Cannot use "${name}" unless it is 0 or more: current value is ${value}`,
