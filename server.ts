@@ -1080,7 +1080,9 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     ) {
       assertSize(name, value);
       if (value === Infinity) {
-        throw new RangeError(`Cannot use "${name}" unless it is finite`);
+        throw new RangeError(
+          `Cannot use "${name}" unless it is finite: current value is ${value}`,
+        );
       }
     }
     assertType("drain.batch", batch, "number");

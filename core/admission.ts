@@ -326,6 +326,13 @@ export class Admission<Context> {
 
   #decide(admitted: Admitted, said: unknown): Verdict {
     const refusal = this.#closed ?? refuseFor(said);
+    if (refusal === FAILURE) {
+      this.#failed(
+        new TypeError(
+          "Cannot answer a request with Response.error(): give it a Response that has a status",
+        ),
+      );
+    }
     return refusal
       ? this.#turnAway(admitted, refusal)
       : { admitted: { ...admitted, context: said } };

@@ -96,7 +96,7 @@ const encoder = new TextEncoder();
  * @param reason The reason for a human reader.
  * @param role Which side closes. A client may send 1000 and 3000 to 4999 only
  * (WHATWG WebSockets, `close()`).
- * @throws {TypeError} If the reason is not a string.
+ * @throws {TypeError} If the code is not a number, or the reason not a string.
  * @throws {RangeError} If the code may not be sent by that side, or the reason
  * takes more than 123 bytes.
  */
@@ -110,6 +110,7 @@ export function assertCloseable(
       `Cannot close with a reason that is not a string: current value is of type ${typeof reason}`,
     );
   }
+  assertType("code", code, "number", "a reason comes second");
   if (!isSendable(code, role)) {
     const allowed = role === "server"
       ? "1000 to 1003, 1007 to 1013, or 3000 to 4999"

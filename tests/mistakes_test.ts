@@ -195,6 +195,20 @@ Deno.test("ServerSocket.close() tells what it cannot understand", async () => {
   await server.close();
 });
 
+Deno.test("Connection.close() tells what is no code", async () => {
+  await using both = await pair();
+  const { client } = both;
+  for (const code of ["1000", "bye", null, {}]) {
+    assertThrows(
+      () => call(client.close, client, code),
+      TypeError,
+      '"code" unless it is a number',
+    );
+  }
+  assertThrows(() => client.close(1001), RangeError, "1000, or 3000 to 4999");
+  assertEquals(client.readyState, 1);
+});
+
 Deno.test("ServerSocket tells what is no connection, room or id", async () => {
   const server = new ServerSocket();
   const room = server.to("room");

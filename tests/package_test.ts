@@ -108,3 +108,27 @@ Deno.test({
     assert(/^ +- run: deno publish$/m.test(workflow));
   },
 });
+
+Deno.test({
+  name: "all places name the same Deno: that of CI, and the oldest",
+  ignore,
+  async fn() {
+    const ci = await read(".github/workflows/ci.yml");
+    const publish = await read(".github/workflows/publish.yml");
+    const [, own] = /^DENO_VERSION=(.+)$/m.exec(await read(".ci/run")) ?? [];
+    const [, oldest] = /npx -y deno@(\S+) run/
+      .exec(await read("deno.json")) ?? [];
+    const named = (text: string) =>
+      new Set(
+        [...text.matchAll(/deno-version: (.+)$/gm)].map(([, one]) => one),
+      );
+    assertEquals(named(ci), new Set([own, oldest, "v2.x"]));
+    assertEquals(named(publish), new Set([own]));
+    const minor = oldest?.replace(/[.]0$/, "");
+    const readme = await read("README.md");
+    for (const [line, version] of readme.matchAll(/Deno (\S+) and newer/g)) {
+      assertEquals(version, minor, line);
+    }
+    assert(readme.includes(`npx -y deno@${own}`));
+  },
+});
