@@ -63,6 +63,7 @@ import {
 import {
   assertCloseable,
   assertSize,
+  assertType,
   type Cause,
   CloseCode,
   ConnectError,
@@ -376,10 +377,12 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * @param options What to do unlike the defaults.
    * @throws {RangeError} If a number among the options is negative or none, or
    * `overflow` is no policy.
-   * @throws {TypeError} If the schema or the codec is none.
+   * @throws {TypeError} If one is of another type than it should be, or the schema or
+   * the codec is none.
    */
   constructor(options: ClientOptions<Types> = {}) {
     super();
+    assertType("options", options, "object", "a URL goes to connect()");
     const {
       protocols = [],
       headers,
@@ -406,6 +409,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     });
     this.#backlog = new Backlog(this.#manner.flow);
     if (reconnect !== false) {
+      if (reconnect !== true) assertType("reconnect", reconnect, "object");
       const { signal, ...rest } = reconnect === true ? {} : reconnect;
       this.#reconnect = withDefaults(rest);
       this.#noReconnect = signal;
@@ -628,6 +632,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   ): Promise<unknown> {
     if (!this.#trip) throw this.#cannotSend("await connect() first");
     const { timeout = REQUEST_TIMEOUT, signal } = options;
+    assertSize("timeout", timeout);
     const start = performance.now();
     const [connection] = await this.waitFor("connect", {
       ...signal && { signal },
@@ -1185,6 +1190,7 @@ function withDefaults(
     minUptime,
   };
   for (const [name, value] of Object.entries(numbers)) assertSize(name, value);
+  assertType("shouldReconnect", shouldReconnect, "function");
   return { ...numbers, shouldReconnect };
 }
 

@@ -66,6 +66,11 @@ import { type Query, queryOf, State } from "./inspect/state.ts";
 export function inspect<Types extends SocketTypes>(
   server: ServerSocket<Types>,
 ): (request: Request) => Response {
+  if (!(server?.clients instanceof Set)) {
+    throw new TypeError(
+      `Cannot look into something other than a ServerSocket: current value is of type ${typeof server}`,
+    );
+  }
   const state = new State(server);
   return (request) => answer(request, state);
 }

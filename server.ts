@@ -79,7 +79,9 @@ import {
 } from "./core/events.ts";
 import {
   assertCloseable,
+  assertOption,
   assertSize,
+  assertType,
   type Cause,
   CloseCode,
   ConnectionEndedError,
@@ -331,11 +333,12 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    *
    * @param options What to do unlike the defaults.
    * @throws {RangeError} If a number among the options is negative, none or too small.
-   * @throws {TypeError} If an origin or a path among them could never match, or the
-   * schema or the codec is none.
+   * @throws {TypeError} If one is of another type than it should be, an origin, a path
+   * or a subprotocol among them could never match, or the schema or the codec is none.
    */
   constructor(options: ServerOptions<Types> = {}) {
     super();
+    assertType("options", options, "object", "a port goes to listen()");
     const {
       closeTimeout = 10_000,
       idleTimeout = 30_000,
@@ -354,6 +357,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     for (const [name, value] of Object.entries(numbers)) {
       assertSize(name, value);
     }
+    assertOption("adapter", adapter, "object", "call it, as in redis()");
+    if (adapter) assertType("adapter.open", adapter.open, "function");
+    assertOption("fallback", options.fallback, "function");
+    assertOption("presence", options.presence, "function");
     this.#idleTimeout = idleTimeout;
     this.#maxDisconnectedClients = maxDisconnectedClients;
     const messageRate = rateLimit(options.messageRate);
@@ -493,6 +500,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     code: number = CloseCode.Normal,
     reason = "",
   ): Promise<boolean> {
+    assertType("id", id, "string");
     assertCloseable(code, reason, "server");
     return await this.#count({ type: "close", id, code, reason }) > 0;
   }
@@ -855,7 +863,14 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   }
 
   #listen(hostname: string, port: number, options: ServerListenOptions): void {
+    if (typeof hostname !== "string") {
+      throw new TypeError(
+        `Cannot listen at a host that is not a string, as in listen("localhost", 3000): current value is of type ${typeof hostname}`,
+      );
+    }
+    assertType("options", options, "object");
     const { path, cert, key } = options;
+    assertOption("path", path, "string");
     const where = path ?? `${bracketed(hostname)}:${port}`;
     if (this.#closed) {
       throw new Error(
@@ -955,6 +970,11 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     data: Outgoing<Types>,
     options?: SendOptions,
   ): Promise<void> {
+    if (!(client instanceof Connection)) {
+      throw new TypeError(
+        `Cannot send to something other than a connection: current value is of type ${typeof client}: broadcast() sends to all`,
+      );
+    }
     return client.send(data, options);
   }
 
@@ -1024,11 +1044,13 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     third?: string,
   ): Promise<void> {
     if (target instanceof Connection) {
+      assertOption("code", second, "number");
       return target.close(
         typeof second === "number" ? second : undefined,
         third,
       );
     }
+    assertOption("reason", second, "string");
     const reason = typeof second === "string" ? second : "";
     const options = typeof target === "number"
       ? { code: target, reason }
@@ -1037,7 +1059,13 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   }
 
   #close(options: ShutdownOptions): Promise<void> {
+    if (typeof options !== "object" || options === null) {
+      throw new TypeError(
+        `Cannot close a server with something other than a connection, a code or options: current value is of type ${typeof options}`,
+      );
+    }
     const { drain, retryAfter } = options;
+    assertOption("drain", drain, "object");
     const { batch = Infinity, every = 0 } = drain ?? {};
     const isRestart = drain !== undefined || retryAfter !== undefined;
     const {
@@ -1052,9 +1080,12 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     ) {
       assertSize(name, value);
       if (value === Infinity) {
-        throw new RangeError(`Cannot use "${name}" unless it is finite`);
+        throw new RangeError(
+          `Cannot use "${name}" unless it is finite: current value is ${value}`,
+        );
       }
     }
+    assertType("drain.batch", batch, "number");
     if (!(batch >= 1)) {
       throw new RangeError(
         `Cannot use "drain.batch" unless it is 1 or more: current value is ${batch}`,

@@ -28,6 +28,7 @@
 import { type ClientOptions, ClientSocket } from "./client.ts";
 import type { RequestInfo } from "./core/address.ts";
 import type { Connection } from "./core/connection.ts";
+import { TOKEN } from "./core/handshake.ts";
 import { upgraders } from "./core/listener.ts";
 import { openers } from "./core/socket.ts";
 import { type ServerOptions, ServerSocket } from "./server.ts";
@@ -186,9 +187,6 @@ export class MemoryNetwork implements AsyncDisposable {
 }
 
 const REFUSED = { type: "lost", why: "Connection refused" } as const;
-
-/** A token, as of HTTP. */
-const TOKEN = /^[!#$%&'*+.^_`|~\w-]+$/;
 
 /** Where to connect to, as the constructor of `WebSocket` understands it. */
 function target(url: URL, protocols: readonly string[]): URL {

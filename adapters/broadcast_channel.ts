@@ -17,6 +17,7 @@
  */
 
 import type { Adapter, Bus } from "../core/adapter.ts";
+import { assertType } from "../core/errors.ts";
 
 export type { Adapter, Bus } from "../core/adapter.ts";
 
@@ -47,8 +48,10 @@ export interface BroadcastChannelOptions {
  * ```
  */
 export function broadcastChannel(
-  { name = "ws-events" }: BroadcastChannelOptions = {},
+  options: BroadcastChannelOptions = {},
 ): Adapter {
+  assertType("options", options, "object", 'write { name: "..." }');
+  const { name = "ws-events" } = options;
   const open = new Map<string, BroadcastChannel>();
   let bus: Bus | undefined;
   // Deno (2.9) loses its way if the last channel of a worker is closed and another is

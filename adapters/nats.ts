@@ -26,6 +26,7 @@ import {
   type Subscription,
 } from "@nats-io/transport-node";
 import type { Adapter, Bus, Log, Logged, LogLimits } from "../core/adapter.ts";
+import { assertType } from "../core/errors.ts";
 
 export type { Adapter, Bus, Log, Logged, LogLimits } from "../core/adapter.ts";
 
@@ -59,10 +60,11 @@ export interface NatsOptions {
  * @returns The adapter, for one server.
  */
 export function nats(
-  { prefix = "ws-events", servers = "localhost:4222", ...rest }: NatsOptions =
-    {},
+  options: NatsOptions = {},
 ): Adapter {
-  const options: NodeConnectionOptions = {
+  assertType("options", options, "object", 'write { servers: "host:port" }');
+  const { prefix = "ws-events", servers = "localhost:4222", ...rest } = options;
+  const where: NodeConnectionOptions = {
     ...rest,
     servers,
     maxReconnectAttempts: -1,
@@ -89,7 +91,7 @@ export function nats(
   /** Tries until NATS is there: the client itself comes back only once it was. */
   async function open(): Promise<void> {
     try {
-      const opened = await connect(options);
+      const opened = await connect(where);
       if (bus === undefined) return await opened.close();
       connection = opened;
       for (const channel of wanted.keys()) listen(channel);

@@ -19,6 +19,7 @@
 import { Buffer } from "node:buffer";
 import { createClient, RESP_TYPES } from "@redis/client";
 import type { Adapter, Bus, Log } from "../core/adapter.ts";
+import { assertType } from "../core/errors.ts";
 
 export type { Adapter, Bus, Log, Logged, LogLimits } from "../core/adapter.ts";
 
@@ -77,8 +78,10 @@ function reconnectStrategy(retries: number): number {
  * @returns The adapter, for one server.
  */
 export function redis(
-  { url = "redis://localhost:6379", prefix = "ws-events:" }: RedisOptions = {},
+  options: RedisOptions = {},
 ): Adapter {
+  assertType("options", options, "object", 'write { url: "redis://..." }');
+  const { url = "redis://localhost:6379", prefix = "ws-events:" } = options;
   const publisher = createClient({
     url,
     disableOfflineQueue: true,

@@ -7,8 +7,8 @@
  */
 
 import { addressOf, networkOf, type RequestInfo } from "./address.ts";
-import { type Refusal, refuse, tokens } from "./handshake.ts";
-import { assertSize, isThenable } from "./errors.ts";
+import { type Refusal, refuse, TOKEN, tokens } from "./handshake.ts";
+import { assertOption, assertSize, isThenable } from "./errors.ts";
 import { afterTurn } from "./socket.ts";
 import { type Choice, choose, type Dialect } from "./subprotocol.ts";
 import { startTimer } from "./timer.ts";
@@ -199,8 +199,10 @@ export class Admission<Context> {
     for (const [name, value] of Object.entries(numbers)) {
       assertSize(name, value);
     }
-    this.#isOrigin = matcher(options.origins, checkOrigin);
-    this.#isPath = matcher(options.paths, checkPath);
+    assertOption("authorize", options.authorize, "function");
+    assertTokens(protocols);
+    this.#isOrigin = matcher("origins", options.origins, checkOrigin);
+    this.#isPath = matcher("paths", options.paths, checkPath);
     this.#protocols = protocols;
     this.#dialect = dialect;
     this.#authorize = options.authorize;
@@ -324,6 +326,13 @@ export class Admission<Context> {
 
   #decide(admitted: Admitted, said: unknown): Verdict {
     const refusal = this.#closed ?? refuseFor(said);
+    if (refusal === FAILURE) {
+      this.#failed(
+        new TypeError(
+          "Cannot answer a request with Response.error(): give it a Response that has a status",
+        ),
+      );
+    }
     return refusal
       ? this.#turnAway(admitted, refusal)
       : { admitted: { ...admitted, context: said } };
@@ -439,17 +448,43 @@ class Places {
 
 type Match = (value: string, request: Request) => boolean;
 
+/** Checks the program's subprotocols: what is no token nobody could ask for. */
+function assertTokens(protocols: readonly string[]): void {
+  const all: readonly unknown[] = Array.isArray(protocols)
+    ? protocols
+    : [undefined];
+  for (const one of all) {
+    if (typeof one === "string" && TOKEN.test(one)) continue;
+    throw new TypeError(
+      `Cannot use "protocols" unless it is a list of tokens, as in ["chat"]: current value is ${
+        JSON.stringify(protocols)
+      }`,
+    );
+  }
+}
+
 function matcher(
+  name: string,
   allowed: Allowed | undefined,
   check: (value: string) => void,
 ): Match | undefined {
   if (allowed === undefined || typeof allowed === "function") return allowed;
+  const isList: boolean = Array.isArray(allowed);
+  if (!isList) {
+    throw new TypeError(
+      `Cannot use "${name}" unless it is a list or a function: current value is of type ${typeof allowed}`,
+    );
+  }
   const strings = new Set<string>();
   const patterns: RegExp[] = [];
   for (const one of allowed) {
     if (typeof one === "string") {
       check(one);
       strings.add(one);
+    } else if (!(one instanceof RegExp)) {
+      throw new TypeError(
+        `Cannot use what is neither a string nor a pattern among "${name}": current value is ${one}`,
+      );
     } else {
       // Whole, and without the flags that make a pattern remember its last match.
       const flags = one.flags.replace(/[gy]/g, "");

@@ -6,7 +6,7 @@
 
 import type { SendOptions } from "./backlog.ts";
 import { type Codec, encodeBy, type Frame } from "./codec.ts";
-import { type Connection, owned } from "./connection.ts";
+import { Connection, owned } from "./connection.ts";
 import { DONE } from "./errors.ts";
 import { assertOverflow } from "./outbox.ts";
 import type { Rooms } from "./rooms.ts";
@@ -89,6 +89,12 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
     this.#except = except;
     this.#codec = codec;
     this.#dispatch = dispatch;
+    for (const one of except) {
+      if (typeof one === "string" || one instanceof Connection) continue;
+      throw new TypeError(
+        `Cannot leave out something other than a connection or a room: current value is of type ${typeof one}`,
+      );
+    }
   }
 
   /** Those who are in it now, of this server. */

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { assertType } from "./errors.ts";
+
 /** What a WebSocket takes: a string goes out as text, the rest as binary. */
 export type Frame = string | ArrayBuffer | ArrayBufferView<ArrayBuffer> | Blob;
 
@@ -73,9 +75,14 @@ export interface Codec {
  * @throws {TypeError} If its name cannot be told to a peer.
  */
 export function assertCodec(codec: Codec | undefined): void {
-  if (codec === undefined || /^[A-Za-z0-9-]+$/.test(codec.name)) return;
+  if (codec === undefined) return;
+  assertType("codec", codec, "object");
+  assertType("codec.encode", codec.encode, "function");
+  assertType("codec.decode", codec.decode, "function");
+  const { name } = codec;
+  if (typeof name === "string" && /^[A-Za-z0-9-]+$/.test(name)) return;
   throw new TypeError(
-    `Cannot use a codec whose name is not made of letters, digits and dashes: current value is "${codec.name}"`,
+    `Cannot use a codec whose name is not made of letters, digits and dashes: current value is "${name}"`,
   );
 }
 
@@ -103,8 +110,6 @@ export function encode(data: unknown): Frame {
     if (SharedBuffer && data instanceof SharedBuffer) {
       return unshared(new DataView(data));
     }
-    const lost = lostInJson(data);
-    if (lost) throw new TypeError(`Cannot send ${lost}`);
   }
   let json: string | undefined;
   try {
@@ -122,6 +127,7 @@ export function encode(data: unknown): Frame {
       `Cannot send a value that JSON cannot hold: its type is ${typeof data}`,
     );
   }
+  if (json === "{}") assertEmpty(data);
   return json;
 }
 
@@ -178,12 +184,24 @@ export function decodeBy(
   return codec ? codec.decode(bytes) : bytes;
 }
 
-/** What JSON would turn into an empty object without a word. */
-function lostInJson(data: object): string | undefined {
-  if (data instanceof Promise) return "a promise: await it first";
-  if (data instanceof Map) return "a Map: spread it into a list first";
-  if (data instanceof Set) return "a Set: spread it into a list first";
-  return undefined;
+/** Checks that JSON has not turned what holds something into an empty object. */
+function assertEmpty(data: unknown): void {
+  if (typeof data !== "object" || data === null) return;
+  const { constructor } = data;
+  const proto: unknown = Object.getPrototypeOf(data);
+  // A plain object's has none, in whatever frame it was made.
+  const isPlain = proto === null || Object.getPrototypeOf(proto) === null;
+  if (isPlain || "toJSON" in data) return;
+  const advice = data instanceof Promise
+    ? "await it first"
+    : Symbol.iterator in data
+    ? "spread it into a list first"
+    : "write what it holds into a plain object first";
+  throw new TypeError(
+    `Cannot send an instance of ${
+      constructor?.name || "a class without a name"
+    } as JSON makes an empty object of it: ${advice}`,
+  );
 }
 
 /** A buffer that was not handed to somebody else, as `postMessage` may do. */

@@ -42,7 +42,7 @@ import { type Answerer, Question } from "./question.ts";
 import { randomName } from "./random_name.ts";
 import { TokenBucket } from "./rate.ts";
 import { assertRoom, type Rooms } from "./rooms.ts";
-import { check, SchemaError, type StandardSchema } from "./schema.ts";
+import { check, SchemaError, schemaOf, type StandardSchema } from "./schema.ts";
 import { Silence } from "./silence.ts";
 import { cut, type RawSocket, release, type Side } from "./socket.ts";
 import { type Spoken, understand, type Visitor } from "./subprotocol.ts";
@@ -604,7 +604,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         ),
       ));
     }
-    const { schema } = options;
+    const schema = options.schema && schemaOf(options.schema);
     const answer = exchange.request(frame, options).then((payload) => {
       const reply = decodeBy(payload, this.#manner.codec);
       return schema ? check(schema, reply, "The answer") : reply;

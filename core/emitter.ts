@@ -5,7 +5,14 @@
  */
 
 import { EventQueue } from "./event_queue.ts";
-import { ConnectionEndedError, DONE, isThenable, quiet } from "./errors.ts";
+import {
+  assertSize,
+  assertType,
+  ConnectionEndedError,
+  DONE,
+  isThenable,
+  quiet,
+} from "./errors.ts";
 import type { EventMap } from "./events.ts";
 import { startTimer, type Timer } from "./timer.ts";
 
@@ -262,6 +269,7 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
    * threw; and, as nothing waits forever, with a `ConnectionEndedError` when
    * the emitter has ended for good. A rejection that nobody awaits is no
    * unhandled rejection.
+   * @throws {RangeError} If `timeout` is negative or `NaN`.
    *
    * @example
    * ```ts
@@ -278,7 +286,9 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     type: Type,
     options: WaitOptions<Args<Events, Type>> = {},
   ): Promise<Args<Events, Type>> {
+    assertType("options", options, "object");
     const { timeout } = options;
+    if (timeout !== undefined) assertSize("timeout", timeout);
     const { promise, resolve, reject } = Promise.withResolvers<
       Args<Events, Type>
     >();
@@ -314,6 +324,7 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
    * @returns A promise of the arguments of each event: as many as there are
    * when the limit is reached, when the time has passed, or when the emitter
    * ends. It rejects with the signal's reason, and with what the filter threw.
+   * @throws {RangeError} If `limit` or `during` is negative or `NaN`.
    *
    * @example
    * ```ts ignore
@@ -331,7 +342,10 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     type: Type,
     options: CollectOptions<Args<Events, Type>> = {},
   ): Promise<Args<Events, Type>[]> {
+    assertType("options", options, "object");
     const { limit = Infinity, during } = options;
+    assertSize("limit", limit);
+    if (during !== undefined) assertSize("during", during);
     const { promise, resolve, reject } = Promise.withResolvers<
       Args<Events, Type>[]
     >();
@@ -392,7 +406,9 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     options: MessagesOptions,
     pick: (args: Args<Events, Type>) => T,
   ): AsyncIterableIterator<T, undefined> {
+    assertType("options", options, "object");
     const { limit = 1024, throwIfLost = false } = options;
+    assertSize("limit", limit);
     const queue = new EventQueue<T>(
       `"${type}" events`,
       limit,

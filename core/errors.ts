@@ -96,7 +96,7 @@ const encoder = new TextEncoder();
  * @param reason The reason for a human reader.
  * @param role Which side closes. A client may send 1000 and 3000 to 4999 only
  * (WHATWG WebSockets, `close()`).
- * @throws {TypeError} If the reason is not a string.
+ * @throws {TypeError} If the code is not a number, or the reason not a string.
  * @throws {RangeError} If the code may not be sent by that side, or the reason
  * takes more than 123 bytes.
  */
@@ -110,6 +110,7 @@ export function assertCloseable(
       `Cannot close with a reason that is not a string: current value is of type ${typeof reason}`,
     );
   }
+  assertType("code", code, "number", "a reason comes second");
   if (!isSendable(code, role)) {
     const allowed = role === "server"
       ? "1000 to 1003, 1007 to 1013, or 3000 to 4999"
@@ -129,14 +130,62 @@ export function assertCloseable(
   }
 }
 
+/** What `typeof` may be asked to say of an option. */
+type TypeName = "function" | "number" | "object" | "string";
+
+/**
+ * Checks of what kind a value is, for those who have no compiler to do so.
+ *
+ * @param name What it is called.
+ * @param value The value.
+ * @param type What `typeof` is to say of it; `null` is no object here.
+ * @param advice What to do instead, if that is not plain.
+ * @throws {TypeError} If it says otherwise.
+ */
+export function assertType(
+  name: string,
+  value: unknown,
+  type: TypeName,
+  advice = "",
+): void {
+  const actual = value === null ? "null" : typeof value;
+  if (actual === type) return;
+  const article = type === "object" ? "an" : "a";
+  throw new TypeError(
+    `Cannot use "${name}" unless it is ${article} ${type}: current value is of type ${actual}${
+      advice && `: ${advice}`
+    }`,
+  );
+}
+
+/**
+ * Checks of what kind an option is, if it is not left out.
+ *
+ * @param name The option's name.
+ * @param value Its value.
+ * @param type What `typeof` is to say of it.
+ * @param advice What to do instead, if that is not plain.
+ * @throws {TypeError} If it says otherwise.
+ */
+export function assertOption(
+  name: string,
+  value: unknown,
+  type: TypeName,
+  advice?: string,
+): void {
+  if (value !== undefined) assertType(name, value, type, advice);
+}
+
 /**
  * Checks a number among options.
  *
  * @param name The option's name.
  * @param value Its value.
- * @throws {RangeError} If it is negative or no number.
+ * @throws {TypeError} If it is missing, or something other than a number.
+ * @throws {RangeError} If it is negative or `NaN`.
  */
 export function assertSize(name: string, value: number): void {
+  assertType(name, value, "number");
   if (!(value >= 0)) {
     throw new RangeError(
       `Cannot use "${name}" unless it is 0 or more: current value is ${value}`,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { assertType } from "./errors.ts";
 import type { Author, Message } from "../message.ts";
 import type { Answer, OfKind } from "./types.ts";
 
@@ -29,6 +30,8 @@ export function onlyKind<
   kind: Kind,
   listener: (message: Message<OfKind<Data, Kind>, Outgoing, From>) => unknown,
 ): (message: Message<Data, Outgoing, From>) => unknown {
+  assertType("kind", kind, "string");
+  assertType("listener", listener, "function");
   return (message) => isOfKind(message, kind) ? listener(message) : undefined;
 }
 
@@ -92,6 +95,7 @@ export class Handlers<Data, Outgoing, From extends Author<Outgoing>> {
       this.#add(undefined, "all requests", first, options);
       return;
     }
+    assertType("kind", first, "string");
     const what = `requests of "${first}"`;
     if (typeof second !== "function") {
       throw new TypeError(

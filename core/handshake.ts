@@ -25,6 +25,9 @@ export interface Handshake {
   readonly headers: Headers;
 }
 
+/** A token, as of HTTP. */
+export const TOKEN: RegExp = /^[!#$%&'*+.^_`|~\w-]+$/;
+
 /** The base64 of 16 bytes: the last of its characters holds four bits only. */
 const KEY = /^[A-Za-z0-9+/]{21}[AQgw]==$/;
 

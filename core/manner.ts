@@ -5,9 +5,10 @@
  */
 
 import { assertCodec, type Codec } from "./codec.ts";
+import { assertType } from "./errors.ts";
 import { type FlowLimits, flowLimits, type FlowOptions } from "./flow.ts";
 import type { MessageRate } from "./rate.ts";
-import { isSchema, type StandardSchema } from "./schema.ts";
+import { schemaOf, type StandardSchema } from "./schema.ts";
 import type { Dialect } from "./subprotocol.ts";
 import type { Incoming, SocketTypes } from "./types.ts";
 
@@ -123,6 +124,7 @@ export function mannerOf<Types extends SocketTypes>(
     codec,
     plain: isPlain = false,
   } = options;
+  assertType("concurrency", concurrency, "number");
   if (!(concurrency >= 1)) {
     throw new RangeError(
       `Cannot use "concurrency" unless it is 1 or more: current value is ${concurrency}`,
@@ -145,16 +147,9 @@ export function mannerOf<Types extends SocketTypes>(
     flow: flowLimits(options, stallTimeout),
     concurrency,
     codec,
-    schema: schema === undefined ? undefined : schemaOf<Types>(schema),
+    schema: schema === undefined
+      ? undefined
+      : schemaOf<Types, Incoming<Types>>(schema),
     isStrict: onInvalid === "close",
   };
-}
-
-function schemaOf<Types extends SocketTypes>(
-  schema: Types | StandardSchema<Incoming<Types>>,
-): StandardSchema<Incoming<Types>> {
-  if (isSchema<Types, Incoming<Types>>(schema)) return schema;
-  throw new TypeError(
-    `Cannot use "schema" unless it follows Standard Schema, as those of Zod, Valibot and ArkType do: current value is of type ${typeof schema}`,
-  );
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { assertSize } from "./errors.ts";
+import { assertSize, assertType } from "./errors.ts";
 
 /** How many messages one peer may send. */
 export interface MessageRate {
@@ -36,8 +36,10 @@ export function rateLimit(
   rate: MessageRate | undefined,
 ): Required<MessageRate> | undefined {
   if (rate === undefined) return undefined;
+  assertType("messageRate", rate, "object");
   const { perSecond, burst = Math.max(perSecond, 1), policy = "close" } = rate;
   assertSize("messageRate.perSecond", perSecond);
+  assertType("messageRate.burst", burst, "number");
   if (!(burst >= 1)) {
     throw new RangeError(
       `Cannot use "messageRate.burst" unless it is 1 or more: current value is ${burst}`,

@@ -9,7 +9,7 @@ import { type Connection, owned } from "./connection.ts";
 import type { Body } from "./envelope.ts";
 import { keep, NOWHERE, type Place, stand } from "./frames.ts";
 import type { Entry, HistoryOptions, Shelf } from "./history.ts";
-import { assertSize, quiet } from "./errors.ts";
+import { assertSize, assertType, quiet } from "./errors.ts";
 import { startTimer } from "./timer.ts";
 import type { SocketTypes } from "./types.ts";
 
@@ -37,6 +37,7 @@ export function historyLimits(
   options: boolean | HistoryOptions,
 ): Required<HistoryOptions> | undefined {
   if (options === false) return undefined;
+  if (options !== true) assertType("history", options, "object");
   const { messages = 100, maxAge = 120_000 } = options === true ? {} : options;
   const limits = { messages, maxAge };
   for (const [name, value] of Object.entries(limits)) {

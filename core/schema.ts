@@ -84,14 +84,24 @@ function line({ message, path = [] }: SchemaIssue): string {
 }
 
 /**
- * Whether something is a schema.
+ * Finds out whether something is a schema.
  *
  * @typeParam Other What it is if not.
  * @typeParam Output The type of what it lets pass, if it is one.
- * @param value What may be a schema.
- * @returns True if it follows the standard.
+ * @param schema What may be a schema.
+ * @returns The schema.
+ * @throws {TypeError} If it does not follow the standard.
  */
-export function isSchema<Other, Output>(
+export function schemaOf<Other, Output>(
+  schema: Other | StandardSchema<Output>,
+): StandardSchema<Output> {
+  if (isSchema<Other, Output>(schema)) return schema;
+  throw new TypeError(
+    `Cannot use "schema" unless it follows Standard Schema, as those of Zod, Valibot and ArkType do: current value is of type ${typeof schema}`,
+  );
+}
+
+function isSchema<Other, Output>(
   value: Other | StandardSchema<Output>,
 ): value is StandardSchema<Output> {
   return (typeof value === "object" || typeof value === "function") &&

@@ -5,6 +5,7 @@
  */
 
 import type { Role } from "../core/ending.ts";
+import { assertSize, assertType } from "../core/errors.ts";
 import { afterTurn } from "../core/socket.ts";
 import type { Timer } from "../core/timer.ts";
 import type { Frame, MemorySocket, Outgoing } from "./socket.ts";
@@ -170,6 +171,7 @@ export async function advance(
   time: { next(): boolean },
   ms: number,
 ): Promise<void> {
+  assertSize("ms", ms);
   let isOver = false;
   const timer = setTimeout(() => isOver = true, ms);
   while (!isOver) {
@@ -238,6 +240,8 @@ class Wire implements Lane, Outgoing {
   }
 
   slow({ delay = 0, bytesPerSecond = Infinity }: Slowness = {}): void {
+    assertType("delay", delay, "number");
+    assertType("bytesPerSecond", bytesPerSecond, "number");
     if (!(delay >= 0 && delay < Infinity)) {
       throw new RangeError(
         `Cannot use a "delay" that is negative or infinite: current value is ${delay}`,
@@ -381,6 +385,11 @@ export class MemoryLink implements Link {
   }
 
   vanish(side: Role): void {
+    if (!(side in this.#ends)) {
+      throw new RangeError(
+        `Cannot let a side vanish unless it is client or server: current value is ${side}`,
+      );
+    }
     this.stall();
     const wire = side === "client" ? this.toServer : this.toClient;
     wire.end();

@@ -1,6 +1,7 @@
 import {
   assert,
   assertEquals,
+  assertMatch,
   assertStrictEquals,
   assertThrows,
 } from "@std/assert";
@@ -417,7 +418,6 @@ Deno.test("authorize: what it returns is the context, or refuses", async () => {
     [() => Promise.resolve(), 403],
     [() => new Response("no", { status: 401 }), 401],
     [() => Promise.resolve(Response.json({}, { status: 402 })), 402],
-    [() => Response.error(), 500],
   ];
   for (const [authorize, expected] of cases) {
     const { admission, errors } = door({ authorize });
@@ -452,6 +452,15 @@ Deno.test("authorize: its Response is the answer", async () => {
   const verdict = await admission.admit(ask());
   assert("refusal" in verdict);
   assertStrictEquals(verdict.refusal.response, response);
+});
+
+Deno.test("authorize: a Response without a status is a 500, and an error", async () => {
+  for (const said of [Response.error(), Promise.resolve(Response.error())]) {
+    const { admission, errors } = door({ authorize: () => said });
+    assertStrictEquals(outcome(await admission.admit(ask())), 500);
+    assertStrictEquals(errors.length, 1);
+    assertMatch(String(errors[0]), /TypeError: .* give it a Response that has/);
+  }
 });
 
 Deno.test("authorize: throwing is a 500, and an error", async () => {

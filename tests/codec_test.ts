@@ -52,16 +52,34 @@ Deno.test("encode() refuses what JSON cannot hold", () => {
     [() => {}, "JSON cannot hold: its type is function"],
     [Symbol("s"), "JSON cannot hold: its type is symbol"],
     [{ toJSON: () => undefined }, "JSON cannot hold: its type is object"],
-    [new Map([[1, 2]]), "Cannot send a Map: spread it into a list first"],
-    [new Set([1]), "Cannot send a Set: spread it into a list first"],
+    [new Map([[1, 2]]), "instance of Map as JSON makes an empty object of it"],
+    [new Set([1]), "spread it into a list first"],
+    [new Error("e"), "instance of Error as JSON makes an empty object of it"],
+    [new FormData(), "instance of FormData"],
+    [new (class {})(), "instance of a class without a name"],
     [1n, "Cannot send a value that JSON cannot hold"],
     [{ deep: [1n] }, "Cannot send a value that JSON cannot hold"],
     [cycle, "circular"],
-    [Promise.resolve(), "Cannot send a promise: await it first"],
+    [Promise.resolve(), "of it: await it first"],
   ];
   for (const [data, message] of cases) {
     assertThrows(() => encode(data), TypeError, message);
   }
+});
+
+Deno.test("encode() sends empty objects that are meant", () => {
+  class Move {
+    x = 1;
+  }
+  const cases: [unknown, string][] = [
+    [{}, "{}"],
+    [Object.create(null), "{}"],
+    [{ a: undefined }, "{}"],
+    [{ toJSON: () => ({}) }, "{}"],
+    [new Move(), '{"x":1}'],
+    [new Date(0), '"1970-01-01T00:00:00.000Z"'],
+  ];
+  for (const [data, json] of cases) assertEquals(encode(data), json);
 });
 
 Deno.test("decode() reads JSON where the text is JSON", () => {

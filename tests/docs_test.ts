@@ -97,7 +97,7 @@ Deno.test({
         "# Here\n\n[b](#here)\n\n```sh empty\nmkdir b\ncd b\n```\n\n" +
           "```json file=c.json\n{}\n```\n\n```sh\n# goes on there\ncat \\\n" +
           '  c.json\npwd\n```\n\n```text output\n{...\n.../b\n```\n\n```sh unchecked="why"\n' +
-          "false\n```\n\n```sh stays\nA=so bash -c 'echo $A; exec sleep 600'\n```\n",
+          "false\n```\n\n```sh clone\ncat a.md\n```\n\n```sh stays\nA=so bash -c 'echo $A; exec sleep 600'\n```\n",
       );
       assertEquals([success, stderr], [true, ""]);
     });

@@ -147,7 +147,6 @@ Deno.test("messageRate: more come as time passes", () => {
 Deno.test("messageRate: refuses what is no rate", () => {
   const cases: [object, string][] = [
     [{ perSecond: -1 }, '"messageRate.perSecond" unless it is 0 or more'],
-    [{}, '"messageRate.perSecond" unless it is 0 or more'],
     [{ perSecond: 1, burst: 0.5 }, '"messageRate.burst" unless it is 1'],
     [{ perSecond: 1, policy: "ignore" }, '"messageRate.policy" unless it'],
   ];

@@ -232,7 +232,7 @@ test(
     assertStrictEquals(slow.begun.length, 1);
     assertStrictEquals(errors.length, 1);
   },
-  { concurrency: 1, closeTimeout: 50 },
+  { concurrency: 1, closeTimeout: 1_000 },
   { plain: true },
 );
 

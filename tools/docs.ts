@@ -14,7 +14,15 @@ import {
 } from "./pages.ts";
 import { Terminal } from "./terminal.ts";
 
-const ATTRIBUTES = ["ignore", "file", "stays", "empty", "output", "unchecked"];
+const ATTRIBUTES = [
+  "ignore",
+  "file",
+  "stays",
+  "empty",
+  "clone",
+  "output",
+  "unchecked",
+];
 
 /** The commands of a block: its lines, but for comments, joined at a backslash. */
 function commandsOf({ code }: Block): string[] {
@@ -71,6 +79,9 @@ class Walk {
       this.#terminal.move(await Deno.makeTempDir({ dir: this.#root }));
     }
     await this.#check();
+    if (attributes.has("clone")) {
+      this.#terminal.move(`${this.#root}/checkout`);
+    }
     const commands = commandsOf(block);
     if (attributes.has("stays")) await this.#terminal.start(commands);
     else await this.#terminal.run(commands);

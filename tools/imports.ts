@@ -109,7 +109,7 @@ function refuse(module: string, target: string): string | undefined {
   // Adapters are there to know the clients of their brokers, and nobody else is.
   const isAdapter = module.startsWith("adapters/");
   if (isAdapter && /^(npm|node):/.test(target)) return undefined;
-  if (isAdapter && target !== "core/adapter.ts") {
+  if (isAdapter && !/^core\/(adapter|errors)\.ts$/.test(target)) {
     return "which is no business of an adapter";
   }
   if (!ORDER.includes(target)) return "which is not in the list";

@@ -1,4 +1,5 @@
-// Does all that CI does, and closes with the count of the tests.
+// Does all that CI does, and closes with the count of the tests. With names of steps
+// it does only those.
 
 interface Step {
   readonly name: string;
@@ -87,7 +88,13 @@ async function run(step: Step): Promise<string | undefined> {
 }
 
 const problems: string[] = [];
+for (const name of Deno.args) {
+  if (!steps.some((step) => step.name === name)) {
+    problems.push(`${name}: There is no such step`);
+  }
+}
 for (const step of steps) {
+  if (Deno.args.length > 0 && !Deno.args.includes(step.name)) continue;
   const problem = await run(step);
   if (problem !== undefined) problems.push(`${step.name}: ${problem}`);
 }
