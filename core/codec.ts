@@ -191,7 +191,8 @@ function assertEmpty(data: unknown): void {
   const proto: unknown = Object.getPrototypeOf(data);
   // A plain object's has none, in whatever frame it was made.
   const isPlain = proto === null || Object.getPrototypeOf(proto) === null;
-  if (isPlain || "toJSON" in data) return;
+  // Fields that are not set are no loss, and `toJSON` knows what it does.
+  if (isPlain || "toJSON" in data || Object.keys(data).length > 0) return;
   const advice = data instanceof Promise
     ? "await it first"
     : Symbol.iterator in data

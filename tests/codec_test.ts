@@ -71,8 +71,12 @@ Deno.test("encode() sends empty objects that are meant", () => {
   class Move {
     x = 1;
   }
+  class Patch {
+    name?: string = undefined;
+  }
   const cases: [unknown, string][] = [
     [{}, "{}"],
+    [new Patch(), "{}"],
     [Object.create(null), "{}"],
     [{ a: undefined }, "{}"],
     [{ toJSON: () => ({}) }, "{}"],
