@@ -11,9 +11,11 @@ import {
   sameOrigin,
   ServerSocket,
 } from "../mod.ts";
+import { CERTIFICATE } from "./support/certificate.ts";
 import { freePort, Front, type Kind } from "./support/front.ts";
 import { lacks } from "./support/permissions.ts";
 import { Program } from "./support/program.ts";
+import { HANDSHAKE, request } from "./support/raw_peer.ts";
 
 const ignore = await lacks("net", "run", "read", "write", "env");
 
@@ -284,4 +286,44 @@ test("behind nginx: what is no WebSocket comes through, too", async () => {
     await page.text(),
     `http://${front.host}/page?a=b null`,
   );
+});
+
+/** A client that does as it likes. */
+async function rawly(front: Front, ...lines: string[]): Promise<Deno.TlsConn> {
+  const tls = await Deno.connectTls({
+    hostname: "localhost",
+    port: front.port,
+    caCerts: [CERTIFICATE],
+  });
+  await tls.write(new TextEncoder().encode(lines.join("\r\n")));
+  return tls;
+}
+
+test("behind nginx: a request whose headers never end is cut", async () => {
+  await using front = await Front.start("nginx", [freePort(), freePort()], {
+    "client_header_timeout 10s;": "client_header_timeout 1s;",
+  });
+  using tls = await rawly(front, "GET / HTTP/1.1", "Host: localhost", "");
+  // Without a word.
+  await assertRejects(
+    () => tls.read(new Uint8Array(1)),
+    Deno.errors.UnexpectedEof,
+  );
+});
+
+test("behind nginx: a client that takes nothing is cut", async () => {
+  // None of its own bounds would end it.
+  await using server = await listening(0, {
+    idleTimeout: 0,
+    maxBufferedAmount: Infinity,
+  });
+  await using front = await Front.start("nginx", [server.port, freePort()], {
+    "send_timeout 30s;": "send_timeout 1s;",
+  });
+  const connect = server.waitFor("connect");
+  using _tls = await rawly(front, request(HANDSHAKE));
+  const [connection] = await connect;
+  const lost = connection.waitFor("disconnect");
+  for (let i = 0; i < 64; i++) connection.send(new Uint8Array(1024 * 1024));
+  assertEquals((await lost)[0], 1006);
 });

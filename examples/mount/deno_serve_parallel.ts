@@ -12,6 +12,7 @@ import { ServerSocket } from "@ws/events";
 import { broadcastChannel } from "@ws/events/broadcast-channel";
 
 const worker = crypto.randomUUID();
+console.log("Worker", worker);
 
 const server = new ServerSocket({
   adapter: broadcastChannel(),
@@ -36,11 +37,14 @@ server.on("disconnect", (_client, code, _reason, cause) => {
   console.log("lost", code, cause);
 });
 
-// `deno serve` closes all connections by itself at SIGTERM. Who closes the server,
-// too, is told the same as the clients are.
-Deno.addSignalListener("SIGTERM", async () => {
+// `deno serve` closes all connections by itself at these signals. Who closes the
+// server, too, is told the same as the clients are; and the adapter has to be closed.
+async function shutDown(): Promise<void> {
   await server.close();
   Deno.exit();
-});
+}
+
+Deno.addSignalListener("SIGINT", shutDown);
+Deno.addSignalListener("SIGTERM", shutDown);
 
 export default server satisfies Deno.ServeDefaultExport;
