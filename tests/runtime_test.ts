@@ -77,6 +77,22 @@ test("runtime: HTTP/2 is spoken, but no WebSockets by it", async () => {
   assertEquals(names.includes(8), false);
 });
 
+test("runtime: a client is not told the status of a refusal over TLS", async () => {
+  await using server = new ServerSocket({ paths: ["/live"] });
+  await server.listen("localhost", 0, { cert: CERTIFICATE, key: KEY });
+  const refused = server.waitFor("refused");
+  using client = Deno.createHttpClient({ caCerts: [CERTIFICATE] });
+  const socket = new WebSocket(`${server.url}/nope`, { client });
+  const message = await new Promise<string>((resolve) => {
+    socket.onerror = (event) => {
+      if (event instanceof ErrorEvent) resolve(event.message);
+    };
+  });
+  assertEquals((await refused)[1], 404);
+  // Deno asks once more by HTTP/2, and tells what comes of that.
+  assertMatch(message, /^((?!404).)*$/);
+});
+
 test("runtime: node:http never forgets a connection that was upgraded", async () => {
   const http = createServer();
   const ended = Promise.withResolvers<void>();

@@ -103,7 +103,12 @@ export class Front implements AsyncDisposable {
       stdout: "null",
       stderr: "null",
     }).spawn();
-    while (!await isListening(this.port)) await pause();
+    let hasEnded = false;
+    this.#process.status.then(() => hasEnded = true);
+    while (!await isListening(this.port)) {
+      if (hasEnded) throw new Error(`${program} has ended`);
+      await pause();
+    }
   }
 
   /** Ends it at once, as `kill -9` does, and its workers. */
