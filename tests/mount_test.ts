@@ -230,13 +230,23 @@ for (const what of ["throws", "replaces"]) {
   test(`mounted in Hono: a middleware that ${what} after the upgrade takes Deno.serve down`, async () => {
     await using program = Program.run("tests/support/mounted_badly.ts", what);
     const url = await program.line("Listening at ");
-    const client = new ClientSocket();
+    const client = await echo(`${url}/fine`);
     const connecting = assertRejects(
-      () => client.connect(`${url}/live`),
+      () => new ClientSocket().connect(`${url}/live`),
       ConnectError,
     );
     await program.line("Nobody listens any more");
-    await program.exit();
+    // Who is there stays; nobody else can come.
+    const answer = client.waitFor("message");
+    await client.send("still here");
+    assertStrictEquals((await answer)[0].content, "still here");
+    await assertRejects(
+      () => new ClientSocket().connect(`${url}/fine`),
+      ConnectError,
+    );
+    const lost = client.waitFor("disconnect");
+    program.kill("SIGKILL");
     await connecting;
+    await lost;
   });
 }

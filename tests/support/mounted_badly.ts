@@ -9,6 +9,7 @@ import { Hono } from "hono";
 import { ServerSocket } from "../../mod.ts";
 
 const server = new ServerSocket();
+server.on("message", ({ author, content }) => author.send(content));
 const app = new Hono<{ Bindings: Deno.ServeHandlerInfo }>();
 app.use("/live", async (context, next) => {
   await next();
@@ -16,7 +17,9 @@ app.use("/live", async (context, next) => {
   context.res = undefined;
   context.res = new Response("something else");
 });
-app.get("/live", (context) => server.fetch(context.req.raw, context.env));
+for (const path of ["/live", "/fine"]) {
+  app.get(path, (context) => server.fetch(context.req.raw, context.env));
+}
 
 const http = Deno.serve({
   hostname: "127.0.0.1",
@@ -25,4 +28,3 @@ const http = Deno.serve({
 }, app.fetch);
 await http.finished;
 console.log("Nobody listens any more");
-Deno.exit();
