@@ -19,6 +19,7 @@ import { timing } from "hono/timing";
 import { ClientSocket, ConnectError, ServerSocket } from "../mod.ts";
 import { lacks } from "./support/permissions.ts";
 import { Program } from "./support/program.ts";
+import { HANDSHAKE, RawPeer, request } from "./support/raw_peer.ts";
 
 const ignore = await lacks("net", "run", "read", "env");
 
@@ -204,6 +205,20 @@ for (const [name, middleware] of Object.entries(HARMLESS)) {
     await client.close();
   });
 }
+
+test("mounted in Hono: what a middleware adds afterwards is in the handshake", async () => {
+  await using mounted = around(async (context, next) => {
+    context.header("x-early", "yes"); // for answers that Hono makes itself
+    await next();
+    context.header("set-cookie", "a=b");
+  });
+  using peer = await RawPeer.connect(mounted.http.addr.port);
+  await peer.write(request(HANDSHAKE, "GET /live HTTP/1.1"));
+  const head = await peer.head();
+  assertStringIncludes(head, "HTTP/1.1 101 ");
+  assertStringIncludes(head, "set-cookie: a=b");
+  assertStrictEquals(head.includes("x-early"), false);
+});
 
 const HARMFUL: Record<string, MiddlewareHandler> = {
   "throws after the upgrade": async (_context, next) => {
