@@ -5,10 +5,18 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { deadline } from "@std/async";
+import { createServer } from "node:http";
+import { Socket } from "node:net";
 import { ServerSocket } from "../server.ts";
 import { CERTIFICATE, KEY } from "./support/certificate.ts";
 import { lacks } from "./support/permissions.ts";
-import { frame, HANDSHAKE, RawPeer, request } from "./support/raw_peer.ts";
+import {
+  closeFrame,
+  frame,
+  HANDSHAKE,
+  RawPeer,
+  request,
+} from "./support/raw_peer.ts";
 
 const ignore = await lacks("net");
 
@@ -67,6 +75,57 @@ test("runtime: HTTP/2 is spoken, but no WebSockets by it", async () => {
   assert(names.length > 0);
   // 8 is SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441).
   assertEquals(names.includes(8), false);
+});
+
+test("runtime: a client is not told the status of a refusal over TLS", async () => {
+  await using server = new ServerSocket({ paths: ["/live"] });
+  await server.listen("localhost", 0, { cert: CERTIFICATE, key: KEY });
+  const refused = server.waitFor("refused");
+  using client = Deno.createHttpClient({ caCerts: [CERTIFICATE] });
+  const socket = new WebSocket(`${server.url}/nope`, { client });
+  const message = await new Promise<string>((resolve) => {
+    socket.onerror = (event) => {
+      if (event instanceof ErrorEvent) resolve(event.message);
+    };
+  });
+  assertEquals((await refused)[1], 404);
+  // Deno asks once more by HTTP/2, and tells what comes of that.
+  assertMatch(message, /^((?!404).)*$/);
+});
+
+test("runtime: node:http never forgets a connection that was upgraded", async () => {
+  const http = createServer();
+  const ended = Promise.withResolvers<void>();
+  http.on("upgrade", (incoming, socket, head) => {
+    assert(socket instanceof Socket);
+    socket.pause(); // or what comes next may be lost
+    const request = new Request("http://localhost/", {
+      headers: Object.entries(incoming.headersDistinct)
+        .map(([name, values = []]) => [name, values.join(", ")]),
+    });
+    const { socket: upgraded } = Deno.upgradeWebSocket(request, {
+      socket,
+      head,
+    });
+    upgraded.onmessage = ({ data }) => upgraded.send(data);
+    upgraded.onclose = () => {
+      socket.destroy();
+      ended.resolve();
+    };
+  });
+  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
+  const address = http.address();
+  assert(address !== null && typeof address !== "string");
+  using peer = await RawPeer.open(address.port);
+  await peer.write(frame(1, "echo"), closeFrame(1000));
+  assertMatch(await peer.end(), /^1000 /);
+  await ended.promise;
+  const count = await new Promise((resolve) =>
+    http.getConnections((_error, count) => resolve(count))
+  );
+  // So that `http.close()` never calls back, and memory grows.
+  assertEquals(count, 1);
+  http.close();
 });
 
 /** So many bytes. */

@@ -13,19 +13,24 @@ export class Program implements AsyncDisposable {
 
   /**
    * @param args The arguments, with paths from the root of the repository.
-   * @param options Which program it is, if not Deno, and which of its outputs to
-   * read.
+   * @param options Which program it is, if not Deno, which of its outputs to read,
+   * and which folder it is in instead.
    */
   constructor(
     args: string[],
-    { command = Deno.execPath(), output = "stdout" }: {
+    {
+      command = Deno.execPath(),
+      output = "stdout",
+      cwd = new URL("../..", import.meta.url),
+    }: {
       command?: string;
       output?: "stdout" | "stderr";
+      cwd?: string | URL;
     } = {},
   ) {
     this.#process = new Deno.Command(command, {
       args,
-      cwd: new URL("../..", import.meta.url),
+      cwd,
       ...environment(),
       stdin: "piped",
       stdout: output === "stdout" ? "piped" : "null",
