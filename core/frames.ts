@@ -34,6 +34,8 @@ export type Marked =
   }
   /** Where the peer stands among what is kept. */
   | { readonly kind: "standing"; readonly standing: Standing }
+  /** Which trace a request is part of, which comes next. */
+  | { readonly kind: "trace"; readonly id: number; readonly text: string }
   /** Many frames in one. */
   | { readonly kind: "batch"; readonly items: readonly Payload[] }
   /** Something of a later version that may be ignored. */
@@ -83,6 +85,9 @@ export const MAX_ID: number = 2 ** 32 - 1;
 
 /** How many bytes the text of a ping may have. */
 const MAX_PING = 125;
+
+/** How many characters the text of a trace may have. */
+const MAX_TRACE = 600;
 
 /** How many bytes the head of a binary request or reply has: mark, kind, id. */
 const HEAD = 6;
@@ -152,6 +157,15 @@ function readText(text: string): Marked | undefined {
     case "#": {
       const standing = readStanding(rest);
       return standing && { kind: "standing", standing };
+    }
+    case "t": {
+      const comma = rest.indexOf(",");
+      const id = readId(rest.slice(0, Math.max(comma, 0)));
+      const text = rest.slice(comma + 1);
+      // Those who know nothing of traces ignore whatever it is.
+      return id === undefined || text.length > MAX_TRACE
+        ? { kind: "unknown" }
+        : { kind: "trace", id, text };
     }
     default:
       return readUnknown(kind);
@@ -321,6 +335,21 @@ export function address(
     ? new Blob([head, frame])
     : joined(head, bytesOf(frame));
 }
+
+/**
+ * Tells which trace the next request is part of.
+ *
+ * @param id Which request.
+ * @param text Its `traceparent`, and after a comma its `tracestate` if it has one (W3C
+ * Trace Context).
+ * @returns The frame.
+ */
+export function trace(id: number, text: string): string {
+  return `${TRACE}${id},${text}`;
+}
+
+/** What a frame begins with that tells of a trace. */
+export const TRACE: string = `${MARK}t`;
 
 /**
  * Makes a kept message of a message.

@@ -63,6 +63,7 @@ const ORDER: readonly string[] = [
   "core/emitter.ts",
   "core/event_queue.ts",
   "core/clock.ts",
+  "core/probe.ts",
   "core/events.ts",
   "core/errors.ts",
   "core/random_name.ts",
