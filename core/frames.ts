@@ -132,6 +132,9 @@ function readText(text: string): Marked | undefined {
     case "!":
     case "~":
       return readAddressed(kind, rest);
+    case "t":
+      // Those who know nothing of traces ignore whatever it is.
+      return readAddressed(kind, rest) ?? { kind: "unknown" };
     case "[":
       // One character may be a message: who splits more is busy for seconds.
       return isLarger(text, MAX_BATCH)
@@ -158,15 +161,6 @@ function readText(text: string): Marked | undefined {
       const standing = readStanding(rest);
       return standing && { kind: "standing", standing };
     }
-    case "t": {
-      const comma = rest.indexOf(",");
-      const id = readId(rest.slice(0, Math.max(comma, 0)));
-      const text = rest.slice(comma + 1);
-      // Those who know nothing of traces ignore whatever it is.
-      return id === undefined || text.length > MAX_TRACE
-        ? { kind: "unknown" }
-        : { kind: "trace", id, text };
-    }
     default:
       return readUnknown(kind);
   }
@@ -174,7 +168,7 @@ function readText(text: string): Marked | undefined {
 
 /** Reads a frame that is about one request. */
 function readAddressed(
-  kind: "?" | "!" | "~",
+  kind: "?" | "!" | "~" | "t",
   rest: string,
 ): Marked | undefined {
   const comma = rest.indexOf(",");
@@ -183,6 +177,11 @@ function readAddressed(
   const payload = rest.slice(comma + 1);
   if (kind === "?") return { kind: "request", id, payload };
   if (kind === "!") return { kind: "reply", id, payload };
+  if (kind === "t") {
+    return payload.length > MAX_TRACE
+      ? undefined
+      : { kind: "trace", id, text: payload };
+  }
   const failure = readFailure(payload);
   return failure && { kind: "failure", id, failure };
 }

@@ -11,11 +11,14 @@ import {
   type Histogram,
   type Link,
   propagation,
+  ProxyTracerProvider,
   ROOT_CONTEXT,
   type Span,
   SpanKind,
   SpanStatusCode,
   trace,
+  type Tracer,
+  type TracerProvider,
 } from "@opentelemetry/api";
 import { RequestError } from "../core/errors.ts";
 import { CALL_BOUNDS, Few, Metered, OTHER, SCOPE } from "./meters.ts";
@@ -43,6 +46,26 @@ const durations = new Metered((meter) => {
   };
 });
 
+/** The tracer of the provider that is registered. */
+let known:
+  | { readonly provider: TracerProvider; readonly tracer: Tracer }
+  | undefined;
+
+/**
+ * The tracer of the provider that is registered.
+ *
+ * @returns The tracer; undefined if there is no such provider.
+ */
+export function tracerOf(): Tracer | undefined {
+  const provider = trace.getTracerProvider();
+  if (known?.provider === provider) return known.tracer;
+  const tracer = provider instanceof ProxyTracerProvider
+    ? provider.getDelegateTracer(SCOPE)
+    : provider.getTracer(SCOPE);
+  if (tracer) known = { provider, tracer };
+  return tracer;
+}
+
 /**
  * What an error is called among attributes.
  *
@@ -66,15 +89,18 @@ export function typeOf(error: unknown): string {
  * @throws {unknown} What the action throws.
  */
 export function within<T>(active: Context, action: () => T): T {
-  let isDone = false;
-  const once = () => {
-    isDone = true;
-    return action();
-  };
+  let isBegun = false;
+  let outcome: { readonly value: T } | undefined;
   try {
-    return context.with(active, once);
+    return context.with(active, () => {
+      isBegun = true;
+      const value = action();
+      outcome = { value };
+      return value;
+    });
   } catch (error) {
-    if (isDone) throw error;
+    if (outcome) return outcome.value;
+    if (isBegun) throw error;
     return action();
   }
 }
@@ -104,7 +130,7 @@ export class Call {
       "rpc.method": method,
     };
     this.#histogram = durations.current[role];
-    this.#span = trace.getTracer(SCOPE).startSpan(
+    this.#span = (tracerOf() ?? trace.getTracer(SCOPE)).startSpan(
       method === OTHER ? SYSTEM : method,
       {
         kind: role === "client" ? SpanKind.CLIENT : SpanKind.SERVER,
@@ -125,9 +151,10 @@ export class Call {
    *
    * @param data What is asked.
    * @param attributes What is known of where to.
-   * @returns The request.
+   * @returns The request; undefined if nobody hears of it.
    */
-  static ask(data: unknown, attributes: Attributes): Call {
+  static ask(data: unknown, attributes: Attributes): Call | undefined {
+    if (!tracerOf() && !durations.isHeard) return undefined;
     const parent = context.active();
     return new Call("client", kindOf(data), attributes, {}, parent, []);
   }
@@ -139,16 +166,17 @@ export class Call {
    * @param text The trace that its sender says it is part of.
    * @param attributes What is known of its sender.
    * @param links What else it belongs to.
-   * @returns The request.
+   * @returns The request; undefined if nobody hears of it.
    */
   static handle(
     kind: string | undefined,
     text: string | undefined,
-    attributes: Attributes,
+    attributes: () => Attributes,
     links: Link[],
-  ): Call {
+  ): Call | undefined {
+    if (!tracerOf() && !durations.isHeard) return undefined;
     const parent = text === undefined ? ROOT_CONTEXT : readTrace(text);
-    return new Call("server", kind, {}, attributes, parent, links);
+    return new Call("server", kind, {}, attributes(), parent, links);
   }
 
   /** The trace that it is part of, to be told to the peer; undefined if there is none. */
@@ -196,11 +224,13 @@ export class Call {
     });
   }
 
-  #end(more: Attributes = {}): void {
+  #end(more?: Attributes): void {
     const seconds = (performance.now() - this.#start) / 1_000;
-    this.#span.setAttributes(more);
+    if (more) this.#span.setAttributes(more);
     this.#span.end();
-    const attributes = { ...this.#attributes, ...more };
+    const attributes = more
+      ? { ...this.#attributes, ...more }
+      : this.#attributes;
     this.#histogram.record(seconds, attributes, this.#context);
   }
 }

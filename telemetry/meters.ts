@@ -9,6 +9,7 @@ import {
   type Attributes,
   type BatchObservableCallback,
   type Counter,
+  createNoopMeter,
   type Histogram,
   type Meter,
   type MeterProvider,
@@ -101,6 +102,12 @@ export class Metered<T> {
     return value;
   }
 
+  /** Whether there is a provider that makes something of it. */
+  get isHeard(): boolean {
+    const { current: _current } = this;
+    return this.#made?.meter !== NOBODY;
+  }
+
   readonly #notice = (provider: MeterProvider): void => {
     if (this.#made?.provider !== provider) this.#renew(provider);
   };
@@ -115,6 +122,9 @@ export class Metered<T> {
     return value;
   }
 }
+
+/** The meter that there is without a provider. */
+const NOBODY = createNoopMeter();
 
 /** Makes all anew that was made. */
 const renewals = new Set<(provider: MeterProvider) => void>();

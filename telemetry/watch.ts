@@ -14,14 +14,8 @@ import {
 } from "@opentelemetry/api";
 import { type End, isThenable } from "../core/errors.ts";
 import type { Probe, Subject } from "../core/probe.ts";
-import { Call, typeOf, within } from "./calls.ts";
-import {
-  add,
-  type Group,
-  type Meters,
-  type Observed,
-  SCOPE,
-} from "./meters.ts";
+import { Call, tracerOf, typeOf, within } from "./calls.ts";
+import { add, type Group, type Meters, type Observed } from "./meters.ts";
 
 /** What a client has that waits for a connection. */
 export interface Backlog {
@@ -159,7 +153,7 @@ export class Watch implements Probe, Observed {
   ): unknown {
     const call = guard(() => {
       const origin = this.#origins.get(connection);
-      const attributes = peerOf(connection);
+      const attributes = () => peerOf(connection);
       return Call.handle(kind, trace, attributes, origin ? [origin] : []);
     });
     if (!call) return handle();
@@ -232,7 +226,7 @@ export class Watch implements Probe, Observed {
     ends.add(1, { ...kind, ...this.#meters.code(end.code) });
     const { received, sent } = connection.traffic;
     const origin = this.#origins.get(connection);
-    trace.getTracer(SCOPE).startSpan("websocket connection", {
+    tracerOf()?.startSpan("websocket connection", {
       root: true,
       kind: SpanKind.INTERNAL,
       startTime: start,

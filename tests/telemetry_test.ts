@@ -28,6 +28,7 @@ import {
 } from "../mod.ts";
 import { instrument } from "../telemetry.ts";
 import { Few } from "../telemetry/meters.ts";
+import { bundle } from "./support/bundle.ts";
 import { Told } from "./support/otel.ts";
 import { lacks } from "./support/permissions.ts";
 import { RawPeer } from "./support/raw_peer.ts";
@@ -747,4 +748,14 @@ test("tells of close codes that peers pick, but not of too many", async (watched
   );
   assert(codes.length <= 100);
   assert((changes["websocket.server.ends ws peer close"] ?? 0) >= 2);
+});
+
+Deno.test({
+  name: "instrument() brings nothing of a server into a browser",
+  ignore: await lacks("run", "read"),
+  fn: async () => {
+    const script = await bundle("telemetry.ts", "--platform=browser");
+    assert(script.includes("active_connections"));
+    assert(!script.includes("upgradeWebSocket"));
+  },
 });
