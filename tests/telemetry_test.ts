@@ -14,6 +14,7 @@ import {
   diag,
   DiagLogLevel,
   metrics,
+  ROOT_CONTEXT,
   SpanKind,
   SpanStatusCode,
   trace,
@@ -27,6 +28,7 @@ import {
   ServerSocket,
 } from "../mod.ts";
 import { instrument } from "../telemetry.ts";
+import { within } from "../telemetry/calls.ts";
 import { Few } from "../telemetry/meters.ts";
 import { bundle } from "./support/bundle.ts";
 import { Told } from "./support/otel.ts";
@@ -225,6 +227,49 @@ test("tells of errors, and listens to none of them", async (watched) => {
   );
   assertStrictEquals(changes["websocket.server.errors TypeError request"], 1);
   assertStrictEquals(written.calls.length, 1);
+});
+
+test("tells of errors of a client", async (watched) => {
+  const { server, told } = watched;
+  const client = new ClientSocket();
+  watched.clients.push(client);
+  using _telemetry = instrument(client);
+  const failed = client.waitFor("error");
+  client.on("message", () => {
+    throw new RangeError("oops");
+  });
+  server.on("connect", (connection) => connection.send("hello"));
+  await client.connect(server.url);
+  await failed;
+  const changes = await told.changes();
+  assertStrictEquals(
+    changes["websocket.client.errors RangeError message"],
+    1,
+  );
+});
+
+test("tells of answers that come too late", async (watched) => {
+  const { server, told } = watched;
+  const answer = Promise.withResolvers<string>();
+  server.handle("slow", () => answer.promise);
+  server.handle("quick", () => null);
+  const client = new ClientSocket();
+  watched.clients.push(client);
+  using _telemetry = instrument(client);
+  await client.connect(server.url);
+  const aborter = new AbortController();
+  const asked = client.request({ type: "slow" }, { signal: aborter.signal });
+  await client.request({ type: "quick" }); // both have been asked
+  aborter.abort();
+  await assertRejects(() => asked, DOMException);
+  answer.resolve("late");
+  await client.request({ type: "quick" });
+  const changes = await told.changes();
+  const address = `127.0.0.1 ${server.port} ws`;
+  assertStrictEquals(
+    changes[`websocket.client.dropped_messages ${address} reply`],
+    1,
+  );
 });
 
 test("tells of batches by their size", async (watched) => {
@@ -724,6 +769,39 @@ Deno.test("instrument() throws at what is no socket", () => {
     TypeError,
     "Cannot instrument what is neither",
   );
+});
+
+Deno.test("within() acts once, whoever manages contexts fails", () => {
+  const fail = () => {
+    throw new Error("The manager has failed");
+  };
+  let isLate = false;
+  const manager: ContextManager = {
+    active: () => ROOT_CONTEXT,
+    with: (_active, action, self, ...args) => {
+      if (isLate) action.call(self ?? undefined, ...args);
+      return fail();
+    },
+    bind: (_active, target) => target,
+    enable: () => manager,
+    disable: () => manager,
+  };
+  context.setGlobalContextManager(manager);
+  try {
+    let count = 0;
+    assertStrictEquals(within(ROOT_CONTEXT, () => ++count), 1);
+    isLate = true;
+    assertStrictEquals(within(ROOT_CONTEXT, () => ++count), 2);
+    assertStrictEquals(count, 2);
+    const oops = () => {
+      count++;
+      throw new RangeError("oops");
+    };
+    assertThrows(() => within(ROOT_CONTEXT, oops), RangeError, "oops");
+    assertStrictEquals(count, 3);
+  } finally {
+    context.disable();
+  }
 });
 
 Deno.test("Few lets the first hundred values pass", () => {
