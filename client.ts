@@ -36,6 +36,7 @@ import { type HandleOptions, Handlers, onlyKind } from "./core/handlers.ts";
 import { type Manner, mannerOf, type SpeechOptions } from "./core/manner.ts";
 import { assertOverflow } from "./core/outbox.ts";
 import { pause } from "./core/pause.ts";
+import { letIn } from "./core/probe.ts";
 import { readRetryAfter } from "./core/retry_after.ts";
 import type { StandardSchema } from "./core/schema.ts";
 import { clientSide, openSocket } from "./core/socket.ts";
@@ -407,6 +408,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       closeTimeout,
       idleTimeout: (canAsk) => patience ?? (canAsk ? IDLE_TIMEOUT : 0),
     });
+    letIn(this, this.#manner);
     this.#backlog = new Backlog(this.#manner.flow);
     if (reconnect !== false) {
       if (reconnect !== true) assertType("reconnect", reconnect, "object");
@@ -804,6 +806,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
 
   /** Turns what a listener threw into an `error` event. */
   protected override onListenerError(error: unknown, from: string): void {
+    this.#manner.probe?.failed(error, from);
     if (this.isHeard("error")) {
       this.emit("error", FailureEvent, [error, from, this.#connection]);
     } else console.error(`Unhandled error in "${from}":`, error);
@@ -919,7 +922,9 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       const target = await Promise.race([this.#ask(), promise]);
       signal.throwIfAborted();
       if (!target) return;
-      const socket = openSocket(...target);
+      const { probe } = this.#manner;
+      const open = () => openSocket(...target);
+      const socket = probe ? probe.detach(open) : open();
       const { host, port, protocol, pathname } = new URL(socket.url);
       const hub = this.#makeHub(
         () => {

@@ -35,6 +35,7 @@ import {
   Recovery,
 } from "./core/recovery.ts";
 import { Presence } from "./core/presence.ts";
+import { letIn } from "./core/probe.ts";
 import { type Post, Relay } from "./core/relay.ts";
 import { Ripening } from "./core/ripening.ts";
 import { assertRoom, Rooms } from "./core/rooms.ts";
@@ -369,6 +370,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       limits: { maxPayload, messageRate },
       idleTimeout: () => 0, // the runtime's own pings see to it
     });
+    letIn(this, this.#manner);
     const history = historyLimits(options.history ?? false);
     this.#admission = new Admission(
       options,
@@ -1166,6 +1168,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   }
 
   #fail(error: unknown, from: string, client?: Connection<Types>): void {
+    this.#manner.probe?.failed(error, from);
     if (this.isHeard("error")) {
       this.emit("error", FailureEvent, [error, from, client]);
     } else console.error(`Unhandled error in "${from}":`, error);
@@ -1334,11 +1337,9 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     // Once it is upgraded, a request can be asked nothing any more, and what
     // throws takes the whole listener down: so all that can fail comes first.
     const { headers } = request;
-    const { socket, response } = upgrade(
-      request,
-      choice.token,
-      this.#idleTimeout,
-    );
+    const { probe } = this.#manner;
+    const begin = () => upgrade(request, choice.token, this.#idleTimeout);
+    const { socket, response } = probe ? probe.detach(begin) : begin();
     const client = new Connection<Types>({
       socket,
       side: serverSide,

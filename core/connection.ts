@@ -34,7 +34,7 @@ import { Exchange, type RequestOptions } from "./exchange.ts";
 import type { Carried, FlowSignal } from "./flow.ts";
 import { type Failure, isMarked, MAX_BATCH, type Payload } from "./frames.ts";
 import { costOf } from "./gate.ts";
-import { onlyKind } from "./handlers.ts";
+import { type Handler, onlyKind } from "./handlers.ts";
 import { Inbox } from "./inbox.ts";
 import { Sender } from "./sender.ts";
 import type { Manner } from "./manner.ts";
@@ -49,7 +49,6 @@ import { type Spoken, understand, type Visitor } from "./subprotocol.ts";
 import { startTimer, type Timer } from "./timer.ts";
 import { Turns } from "./turns.ts";
 import type {
-  Answer,
   Context,
   Incoming,
   KindOf,
@@ -172,7 +171,7 @@ export interface Hub<Types extends SocketTypes> {
    */
   handlerOf(
     request: SocketMessage<Types>,
-  ): ((request: SocketMessage<Types>) => Answer<Outgoing<Types>>) | undefined;
+  ): Handler<SocketMessage<Types>, Outgoing<Types>> | undefined;
   /** Hears that there is room again for what is to be sent. */
   drained(): void;
   /**
@@ -402,6 +401,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.#socket = socket;
     this.#side = side;
     this.#hub = hub;
+    init.manner.probe?.created(this);
     socket.binaryType = "arraybuffer";
     for (const type of SOCKET_EVENTS) {
       // It opens once, and then the runtime need not remember who has listened to it.
@@ -457,8 +457,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   /**
    * What the connection has carried so far: how many messages have come in, also those
-   * that were refused or dropped then; and how many were handed to the socket, the answers
-   * of `events.v1` to pings and requests among them. The size of a text is its `length`,
+   * that were refused or dropped then; and how many were handed to the socket, what
+   * `events.v1` adds among them: answers to pings and requests, and their traces. The size of a text is its `length`,
    * which for ASCII is that of its bytes.
    *
    * @example
@@ -591,6 +591,17 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     data: Outgoing<Types>,
     options: RequestOptions & { schema?: StandardSchema } = {},
   ): Promise<unknown> {
+    const { probe } = this.#manner;
+    return probe
+      ? probe.ask(this, data, (trace) => this.#request(data, options, trace))
+      : this.#request(data, options);
+  }
+
+  #request(
+    data: Outgoing<Types>,
+    options: RequestOptions & { schema?: StandardSchema },
+    trace?: string,
+  ): Promise<unknown> {
     const frame = this.#encode(data);
     const exchange = this.#exchange;
     if (this.#state.phase !== "open" || !this.#canSend()) {
@@ -605,7 +616,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       ));
     }
     const schema = options.schema && schemaOf(options.schema);
-    const answer = exchange.request(frame, options).then((payload) => {
+    const answer = exchange.request(frame, options, trace).then((payload) => {
       const reply = decodeBy(payload, this.#manner.codec);
       return schema ? check(schema, reply, "The answer") : reply;
     });
@@ -692,6 +703,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       this.#manner.flow,
       this.speaksEvents,
       (signal) => this.#heed(signal),
+      this.#manner,
     );
   }
 
@@ -841,6 +853,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   /** Turns what a listener threw into an `error` event, here or at the owner's. */
   protected override onListenerError(error: unknown, from: string): void {
     if (this.isHeard("error")) {
+      this.#manner.probe?.failed(error, from);
       this.emit("error", FailureEvent, [error, from, this]);
     } else this.#hub.failed(error, from, this);
   }
@@ -890,6 +903,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.#connectedAt = Date.now();
     this.#isOpening = true;
     this.#prepare(this.#spoken.isEvents);
+    this.#manner.probe?.opened(this);
     this.#depth++;
     const pending = this.#hub.opened(this, () => this.#flushSoon());
     this.#leave();
@@ -936,8 +950,10 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         // Also while this side waits to close, as the other may, too.
         if (this.#canSend()) (this.#sender ??= this.#makeSender()).urge(text);
       },
-      ask: (frame) => this.#openSender()?.sendMarked(frame),
-      take: (payload, frame, id) => this.#take(payload, frame, id),
+      ask: (frame, options) => this.#openSender()?.sendMarked(frame, options),
+      unpacks: (count) => this.#manner.probe?.batched("receive", count),
+      take: (payload, frame, id, trace) =>
+        this.#take(payload, frame, id, trace),
       skip: (frame) => {
         const cost = costOf(frame);
         if (this.#turns) this.#turns.skip(cost);
@@ -978,7 +994,12 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   /** Takes a message, or a request. */
-  #take(payload: Payload, frame: Payload, id?: number): void {
+  #take(
+    payload: Payload,
+    frame: Payload,
+    id?: number,
+    trace?: string,
+  ): void {
     if (this.#state.phase !== "open") return;
     this.#received++;
     this.#receivedBytes += typeof payload === "string"
@@ -986,7 +1007,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       : payload.byteLength;
     const turns = this.#turns;
     const cost = turns || this.#exchange ? costOf(frame) : 0;
-    const taken = this.#admits(payload) ? this.#read(payload, id) : undefined;
+    const taken = this.#admits(payload)
+      ? this.#read(payload, id, trace)
+      : undefined;
     if (!turns) {
       this.#exchange?.count(cost);
       if (taken) this.#handle(taken);
@@ -998,14 +1021,18 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   /** Makes a message of what has come, if it is fit to be one. */
-  #read(payload: Payload, id: number | undefined): Taken<Types> | undefined {
+  #read(
+    payload: Payload,
+    id: number | undefined,
+    trace: string | undefined,
+  ): Taken<Types> | undefined {
     const { codec, schema } = this.#manner;
     if (!schema && !codec && id === undefined) {
       return { message: new Message(payload, this), question: undefined };
     }
     const question = id === undefined
       ? undefined
-      : new Question(id, this.#answerer ??= this.#makeAnswerer());
+      : new Question(id, this.#answerer ??= this.#makeAnswerer(), trace);
     let value: { data: Incoming<Types> } | undefined;
     if (schema) {
       try {
@@ -1055,7 +1082,13 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.#depth++;
     const handler = question && this.#handlerOf(message, question);
     if (handler) {
-      const done = question.respond(() => handler(message));
+      const { probe } = this.#manner;
+      const handle = () => handler(message);
+      const done = question.respond(
+        probe
+          ? () => probe.handle(this, handler.kind, question.trace, handle)
+          : handle,
+      );
       if (done) pending?.push(done);
     } else if (question?.isAnswered) {
       // What cannot be read has been refused.
@@ -1233,13 +1266,14 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     if (this.#apply(signal)) cut(this.#socket);
   }
 
-  #ended(opened: boolean, { type: kind }: End): void {
+  #ended(opened: boolean, end: End): void {
     for (const type of SOCKET_EVENTS) {
       this.#socket.removeEventListener(type, this.#hear);
     }
     release(this.#socket);
     this.#silence?.stop();
-    this.#letUnsentGo(kind === "close");
+    this.#letUnsentGo(end.type === "close");
+    if (opened) this.#manner.probe?.ended(this, end);
     // What it waited for has come; it may have to wait for listeners now.
     clearTimeout(this.#endTimer);
     this.#endTimer = undefined;

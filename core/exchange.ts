@@ -19,6 +19,7 @@ import {
   type Payload,
   readFrame,
   type Standing,
+  trace,
 } from "./frames.ts";
 import { FIRST_CREDIT } from "./gate.ts";
 import { type Asker, Requests } from "./requests.ts";
@@ -57,19 +58,27 @@ export interface Carrier {
    */
   urge(text: string): void;
   /**
-   * Sends a request.
+   * Sends a request, or what goes before it.
    *
    * @param frame The frame.
+   * @param options What to do if the peer does not keep up.
    */
-  ask(frame: Frame): Promise<void> | undefined;
+  ask(frame: Frame, options?: SendOptions): Promise<void> | undefined;
+  /**
+   * Hears how many frames a batch holds that has come.
+   *
+   * @param count How many.
+   */
+  unpacks(count: number): void;
   /**
    * Takes a message, or a request.
    *
    * @param payload What it holds.
    * @param frame The frame that it came in, or the item of a batch.
    * @param id Which request it is, if it is one.
+   * @param trace Which trace that is part of, if its sender says so.
    */
-  take(payload: Payload, frame: Payload, id?: number): void;
+  take(payload: Payload, frame: Payload, id?: number, trace?: string): void;
   /**
    * Counts a message, or a request, that is dropped.
    *
@@ -114,6 +123,8 @@ export class Exchange {
   /** When the timer goes off. */
   #alarm = Infinity;
   #lateReplies = 0;
+  /** Which trace the next request is part of. */
+  #trace: Extract<Marked, { kind: "trace" }> | undefined;
   /** What all that has come has cost. */
   #cost = 0;
   /** What the peer may send in all, as it was told. */
@@ -141,6 +152,7 @@ export class Exchange {
   receive(payload: Payload): void {
     const frame = readFrame(payload);
     if (frame?.kind !== "batch") return this.#handle(frame, payload);
+    this.#carrier.unpacks(frame.items.length);
     for (const item of frame.items) {
       if (!this.#carrier.isOpen()) return;
       if (!isMarked(item)) this.#carrier.take(item, item);
@@ -198,10 +210,15 @@ export class Exchange {
    *
    * @param frame The message.
    * @param options How long to wait.
+   * @param text Which trace it is part of, if it is.
    * @returns A promise of what the answer holds, which is quiet if it rejects.
    * @throws {RangeError} If the timeout is negative or no number.
    */
-  request(frame: Frame, options: RequestOptions): Promise<Payload> {
+  request(
+    frame: Frame,
+    options: RequestOptions,
+    text?: string,
+  ): Promise<Payload> {
     const { promise, resolve, reject } = Promise.withResolvers<Payload>();
     const { signal, timeout = REQUEST_TIMEOUT } = options;
     assertSize("timeout", timeout); // NaN would end all that wait
@@ -224,6 +241,7 @@ export class Exchange {
       return promise;
     }
     this.#setAlarm(now + timeout, now);
+    if (text) this.#carrier.ask(trace(id, text), { overflow: "drop-newest" });
     const sent = this.#carrier.ask(address("request", id, frame));
     // What the peer is not even sent, it cannot answer.
     sent?.catch((error) => {
@@ -269,8 +287,17 @@ export class Exchange {
     switch (frame?.kind) {
       case "message":
         return carrier.take(frame.payload, payload);
-      case "request":
-        return carrier.take(frame.payload, payload, frame.id);
+      case "request": {
+        const { id } = frame;
+        const text = this.#trace?.id === id ? this.#trace.text : undefined;
+        this.#trace = undefined;
+        return carrier.take(frame.payload, payload, id, text);
+      }
+      case "trace":
+        // One whose request has not come counts like any frame.
+        if (this.#trace) carrier.admits(payload);
+        this.#trace = frame;
+        return;
       case "kept":
         if (!carrier.stand(frame.offset)) break;
         return carrier.take(frame.payload, payload);

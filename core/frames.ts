@@ -34,6 +34,8 @@ export type Marked =
   }
   /** Where the peer stands among what is kept. */
   | { readonly kind: "standing"; readonly standing: Standing }
+  /** Which trace a request is part of, which comes next. */
+  | { readonly kind: "trace"; readonly id: number; readonly text: string }
   /** Many frames in one. */
   | { readonly kind: "batch"; readonly items: readonly Payload[] }
   /** Something of a later version that may be ignored. */
@@ -84,6 +86,9 @@ export const MAX_ID: number = 2 ** 32 - 1;
 /** How many bytes the text of a ping may have. */
 const MAX_PING = 125;
 
+/** How many characters the text of a trace may have. */
+const MAX_TRACE = 600;
+
 /** How many bytes the head of a binary request or reply has: mark, kind, id. */
 const HEAD = 6;
 
@@ -127,6 +132,9 @@ function readText(text: string): Marked | undefined {
     case "!":
     case "~":
       return readAddressed(kind, rest);
+    case "t":
+      // Those who know nothing of traces ignore whatever it is.
+      return readAddressed(kind, rest) ?? { kind: "unknown" };
     case "[":
       // One character may be a message: who splits more is busy for seconds.
       return isLarger(text, MAX_BATCH)
@@ -160,7 +168,7 @@ function readText(text: string): Marked | undefined {
 
 /** Reads a frame that is about one request. */
 function readAddressed(
-  kind: "?" | "!" | "~",
+  kind: "?" | "!" | "~" | "t",
   rest: string,
 ): Marked | undefined {
   const comma = rest.indexOf(",");
@@ -169,6 +177,11 @@ function readAddressed(
   const payload = rest.slice(comma + 1);
   if (kind === "?") return { kind: "request", id, payload };
   if (kind === "!") return { kind: "reply", id, payload };
+  if (kind === "t") {
+    return payload.length > MAX_TRACE
+      ? undefined
+      : { kind: "trace", id, text: payload };
+  }
   const failure = readFailure(payload);
   return failure && { kind: "failure", id, failure };
 }
@@ -321,6 +334,21 @@ export function address(
     ? new Blob([head, frame])
     : joined(head, bytesOf(frame));
 }
+
+/**
+ * Tells which trace the next request is part of.
+ *
+ * @param id Which request.
+ * @param text Its `traceparent`, and after a comma its `tracestate` if it has one (W3C
+ * Trace Context).
+ * @returns The frame.
+ */
+export function trace(id: number, text: string): string {
+  return `${TRACE}${id},${text}`;
+}
+
+/** What a frame begins with that tells of a trace. */
+export const TRACE: string = `${MARK}t`;
 
 /**
  * Makes a kept message of a message.

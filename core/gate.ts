@@ -11,6 +11,7 @@ import {
   type SendOptions,
 } from "./backlog.ts";
 import type { Frame } from "./codec.ts";
+import { TRACE } from "./frames.ts";
 
 /** What a message may cost before the peer has said anything. */
 export const FIRST_CREDIT = 1024;
@@ -20,12 +21,14 @@ const STEP = 16 * 1024;
 
 /**
  * What a message costs its receiver: 1, and 1 more for each 16 KiB. A text is counted
- * in UTF-16 code units, which both sides can tell without encoding it.
+ * in UTF-16 code units, which both sides can tell without encoding it. What tells of a
+ * trace costs nothing, as those who do not know it do not count it.
  *
  * @param frame What it holds.
  * @returns The cost.
  */
 export function costOf(frame: Frame): number {
+  if (typeof frame === "string" && frame.startsWith(TRACE)) return 0;
   const size = typeof frame === "string"
     ? frame.length
     : frame instanceof Blob

@@ -56,8 +56,17 @@ function kindOf(data: unknown): string | undefined {
     : undefined;
 }
 
-/** What answers requests, by what it returns. */
-type Handler<Request, Outgoing> = (request: Request) => Answer<Outgoing>;
+/**
+ * What answers requests, by what it returns.
+ *
+ * @typeParam Request The type of a request.
+ * @typeParam Outgoing What can be sent.
+ */
+export interface Handler<Request, Outgoing> {
+  (request: Request): Answer<Outgoing>;
+  /** The kind that it answers, if it is not for all. */
+  readonly kind?: string | undefined;
+}
 
 /**
  * The handlers of one socket: one for each kind of request, and one for all others.
@@ -102,8 +111,9 @@ export class Handlers<Data, Outgoing, From extends Author<Outgoing>> {
         `Cannot handle ${what} with something other than a function: current value is of type ${typeof second}`,
       );
     }
-    const handler = (request: Message<Data, Outgoing, From>) =>
+    const answer = (request: Message<Data, Outgoing, From>) =>
       isOfKind(request, first) ? second(request) : undefined;
+    const handler = Object.assign(answer, { kind: first });
     this.#add(first, what, handler, third);
   }
 

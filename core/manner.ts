@@ -7,6 +7,7 @@
 import { assertCodec, type Codec } from "./codec.ts";
 import { assertType } from "./errors.ts";
 import { type FlowLimits, flowLimits, type FlowOptions } from "./flow.ts";
+import type { Probe, Probed } from "./probe.ts";
 import type { MessageRate } from "./rate.ts";
 import { schemaOf, type StandardSchema } from "./schema.ts";
 import type { Dialect } from "./subprotocol.ts";
@@ -87,7 +88,9 @@ export interface SideManner {
  *
  * @typeParam Types The types of the socket.
  */
-export interface Manner<Types extends SocketTypes> extends SideManner {
+export interface Manner<Types extends SocketTypes> extends SideManner, Probed {
+  /** Looks into the connections, if somebody does. */
+  probe: Probe | undefined;
   /** What the socket speaks. */
   readonly dialect: Dialect;
   /** How messages go out. */
@@ -151,5 +154,6 @@ export function mannerOf<Types extends SocketTypes>(
       ? undefined
       : schemaOf<Types, Incoming<Types>>(schema),
     isStrict: onInvalid === "close",
+    probe: undefined,
   };
 }

@@ -7,6 +7,7 @@
 
 import { bytesOf } from "./codec.ts";
 import { batchBytes, batchTexts, MAX_BATCH, SEPARATOR } from "./frames.ts";
+import type { Probed } from "./probe.ts";
 import type { Outlet, RawSocket } from "./socket.ts";
 
 /** What a socket takes. */
@@ -39,6 +40,7 @@ let last: { readonly texts: readonly string[]; readonly batch: string } = {
 /** An outlet to a peer that understands batches. */
 export class Packer implements Outlet {
   readonly #socket: RawSocket;
+  readonly #probed: Probed;
   #texts: string[] = [];
   #parts: Uint8Array<ArrayBuffer>[] = [];
   /** About how many bytes wait here, and how many it may be in a batch. */
@@ -49,9 +51,11 @@ export class Packer implements Outlet {
    * Creates one.
    *
    * @param socket The socket.
+   * @param probed Whether somebody looks into it.
    */
-  constructor(socket: RawSocket) {
+  constructor(socket: RawSocket, probed: Probed = {}) {
     this.#socket = socket;
+    this.#probed = probed;
   }
 
   /** How many bytes wait to be sent, here and in the socket. */
@@ -103,6 +107,8 @@ export class Packer implements Outlet {
     this.clear();
     // A socket that closes would take it, and send nothing.
     if (this.#socket.readyState !== 1) return;
+    const count = texts.length + parts.length;
+    if (count > 1) this.#probed.probe?.batched("transmit", count);
     for (const data of [...packTexts(texts), ...packBytes(parts)]) {
       this.#socket.send(data);
     }

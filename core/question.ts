@@ -44,6 +44,8 @@ export interface Answerer {
 export class Question {
   readonly #id: number;
   readonly #answerer: Answerer;
+  /** Which trace it is part of, if its sender says so. */
+  readonly trace: string | undefined;
   #isAnswered = false;
 
   /**
@@ -51,10 +53,12 @@ export class Question {
    *
    * @param id Its id.
    * @param answerer The connection.
+   * @param trace Which trace it is part of, if its sender says so.
    */
-  constructor(id: number, answerer: Answerer) {
+  constructor(id: number, answerer: Answerer, trace?: string) {
     this.#id = id;
     this.#answerer = answerer;
+    this.trace = trace;
   }
 
   /** Whether it has its answer. */

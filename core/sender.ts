@@ -20,6 +20,7 @@ import { escape, unescape } from "./frames.ts";
 import { costOf, Gate } from "./gate.ts";
 import { assertOverflow } from "./outbox.ts";
 import { Packer } from "./packer.ts";
+import type { Probed } from "./probe.ts";
 import type { RawSocket } from "./socket.ts";
 
 /** The way out of one connection. */
@@ -37,17 +38,19 @@ export class Sender {
    * @param limits What to go by.
    * @param isEvents Whether the peer speaks `events.v1`.
    * @param tell What to tell of what happens.
+   * @param probed Whether somebody looks into it.
    */
   constructor(
     socket: RawSocket,
     limits: FlowLimits,
     isEvents: boolean,
     tell: (signal: FlowSignal) => void,
+    probed: Probed,
   ) {
     this.#socket = socket;
     this.#tell = tell;
     if (isEvents) {
-      this.#packer = new Packer(socket);
+      this.#packer = new Packer(socket, probed);
       this.#gate = new Gate(limits, (entry) => {
         this.#refundUnsent(entry.frame, entry.promise);
         this.#flow.adopt(entry);

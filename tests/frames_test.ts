@@ -24,12 +24,13 @@ import {
   type Payload,
   readFrame,
   stand,
+  trace,
   unescape,
 } from "../core/frames.ts";
 import vectors from "./vectors.json" with { type: "json" };
 
-const { recovery } = vectors;
-const frames = [...vectors.frames, ...recovery.frames];
+const { recovery, tracing } = vectors;
+const frames = [...vectors.frames, ...recovery.frames, ...tracing.frames];
 
 type Written = { text: string } | { hex: string };
 
@@ -79,6 +80,8 @@ function write(marked: Marked): Frame {
       return keep(marked.offset, marked.payload);
     case "standing":
       return stand(marked.standing);
+    case "trace":
+      return trace(marked.id, marked.text);
     case "failure":
       return fail(marked.id, marked.failure);
     case "ping":
@@ -103,6 +106,7 @@ Deno.test("readFrame() reads all vectors", () => {
       ...frames,
       ...vectors.read,
       ...recovery.read,
+      ...tracing.read,
     ]
   ) {
     assertEquals(read(payloadOf(frame)), meaning, Deno.inspect(frame));

@@ -36,6 +36,8 @@ Deno.test("costOf() is 1, and 1 for each 16 KiB", () => {
   assertStrictEquals(costOf(new ArrayBuffer(32_767)), 2);
   assertStrictEquals(costOf(new Uint8Array(32_768)), 3);
   assertStrictEquals(costOf(new Blob(["x".repeat(49_152)])), 4);
+  assertStrictEquals(costOf("\u0001t1,00-…"), 0); // a trace is no message
+  assertStrictEquals(costOf("t1,00-…"), 1);
 });
 
 Deno.test("Gate lets pass what costs 1,024, and what comes last may cost more", () => {

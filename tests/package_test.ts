@@ -16,9 +16,10 @@ const ignore = await lacks("run", "read");
 const PAPERS = ["CHANGELOG.md", "LICENSE", "README.md", "deno.json"];
 
 /** Entry points that need a package of somebody else's, and which. */
-const BROKERS: Record<string, RegExp> = {
+const FOREIGN: Record<string, RegExp> = {
   "./redis": /^(npm:\/?@redis\/client@|node:buffer$)/,
   "./nats": /^npm:\/?@nats-io\/(jetstream|transport-node)@/,
+  "./telemetry": /^npm:\/?@opentelemetry\/api@/,
 };
 
 function read(file: string): Promise<string> {
@@ -34,7 +35,7 @@ Deno.test({
     for (const [name, path] of Object.entries(exports)) {
       const { files, strangers } = await parts(path);
       for (const file of files) needed.add(file);
-      const isKnown = (one: string) => BROKERS[name]?.test(one) ?? false;
+      const isKnown = (one: string) => FOREIGN[name]?.test(one) ?? false;
       assertEquals(strangers.filter((one) => !isKnown(one)), [], name);
     }
     assertEquals(await published(), [...needed].sort());

@@ -4,6 +4,7 @@ import * as client from "@ws/events/client";
 import * as inspect from "@ws/events/inspect";
 import * as message from "@ws/events/message";
 import * as server from "@ws/events/server";
+import * as telemetry from "@ws/events/telemetry";
 import * as testing from "@ws/events/testing";
 
 /** What both sockets' entry points have. A name less is a breaking change. */
@@ -46,6 +47,7 @@ Deno.test("the entry points export what they promise, and nothing else", () => {
     [client, [...SHARED, ...ofClient]],
     [message, ["Message"]],
     [inspect, ["inspect"]],
+    [telemetry, ["instrument"]],
     [testing, ["MemoryNetwork", "advance", "pair", "settle"]],
   ];
   for (const [module, names] of entries) {

@@ -1,0 +1,135 @@
+/**
+ * What looks into a socket and its connections from outside: `telemetry.ts` does. Where
+ * nobody looks, all that it costs is to see that.
+ *
+ * @module
+ */
+
+import type { End } from "./errors.ts";
+
+/** A connection, as far as a probe looks at it. */
+export interface Subject {
+  /** The URL that was asked for. */
+  readonly url: string;
+  /** Its path. */
+  readonly path: string;
+  /** The peer's address. */
+  readonly remoteAddress: string;
+  /** When it was opened. */
+  readonly connectedAt: Date;
+  /** How many bytes wait for the peer. */
+  readonly bufferedAmount: number;
+  /** What it has carried. */
+  readonly traffic: {
+    readonly received: { readonly messages: number; readonly bytes: number };
+    readonly sent: { readonly messages: number; readonly bytes: number };
+  };
+  /** How many messages were dropped. */
+  readonly dropped: {
+    readonly incoming: number;
+    readonly outgoing: number;
+    readonly replies: number;
+  };
+}
+
+/** Looks into all connections of one socket. None of this may throw by itself. */
+export interface Probe {
+  /**
+   * Begins something that is no part of what the program does just now.
+   *
+   * @typeParam T What that gives.
+   * @param begin Begins it.
+   * @returns What it gives.
+   */
+  detach<T>(begin: () => T): T;
+  /**
+   * Hears that a connection begins.
+   *
+   * @param connection The connection.
+   */
+  created(connection: Subject): void;
+  /**
+   * Hears that it is open.
+   *
+   * @param connection The connection.
+   */
+  opened(connection: Subject): void;
+  /**
+   * Hears that it has ended, if it was open.
+   *
+   * @param connection The connection.
+   * @param end How it ended.
+   */
+  ended(connection: Subject, end: End): void;
+  /**
+   * Hears of a batch.
+   *
+   * @param direction Whether it has come, or goes out.
+   * @param count How many frames it holds.
+   */
+  batched(direction: "receive" | "transmit", count: number): void;
+  /**
+   * Follows a request to its answer.
+   *
+   * @typeParam T The type of the answer.
+   * @param connection By which connection it goes.
+   * @param data What is asked.
+   * @param ask Asks; it takes the trace that the request is part of, if there is one.
+   * @returns What that gives.
+   */
+  ask<T>(
+    connection: Subject,
+    data: unknown,
+    ask: (trace?: string) => Promise<T>,
+  ): Promise<T>;
+  /**
+   * Follows a request of the peer's to its answer.
+   *
+   * @param connection By which connection it has come.
+   * @param kind The kind that its handler is for, if it is not for all.
+   * @param trace The trace that it is part of, if its sender says so.
+   * @param handle Lets the handler answer.
+   * @returns What that gives.
+   */
+  handle(
+    connection: Subject,
+    kind: string | undefined,
+    trace: string | undefined,
+    handle: () => unknown,
+  ): unknown;
+  /**
+   * Hears of what has become an `error` event.
+   *
+   * @param error The error.
+   * @param from The name of the event whose listener threw.
+   */
+  failed(error: unknown, from: string): void;
+}
+
+/** What a probe can be put into. */
+export interface Probed {
+  /** The probe, if there is one. */
+  probe?: Probe | undefined;
+}
+
+const places = new WeakMap<object, Probed>();
+
+/**
+ * Lets probes into a socket.
+ *
+ * @param socket The socket.
+ * @param place Where a probe goes.
+ */
+export function letIn(socket: object, place: Probed): void {
+  places.set(socket, place);
+}
+
+/**
+ * Where a probe of a socket goes.
+ *
+ * @param socket The socket.
+ * @returns The place; undefined if it is no socket of this library's.
+ */
+export function placeOf(socket: object): Probed | undefined {
+  return places.get(socket);
+}

@@ -1,0 +1,277 @@
+/**
+ * What telemetry sees of one socket.
+ *
+ * @module
+ */
+
+import {
+  type Attributes,
+  diag,
+  type Link,
+  ROOT_CONTEXT,
+  SpanKind,
+  trace,
+} from "@opentelemetry/api";
+import { type End, isThenable } from "../core/errors.ts";
+import type { Probe, Subject } from "../core/probe.ts";
+import { Call, tracerOf, typeOf, within } from "./calls.ts";
+import { add, type Group, type Meters, type Observed } from "./meters.ts";
+
+/** What a client has that waits for a connection. */
+export interface Backlog {
+  /** How many bytes wait, for a connection or for the server. */
+  readonly bufferedAmount: number;
+  /** How many messages were dropped meanwhile. */
+  readonly dropped: number;
+  /** The live connection. */
+  readonly connection: Subject | undefined;
+}
+
+/**
+ * Watches one socket. Whatever fails here, in an exporter for one, is told to the
+ * diagnostics of OpenTelemetry, and to nobody else.
+ */
+export class Watch implements Probe, Observed {
+  /** The live connections, each with its group. */
+  readonly live: Map<Subject, Group> = new Map();
+  readonly #meters: Meters;
+  readonly #backlog: Backlog | undefined;
+  /** What was being done when a connection began: on a server, its upgrade. */
+  readonly #origins = new WeakMap<Subject, Link>();
+  /** Whose the backlog is. */
+  #group: Group | undefined;
+  /** How many of the backlog's drops are counted. */
+  #dropped: number;
+
+  /**
+   * Begins to watch. What was before is not counted.
+   *
+   * @param meters What counts.
+   * @param connections The live connections.
+   * @param backlog What waits for a connection, on a client's side.
+   */
+  constructor(
+    meters: Meters,
+    connections: Iterable<Subject>,
+    backlog?: Backlog,
+  ) {
+    this.#meters = meters;
+    this.#backlog = backlog;
+    this.#dropped = backlog?.dropped ?? 0;
+    for (const connection of connections) {
+      const group = this.#enter(connection);
+      if (group) add(group.gone, connection, -1);
+    }
+    meters.watch(this);
+    guard(() => meters.instruments);
+  }
+
+  /** Watches no more. What was counted stays. */
+  stop(): void {
+    this.waiting();
+    this.#meters.unwatch(this);
+    for (const [connection, { gone }] of this.live) add(gone, connection, 1);
+    this.live.clear();
+  }
+
+  /** What waits for a connection, and what was dropped of that is counted. */
+  waiting(): { readonly bytes: number; readonly group: Group } | undefined {
+    const group = this.#group;
+    const backlog = this.#backlog;
+    if (!group || !backlog) return undefined;
+    const { bufferedAmount, dropped, connection } = backlog;
+    group.gone.droppedOutgoing += dropped - this.#dropped;
+    this.#dropped = dropped;
+    const own = connection?.bufferedAmount ?? 0;
+    return { bytes: bufferedAmount - own, group };
+  }
+
+  /** A connection is no part of what the program did when it began. */
+  detach<T>(begin: () => T): T {
+    return within(ROOT_CONTEXT, begin);
+  }
+
+  /** Remembers what a connection began in. */
+  created(connection: Subject): void {
+    guard(() => {
+      const context = trace.getActiveSpan()?.spanContext();
+      if (context) this.#origins.set(connection, { context });
+    });
+  }
+
+  /** Counts a connection. */
+  opened(connection: Subject): void {
+    this.#enter(connection);
+    guard(() => this.#meters.instruments);
+  }
+
+  /** Counts an end, and tells of the connection by a span. */
+  ended(connection: Subject, end: End): void {
+    const group = this.live.get(connection);
+    if (!group) return;
+    this.live.delete(connection);
+    add(group.gone, connection, 1);
+    guard(() => this.#tellEnd(connection, group.attributes, end));
+  }
+
+  /** Counts a batch. */
+  batched(direction: "receive" | "transmit", count: number): void {
+    guard(() =>
+      this.#meters.instruments.batches.record(count, {
+        "network.io.direction": direction,
+      })
+    );
+  }
+
+  /** Follows a request from here. */
+  ask<T>(
+    connection: Subject,
+    data: unknown,
+    ask: (trace?: string) => Promise<T>,
+  ): Promise<T> {
+    const call = guard(() =>
+      Call.ask(data, this.live.get(connection)?.attributes ?? {})
+    );
+    if (!call) return ask();
+    let answer: Promise<T>;
+    try {
+      answer = ask(guard(() => call.trace));
+    } catch (error) {
+      guard(() => call.fail(error));
+      throw error;
+    }
+    follow(call, answer);
+    return answer;
+  }
+
+  /** Follows a request of the peer's. */
+  handle(
+    connection: Subject,
+    kind: string | undefined,
+    trace: string | undefined,
+    handle: () => unknown,
+  ): unknown {
+    const call = guard(() => {
+      const origin = this.#origins.get(connection);
+      const attributes = () => peerOf(connection);
+      return Call.handle(kind, trace, attributes, origin ? [origin] : []);
+    });
+    if (!call) return handle();
+    let said: unknown;
+    try {
+      said = call.run(handle);
+    } catch (error) {
+      guard(() => call.fail(error));
+      throw error;
+    }
+    if (!isThenable(said)) {
+      guard(() => call.succeed());
+      return said;
+    }
+    // What can be awaited may begin its work each time that it is.
+    const answer = Promise.resolve(said);
+    follow(call, answer);
+    return answer;
+  }
+
+  /** Counts an error. */
+  failed(error: unknown, from: string): void {
+    guard(() =>
+      this.#meters.instruments.errors.add(1, {
+        "websocket.event": from,
+        "error.type": typeOf(error),
+      })
+    );
+  }
+
+  /**
+   * Counts a request that has not become a WebSocket.
+   *
+   * @param status The status of the answer.
+   */
+  readonly refused = (_request: Request, status: number): void => {
+    guard(() =>
+      this.#meters.instruments.refused.add(1, {
+        "http.response.status_code": status,
+      })
+    );
+  };
+
+  /** Counts an attempt to come back. */
+  readonly reconnecting = (): void => {
+    guard(() =>
+      this.#meters.instruments.reconnects.add(1, this.#group?.attributes)
+    );
+  };
+
+  #enter(connection: Subject): Group | undefined {
+    return guard(() => {
+      if (this.#group) this.waiting();
+      const group = this.#group = this.#meters.groupOf(connection.url);
+      this.live.set(connection, group);
+      return group;
+    });
+  }
+
+  #tellEnd(connection: Subject, attributes: Attributes, end: End): void {
+    const { ends, durations } = this.#meters.instruments;
+    const now = Date.now();
+    const start = connection.connectedAt.getTime();
+    const kind = {
+      ...attributes,
+      "websocket.end.type": end.type,
+      "websocket.end.cause": end.cause,
+    };
+    durations.record(Math.max(0, now - start) / 1_000, kind);
+    ends.add(1, { ...kind, ...this.#meters.code(end.code) });
+    const { received, sent } = connection.traffic;
+    const origin = this.#origins.get(connection);
+    tracerOf()?.startSpan("websocket connection", {
+      root: true,
+      kind: SpanKind.INTERNAL,
+      startTime: start,
+      links: origin ? [origin] : [],
+      attributes: {
+        ...kind,
+        ...peerOf(connection),
+        "network.protocol.name": "websocket",
+        "url.path": connection.path,
+        "websocket.close.code": end.code,
+        "websocket.messages.received": received.messages,
+        "websocket.messages.sent": sent.messages,
+      },
+    }, ROOT_CONTEXT).end(now);
+  }
+}
+
+/** Who is at the other end; for spans only, as there are many. */
+function peerOf({ remoteAddress }: Subject): Attributes {
+  const [, address = remoteAddress, port] =
+    /^\[?(.*?)\]?:(\d+)$/.exec(remoteAddress) ?? [];
+  return {
+    "network.peer.address": address,
+    ...port !== undefined && { "network.peer.port": Number(port) },
+  };
+}
+
+/** Ends a call when its answer is there, or why there is none. */
+function follow(call: Call, answer: Promise<unknown>): void {
+  answer.then(
+    () => guard(() => call.succeed()),
+    (error) => guard(() => call.fail(error)),
+  );
+}
+
+/** Does what may fail, and harms nobody. */
+function guard<T>(action: () => T): T | undefined {
+  try {
+    return action();
+  } catch (error) {
+    try {
+      diag.error("Cannot tell of @ws/events:", error);
+    } catch {
+      // Nobody is left to be told.
+    }
+    return undefined;
+  }
+}
