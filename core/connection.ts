@@ -458,8 +458,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   /**
    * What the connection has carried so far: how many messages have come in, also those
    * that were refused or dropped then; and how many were handed to the socket, what
-   * `events.v1` adds among them: answers to pings and requests, and their traces. The size of a text is its `length`,
-   * which for ASCII is that of its bytes.
+   * `events.v1` adds among them: answers to pings and requests, and their traces. The
+   * size of a text is its `length`, which for ASCII is that of its bytes.
    *
    * @example
    * ```ts

@@ -47,7 +47,12 @@ const killed: Way = () => Promise.resolve();
 /** Ends TCP with something unread, which resets it. */
 const reset: Way = async (peer) => {
   await peer.write(frame(1, "unread".repeat(100)));
-  await peer.tcp.read(new Uint8Array(1));
+  try {
+    await peer.tcp.read(new Uint8Array(1));
+  } catch (error) {
+    // On a machine that is busy the server may have given it up before.
+    if (!(error instanceof Deno.errors.ConnectionReset)) throw error;
+  }
 };
 
 /** Ends in the midst of a frame. */
