@@ -407,6 +407,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     this.#recovery = new Recovery(
       shelf,
       history.maxAge,
+      this.#manner.flow,
       (error) => this.#fail(error, "adapter"),
     );
   }
@@ -648,7 +649,8 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
 
   /** Hands what is kept to those whom it is for. */
   #hand(entry: Entry): void {
-    this.#recovery?.deliver(this.#membersOf(entry.address), entry);
+    const all = { ...entry.address, except: [] }; // who is left out is told so
+    this.#recovery?.deliver(this.#membersOf(all), entry);
   }
 
   #membersOf({ rooms, except }: Address): Connection<Types>[] {

@@ -161,9 +161,11 @@ export class Relay {
       changed: (state, error) => this.#change(state, error),
     });
     const { journal } = this;
-    for (const channel of [ALL, FLEET, ...journal ? [journal.channel] : []]) {
-      this.#attempt(() => adapter.subscribe(channel));
-    }
+    const channels = [ALL, FLEET, ...journal ? [journal.channel] : []];
+    const subscribed = channels.map((channel) =>
+      this.#attempt(() => adapter.subscribe(channel))
+    );
+    journal?.listen(Promise.all(subscribed));
   }
 
   /** How many messages the other servers have missed, as far as this one knows. */
@@ -312,10 +314,9 @@ export class Relay {
   /** The broker is there, but may not keep anything yet. */
   async #open(journal: Journal): Promise<void> {
     try {
-      await journal.up();
-      if (this.#isThere) this.#tell(true, undefined);
+      if (await journal.up()) this.#tell(true, undefined);
     } catch (error) {
-      if (!this.#isThere || this.#isClosed) return;
+      if (this.#isClosed) return;
       if (this.#retry === undefined) this.#post.changed("down", error);
       this.#retry = startTimer(() => this.#open(journal), RETRY);
     }
