@@ -56,7 +56,7 @@ import {
   type ListenOptions,
   type MessagesOptions,
 } from "./core/emitter.ts";
-import { startTimer } from "./core/timer.ts";
+import { startTimer, within } from "./core/timer.ts";
 import type {
   Answer,
   Context,
@@ -1358,10 +1358,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     for (const client of this.#lingering) client.terminate();
     if (this.#listener) {
       // A fallback that never ends its answer must not hold the shutdown up.
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const timer = startTimer(resolve, this.#manner.closeTimeout);
-      await Promise.race([this.#listener.close(), promise]);
-      clearTimeout(timer);
+      await within(this.#manner.closeTimeout, this.#listener.close());
     }
     try {
       await this.#relay?.close();

@@ -17,7 +17,7 @@ import {
   placeOf,
   type Shelf,
 } from "./history.ts";
-import { MAX_DELAY, startTimer, type Timer } from "./timer.ts";
+import { MAX_DELAY, startTimer, type Timer, within } from "./timer.ts";
 
 /** What a journal needs of its server. */
 export interface Desk {
@@ -346,10 +346,7 @@ export class Journal implements Shelf {
    */
   async settle(patience: number): Promise<void> {
     if (this.#epoch === undefined) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = startTimer(resolve, patience);
-    await Promise.race([this.#mark().catch(() => {}), promise]);
-    clearTimeout(timer);
+    await within(patience, this.#mark().catch(() => {}));
   }
 
   /** Delivers what was sent while the broker was away, and then goes on. */

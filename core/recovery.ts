@@ -12,7 +12,7 @@ import { keep, NOWHERE, type Place, stand } from "./frames.ts";
 import type { Entry, HistoryOptions, Shelf } from "./history.ts";
 import { assertSize, quiet } from "./errors.ts";
 import type { FlowLimits } from "./flow.ts";
-import { startTimer } from "./timer.ts";
+import { within } from "./timer.ts";
 import type { SocketTypes } from "./types.ts";
 
 /** How long `connect` listeners may take to let a client into its rooms. */
@@ -279,18 +279,4 @@ function isFor<Types extends SocketTypes>(
 function inOrder(entries: readonly Entry[]): Entry[] {
   const all = new Map(entries.map((entry) => [entry.offset, entry]));
   return [...all.values()].sort((a, b) => a.offset - b.offset);
-}
-
-/** What a promise gives, if it does so in time. */
-async function within<T>(
-  patience: number,
-  promise: T | PromiseLike<T>,
-): Promise<T | undefined> {
-  const { promise: late, resolve } = Promise.withResolvers<undefined>();
-  const timer = startTimer(() => resolve(undefined), patience);
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

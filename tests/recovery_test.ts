@@ -476,3 +476,71 @@ testBrokers(
     assertEquals(await heard(here, 1), ["6"], "and none of them twice");
   },
 );
+
+testBrokers(
+  "as much is kept as the server wants that wants most",
+  async (broker) => {
+    await using one = await join(broker, { history: { messages: 50 } });
+    await using two = await join(broker, {
+      history: { messages: 2, maxAge: 10_000 },
+    });
+    await using stays = await new Visitor(one, "a").enter();
+    await using visitor = await new Visitor(one, "a/b").enter();
+    await linked(two, stays);
+    await visitor.lose();
+    const all = Array.from({ length: 20 }, (_, n) => `${n}`);
+    for (const text of all) two.to("a").send(text);
+    await heard(stays, 20);
+    assertEquals(await visitor.comeBack(), [...all, "recovered"]);
+  },
+);
+
+/** Says something to a broker in its own words, and waits until it has done that. */
+async function command(address: string, words: string): Promise<void> {
+  const [port] = address.split(":").reverse();
+  const tcp = await Deno.connect({ hostname: "127.0.0.1", port: Number(port) });
+  await tcp.write(new TextEncoder().encode(words));
+  const answer = tcp.readable.pipeThrough(new TextDecoderStream());
+  for await (const text of answer) if (/\+OK|PONG/.test(text)) break;
+}
+
+testBrokers(
+  "what is lost while the broker runs is told, and it goes on",
+  async (broker) => {
+    await using one = await join(broker);
+    await using visitor = await new Visitor(one, "a").enter();
+    await using stays = await new Visitor(one, "a/stays").enter();
+    await visitor.lose();
+    const told = stays.client.waitFor("recovery");
+    await command(
+      broker.address,
+      broker.address.startsWith("redis")
+        ? "FLUSHALL\r\n"
+        : "CONNECT {}\r\nPUB $JS.API.STREAM.DELETE.ws-events 0\r\n\r\nPING\r\n",
+    );
+    one.to("a").send("1");
+    assertEquals(await told, [false]);
+    assertEquals(await visitor.comeBack(), ["lost"]);
+    await visitor.lose();
+    one.to("a").send("2");
+    assertEquals(await visitor.comeBack(), ["2", "recovered"]);
+  },
+);
+
+testBrokers(
+  "who is always left out has missed nothing of it",
+  async (broker) => {
+    await using one = await join(broker, { history: { messages: 5 } });
+    await using stays = await new Visitor(one, "a").enter();
+    await using visitor = await new Visitor(one, "a/b").enter();
+    for (let n = 0; n < 9; n++) {
+      one.to("a").except(visitor.author).send(`not for the author ${n}`);
+      one.to("a").except("b").send(`not for b ${n}`);
+    }
+    await heard(stays, 18);
+    await visitor.lose();
+    one.to("a").send("1");
+    await heard(stays, 1);
+    assertEquals(await visitor.comeBack(), ["1", "recovered"]);
+  },
+);
