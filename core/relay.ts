@@ -141,6 +141,7 @@ export class Relay {
       },
       answer: (inquiry) => post.answer(inquiry),
       found: (name) => presence?.found(name),
+      back: (name) => presence?.back(name),
       lost: (name) => presence?.lost(name),
     });
     this.journal = history && adapter.log && new Journal(
@@ -342,7 +343,9 @@ export class Relay {
       if (channel === FLEET) return this.fleet.hear(decoder.decode(message));
       if (channel.startsWith(WHO)) {
         const room = channel.slice(WHO.length);
-        return this.#presence?.hear(room, decoder.decode(message));
+        const from = this.#presence?.hear(room, decoder.decode(message));
+        if (from !== undefined) this.fleet.meet(from);
+        return;
       }
       const posted = unpack(message);
       if (posted === undefined) return;

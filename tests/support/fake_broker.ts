@@ -40,6 +40,19 @@ export class FakeBroker {
     return link;
   }
 
+  /** Makes an adapter that keeps nothing. */
+  plainLink(): { link: FakeLink; adapter: Adapter } {
+    const link = this.link();
+    const adapter: Adapter = {
+      open: (bus) => link.open(bus),
+      publish: (...args) => link.publish(...args),
+      subscribe: (channel) => link.subscribe(channel),
+      unsubscribe: (channel) => link.unsubscribe(channel),
+      close: () => link.close(),
+    };
+    return { link, adapter };
+  }
+
   /** Lets something move, if it does anything. Tells whether there was something. */
   move(): boolean {
     if (this.#isStill) return false;
