@@ -204,6 +204,9 @@ const MAX_NAME = 256;
 /** How often NATS is asked whether it is there, in milliseconds. */
 const PING = 5_000;
 
+/** How long NATS may take to answer, in milliseconds; if it is away that is told before. */
+const SLOWNESS = 60_000;
+
 /** How long what is sent may take to go out at the end, in milliseconds. */
 const PATIENCE = 1_000;
 
@@ -211,7 +214,7 @@ async function managerOf(
   connection: NatsConnection,
 ): Promise<JetStreamManager> {
   try {
-    return await jetstreamManager(connection);
+    return await jetstreamManager(connection, { timeout: SLOWNESS });
   } catch (cause) {
     throw new Error(
       "Cannot keep messages in NATS unless it runs with JetStream: nats-server -js",
