@@ -468,6 +468,8 @@ export class Journal implements Shelf {
     if (parcel.isAhead) return;
     parcel.isAhead = true;
     this.#leading++;
+    // Who has come since it was sent must not get it.
+    if (parcel.sentAt !== undefined && !parcel.isAwaited) return;
     this.#desk.deliver({ ...parcel.posted, offset: 0 });
   }
 

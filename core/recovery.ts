@@ -44,7 +44,7 @@ export function historyLimits(
 ): Required<HistoryOptions> | undefined {
   if (options === false) return undefined;
   const { messages = 100, maxAge = 120_000 } = options === true ? {} : options;
-  const limits = { messages, maxAge };
+  const limits = { messages: Math.ceil(messages), maxAge };
   for (const [name, value] of Object.entries(limits)) {
     assertSize(`history.${name}`, value);
     if (value >= 1 && value < Infinity) continue;
@@ -244,7 +244,9 @@ export class Recovery<Types extends SocketTypes> {
       if (this.#shelf.epoch !== undefined) this.#failed(error);
     }
     if (!this.#returns.delete(connection)) return; // it has ended
-    const isSame = place.epoch === this.#shelf.epoch;
+    // All that anybody can have had has come by now.
+    const isSame = place.epoch === this.#shelf.epoch &&
+      place.offset <= this.#shelf.offset;
     // What has no number yet may be among what was found, too.
     const hasUnkept = held.some(({ offset }) => offset === 0);
     if (!isSame || back.isLost || hasUnkept) missed = undefined;
@@ -260,7 +262,8 @@ export class Recovery<Types extends SocketTypes> {
     if (missed === undefined) this.stand(connection, false);
     const all = missed ? inOrder([...found, ...since]) : since;
     for (const entry of all) this.deliver([connection], entry);
-    this.stand(connection, missed && true);
+    if (missed) this.stand(connection, true);
+    else if (all.length > 0) this.stand(connection);
   }
 }
 
