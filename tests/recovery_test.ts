@@ -283,7 +283,9 @@ function listen(server: ServerSocket, ...protocols: string[]) {
     frames.push(...items.split("\u001e"));
   };
   const hears = async (text: string): Promise<string[]> => {
-    while (!frames.some((frame) => frame.includes(text))) await delay(1);
+    const isThere = () => frames.some((frame) => frame.includes(text));
+    const end = performance.now() + 10_000;
+    while (!isThere() && performance.now() < end) await delay(1);
     return frames.splice(0);
   };
   const close = async () => {
