@@ -57,7 +57,7 @@ import {
   type ListenOptions,
   type MessagesOptions,
 } from "./core/emitter.ts";
-import { startTimer } from "./core/timer.ts";
+import { startTimer, within } from "./core/timer.ts";
 import type {
   Answer,
   Context,
@@ -416,6 +416,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     this.#recovery = new Recovery(
       shelf,
       history.maxAge,
+      this.#manner.flow,
       (error) => this.#fail(error, "adapter"),
     );
   }
@@ -658,7 +659,8 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
 
   /** Hands what is kept to those whom it is for. */
   #hand(entry: Entry): void {
-    this.#recovery?.deliver(this.#membersOf(entry.address), entry);
+    const all = { ...entry.address, except: [] }; // who is left out is told so
+    this.#recovery?.deliver(this.#membersOf(all), entry);
   }
 
   #membersOf({ rooms, except }: Address): Connection<Types>[] {
@@ -1388,10 +1390,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     for (const client of this.#lingering) client.terminate();
     if (this.#listener) {
       // A fallback that never ends its answer must not hold the shutdown up.
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const timer = startTimer(resolve, this.#manner.closeTimeout);
-      await Promise.race([this.#listener.close(), promise]);
-      clearTimeout(timer);
+      await within(this.#manner.closeTimeout, this.#listener.close());
     }
     try {
       await this.#relay?.close();

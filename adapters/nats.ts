@@ -15,6 +15,7 @@
  * @module
  */
 
+import { createHash } from "node:crypto";
 import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import {
   connect,
@@ -70,6 +71,7 @@ export function nats(
     maxReconnectAttempts: -1,
     reconnectTimeWait: 100,
     reconnectJitter: 400,
+    pingInterval: PING,
   };
   const wanted = new Map<string, Subscription | undefined>();
   let bus: Bus | undefined;
@@ -97,6 +99,8 @@ export function nats(
       for (const channel of wanted.keys()) listen(channel);
       change(true);
       await watch(opened);
+      // It does not come back by itself, as where NATS has refused it twice.
+      throw new Error("NATS has ended the connection for good");
     } catch (error) {
       if (bus === undefined) return;
       change(false, error);
@@ -105,9 +109,12 @@ export function nats(
   }
 
   async function watch(connection: NatsConnection): Promise<void> {
-    for await (const { type } of connection.status()) {
+    for await (const status of connection.status()) {
+      const { type } = status;
       if (type === "disconnect") change(false, new Error("NATS is away"));
       if (type === "reconnect") change(true);
+      // What it may not publish or hear, for one.
+      if (type === "error") change(false, status.error);
     }
   }
 
@@ -117,19 +124,28 @@ export function nats(
   }
 
   let manager: JetStreamManager | undefined;
-  /** What is published, and not confirmed yet. */
-  let confirm: Confirm | undefined;
+  let keeper: Keeper | undefined;
   const stream = prefix.replaceAll(/[^\w-]/g, "_");
   const keptAs = (channel: string) => subjectOf(`${prefix}.kept`, channel);
   const log: Log = {
     async open(limits) {
       if (!connection) throw new Error("Cannot keep messages without NATS");
       manager = await managerOf(connection);
-      confirm = confirmed(connection);
+      keeper?.stop();
+      keeper = keeping(connection);
       return await openStream(manager, stream, prefix, limits);
     },
     async append(channel, { from, id }, message) {
-      await confirm?.(keptAs(channel), message, `${from} ${id} ${channel}`);
+      const subject = keptAs(channel);
+      try {
+        await keeper?.keep(subject, message, `${from} ${id} ${subject}`);
+      } catch (error) {
+        if (error === NOBODY && isUp) {
+          bus?.changed("down", error);
+          bus?.changed("up"); // it opens the stream again
+        }
+        throw error;
+      }
     },
     async read(channel, after, limit) {
       const found: Logged[] = [];
@@ -162,24 +178,45 @@ export function nats(
     async close() {
       bus = undefined;
       clearTimeout(retry);
-      if (isUp) await connection?.drain();
-      else await connection?.close();
+      if (!connection) return;
+      const timer = setTimeout(() => connection?.close(), PATIENCE);
+      if (isUp) await Promise.race([connection.drain(), connection.closed()]);
+      clearTimeout(timer);
+      await connection.close();
     },
   };
 }
 
-/** Any text can be a channel's name, but a subject has no spaces, dots or stars. */
+/**
+ * Any text can be a channel's name, but a subject has no spaces, dots or stars; and NATS
+ * ends the connection of who names a long one.
+ */
 function subjectOf(prefix: string, channel: string): string {
   const bytes = new TextEncoder().encode(channel);
+  if (bytes.length > MAX_NAME) {
+    return `${prefix}.hash-${createHash("sha256").update(bytes).digest("hex")}`;
+  }
   const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0"));
   return `${prefix}.${hex.join("")}`;
 }
+
+/** How many bytes of a channel's name stand in its subject as they are. */
+const MAX_NAME = 256;
+
+/** How often NATS is asked whether it is there, in milliseconds. */
+const PING = 5_000;
+
+/** How long NATS may take to answer, in milliseconds; if it is away that is told before. */
+const SLOWNESS = 60_000;
+
+/** How long what is sent may take to go out at the end, in milliseconds. */
+const PATIENCE = 1_000;
 
 async function managerOf(
   connection: NatsConnection,
 ): Promise<JetStreamManager> {
   try {
-    return await jetstreamManager(connection);
+    return await jetstreamManager(connection, { timeout: SLOWNESS });
   } catch (cause) {
     throw new Error(
       "Cannot keep messages in NATS unless it runs with JetStream: nats-server -js",
@@ -196,37 +233,52 @@ async function openStream(
   { messages, maxAge }: LogLimits,
 ): Promise<string> {
   const age = Math.ceil(2 * maxAge) * 1_000_000; // in nanoseconds
-  const limits = { max_msgs_per_subject: messages + 1, max_age: age };
-  const config = {
+  const limits = {
+    max_msgs_per_subject: messages + 1,
+    max_age: age,
+    // What is sent again is known for as long as it is kept.
+    duplicate_window: age,
+  };
+  const stream = {
     ...limits,
     name,
     subjects: [`${prefix}.kept.*`],
     republish: { src: `${prefix}.kept.*`, dest: `${prefix}.{{wildcard(1)}}` },
-    duplicate_window: Math.min(age, 120_000_000_000),
   };
-  const { created } = await streams.add(config)
-    // Another server has made it, with other limits.
-    .catch(() => streams.update(name, limits));
+  const { created } = await streams.add(stream).catch(async () => {
+    // Another server has made it, with other limits: what it may have promised stays.
+    const { config } = await streams.info(name);
+    const max_age = Math.max(age, config.max_age);
+    return await streams.update(name, {
+      max_msgs_per_subject: Math.max(messages + 1, config.max_msgs_per_subject),
+      max_age,
+      duplicate_window: max_age,
+    });
+  });
   // It is another one if it was made at another time.
   return created.toLowerCase().replaceAll(/[^0-9a-z]/g, "");
 }
 
-/** Publishes a message once, and waits until it is kept. */
-type Confirm = (
-  subject: string,
-  message: Uint8Array,
-  id: string,
-) => Promise<void>;
+/** What publishes messages once each. */
+interface Keeper {
+  /** Publishes a message, and waits until it is kept. */
+  keep(subject: string, message: Uint8Array, id: string): Promise<void>;
+  /** Waits no more. */
+  stop(): void;
+}
+
+/** Nobody keeps messages now: the stream is gone, or whoever has it. */
+const NOBODY = new Error("NATS cannot keep a message as there is no stream");
 
 /**
  * Publishes with one subscription for all confirmations, and without a limit of time:
  * NATS may be slow, and when it is away that is told otherwise.
  */
-function confirmed(connection: NatsConnection): Confirm {
+function keeping(connection: NatsConnection): Keeper {
   const inbox = createInbox();
   const waiting = new Map<string, PromiseWithResolvers<void>>();
   let count = 0;
-  connection.subscribe(`${inbox}.*`, {
+  const subscription = connection.subscribe(`${inbox}.*`, {
     callback: (error, message) => {
       const { subject } = message;
       const one = waiting.get(subject);
@@ -236,19 +288,26 @@ function confirmed(connection: NatsConnection): Confirm {
       else one?.resolve();
     },
   });
-  return (subject, message, id) => {
-    const reply = `${inbox}.${++count}`;
-    const one = Promise.withResolvers<void>();
-    waiting.set(reply, one);
-    const all = headers();
-    all.set("Nats-Msg-Id", id);
-    connection.publish(subject, message, { reply, headers: all });
-    return one.promise;
+  return {
+    keep: (subject, message, id) => {
+      const reply = `${inbox}.${++count}`;
+      const one = Promise.withResolvers<void>();
+      const all = headers();
+      all.set("Nats-Msg-Id", id);
+      connection.publish(subject, message, { reply, headers: all });
+      waiting.set(reply, one);
+      return one.promise;
+    },
+    stop: () => {
+      if (!connection.isClosed()) subscription.unsubscribe();
+      waiting.clear();
+    },
   };
 }
 
 /** Why NATS has not kept a message, if it has not. */
 function refusalIn({ data, headers }: Msg): Error | undefined {
+  if (data.length === 0 && headers?.code === 503) return NOBODY;
   const answer: unknown = data.length > 0
     ? JSON.parse(new TextDecoder().decode(data))
     : { error: { description: headers?.status ?? "no answer" } };

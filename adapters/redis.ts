@@ -41,6 +41,21 @@ export interface RedisOptions {
 }
 
 /**
+ * Names what is kept, and sees to it that as much is kept as the server wants that
+ * wants most: what one lets go of, another may have promised.
+ */
+const OPEN = `
+for i, name in ipairs({'messages', 'age'}) do
+  local known = tonumber(redis.call('HGET', KEYS[2], name) or '0')
+  if tonumber(ARGV[i + 1]) > known then
+    redis.call('HSET', KEYS[2], name, ARGV[i + 1])
+  end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'NX')
+return redis.call('GET', KEYS[1])
+`;
+
+/**
  * Keeps a message in a stream, and sends it, in one step: so all hear messages in the
  * order in which they are kept. What is sent has its number as the first field of its
  * line of JSON, and is understood by servers that do not ask for it.
@@ -51,12 +66,22 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then
 end
 local id = tonumber(ARGV[2])
 if id <= tonumber(redis.call('GET', KEYS[2]) or '0') then return end
-redis.call('SET', KEYS[2], id, 'PX', ARGV[6])
+local limits = redis.call('HMGET', KEYS[5], 'messages', 'age')
+redis.call('SET', KEYS[2], id, 'PX', limits[2])
 local offset = redis.call('INCR', KEYS[3])
-redis.call('XADD', KEYS[4], 'MAXLEN', ARGV[5], offset .. '-0', 'message', ARGV[3])
-redis.call('PEXPIRE', KEYS[4], ARGV[6])
+redis.call('XADD', KEYS[4], 'MAXLEN', limits[1], offset .. '-0', 'message', ARGV[3])
+redis.call('PEXPIRE', KEYS[4], limits[2])
 redis.call('PUBLISH', ARGV[4], '{"offset":' .. offset .. ',' .. string.sub(ARGV[3], 2))
 `;
+
+/** What has to be asked for anew, as Redis has lost it. */
+const LOST = /^(EPOCH|NOSCRIPT)/;
+
+/** After how long without a word Redis counts as away, in milliseconds. */
+const SILENCE = 10_000;
+
+/** How long what is sent may take to go out at the end, in milliseconds. */
+const PATIENCE = 1_000;
 
 /** The number that {@linkcode APPEND} has given a message, if it has. */
 function offsetOf(message: Buffer): number | undefined {
@@ -87,8 +112,10 @@ export function redis(
     disableOfflineQueue: true,
     socket: { reconnectStrategy },
   });
-  // What is subscribed to meanwhile waits for the connection, as it has to.
-  const subscriber = publisher.duplicate({ disableOfflineQueue: false });
+  // Servers say every two seconds that they are there, and hear themselves.
+  const subscriber = publisher.duplicate({
+    socket: { reconnectStrategy, socketTimeout: SILENCE },
+  });
   let bus: Bus | undefined;
   const tell = (error?: unknown) => {
     const isUp = publisher.isReady && subscriber.isReady;
@@ -99,26 +126,50 @@ export function redis(
     client.on("error", tell);
     client.on("reconnecting", () => tell());
   }
+  /** What is to be subscribed to, and who waits for that. */
+  const wanted = new Map<string, PromiseWithResolvers<void>>();
+  /** What Redis' client subscribes to again by itself; not what it was just about to. */
+  const known = new Set<string>();
   const listener = (message: Buffer, channel: Buffer) =>
     bus?.received(
       channel.toString().slice(prefix.length),
       message,
       offsetOf(message),
     );
+  const listen = async (channel: string, one: PromiseWithResolvers<void>) => {
+    try {
+      known.add(channel);
+      await subscriber.subscribe(prefix + channel, listener, true);
+      one.resolve();
+    } catch (error) {
+      if (subscriber.isReady) one.reject(error); // else it is tried again then
+    }
+  };
+  const forget = async (channel: string) => {
+    known.delete(channel);
+    await subscriber.unsubscribe(prefix + channel, listener, true);
+  };
+  subscriber.on("ready", () => {
+    for (const [channel, one] of wanted) listen(channel, one);
+    for (const channel of known) {
+      if (!wanted.has(channel)) forget(channel).catch(tell);
+    }
+  });
   const bytesClient = publisher.withTypeMapping({
     [RESP_TYPES.BLOB_STRING]: Buffer,
   });
   const streamOf = (channel: string) => `${prefix}kept ${channel}`;
   let script = "";
   let epoch = "";
-  let limits: [count: string, age: string] = ["", ""];
   const log: Log = {
     async open({ messages, maxAge }) {
-      limits = [`${messages + 1}`, `${Math.ceil(2 * maxAge)}`];
       script = await publisher.scriptLoad(APPEND);
       const fresh = crypto.randomUUID().replaceAll("-", "");
-      await publisher.set(`${prefix}epoch`, fresh, { condition: "NX" });
-      return epoch = await publisher.get(`${prefix}epoch`) ?? fresh;
+      const name = await publisher.eval(OPEN, {
+        keys: [`${prefix}epoch`, `${prefix}limits`],
+        arguments: [fresh, `${messages + 1}`, `${Math.ceil(2 * maxAge)}`],
+      });
+      return epoch = String(name);
     },
     async append(channel, { from, id }, message) {
       try {
@@ -128,17 +179,17 @@ export function redis(
             `${prefix}from ${from} ${channel}`,
             `${prefix}offset`,
             streamOf(channel),
+            `${prefix}limits`,
           ],
           arguments: [
             epoch,
             `${id}`,
             bufferOf(message),
             prefix + channel,
-            ...limits,
           ],
         });
       } catch (error) {
-        if (error instanceof Error && error.message.startsWith("EPOCH")) {
+        if (error instanceof Error && LOST.test(error.message)) {
           bus?.changed("down", error);
           tell();
         }
@@ -170,17 +221,25 @@ export function redis(
     async publish(channel, message) {
       await publisher.publish(prefix + channel, bufferOf(message));
     },
-    async subscribe(channel) {
-      await subscriber.subscribe(prefix + channel, listener, true);
+    subscribe(channel) {
+      const one = Promise.withResolvers<void>();
+      wanted.set(channel, one);
+      if (subscriber.isReady) listen(channel, one);
+      return one.promise;
     },
     async unsubscribe(channel) {
-      await subscriber.unsubscribe(prefix + channel, listener, true);
+      wanted.get(channel)?.resolve();
+      wanted.delete(channel);
+      if (subscriber.isReady) await forget(channel);
     },
     async close() {
       bus = undefined;
+      const timer = setTimeout(() => publisher.destroy(), PATIENCE);
+      // What was sent before has gone out by then, if Redis takes anything.
+      if (publisher.isReady) await publisher.ping().catch(() => {});
+      clearTimeout(timer);
       for (const client of [publisher, subscriber]) {
-        if (client.isReady) await client.close();
-        else client.destroy();
+        if (client.isOpen) client.destroy();
       }
     },
   };

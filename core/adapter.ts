@@ -54,7 +54,7 @@ export interface Adapter {
   readonly log?: Log;
 }
 
-/** How much a {@linkcode Log} keeps. */
+/** How much a {@linkcode Log} keeps: as much as the server wants that wants most. */
 export interface LogLimits {
   /** How many messages of a channel; it may be one more. */
   readonly messages: number;
@@ -88,8 +88,8 @@ export interface Log {
    * its number, too.
    *
    * @param channel The channel.
-   * @param name Which message it is: one that is sent again is kept once. The ids of one
-   * server in one channel grow.
+   * @param name Which message it is: one that is sent again within
+   * {@linkcode LogLimits.maxAge} is kept once. The ids of one server in one channel grow.
    * @param message The message: a line of JSON that is an object, and what follows.
    * @returns A promise that resolves when it is kept.
    */

@@ -6,6 +6,7 @@
 
 import type { SendOptions } from "./backlog.ts";
 import { bytesOf, type Frame, joined } from "./codec.ts";
+import { isOverflow } from "./outbox.ts";
 
 /** What can be passed on: the bytes of a `Blob` have to be read before. */
 export type Body = Exclude<Frame, Blob>;
@@ -116,11 +117,11 @@ export function unpack(message: Uint8Array): Posted | undefined {
   );
 }
 
-/** The options of a message, and nothing else that stands beside them. */
+/** The options of a message as this version knows them, and nothing else beside them. */
 function optionsOf({ overflow, key }: SendOptions): SendOptions {
   return {
-    ...overflow && { overflow },
-    ...key !== undefined && { key },
+    ...isOverflow(overflow) && { overflow },
+    ...typeof key === "string" && { key },
   };
 }
 

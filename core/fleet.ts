@@ -67,6 +67,12 @@ export interface Station {
    */
   found?(name: string): void;
   /**
+   * Hears that a server that was there could not be heard for a while.
+   *
+   * @param name Its name.
+   */
+  back?(name: string): void;
+  /**
    * Hears that a server is there no more.
    *
    * @param name Its name.
@@ -176,7 +182,8 @@ export class Fleet {
       case "bye":
         return this.#lose(from);
       case "pulse":
-        this.#meet(from);
+        if (word.isNew && this.#others.has(from)) this.#station.back?.(from);
+        this.meet(from);
         if (word.isNew) this.#say({ type: "pulse", isNew: false });
         return;
       case "ask": {
@@ -196,7 +203,12 @@ export class Fleet {
     this.#say({ type: "pulse", isNew: false });
   }
 
-  #meet(name: string): void {
+  /**
+   * Something has come from a server.
+   *
+   * @param name Its name.
+   */
+  meet(name: string): void {
     const isNew = !this.#others.has(name);
     this.#others.set(name, 0);
     if (isNew) this.#station.found?.(name);

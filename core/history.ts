@@ -38,6 +38,8 @@ export interface Shelf {
   readonly epoch: string | undefined;
   /** All that is kept up to this has been sent to those whom it is for. */
   readonly offset: number;
+  /** Resolves when it can be reached for the first time; undefined afterwards. */
+  readonly opening?: Promise<void> | undefined;
   /**
    * What is kept of some rooms, and of what is for all, in order. What is delivered
    * meanwhile may be part of it.

@@ -17,7 +17,7 @@ import {
   placeOf,
   type Shelf,
 } from "./history.ts";
-import { startTimer, type Timer } from "./timer.ts";
+import { MAX_DELAY, startTimer, type Timer, within } from "./timer.ts";
 
 /** What a journal needs of its server. */
 export interface Desk {
@@ -50,6 +50,9 @@ const GRACE = 100;
 /** How long what is sent may take to come back, in milliseconds. */
 const PATIENCE = 1_000;
 
+/** How often at most a journal that is quiet writes a mark, in milliseconds. */
+const QUIET = 1_000;
+
 /** Which message was the last one. */
 interface Mark {
   readonly channel: string;
@@ -65,6 +68,8 @@ interface Returned extends Posted, Entry {}
 interface Parcel {
   readonly posted: Posted;
   readonly channel: string;
+  /** When it went to the broker for the first time; undefined if it did not. */
+  sentAt: number | undefined;
   /** Whether the broker has it. */
   isKept: boolean;
   /** Whether it comes back: somebody here was in its room when it was sent. */
@@ -82,12 +87,14 @@ export class Journal implements Shelf {
   readonly #desk: Desk;
   /** What is subscribed to. */
   readonly #channels = new Set<string>([ALL]);
+  /** When it hears what is for all, and what is for this server alone. */
+  #listening: Promise<unknown> = DONE;
   /** Subscriptions that the broker may not know of yet. */
   readonly #entering = new Map<string, Promise<void>>();
   /** What this server has sent, until it comes back. */
   readonly #pending = new Map<number, Parcel>();
-  /** What was delivered here before it came back, and may be kept all the same. */
-  readonly #ahead = new Set<number>();
+  /** How many of them were delivered here already. */
+  #leading = 0;
   /** What comes while something from before is still to come. */
   #behind: Returned[] | undefined;
   /** What it has not taken, until it is clear that it is there all the same. */
@@ -97,6 +104,11 @@ export class Journal implements Shelf {
   #patience: Timer | undefined;
   /** Whether it does not: then this server does not wait for it. */
   #isStalled = false;
+  /** Lets the last mark never be so old that the broker has forgotten it. */
+  #pulse: Timer | undefined;
+  /** When all that was missed has been delivered. */
+  #caughtUp: Promise<void> = DONE;
+  #opening: PromiseWithResolvers<void> | undefined = Promise.withResolvers();
   #epoch: string | undefined;
   /** The epoch when the broker was there last. */
   #lastEpoch: string | undefined;
@@ -133,9 +145,17 @@ export class Journal implements Shelf {
     this.#desk = desk;
   }
 
-  /** What the numbers belong to; undefined while the broker is away. */
+  /**
+   * What the numbers belong to; undefined while the broker is away, and while clients
+   * have got what has no number yet.
+   */
   get epoch(): string | undefined {
-    return this.#epoch;
+    return this.#leading > 0 ? undefined : this.#epoch;
+  }
+
+  /** Resolves when the broker is there for the first time; undefined afterwards. */
+  get opening(): Promise<void> | undefined {
+    return this.#opening?.promise;
   }
 
   /** All up to this has been delivered here. */
@@ -158,6 +178,7 @@ export class Journal implements Shelf {
     const parcel = {
       posted,
       channel,
+      sentAt: undefined,
       isKept: false,
       isAwaited: false,
       isAhead: false,
@@ -190,6 +211,15 @@ export class Journal implements Shelf {
   }
 
   /**
+   * It is subscribed to what is for all, and to what is for this server alone.
+   *
+   * @param subscribed When the broker knows; it never rejects.
+   */
+  listen(subscribed: Promise<unknown>): void {
+    this.#listening = subscribed;
+  }
+
+  /**
    * Somebody here is in a room now.
    *
    * @param room The room.
@@ -198,12 +228,16 @@ export class Journal implements Shelf {
   enter(room: string, subscribed: Promise<void> | undefined): void {
     const channel = channelOf(room);
     this.#channels.add(channel);
-    const entered = (subscribed ?? DONE).then(() => {
+    if (!subscribed) return this.#standAgain(room);
+    const before = this.#entering.get(channel);
+    const entered = Promise.all([before, subscribed]).then(() => {});
+    this.#entering.set(channel, entered);
+    // What waits for it goes on right after this, so that nothing can overtake it.
+    entered.then(() => {
       if (this.#entering.get(channel) === entered) {
         this.#entering.delete(channel);
       }
     });
-    this.#entering.set(channel, entered);
     entered.then(() => this.#standAgain(room));
   }
 
@@ -215,7 +249,6 @@ export class Journal implements Shelf {
   leave(room: string): void {
     const channel = channelOf(room);
     this.#channels.delete(channel);
-    this.#entering.delete(channel);
     for (const [id, parcel] of this.#pending) {
       if (parcel.channel !== channel) continue;
       parcel.isAwaited = false;
@@ -229,38 +262,60 @@ export class Journal implements Shelf {
    *
    * @param rooms The rooms.
    * @param after Where to begin.
-   * @returns The messages. It rejects if the broker is away.
+   * @returns The messages; undefined also if the broker was away meanwhile. It rejects
+   * if it is away.
    */
   async read(
     rooms: readonly string[],
     after: number,
   ): Promise<readonly Entry[] | undefined> {
     const channels = [ALL, ...rooms.map(channelOf)];
+    const turn = this.#turn;
+    // Else that would come once more.
+    await this.#caughtUp;
     await Promise.all(channels.map((one) => this.#entering.get(one)));
     const missed = await this.#readAll(channels, after);
     await this.#mark();
-    return missed;
+    return turn === this.#turn ? missed : undefined;
   }
 
   /**
    * Hears that the broker is there.
    *
-   * @returns A promise that resolves when messages go there. It rejects if the broker
-   * keeps none.
+   * @returns A promise that resolves when messages go there, with true; with false if
+   * the broker was away again before. It rejects if the broker keeps none.
    */
-  async up(): Promise<void> {
+  async up(): Promise<boolean> {
     const turn = ++this.#turn;
-    const epoch = await this.#log.open(this.#limits);
-    if (turn !== this.#turn) return;
+    let epoch: string;
+    try {
+      epoch = await this.#log.open(this.#limits);
+    } catch (error) {
+      if (turn !== this.#turn) return false;
+      throw error;
+    }
+    if (turn !== this.#turn) return false;
     const lastEpoch = this.#lastEpoch;
-    const after = this.#offset;
     this.#lastEpoch = this.#epoch = epoch;
     // What it has missed has to come before what is new.
-    const last = lastEpoch === epoch ? this.#last : undefined;
     if (lastEpoch === epoch) this.#behind = [];
+    else {
+      this.#offset = 0;
+      this.#last = undefined;
+    }
+    // Of what it may have kept, it still has to know that.
+    const isSame = lastEpoch === epoch;
+    this.#dropOld(isSame ? performance.now() - this.#limits.maxAge : Infinity);
     const late = [...this.#pending.values()];
     for (const parcel of late) this.#append(parcel);
-    quiet(this.#catchUp(turn, lastEpoch, after, last));
+    this.#caughtUp = quiet(this.#catchUp(turn, lastEpoch, late));
+    this.#pulse = setInterval(
+      () => quiet(this.#mark()),
+      Math.min(Math.max(this.#limits.maxAge / 2, QUIET), MAX_DELAY),
+    );
+    this.#opening?.resolve();
+    this.#opening = undefined;
+    return true;
   }
 
   /** Hears that the broker is away. */
@@ -270,6 +325,7 @@ export class Journal implements Shelf {
     this.#behind = undefined;
     this.#isStalled = false;
     this.#rest();
+    clearInterval(this.#pulse);
     clearTimeout(this.#grace);
     this.#grace = undefined;
     this.#refused.length = 0; // they go when it is back
@@ -290,22 +346,21 @@ export class Journal implements Shelf {
    */
   async settle(patience: number): Promise<void> {
     if (this.#epoch === undefined) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = startTimer(resolve, patience);
-    await Promise.race([this.#mark().catch(() => {}), promise]);
-    clearTimeout(timer);
+    await within(patience, this.#mark().catch(() => {}));
   }
 
   /** Delivers what was sent while the broker was away, and then goes on. */
   async #catchUp(
     turn: number,
     lastEpoch: string | undefined,
-    after: number,
-    last: Mark | undefined,
+    late: readonly Parcel[],
   ): Promise<void> {
+    const after = this.#offset;
+    const last = this.#last;
     let missed: readonly Returned[] | undefined = [];
     try {
       // What comes from now on is heard; what came before is read.
+      await Promise.all(this.#entering.values());
       await this.#mark();
       if (this.#behind) missed = await this.#readAll(this.#channels, after);
       if (last && !await this.#isIntact(last)) missed = undefined;
@@ -318,9 +373,8 @@ export class Journal implements Shelf {
     const come = inOrder([...missed ?? [], ...this.#behind ?? []]);
     this.#behind = undefined;
     for (const entry of come) this.#take(entry);
-    for (const id of this.#ahead) {
-      if (!this.#pending.has(id)) this.#ahead.delete(id);
-    }
+    // What has been kept and has not come by now is among what could not be read.
+    for (const { isKept, posted } of late) if (isKept) this.#settled(posted.id);
     const isWhole = missed !== undefined &&
       (lastEpoch === undefined || lastEpoch === this.#epoch);
     if (isWhole) this.#desk.stand();
@@ -362,8 +416,10 @@ export class Journal implements Shelf {
   #take(entry: Returned): void {
     this.#pass(placeOf(entry.address.rooms), entry);
     if (entry.from === this.#name) {
+      const parcel = this.#pending.get(entry.id);
       this.#settled(entry.id);
-      if (this.#ahead.delete(entry.id)) return;
+      // Those who were here have got it, if anybody was.
+      if (!parcel || parcel.isAhead) return;
     }
     this.#desk.deliver(entry);
   }
@@ -378,7 +434,9 @@ export class Journal implements Shelf {
     const { posted, channel } = parcel;
     const { from, id } = posted;
     if (this.#epoch === undefined) return; // it goes when the broker is back
+    if (!this.#pending.has(id)) return; // it was let go meanwhile
     const turn = this.#turn;
+    parcel.sentAt ??= performance.now();
     parcel.isAwaited = this.#channels.has(channel);
     try {
       await this.#log.append(channel, { from, id }, pack(posted));
@@ -409,20 +467,32 @@ export class Journal implements Shelf {
   #deliverAhead(parcel: Parcel): void {
     if (parcel.isAhead) return;
     parcel.isAhead = true;
-    this.#ahead.add(parcel.posted.id);
+    this.#leading++;
+    // Who has come since it was sent must not get it.
+    if (parcel.sentAt !== undefined && !parcel.isAwaited) return;
     this.#desk.deliver({ ...parcel.posted, offset: 0 });
   }
 
   /** A message has come back, or does not have to. */
   #settled(id: number): void {
-    if (!this.#pending.delete(id)) return;
+    const parcel = this.#pending.get(id);
+    if (!parcel) return;
+    this.#forget(id, parcel);
     this.#rest();
     if (this.#pending.size > 0) {
       this.#patience = startTimer(() => this.#stall(), PATIENCE);
-    } else if (this.#isStalled) {
-      this.#isStalled = false;
-      this.#standAgain();
     }
+    const { sentAt = 0, isAhead } = parcel;
+    if (performance.now() - sentAt < PATIENCE || this.#pending.size === 0) {
+      this.#isStalled = false;
+    }
+    if (isAhead && this.#leading === 0) this.#standAgain();
+  }
+
+  /** Nothing more is to become of a message. */
+  #forget(id: number, { isAhead }: Parcel): void {
+    this.#pending.delete(id);
+    if (isAhead) this.#leading--;
   }
 
   /** Those who have got what was not kept have to be told where they stand. */
@@ -444,11 +514,22 @@ export class Journal implements Shelf {
 
   /** Lets the oldest go, of what is to be sent later. */
   #trim(): void {
-    for (const id of this.#pending.keys()) {
+    for (const [id, parcel] of this.#pending) {
       if (this.#pending.size <= this.#keep) break;
-      this.#pending.delete(id);
-      this.#desk.lost();
+      this.#lose(id, parcel);
     }
+  }
+
+  /** Lets those go that went to the broker before a time: others may have them. */
+  #dropOld(oldest: number): void {
+    for (const [id, parcel] of this.#pending) {
+      if ((parcel.sentAt ?? oldest) < oldest) this.#lose(id, parcel);
+    }
+  }
+
+  #lose(id: number, parcel: Parcel): void {
+    this.#forget(id, parcel);
+    this.#desk.lost();
   }
 
   /** Resolves when all that was sent before has come. */
@@ -462,6 +543,7 @@ export class Journal implements Shelf {
   }
 
   async #sendMark(): Promise<void> {
+    await this.#listening;
     if (this.#epoch === undefined) throw new Error("The broker is away");
     const id = ++this.#markCount;
     const mark = Promise.withResolvers<void>();

@@ -27,6 +27,16 @@ const POLICIES: readonly Overflow[] = [
 ];
 
 /**
+ * Whether something is a policy.
+ *
+ * @param value Anything.
+ * @returns True if so.
+ */
+export function isOverflow(value: unknown): value is Overflow {
+  return POLICIES.some((policy) => policy === value);
+}
+
+/**
  * Checks a policy.
  *
  * @param options Where it stands, if it does.
@@ -36,7 +46,7 @@ export function assertOverflow(
   options: { readonly overflow?: Overflow } | undefined,
 ): void {
   const overflow = options?.overflow;
-  if (overflow === undefined || POLICIES.includes(overflow)) return;
+  if (overflow === undefined || isOverflow(overflow)) return;
   throw new RangeError(
     `Cannot use "overflow" unless it is one of ${
       POLICIES.join(", ")

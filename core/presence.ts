@@ -64,6 +64,8 @@ interface Group {
 interface View {
   readonly own: Group;
   readonly others: Map<string, Group>;
+  /** Servers that may have nobody here any more: they could not say so. */
+  readonly doubtful: Set<string>;
 }
 
 /**
@@ -82,8 +84,8 @@ export class Presence {
   readonly #views = new Map<string, View>();
   /** How many changes there were here. */
   #at = 0;
-  /** Servers that nobody has heard of since the broker went away. */
-  readonly #doubtful = new Set<string>();
+  /** Whether the broker is away. */
+  #isAway = false;
   /** Servers that were given up, and may be there all the same. */
   readonly #dropped = new Set<string>();
   #grace: Timer | undefined;
@@ -158,18 +160,23 @@ export class Presence {
    *
    * @param room The room that it is about.
    * @param text What; what is none of this version is passed over.
+   * @returns Which server has said it; undefined for this one, or if it is passed over.
    * @throws {SyntaxError} If it is no JSON.
    */
-  hear(room: string, text: string): void {
+  hear(room: string, text: string): string | undefined {
     const word: unknown = JSON.parse(text);
-    if (!isWord(word) || word.from === this.#name) return;
+    if (!isWord(word) || word.from === this.#name) return undefined;
     const view = this.#views.get(room);
-    if (!view) return;
+    if (view) this.#heed(room, view, word);
+    return word.from;
+  }
+
+  #heed(room: string, view: View, word: Signed): void {
     const { from, at } = word;
-    this.#doubtful.delete(from);
     const group = view.others.get(from);
     switch (word.type) {
       case "state":
+        view.doubtful.delete(from);
         this.#replace(room, from, { at, members: indexed(word.members) });
         if (word.isAsking) this.#tell(room, false);
         return;
@@ -182,9 +189,10 @@ export class Presence {
         if (!group || word.before !== group.at) {
           return this.#say(room, view.own.at, { type: "ask", to: from });
         }
+        view.doubtful.delete(from);
         group.at = at;
         if (word.type === "join") this.#add(room, group, word.member);
-        else this.#remove(room, group, word.id);
+        else this.#take(room, group, word.id);
     }
   }
 
@@ -194,11 +202,26 @@ export class Presence {
    * @param name Its name.
    */
   found(name: string): void {
-    this.#doubtful.delete(name);
     if (!this.#dropped.delete(name)) return;
     for (const [room, { own }] of this.#views) {
       this.#say(room, own.at, { type: "ask", to: name });
     }
+  }
+
+  /**
+   * A server that was there all the time could not be heard for a while. It says now
+   * who is there; of a room that all have left meanwhile it says nothing.
+   *
+   * @param name Its name.
+   */
+  back(name: string): void {
+    let isDoubtful = false;
+    for (const { others, doubtful } of this.#views.values()) {
+      if (!others.has(name)) continue;
+      doubtful.add(name);
+      isDoubtful = true;
+    }
+    if (isDoubtful) this.#wait();
   }
 
   /**
@@ -207,20 +230,21 @@ export class Presence {
    * @param name Its name.
    */
   lost(name: string): void {
-    if (this.#grace !== undefined) this.#doubtful.add(name);
-    else this.#drop(name);
+    if (!this.#isAway) this.#drop(name);
   }
 
   /** Nothing can be heard any more, for now. */
   down(): void {
-    for (const { others } of this.#views.values()) {
-      for (const name of others.keys()) this.#doubtful.add(name);
+    this.#isAway = true;
+    for (const { others, doubtful } of this.#views.values()) {
+      for (const name of others.keys()) doubtful.add(name);
     }
     this.#wait();
   }
 
   /** Others can be heard: asks who is where. */
   up(): void {
+    this.#isAway = false;
     if (this.#grace !== undefined) this.#wait();
     for (const room of this.#views.keys()) this.#tell(room, true);
   }
@@ -236,8 +260,9 @@ export class Presence {
     clearTimeout(this.#grace);
     this.#grace = startTimer(() => {
       this.#grace = undefined;
-      for (const name of this.#doubtful) this.#drop(name);
-      this.#doubtful.clear();
+      for (const [room, { doubtful }] of this.#views) {
+        for (const name of doubtful) this.#remove(room, name);
+      }
     }, GRACE);
   }
 
@@ -247,18 +272,26 @@ export class Presence {
       if (this.#dropped.size <= MEMORY) break;
       this.#dropped.delete(oldest);
     }
-    for (const [room, { others }] of this.#views) {
-      if (others.has(name)) {
-        this.#replace(room, name, { at: Infinity, members: new Map() });
-      }
-      others.delete(name);
-    }
+    for (const room of this.#views.keys()) this.#remove(room, name);
+  }
+
+  /** Nobody of a server is in a room any more. */
+  #remove(room: string, name: string): void {
+    const view = this.#views.get(room);
+    view?.doubtful.delete(name);
+    if (!view?.others.has(name)) return;
+    this.#replace(room, name, { at: Infinity, members: new Map() });
+    view.others.delete(name);
   }
 
   #viewOf(room: string): View {
     const known = this.#views.get(room);
     if (known) return known;
-    const view = { own: { at: 0, members: new Map() }, others: new Map() };
+    const view = {
+      own: { at: 0, members: new Map() },
+      others: new Map(),
+      doubtful: new Set<string>(),
+    };
     this.#views.set(room, view);
     return view;
   }
@@ -270,7 +303,7 @@ export class Presence {
     const before = view.others.get(name) ?? { at: 0, members: new Map() };
     view.others.set(name, { at: group.at, members: before.members });
     for (const id of [...before.members.keys()]) {
-      if (!group.members.has(id)) this.#remove(room, before, id);
+      if (!group.members.has(id)) this.#take(room, before, id);
     }
     for (const member of group.members.values()) {
       this.#add(room, before, member);
@@ -283,7 +316,7 @@ export class Presence {
     if (isNew) this.#voice.joined(member, room);
   }
 
-  #remove(room: string, { members }: Group, id: string): void {
+  #take(room: string, { members }: Group, id: string): void {
     const member = members.get(id);
     members.delete(id);
     if (member) this.#voice.left(member, room);

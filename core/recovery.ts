@@ -5,12 +5,14 @@
  * @module
  */
 
+import { sizeOf } from "./codec.ts";
 import { type Connection, owned } from "./connection.ts";
 import type { Body } from "./envelope.ts";
 import { keep, NOWHERE, type Place, stand } from "./frames.ts";
 import type { Entry, HistoryOptions, Shelf } from "./history.ts";
 import { assertSize, assertType, quiet } from "./errors.ts";
-import { startTimer } from "./timer.ts";
+import type { FlowLimits } from "./flow.ts";
+import { within } from "./timer.ts";
 import type { SocketTypes } from "./types.ts";
 
 /** How long `connect` listeners may take to let a client into its rooms. */
@@ -24,6 +26,10 @@ interface Return {
   readonly place: Place;
   /** What is sent to them meanwhile. */
   readonly held: Entry[];
+  /** Whether it is known already that something cannot be had. */
+  isLost: boolean;
+  /** Is told that they have gone again. */
+  readonly gone: PromiseWithResolvers<undefined>;
 }
 
 /**
@@ -47,7 +53,7 @@ export function historyLimits(
       `Cannot use "history.${name}" unless it is finite, and 1 or more: current value is ${value}`,
     );
   }
-  return limits;
+  return { messages: Math.ceil(messages), maxAge };
 }
 
 /**
@@ -84,6 +90,7 @@ export function keepsNothing<Types extends SocketTypes>(
 export class Recovery<Types extends SocketTypes> {
   readonly #shelf: Shelf;
   readonly #maxAge: number;
+  readonly #limits: FlowLimits;
   readonly #failed: (error: unknown) => void;
   readonly #returns = new Map<Connection<Types>, Return>();
   /** Who is to be told at the end of this turn where they stand. */
@@ -94,36 +101,49 @@ export class Recovery<Types extends SocketTypes> {
    *
    * @param shelf Where messages are kept.
    * @param maxAge How long a client may be away, in milliseconds.
+   * @param limits How much may wait for a client.
    * @param failed Hears of errors.
    */
   constructor(
     shelf: Shelf,
     maxAge: number,
+    limits: FlowLimits,
     failed: (error: unknown) => void,
   ) {
     this.#shelf = shelf;
     this.#maxAge = maxAge;
+    this.#limits = limits;
     this.#failed = failed;
   }
 
   /**
-   * Sends a message to those whom it is for.
+   * Sends a message to those whom it is for. Who is left out is told where they stand:
+   * they have not missed it.
    *
    * @param members Those of its rooms.
    * @param entry The message.
    */
-  deliver(members: readonly Connection<Types>[], entry: Entry): void {
-    const { offset, body, options, address: { without } } = entry;
+  deliver(members: Iterable<Connection<Types>>, entry: Entry): void {
+    const { offset, body, options, address } = entry;
+    const isExact = address.except.length === 0 && !address.without?.length;
+    const { overflow = this.#limits.overflow } = options;
     let marked: Body | undefined;
     for (const member of members) {
-      if (without?.includes(nameOf(member))) continue;
+      if (!isExact && !isFor(entry, member)) {
+        if (owned.visitorOf(member)) this.stand(member);
+        continue;
+      }
       if (owned.visitorOf(member) === undefined) {
         owned.send(member, body, options, false);
         continue;
       }
       const held = this.#returns.size > 0 && this.#returns.get(member)?.held;
       if (held) held.push(entry);
-      else owned.sendMarked(member, marked ??= keep(offset, body), options);
+      else if (overflow === "latest" && member.bufferedAmount > 0) {
+        // It may take the place of one before others, which have not come then.
+        owned.send(member, body, options, false);
+        this.stand(member);
+      } else owned.sendMarked(member, marked ??= keep(offset, body), options);
     }
   }
 
@@ -148,11 +168,17 @@ export class Recovery<Types extends SocketTypes> {
     connection: Connection<Types>,
     recovered: boolean | undefined,
   ): void {
-    const isHeld = this.#returns.has(connection);
-    if (isHeld || owned.visitorOf(connection) === undefined) return;
+    const back = this.#returns.get(connection);
+    if (back) {
+      back.isLost ||= recovered === false;
+      return;
+    }
+    if (owned.visitorOf(connection) === undefined) return;
     const { epoch, offset } = this.#shelf;
     const place = epoch === undefined ? NOWHERE : { epoch, offset };
-    owned.sendMarked(connection, stand({ place, recovered }));
+    // The next one tells as much, but not what has become of what was missed.
+    const overflow = recovered === undefined ? "drop-newest" : "terminate";
+    owned.sendMarked(connection, stand({ place, recovered }), { overflow });
   }
 
   /**
@@ -164,8 +190,10 @@ export class Recovery<Types extends SocketTypes> {
     const visitor = owned.visitorOf(connection);
     if (visitor?.place === undefined) return this.stand(connection);
     const { place, away } = visitor;
-    if (place.epoch === this.#shelf.epoch && away <= this.#maxAge) {
-      this.#returns.set(connection, { place, held: [] });
+    const { epoch, opening } = this.#shelf;
+    if ((opening || place.epoch === epoch) && away <= this.#maxAge) {
+      const gone = Promise.withResolvers<undefined>();
+      this.#returns.set(connection, { place, held: [], isLost: false, gone });
     } else this.stand(connection, false);
   }
 
@@ -189,58 +217,70 @@ export class Recovery<Types extends SocketTypes> {
    * @param connection The connection.
    */
   end(connection: Connection<Types>): void {
+    this.#returns.get(connection)?.gone.resolve(undefined);
     this.#returns.delete(connection);
   }
 
   /** Sends what somebody has missed, and then what has come meanwhile. */
   async #catchUp(
     connection: Connection<Types>,
-    { place, held }: Return,
+    back: Return,
     pending: readonly Promise<unknown>[],
   ): Promise<void> {
-    if (pending.length > 0) await within(PATIENCE, Promise.all(pending));
+    const { place, held, gone: { promise: gone } } = back;
+    const { opening } = this.#shelf;
+    if (pending.length > 0 || opening) {
+      const ready = Promise.all([opening, ...pending]);
+      await within(PATIENCE, Promise.race([ready, gone]));
+    }
     const rooms = [...connection.rooms];
     let missed: readonly Entry[] | undefined;
     try {
-      missed = await within(SEARCH, this.#shelf.read(rooms, place.offset));
+      if (place.epoch === this.#shelf.epoch) {
+        const found = this.#shelf.read(rooms, place.offset);
+        missed = await within(SEARCH, Promise.race([found, gone]));
+      }
     } catch (error) {
-      this.#failed(error);
+      // That the broker is away is told already.
+      if (this.#shelf.epoch !== undefined) this.#failed(error);
     }
     if (!this.#returns.delete(connection)) return; // it has ended
+    // All that anybody can have had has come by now.
+    const isSame = place.epoch === this.#shelf.epoch &&
+      place.offset <= this.#shelf.offset;
+    // What has no number yet may be among what was found, too.
+    const hasUnkept = held.some(({ offset }) => offset === 0);
+    if (!isSame || back.isLost || hasUnkept) missed = undefined;
     const found = (missed ?? []).filter((one) => isFor(one, connection));
+    const size = found.reduce((sum, { body }) => sum + sizeOf(body), 0);
+    // It would overflow, and come back for the same again and again.
+    const room = this.#limits.maxBufferedAmount - connection.bufferedAmount;
+    if (size > room) missed = undefined;
     // What it has had from another server may come to this one only now.
-    const since = held.filter(({ offset }) => offset > place.offset);
-    const all = new Map([...found, ...since].map((one) => [one.offset, one]));
-    const inOrder = [...all.values()].sort((a, b) => a.offset - b.offset);
-    const unkept = held.filter(({ offset }) => offset === 0);
+    const since = held.filter(({ offset }) =>
+      !isSame || offset === 0 || offset > place.offset
+    );
     if (missed === undefined) this.stand(connection, false);
-    for (const entry of [...inOrder, ...unkept]) {
-      this.deliver([connection], entry);
-    }
+    const all = missed ? inOrder([...found, ...since]) : since;
+    for (const entry of all) this.deliver([connection], entry);
     if (missed) this.stand(connection, true);
+    else if (all.length > 0) this.stand(connection);
   }
 }
 
 /** Whether a message that is kept is for somebody. */
 function isFor<Types extends SocketTypes>(
-  { address: { rooms, except } }: Entry,
+  { address: { rooms, except, without } }: Entry,
   connection: Connection<Types>,
 ): boolean {
   const own = connection.rooms;
   return (rooms === undefined || rooms.some((room) => own.has(room))) &&
-    !except.some((room) => own.has(room));
+    !except.some((room) => own.has(room)) &&
+    !without?.includes(nameOf(connection));
 }
 
-/** What a promise gives, if it does so in time. */
-async function within<T>(
-  patience: number,
-  promise: T | PromiseLike<T>,
-): Promise<T | undefined> {
-  const { promise: late, resolve } = Promise.withResolvers<undefined>();
-  const timer = startTimer(() => resolve(undefined), patience);
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+/** Each once. */
+function inOrder(entries: readonly Entry[]): Entry[] {
+  const all = new Map(entries.map((entry) => [entry.offset, entry]));
+  return [...all.values()].sort((a, b) => a.offset - b.offset);
 }

@@ -141,6 +141,7 @@ export class Relay {
       },
       answer: (inquiry) => post.answer(inquiry),
       found: (name) => presence?.found(name),
+      back: (name) => presence?.back(name),
       lost: (name) => presence?.lost(name),
     });
     this.journal = history && adapter.log && new Journal(
@@ -161,9 +162,11 @@ export class Relay {
       changed: (state, error) => this.#change(state, error),
     });
     const { journal } = this;
-    for (const channel of [ALL, FLEET, ...journal ? [journal.channel] : []]) {
-      this.#attempt(() => adapter.subscribe(channel));
-    }
+    const channels = [ALL, FLEET, ...journal ? [journal.channel] : []];
+    const subscribed = channels.map((channel) =>
+      this.#attempt(() => adapter.subscribe(channel))
+    );
+    journal?.listen(Promise.all(subscribed));
   }
 
   /** How many messages the other servers have missed, as far as this one knows. */
@@ -312,10 +315,9 @@ export class Relay {
   /** The broker is there, but may not keep anything yet. */
   async #open(journal: Journal): Promise<void> {
     try {
-      await journal.up();
-      if (this.#isThere) this.#tell(true, undefined);
+      if (await journal.up()) this.#tell(true, undefined);
     } catch (error) {
-      if (!this.#isThere || this.#isClosed) return;
+      if (this.#isClosed) return;
       if (this.#retry === undefined) this.#post.changed("down", error);
       this.#retry = startTimer(() => this.#open(journal), RETRY);
     }
@@ -341,7 +343,9 @@ export class Relay {
       if (channel === FLEET) return this.fleet.hear(decoder.decode(message));
       if (channel.startsWith(WHO)) {
         const room = channel.slice(WHO.length);
-        return this.#presence?.hear(room, decoder.decode(message));
+        const from = this.#presence?.hear(room, decoder.decode(message));
+        if (from !== undefined) this.fleet.meet(from);
+        return;
       }
       const posted = unpack(message);
       if (posted === undefined) return;

@@ -29,3 +29,24 @@ export function startTimer(
     ? undefined
     : setTimeout(action, Math.min(delay, MAX_DELAY));
 }
+
+/**
+ * What a promise gives, if it does so in time.
+ *
+ * @typeParam T What it gives.
+ * @param patience How long to wait at most, in milliseconds.
+ * @param promise The promise, or what it gives.
+ * @returns The same; undefined if that is not there in time.
+ */
+export async function within<T>(
+  patience: number,
+  promise: T | PromiseLike<T>,
+): Promise<T | undefined> {
+  const { promise: late, resolve } = Promise.withResolvers<undefined>();
+  const timer = startTimer(() => resolve(undefined), patience);
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -408,6 +408,54 @@ test(
   ["redis", "nats"],
 );
 
+test("a room may have any name, however long", async (broker) => {
+  await using one = await Node.start(broker);
+  await using two = await Node.start(broker);
+  const told: string[] = [];
+  one.server.on("adapter", (state) => told.push(state));
+  const names = ["x".repeat(3_000), "x".repeat(3_001), " *.>\n\u0000ä"];
+  for (const name of names) {
+    await two.enter(name, name);
+    await linked(one, two, name);
+    one.server.to(name).send(names.indexOf(name));
+  }
+  await settled(one, two);
+  assertEquals(names.map((name) => two.heard.get(name)), [[0], [1], [2]]);
+  assertEquals([told, one.errors, two.errors], [[], [], []]);
+});
+
+test(
+  "what was about to be subscribed to when the broker died is, when it is back",
+  async (broker) => {
+    await using one = await Node.start(broker);
+    await using two = await Node.start(broker);
+    broker.pause(true);
+    await two.enter("ada", "new");
+    const downs = [one, two].map(({ server }) => server.waitFor("adapter"));
+    await broker.kill();
+    await Promise.all(downs);
+    const ups = [one, two].map(({ server }) => server.waitFor("adapter"));
+    await broker.start();
+    await Promise.all(ups);
+    await linked(one, two, "other");
+    const timer = setInterval(() => one.server.to("new").send("hello"), 20);
+    while (two.heard.get("ada")?.length === 0) await delay(10);
+    clearInterval(timer);
+  },
+  ["redis", "nats"],
+);
+
+test(
+  "a server can be closed while the broker does not answer",
+  async (broker) => {
+    const { server } = await Node.start(broker, { closeTimeout: 500 });
+    broker.pause(true);
+    server.to("lobby").send("to nobody");
+    await server.close();
+  },
+  ["redis", "nats"],
+);
+
 /** What `tests/support/parallel.ts` says. */
 interface Said {
   worker: string;

@@ -18,7 +18,7 @@ const PAPERS = ["CHANGELOG.md", "LICENSE", "README.md", "deno.json"];
 /** Entry points that need a package of somebody else's, and which. */
 const FOREIGN: Record<string, RegExp> = {
   "./redis": /^(npm:\/?@redis\/client@|node:buffer$)/,
-  "./nats": /^npm:\/?@nats-io\/(jetstream|transport-node)@/,
+  "./nats": /^(npm:\/?@nats-io\/(jetstream|transport-node)@|node:crypto$)/,
   "./telemetry": /^npm:\/?@opentelemetry\/api@/,
 };
 

@@ -1,8 +1,8 @@
 /** What a client gets that comes back, from a server that keeps messages in memory. */
 
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { ClientSocket, type ServerOptions, ServerSocket } from "../mod.ts";
-import { deadline } from "@std/async";
+import { deadline, delay } from "@std/async";
 import { type Broker, brokers } from "./support/brokers.ts";
 import { lacks } from "./support/permissions.ts";
 
@@ -259,6 +259,79 @@ Deno.test("Nothing from before it joined comes again, nor anything twice", {
   assertEquals(await visitor.comeBack(), ["recovered"]);
 });
 
+Deno.test(
+  "It is told if it has missed more than may wait for it, and not cut again and again",
+  { ignore },
+  async () => {
+    await using server = await start({ maxBufferedAmount: 1_000 });
+    await using visitor = await new Visitor(server, "a").enter();
+    await visitor.lose();
+    for (let n = 0; n < 5; n++) server.to("a").send("x".repeat(400));
+    assertEquals(await visitor.comeBack(), ["lost"]);
+    await visitor.lose();
+    server.to("a").send("next");
+    assertEquals(await visitor.comeBack(), ["next", "recovered"]);
+  },
+);
+
+/** What a client hears that says what the test says, until it is asked for. */
+function listen(server: ServerSocket, ...protocols: string[]) {
+  const socket = new WebSocket(`${server.url}/a`, ["events.v1", ...protocols]);
+  const frames: string[] = [];
+  socket.onmessage = ({ data }) => {
+    const items = data.startsWith("\u0001[") ? data.slice(2) : data;
+    frames.push(...items.split("\u001e"));
+  };
+  const hears = async (text: string): Promise<string[]> => {
+    const isThere = () => frames.some((frame) => frame.includes(text));
+    const end = performance.now() + 10_000;
+    while (!isThere() && performance.now() < end) await delay(1);
+    return frames.splice(0);
+  };
+  const close = async () => {
+    const closed = new Promise((resolve) => socket.onclose = resolve);
+    socket.close();
+    await closed;
+  };
+  return { hears, close };
+}
+
+Deno.test(
+  "Who says that they were where nobody has been yet have not recovered",
+  { ignore },
+  async () => {
+    await using server = await start();
+    const first = listen(server, "resume.a");
+    const [, epoch = ""] = /"epoch":"(\w+)"/.exec(
+      (await first.hears("#")).join(),
+    ) ?? [];
+    for (const offset of ["1", "9999999999999999"]) {
+      const liar = listen(server, `resume.a.${epoch}.${offset}.0`);
+      assertMatch((await liar.hears("#")).join(), /"recovered":false/);
+      await liar.close();
+    }
+    await first.close();
+  },
+);
+
+Deno.test(
+  "What may take the place of something before others has no number",
+  { ignore },
+  async () => {
+    await using server = await start();
+    const client = listen(server, "resume.a");
+    await client.hears("#");
+    const latest = { overflow: "latest", key: "price" } as const;
+    server.to("a").send("1", latest);
+    server.to("a").send("other");
+    server.to("a").send("2", latest);
+    const [one, other, two, standing = ""] = await client.hears('"offset":3');
+    assertEquals([one, other, two], ["\u0001@1,1", "\u0001@2,other", "2"]);
+    assertMatch(standing, /"offset":3/);
+    await client.close();
+  },
+);
+
 Deno.test("Plain clients, and those without history, hear no difference", {
   ignore,
 }, async () => {
@@ -474,5 +547,73 @@ testBrokers(
     assertEquals(await heard(there, 6), [...all, "5"]);
     one.to("a").send("6");
     assertEquals(await heard(here, 1), ["6"], "and none of them twice");
+  },
+);
+
+testBrokers(
+  "as much is kept as the server wants that wants most",
+  async (broker) => {
+    await using one = await join(broker, { history: { messages: 50 } });
+    await using two = await join(broker, {
+      history: { messages: 2, maxAge: 10_000 },
+    });
+    await using stays = await new Visitor(one, "a").enter();
+    await using visitor = await new Visitor(one, "a/b").enter();
+    await linked(two, stays);
+    await visitor.lose();
+    const all = Array.from({ length: 20 }, (_, n) => `${n}`);
+    for (const text of all) two.to("a").send(text);
+    await heard(stays, 20);
+    assertEquals(await visitor.comeBack(), [...all, "recovered"]);
+  },
+);
+
+/** Says something to a broker in its own words, and waits until it has done that. */
+async function command(address: string, words: string): Promise<void> {
+  const [port] = address.split(":").reverse();
+  const tcp = await Deno.connect({ hostname: "127.0.0.1", port: Number(port) });
+  await tcp.write(new TextEncoder().encode(words));
+  const answer = tcp.readable.pipeThrough(new TextDecoderStream());
+  for await (const text of answer) if (/\+OK|PONG/.test(text)) break;
+}
+
+testBrokers(
+  "what is lost while the broker runs is told, and it goes on",
+  async (broker) => {
+    await using one = await join(broker);
+    await using visitor = await new Visitor(one, "a").enter();
+    await using stays = await new Visitor(one, "a/stays").enter();
+    await visitor.lose();
+    const told = stays.client.waitFor("recovery");
+    await command(
+      broker.address,
+      broker.address.startsWith("redis")
+        ? "FLUSHALL\r\n"
+        : "CONNECT {}\r\nPUB $JS.API.STREAM.DELETE.ws-events 0\r\n\r\nPING\r\n",
+    );
+    one.to("a").send("1");
+    assertEquals(await told, [false]);
+    assertEquals(await visitor.comeBack(), ["lost"]);
+    await visitor.lose();
+    one.to("a").send("2");
+    assertEquals(await visitor.comeBack(), ["2", "recovered"]);
+  },
+);
+
+testBrokers(
+  "who is always left out has missed nothing of it",
+  async (broker) => {
+    await using one = await join(broker, { history: { messages: 5 } });
+    await using stays = await new Visitor(one, "a").enter();
+    await using visitor = await new Visitor(one, "a/b").enter();
+    for (let n = 0; n < 9; n++) {
+      one.to("a").except(visitor.author).send(`not for the author ${n}`);
+      one.to("a").except("b").send(`not for b ${n}`);
+    }
+    await heard(stays, 18);
+    await visitor.lose();
+    one.to("a").send("1");
+    await heard(stays, 1);
+    assertEquals(await visitor.comeBack(), ["1", "recovered"]);
   },
 );

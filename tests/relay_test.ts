@@ -151,3 +151,17 @@ Deno.test("Relay keeps the last messages while it cannot pass them on", async ()
   one.leave("r");
   assertStrictEquals(wire.log.at(-1), "all");
 });
+
+Deno.test("Relay delivers what has options that only a later release knows", async () => {
+  const wire = new Wire();
+  const { relay: one, told, errors } = relay(wire);
+  const header = {
+    ...{ version: 1, from: "x", id: 1, rooms: ["r"], except: [] },
+    ...{ isBinary: false, overflow: "newest-twice", key: 7 },
+  };
+  const message = new TextEncoder().encode(`${JSON.stringify(header)}\nhello`);
+  wire.buses[0]?.received("room r", message);
+  assertEquals(told, [["r", "hello", {}]]);
+  assertEquals(errors, []);
+  await one.close();
+});
