@@ -315,12 +315,14 @@ function withoutPrivateFields(): Disposable {
 test(
   "ends: without the runtime's private fields a close goes out all the same",
   async () => {
-    const { server, client, ended } = await connected();
+    const { server, client, ended } = await connected(
+      new ServerSocket({ plain: true }),
+    );
     server.on("message", ({ author }) => author.close(4000, "bye"), {
       once: true,
     });
     using _ = withoutPrivateFields();
-    for (let i = 0; i < 50; i++) client.send("x".repeat(100));
+    for (let i = 0; i < 500; i++) client.send("x".repeat(100));
     assertEquals(await ended(), {
       server: [["close", 4000, "bye", "local"]],
       client: [["close", 4000, "bye", "peer"]],
