@@ -65,6 +65,7 @@ export function nats(
   const options: NodeConnectionOptions = {
     ...rest,
     servers,
+    noEcho: true,
     maxReconnectAttempts: -1,
     reconnectTimeWait: 100,
     reconnectJitter: 400,
@@ -166,11 +167,19 @@ export function nats(
   };
 }
 
+const encoder = new TextEncoder();
+
+/** Each byte in two digits. */
+const HEX: readonly string[] = Array.from(
+  { length: 256 },
+  (_, byte) => byte.toString(16).padStart(2, "0"),
+);
+
 /** Any text can be a channel's name, but a subject has no spaces, dots or stars. */
 function subjectOf(prefix: string, channel: string): string {
-  const bytes = new TextEncoder().encode(channel);
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0"));
-  return `${prefix}.${hex.join("")}`;
+  let subject = `${prefix}.`;
+  for (const byte of encoder.encode(channel)) subject += HEX[byte];
+  return subject;
 }
 
 async function managerOf(

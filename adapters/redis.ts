@@ -64,6 +64,9 @@ function offsetOf(message: Buffer): number | undefined {
   return digits === undefined ? undefined : Number(digits);
 }
 
+/** How many messages may wait for a Redis that stands still. */
+const MAX_WAITING = 100_000;
+
 /** How long to wait before another attempt to reach Redis, in milliseconds. */
 function reconnectStrategy(retries: number): number {
   return Math.random() * Math.min(50 * 2 ** retries, 2_000);
@@ -82,8 +85,11 @@ export function redis(
   const publisher = createClient({
     url,
     disableOfflineQueue: true,
+    commandsQueueMaxLength: MAX_WAITING,
     socket: { reconnectStrategy },
   });
+  // A timer for each message would cost more than the message.
+  const sender = publisher.withCommandOptions({ timeout: 0 });
   // What is subscribed to meanwhile waits for the connection, as it has to.
   const subscriber = publisher.duplicate({ disableOfflineQueue: false });
   let bus: Bus | undefined;
@@ -100,7 +106,7 @@ export function redis(
     bus?.received(
       channel.toString().slice(prefix.length),
       message,
-      offsetOf(message),
+      epoch === "" ? undefined : offsetOf(message),
     );
   const bytesClient = publisher.withTypeMapping({
     [RESP_TYPES.BLOB_STRING]: Buffer,
@@ -165,7 +171,7 @@ export function redis(
       subscriber.connect().catch(tell);
     },
     async publish(channel, message) {
-      await publisher.publish(prefix + channel, bufferOf(message));
+      await sender.publish(prefix + channel, bufferOf(message));
     },
     async subscribe(channel) {
       await subscriber.subscribe(prefix + channel, listener, true);
