@@ -14,10 +14,11 @@ import { brokers } from "../tests/support/brokers.ts";
 import type { Program } from "../tests/support/program.ts";
 import { findRuntime } from "../tests/support/runtimes.ts";
 import {
+  about,
   digits,
-  keep,
-  machine,
-  show,
+  keepParts,
+  ratios,
+  shown,
   shuffled,
   table,
   TOO_BUSY,
@@ -135,17 +136,7 @@ type Measured = Record<
 >;
 
 /** All that was measured of a workload. */
-interface Report {
-  readonly title: string;
-  readonly date: string;
-  readonly command: string;
-  readonly machine: string;
-  readonly rounds: number;
-  readonly sides: Record<string, Measured>;
-}
-
-const ROOT = new URL("..", import.meta.url).pathname;
-const STORE = "fleet.json";
+type Sides = Record<string, Measured>;
 
 /** Starts servers; where each of them is, and the processes that they are. */
 async function startNodes(
@@ -218,6 +209,32 @@ async function measure(
   }
 }
 
+/** How many connections there are when their memory is looked at. */
+const CONNECTIONS = 10_000;
+
+/** Measures what an idle connection takes: KiB of the server, and of the kernel. */
+async function measureMemory(
+  side: Side,
+  warm: number,
+): Promise<{ server: number; kernel: number }> {
+  const { programs: [program], ports: [port = ""] } = await startNodes(
+    side,
+    "",
+    () => "0",
+  );
+  if (!program) throw new Error("There is no server");
+  await using server = program;
+  const [stage] = await runLoad("idle", {
+    port,
+    pid: server.pid,
+    speech: speechOf(side),
+    connections: 250,
+    others: CONNECTIONS,
+    warm,
+  }, "1");
+  return { server: stage?.kib ?? NaN, kernel: stage?.kernel ?? NaN };
+}
+
 function read(
   stage: Stage,
   { nodes, kind }: Side,
@@ -244,22 +261,13 @@ function read(
   };
 }
 
-/** The ratios of one list to another, round by round. */
-function ratios(of: readonly number[] = [], to: readonly number[] = []) {
-  return of.map((value, i) => value / (to[i] ?? NaN));
-}
-
 /** What a list adds to another, round by round. */
 function added(to: readonly number[], by: readonly number[]): number[] {
   return by.map((value, i) => value - (to[i] ?? NaN));
 }
 
-function shown(values: readonly number[]): string {
-  return values.length > 0 ? show(spreadOf(values)) : "-";
-}
-
 /** What has been measured of a workload, as a table. */
-function tableOf({ id, sides }: Workload, all: Report["sides"]): string {
+function tableOf({ id, sides }: Workload, all: Sides): string {
   const head = id === "way"
     ? [
       "us",
@@ -315,21 +323,11 @@ function tableOf({ id, sides }: Workload, all: Report["sides"]): string {
 }
 
 /** Warns if the load was what limited a rate. */
-function warn(all: Report["sides"]): void {
+function warn(all: Sides): void {
   for (const [name, { busy }] of Object.entries(all)) {
     const { median } = spreadOf(busy);
     const limit = median > TOO_BUSY ? ", so the load is the limit" : "";
     console.log(`  ${name}: load ${Math.round(median * 100)} % busy${limit}`);
-  }
-}
-
-/** What was measured before, so that a part can be measured anew. */
-function stored(): Record<string, Report> {
-  try {
-    return JSON.parse(Deno.readTextFileSync(`${ROOT}bench/${STORE}`));
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return {};
-    throw error;
   }
 }
 
@@ -350,21 +348,14 @@ async function main(): Promise<void> {
   }
   await install();
   const times = quick ? { warm: 0.1, seconds: 0.2 } : { warm: 0.7, seconds: 1 };
-  const store = stored();
+  const reports: Record<string, unknown> = {};
   for (const workload of WORKLOADS) {
     if (!workload.title.includes(part)) continue;
-    const report: Report = {
-      title: workload.title,
-      date: new Date().toISOString().slice(0, 10),
-      command: ["deno task bench:fleet", ...Deno.args].join(" "),
-      machine: machine(),
-      rounds,
-      sides: {},
-    };
+    const sides: Sides = {};
     for (let round = 0; round < rounds; round++) {
       for (const side of shuffled(workload.sides)) {
         const values = await measure(workload, side, times);
-        const all = report.sides[side.name] ??= {
+        const all = sides[side.name] ??= {
           cost: [],
           busiest: [],
           broker: [],
@@ -386,11 +377,37 @@ async function main(): Promise<void> {
     console.log(
       `\n${workload.title}: ${rounds} rounds, median (least to most)`,
     );
-    console.log(tableOf(workload, report.sides));
-    warn(report.sides);
-    store[workload.id] = report;
+    console.log(tableOf(workload, sides));
+    warn(sides);
+    reports[workload.id] = {
+      ...about("fleet", rounds),
+      title: workload.title,
+      sides,
+    };
   }
-  if (!quick) keep(STORE, store);
+  const memory = "memory of a connection among 10,000";
+  if (memory.includes(part)) {
+    const sides: Record<string, { server: number[]; kernel: number[] }> = {};
+    for (let round = 0; round < rounds; round++) {
+      for (const side of shuffled([ALONE, THEIRS_ALONE])) {
+        const { server, kernel } = await measureMemory(side, times.warm);
+        const one = sides[side.name] ??= { server: [], kernel: [] };
+        one.server.push(server);
+        one.kernel.push(kernel);
+      }
+    }
+    console.log(`\n${memory}: ${rounds} rounds, median (least to most)`);
+    console.log(table([
+      ["KiB", "server", "kernel, a socket"],
+      ...Object.entries(sides).map(([name, { server, kernel }]) => [
+        name,
+        shown(server),
+        shown(kernel),
+      ]),
+    ]));
+    reports["memory"] = { ...about("fleet", rounds), title: memory, sides };
+  }
+  if (!quick) keepParts("fleet.json", reports);
 }
 
 if (import.meta.main) {

@@ -198,6 +198,17 @@ static long server_memory(void) {
   return kib;
 }
 
+/* The memory that the kernel holds for its own objects, sockets among them, in KiB. */
+static long kernel_memory(void) {
+  char line[256];
+  long kib = 0;
+  FILE *file = fopen("/proc/meminfo", "r");
+  if (!file) return 0;
+  while (fgets(line, sizeof line, file)) sscanf(line, "Slab: %ld", &kib);
+  fclose(file);
+  return kib;
+}
+
 /* --- frames ------------------------------------------------------------- */
 
 static void append(struct bytes *to, const void *data, size_t length) {
@@ -694,14 +705,16 @@ static void run_idle(void) {
   int first = opt.connections;
   open_more(connections, first, "/");
   run_for(opt.warm);
-  long before = server_memory();
+  long before = server_memory(), kernel = kernel_memory();
   for (int stage = 0; stage < opt.stages; stage++) {
     open_more(connections + count, opt.others[stage] - count + first, "/");
     run_for(opt.warm);
     printf("%s{\"units\":%d,\"seconds\":%.3f,\"server\":0,\"load\":0,"
-           "\"median\":0,\"p99\":0,\"kib\":%.4f,\"waited\":0}",
+           "\"median\":0,\"p99\":0,\"kib\":%.4f,\"kernel\":%.4f,\"waited\":0}",
            stage ? "," : "", opt.others[stage], opt.warm,
-           (double)(server_memory() - before) / opt.others[stage]);
+           (double)(server_memory() - before) / opt.others[stage],
+           /* both ends are here */
+           (double)(kernel_memory() - kernel) / opt.others[stage] / 2);
   }
 }
 

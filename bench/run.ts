@@ -18,6 +18,7 @@ import {
   digits,
   keep,
   machine,
+  ratios,
   show,
   shuffled,
   table,
@@ -38,19 +39,12 @@ import {
   type Figure,
   type Goal,
   GOALS,
-  type Measured,
   type Results,
   speechOf,
-  type Spread,
   spreadOf,
   type Workload,
   WORKLOADS,
 } from "./workloads.ts";
-
-/** The ratios of one list to another, round by round. */
-function ratios(of: Measured | undefined, to: Measured | undefined): number[] {
-  return (of?.values ?? []).map((value, i) => value / (to?.values[i] ?? NaN));
-}
 
 /** Measures one side once. */
 async function measure(
@@ -97,7 +91,7 @@ function printFigure(
     const bare = sides["bare Deno"];
     const ratio = bare === undefined
       ? ""
-      : `${show(spreadOf(ratios(measured, bare)))} x bare`;
+      : `${show(spreadOf(ratios(measured.values, bare.values)))} x bare`;
     const rate = unit.startsWith("us of CPU")
       ? `${digits(spreadOf(measured.rates).median)} a second`
       : "";
@@ -134,7 +128,7 @@ function goals({ figures }: Results): string {
   const titleOf = (id: string) => all.find((one) => one.id === id)?.title ?? id;
   const row = ({ figure, against, other = figure, atMost }: Goal) => {
     const ours = figures[figure]?.["@ws/events"];
-    const values = ratios(ours, figures[other]?.[against]);
+    const values = ratios(ours?.values, figures[other]?.[against]?.values);
     if (values.length === 0 || values.some(Number.isNaN)) return [];
     const spread = spreadOf(values);
     const beside = other === figure ? against : titleOf(other);

@@ -194,6 +194,8 @@ export interface Stage {
   readonly p99: number;
   /** Memory of the server for each connection. */
   readonly kib: number;
+  /** Memory of the kernel for each socket, in KiB. */
+  readonly kernel?: number;
   /** For how long the server had to wait for its core, in seconds. */
   readonly waited: number;
   /** The round trip's time by every other room, in microseconds. */
@@ -241,6 +243,7 @@ const LOAD = `${OWN}/load`;
 /** Compiles the load. False if there is no compiler. */
 export function compileLoad(): boolean {
   if (outputOf("cc", "--version") === undefined) return false;
+  Deno.mkdirSync(OWN, { recursive: true });
   const { success } = new Deno.Command("cc", {
     args: ["-O2", "-Wall", "-Wextra", "-o", LOAD, `${ROOT}bench/load.c`],
   }).outputSync();
