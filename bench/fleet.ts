@@ -279,7 +279,13 @@ function tableOf({ id, sides }: Workload, all: Sides): string {
       "added, p99",
     ]
     : id === "cores"
-    ? ["", "deliveries a second", "x one node", "by CPU, x one node"]
+    ? [
+      "",
+      "deliveries a second",
+      "x one node",
+      "cores that they had",
+      "by the busiest server's CPU, x one node",
+    ]
     : [
       "us of CPU",
       "servers, a delivery",
@@ -307,7 +313,10 @@ function tableOf({ id, sides }: Workload, all: Sides): string {
     if (id === "cores") {
       const gain = ratios(one.rate, alone?.rate);
       const byCpu = ratios(alone?.busiest, one.busiest);
-      return [[name, rate, shown(gain), shown(byCpu)]];
+      const cores = one.rate.map((rate, i) =>
+        rate * (one.cost[i] ?? NaN) / 1e6
+      );
+      return [[name, rate, shown(gain), shown(cores), shown(byCpu)]];
     }
     const broker = spreadOf(one.broker).median;
     return [[
