@@ -61,7 +61,7 @@ struct connection {
   int items; /* of a batch, but for the first */
   int after_mark; /* whether the byte before was a mark */
   int pending; /* answers that are still to come */
-  int room;
+  int room, has_heard;
   double sent_at;
   const uint8_t *out; /* what the socket had no room for */
   size_t out_length;
@@ -100,6 +100,8 @@ static uint32_t next_id = 1000000000;
 static struct connection *sender;
 static int64_t deliveries; /* of this round of a fan-out that are still to come */
 static struct room rooms[MAX_ROOMS];
+static int is_probing; /* whether all servers know of all rooms */
+static double last_at; /* when something has come last */
 static uint32_t *samples; /* nanoseconds */
 static int sample_count, is_sampling;
 static uint32_t *other_samples; /* of every other room */
@@ -432,6 +434,9 @@ static void on_units(struct connection *c, int number) {
   units += number;
   if (mode == ROOMS) {
     struct room *room = &rooms[c->room];
+    last_at = now();
+    c->has_heard = 1;
+    if (is_probing) return;
     room->pending -= number;
     if (room->pending < 0) die("more has come than was sent");
     if (room->pending == 0) on_room_served(c->room);
@@ -633,6 +638,7 @@ static void measure(int stage) {
   double waited = server_waited();
   double own = clock_of(CLOCK_PROCESS_CPUTIME_ID);
   run_until_used(opt.seconds);
+  while (units == units_before && now() < time + 30) poll_once();
   time = now() - time;
   waited = server_waited() - waited;
   server = server_cpu() - server;
@@ -675,6 +681,24 @@ static void run_fanout(void) {
   measure(0);
 }
 
+/* Sends until all have heard something: until the broker knows of all rooms. Then waits
+   until nothing more of it comes. */
+static void probe_rooms(void) {
+  double end = now() + 30;
+  int missing = 1;
+  is_probing = 1;
+  while (missing) {
+    if (now() > end) die("nothing comes to some members of rooms");
+    for (int i = 0; i < opt.rooms; i++)
+      if (!rooms[i].sender->out_length) transmit(rooms[i].sender, burst);
+    run_for(0.2);
+    missing = 0;
+    for (int i = 0; i < opt.connections; i++) missing |= !connections[i]->has_heard;
+  }
+  while (now() < last_at + 0.5) poll_once();
+  is_probing = 0;
+}
+
 /* Members of the rooms at all nodes, and a sender for each room at the first one. */
 static void run_rooms(void) {
   char path[64];
@@ -685,12 +709,13 @@ static void run_rooms(void) {
     snprintf(path, sizeof path, "%s/room%d", is_sender ? "/send" : "", number);
     struct connection *c = connect_at(opt.ports[node], path);
     c->room = number;
+    connections[i] = c;
     if (is_sender) rooms[number].sender = c;
     else rooms[number].members++;
     while (opened <= i - OPENING_AT_ONCE) poll_once();
   }
   while (opened < count) poll_once();
-  run_for(0.5); /* until the broker has heard of all rooms */
+  probe_rooms();
   for (int i = 0; i < (opt.latency ? 1 : opt.rooms); i++) send_to_room(i);
   measure(0);
 }
