@@ -16,7 +16,7 @@
  * @module
  */
 
-import type { Adapter, Bus } from "../core/adapter.ts";
+import type { Adapter } from "../core/adapter.ts";
 import { assertType } from "../core/errors.ts";
 
 export type { Adapter, Bus } from "../core/adapter.ts";
@@ -52,38 +52,31 @@ export function broadcastChannel(
 ): Adapter {
   assertType("options", options, "object", 'write { name: "..." }');
   const { name = "ws-events" } = options;
-  const open = new Map<string, BroadcastChannel>();
-  let bus: Bus | undefined;
-  // Deno (2.9) loses its way if the last channel of a worker is closed and another is
-  // opened in the same turn: so one is there as long as the adapter, and a turn passes
-  // when it is closed.
-  let anchor: BroadcastChannel | undefined;
+  const wanted = new Set<string>();
+  // One for all channels, as Deno (2.9) looks at all that a worker has open for each
+  // message.
+  let line: BroadcastChannel | undefined;
   return {
-    open(given) {
-      bus = given;
-      anchor = new BroadcastChannel(name);
+    open(bus) {
+      line = new BroadcastChannel(name);
+      line.onmessage = ({ data }) => {
+        const [channel, message] = Array.isArray(data) ? data : [];
+        if (wanted.has(channel)) bus.received(channel, message);
+      };
       bus.changed("up");
     },
     publish(channel, message) {
-      const own = open.get(channel);
-      const used = own ?? new BroadcastChannel(`${name} ${channel}`);
-      used.postMessage(message);
-      if (used !== own) used.close();
+      line?.postMessage([channel, message]);
     },
     subscribe(channel) {
-      if (open.has(channel)) return;
-      const listening = new BroadcastChannel(`${name} ${channel}`);
-      listening.onmessage = ({ data }) => bus?.received(channel, data);
-      open.set(channel, listening);
+      wanted.add(channel);
     },
     unsubscribe(channel) {
-      open.get(channel)?.close();
-      open.delete(channel);
+      wanted.delete(channel);
     },
     close() {
-      for (const channel of open.values()) channel.close();
-      open.clear();
-      anchor?.close();
+      line?.close();
+      // Deno (2.9) loses its way if another one is opened in the same turn.
       return new Promise((resolve) => setTimeout(resolve, 0));
     },
   };

@@ -68,6 +68,7 @@ export function nats(
   const where: NodeConnectionOptions = {
     ...rest,
     servers,
+    noEcho: true,
     maxReconnectAttempts: -1,
     reconnectTimeWait: 100,
     reconnectJitter: 400,
@@ -187,17 +188,26 @@ export function nats(
   };
 }
 
+const encoder = new TextEncoder();
+
+/** Each byte in two digits. */
+const HEX: readonly string[] = Array.from(
+  { length: 256 },
+  (_, byte) => byte.toString(16).padStart(2, "0"),
+);
+
 /**
  * Any text can be a channel's name, but a subject has no spaces, dots or stars; and NATS
  * ends the connection of who names a long one.
  */
 function subjectOf(prefix: string, channel: string): string {
-  const bytes = new TextEncoder().encode(channel);
+  const bytes = encoder.encode(channel);
   if (bytes.length > MAX_NAME) {
     return `${prefix}.hash-${createHash("sha256").update(bytes).digest("hex")}`;
   }
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0"));
-  return `${prefix}.${hex.join("")}`;
+  let subject = `${prefix}.`;
+  for (const byte of bytes) subject += HEX[byte];
+  return subject;
 }
 
 /** How many bytes of a channel's name stand in its subject as they are. */

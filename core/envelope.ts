@@ -50,7 +50,7 @@ interface Header extends Address, SendOptions {
 export const ALL = "all";
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true }); // it is the text's
 
 /**
  * The channel of what is for a room.
@@ -82,10 +82,10 @@ export function pack(posted: Posted): Uint8Array<ArrayBuffer> {
     isBinary,
     ...optionsOf(options),
   };
-  return joined(
-    encoder.encode(JSON.stringify(header) + "\n"),
-    isBinary ? bytesOf(body) : encoder.encode(body),
-  );
+  const line = JSON.stringify(header) + "\n";
+  return isBinary
+    ? joined(encoder.encode(line), bytesOf(body))
+    : encoder.encode(line + body);
 }
 
 /**

@@ -5,9 +5,11 @@ import {
   assertEquals,
   assertInstanceOf,
   assertMatch,
+  assertRejects,
   assertStrictEquals,
 } from "@std/assert";
 import { deadline, delay } from "@std/async";
+import { broadcastChannel } from "../adapters/broadcast_channel.ts";
 import {
   type Adapter,
   ClientSocket,
@@ -455,6 +457,57 @@ test(
   },
   ["redis", "nats"],
 );
+Deno.test("broadcastChannel() passes over what others say by its name", async () => {
+  const name = crypto.randomUUID();
+  const [one, other] = [broadcastChannel({ name }), broadcastChannel({ name })];
+  const received: unknown[] = [];
+  const last = Promise.withResolvers<void>();
+  one.open({
+    received: (channel, message) => {
+      received.push([channel, message]);
+      if (channel === "last") last.resolve();
+    },
+    changed: () => {},
+  });
+  other.open({ received: () => {}, changed: () => {} });
+  for (const channel of ["left", "last"]) one.subscribe(channel);
+  one.unsubscribe("left");
+  const stranger = new BroadcastChannel(name);
+  for (const said of ["last", null, {}, []]) stranger.postMessage(said);
+  const message = new Uint8Array([1]);
+  for (const channel of ["unknown", "left", "last"]) {
+    other.publish(channel, message);
+  }
+  await last.promise;
+  assertEquals(received, [["last", message]]);
+  stranger.close();
+  for (const adapter of [one, other]) await adapter.close();
+});
+
+Deno.test({
+  name:
+    "redis() keeps 100,000 messages for a Redis that stands still, and no more",
+  ignore,
+  fn: async () => {
+    await using broker = await brokers.redis?.();
+    assert(broker);
+    const adapter = broker.adapter();
+    const up = Promise.withResolvers<void>();
+    adapter.open({
+      received: () => {},
+      changed: (state) => state === "up" && up.resolve(),
+    });
+    await up.promise;
+    broker.pause(true);
+    const publish = async () => await adapter.publish("a", new Uint8Array(1));
+    const sent = Array.from({ length: 100_000 }, publish);
+    const next = () => deadline(publish(), 30_000);
+    await assertRejects(next, Error, "The queue is full");
+    broker.pause(false);
+    await Promise.all(sent);
+    await adapter.close();
+  },
+});
 
 /** What `tests/support/parallel.ts` says. */
 interface Said {

@@ -75,6 +75,17 @@ Deno.test("Relay passes on the options of a message, and only those that it has"
   await other.close();
 });
 
+Deno.test("Relay passes on a text as it is, whatever it begins with", async () => {
+  const wire = new Wire();
+  const { relay: one } = relay(wire);
+  const { relay: other, told } = relay(wire);
+  const texts = ["\uFEFFmarked", "\n", "", "\u{1F600}\u0000"];
+  for (const text of texts) one.publish(text, { except: [] }, {});
+  assertEquals(told, texts.map((text) => ["all", text, {}]));
+  await one.close();
+  await other.close();
+});
+
 Deno.test("Relay delivers once what is for several rooms", async () => {
   const wire = new Wire();
   const { relay: one } = relay(wire);

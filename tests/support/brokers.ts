@@ -9,6 +9,8 @@ import type { Adapter } from "../../mod.ts";
 export interface Broker extends AsyncDisposable {
   /** Where it is, for adapters in other processes; empty if none can reach it. */
   readonly address: string;
+  /** The number of its process; 0 if it has none of its own. */
+  readonly pid: number;
   /** Makes an adapter for one more server. */
   adapter(): Adapter;
   /** Ends the broker at once, as `kill -9` does. */
@@ -39,6 +41,10 @@ class Engine implements AsyncDisposable {
     command: (port: number, folder: string) => [string, ...string[]],
   ) {
     this.#command = command;
+  }
+
+  get pid(): number {
+    return this.#process?.pid ?? 0;
   }
 
   async start(): Promise<void> {
@@ -109,6 +115,7 @@ export const brokers: Readonly<Record<string, () => Promise<Broker>>> = {
     const done = () => Promise.resolve();
     return Promise.resolve({
       address: "",
+      pid: 0,
       adapter: () => broadcastChannel({ name }),
       kill: done,
       start: done,
@@ -159,6 +166,9 @@ async function started(
   await engine.start();
   return {
     address,
+    get pid() {
+      return engine.pid;
+    },
     adapter: () => adapter(address),
     kill: () => engine.kill(),
     start: () => engine.start(),
