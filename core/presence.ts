@@ -14,12 +14,20 @@ type Word =
   | {
     readonly type: "state";
     readonly isAsking: boolean;
+    /** Whether that can wait a little, as many may ask just now. */
+    readonly isPatient?: boolean;
     readonly members: readonly Member[];
   }
   | { readonly type: "join"; readonly before: number; readonly member: Member }
   | { readonly type: "leave"; readonly before: number; readonly id: string }
   /** I have missed something of yours. */
   | { readonly type: "ask"; readonly to: string };
+
+/** How it is said who is there. */
+type Manner = Pick<
+  Extract<Word, { type: "state" }>,
+  "isAsking" | "isPatient"
+>;
 
 type Signed = Word & {
   readonly version: 1;
@@ -74,6 +82,9 @@ interface View {
  */
 const GRACE = 8_000;
 
+/** How long who can hear others again waits for an answer, in milliseconds. */
+const PAUSE = 2_000;
+
 /** How many servers are remembered that were given up. */
 const MEMORY = 100;
 
@@ -88,6 +99,9 @@ export class Presence {
   #isAway = false;
   /** Servers that were given up, and may be there all the same. */
   readonly #dropped = new Set<string>();
+  /** Rooms of which this server is to say who is there. */
+  readonly #asked = new Set<string>();
+  #pause: Timer | undefined;
   #grace: Timer | undefined;
 
   /**
@@ -152,7 +166,7 @@ export class Presence {
    * @param room The room.
    */
   greet(room: string): void {
-    this.#tell(room, true);
+    this.#tell(room, { isAsking: true });
   }
 
   /**
@@ -178,10 +192,11 @@ export class Presence {
       case "state":
         view.doubtful.delete(from);
         this.#replace(room, from, { at, members: indexed(word.members) });
-        if (word.isAsking) this.#tell(room, false);
+        if (word.isAsking && word.isPatient) this.#tellSoon(room);
+        else if (word.isAsking) this.#tell(room);
         return;
       case "ask":
-        if (word.to === this.#name) this.#tell(room, false);
+        if (word.to === this.#name) this.#tell(room);
         return;
       case "join":
       case "leave":
@@ -246,12 +261,15 @@ export class Presence {
   up(): void {
     this.#isAway = false;
     if (this.#grace !== undefined) this.#wait();
-    for (const room of this.#views.keys()) this.#tell(room, true);
+    for (const room of this.#views.keys()) {
+      this.#tell(room, { isAsking: true, isPatient: true });
+    }
   }
 
   /** Ends. */
   stop(): void {
     clearTimeout(this.#grace);
+    clearTimeout(this.#pause);
     this.#views.clear();
   }
 
@@ -322,12 +340,25 @@ export class Presence {
     if (member) this.#voice.left(member, room);
   }
 
+  /**
+   * Says who of this server is there, but not at once. When a broker is back all ask at
+   * about the same time, and all hear each answer: so one answers many.
+   */
+  #tellSoon(room: string): void {
+    this.#asked.add(room);
+    this.#pause ??= startTimer(() => {
+      this.#pause = undefined;
+      for (const one of this.#asked) this.#tell(one);
+    }, PAUSE);
+  }
+
   /** Says who of this server is there. */
-  #tell(room: string, isAsking: boolean): void {
+  #tell(room: string, how: Manner = { isAsking: false }): void {
+    this.#asked.delete(room); // who has asked hears this
     const own = this.#views.get(room)?.own;
     if (!own) return;
     const members = [...own.members.values()];
-    this.#say(room, own.at, { type: "state", isAsking, members });
+    this.#say(room, own.at, { type: "state", ...how, members });
   }
 
   #say(room: string, at: number, word: Word): void {

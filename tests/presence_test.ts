@@ -127,8 +127,10 @@ Deno.test("Presence keeps others for a while when the broker is away", () => {
   a.isUp = true;
   a.presence.up();
   world.settle();
+  time.tick(2_000); // nobody is in a hurry to answer
+  world.settle();
   assertEquals(a.names, "a1,b1,b2,c1", "c has nothing to say of the room");
-  time.tick(8_000);
+  time.tick(6_000);
   assertEquals(a.names, "a1,b1,b2");
   // And if it does not come back, they are gone.
   a.presence.down();
@@ -136,6 +138,40 @@ Deno.test("Presence keeps others for a while when the broker is away", () => {
   assertEquals(a.names, "a1");
   a.presence.stop();
   assertStrictEquals(time.next(), false);
+});
+
+Deno.test("Presence answers all at once who ask when the broker is back", () => {
+  using time = new FakeTime();
+  const world = new World();
+  const names = Array.from({ length: 10 }, (_, i) => `${i}`);
+  const sides = names.map((name) => world.add(name));
+  for (const side of sides) side.enter(side.name);
+  world.settle();
+  for (const side of sides) {
+    side.isUp = false;
+    side.presence.down();
+  }
+  // They come back one after the other, as they do.
+  for (const side of sides) {
+    side.isUp = true;
+    side.presence.up();
+    world.settle();
+    time.tick(150);
+  }
+  let said = 0;
+  for (let i = 0; i < 4; i++) {
+    time.tick(1_000);
+    said += world.words.length / sides.length;
+    world.settle();
+  }
+  // Not ten by each of them.
+  assertEquals(said, 9);
+  for (const side of sides) assertEquals(side.names, names.join());
+  time.tick(8_000);
+  for (const side of sides) {
+    assertEquals(side.names, names.join());
+    side.presence.stop();
+  }
 });
 
 Deno.test("Presence finds out what it has missed, whatever is lost", () => {
