@@ -7,7 +7,7 @@ import {
   assertStrictEquals,
 } from "@std/assert";
 import { ClientSocket, ConnectError } from "../client.ts";
-import { freePort } from "./support/front.ts";
+import { freePort } from "./support/daemon.ts";
 import { lacks } from "./support/permissions.ts";
 import { Program } from "./support/program.ts";
 import { RawPeer } from "./support/raw_peer.ts";

@@ -12,7 +12,8 @@ import {
   ServerSocket,
 } from "../mod.ts";
 import { CERTIFICATE } from "./support/certificate.ts";
-import { freePort, Front, type Kind } from "./support/front.ts";
+import { freePort } from "./support/daemon.ts";
+import { Front, type Kind } from "./support/front.ts";
 import { lacks } from "./support/permissions.ts";
 import { Program } from "./support/program.ts";
 import { HANDSHAKE, request } from "./support/raw_peer.ts";

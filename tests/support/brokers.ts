@@ -4,6 +4,7 @@ import { broadcastChannel } from "../../adapters/broadcast_channel.ts";
 import { nats } from "../../adapters/nats.ts";
 import { redis } from "../../adapters/redis.ts";
 import type { Adapter } from "../../mod.ts";
+import { findInSbin, freePort, listening } from "./daemon.ts";
 
 /** Something that adapters meet at. */
 export interface Broker extends AsyncDisposable {
@@ -21,12 +22,6 @@ export interface Broker extends AsyncDisposable {
   pause(isPaused: boolean): void;
   /** Forgets what it has kept; it must not run. */
   forget(): Promise<void>;
-}
-
-/** Takes a port that nobody listens at. */
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
 }
 
 /** A program that listens at a port. */
@@ -55,7 +50,7 @@ class Engine implements AsyncDisposable {
       stdout: "null",
       stderr: "null",
     }).spawn();
-    while (!await isListening(this.port)) await pause();
+    await listening(this.#process, this.port);
   }
 
   async kill(): Promise<void> {
@@ -79,31 +74,6 @@ class Engine implements AsyncDisposable {
     await this.kill();
     await Deno.remove(this.#folder, { recursive: true });
   }
-}
-
-/** Debian puts it where not everybody looks. */
-async function findNats(): Promise<string> {
-  try {
-    await Deno.stat("/usr/sbin/nats-server");
-    return "/usr/sbin/nats-server";
-  } catch {
-    return "nats-server";
-  }
-}
-
-async function isListening(port: number): Promise<boolean> {
-  try {
-    const tcp = await Deno.connect({ hostname: "127.0.0.1", port });
-    tcp.close();
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** A program says nowhere else that it listens. */
-function pause(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 10));
 }
 
 let count = 0;
@@ -143,7 +113,7 @@ export const brokers: Readonly<Record<string, () => Promise<Broker>>> = {
     return await started(engine, address, adapters.redis);
   },
   async nats() {
-    const program = await findNats();
+    const program = await findInSbin("nats-server");
     const engine = new Engine((port, folder) => [
       program,
       ...["-a", "127.0.0.1", "-p", `${port}`, "-js", "-sd", folder],

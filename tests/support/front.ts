@@ -2,15 +2,10 @@
 
 import { openers } from "../../core/socket.ts";
 import { CERTIFICATE, KEY } from "./certificate.ts";
+import { findInSbin, freePort, listening } from "./daemon.ts";
 
 /** Which proxies there are. */
 export type Kind = "nginx" | "caddy";
-
-/** Takes a port that nobody listens at. */
-export function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
 
 /** A proxy in front of servers of this machine. */
 export class Front implements AsyncDisposable {
@@ -93,7 +88,15 @@ export class Front implements AsyncDisposable {
   async run(): Promise<void> {
     const folder = this.#folder;
     const [program, ...args] = this.#kind === "nginx"
-      ? [await findNginx(), "-p", folder, "-c", "main.conf", "-e", "stderr"]
+      ? [
+        await findInSbin("nginx"),
+        "-p",
+        folder,
+        "-c",
+        "main.conf",
+        "-e",
+        "stderr",
+      ]
       : ["caddy", "run", "--config", "Caddyfile", "--adapter", "caddyfile"];
     this.#process = new Deno.Command(program!, {
       args,
@@ -103,12 +106,7 @@ export class Front implements AsyncDisposable {
       stdout: "null",
       stderr: "null",
     }).spawn();
-    let hasEnded = false;
-    this.#process.status.then(() => hasEnded = true);
-    while (!await isListening(this.port)) {
-      if (hasEnded) throw new Error(`${program} has ended`);
-      await pause();
-    }
+    await listening(this.#process, this.port);
   }
 
   /** Ends it at once, as `kill -9` does, and its workers. */
@@ -190,29 +188,4 @@ ${temporary.join("\n")}
   include ${folder}/site.conf;
 }
 `;
-}
-
-/** Debian puts it where not everybody looks. */
-async function findNginx(): Promise<string> {
-  try {
-    await Deno.stat("/usr/sbin/nginx");
-    return "/usr/sbin/nginx";
-  } catch {
-    return "nginx";
-  }
-}
-
-async function isListening(port: number): Promise<boolean> {
-  try {
-    const tcp = await Deno.connect({ hostname: "127.0.0.1", port });
-    tcp.close();
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** A program says nowhere else that it listens. */
-function pause(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 10));
 }
