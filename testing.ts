@@ -31,7 +31,11 @@ import type { Connection } from "./core/connection.ts";
 import { TOKEN } from "./core/handshake.ts";
 import { upgraders } from "./core/listener.ts";
 import { openers } from "./core/socket.ts";
-import { type ServerOptions, ServerSocket } from "./server.ts";
+import {
+  type ServerOptions,
+  ServerSocket,
+  type SocketTypes,
+} from "./server.ts";
 import { hop, type Link, MemoryLink } from "./testing/link.ts";
 import { MemorySocket } from "./testing/socket.ts";
 
@@ -227,20 +231,36 @@ function requestOf(
   return new Request(url.replace("ws", "http"), { headers: all });
 }
 
-/** Options of {@linkcode pair}. */
-export interface PairOptions {
+/**
+ * Options of {@linkcode pair}.
+ *
+ * @typeParam Server The types of the server's side.
+ * @typeParam Client The types of the client's side.
+ */
+export interface PairOptions<
+  Server extends SocketTypes = SocketTypes,
+  Client extends SocketTypes = SocketTypes,
+> {
   /** Options of the server. */
-  readonly server?: ServerOptions;
+  readonly server?: ServerOptions<Server>;
   /** Options of the client. */
-  readonly client?: ClientOptions;
+  readonly client?: ClientOptions<Client>;
 }
 
-/** Two connections that are each other's peer. */
-export interface Pair extends AsyncDisposable {
+/**
+ * Two connections that are each other's peer.
+ *
+ * @typeParam Server The types of the server's side.
+ * @typeParam Client The types of the client's side.
+ */
+export interface Pair<
+  Server extends SocketTypes = SocketTypes,
+  Client extends SocketTypes = SocketTypes,
+> extends AsyncDisposable {
   /** The server's side. */
-  readonly server: Connection;
+  readonly server: Connection<Server>;
   /** The client's side. */
-  readonly client: Connection;
+  readonly client: Connection<Client>;
   /** What is between them. */
   readonly link: Link;
 }
@@ -249,6 +269,8 @@ export interface Pair extends AsyncDisposable {
  * Makes two connections that are each other's peer, for code that is given a
  * {@linkcode Connection} and no more.
  *
+ * @typeParam Server The types of the server's side: by name, or by its `schema`.
+ * @typeParam Client The types of the client's side, likewise.
  * @param options Options of their server and their client.
  * @returns A promise of both, open, and of the link between them. Disposing of them
  * cuts the link.
@@ -266,7 +288,12 @@ export interface Pair extends AsyncDisposable {
  * console.log(await goodbye); // [4001, "bye", "peer"]
  * ```
  */
-export async function pair(options: PairOptions = {}): Promise<Pair> {
+export async function pair<
+  Server extends SocketTypes = SocketTypes,
+  Client extends SocketTypes = SocketTypes,
+>(
+  options: PairOptions<Server, Client> = {},
+): Promise<Pair<Server, Client>> {
   const server = new ServerSocket(options.server);
   const client = new ClientSocket(options.client);
   const network = new MemoryNetwork(server);
