@@ -116,9 +116,17 @@ export class MemoryNetwork implements AsyncDisposable {
     this.#host = `memory-${++count}.test`;
     this.url = `ws://${this.#host}`;
     openers.set(this.#host, (url, protocols, headers) => {
-      const { href } = target(url, protocols);
-      const socket = new MemorySocket(href, protocols, 0);
-      hop(() => this.#shakeHands(socket, protocols, headers));
+      const { href, username, password } = target(url, protocols);
+      const socket = new MemorySocket(bare(href), protocols, 0);
+      const all = new Headers(headers);
+      if ((username || password) && !all.has("authorization")) {
+        all.set("authorization", basic(username, password));
+      }
+      hop(() => this.#shakeHands(socket, protocols, all));
+      // Whatever it waits for, it hears that there will be nothing.
+      socket.gone.addEventListener("abort", () => {
+        hop(() => socket.take(GIVEN_UP));
+      });
       return socket;
     });
   }
@@ -154,12 +162,12 @@ export class MemoryNetwork implements AsyncDisposable {
   async #shakeHands(
     client: MemorySocket,
     protocols: readonly string[],
-    headers: HeadersInit | undefined,
+    headers: Headers,
   ): Promise<void> {
     const { server } = this;
-    if (client.readyState > 1) return client.take(REFUSED);
+    if (client.gone.aborted) return;
     if (!server) return client.take(REFUSED);
-    const request = requestOf(client.url, protocols, headers);
+    const request = requestOf(client, protocols, headers);
     let socket: MemorySocket | undefined;
     upgraders.set(request, (idleTimeout) => {
       socket = new MemorySocket(client.url, [], idleTimeout);
@@ -181,7 +189,7 @@ export class MemoryNetwork implements AsyncDisposable {
         return socket.take({ type: "open", protocol: "" });
       }
       await response.body?.cancel();
-      why = `Invalid status code ${response.status}`;
+      why = `Invalid status code: ${response.status}`;
     } catch (error) {
       why = `The server has failed: ${error}`;
     }
@@ -191,6 +199,22 @@ export class MemoryNetwork implements AsyncDisposable {
 }
 
 const REFUSED = { type: "lost", why: "Connection refused" } as const;
+
+const GIVEN_UP = { type: "lost", why: "Closed" } as const;
+
+/** A URL without who it is for: that goes into a header. */
+function bare(href: string): string {
+  const url = new URL(href);
+  url.username = url.password = "";
+  return url.href;
+}
+
+/** What a URL says of who it is for, as a header. */
+function basic(username: string, password: string): string {
+  const text = [username, password].map(decodeURIComponent).join(":");
+  const bytes = new TextEncoder().encode(text);
+  return `Basic ${btoa(String.fromCharCode(...bytes))}`;
+}
 
 /** Where to connect to, as the constructor of `WebSocket` understands it. */
 function target(url: URL, protocols: readonly string[]): URL {
@@ -214,9 +238,9 @@ function target(url: URL, protocols: readonly string[]): URL {
 
 /** The opening handshake (RFC 6455, 4.1). */
 function requestOf(
-  url: string,
+  { url, gone: signal }: MemorySocket,
   protocols: readonly string[],
-  headers: HeadersInit | undefined,
+  headers: Headers,
 ): Request {
   const all = new Headers(headers);
   const key = crypto.getRandomValues(new Uint8Array(16));
@@ -228,7 +252,7 @@ function requestOf(
   if (protocols.length > 0) {
     all.set("sec-websocket-protocol", protocols.join(", "));
   }
-  return new Request(url.replace("ws", "http"), { headers: all });
+  return new Request(url.replace("ws", "http"), { headers: all, signal });
 }
 
 /**

@@ -379,7 +379,7 @@ Deno.test("MemoryNetwork refuses a subprotocol that was not asked for, and an up
     },
     () => new Response("instead"),
   ];
-  const whys = ["which was not asked for", "Invalid status code 200"];
+  const whys = ["which was not asked for", "Invalid status code: 200"];
   for (const [i, change] of changes.entries()) {
     await using network = new MemoryNetwork({
       fetch: async (request, info) => change(await server.fetch(request, info)),
