@@ -265,11 +265,14 @@ const SCRIPT = `
       return cell;
     })));
     return (rows) => {
+      const keys = rows.map(keyOf);
       const old = new Map(Array.from(body.rows, (row) => [row.dataset.key, row]));
+      // First, as what comes after them would be moved else, and lose the focus.
+      const kept = new Set(keys);
+      for (const [key, row] of old) if (!kept.has(key)) row.remove();
       rows.forEach((data, index) => {
-        const key = keyOf(data, index);
+        const key = keys[index];
         let row = old.get(key);
-        old.delete(key);
         if (!row) {
           row = make("tr", { role: "row" }, ...columns.map((column) => {
             const cell = make("td", { role: "cell", class: column.class || "" });
@@ -288,7 +291,6 @@ const SCRIPT = `
         });
         if (body.rows[index] !== row) body.insertBefore(row, body.rows[index] || null);
       });
-      for (const row of old.values()) row.remove();
       find(id + "-empty").hidden = rows.length > 0;
       body.parentElement.hidden = rows.length === 0;
     };

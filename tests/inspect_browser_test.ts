@@ -165,6 +165,28 @@ test("it stays told that a connection was not closed", async (watched) => {
   await told.waitFor({ state: "hidden" });
 });
 
+test("the focus stays where it is when others come and go", async (watched) => {
+  const { page, url, enter } = watched;
+  await enter("/live/below");
+  await enter("/live/mine");
+  const above = await enter("/live/above");
+  await page.goto(url);
+  const rows = page.locator("#list tr");
+  await rows.nth(2).waitFor();
+  const mine = rows.filter({ hasText: "/live/mine" }).getByRole("button");
+  await mine.focus();
+  await above.close();
+  await page.getByText("1–2 of 2").waitFor();
+  await enter("/live/late");
+  await page.getByText("1–3 of 3").waitFor();
+  assertStrictEquals(
+    await page.evaluate(
+      'document.activeElement.closest("tr")?.cells[1].textContent',
+    ),
+    "/live/mine",
+  );
+});
+
 test("it is live where its URL has a password", async (watched) => {
   const { page, url, enter } = watched;
   await enter("/live/ada");
