@@ -47,8 +47,8 @@ export interface Outgoing {
 
 /** The way from its peer to a socket. */
 export interface Incoming {
-  /** Nothing more has to arrive. */
-  stall(): void;
+  /** Nothing has to arrive any more, whatever else becomes of the way. */
+  abandon(): void;
 }
 
 /**
@@ -231,6 +231,6 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
   #stop(): void {
     this.#readyState = 3;
     clearTimeout(this.#idleTimer);
-    this.#incoming?.stall();
+    this.#incoming?.abandon();
   }
 }
