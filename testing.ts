@@ -31,7 +31,11 @@ import type { Connection } from "./core/connection.ts";
 import { TOKEN } from "./core/handshake.ts";
 import { upgraders } from "./core/listener.ts";
 import { openers } from "./core/socket.ts";
-import { type ServerOptions, ServerSocket } from "./server.ts";
+import {
+  type ServerOptions,
+  ServerSocket,
+  type SocketTypes,
+} from "./server.ts";
 import { hop, type Link, MemoryLink } from "./testing/link.ts";
 import { MemorySocket } from "./testing/socket.ts";
 
@@ -112,9 +116,17 @@ export class MemoryNetwork implements AsyncDisposable {
     this.#host = `memory-${++count}.test`;
     this.url = `ws://${this.#host}`;
     openers.set(this.#host, (url, protocols, headers) => {
-      const { href } = target(url, protocols);
-      const socket = new MemorySocket(href, protocols, 0);
-      hop(() => this.#shakeHands(socket, protocols, headers));
+      const { href, username, password } = target(url, protocols);
+      const socket = new MemorySocket(bare(href), protocols, 0);
+      const all = new Headers(headers);
+      if ((username || password) && !all.has("authorization")) {
+        all.set("authorization", basic(username, password));
+      }
+      hop(() => this.#shakeHands(socket, protocols, all));
+      // Whatever it waits for, it hears that there will be nothing.
+      socket.gone.addEventListener("abort", () => {
+        hop(() => socket.take(GIVEN_UP));
+      });
       return socket;
     });
   }
@@ -150,12 +162,12 @@ export class MemoryNetwork implements AsyncDisposable {
   async #shakeHands(
     client: MemorySocket,
     protocols: readonly string[],
-    headers: HeadersInit | undefined,
+    headers: Headers,
   ): Promise<void> {
     const { server } = this;
-    if (client.readyState > 1) return client.take(REFUSED);
+    if (client.gone.aborted) return;
     if (!server) return client.take(REFUSED);
-    const request = requestOf(client.url, protocols, headers);
+    const request = requestOf(client, protocols, headers);
     let socket: MemorySocket | undefined;
     upgraders.set(request, (idleTimeout) => {
       socket = new MemorySocket(client.url, [], idleTimeout);
@@ -177,7 +189,7 @@ export class MemoryNetwork implements AsyncDisposable {
         return socket.take({ type: "open", protocol: "" });
       }
       await response.body?.cancel();
-      why = `Invalid status code ${response.status}`;
+      why = `Invalid status code: ${response.status}`;
     } catch (error) {
       why = `The server has failed: ${error}`;
     }
@@ -187,6 +199,22 @@ export class MemoryNetwork implements AsyncDisposable {
 }
 
 const REFUSED = { type: "lost", why: "Connection refused" } as const;
+
+const GIVEN_UP = { type: "lost", why: "Closed" } as const;
+
+/** A URL without who it is for: that goes into a header. */
+function bare(href: string): string {
+  const url = new URL(href);
+  url.username = url.password = "";
+  return url.href;
+}
+
+/** What a URL says of who it is for, as a header. */
+function basic(username: string, password: string): string {
+  const text = [username, password].map(decodeURIComponent).join(":");
+  const bytes = new TextEncoder().encode(text);
+  return `Basic ${btoa(String.fromCharCode(...bytes))}`;
+}
 
 /** Where to connect to, as the constructor of `WebSocket` understands it. */
 function target(url: URL, protocols: readonly string[]): URL {
@@ -210,9 +238,9 @@ function target(url: URL, protocols: readonly string[]): URL {
 
 /** The opening handshake (RFC 6455, 4.1). */
 function requestOf(
-  url: string,
+  { url, gone: signal }: MemorySocket,
   protocols: readonly string[],
-  headers: HeadersInit | undefined,
+  headers: Headers,
 ): Request {
   const all = new Headers(headers);
   const key = crypto.getRandomValues(new Uint8Array(16));
@@ -224,23 +252,39 @@ function requestOf(
   if (protocols.length > 0) {
     all.set("sec-websocket-protocol", protocols.join(", "));
   }
-  return new Request(url.replace("ws", "http"), { headers: all });
+  return new Request(url.replace("ws", "http"), { headers: all, signal });
 }
 
-/** Options of {@linkcode pair}. */
-export interface PairOptions {
+/**
+ * Options of {@linkcode pair}.
+ *
+ * @typeParam Server The types of the server's side.
+ * @typeParam Client The types of the client's side.
+ */
+export interface PairOptions<
+  Server extends SocketTypes = SocketTypes,
+  Client extends SocketTypes = SocketTypes,
+> {
   /** Options of the server. */
-  readonly server?: ServerOptions;
+  readonly server?: ServerOptions<Server>;
   /** Options of the client. */
-  readonly client?: ClientOptions;
+  readonly client?: ClientOptions<Client>;
 }
 
-/** Two connections that are each other's peer. */
-export interface Pair extends AsyncDisposable {
+/**
+ * Two connections that are each other's peer.
+ *
+ * @typeParam Server The types of the server's side.
+ * @typeParam Client The types of the client's side.
+ */
+export interface Pair<
+  Server extends SocketTypes = SocketTypes,
+  Client extends SocketTypes = SocketTypes,
+> extends AsyncDisposable {
   /** The server's side. */
-  readonly server: Connection;
+  readonly server: Connection<Server>;
   /** The client's side. */
-  readonly client: Connection;
+  readonly client: Connection<Client>;
   /** What is between them. */
   readonly link: Link;
 }
@@ -249,6 +293,8 @@ export interface Pair extends AsyncDisposable {
  * Makes two connections that are each other's peer, for code that is given a
  * {@linkcode Connection} and no more.
  *
+ * @typeParam Server The types of the server's side: by name, or by its `schema`.
+ * @typeParam Client The types of the client's side, likewise.
  * @param options Options of their server and their client.
  * @returns A promise of both, open, and of the link between them. Disposing of them
  * cuts the link.
@@ -266,7 +312,12 @@ export interface Pair extends AsyncDisposable {
  * console.log(await goodbye); // [4001, "bye", "peer"]
  * ```
  */
-export async function pair(options: PairOptions = {}): Promise<Pair> {
+export async function pair<
+  Server extends SocketTypes = SocketTypes,
+  Client extends SocketTypes = SocketTypes,
+>(
+  options: PairOptions<Server, Client> = {},
+): Promise<Pair<Server, Client>> {
   const server = new ServerSocket(options.server);
   const client = new ClientSocket(options.client);
   const network = new MemoryNetwork(server);

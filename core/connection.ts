@@ -1290,7 +1290,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     let error: Error | undefined;
     const why = () => error ??= this.#tooLate("send");
     const unsent = this.#sender?.stop(why, isDelivered);
-    this.#exchange?.stop(why);
+    this.#exchange?.stop(() => this.#tooLate("hear"));
     if (unsent?.length) this.#hub.unsent(unsent);
   }
 
@@ -1370,10 +1370,12 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       this.#state.phase !== "ended";
   }
 
-  #tooLate(attempt: "send" | "wait"): ConnectionEndedError {
-    const what = attempt === "send"
-      ? `Cannot send to ${this.remoteAddress}`
-      : `Cannot wait any longer for an event of ${this.remoteAddress}`;
+  #tooLate(attempt: "send" | "hear" | "wait"): ConnectionEndedError {
+    const what = {
+      send: `Cannot send to ${this.remoteAddress}`,
+      hear: `Cannot wait any longer for an answer of ${this.remoteAddress}`,
+      wait: `Cannot wait any longer for an event of ${this.remoteAddress}`,
+    }[attempt];
     const state = this.#state;
     if (state.phase !== "ended") {
       const phase = state.phase === "open" ? "closing" : state.phase;

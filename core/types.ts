@@ -30,7 +30,10 @@ export type SocketTypes = NamedTypes | StandardSchema;
 export interface NamedTypes {
   /** What comes in: the type of `message.data`. `unknown` by default. */
   incoming?: unknown;
-  /** What goes out: the type that `send` takes. All that can be sent by default. */
+  /**
+   * What goes out, answers to requests among it: the type that `send` and `reply` take,
+   * and that a handler gives. All that can be sent by default.
+   */
   outgoing?: unknown;
   /** What answers a request: the type that `request` gives. `unknown` by default. */
   reply?: unknown;

@@ -81,6 +81,7 @@ svg .grid { stroke: var(--line); stroke-width: 1; }
 .bar { margin-bottom: 0.6rem; }
 .bar form { display: flex; flex: 1; flex-wrap: wrap; gap: 0.5rem; justify-content: flex-end; }
 input, select, button { background: var(--card); border: 1px solid var(--quiet); border-radius: 0.35rem; color: inherit; font: inherit; min-height: 2.25rem; padding: 0.2rem 0.7rem; }
+::placeholder { color: var(--quiet); opacity: 1; }
 input { flex: 0 1 20rem; min-width: 8rem; }
 button { cursor: pointer; }
 button:disabled { cursor: default; opacity: 0.5; }
@@ -183,7 +184,7 @@ const BODY = `<body>
 </section>
 </main>
 <dialog id="sure" aria-labelledby="sure-text">
-  <p id="sure-text"></p>
+  <p id="sure-text" aria-live="polite"></p>
   <div>
     <button type="button" id="sure-no">Keep it</button>
     <button type="button" id="sure-yes" class="danger">Close it</button>
@@ -264,11 +265,14 @@ const SCRIPT = `
       return cell;
     })));
     return (rows) => {
+      const keys = rows.map(keyOf);
       const old = new Map(Array.from(body.rows, (row) => [row.dataset.key, row]));
+      // First, as what comes after them would be moved else, and lose the focus.
+      const kept = new Set(keys);
+      for (const [key, row] of old) if (!kept.has(key)) row.remove();
       rows.forEach((data, index) => {
-        const key = keyOf(data, index);
+        const key = keys[index];
         let row = old.get(key);
-        old.delete(key);
         if (!row) {
           row = make("tr", { role: "row" }, ...columns.map((column) => {
             const cell = make("td", { role: "cell", class: column.class || "" });
@@ -287,7 +291,6 @@ const SCRIPT = `
         });
         if (body.rows[index] !== row) body.insertBefore(row, body.rows[index] || null);
       });
-      for (const row of old.values()) row.remove();
       find(id + "-empty").hidden = rows.length > 0;
       body.parentElement.hidden = rows.length === 0;
     };
@@ -468,15 +471,14 @@ const SCRIPT = `
   }
   find("sure-no").addEventListener("click", () => find("sure").close());
   find("sure-yes").addEventListener("click", async () => {
-    find("sure").close();
+    const id = chosen;
     try {
-      const response = await fetch("?" + new URLSearchParams({ close: chosen }), {
-        method: "POST", redirect: "error", signal: AbortSignal.timeout(10000),
-      });
-      if (!response.ok) throw new Error(await response.text());
+      await get({ close: id }, { method: "POST" });
+      if (id === chosen) find("sure").close();
       ask();
     } catch (error) {
-      tell("Not closed: " + error.message, "bad");
+      // It stays until it has been read, as the next answer would take its place.
+      if (id === chosen) say(find("sure-text"), "Not closed: " + error.message);
     }
   });
 
@@ -486,18 +488,23 @@ const SCRIPT = `
     say(find("status"), text);
     find("status").className = kind;
   }
+  // The page may have been opened by a URL with a password, which no request may have.
+  const here = location.origin + location.pathname;
+  async function get(params, init) {
+    const response = await fetch(here + "?" + new URLSearchParams(params), {
+      ...init, cache: "no-store", redirect: "error", signal: AbortSignal.timeout(10000),
+    });
+    if (!response.ok) throw new Error("the server answers " + response.status);
+    return response;
+  }
   async function ask() {
     clearTimeout(timer);
     const number = ++last;
     const { search, room, sort, offset } = query;
-    const params = new URLSearchParams({ state: "", search, sort, offset, limit: LIMIT });
-    if (room !== undefined) params.set("room", room);
+    const params = { state: "", search, sort, offset, limit: LIMIT };
+    if (room !== undefined) params.room = room;
     try {
-      const response = await fetch("?" + params, {
-        cache: "no-store", redirect: "error", signal: AbortSignal.timeout(10000),
-      });
-      if (!response.ok) throw new Error("the server answers " + response.status);
-      const state = await response.json();
+      const state = await (await get(params)).json();
       if (number !== last) return;
       if (query.offset > 0 && query.offset >= state.connections.matching) {
         query.offset = Math.max(0, Math.ceil(state.connections.matching / LIMIT) - 1) * LIMIT;

@@ -158,7 +158,7 @@ export class State<Types extends SocketTypes> {
         reason: cut(why),
         method: cut(request.method),
         path: cut(urlOf(request)?.pathname ?? ""),
-        remoteAddress,
+        remoteAddress: cut(remoteAddress),
       });
     });
     this.#watch();
@@ -236,7 +236,7 @@ export class State<Types extends SocketTypes> {
       ...end,
       reason: cut(end.reason),
       id: client.id,
-      remoteAddress: client.remoteAddress,
+      remoteAddress: cut(client.remoteAddress),
       path: cut(client.path),
       age: time - client.connectedAt.getTime(),
     });
@@ -305,11 +305,11 @@ function has(one: Listed, search: string): boolean {
 }
 
 function row(one: Listed, now: number): object {
-  const { id, remoteAddress, readyState, bufferedAmount, rooms } = one;
+  const { id, readyState, bufferedAmount, rooms } = one;
   const { received, sent } = one.traffic;
   return {
     id,
-    remoteAddress,
+    remoteAddress: cut(one.remoteAddress),
     path: cut(one.path),
     age: now - one.connectedAt.getTime(),
     protocol: cut(one.protocol),

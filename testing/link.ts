@@ -8,7 +8,7 @@ import type { Role } from "../core/ending.ts";
 import { assertSize, assertType } from "../core/errors.ts";
 import { afterTurn } from "../core/socket.ts";
 import type { Timer } from "../core/timer.ts";
-import type { Frame, MemorySocket, Outgoing } from "./socket.ts";
+import type { Frame, Incoming, MemorySocket, Outgoing } from "./socket.ts";
 
 /** How slow one way of a link is. */
 export interface Slowness {
@@ -187,7 +187,7 @@ export async function advance(
 }
 
 /** A lane, as the sockets see it. */
-class Wire implements Lane, Outgoing {
+class Wire implements Lane, Outgoing, Incoming {
   readonly #receiver: MemorySocket;
   #size = 0;
   /** What is under way, and when it is due. */
@@ -204,6 +204,7 @@ class Wire implements Lane, Outgoing {
   #freeAt = 0;
   #isStalled = false;
   #isEnded = false;
+  #isAbandoned = false;
   /** Stops what is about to arrive. */
   #stop: (() => void) | undefined;
 
@@ -222,8 +223,14 @@ class Wire implements Lane, Outgoing {
   }
 
   resume(): void {
+    if (this.#isAbandoned) return;
     this.#isStalled = false;
     this.#move();
+  }
+
+  abandon(): void {
+    this.#isAbandoned = true;
+    this.stall();
   }
 
   drop(count = 1): void {

@@ -8,6 +8,9 @@ import { bytesOf, sizeOf } from "../core/codec.ts";
 import type { OpenedSocket } from "../core/socket.ts";
 import type { Timer } from "../core/timer.ts";
 
+/** How large a frame is that Deno takes from nobody, in bytes. */
+const TOO_LARGE = 64 * 1024 * 1024;
+
 /** What goes over a wire. */
 export type Frame =
   /** The server's answer to the handshake. */
@@ -44,8 +47,8 @@ export interface Outgoing {
 
 /** The way from its peer to a socket. */
 export interface Incoming {
-  /** Nothing more has to arrive. */
-  stall(): void;
+  /** Nothing has to arrive any more, whatever else becomes of the way. */
+  abandon(): void;
 }
 
 /**
@@ -56,11 +59,13 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
   /** Bytes always come as an `ArrayBuffer`, which is all that is asked for. */
   binaryType = "arraybuffer";
   readonly url: string;
+  readonly #gone: AbortController = new AbortController();
   /** The subprotocols that were asked for. */
   readonly #asked: readonly string[];
   readonly #idleTimeout: number;
   #protocol = "";
   #readyState = 0;
+  #isOpened = false;
   #out: Outgoing | undefined;
   #incoming: Incoming | undefined;
   #idleTimer: Timer | undefined;
@@ -90,6 +95,11 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
     return this.#readyState;
   }
 
+  /** Aborted when it is let go of while it is connecting. */
+  get gone(): AbortSignal {
+    return this.#gone.signal;
+  }
+
   /** How many bytes have not arrived. */
   get bufferedAmount(): number {
     return this.#out?.size ?? 0;
@@ -105,7 +115,7 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
     this.#out = out;
     this.#incoming = incoming;
     // It was let go of while it was connecting.
-    if (this.#readyState === 3) out.end();
+    if (this.#readyState > 1) out.end();
   }
 
   send(data: string | ArrayBuffer | ArrayBufferView<ArrayBuffer>): void {
@@ -119,14 +129,18 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
 
   close(code?: number, reason = ""): void {
     if (this.#readyState > 1) return;
+    const isConnecting = this.#readyState === 0;
     this.#readyState = 2;
+    if (isConnecting) this.#gone.abort();
     this.#out?.push({ type: "close", code, reason });
   }
 
   /** Lets go: the peer finds out, and nobody here is told. */
   terminate(): void {
     if (this.#readyState === 3) return;
+    const isConnecting = this.#readyState === 0;
     this.#stop();
+    if (isConnecting) this.#gone.abort();
     this.#out?.end();
   }
 
@@ -142,6 +156,10 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
         return this.#open(frame.protocol);
       case "message":
         if (this.#readyState !== 1) return;
+        if (frame.size >= TOO_LARGE) {
+          this.#out?.end();
+          return this.#fail("Frame too large"); // Deno's words
+        }
         this.#watch();
         this.dispatchEvent(new MessageEvent("message", { data: frame.data }));
         return;
@@ -169,6 +187,7 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
     }
     this.#protocol = protocol;
     this.#readyState = 1;
+    this.#isOpened = true;
     this.#watch();
     this.dispatchEvent(new Event("open"));
   }
@@ -192,9 +211,15 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
     this.#fail(why, 1001);
   }
 
-  #fail(message: string, code = 1006): void {
+  #fail(why: string, code = 1006): void {
+    // As Deno has it: an error for who could not connect, and words else.
+    const error = this.#isOpened ? undefined : new DOMException(
+      `failed to connect to WebSocket: ${why}`,
+      "NetworkError",
+    );
+    const message = error ? String(error) : why;
     this.#readyState = 2;
-    this.dispatchEvent(new ErrorEvent("error", { message }));
+    this.dispatchEvent(new ErrorEvent("error", { message, error }));
     this.#end(false, code, "");
   }
 
@@ -206,6 +231,6 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
   #stop(): void {
     this.#readyState = 3;
     clearTimeout(this.#idleTimer);
-    this.#incoming?.stall();
+    this.#incoming?.abandon();
   }
 }

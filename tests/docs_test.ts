@@ -1,6 +1,6 @@
 /** What checks the documentation: that it finds what is wrong. */
 
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { anchors, blocks, links } from "../tools/pages.ts";
 import { lacks } from "./support/permissions.ts";
 
@@ -41,6 +41,22 @@ Deno.test("blocks() reads the marks of a block", () => {
     ["file", "a.ts"],
   ]);
   assertEquals(block?.code, ["deno"]);
+});
+
+Deno.test({
+  name: "docs/README.md leads to all pages",
+  ignore: await lacks("read"),
+  async fn() {
+    const folder = new URL("../docs/", import.meta.url);
+    const page = await Deno.readTextFile(new URL("README.md", folder));
+    const led = new Set(
+      Array.from(links(page), ({ target }) => target.replace(/#.*$/, "")),
+    );
+    for await (const { name } of Deno.readDir(folder)) {
+      if (!name.endsWith(".md") || name === "README.md") continue;
+      assert(led.has(name), `There is no link to ${name}`);
+    }
+  },
 });
 
 /** Each page, and what is said of it. */

@@ -144,6 +144,56 @@ test("a connection is closed by hand", async (watched) => {
   await page.locator("#ends").getByText("Closed by hand").waitFor();
 });
 
+test("it stays told that a connection was not closed", async (watched) => {
+  const { page, url, enter } = watched;
+  const client = await enter("/live/ada");
+  const closed = client.waitFor("close");
+  await page.goto(url);
+  await page.route("**/*close*", (route) => route.fulfill({ status: 403 }));
+  await page.getByRole("button", { name: /^Close the connection of/ }).click();
+  const close = page.getByRole("button", { name: "Close it" });
+  await close.click();
+  const told = page.getByText("Not closed: the server answers 403");
+  await told.waitFor();
+  // The next answer does not take its place.
+  await page.waitForResponse((response) => response.url().includes("state"));
+  await page.getByRole("status").filter({ hasText: /^Live$/ }).waitFor();
+  assert(await told.isVisible());
+  await page.unroute("**/*close*");
+  await close.click();
+  await closed;
+  await told.waitFor({ state: "hidden" });
+});
+
+test("the focus stays where it is when others come and go", async (watched) => {
+  const { page, url, enter } = watched;
+  await enter("/live/below");
+  await enter("/live/mine");
+  const above = await enter("/live/above");
+  await page.goto(url);
+  const rows = page.locator("#list tr");
+  await rows.nth(2).waitFor();
+  const mine = rows.filter({ hasText: "/live/mine" }).getByRole("button");
+  await mine.focus();
+  await above.close();
+  await page.getByText("1–2 of 2").waitFor();
+  await enter("/live/late");
+  await page.getByText("1–3 of 3").waitFor();
+  assertStrictEquals(
+    await page.evaluate(
+      'document.activeElement.closest("tr")?.cells[1].textContent',
+    ),
+    "/live/mine",
+  );
+});
+
+test("it is live where its URL has a password", async (watched) => {
+  const { page, url, enter } = watched;
+  await enter("/live/ada");
+  await page.goto(url.replace("//", "//admin:secret@"));
+  await page.getByRole("status").filter({ hasText: /^Live$/ }).waitFor();
+});
+
 test("a page of another origin closes nobody", async (watched) => {
   const { server, page, url, posted, enter } = watched;
   await enter("/live/ada");

@@ -5,11 +5,12 @@ import {
   assertEquals,
   assertMatch,
   assertNotMatch,
+  assertRejects,
   assertStrictEquals,
 } from "@std/assert";
 import { stub } from "@std/testing/mock";
 import { FakeTime } from "@std/testing/time";
-import { ClientSocket } from "../client.ts";
+import { ClientSocket, ConnectError } from "../client.ts";
 import { inspect } from "../inspect.ts";
 import type { Field } from "../inspect/history.ts";
 import { type ServerOptions, ServerSocket } from "../server.ts";
@@ -204,6 +205,30 @@ test("remembers a hundred ends, and cuts what is long", async (inspected) => {
   assertStrictEquals(rooms.rows[0]?.room, `${"x".repeat(200)}…`);
   assertStrictEquals(String(connections.rows[0]?.path).length, 201);
 });
+
+test("cuts an address that a proxy has told", async (inspected) => {
+  const { server } = inspected;
+  const told = "9".repeat(500);
+  const shown = `${"9".repeat(200)}…`;
+  const enter = async (path: string) => {
+    await using client = new ClientSocket({
+      plain: true,
+      headers: { "x-forwarded-for": told },
+    });
+    const connected = server.waitFor("connect");
+    await client.connect(server.url + path);
+    await connected;
+    const { connections } = await inspected.look();
+    assertStrictEquals(connections.rows[0]?.remoteAddress, shown);
+  };
+  const ended = server.waitFor("close");
+  await enter("/in");
+  await ended;
+  await assertRejects(() => enter("/out"), ConnectError);
+  const { ends, refusals } = await inspected.look();
+  assertStrictEquals(ends[0]?.remoteAddress, shown);
+  assertStrictEquals(refusals[0]?.remoteAddress, shown);
+}, { trustProxy: 1, paths: ["/in"] });
 
 test("lists a page at a time", async (inspected) => {
   for (const name of ["a", "b", "c", "d", "e"]) {

@@ -3,9 +3,14 @@
  * tell the same, in the same order.
  */
 
-import { assertEquals } from "@std/assert";
-import { deadline } from "@std/async";
-import { type ClientOptions, ClientSocket } from "../client.ts";
+import { assertEquals, assertRejects } from "@std/assert";
+import { deadline, delay } from "@std/async";
+import {
+  type ClientOptions,
+  ClientSocket,
+  ConnectError,
+  ConnectionEndedError,
+} from "../client.ts";
 import {
   type Connection,
   type ServerOptions,
@@ -392,7 +397,151 @@ const STORIES: Record<string, Story> = {
     ],
     ofClient: ["ConnectError"],
   },
+  "a client that gives up while it is being looked at": {
+    server: { authorize: late },
+    async run(scene) {
+      const { client, line, server } = scene;
+      const refused = server.waitFor("refused");
+      const asked = server.waitFor("connect").catch(() => {});
+      const signal = AbortSignal.timeout(20);
+      await assertRejects(() => client.connect(line.url, { signal }));
+      await refused;
+      await server.close();
+      await asked;
+    },
+    ofServer: ["refused 499 The client went away before it was let in"],
+    ofClient: [],
+  },
+  "who it is, in the URL": {
+    async run(scene) {
+      const { client, line, server } = scene;
+      const connected = server.waitFor("connect");
+      await client.connect(line.url.replace("//", "//a%40b:p%C3%A4ss@"));
+      const [{ url, headers }] = await connected;
+      scene.ofServer.push(`${headers.get("authorization")}`);
+      scene.ofServer.push(`${new URL(url).username}`);
+      scene.ofClient.push(`${new URL(client.connection?.url ?? "").username}`);
+    },
+    // btoa() of the UTF-8 of a@b:p\u00e4ss
+    ofServer: [CONNECT, "Basic YUBiOnDDpHNz", ""],
+    ofClient: [CONNECT, ""],
+  },
+  "a URL that says who it is, and a header that does": {
+    client: { headers: { authorization: "Bearer token" } },
+    async run(scene) {
+      const { client, line, server } = scene;
+      const connected = server.waitFor("connect");
+      await client.connect(line.url.replace("//", "//ada:secret@"));
+      const [{ headers }] = await connected;
+      scene.ofServer.push(`${headers.get("authorization")}`);
+    },
+    ofServer: [CONNECT, "Bearer token"],
+    ofClient: [CONNECT],
+  },
+  "what a client is told that was refused": {
+    server: { authorize: () => new Response("no", { status: 403 }) },
+    async run(scene) {
+      const { client, line } = scene;
+      const { message, cause } = await assertRejects(
+        () => client.connect(line.url),
+        ConnectError,
+      );
+      scene.ofClient.push(message.replace(`${line.url}/`, "there"), `${cause}`);
+    },
+    ofServer: ["refused 403 The server's own check answered with 403"],
+    ofClient: [
+      "Cannot connect to there: failed to connect to WebSocket: Invalid status code: 403",
+      "NetworkError: failed to connect to WebSocket: Invalid status code: 403",
+    ],
+  },
+  "a message of the largest size, and a larger one": {
+    server: { maxPayload: 1_000 },
+    async run(scene) {
+      await scene.connect();
+      scene.server.on("message", ({ size }) => scene.ofServer.push(`${size}`));
+      await scene.ends("close", () => {
+        scene.client.send(new Uint8Array(1_000).fill(7));
+        scene.client.send("\u{1f600}".repeat(251));
+      });
+      scene.ofServer.splice(1, 1); // its bytes
+    },
+    ...end(
+      "close",
+      '1009 "A message may have at most 1000 bytes"',
+      "limit",
+      "peer",
+    ),
+    ofServer: [
+      CONNECT,
+      "1000",
+      'close 1009 "A message may have at most 1000 bytes" limit',
+    ],
+  },
+  "a frame that is too large for the runtime": {
+    server: { maxPayload: 100 * 1024 ** 2 },
+    client: { plain: true, maxBufferedAmount: 100 * 1024 ** 2 },
+    async run(scene) {
+      await scene.connect();
+      await scene.ends(
+        "disconnect",
+        () => scene.client.send(new Uint8Array(64 * 1024 ** 2)),
+      );
+    },
+    ofServer: ['connect / "" false', 'disconnect 1006 "" limit'],
+    ofClient: ['connect / "" false', 'disconnect 1006 "" network false'],
+  },
+  "a request that is under way when the line is cut": {
+    async run(scene) {
+      const { client, line, server } = scene;
+      const asked = Promise.withResolvers<void>();
+      server.handle("never", () => {
+        asked.resolve();
+        return new Promise(() => {});
+      });
+      await scene.connect();
+      const answer = client.request({ type: "never" });
+      await asked.promise;
+      await scene.ends("disconnect", () => line.cut());
+      const { message } = await assertRejects(
+        () => answer,
+        ConnectionEndedError,
+      );
+      scene.ofClient.push(message.replace(/of \S+ as/, "of there as"));
+    },
+    ofServer: [CONNECT, 'disconnect 1006 "" network'],
+    ofClient: [
+      CONNECT,
+      'disconnect 1006 "" network false',
+      'Cannot wait any longer for an answer of there as the connection has ended: disconnect with code 1006 and reason ""',
+    ],
+  },
+  "more than a client may say": {
+    server: { messageRate: { perSecond: 1, burst: 2 } },
+    client: { plain: true },
+    async run(scene) {
+      await scene.connect();
+      await scene.ends("close", () => {
+        for (let i = 0; i < 5; i++) scene.client.send(i);
+      });
+    },
+    ofServer: [
+      'connect / "" false',
+      "0",
+      "1",
+      'close 1008 "At most 1 messages a second may be sent" limit',
+    ],
+    ofClient: [
+      'connect / "" false',
+      'close 1008 "At most 1 messages a second may be sent" peer true',
+    ],
+  },
 };
+
+/** Lets in, but not at once. */
+async function late(): Promise<true> {
+  await delay(200);
+  return true;
+}
 
 /** Both sides tell the same. */
 function both(all: string[]) {

@@ -11,6 +11,7 @@ import { ClientSocket, ConnectError } from "../client.ts";
 import { ServerSocket } from "../server.ts";
 import {
   advance,
+  type Link,
   MemoryNetwork,
   type Pair,
   pair,
@@ -19,6 +20,35 @@ import {
 } from "../testing.ts";
 import { MemoryLink } from "../testing/link.ts";
 import { MemorySocket } from "../testing/socket.ts";
+import { Chance } from "./support/chance.ts";
+
+/** What may happen to a link, or be done by those at its ends. */
+type Turn = (chance: Chance, link: Link, client: ClientSocket) => unknown;
+
+const laneOf = (chance: Chance, { toClient, toServer }: Link) =>
+  chance.pick([toClient, toServer]);
+
+const TURNS: Turn[] = [
+  (_, link) => link.stall(),
+  (_, link) => link.resume(),
+  (_, link) => link.cut(),
+  (chance, link) => link.vanish(chance.pick(["client", "server"])),
+  (chance, link) => laneOf(chance, link).stall(),
+  (chance, link) => laneOf(chance, link).resume(),
+  (chance, link) => laneOf(chance, link).drop(chance.below(3)),
+  (chance, link) => laneOf(chance, link).duplicate(chance.below(3)),
+  (chance, link) => laneOf(chance, link).reorder(chance.below(4)),
+  (chance, link) =>
+    laneOf(chance, link).slow({
+      delay: chance.below(200),
+      bytesPerSecond: 100 + chance.below(10_000),
+    }),
+  (chance, link) => laneOf(chance, link).slow(),
+  (chance, _, client) => client.send("x".repeat(chance.below(500))),
+  (_chance, _, client) => client.request("question", { timeout: 500 }),
+  (chance, _, client) => client.close(4000 + chance.below(9)),
+  (_chance, _, client) => client.terminate(),
+];
 
 /** Two ends that send each message by itself, and what each has told. */
 async function observed(options: PairOptions = {}) {
@@ -223,6 +253,18 @@ Deno.test("a Lane leaves no timer behind when its end is gone", async () => {
   assertEquals(both.told.client, [LOST]);
 });
 
+Deno.test("a Lane leaves no timer behind when it is resumed after its end is gone", async () => {
+  await using both = await observed();
+  both.link.toClient.slow({ delay: 3_600_000 });
+  both.link.vanish("client");
+  both.server.send("to nobody");
+  await settle();
+  assertEquals(both.told.client, [LOST]);
+  both.link.resume();
+  await settle();
+  assertEquals(both.told.server, [LOST]);
+});
+
 Deno.test("a Lane refuses numbers that are none", async () => {
   await using both = await pair();
   const { toServer } = both.link;
@@ -240,6 +282,46 @@ Deno.test("a Lane refuses numbers that are none", async () => {
       RangeError,
       `${bytesPerSecond}`,
     );
+  }
+});
+
+Deno.test("whatever happens to a Link, each connect has one end, and no timer is left", async () => {
+  for (let seed = 1; seed <= 200; seed++) {
+    const chance = new Chance(seed);
+    using time = new FakeTime();
+    await using server = new ServerSocket({
+      concurrency: chance.pick([1, Infinity]),
+      history: chance.pick([true, false]),
+    });
+    const ends = new Map<string, number>();
+    server.on("connect", ({ id }) => void ends.set(id, 0));
+    for (const type of ["close", "disconnect"] as const) {
+      server.on(type, ({ id }) => void ends.set(id, (ends.get(id) ?? 9) + 1));
+    }
+    server.on("message", (message) => message.reply(message.content));
+    server.on("error", () => {}); // a request that came twice is answered once
+    {
+      await using client = new ClientSocket({
+        plain: chance.pick([true, false]),
+        reconnect: { initialDelay: 10 },
+      });
+      await using network = new MemoryNetwork(server); // which is cut first
+      await client.connect(network.url);
+      for (let i = 0; i < 25; i++) {
+        const [link] = network.links;
+        server.broadcast("x".repeat(chance.below(500)));
+        if (link) chance.pick(TURNS)(chance, link, client);
+        else if (!client.connection) {
+          client.connect(network.url).catch(() => {});
+        }
+        if (chance.next() < 0.3) await settle();
+        if (chance.next() < 0.1) await advance(time, chance.below(40_000));
+      }
+    }
+    await settle();
+    assertEquals([...ends.values()], [...ends.values()].fill(1), `${seed}`);
+    assertStrictEquals(server.clients.size, 0);
+    assertStrictEquals(time.next(), false, `${seed}: a timer is left`);
   }
 });
 
@@ -379,7 +461,7 @@ Deno.test("MemoryNetwork refuses a subprotocol that was not asked for, and an up
     },
     () => new Response("instead"),
   ];
-  const whys = ["which was not asked for", "Invalid status code 200"];
+  const whys = ["which was not asked for", "Invalid status code: 200"];
   for (const [i, change] of changes.entries()) {
     await using network = new MemoryNetwork({
       fetch: async (request, info) => change(await server.fetch(request, info)),

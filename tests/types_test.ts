@@ -11,7 +11,9 @@ import {
   type Message,
   type Sendable,
   ServerSocket,
+  type StandardSchema,
 } from "../mod.ts";
+import { type Pair, pair } from "../testing.ts";
 
 interface Move {
   x: number;
@@ -345,5 +347,32 @@ Deno.test("types: options of how a socket speaks", () => {
       }
     }
     new Own({ plain: true });
+  });
+});
+
+Deno.test("types: pair() has those of its options, or the given ones", () => {
+  const schema: StandardSchema<Move> = {
+    "~standard": {
+      version: 1,
+      vendor: "test",
+      validate: () => ({ value: { x: 1 } }),
+    },
+  };
+  compiles(async () => {
+    const { server, client } = await pair({ server: { schema } });
+    server.on("message", ({ data }) => {
+      assertType<IsExact<typeof data, Move>>(true);
+    });
+    client.on("message", ({ data }) => {
+      assertType<IsExact<typeof data, unknown>>(true);
+    });
+    const game = await pair<Game, { outgoing: Move }>();
+    game.server.send({ moves: [] });
+    // @ts-expect-error no board
+    game.server.send("text");
+    // @ts-expect-error no move
+    game.client.send("text");
+    const either: Pair = await pair();
+    either.client.send("anything that can be sent");
   });
 });
