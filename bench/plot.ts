@@ -177,6 +177,8 @@ ${parts.join("\n")}
 export function drawPlots(results: Results): void {
   const place = new URL("../docs/performance.svg", import.meta.url);
   Deno.writeTextFileSync(place, picture(results));
+  new Deno.Command(Deno.execPath(), { args: ["fmt", place.pathname] })
+    .outputSync();
 }
 
 if (import.meta.main) {
