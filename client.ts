@@ -14,10 +14,18 @@
  * @module
  */
 
-import { Backlog, type Entry, type SendOptions } from "./core/backlog.ts";
-import { backoff, type BackoffOptions, putOff } from "./core/backoff.ts";
-import { Bookmark } from "./core/bookmark.ts";
-import { encodeBy } from "./core/codec.ts";
+import {
+  Backlog,
+  type Entry,
+  type SendOptions,
+} from "./core/sending/backlog.ts";
+import {
+  backoff,
+  type BackoffOptions,
+  putOff,
+} from "./core/reconnect/backoff.ts";
+import { Bookmark } from "./core/protocol/resume_point.ts";
+import { encodeBy } from "./core/values/codec.ts";
 import {
   type CheckedRequestOptions,
   Connection,
@@ -25,23 +33,34 @@ import {
   type MessageOf,
   owned,
   type SocketMessage,
-} from "./core/connection.ts";
+} from "./core/connection/connection.ts";
 import {
   Emitter,
   type ListenOptions,
   type MessagesOptions,
-} from "./core/emitter.ts";
-import { REQUEST_TIMEOUT, type RequestOptions } from "./core/exchange.ts";
-import { type HandleOptions, Handlers, onlyKind } from "./core/handlers.ts";
-import { type Manner, mannerOf, type SpeechOptions } from "./core/manner.ts";
-import { assertOverflow } from "./core/outbox.ts";
-import { pause } from "./core/pause.ts";
-import { letIn } from "./core/probe.ts";
-import { readRetryAfter } from "./core/retry_after.ts";
-import type { StandardSchema } from "./core/schema.ts";
-import { clientSide, openSocket } from "./core/socket.ts";
-import { offer } from "./core/subprotocol.ts";
-import { startTimer } from "./core/timer.ts";
+} from "./core/events/emitter.ts";
+import {
+  REQUEST_TIMEOUT,
+  type RequestOptions,
+} from "./core/requests/session.ts";
+import {
+  type HandleOptions,
+  Handlers,
+  onlyKind,
+} from "./core/requests/handlers.ts";
+import {
+  type Manner,
+  mannerOf,
+  type SpeechOptions,
+} from "./core/connection/connection_options.ts";
+import { assertOverflow } from "./core/sending/outbox.ts";
+import { pause } from "./core/reconnect/retry_delay.ts";
+import { letIn } from "./core/events/instrumentation.ts";
+import { readRetryAfter } from "./core/protocol/retry_after.ts";
+import type { StandardSchema } from "./core/values/schema.ts";
+import { clientSide, openSocket } from "./core/runtime/websocket.ts";
+import { offer } from "./core/protocol/subprotocol.ts";
+import { startTimer } from "./core/util/timer.ts";
 import type {
   Answer,
   Incoming,
@@ -49,7 +68,7 @@ import type {
   Outgoing,
   Reply,
   SocketTypes,
-} from "./core/types.ts";
+} from "./core/values/types.ts";
 import {
   type ClientEvents,
   ConnectEvent,
@@ -60,7 +79,7 @@ import {
   ReceivedEvent,
   ReconnectingEvent,
   RecoveryEvent,
-} from "./core/events.ts";
+} from "./core/events/event_types.ts";
 import {
   assertCloseable,
   assertSize,
@@ -72,17 +91,17 @@ import {
   DONE,
   type End,
   quiet,
-} from "./core/errors.ts";
+} from "./core/events/errors.ts";
 
 export * from "./core/public.ts";
-export type { BackoffOptions } from "./core/backoff.ts";
-export { ConnectError } from "./core/errors.ts";
+export type { BackoffOptions } from "./core/reconnect/backoff.ts";
+export { ConnectError } from "./core/events/errors.ts";
 export {
   type ClientEvents,
   GiveUpEvent,
   ReconnectingEvent,
   RecoveryEvent,
-} from "./core/events.ts";
+} from "./core/events/event_types.ts";
 
 /**
  * A value, or a function that is asked for it at each attempt to connect, so that

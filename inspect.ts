@@ -26,7 +26,7 @@
  */
 
 import { sameOrigin, type ServerSocket, type SocketTypes } from "./server.ts";
-import { urlOf } from "./core/admission.ts";
+import { urlOf } from "./core/admission/admission.ts";
 import { render } from "./inspect/page.ts";
 import { type Query, queryOf, State } from "./inspect/state.ts";
 

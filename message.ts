@@ -14,9 +14,9 @@
  * @module
  */
 
-import { type Codec, decodeBy, type Sendable } from "./core/codec.ts";
+import { type Codec, decodeBy, type Sendable } from "./core/values/codec.ts";
 
-export type { Codec, Inert, Sendable } from "./core/codec.ts";
+export type { Codec, Inert, Sendable } from "./core/values/codec.ts";
 
 /**
  * Who a message is from, as far as a message needs to know: someone who can be

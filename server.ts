@@ -17,28 +17,48 @@ import {
   type Hub,
   type MessageOf,
   type SocketMessage,
-} from "./core/connection.ts";
-import { bind, type Listener, serverSide, upgrade } from "./core/listener.ts";
-import type { SendOptions } from "./core/backlog.ts";
-import { type HandleOptions, Handlers, onlyKind } from "./core/handlers.ts";
-import { type Manner, mannerOf, type SpeechOptions } from "./core/manner.ts";
-import type { Adapter } from "./core/adapter.ts";
-import { Audience, type Excluded, sendToAll } from "./core/audience.ts";
-import { type MessageRate, rateLimit } from "./core/rate.ts";
-import type { Answer as Told, Inquiry } from "./core/fleet.ts";
-import type { Address, Letter } from "./core/envelope.ts";
-import { type Entry, History, type HistoryOptions } from "./core/history.ts";
+} from "./core/connection/connection.ts";
+import {
+  bind,
+  type Listener,
+  serverSide,
+  upgrade,
+} from "./core/runtime/deno_server.ts";
+import type { SendOptions } from "./core/sending/backlog.ts";
+import {
+  type HandleOptions,
+  Handlers,
+  onlyKind,
+} from "./core/requests/handlers.ts";
+import {
+  type Manner,
+  mannerOf,
+  type SpeechOptions,
+} from "./core/connection/connection_options.ts";
+import type { Adapter } from "./core/cluster/adapter.ts";
+import { Audience, type Excluded, sendToAll } from "./core/rooms/recipients.ts";
+import { type MessageRate, rateLimit } from "./core/connection/rate_limiter.ts";
+import type {
+  Answer as Told,
+  Inquiry,
+} from "./core/cluster/server_registry.ts";
+import type { Address, Letter } from "./core/history/envelope.ts";
+import {
+  type Entry,
+  History,
+  type HistoryOptions,
+} from "./core/history/message_store.ts";
 import {
   historyLimits,
   keepsNothing,
   nameOf,
   Recovery,
-} from "./core/recovery.ts";
-import { Presence } from "./core/presence.ts";
-import { letIn } from "./core/probe.ts";
-import { type Post, Relay } from "./core/relay.ts";
-import { Ripening } from "./core/ripening.ts";
-import { assertRoom, Rooms } from "./core/rooms.ts";
+} from "./core/history/recovery.ts";
+import { Presence } from "./core/cluster/presence.ts";
+import { letIn } from "./core/events/instrumentation.ts";
+import { type Post, Relay } from "./core/cluster/cluster_link.ts";
+import { Ripening } from "./core/history/ripening.ts";
+import { assertRoom, Rooms } from "./core/rooms/rooms.ts";
 import { Message } from "./message.ts";
 import {
   Admission,
@@ -48,16 +68,19 @@ import {
   NO_URL,
   urlOf,
   type Verdict,
-} from "./core/admission.ts";
-import { bracketed, type RequestInfo } from "./core/address.ts";
-import { asksForUpgrade, type Refusal } from "./core/handshake.ts";
-import { inSeconds, withRetryAfter } from "./core/retry_after.ts";
+} from "./core/admission/admission.ts";
+import {
+  bracketed,
+  type RequestInfo,
+} from "./core/admission/remote_address.ts";
+import { asksForUpgrade, type Refusal } from "./core/admission/handshake.ts";
+import { inSeconds, withRetryAfter } from "./core/protocol/retry_after.ts";
 import {
   Emitter,
   type ListenOptions,
   type MessagesOptions,
-} from "./core/emitter.ts";
-import { startTimer, within } from "./core/timer.ts";
+} from "./core/events/emitter.ts";
+import { startTimer, within } from "./core/util/timer.ts";
 import type {
   Answer,
   Context,
@@ -65,7 +88,7 @@ import type {
   KindOf,
   Outgoing,
   SocketTypes,
-} from "./core/types.ts";
+} from "./core/values/types.ts";
 import {
   AdapterEvent,
   ClientEndEvent,
@@ -77,7 +100,7 @@ import {
   ReceivedEvent,
   RefusedEvent,
   type ServerEvents,
-} from "./core/events.ts";
+} from "./core/events/event_types.ts";
 import {
   assertCloseable,
   assertOption,
@@ -87,20 +110,26 @@ import {
   CloseCode,
   ConnectionEndedError,
   type End,
-} from "./core/errors.ts";
+} from "./core/events/errors.ts";
 
 export * from "./core/public.ts";
-export type { Adapter, Bus, Log, Logged, LogLimits } from "./core/adapter.ts";
-export type { HistoryOptions } from "./core/history.ts";
-export { Audience, type Excluded } from "./core/audience.ts";
+export type {
+  Adapter,
+  Bus,
+  Log,
+  Logged,
+  LogLimits,
+} from "./core/cluster/adapter.ts";
+export type { HistoryOptions } from "./core/history/message_store.ts";
+export { Audience, type Excluded } from "./core/rooms/recipients.ts";
 export {
   type AdmissionOptions,
   type Allowed,
   type AuthorizeInfo,
   sameOrigin,
-} from "./core/admission.ts";
-export type { RequestInfo } from "./core/address.ts";
-export type { MessageRate } from "./core/rate.ts";
+} from "./core/admission/admission.ts";
+export type { RequestInfo } from "./core/admission/remote_address.ts";
+export type { MessageRate } from "./core/connection/rate_limiter.ts";
 export {
   AdapterEvent,
   type ClientEndArgs,
@@ -110,7 +139,7 @@ export {
   ReadyEvent,
   RefusedEvent,
   type ServerEvents,
-} from "./core/events.ts";
+} from "./core/events/event_types.ts";
 
 /**
  * Options of {@linkcode ServerSocket}.

@@ -14,7 +14,7 @@
  */
 
 import type { ClientSocket } from "./client.ts";
-import { placeOf } from "./core/probe.ts";
+import { placeOf } from "./core/events/instrumentation.ts";
 import type { ServerSocket, SocketTypes } from "./server.ts";
 import { clients, servers } from "./telemetry/meters.ts";
 import { Watch } from "./telemetry/watch.ts";

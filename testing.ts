@@ -26,11 +26,11 @@
  */
 
 import { type ClientOptions, ClientSocket } from "./client.ts";
-import type { RequestInfo } from "./core/address.ts";
-import type { Connection } from "./core/connection.ts";
-import { TOKEN } from "./core/handshake.ts";
-import { upgraders } from "./core/listener.ts";
-import { openers } from "./core/socket.ts";
+import type { RequestInfo } from "./core/admission/remote_address.ts";
+import type { Connection } from "./core/connection/connection.ts";
+import { TOKEN } from "./core/admission/handshake.ts";
+import { upgraders } from "./core/runtime/deno_server.ts";
+import { openers } from "./core/runtime/websocket.ts";
 import {
   type ServerOptions,
   ServerSocket,

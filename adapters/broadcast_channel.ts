@@ -16,10 +16,10 @@
  * @module
  */
 
-import type { Adapter } from "../core/adapter.ts";
-import { assertType } from "../core/errors.ts";
+import type { Adapter } from "../core/cluster/adapter.ts";
+import { assertType } from "../core/events/errors.ts";
 
-export type { Adapter, Bus } from "../core/adapter.ts";
+export type { Adapter, Bus } from "../core/cluster/adapter.ts";
 
 /** Options of {@linkcode broadcastChannel}. */
 export interface BroadcastChannelOptions {

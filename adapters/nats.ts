@@ -26,10 +26,22 @@ import {
   type NodeConnectionOptions,
   type Subscription,
 } from "@nats-io/transport-node";
-import type { Adapter, Bus, Log, Logged, LogLimits } from "../core/adapter.ts";
-import { assertType } from "../core/errors.ts";
+import type {
+  Adapter,
+  Bus,
+  Log,
+  Logged,
+  LogLimits,
+} from "../core/cluster/adapter.ts";
+import { assertType } from "../core/events/errors.ts";
 
-export type { Adapter, Bus, Log, Logged, LogLimits } from "../core/adapter.ts";
+export type {
+  Adapter,
+  Bus,
+  Log,
+  Logged,
+  LogLimits,
+} from "../core/cluster/adapter.ts";
 
 /** Options of {@linkcode nats}. */
 export interface NatsOptions {

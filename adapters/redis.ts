@@ -18,10 +18,16 @@
 
 import { Buffer } from "node:buffer";
 import { createClient, RESP_TYPES } from "@redis/client";
-import type { Adapter, Bus, Log } from "../core/adapter.ts";
-import { assertType } from "../core/errors.ts";
+import type { Adapter, Bus, Log } from "../core/cluster/adapter.ts";
+import { assertType } from "../core/events/errors.ts";
 
-export type { Adapter, Bus, Log, Logged, LogLimits } from "../core/adapter.ts";
+export type {
+  Adapter,
+  Bus,
+  Log,
+  Logged,
+  LogLimits,
+} from "../core/cluster/adapter.ts";
 
 /** Options of {@linkcode redis}. */
 export interface RedisOptions {

@@ -8,12 +8,17 @@
  * if a step takes 1.3 times as long; what seems to is measured again first.
  */
 
-import type { Connection } from "../core/connection.ts";
-import { decode, encode } from "../core/codec.ts";
-import { Emitter } from "../core/emitter.ts";
-import { DrainEvent } from "../core/events.ts";
-import { address, batchTexts, credit, readFrame } from "../core/frames.ts";
-import { Rooms } from "../core/rooms.ts";
+import type { Connection } from "../core/connection/connection.ts";
+import { decode, encode } from "../core/values/codec.ts";
+import { Emitter } from "../core/events/emitter.ts";
+import { DrainEvent } from "../core/events/event_types.ts";
+import {
+  address,
+  batchTexts,
+  credit,
+  readFrame,
+} from "../core/protocol/frames.ts";
+import { Rooms } from "../core/rooms/rooms.ts";
 import { FakeHub, FakeSocket, party } from "../tests/support/pair.ts";
 
 const CALIBRATION = "calibration";

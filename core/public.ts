@@ -10,7 +10,7 @@ export type {
   Connection,
   MessageOf,
   SocketMessage,
-} from "./connection.ts";
+} from "./connection/connection.ts";
 export type {
   Answer,
   Context,
@@ -21,21 +21,21 @@ export type {
   Outgoing,
   Reply,
   SocketTypes,
-} from "./types.ts";
-export type { RequestOptions } from "./exchange.ts";
-export type { HandleOptions } from "./handlers.ts";
-export type { SpeechOptions } from "./manner.ts";
+} from "./values/types.ts";
+export type { RequestOptions } from "./requests/session.ts";
+export type { HandleOptions } from "./requests/handlers.ts";
+export type { SpeechOptions } from "./connection/connection_options.ts";
 export {
   SchemaError,
   type SchemaIssue,
   type SchemaResult,
   type StandardSchema,
-} from "./schema.ts";
+} from "./values/schema.ts";
 export { type Author, Message, type MessageInit } from "../message.ts";
-export type { Codec, Inert, Sendable } from "./codec.ts";
-export type { SendOptions } from "./backlog.ts";
-export type { Carried, FlowOptions } from "./flow.ts";
-export type { Overflow } from "./outbox.ts";
+export type { Codec, Inert, Sendable } from "./values/codec.ts";
+export type { SendOptions } from "./sending/backlog.ts";
+export type { Carried, FlowOptions } from "./sending/socket_writer.ts";
+export type { Overflow } from "./sending/outbox.ts";
 export type {
   Args,
   CollectOptions,
@@ -46,7 +46,7 @@ export type {
   MessagesOptions,
   Name,
   WaitOptions,
-} from "./emitter.ts";
+} from "./events/emitter.ts";
 export {
   ConnectEvent,
   type ConnectionEvents,
@@ -56,7 +56,7 @@ export {
   type EventMap,
   FailureEvent,
   ReceivedEvent,
-} from "./events.ts";
+} from "./events/event_types.ts";
 export {
   type Cause,
   CloseCode,
@@ -64,4 +64,4 @@ export {
   type End,
   MessageDroppedError,
   RequestError,
-} from "./errors.ts";
+} from "./events/errors.ts";

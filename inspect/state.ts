@@ -6,9 +6,9 @@
  */
 
 import type { Connection, ServerSocket, SocketTypes } from "../server.ts";
-import { urlOf } from "../core/admission.ts";
-import type { End } from "../core/errors.ts";
-import { startTimer, type Timer } from "../core/timer.ts";
+import { urlOf } from "../core/admission/admission.ts";
+import type { End } from "../core/events/errors.ts";
+import { startTimer, type Timer } from "../core/util/timer.ts";
 import { FIELDS, History, SLICE, type Traffic } from "./history.ts";
 
 /** How many ends, and how many refusals, are remembered. */

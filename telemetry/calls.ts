@@ -20,7 +20,7 @@ import {
   type Tracer,
   type TracerProvider,
 } from "@opentelemetry/api";
-import { RequestError } from "../core/errors.ts";
+import { RequestError } from "../core/events/errors.ts";
 import { CALL_BOUNDS, Few, Metered, OTHER, SCOPE } from "./meters.ts";
 
 /** What asks and answers is called so. */

@@ -17,7 +17,7 @@ import {
   type ObservableCounter,
   type ObservableUpDownCounter,
 } from "@opentelemetry/api";
-import type { Subject } from "../core/probe.ts";
+import type { Subject } from "../core/events/instrumentation.ts";
 
 /** The name of the scope. */
 export const SCOPE = "@ws/events";

@@ -12,8 +12,8 @@ import {
   SpanKind,
   trace,
 } from "@opentelemetry/api";
-import { type End, isThenable } from "../core/errors.ts";
-import type { Probe, Subject } from "../core/probe.ts";
+import { type End, isThenable } from "../core/events/errors.ts";
+import type { Probe, Subject } from "../core/events/instrumentation.ts";
 import { Call, tracerOf, typeOf, within } from "./calls.ts";
 import { add, type Group, type Meters, type Observed } from "./meters.ts";
 

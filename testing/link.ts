@@ -4,10 +4,10 @@
  * @module
  */
 
-import type { Role } from "../core/ending.ts";
-import { assertSize, assertType } from "../core/errors.ts";
-import { afterTurn } from "../core/socket.ts";
-import type { Timer } from "../core/timer.ts";
+import type { Role } from "../core/connection/close_state.ts";
+import { assertSize, assertType } from "../core/events/errors.ts";
+import { afterTurn } from "../core/runtime/websocket.ts";
+import type { Timer } from "../core/util/timer.ts";
 import type { Frame, Incoming, MemorySocket, Outgoing } from "./socket.ts";
 
 /** How slow one way of a link is. */

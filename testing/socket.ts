@@ -4,9 +4,9 @@
  * @module
  */
 
-import { bytesOf, sizeOf } from "../core/codec.ts";
-import type { OpenedSocket } from "../core/socket.ts";
-import type { Timer } from "../core/timer.ts";
+import { bytesOf, sizeOf } from "../core/values/codec.ts";
+import type { OpenedSocket } from "../core/runtime/websocket.ts";
+import type { Timer } from "../core/util/timer.ts";
 
 /** How large a frame is that Deno takes from nobody, in bytes. */
 const TOO_LARGE = 64 * 1024 * 1024;

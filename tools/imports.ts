@@ -1,84 +1,48 @@
 // Checks which module imports which: of the published modules, each may import
-// only what stands below it in the list. So there is no circle either.
+// only its own folder and what stands below it in the list, and no modules
+// import each other in a circle.
 
-/** The published modules, from the top down. */
-const ORDER: readonly string[] = [
+/** The published modules and folders, from the top down. */
+const LAYERS: readonly string[] = [
   "telemetry.ts",
-  "telemetry/watch.ts",
-  "telemetry/calls.ts",
-  "telemetry/meters.ts",
+  "telemetry/",
   "inspect.ts",
-  "inspect/state.ts",
-  "inspect/history.ts",
-  "inspect/page.ts",
+  "inspect/",
   "testing.ts",
   "mod.ts",
   "server.ts",
   "client.ts",
   "core/public.ts",
-  "testing/link.ts",
-  "testing/socket.ts",
-  "adapters/broadcast_channel.ts",
-  "adapters/redis.ts",
-  "adapters/nats.ts",
-  "core/relay.ts",
-  "core/fleet.ts",
-  "core/presence.ts",
-  "core/journal.ts",
-  "core/adapter.ts",
-  "core/audience.ts",
-  "core/recovery.ts",
-  "core/history.ts",
-  "core/ripening.ts",
-  "core/envelope.ts",
-  "core/connection.ts",
-  "core/bookmark.ts",
-  "core/listener.ts",
-  "core/admission.ts",
-  "core/address.ts",
-  "core/handshake.ts",
-  "core/manner.ts",
-  "core/sender.ts",
-  "core/flow.ts",
-  "core/exchange.ts",
-  "core/question.ts",
-  "core/requests.ts",
-  "core/gate.ts",
-  "core/backlog.ts",
-  "core/packer.ts",
-  "core/pause.ts",
-  "core/silence.ts",
-  "core/socket.ts",
-  "core/handlers.ts",
+  "testing/",
+  "adapters/",
+  "core/cluster/",
+  "core/history/",
+  "core/rooms/",
+  "core/admission/",
+  "core/reconnect/",
+  "core/connection/",
+  "core/requests/",
   "message.ts",
-  "core/types.ts",
-  "core/schema.ts",
-  "core/subprotocol.ts",
-  "core/ending.ts",
-  "core/inbox.ts",
-  "core/turns.ts",
-  "core/outbox.ts",
-  "core/rate.ts",
-  "core/rooms.ts",
-  "core/retry_after.ts",
-  "core/backoff.ts",
-  "core/frames.ts",
-  "core/codec.ts",
-  "core/emitter.ts",
-  "core/event_queue.ts",
-  "core/clock.ts",
-  "core/probe.ts",
-  "core/events.ts",
-  "core/errors.ts",
-  "core/random_name.ts",
-  "core/timer.ts",
+  "core/sending/",
+  "core/protocol/",
+  "core/runtime/",
+  "core/values/",
+  "core/events/",
+  "core/util/",
+];
+
+/** Imports that run upward, and are to go. */
+const UPWARD: readonly string[] = [
+  "core/connection/connection.ts > core/rooms/rooms.ts",
+  "core/runtime/deno_server.ts > core/admission/remote_address.ts",
+  "core/runtime/websocket.ts > core/connection/close_state.ts",
 ];
 
 /** Stand one above the other in the list, but do not know each other. */
 const STRANGERS = ["server.ts", "client.ts"];
 
 /** The only published module that names the global `Deno`. */
-const RUNTIME = "core/listener.ts";
+const RUNTIME = "core/runtime/deno_server.ts";
 
 const COMMENT_OR_STRING = /\/\*[^]*?\*\/|\/\/.*|"(?:\\.|[^"\\\n])*"/g;
 
@@ -95,18 +59,41 @@ interface Graph {
 
 const root = new URL("..", import.meta.url).href;
 
-/** The modules that a module imports, types included, as Deno itself sees it. */
-async function importsOf(module: string): Promise<string[]> {
+/** The published modules below a folder. */
+async function modulesIn(folder: string): Promise<string[]> {
+  const modules: string[] = [];
+  for await (const entry of Deno.readDir(new URL(folder, root))) {
+    if (entry.isDirectory) {
+      modules.push(...await modulesIn(`${folder}${entry.name}/`));
+    } else modules.push(folder + entry.name);
+  }
+  return modules.sort();
+}
+
+/** The modules that a module and those below it import, types included, as Deno sees it. */
+async function importsFrom(module: string): Promise<[string, string[]][]> {
   const { stdout } = await new Deno.Command("deno", {
     args: ["info", "--json", root + module],
   }).output();
   const graph: Graph = JSON.parse(new TextDecoder().decode(stdout));
-  const self = graph.modules.find(({ specifier }) =>
-    specifier === root + module
+  return graph.modules.filter(({ specifier }) => specifier.startsWith(root))
+    .map(({ specifier, dependencies = [] }) => [
+      specifier.replace(root, ""),
+      dependencies.map(({ specifier, code, type }) =>
+        (code?.specifier ?? type?.specifier ?? specifier).replace(root, "")
+      ),
+    ]);
+}
+
+/** Where a module stands in the list; -1 if it does not. */
+function layerOf(module: string): number {
+  return LAYERS.findIndex((layer) =>
+    layer === module || layer === folderOf(module)
   );
-  return (self?.dependencies ?? []).map(({ specifier, code, type }) =>
-    (code?.specifier ?? type?.specifier ?? specifier).replace(root, "")
-  );
+}
+
+function folderOf(module: string): string | undefined {
+  return module.slice(0, module.lastIndexOf("/") + 1) || undefined;
 }
 
 /** Why a module may not import another; undefined if it may. */
@@ -114,7 +101,9 @@ function refuse(module: string, target: string): string | undefined {
   // Adapters are there to know the clients of their brokers, and nobody else is.
   const isAdapter = module.startsWith("adapters/");
   if (isAdapter && /^(npm|node):/.test(target)) return undefined;
-  if (isAdapter && !/^core\/(adapter|errors)\.ts$/.test(target)) {
+  if (
+    isAdapter && !/^core\/(cluster\/adapter|events\/errors)\.ts$/.test(target)
+  ) {
     return "which is no business of an adapter";
   }
   // Neither is anybody else to know OpenTelemetry, whose API telemetry is there to use.
@@ -122,27 +111,49 @@ function refuse(module: string, target: string): string | undefined {
     module.startsWith("telemetry/") &&
     target.startsWith("npm:@opentelemetry/api@")
   ) return undefined;
-  if (!ORDER.includes(target)) return "which is not in the list";
+  if (layerOf(target) < 0) return "which is not in the list";
   if (STRANGERS.includes(module) && STRANGERS.includes(target)) {
     return "which it must not know";
   }
-  return ORDER.indexOf(target) <= ORDER.indexOf(module)
-    ? "which does not stand below it in the list"
+  if (UPWARD.includes(`${module} > ${target}`)) return undefined;
+  return layerOf(target) < layerOf(module)
+    ? "which stands above it in the list"
     : undefined;
 }
 
-const problems: string[] = [];
-for (const folder of ["core", "adapters", "inspect", "telemetry", "testing"]) {
-  for await (const { name } of Deno.readDir(new URL(folder, root))) {
-    if (!ORDER.includes(`${folder}/${name}`)) {
-      problems.push(
-        `${folder}/${name} is not in the list of tools/imports.ts: add it`,
-      );
-    }
+const imports = new Map<string, readonly string[]>();
+
+/** The circle of imports that a module is part of, if there is one. */
+function circle(
+  module: string,
+  path: readonly string[] = [],
+  seen = new Set<string>(),
+): readonly string[] | undefined {
+  if (path[0] === module) return [...path, module];
+  if (seen.has(module)) return undefined;
+  seen.add(module);
+  for (const target of imports.get(module) ?? []) {
+    const found = circle(target, [...path, module], seen);
+    if (found) return found;
   }
+  return undefined;
 }
+
+const modules = LAYERS.filter((layer) => !layer.endsWith("/"));
+for (const folder of ["core", "adapters", "inspect", "telemetry", "testing"]) {
+  modules.push(...await modulesIn(`${folder}/`));
+}
+const problems: string[] = [];
 let count = 0;
-for (const module of ORDER) {
+for (const module of new Set(modules)) {
+  if (layerOf(module) < 0) {
+    problems.push(
+      `${module}: ${
+        folderOf(module)
+      } is not in the list of tools/imports.ts: add it`,
+    );
+    continue;
+  }
   const source = await Deno.readTextFile(new URL(module, root));
   if (
     module !== RUNTIME &&
@@ -150,15 +161,34 @@ for (const module of ORDER) {
   ) {
     problems.push(`${module} names Deno, which only ${RUNTIME} may`);
   }
-  for (const target of await importsOf(module)) {
+  if (!imports.has(module)) {
+    for (const [name, targets] of await importsFrom(module)) {
+      imports.set(name, targets);
+    }
+  }
+  for (const target of imports.get(module) ?? []) {
     count++;
     const why = refuse(module, target);
     if (why) problems.push(`${module} imports ${target}, ${why}`);
   }
 }
+for (const module of new Set(modules)) {
+  const found = circle(module);
+  if (found && [...found].sort()[0] === module) {
+    problems.push(`${found.join(" > ")}: a circle`);
+  }
+}
+for (const exception of UPWARD) {
+  const [module = "", target = ""] = exception.split(" > ");
+  if (!imports.get(module)?.includes(target)) {
+    problems.push(`${exception} is no longer imported: take it off UPWARD`);
+  }
+}
 
 for (const problem of problems) console.error(problem);
 console.log(
-  `Modules: ${ORDER.length}, imports: ${count}, problems: ${problems.length}`,
+  `Modules: ${
+    new Set(modules).size
+  }, imports: ${count}, problems: ${problems.length}`,
 );
 if (problems.length > 0) Deno.exit(1);

@@ -3,7 +3,7 @@
  * goes there and what comes from there moves only when it is told to.
  */
 
-import type { Adapter, Bus, Log, Logged } from "../../core/adapter.ts";
+import type { Adapter, Bus, Log, Logged } from "../../core/cluster/adapter.ts";
 import type { Chance } from "./chance.ts";
 
 /** One way of one connection: what is on it, in order. */

@@ -1,6 +1,6 @@
 /** Real proxies, each a process of its own, run by the files of `examples/deploy/`. */
 
-import { openers } from "../../core/socket.ts";
+import { openers } from "../../core/runtime/websocket.ts";
 import { CERTIFICATE, KEY } from "./certificate.ts";
 import { findInSbin, freePort, listening } from "./daemon.ts";
 

@@ -9,15 +9,18 @@ import {
   type ConnectionInit,
   type Hub,
   type SocketMessage,
-} from "../../core/connection.ts";
-import type { Entry } from "../../core/backlog.ts";
-import { sizeOf } from "../../core/codec.ts";
-import { type Manner, mannerOf } from "../../core/manner.ts";
-import type { SocketTypes } from "../../core/types.ts";
-import type { Rooms } from "../../core/rooms.ts";
-import type { Role } from "../../core/ending.ts";
-import type { RawSocket, Side } from "../../core/socket.ts";
-import type { End } from "../../core/errors.ts";
+} from "../../core/connection/connection.ts";
+import type { Entry } from "../../core/sending/backlog.ts";
+import { sizeOf } from "../../core/values/codec.ts";
+import {
+  type Manner,
+  mannerOf,
+} from "../../core/connection/connection_options.ts";
+import type { SocketTypes } from "../../core/values/types.ts";
+import type { Rooms } from "../../core/rooms/rooms.ts";
+import type { Role } from "../../core/connection/close_state.ts";
+import type { RawSocket, Side } from "../../core/runtime/websocket.ts";
+import type { End } from "../../core/events/errors.ts";
 
 /** A socket whose peer is another one. */
 export class FakeSocket extends EventTarget implements RawSocket {

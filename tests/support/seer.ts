@@ -1,5 +1,5 @@
-import type { End } from "../../core/errors.ts";
-import type { Probe, Subject } from "../../core/probe.ts";
+import type { End } from "../../core/events/errors.ts";
+import type { Probe, Subject } from "../../core/events/instrumentation.ts";
 
 /** A probe that writes down what it sees. */
 export class Seer implements Probe {

@@ -1,0 +1,115 @@
+/**
+ * Lets messages be handled one after the other; pure.
+ *
+ * @module
+ */
+
+/** What may wait, in the cost of `core/sending/credit_window.ts`. */
+const MAX_COST = 1024;
+
+interface Turn<M> {
+  readonly message: M;
+  readonly cost: number;
+}
+
+/**
+ * Hands out messages, in order, no more than so many at a time: the next when one is
+ * done with. The rest waits, up to a bound.
+ *
+ * @typeParam M The type of a message.
+ */
+export class Turns<M> {
+  readonly #concurrency: number;
+  readonly #hand: (message: M) => readonly Promise<unknown>[];
+  readonly #done: (handled: number) => void;
+  #waiting: Turn<M>[] = [];
+  #running = 0;
+  #cost = 0;
+  #handled = 0;
+
+  /**
+   * Creates an empty one.
+   *
+   * @param concurrency How many may be handled at a time.
+   * @param hand Hands a message out, and gives promises of those who are not done
+   * with it yet, which never reject.
+   * @param done Hears, whenever a message is done with, what all have cost that are.
+   */
+  constructor(
+    concurrency: number,
+    hand: (message: M) => readonly Promise<unknown>[],
+    done: (handled: number) => void,
+  ) {
+    this.#concurrency = concurrency;
+    this.#hand = hand;
+    this.#done = done;
+  }
+
+  /** Whether no message waits for its turn. */
+  get isEmpty(): boolean {
+    return this.#waiting.length === 0;
+  }
+
+  /**
+   * Adds a message.
+   *
+   * @param message The message.
+   * @param cost What it costs.
+   * @returns False if too much waits: then it is not taken.
+   */
+  add(message: M, cost: number): boolean {
+    if (this.#cost >= MAX_COST) return false;
+    this.#cost += cost;
+    this.#waiting.push({ message, cost });
+    this.#goOn();
+    return true;
+  }
+
+  /**
+   * Counts a message that is not to be handed out.
+   *
+   * @param cost What it costs.
+   */
+  skip(cost: number): void {
+    this.#handled += cost;
+    this.#done(this.#handled);
+  }
+
+  /**
+   * Lets go of what waits, as if it were done with.
+   *
+   * @returns How many messages that were.
+   */
+  clear(): number {
+    const { length } = this.#waiting;
+    for (const { cost } of this.#waiting) {
+      this.#cost -= cost;
+      this.#handled += cost;
+    }
+    this.#waiting = [];
+    return length;
+  }
+
+  #goOn(): void {
+    while (this.#running < this.#concurrency) {
+      const turn = this.#waiting.shift();
+      if (turn === undefined) return;
+      this.#running++;
+      const pending = this.#hand(turn.message);
+      if (pending.length === 0) this.#finish(turn);
+      else {
+        Promise.all(pending).then(() => {
+          this.#finish(turn);
+          this.#goOn();
+        });
+      }
+    }
+  }
+
+  #finish({ cost }: Turn<M>): void {
+    this.#running--;
+    this.#cost -= cost;
+    this.#handled += cost;
+    this.#done(this.#handled);
+  }
+}

@@ -1,0 +1,1437 @@
+/**
+ * One live WebSocket, the same on both sides.
+ *
+ * @module
+ */
+
+import { Message } from "../../message.ts";
+import type { Entry, SendOptions } from "../sending/backlog.ts";
+import type { Bookmark } from "../protocol/resume_point.ts";
+import { decodeBy, encodeBy, type Frame, isLarger } from "../values/codec.ts";
+import {
+  Emitter,
+  type ListenOptions,
+  type MessagesOptions,
+} from "../events/emitter.ts";
+import { CONNECTING, next, type Signal, type State } from "./close_state.ts";
+import {
+  assertCloseable,
+  type Cause,
+  CloseCode,
+  ConnectionEndedError,
+  DONE,
+  type End,
+  quiet,
+} from "../events/errors.ts";
+import {
+  type ConnectionEvents,
+  DrainEvent,
+  EndEvent,
+  FailureEvent,
+  ReceivedEvent,
+} from "../events/event_types.ts";
+import { Exchange, type RequestOptions } from "../requests/session.ts";
+import type { Carried, FlowSignal } from "../sending/socket_writer.ts";
+import {
+  type Failure,
+  isMarked,
+  MAX_BATCH,
+  type Payload,
+} from "../protocol/frames.ts";
+import { costOf } from "../sending/credit_window.ts";
+import { type Handler, onlyKind } from "../requests/handlers.ts";
+import { Inbox } from "./early_messages.ts";
+import { Sender } from "../sending/sender.ts";
+import type { Manner } from "./connection_options.ts";
+import { type Answerer, Question } from "../requests/incoming_request.ts";
+import { randomName } from "../util/random_id.ts";
+import { TokenBucket } from "./rate_limiter.ts";
+import { assertRoom, type Rooms } from "../rooms/rooms.ts";
+import {
+  check,
+  SchemaError,
+  schemaOf,
+  type StandardSchema,
+} from "../values/schema.ts";
+import { Silence } from "./idle_timer.ts";
+import {
+  cut,
+  type RawSocket,
+  release,
+  type Side,
+} from "../runtime/websocket.ts";
+import {
+  type Spoken,
+  understand,
+  type Visitor,
+} from "../protocol/subprotocol.ts";
+import { startTimer, type Timer } from "../util/timer.ts";
+import { Turns } from "./concurrency_limiter.ts";
+import type {
+  Context,
+  Incoming,
+  KindOf,
+  OfKind,
+  Outgoing,
+  Reply,
+  SocketTypes,
+} from "../values/types.ts";
+
+/** A message as a socket emits it, by {@linkcode SocketTypes}. */
+export type SocketMessage<Types extends SocketTypes> = Message<
+  Incoming<Types>,
+  Outgoing<Types>,
+  Connection<Types>
+>;
+
+/** A message of one kind, by {@linkcode SocketTypes}. */
+export type MessageOf<Types extends SocketTypes, Kind extends string> = Message<
+  OfKind<Incoming<Types>, Kind>,
+  Outgoing<Types>,
+  Connection<Types>
+>;
+
+/** What a connection is made of. */
+export interface ConnectionInit<Types extends SocketTypes> {
+  /** The socket; nobody else may listen to it or send by it. */
+  readonly socket: RawSocket;
+  /** How this side handles its socket. */
+  readonly side: Side;
+  /** The URL that was asked for; one of HTTP stands for that of its WebSocket. */
+  readonly url: string;
+  /** Its path, without the query. */
+  readonly path: string;
+  /** The headers that came with the request. */
+  readonly headers: Headers;
+  /** The peer's address. */
+  readonly remoteAddress: string;
+  /** What both sides speak; by default what the socket says once it is open. */
+  readonly spoken?: Spoken;
+  /** What is common to all connections of one owner. */
+  readonly manner: Manner<Types>;
+  /** What `authorize` has returned. */
+  readonly context?: unknown;
+  /** Where a client stands among what its server keeps; on its side. */
+  readonly bookmark?: Bookmark;
+  /**
+   * How long it may take to open, in milliseconds; as long as it takes by
+   * default. The runtime does not tell of a peer that was gone before.
+   */
+  readonly openTimeout?: number;
+}
+
+/** Options of {@linkcode Connection.request} that check the answer. */
+export interface CheckedRequestOptions<Output> extends RequestOptions {
+  /** Checks the answer; the promise gives what this makes of it. */
+  readonly schema: StandardSchema<Output>;
+}
+
+/**
+ * Who owns a connection, and hears of all that happens to it.
+ *
+ * @typeParam Types The types of the sockets.
+ */
+export interface Hub<Types extends SocketTypes> {
+  /**
+   * Whether the owner hears messages and the end as soon as they come, even
+   * while those who may want to listen to the connection itself are still
+   * getting ready.
+   */
+  readonly isEarly: boolean;
+  /** The rooms that connections may join; undefined on a client's side. */
+  readonly rooms: Rooms<Connection<Types>> | undefined;
+  /**
+   * Hears that the program closes the connection, or terminates it.
+   *
+   * @returns Why it does so.
+   */
+  leaving(): Cause;
+  /**
+   * Whether a server of another's carries the connection.
+   *
+   * @returns True if so.
+   */
+  isHosted(): boolean;
+  /**
+   * Whether somebody at the owner's listens to an event.
+   *
+   * @param type The event's name.
+   * @returns True if so.
+   */
+  isHeard(type: "message" | "close" | "disconnect"): boolean;
+  /**
+   * Hears that the connection is open.
+   *
+   * @param connection The connection.
+   * @param flush To be called when somebody at the owner's begins to listen to
+   * messages.
+   * @returns Promises of the listeners that are not done yet; they never reject.
+   */
+  opened(
+    connection: Connection<Types>,
+    flush: () => void,
+  ): readonly Promise<unknown>[];
+  /**
+   * Hears of a message.
+   *
+   * @param message The message.
+   * @param pending Takes promises of the listeners that are not done yet; they
+   * never reject.
+   */
+  received(
+    message: SocketMessage<Types>,
+    pending?: Promise<unknown>[],
+  ): void;
+  /**
+   * Who answers a request.
+   *
+   * @param request The request.
+   * @returns The handler, if there is one for it.
+   */
+  handlerOf(
+    request: SocketMessage<Types>,
+  ): Handler<SocketMessage<Types>, Outgoing<Types>> | undefined;
+  /** Hears that there is room again for what is to be sent. */
+  drained(): void;
+  /**
+   * Hears whether a client that has come back has got all that it has missed.
+   *
+   * @param recovered Whether it has.
+   */
+  recovered?(recovered: boolean): void;
+  /**
+   * Hears that a message was sent, which may be newer than one that waits elsewhere.
+   *
+   * @param options Those of the message.
+   */
+  outdated?(options: SendOptions | undefined): void;
+  /**
+   * Hears of messages that were to be sent by any connection, and were not sent
+   * by this one, which has ended: before it hears of the end.
+   *
+   * @param entries The messages, in order.
+   */
+  unsent(entries: readonly Entry[]): void;
+  /**
+   * Hears of the end.
+   *
+   * @param connection The connection.
+   * @param end How it ended.
+   */
+  ended(connection: Connection<Types>, end: End): void;
+  /**
+   * Hears that the connection, whose end it has been told, still waits for
+   * listeners of its own, or no longer does. Closing it ends the wait.
+   *
+   * @param connection The connection.
+   * @param isWaiting Whether it waits.
+   */
+  lingers(connection: Connection<Types>, isWaiting: boolean): void;
+  /**
+   * Hears that the connection could not be had.
+   *
+   * @param connection The connection.
+   * @param failure What the runtime told, if it told something.
+   */
+  refused(connection: Connection<Types>, failure: unknown): void;
+  /**
+   * Hears of an error that nobody who listens to the connection has heard of.
+   *
+   * @param error The error.
+   * @param from The name of the event whose listener threw.
+   * @param connection The connection.
+   */
+  failed(error: unknown, from: string, connection: Connection<Types>): void;
+}
+
+/** What the owner of a connection may do with it, and nobody else. */
+export interface Owned {
+  /**
+   * Sends for the owner.
+   *
+   * @param connection The connection.
+   * @param frame What to send.
+   * @param options What to do if the peer does not keep up.
+   * @param isCarried Whether it may go out by another connection: then the promise
+   * resolves even if this one is lost after the message has been handed to it.
+   * @returns As `Connection.send`; undefined if it takes nothing any more.
+   */
+  send<Types extends SocketTypes>(
+    connection: Connection<Types>,
+    frame: Frame,
+    options: SendOptions | undefined,
+    isCarried: boolean,
+  ): Promise<void> | undefined;
+  /**
+   * Sends what has waited for a connection.
+   *
+   * @param connection The connection.
+   * @param entry What to send.
+   * @returns Whether the connection takes it.
+   */
+  adopt<Types extends SocketTypes>(
+    connection: Connection<Types>,
+    entry: Entry,
+  ): boolean;
+  /**
+   * Sends what only `events.v1` knows, and what counts as a message.
+   *
+   * @param connection The connection.
+   * @param frame What to send.
+   * @param options What to do if the peer does not keep up.
+   */
+  sendMarked<Types extends SocketTypes>(
+    connection: Connection<Types>,
+    frame: Frame,
+    options?: SendOptions,
+  ): void;
+  /**
+   * Who is at the other end, if it is a client that can come back.
+   *
+   * @param connection The connection.
+   * @returns The client.
+   */
+  visitorOf<Types extends SocketTypes>(
+    connection: Connection<Types>,
+  ): Visitor | undefined;
+}
+
+/** What the owner of a connection may do with it; no program gets this. */
+export let owned: Owned;
+
+/**
+ * One live WebSocket: what a server's listeners call `client`, what
+ * `message.author` is, and what `ClientSocket.connection` holds.
+ *
+ * It is an emitter of its own `message`, `drain`, `close`, `disconnect` and
+ * `error`. It ends with one `close` or one `disconnect`, never both, and emits nothing
+ * after that.
+ *
+ * @typeParam Types The types of what comes in and goes out.
+ *
+ * @example
+ * ```ts
+ * import { ServerSocket } from "jsr:@ws/events";
+ *
+ * const server = new ServerSocket();
+ * server.on("connect", (client) => {
+ *   client.on("message", (message) => client.send(message.content));
+ *   client.on("close", (code, reason) => console.log("closed", code, reason));
+ *   client.on("disconnect", () => console.log("lost", client.remoteAddress));
+ * });
+ * ```
+ */
+export class Connection<Types extends SocketTypes = SocketTypes>
+  extends Emitter<
+    ConnectionEvents<Connection<Types>, SocketMessage<Types>>
+  > {
+  /** The path that was asked for, without the query. */
+  readonly path: string;
+  /**
+   * The headers that came with the request. On the client's side there are
+   * none: no runtime tells those of the answer.
+   */
+  readonly headers: Headers;
+  /**
+   * The peer's address as `host:port`, ready to print. On the client's side it
+   * is the host and port that were asked for.
+   */
+  readonly remoteAddress: string;
+  /**
+   * What the server's `authorize` has returned for it; `undefined` where there is
+   * none, as on the client's side.
+   */
+  readonly context: Context<Types>;
+  readonly #url: string;
+  readonly #socket: RawSocket;
+  readonly #side: Side;
+  readonly #hub: Hub<Types>;
+  readonly #manner: Manner<Types>;
+  readonly #bookmark: Bookmark | undefined;
+  #spoken: Spoken | undefined;
+  #state: State = CONNECTING;
+  #id: string | undefined;
+  #connectedAt = 0;
+  /** What the runtime said of the last error. */
+  #failure: unknown;
+  /** Settles what `close` has returned. */
+  #over: PromiseWithResolvers<void> | undefined;
+  /** How many dispatches are under way; the end waits for them. */
+  #depth = 0;
+  #isOwnerTold = false;
+  #isTold = false;
+  /** Somebody may still be about to listen: what nobody hears is kept. */
+  #isOpening = false;
+  /** Some `connect` listeners are not done. */
+  #isAwaited = false;
+  #inbox: Inbox<Taken<Types>> | undefined;
+  /** Stops keeping what is in the inbox. */
+  #keepTimer: Timer | undefined;
+  /** Stops waiting: for the opening, for the peer's answer, or for listeners. */
+  #endTimer: Timer | undefined;
+  #stopShaking: (() => void) | undefined;
+  /** The way out, once something has been sent. */
+  #sender: Sender | undefined;
+  /** What `events.v1` adds, where it is spoken. */
+  #exchange: Exchange | undefined;
+  #answerer: Answerer | undefined;
+  /** Where messages wait for others to be handled, if they have to. */
+  #turns: Turns<Taken<Types>> | undefined;
+  #bucket: TokenBucket | undefined;
+  #droppedIncoming = 0;
+  #received = 0;
+  #receivedBytes = 0;
+  #silence: Silence | undefined;
+
+  static {
+    owned = {
+      send: (connection, frame, options, isCarried) =>
+        connection.#send(frame, options, isCarried),
+      adopt: (connection, entry) => {
+        const sender = connection.#openSender();
+        sender?.adopt(entry);
+        return sender !== undefined;
+      },
+      sendMarked: (connection, frame, options) => {
+        connection.#openSender()?.sendMarked(frame, options);
+      },
+      visitorOf: (connection) => connection.#spoken?.visitor,
+    };
+  }
+
+  /**
+   * Sockets make connections; programs get them from sockets.
+   *
+   * @param init What it is made of.
+   * @param hub Who owns it.
+   */
+  constructor(init: ConnectionInit<Types>, hub: Hub<Types>) {
+    super();
+    const { socket, side, url, path, headers, remoteAddress } = init;
+    this.#url = url;
+    this.path = path;
+    this.headers = headers;
+    this.remoteAddress = remoteAddress;
+    this.#bookmark = init.bookmark;
+    this.#spoken = init.spoken;
+    this.#manner = init.manner;
+    // `authorize` returned it, whose type is this; there is no other way here.
+    this.context = init.context as Context<Types>;
+    this.#socket = socket;
+    this.#side = side;
+    this.#hub = hub;
+    init.manner.probe?.created(this);
+    socket.binaryType = "arraybuffer";
+    for (const type of SOCKET_EVENTS) {
+      // It opens once, and then the runtime need not remember who has listened to it.
+      socket.addEventListener(type, this.#hear, { once: type === "open" });
+    }
+    this.#endTimer = startTimer(
+      () => this.#letGo({ type: "terminate", cause: "network" }),
+      init.openTimeout ?? Infinity,
+    );
+  }
+
+  /** The URL that was asked for. */
+  get url(): string {
+    return this.#url.replace(/^http/, "ws");
+  }
+
+  /** A random name of this connection, of 32 hexadecimal digits. */
+  get id(): string {
+    return this.#id ??= randomName();
+  }
+
+  /** The program's own subprotocol that both sides speak; empty if there is none. */
+  get protocol(): string {
+    return this.#spoken?.protocol ?? "";
+  }
+
+  /**
+   * Whether both sides speak `events.v1`: then there are requests, and messages that
+   * are sent together travel together.
+   */
+  get speaksEvents(): boolean {
+    return this.#spoken?.isEvents ?? false;
+  }
+
+  /** When the connection was opened. */
+  get connectedAt(): Date {
+    return new Date(this.#connectedAt);
+  }
+
+  /**
+   * The state, as in `WebSocket.readyState`: 0 connecting, 1 open, 2 closing (as
+   * soon as `close` has been called), 3 ended.
+   */
+  get readyState(): 0 | 1 | 2 | 3 {
+    return READY_STATE[this.#state.phase];
+  }
+
+  /** How many bytes wait for the peer; 0 if the connection is not open. */
+  get bufferedAmount(): number {
+    if (this.#state.phase !== "open") return 0;
+    return (this.#sender ?? this.#socket).bufferedAmount;
+  }
+
+  /**
+   * What the connection has carried so far: how many messages have come in, also those
+   * that were refused or dropped then; and how many were handed to the socket, what
+   * `events.v1` adds among them: answers to pings and requests, and their traces. The
+   * size of a text is its `length`, which for ASCII is that of its bytes.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * server.on("close", ({ id, traffic: { received, sent } }) => {
+   *   console.log(id, received.messages, sent.bytes);
+   * });
+   * ```
+   */
+  get traffic(): {
+    readonly received: Carried;
+    readonly sent: Carried;
+  } {
+    return {
+      received: { messages: this.#received, bytes: this.#receivedBytes },
+      sent: this.#sender?.sent ?? NOTHING,
+    };
+  }
+
+  /**
+   * How many messages were dropped: of those that came in (as `messageRate` says),
+   * of those that were to go out (as `overflow` says), and of replies, those that
+   * came when nobody waited for them any more.
+   */
+  get dropped(): {
+    readonly incoming: number;
+    readonly outgoing: number;
+    readonly replies: number;
+  } {
+    return {
+      incoming: this.#droppedIncoming,
+      outgoing: this.#sender?.dropped ?? 0,
+      replies: this.#exchange?.lateReplies ?? 0,
+    };
+  }
+
+  /**
+   * Sends a message: a string as a text frame, bytes and a `Blob` as a binary
+   * frame, all else as JSON in a text frame. Messages go out in the order of
+   * the calls.
+   *
+   * @param data What to send.
+   * @param options What to do if the peer does not keep up.
+   * @returns A promise that resolves when the message has been handed to the
+   * socket and less than `highWaterMark` waits for the peer, so that a loop that
+   * awaits it cannot outrun the peer. It does not tell that the message has
+   * arrived. It rejects with a `ConnectionEndedError` if the connection is not
+   * open, or ends while it waits, and with a `MessageDroppedError` if the message
+   * is dropped, as `overflow` says; if nobody awaits it, that is no unhandled
+   * rejection: the end is told by its event.
+   * @throws {TypeError} If JSON cannot hold the data: `undefined`, a function, a
+   * symbol, a bigint, a cycle. Then nothing has been sent.
+   * @throws {RangeError} If `overflow` is no policy. Neither then.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * server.on("connect", async (client) => {
+   *   await client.send("text");
+   *   await client.send({ status: "Okay", ping: 10.4 });
+   *   await client.send(new Uint8Array([1, 2, 3]));
+   * });
+   * ```
+   *
+   * @example Only the latest position counts
+   * ```ts
+   * import type { Connection } from "jsr:@ws/events";
+   *
+   * function move(client: Connection, player: string, x: number, y: number) {
+   *   const key = `position of ${player}`;
+   *   client.send({ player, x, y }, { overflow: "latest", key });
+   * }
+   * ```
+   */
+  send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
+    return this.#send(this.#encode(data), options, false) ??
+      quiet(Promise.reject(this.#tooLate("send")));
+  }
+
+  /**
+   * Asks the peer, and gives its answer: what a handler there returns, or what is
+   * given to `message.reply`. Many may be under way at once; they are answered in any
+   * order.
+   *
+   * @param data What to ask.
+   * @param options How long to wait.
+   * @returns A promise of the answer. It rejects with a {@linkcode RequestError} if the
+   * peer says that there is none; with a `DOMException` named `TimeoutError` when the
+   * time is over, or with the signal's reason; with a `ConnectionEndedError` when
+   * the connection ends; with a `DOMException` named `NotSupportedError` if the peer
+   * does not speak `events.v1`. An answer that comes later is dropped, and counted. If
+   * nobody awaits the promise, that is no unhandled rejection.
+   * @throws {TypeError} If JSON cannot hold the data.
+   * @throws {RangeError} If the timeout is negative or no number.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket<{ reply: { time: string } }>();
+   * server.on("connect", async (client) => {
+   *   const { time } = await client.request("What time is it?", { timeout: 2_000 });
+   *   console.log(`At ${client.remoteAddress} it is ${time}`);
+   * });
+   * ```
+   */
+  request(
+    data: Outgoing<Types>,
+    options?: RequestOptions,
+  ): Promise<Reply<Types>>;
+  /**
+   * Asks the peer, as above, and checks its answer.
+   *
+   * @param data What to ask.
+   * @param options How long to wait, and what checks the answer.
+   * @returns A promise as above of what the schema makes of the answer. It rejects
+   * with a {@linkcode SchemaError} if the answer does not fit.
+   * @throws {TypeError} If JSON cannot hold the data.
+   */
+  request<Output>(
+    data: Outgoing<Types>,
+    options: CheckedRequestOptions<Output>,
+  ): Promise<Output>;
+  request(
+    data: Outgoing<Types>,
+    options: RequestOptions & { schema?: StandardSchema } = {},
+  ): Promise<unknown> {
+    const { probe } = this.#manner;
+    return probe
+      ? probe.ask(this, data, (trace) => this.#request(data, options, trace))
+      : this.#request(data, options);
+  }
+
+  #request(
+    data: Outgoing<Types>,
+    options: RequestOptions & { schema?: StandardSchema },
+    trace?: string,
+  ): Promise<unknown> {
+    const frame = this.#encode(data);
+    const exchange = this.#exchange;
+    if (this.#state.phase !== "open" || !this.#canSend()) {
+      return quiet(Promise.reject(this.#tooLate("send")));
+    }
+    if (!exchange) {
+      return quiet(Promise.reject(
+        new DOMException(
+          `Cannot request anything of ${this.remoteAddress} as it does not speak events.v1: send it a message, or let it offer that subprotocol`,
+          "NotSupportedError",
+        ),
+      ));
+    }
+    const schema = options.schema && schemaOf(options.schema);
+    const answer = exchange.request(frame, options, trace).then((payload) => {
+      const reply = decodeBy(payload, this.#manner.codec);
+      return schema ? check(schema, reply, "The answer") : reply;
+    });
+    return quiet(answer);
+  }
+
+  /**
+   * Listens to messages of one kind only: those whose data has that `type`.
+   *
+   * @param kind The kind.
+   * @param listener What to call. What it throws becomes an `error` event.
+   * @param options When to remove it.
+   * @returns This connection.
+   */
+  onKind<Kind extends KindOf<Incoming<Types>>>(
+    kind: Kind,
+    listener: (message: MessageOf<Types, Kind>) => unknown,
+    options?: Omit<ListenOptions, "once">,
+  ): this {
+    return this.on("message", onlyKind(kind, listener), options);
+  }
+
+  /**
+   * Iterates over the messages, in order, from this call on.
+   *
+   * @param options When to stop, how many may wait, and whether a lost connection is
+   * an error.
+   * @returns An iterator of the messages. It ends at the end of the connection;
+   * `break` removes all that it holds.
+   *
+   * @example
+   * ```ts
+   * import type { Connection } from "jsr:@ws/events";
+   *
+   * async function echo(client: Connection): Promise<void> {
+   *   for await (const message of client.messages({ throwIfLost: true })) {
+   *     await client.send(message.content);
+   *   }
+   *   console.log("closed, and all is said");
+   * }
+   * ```
+   */
+  messages(
+    options: MessagesOptions = {},
+  ): AsyncIterableIterator<SocketMessage<Types>, undefined> {
+    return this.iterate("message", options, ([message]) => message);
+  }
+
+  /** The same as {@linkcode Connection.messages} without options. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<
+    SocketMessage<Types>,
+    undefined
+  > {
+    return this.messages();
+  }
+
+  #encode(data: unknown): Frame {
+    return encodeBy(data, this.#manner.codec);
+  }
+
+  #send(
+    frame: Frame,
+    options: SendOptions | undefined,
+    isCarried: boolean,
+  ): Promise<void> | undefined {
+    const sent = this.#openSender()?.send(frame, options, isCarried);
+    if (sent) this.#hub.outdated?.(options);
+    return sent;
+  }
+
+  /** The way out, as long as it is open. */
+  #openSender(): Sender | undefined {
+    if (this.#state.phase !== "open") return undefined;
+    if (this.#canSend()) return this.#sender ??= this.#makeSender();
+    // In Node it is closing from the peer's close frame to the end of TCP, which
+    // may never come.
+    this.#heed("stuck");
+    return undefined;
+  }
+
+  #makeSender(): Sender {
+    return new Sender(
+      this.#socket,
+      this.#manner.flow,
+      this.speaksEvents,
+      (signal) => this.#heed(signal),
+      this.#manner,
+    );
+  }
+
+  /**
+   * Closes the connection: what was sent before still goes out, messages that
+   * come after are dropped, and both sides get a `close` event with the same
+   * code and reason. A peer that does not answer within the socket's
+   * `closeTimeout` is cut off, which is a `disconnect`.
+   *
+   * @param code The close code: 1000, or 3000 to 4999; on a server also 1001 to
+   * 1003 and 1007 to 1013.
+   * @param reason A reason for a human reader, of at most 123 bytes of UTF-8.
+   * @returns A promise that resolves when the connection has ended. Closing
+   * twice is closing once: the first code counts.
+   * @throws {RangeError} If the code may not be sent, or the reason is too long
+   * (RFC 6455, 5.5.1 and 7.4).
+   */
+  close(code: number = CloseCode.Normal, reason = ""): Promise<void> {
+    assertCloseable(code, reason, this.#side.role);
+    const cause = this.#hub.leaving();
+    this.#dropInbox();
+    this.#turns?.skip(0); // what it drops gives credit
+    if (this.#state.phase === "connecting") this.#socket.close();
+    return this.#shut(code, reason, cause);
+  }
+
+  /** Closes for what the peer has done. */
+  #blame(code: number, reason: string, cause: Cause): void {
+    // A client may not send the codes that say so: it adds 3000 to them.
+    this.#shut(
+      this.#side.role === "client" ? code + 3000 : code,
+      reason,
+      cause,
+    );
+  }
+
+  #shut(code: number, reason: string, cause: Cause): Promise<void> {
+    this.#sender?.flush();
+    const isFlushed = this.bufferedAmount === 0;
+    const isHosted = this.#hub.isHosted();
+    const closing = { code, reason, cause, isFlushed, isHosted };
+    if (this.#apply({ type: "close", ...closing })) {
+      this.#silence?.stop(); // from now on there is a limit for the answer
+      clearTimeout(this.#endTimer);
+      this.#endTimer = startTimer(
+        () => this.#letGo({ type: "timeout" }),
+        this.#manner.closeTimeout,
+      );
+      const shake = () => {
+        // The runtime may have the peer's close frame already, and tell soon.
+        if (!this.#canSend()) return;
+        const sent = () => this.#apply({ type: "sent" });
+        this.#stopShaking = this.#side.close(
+          this.#socket,
+          code,
+          reason,
+          sent,
+        );
+      };
+      if (this.#sender) this.#sender.whenEmpty(shake);
+      else shake();
+    }
+    return this.#isTold
+      ? DONE
+      : (this.#over ??= Promise.withResolvers()).promise;
+  }
+
+  /**
+   * Ends the connection now, without a closing handshake: a `disconnect`, which
+   * is told before this returns, or as soon as all listeners have had the event
+   * that is just being dispatched. What was sent but has not left yet is lost. A
+   * browser has no way to do so: there the peer may still see a `close` without
+   * a code.
+   */
+  terminate(): void {
+    const cause = this.#hub.leaving();
+    this.#dropInbox();
+    this.#letGo({ type: "terminate", cause });
+  }
+
+  /**
+   * The rooms that the connection is in, in the order in which it joined them; those
+   * that it was in at its end when it has ended. Nothing is sent to it there then.
+   */
+  get rooms(): ReadonlySet<string> {
+    return this.#hub.rooms?.roomsOf(this) ?? NO_ROOMS;
+  }
+
+  /**
+   * Joins a room: from now on it gets what is sent to the room. There need not be
+   * anybody in it. Joining twice is joining once; a connection that has ended joins
+   * nothing.
+   *
+   * @param room The room's name.
+   * @throws {TypeError} If the name is empty, or no string.
+   * @throws {Error} On a client's side: rooms are the server's.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * server.on("connect", (client, path) => client.join(path));
+   * server.on("message", ({ author, content }) => {
+   *   server.to(author.path).send(content);
+   * });
+   * ```
+   */
+  join(room: string): void {
+    const rooms = this.#roomsFor("join", room);
+    if (this.#state.phase !== "ended") rooms.join(this, room);
+  }
+
+  /**
+   * Leaves a room, if it is in it.
+   *
+   * @param room The room's name.
+   * @throws {TypeError} If the name is empty, or no string.
+   * @throws {Error} On a client's side: rooms are the server's.
+   */
+  leave(room: string): void {
+    this.#roomsFor("leave", room).leave(this, room);
+  }
+
+  #roomsFor(attempt: "join" | "leave", room: string): Rooms<Connection<Types>> {
+    assertRoom(attempt, room);
+    const { rooms } = this.#hub;
+    if (rooms === undefined) {
+      throw new Error(
+        `Cannot ${attempt} room "${room}" on a client's side: rooms are the server's, so ask it to`,
+      );
+    }
+    return rooms;
+  }
+
+  /** What `console.log` shows of it. */
+  [Symbol.for("Deno.customInspect")](
+    inspect: (value: unknown, options?: unknown) => string,
+    options: unknown,
+  ): string {
+    const { id, remoteAddress, path, readyState } = this;
+    return `Connection ${
+      inspect({ id, remoteAddress, path, readyState }, options)
+    }`;
+  }
+
+  /** Turns what a listener threw into an `error` event, here or at the owner's. */
+  protected override onListenerError(error: unknown, from: string): void {
+    if (this.isHeard("error")) {
+      this.#manner.probe?.failed(error, from);
+      this.emit("error", FailureEvent, [error, from, this]);
+    } else this.#hub.failed(error, from, this);
+  }
+
+  /** Hands messages that came early to their first listener. */
+  protected override onListenerAdded(type: string): void {
+    if (type === "message" && this.#inbox) this.#flushSoon();
+  }
+
+  /** The one place where the state changes. Tells whether it did. */
+  #apply(signal: Signal): boolean {
+    const before = this.#state;
+    const state = next(before, signal, this.#side.role);
+    this.#state = state;
+    if (state === before) return false;
+    if (state.phase === "ended") this.#ended(state.opened, state.end);
+    return true;
+  }
+
+  /** Whatever the socket dispatches. */
+  readonly #hear = (event: Event | MessageEvent | CloseEvent): void => {
+    if ("data" in event) this.#receive(event.data);
+    else if ("wasClean" in event) {
+      const { wasClean, code, reason } = event;
+      this.#apply({ type: "closed", wasClean, code, reason });
+    } else if (event.type === "open") this.#open();
+    else {
+      const message = "message" in event ? String(event.message) : "";
+      this.#failure = "error" in event && event.error || message || undefined;
+      this.#apply({ type: "error", message });
+    }
+  };
+
+  #open(): void {
+    if (this.#state.phase !== "connecting") return;
+    const { dialect } = this.#manner;
+    this.#spoken ??= understand(this.#socket.protocol, dialect);
+    if (!this.#spoken) {
+      this.#failure = new Error(
+        `the server does not speak "${dialect.codec}", the codec of this client`,
+      );
+      return this.#letGo({ type: "terminate", cause: "protocol" });
+    }
+    this.#apply({ type: "open" });
+    clearTimeout(this.#endTimer);
+    this.#endTimer = undefined;
+    this.#connectedAt = Date.now();
+    this.#isOpening = true;
+    this.#prepare(this.#spoken.isEvents);
+    this.#manner.probe?.opened(this);
+    this.#depth++;
+    const pending = this.#hub.opened(this, () => this.#flushSoon());
+    this.#leave();
+    if (pending.length === 0) return;
+    this.#isAwaited = true;
+    Promise.all(pending).then(() => {
+      this.#isAwaited = false;
+      if (this.#inbox) this.#releaseSoon();
+    });
+  }
+
+  /** Makes what the connection needs for what both sides speak. */
+  #prepare(isEvents: boolean): void {
+    const { idleTimeout, concurrency } = this.#manner;
+    if (isEvents) {
+      this.#sender = this.#makeSender();
+      this.#exchange = this.#makeExchange();
+    }
+    if (concurrency < Infinity) {
+      this.#turns = new Turns(
+        concurrency,
+        (taken) => this.#handle(taken),
+        (handled) => {
+          this.#exchange?.handled(handled);
+          if (this.#state.phase === "ended") this.#tell();
+        },
+      );
+    }
+    const timeout = idleTimeout(isEvents);
+    if (timeout === 0) return;
+    this.#silence = new Silence(timeout);
+    this.#silence.start(
+      () => this.#letGo({ type: "terminate", cause: "timeout" }),
+      () => this.#exchange?.ping(),
+    );
+  }
+
+  #makeExchange(): Exchange {
+    return new Exchange({
+      name: this.remoteAddress,
+      isOpen: () => this.#state.phase === "open",
+      send: (frame, options) => this.#openSender()?.answer(frame, options),
+      urge: (text) => {
+        // Also while this side waits to close, as the other may, too.
+        if (this.#canSend()) (this.#sender ??= this.#makeSender()).urge(text);
+      },
+      ask: (frame, options) => this.#openSender()?.sendMarked(frame, options),
+      unpacks: (count) => this.#manner.probe?.batched("receive", count),
+      take: (payload, frame, id, trace) =>
+        this.#take(payload, frame, id, trace),
+      skip: (frame) => {
+        const cost = costOf(frame);
+        if (this.#turns) this.#turns.skip(cost);
+        else this.#exchange?.count(cost);
+      },
+      admits: (payload) => this.#admits(payload),
+      allow: (limit) => this.#sender?.allow(limit),
+      stand: (standing) => {
+        const bookmark = this.#bookmark;
+        if (typeof standing === "number") bookmark?.move(standing);
+        else {
+          const { place, recovered } = standing;
+          bookmark?.set(place);
+          if (recovered !== undefined) this.#hub.recovered?.(recovered);
+        }
+        return bookmark !== undefined;
+      },
+      broken: (why) => this.#blame(CloseCode.ProtocolError, why, "protocol"),
+    });
+  }
+
+  #receive(data: Payload): void {
+    // What the peer has room for counts also while this side waits to close.
+    if (this.#state.phase === "closing") {
+      return this.#exchange?.receiveLate(data);
+    }
+    if (this.#state.phase !== "open") return;
+    this.#sender?.heard();
+    this.#silence?.heard();
+    this.#bookmark?.heard();
+    if (!this.#exchange || !isMarked(data)) return this.#take(data, data);
+    const { maxPayload = Infinity } = this.#manner.limits ?? {};
+    // The limit is for each message, and a batch holds many.
+    if (isLarger(data, Math.max(maxPayload, MAX_BATCH) + HEADROOM)) {
+      return this.#tooBig(maxPayload);
+    }
+    this.#exchange.receive(data);
+  }
+
+  /** Takes a message, or a request. */
+  #take(
+    payload: Payload,
+    frame: Payload,
+    id?: number,
+    trace?: string,
+  ): void {
+    if (this.#state.phase !== "open") return;
+    this.#received++;
+    this.#receivedBytes += typeof payload === "string"
+      ? payload.length
+      : payload.byteLength;
+    const turns = this.#turns;
+    const cost = turns || this.#exchange ? costOf(frame) : 0;
+    const taken = this.#admits(payload)
+      ? this.#read(payload, id, trace)
+      : undefined;
+    if (!turns) {
+      this.#exchange?.count(cost);
+      if (taken) this.#handle(taken);
+    } else if (!taken) turns.skip(cost);
+    else if (!turns.add(taken, cost)) {
+      const why = "Too many messages wait to be handled";
+      this.#blame(CloseCode.PolicyViolation, why, "limit");
+    }
+  }
+
+  /** Makes a message of what has come, if it is fit to be one. */
+  #read(
+    payload: Payload,
+    id: number | undefined,
+    trace: string | undefined,
+  ): Taken<Types> | undefined {
+    const { codec, schema } = this.#manner;
+    if (!schema && !codec && id === undefined) {
+      return { message: new Message(payload, this), question: undefined };
+    }
+    const question = id === undefined
+      ? undefined
+      : new Question(id, this.#answerer ??= this.#makeAnswerer(), trace);
+    let value: { data: Incoming<Types> } | undefined;
+    if (schema) {
+      try {
+        value = { data: check(schema, decodeBy(payload, codec), "A message") };
+      } catch (error) {
+        return this.#reject(error, question);
+      }
+    }
+    const message: SocketMessage<Types> = new Message(
+      payload,
+      this,
+      undefined,
+      {
+        codec,
+        ...value && { value },
+        ...question && {
+          answer: (data: Outgoing<Types>) => question.answer(data),
+        },
+      },
+    );
+    return { message, question };
+  }
+
+  /** Tells of a message that is not fit to be one. */
+  #reject(error: unknown, question: Question | undefined): undefined {
+    this.#depth++;
+    this.onListenerError(error, "message");
+    const message = error instanceof SchemaError
+      ? error.message
+      : "The request could not be read";
+    question?.refuse({ message, code: "invalid" });
+    if (this.#manner.isStrict) {
+      const why = "A message does not fit the schema";
+      this.#blame(CloseCode.PolicyViolation, why, "protocol");
+    }
+    this.#leave();
+  }
+
+  /**
+   * Hands out a message that has come.
+   *
+   * @returns Promises of those who are not done with it yet, where that matters.
+   */
+  #handle(taken: Taken<Types>): readonly Promise<unknown>[] {
+    const { message, question } = taken;
+    const pending: Promise<unknown>[] | undefined = this.#turns && [];
+    this.#depth++;
+    const handler = question && this.#handlerOf(message, question);
+    if (handler) {
+      const { probe } = this.#manner;
+      const handle = () => handler(message);
+      const done = question.respond(
+        probe
+          ? () => probe.handle(this, handler.kind, question.trace, handle)
+          : handle,
+      );
+      if (done) pending?.push(done);
+    } else if (question?.isAnswered) {
+      // What cannot be read has been refused.
+    } else if (!this.#isOpening) {
+      if (question) this.#refuseUnheard(question);
+      this.#hub.received(message, pending);
+      this.emit("message", ReceivedEvent, [message], pending);
+    } else {
+      const { isEarly } = this.#hub;
+      if (isEarly) this.#hub.received(message, pending);
+      if (this.#isHearing() && !this.#inbox) this.#handOut(message, pending);
+      else if (this.readyState === 1) {
+        (this.#inbox ??= new Inbox()).push(taken, message.size);
+        if (!this.#isAwaited) this.#releaseSoon();
+      }
+    }
+    this.#leave();
+    return pending ?? NONE;
+  }
+
+  /** Who answers a request. That a codec fails to read it is no fault of theirs. */
+  #handlerOf(
+    message: SocketMessage<Types>,
+    question: Question,
+  ): ReturnType<Hub<Types>["handlerOf"]> {
+    try {
+      const { data: _data } = message;
+      return this.#hub.handlerOf(message);
+    } catch (error) {
+      return this.#reject(error, question);
+    }
+  }
+
+  #makeAnswerer(): Answerer {
+    return {
+      name: this.remoteAddress,
+      encode: (data) => this.#encode(data),
+      reply: (id, frame) =>
+        this.#exchange?.reply(id, frame) ??
+          quiet(Promise.reject(this.#tooLate("send"))),
+      refuse: (id, failure) => this.#exchange?.refuse(id, failure),
+      failed: (error) => this.onListenerError(error, "request"),
+    };
+  }
+
+  /** What nobody hears would never be answered. */
+  #refuseUnheard(question: Question): void {
+    const isHeard = this.isHeard("message") || this.#hub.isHeard("message");
+    if (!isHeard) question.refuse(UNHANDLED);
+  }
+
+  #tooBig(maxPayload: number): void {
+    const why = `A message may have at most ${maxPayload} bytes`;
+    this.#blame(CloseCode.TooBig, why, "limit");
+  }
+
+  /** Whether a message that has come is within the limits. */
+  #admits(data: Payload): boolean {
+    const { limits } = this.#manner;
+    if (limits === undefined) return true;
+    const { maxPayload, messageRate } = limits;
+    if (isLarger(data, maxPayload)) {
+      this.#tooBig(maxPayload);
+      return false;
+    }
+    if (messageRate === undefined) return true;
+    const { perSecond, burst, policy } = messageRate;
+    const now = performance.now();
+    this.#bucket ??= new TokenBucket(perSecond, burst, now);
+    if (this.#bucket.take(now)) return true;
+    if (policy === "drop") this.#droppedIncoming++;
+    else {
+      const why = `At most ${perSecond} messages a second may be sent`;
+      this.#shut(CloseCode.PolicyViolation, why, "limit");
+    }
+    return false;
+  }
+
+  /** Does what the way out asks for. */
+  #heed(signal: FlowSignal): void {
+    if (signal === "stuck") {
+      if (this.#state.phase !== "open" || this.#endTimer !== undefined) return;
+      // A close frame of the runtime's may wait behind what the peer does not take:
+      // nothing would ever tell of the end.
+      this.#endTimer = startTimer(
+        () => this.#letGo({ type: "terminate", cause: "timeout" }),
+        this.#manner.closeTimeout,
+      );
+      // Deno closes by itself at a missing pong. If the peer has closed, it is
+      // further: it answers, and takes the connection for closed already.
+      if (this.#socket.readyState === READY_STATE.closing) {
+        this.#apply({ type: "stuck" });
+      }
+    } else if (signal === "drained") {
+      if (this.#state.phase !== "open") return; // nobody may send any more
+      this.#depth++;
+      this.#hub.drained();
+      this.emit("drain", DrainEvent, []);
+      this.#leave();
+    } else {
+      const isDeaf = signal === "overflow" || this.#sender?.isHeard;
+      const cause = isDeaf ? "backpressure" : "timeout";
+      this.#letGo({ type: "terminate", cause });
+    }
+  }
+
+  /** Whether a message that is handed out would be heard. */
+  #isHearing(): boolean {
+    return this.isHeard("message") ||
+      (!this.#hub.isEarly && this.#hub.isHeard("message"));
+  }
+
+  /** Lets those hear a message who do not hear of it early. */
+  #handOut(
+    message: SocketMessage<Types>,
+    pending?: Promise<unknown>[],
+  ): void {
+    if (!this.#hub.isEarly) this.#hub.received(message, pending);
+    this.emit("message", ReceivedEvent, [message], pending);
+  }
+
+  /** A dispatch is over. The end that came about in it is told now. */
+  #leave(): void {
+    if (--this.#depth === 0 && this.#state.phase === "ended") this.#tell();
+  }
+
+  /** Whoever has just begun to listen first gets what came before, but later. */
+  #flushSoon(): void {
+    queueMicrotask(() => {
+      const inbox = this.#inbox;
+      if (inbox === undefined) return;
+      this.#depth++;
+      while (inbox === this.#inbox && this.#isHearing()) {
+        const taken = inbox.shift();
+        if (taken === undefined) {
+          this.#inbox = undefined;
+          break;
+        }
+        this.#handOut(taken.message);
+      }
+      const dropped = inbox.takeDropped();
+      if (dropped > 0) {
+        this.onListenerError(
+          new RangeError(
+            `Cannot hand out the first ${dropped} messages as too many came before there was a listener: listen before you await`,
+          ),
+          "message",
+        );
+      }
+      this.#leave();
+    });
+  }
+
+  /** Lets those who have just been called back have a turn to listen. */
+  #releaseSoon(): void {
+    this.#keepTimer ??= setTimeout(() => {
+      this.#isOpening = false;
+      const inbox = this.#inbox;
+      this.#inbox = undefined;
+      if (this.#state.phase === "ended") return this.#tell();
+      for (let taken = inbox?.shift(); taken; taken = inbox?.shift()) {
+        if (taken.question) this.#refuseUnheard(taken.question);
+      }
+    }, 0);
+  }
+
+  /** Who ends a connection wants no more of its messages. */
+  #dropInbox(): void {
+    this.#inbox = undefined;
+    this.#turns?.clear();
+    if (this.#depth === 0) this.#tell();
+  }
+
+  #letGo(signal: Signal): void {
+    if (this.#apply(signal)) cut(this.#socket);
+  }
+
+  #ended(opened: boolean, end: End): void {
+    for (const type of SOCKET_EVENTS) {
+      this.#socket.removeEventListener(type, this.#hear);
+    }
+    release(this.#socket);
+    this.#silence?.stop();
+    this.#letUnsentGo(end.type === "close");
+    if (opened) this.#manner.probe?.ended(this, end);
+    // What it waited for has come; it may have to wait for listeners now.
+    clearTimeout(this.#endTimer);
+    this.#endTimer = undefined;
+    if (!opened) {
+      this.#isTold = true;
+      this.#hub.refused(this, this.#failure);
+      this.#over?.resolve();
+    } else if (this.#depth === 0) this.#tell();
+  }
+
+  /** Nothing goes out any more. What may go out by another connection does. */
+  #letUnsentGo(isDelivered: boolean): void {
+    // One error for all; and none, with all that it costs, if nobody hears of it.
+    let error: Error | undefined;
+    const why = () => error ??= this.#tooLate("send");
+    const unsent = this.#sender?.stop(why, isDelivered);
+    this.#exchange?.stop(() => this.#tooLate("hear"));
+    if (unsent?.length) this.#hub.unsent(unsent);
+  }
+
+  /** Tells the end to everybody who is not still to hear what came before it. */
+  #tell(): void {
+    const state = this.#state;
+    if (state.phase !== "ended" || this.#isTold) return;
+    if (this.#turns && !this.#turns.isEmpty) return this.#awaitTurns();
+    const isKeeping = this.#inbox !== undefined && !this.#isEndDue();
+    if (!this.#isOwnerTold && (this.#hub.isEarly || !isKeeping)) {
+      this.#isOwnerTold = true;
+      this.#depth++; // the owner's listeners come first, whatever they do
+      this.#hub.ended(this, state.end);
+      this.#depth--;
+    }
+    if (!isKeeping || this.#inbox === undefined) {
+      return this.#finish(state.end);
+    }
+    if (this.#hub.isEarly) this.#hub.lingers(this, true);
+    // If nobody comes to listen, the end is told all the same.
+    this.#endTimer ??= startTimer(
+      () => this.#dropInbox(),
+      this.#manner.closeTimeout,
+    );
+  }
+
+  /** What has come before the end is still to be handled, but not for ever. */
+  #awaitTurns(): void {
+    this.#endTimer ??= startTimer(() => {
+      const count = this.#turns?.clear() ?? 0;
+      if (count > 0) {
+        this.onListenerError(
+          new Error(
+            `Cannot hand out the last ${count} messages of ${this.remoteAddress}: the connection has ended, and those before them take too long`,
+          ),
+          "message",
+        );
+      }
+      this.#dropInbox(); // its time is over, too
+    }, this.#manner.closeTimeout);
+  }
+
+  /** Whether there is nobody who could still come to listen to what is kept. */
+  #isEndDue(): boolean {
+    const { isEarly } = this.#hub;
+    // A client's own listeners may come right after `connect()` has resolved.
+    if (!this.#isAwaited) return isEarly;
+    // Those who are busy may be waiting for the end itself.
+    const isHeard = (type: "close" | "disconnect") =>
+      this.isHeard(type) || (!isEarly && this.#hub.isHeard(type));
+    return isHeard("close") || isHeard("disconnect");
+  }
+
+  #finish(end: End): void {
+    this.#isTold = true;
+    this.#hub.lingers(this, false);
+    this.#isOpening = false;
+    this.#inbox = undefined;
+    clearTimeout(this.#keepTimer);
+    clearTimeout(this.#endTimer);
+    this.#stopShaking?.();
+    const { type, code, reason, cause } = end;
+    this.stopWaiting(
+      () => this.#tooLate("wait"),
+      true,
+      () => this.emit(type, EndEvent, [code, reason, cause]),
+    );
+    this.#over?.resolve();
+  }
+
+  /**
+   * Whether what is handed to the socket goes out. It stops to take anything,
+   * without a word, before it tells of the end.
+   */
+  #canSend(): boolean {
+    return this.#socket.readyState === READY_STATE.open &&
+      this.#state.phase !== "ended";
+  }
+
+  #tooLate(attempt: "send" | "hear" | "wait"): ConnectionEndedError {
+    const what = {
+      send: `Cannot send to ${this.remoteAddress}`,
+      hear: `Cannot wait any longer for an answer of ${this.remoteAddress}`,
+      wait: `Cannot wait any longer for an event of ${this.remoteAddress}`,
+    }[attempt];
+    const state = this.#state;
+    if (state.phase !== "ended") {
+      const phase = state.phase === "open" ? "closing" : state.phase;
+      return new ConnectionEndedError(
+        `${what} as the connection is ${phase}`,
+      );
+    }
+    const { type, code, reason } = state.end;
+    return new ConnectionEndedError(
+      `${what} as the connection has ended: ${type} with code ${code} and reason "${reason}"`,
+      state.end,
+    );
+  }
+}
+
+/** A message that has come, and the request that it may be. */
+interface Taken<Types extends SocketTypes> {
+  readonly message: SocketMessage<Types>;
+  readonly question: Question | undefined;
+}
+
+/** What a peer is told whose requests nobody answers. */
+const UNHANDLED: Failure = {
+  message: "Nobody handles requests",
+  code: "unhandled",
+};
+
+/** How many bytes marks may add to a message. */
+const HEADROOM = 64;
+
+const NONE: readonly never[] = [];
+
+const NOTHING: Carried = { messages: 0, bytes: 0 };
+
+const NO_ROOMS: ReadonlySet<string> = new Set<string>();
+
+/** What a connection listens to. */
+const SOCKET_EVENTS = ["open", "message", "error", "close"] as const;
+
+const READY_STATE = { connecting: 0, open: 1, closing: 2, ended: 3 } as const;

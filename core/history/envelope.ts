@@ -1,0 +1,135 @@
+/**
+ * What servers put around a message that they pass on to each other; pure.
+ *
+ * @module
+ */
+
+import type { SendOptions } from "../sending/backlog.ts";
+import { bytesOf, type Frame, joined } from "../values/codec.ts";
+import { isOverflow } from "../sending/outbox.ts";
+
+/** What can be passed on: the bytes of a `Blob` have to be read before. */
+export type Body = Exclude<Frame, Blob>;
+
+/** Whom a message is for, on whatever server. */
+export interface Address {
+  /** Those who are in one of these rooms; all if there are none. */
+  readonly rooms?: readonly string[];
+  /** But not those who are in one of these. */
+  readonly except: readonly string[];
+  /** Nor these connections, by what they are called. */
+  readonly without?: readonly string[];
+}
+
+/** A message on its way to those whom it is for. */
+export interface Letter {
+  readonly address: Address;
+  readonly body: Body;
+  /** What to do where it does not fit. */
+  readonly options: SendOptions;
+}
+
+/** A letter that another server may get. */
+export interface Posted extends Letter {
+  /** Which server it is from. */
+  readonly from: string;
+  /** Which of its messages it is. */
+  readonly id: number;
+}
+
+/** What stands before the body. */
+interface Header extends Address, SendOptions {
+  /** The version of this; a server passes over what it does not know. */
+  readonly version: 1;
+  readonly from: string;
+  readonly id: number;
+  readonly isBinary: boolean;
+}
+
+/** The channel of what is for all, or for several rooms that have to keep it. */
+export const ALL = "all";
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true }); // it is the text's
+
+/**
+ * The channel of what is for a room.
+ *
+ * @param room The room.
+ * @returns The channel's name.
+ */
+export function channelOf(room: string): string {
+  return `room ${room}`;
+}
+
+/**
+ * Puts a letter into bytes: a line of JSON, and the body.
+ *
+ * @param posted The letter.
+ * @returns The bytes.
+ */
+export function pack(posted: Posted): Uint8Array<ArrayBuffer> {
+  const { from, id, address, body, options } = posted;
+  const { rooms, except, without } = address;
+  const isBinary = typeof body !== "string";
+  const header: Header = {
+    version: 1,
+    from,
+    id,
+    ...rooms && { rooms },
+    except,
+    ...without?.length && { without },
+    isBinary,
+    ...optionsOf(options),
+  };
+  const line = JSON.stringify(header) + "\n";
+  return isBinary
+    ? joined(encoder.encode(line), bytesOf(body))
+    : encoder.encode(line + body);
+}
+
+/**
+ * Takes a letter out of bytes.
+ *
+ * @param message The bytes.
+ * @returns The letter; undefined if it is of a later version, which is not known.
+ * @throws {TypeError} If it is none.
+ */
+export function unpack(message: Uint8Array): Posted | undefined {
+  const end = message.indexOf(10);
+  const json: unknown = JSON.parse(decoder.decode(message.subarray(0, end)));
+  if (isHeader(json)) {
+    const { from, id, rooms, except, without, isBinary } = json;
+    const bytes = message.subarray(end + 1);
+    return {
+      from,
+      id,
+      address: { ...rooms && { rooms }, except, ...without && { without } },
+      body: isBinary ? bytes.slice() : decoder.decode(bytes),
+      options: optionsOf(json),
+    };
+  }
+  const isLater = typeof json === "object" && json !== null &&
+    "version" in json && Number(json.version) > 1;
+  if (isLater) return undefined;
+  throw new TypeError(
+    `Cannot read what has come from another server: ${JSON.stringify(json)}`,
+  );
+}
+
+/** The options of a message as this version knows them, and nothing else beside them. */
+function optionsOf({ overflow, key }: SendOptions): SendOptions {
+  return {
+    ...isOverflow(overflow) && { overflow },
+    ...typeof key === "string" && { key },
+  };
+}
+
+function isHeader(json: unknown): json is Header {
+  return typeof json === "object" && json !== null && "version" in json &&
+    json.version === 1 && "from" in json && typeof json.from === "string" &&
+    "id" in json && typeof json.id === "number" && "isBinary" in json &&
+    "except" in json && Array.isArray(json.except) &&
+    (!("rooms" in json) || Array.isArray(json.rooms)) &&
+    (!("without" in json) || Array.isArray(json.without));
+}

@@ -1,0 +1,445 @@
+/**
+ * The frames of `events.v1`, as `docs/protocol.md` specifies them: bytes and text
+ * in, meaning out, and back; pure.
+ *
+ * @module
+ */
+
+import { bytesOf, type Frame, isLarger, joined } from "../values/codec.ts";
+
+/** What a frame holds, as the runtime gives it. */
+export type Payload = string | ArrayBuffer;
+
+/** What a marked frame means. */
+export type Marked =
+  /** A message that would be taken for a marked frame as it is. */
+  | { readonly kind: "message"; readonly payload: Payload }
+  /** A message that wants an answer. */
+  | { readonly kind: "request"; readonly id: number; readonly payload: Payload }
+  /** The answer to a request. */
+  | { readonly kind: "reply"; readonly id: number; readonly payload: Payload }
+  /** Why there is no answer to a request. */
+  | { readonly kind: "failure"; readonly id: number; readonly failure: Failure }
+  /** Asks for a pong with the same text. */
+  | { readonly kind: "ping"; readonly text: string }
+  /** Answers a ping. */
+  | { readonly kind: "pong"; readonly text: string }
+  /** How many messages and requests may be sent since the connection was opened. */
+  | { readonly kind: "credit"; readonly limit: number }
+  /** A message that the server keeps for who comes back, and where it stands. */
+  | {
+    readonly kind: "kept";
+    readonly offset: number;
+    readonly payload: Payload;
+  }
+  /** Where the peer stands among what is kept. */
+  | { readonly kind: "standing"; readonly standing: Standing }
+  /** Which trace a request is part of, which comes next. */
+  | { readonly kind: "trace"; readonly id: number; readonly text: string }
+  /** Many frames in one. */
+  | { readonly kind: "batch"; readonly items: readonly Payload[] }
+  /** Something of a later version that may be ignored. */
+  | { readonly kind: "unknown" };
+
+/** Why a request has failed, as its peer is told. */
+export interface Failure {
+  /** For a human reader. */
+  readonly message: string;
+  /** For a program. */
+  readonly code?: string;
+}
+
+/** Where a client stands among the messages that its server keeps. */
+export interface Place {
+  /** What the numbers belong to: others mean nothing elsewhere. */
+  readonly epoch: string;
+  /** The number of the last message that it may have been sent. */
+  readonly offset: number;
+}
+
+/** Where somebody stands of whom nobody knows. */
+export const NOWHERE: Place = { epoch: "0", offset: 0 };
+
+/** What a server tells a client about messages that are kept. */
+export interface Standing {
+  /** Where the client stands; undefined if nothing is kept. */
+  readonly place: Place | undefined;
+  /** Whether it has got all that it has missed, if it has come back for that. */
+  readonly recovered: boolean | undefined;
+}
+
+/** What a text frame begins with that is no plain message. */
+export const MARK = "\u0001";
+
+/** What a binary frame begins with that is no plain message. */
+export const MARK_BYTE = 0xc1;
+
+/** What stands between the items of a batch of texts. */
+export const SEPARATOR = "\u001e";
+
+/** How many bytes a batch may have. */
+export const MAX_BATCH: number = 64 * 1024;
+
+/** The highest id of a request. */
+export const MAX_ID: number = 2 ** 32 - 1;
+
+/** How many bytes the text of a ping may have. */
+const MAX_PING = 125;
+
+/** How many characters the text of a trace may have. */
+const MAX_TRACE = 600;
+
+/** How many bytes the head of a binary request or reply has: mark, kind, id. */
+const HEAD = 6;
+
+/** How many bytes the head of a binary kept message has: mark, kind, offset. */
+const KEPT_HEAD = 10;
+
+/** What an epoch is made of, so that it can stand in a subprotocol. */
+const EPOCH = /^[0-9a-z]{1,32}$/;
+
+const encoder = new TextEncoder();
+
+/**
+ * Whether a frame is marked.
+ *
+ * @param payload What it holds.
+ * @returns False if it is a plain message.
+ */
+export function isMarked(payload: Payload): boolean {
+  return typeof payload === "string"
+    ? payload.charCodeAt(0) === 1
+    : new Uint8Array(payload)[0] === MARK_BYTE;
+}
+
+/**
+ * Reads a frame that is marked.
+ *
+ * @param payload What it holds.
+ * @returns What it means; undefined if it is malformed. Never throws.
+ */
+export function readFrame(payload: Payload): Marked | undefined {
+  return typeof payload === "string" ? readText(payload) : readBytes(payload);
+}
+
+function readText(text: string): Marked | undefined {
+  const kind = text.charAt(1);
+  const rest = text.slice(2);
+  switch (kind) {
+    case "=":
+      return { kind: "message", payload: rest };
+    case "?":
+    case "!":
+    case "~":
+      return readAddressed(kind, rest);
+    case "t":
+      // Those who know nothing of traces ignore whatever it is.
+      return readAddressed(kind, rest) ?? { kind: "unknown" };
+    case "[":
+      // One character may be a message: who splits more is busy for seconds.
+      return isLarger(text, MAX_BATCH)
+        ? undefined
+        : { kind: "batch", items: rest.split(SEPARATOR) };
+    case "<":
+    case ">":
+      // A UTF-16 code unit takes at most three bytes.
+      return rest.length * 3 > MAX_PING &&
+          encoder.encode(rest).length > MAX_PING
+        ? undefined
+        : { kind: kind === "<" ? "ping" : "pong", text: rest };
+    case "+": {
+      const limit = readNumber(rest, Number.MAX_SAFE_INTEGER);
+      return limit === undefined ? undefined : { kind: "credit", limit };
+    }
+    case "@": {
+      const comma = rest.indexOf(",");
+      const offset = readOffset(rest.slice(0, Math.max(comma, 0)));
+      if (offset === undefined) return undefined;
+      return { kind: "kept", offset, payload: rest.slice(comma + 1) };
+    }
+    case "#": {
+      const standing = readStanding(rest);
+      return standing && { kind: "standing", standing };
+    }
+    default:
+      return readUnknown(kind);
+  }
+}
+
+/** Reads a frame that is about one request. */
+function readAddressed(
+  kind: "?" | "!" | "~" | "t",
+  rest: string,
+): Marked | undefined {
+  const comma = rest.indexOf(",");
+  const id = comma < 0 ? undefined : readId(rest.slice(0, comma));
+  if (id === undefined) return undefined;
+  const payload = rest.slice(comma + 1);
+  if (kind === "?") return { kind: "request", id, payload };
+  if (kind === "!") return { kind: "reply", id, payload };
+  if (kind === "t") {
+    return payload.length > MAX_TRACE
+      ? undefined
+      : { kind: "trace", id, text: payload };
+  }
+  const failure = readFailure(payload);
+  return failure && { kind: "failure", id, failure };
+}
+
+function readBytes(buffer: ArrayBuffer): Marked | undefined {
+  const view = new DataView(buffer);
+  if (buffer.byteLength < 2) return undefined;
+  const kind = String.fromCharCode(view.getUint8(1));
+  switch (kind) {
+    case "=":
+      return { kind: "message", payload: buffer.slice(2) };
+    case "?":
+    case "!": {
+      if (buffer.byteLength < HEAD) return undefined;
+      const id = view.getUint32(2);
+      if (id === 0) return undefined;
+      const payload = buffer.slice(HEAD);
+      return { kind: kind === "?" ? "request" : "reply", id, payload };
+    }
+    case "@": {
+      if (buffer.byteLength < KEPT_HEAD) return undefined;
+      const offset = Number(view.getBigUint64(2));
+      return offset > Number.MAX_SAFE_INTEGER
+        ? undefined
+        : { kind: "kept", offset, payload: buffer.slice(KEPT_HEAD) };
+    }
+    case "[":
+      return readBatch(buffer, view);
+    default:
+      return readUnknown(kind);
+  }
+}
+
+function readBatch(buffer: ArrayBuffer, view: DataView): Marked | undefined {
+  if (buffer.byteLength > MAX_BATCH) return undefined;
+  const items: ArrayBuffer[] = [];
+  for (let at = 2; at < buffer.byteLength;) {
+    if (at + 4 > buffer.byteLength) return undefined;
+    const start = at + 4;
+    at = start + view.getUint32(at);
+    if (at > buffer.byteLength) return undefined;
+    items.push(buffer.slice(start, at));
+  }
+  return items.length > 0 ? { kind: "batch", items } : undefined;
+}
+
+/** Letters in lower case are kept for what may be ignored. */
+function readUnknown(kind: string): Marked | undefined {
+  return /^[a-z]$/.test(kind) ? { kind: "unknown" } : undefined;
+}
+
+function readId(text: string): number | undefined {
+  const id = readNumber(text, MAX_ID);
+  return id === 0 ? undefined : id;
+}
+
+function readNumber(text: string, max: number): number | undefined {
+  if (!/^(0|[1-9][0-9]{0,15})$/.test(text)) return undefined;
+  const number = Number(text);
+  return number <= max ? number : undefined;
+}
+
+function readOffset(text: string): number | undefined {
+  return readNumber(text, Number.MAX_SAFE_INTEGER);
+}
+
+/** The fields of an object in JSON; undefined if it is none. */
+function readFields(json: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(json);
+    return typeof value === "object" && value !== null
+      ? { ...value }
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function readStanding(json: string): Standing | undefined {
+  const { recovered, epoch, offset } = readFields(json) ?? { recovered: 0 };
+  if (recovered !== undefined && typeof recovered !== "boolean") {
+    return undefined;
+  }
+  if (epoch === undefined) return { place: undefined, recovered };
+  const isPlace = typeof epoch === "string" && EPOCH.test(epoch) &&
+    typeof offset === "number" && readOffset(`${offset}`) === offset;
+  return isPlace ? { place: { epoch, offset }, recovered } : undefined;
+}
+
+function readFailure(json: string): Failure | undefined {
+  const { message, code } = readFields(json) ?? {};
+  if (typeof message !== "string") return undefined;
+  return typeof code === "string" ? { message, code } : { message };
+}
+
+/**
+ * Makes of a plain message a frame that is not taken for a marked one.
+ *
+ * @param frame The message.
+ * @returns The same, or the same marked as a message. Of a `Blob` nobody knows what
+ * it begins with.
+ */
+export function escape(frame: Frame): Frame {
+  if (typeof frame === "string") {
+    return frame.charCodeAt(0) === 1 ? `${MARK}=${frame}` : frame;
+  }
+  if (frame instanceof Blob) return new Blob([ESCAPED, frame]);
+  const bytes = bytesOf(frame);
+  return bytes[0] === MARK_BYTE ? joined(ESCAPED, bytes) : frame;
+}
+
+const ESCAPED = new Uint8Array([MARK_BYTE, "=".charCodeAt(0)]);
+
+/**
+ * Undoes {@linkcode escape}.
+ *
+ * @param frame What it has returned.
+ * @returns The message.
+ */
+export function unescape(frame: Frame): Frame {
+  if (typeof frame === "string") {
+    return frame.startsWith(`${MARK}=`) ? frame.slice(2) : frame;
+  }
+  if (frame instanceof Blob) return frame.slice(2);
+  const bytes = bytesOf(frame);
+  const isEscaped = bytes[0] === MARK_BYTE && bytes[1] === ESCAPED[1];
+  return isEscaped ? bytes.subarray(2) : frame;
+}
+
+/**
+ * Makes a request of a message, or a reply.
+ *
+ * @param kind Which of them.
+ * @param id Which request it is, or answers.
+ * @param frame The message.
+ * @returns The frame.
+ */
+export function address(
+  kind: "request" | "reply",
+  id: number,
+  frame: Frame,
+): Frame {
+  const mark = kind === "request" ? "?" : "!";
+  if (typeof frame === "string") return `${MARK}${mark}${id},${frame}`;
+  const head = new Uint8Array(HEAD);
+  head[0] = MARK_BYTE;
+  head[1] = mark.charCodeAt(0);
+  new DataView(head.buffer).setUint32(2, id);
+  return frame instanceof Blob
+    ? new Blob([head, frame])
+    : joined(head, bytesOf(frame));
+}
+
+/**
+ * Tells which trace the next request is part of.
+ *
+ * @param id Which request.
+ * @param text Its `traceparent`, and after a comma its `tracestate` if it has one (W3C
+ * Trace Context).
+ * @returns The frame.
+ */
+export function trace(id: number, text: string): string {
+  return `${TRACE}${id},${text}`;
+}
+
+/** What a frame begins with that tells of a trace. */
+export const TRACE: string = `${MARK}t`;
+
+/**
+ * Makes a kept message of a message.
+ *
+ * @param offset Where it stands; 0 if it is not kept yet.
+ * @param frame The message.
+ * @returns The frame.
+ */
+export function keep(
+  offset: number,
+  frame: Exclude<Frame, Blob>,
+): Exclude<Frame, Blob> {
+  if (typeof frame === "string") return `${MARK}@${offset},${frame}`;
+  const head = new Uint8Array(KEPT_HEAD);
+  head[0] = MARK_BYTE;
+  head[1] = "@".charCodeAt(0);
+  new DataView(head.buffer).setBigUint64(2, BigInt(offset));
+  return joined(head, bytesOf(frame));
+}
+
+/**
+ * Tells a client where it stands among what is kept.
+ *
+ * @param standing Where.
+ * @returns The frame.
+ */
+export function stand({ place, recovered }: Standing): string {
+  return `${MARK}#${JSON.stringify({ recovered, ...place })}`;
+}
+
+/**
+ * Tells why there is no answer to a request.
+ *
+ * @param id Which request.
+ * @param failure Why.
+ * @returns The frame.
+ */
+export function fail(id: number, { message, code }: Failure): string {
+  return `${MARK}~${id},${JSON.stringify({ message, code })}`;
+}
+
+/**
+ * A ping, or its answer.
+ *
+ * @param kind Which of them.
+ * @param text A text of at most 125 bytes.
+ * @returns The frame.
+ */
+export function beat(kind: "ping" | "pong", text: string): string {
+  return `${MARK}${kind === "ping" ? "<" : ">"}${text}`;
+}
+
+/**
+ * Tells how many messages may be sent.
+ *
+ * @param limit How many, since the connection was opened.
+ * @returns The frame.
+ */
+export function credit(limit: number): string {
+  return `${MARK}+${limit}`;
+}
+
+/**
+ * Makes one frame of many texts.
+ *
+ * @param texts At least one frame, none of which holds a {@linkcode SEPARATOR}.
+ * @returns The frame.
+ */
+export function batchTexts(texts: readonly string[]): string {
+  return `${MARK}[${texts.join(SEPARATOR)}`;
+}
+
+/**
+ * Makes one frame of many binary ones.
+ *
+ * @param parts At least one.
+ * @returns The frame.
+ */
+export function batchBytes(
+  parts: readonly Uint8Array<ArrayBuffer>[],
+): Uint8Array<ArrayBuffer> {
+  const length = parts.reduce((sum, part) => sum + 4 + part.length, 2);
+  const all = new Uint8Array(length);
+  const view = new DataView(all.buffer);
+  all[0] = MARK_BYTE;
+  all[1] = "[".charCodeAt(0);
+  let at = 2;
+  for (const part of parts) {
+    view.setUint32(at, part.length);
+    all.set(part, at + 4);
+    at += 4 + part.length;
+  }
+  return all;
+}

@@ -1,0 +1,154 @@
+/**
+ * Who answers requests, and who listens to one kind of message only.
+ *
+ * @module
+ */
+
+import { assertType } from "../events/errors.ts";
+import type { Author, Message } from "../../message.ts";
+import type { Answer, OfKind } from "../values/types.ts";
+
+/** Options of `handle`. */
+export interface HandleOptions {
+  /** Removes the handler when it is aborted. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Makes a listener to messages of one kind.
+ *
+ * @param kind The kind.
+ * @param listener What to call for it.
+ * @returns What to call for all messages.
+ */
+export function onlyKind<
+  Data,
+  Outgoing,
+  From extends Author<Outgoing>,
+  Kind extends string,
+>(
+  kind: Kind,
+  listener: (message: Message<OfKind<Data, Kind>, Outgoing, From>) => unknown,
+): (message: Message<Data, Outgoing, From>) => unknown {
+  assertType("kind", kind, "string");
+  assertType("listener", listener, "function");
+  return (message) => isOfKind(message, kind) ? listener(message) : undefined;
+}
+
+function isOfKind<
+  Data,
+  Outgoing,
+  From extends Author<Outgoing>,
+  Kind extends string,
+>(
+  message: Message<Data, Outgoing, From>,
+  kind: Kind,
+): message is
+  & Message<Data, Outgoing, From>
+  & Message<OfKind<Data, Kind>, Outgoing, From> {
+  return kindOf(message.data) === kind;
+}
+
+function kindOf(data: unknown): string | undefined {
+  return typeof data === "object" && data !== null && "type" in data &&
+      typeof data.type === "string"
+    ? data.type
+    : undefined;
+}
+
+/**
+ * What answers requests, by what it returns.
+ *
+ * @typeParam Request The type of a request.
+ * @typeParam Outgoing What can be sent.
+ */
+export interface Handler<Request, Outgoing> {
+  (request: Request): Answer<Outgoing>;
+  /** The kind that it answers, if it is not for all. */
+  readonly kind?: string | undefined;
+}
+
+/**
+ * The handlers of one socket: one for each kind of request, and one for all others.
+ *
+ * @typeParam Data The type of a request's data.
+ * @typeParam Outgoing What can be sent.
+ * @typeParam From The type of a request's author.
+ */
+export class Handlers<Data, Outgoing, From extends Author<Outgoing>> {
+  readonly #byKind = new Map<
+    string | undefined,
+    Handler<Message<Data, Outgoing, From>, Outgoing>
+  >();
+
+  /**
+   * Adds one.
+   *
+   * @typeParam Kind The kind of requests that it answers.
+   * @param first That kind; or the handler, if it answers all others.
+   * @param second The handler; or the options.
+   * @param third The options.
+   * @throws {TypeError} If the handler is no function.
+   * @throws {Error} If there is one for that already.
+   */
+  add<Kind extends string>(
+    first: Kind | Handler<Message<Data, Outgoing, From>, Outgoing>,
+    second:
+      | Handler<Message<OfKind<Data, Kind>, Outgoing, From>, Outgoing>
+      | HandleOptions
+      | undefined,
+    third: HandleOptions | undefined,
+  ): void {
+    if (typeof first === "function") {
+      const options = typeof second === "function" ? undefined : second;
+      this.#add(undefined, "all requests", first, options);
+      return;
+    }
+    assertType("kind", first, "string");
+    const what = `requests of "${first}"`;
+    if (typeof second !== "function") {
+      throw new TypeError(
+        `Cannot handle ${what} with something other than a function: current value is of type ${typeof second}`,
+      );
+    }
+    const answer = (request: Message<Data, Outgoing, From>) =>
+      isOfKind(request, first) ? second(request) : undefined;
+    const handler = Object.assign(answer, { kind: first });
+    this.#add(first, what, handler, third);
+  }
+
+  /**
+   * Who answers a request.
+   *
+   * @param request The request.
+   * @returns The handler, if there is one for it.
+   */
+  find(
+    request: Message<Data, Outgoing, From>,
+  ): Handler<Message<Data, Outgoing, From>, Outgoing> | undefined {
+    const { size } = this.#byKind;
+    const any = this.#byKind.get(undefined);
+    // Its data need not be looked at where that makes no difference.
+    return size === 0 || (any && size === 1)
+      ? any
+      : this.#byKind.get(kindOf(request.data) ?? "") ?? any;
+  }
+
+  #add(
+    kind: string | undefined,
+    what: string,
+    handler: Handler<Message<Data, Outgoing, From>, Outgoing>,
+    { signal }: HandleOptions = {},
+  ): void {
+    if (this.#byKind.has(kind)) {
+      throw new Error(
+        `Cannot handle ${what} twice, as a request has one answer: remove the other handler by its signal first`,
+      );
+    }
+    if (signal?.aborted) return;
+    this.#byKind.set(kind, handler);
+    signal?.addEventListener("abort", () => this.#byKind.delete(kind), {
+      once: true,
+    });
+  }
+}

@@ -1,0 +1,408 @@
+/**
+ * What `events.v1` adds to a connection: requests and their answers, pings, credit
+ * and batches. It reads and writes frames, and knows neither sockets nor messages.
+ *
+ * @module
+ */
+
+import type { SendOptions } from "../sending/backlog.ts";
+import type { Frame } from "../values/codec.ts";
+import { assertSize, quiet, RequestError } from "../events/errors.ts";
+import {
+  address,
+  beat,
+  credit,
+  fail,
+  type Failure,
+  isMarked,
+  type Marked,
+  type Payload,
+  readFrame,
+  type Standing,
+  trace,
+} from "../protocol/frames.ts";
+import { FIRST_CREDIT } from "../sending/credit_window.ts";
+import { type Asker, Requests } from "./pending_requests.ts";
+import { startTimer, type Timer } from "../util/timer.ts";
+
+/** Options of `request`. */
+export interface RequestOptions {
+  /** Gives up when it is aborted; the promise rejects with its reason. */
+  readonly signal?: AbortSignal;
+  /**
+   * How long to wait for the answer, in milliseconds; `Infinity` for as long as the
+   * connection lives.
+   *
+   * @default {10_000}
+   */
+  readonly timeout?: number;
+}
+
+/** What an exchange needs of its connection. */
+export interface Carrier {
+  /** The peer, for an error's text. */
+  readonly name: string;
+  /** Whether anything that comes still counts. */
+  isOpen(): boolean;
+  /**
+   * Sends what need not wait for credit.
+   *
+   * @param frame The frame.
+   * @param options What to do if the peer does not keep up.
+   */
+  send(frame: Frame, options?: SendOptions): Promise<void> | undefined;
+  /**
+   * Sends what must not be dropped, and of which only the latest counts.
+   *
+   * @param text The frame.
+   */
+  urge(text: string): void;
+  /**
+   * Sends a request, or what goes before it.
+   *
+   * @param frame The frame.
+   * @param options What to do if the peer does not keep up.
+   */
+  ask(frame: Frame, options?: SendOptions): Promise<void> | undefined;
+  /**
+   * Hears how many frames a batch holds that has come.
+   *
+   * @param count How many.
+   */
+  unpacks(count: number): void;
+  /**
+   * Takes a message, or a request.
+   *
+   * @param payload What it holds.
+   * @param frame The frame that it came in, or the item of a batch.
+   * @param id Which request it is, if it is one.
+   * @param trace Which trace that is part of, if its sender says so.
+   */
+  take(payload: Payload, frame: Payload, id?: number, trace?: string): void;
+  /**
+   * Counts a message, or a request, that is dropped.
+   *
+   * @param frame The frame that it came in, or the item of a batch.
+   */
+  skip(frame: Payload): void;
+  /**
+   * Whether something that has come is within the limits.
+   *
+   * @param payload What it holds.
+   */
+  admits(payload: Payload): boolean;
+  /**
+   * Hears what the peer has room for.
+   *
+   * @param limit What all messages may cost.
+   */
+  allow(limit: number): void;
+  /**
+   * Hears where it stands among the messages that the server keeps.
+   *
+   * @param standing Where; or the number of a kept message that it gets now.
+   * @returns Whether it is a client's side, to which a server may tell this.
+   */
+  stand(standing: Standing | number): boolean;
+  /**
+   * Hears that the peer broke the protocol.
+   *
+   * @param why How.
+   */
+  broken(why: string): void;
+}
+
+/** The whole number that stands for no limit. */
+const ENDLESS = Number.MAX_SAFE_INTEGER;
+
+/** One side of `events.v1` on one connection. */
+export class Exchange {
+  readonly #carrier: Carrier;
+  readonly #requests = new Requests<Payload>();
+  #timer: Timer | undefined;
+  /** When the timer goes off. */
+  #alarm = Infinity;
+  #lateReplies = 0;
+  /** Which trace the next request is part of. */
+  #trace: Extract<Marked, { kind: "trace" }> | undefined;
+  /** What all that has come has cost. */
+  #cost = 0;
+  /** What the peer may send in all, as it was told. */
+  #granted: number = FIRST_CREDIT;
+
+  /**
+   * Begins.
+   *
+   * @param carrier The connection.
+   */
+  constructor(carrier: Carrier) {
+    this.#carrier = carrier;
+  }
+
+  /** How many replies came when nobody waited for them any more. */
+  get lateReplies(): number {
+    return this.#lateReplies;
+  }
+
+  /**
+   * Takes a frame that is marked.
+   *
+   * @param payload What it holds.
+   */
+  receive(payload: Payload): void {
+    const frame = readFrame(payload);
+    if (frame?.kind !== "batch") return this.#handle(frame, payload);
+    this.#carrier.unpacks(frame.items.length);
+    for (const item of frame.items) {
+      if (!this.#carrier.isOpen()) return;
+      if (!isMarked(item)) this.#carrier.take(item, item);
+      else {
+        const inner = readFrame(item);
+        this.#handle(inner?.kind === "batch" ? undefined : inner, item);
+      }
+    }
+  }
+
+  /**
+   * Takes of what comes only what the peer has room for. Messages are dropped, but
+   * give credit: the peer may wait for it to close, too.
+   *
+   * @param payload What a frame holds.
+   */
+  receiveLate(payload: Payload): void {
+    const first = isMarked(payload) ? readFrame(payload) : undefined;
+    const items = first?.kind === "batch" ? first.items : [payload];
+    for (const item of items) {
+      const frame = isMarked(item) ? readFrame(item) : undefined;
+      if (frame?.kind === "credit") this.#carrier.allow(frame.limit);
+      if (!isMarked(item) || COUNTED.has(frame?.kind)) this.#carrier.skip(item);
+    }
+  }
+
+  /**
+   * Counts a message, and gives more credit where nobody limits it.
+   *
+   * @param cost What it costs.
+   */
+  count(cost: number): void {
+    if (this.#granted === ENDLESS) return;
+    this.#cost += cost;
+    if (this.#cost >= FIRST_CREDIT / 2) this.#grant(ENDLESS);
+  }
+
+  /**
+   * Gives more credit as messages are done with.
+   *
+   * @param handled What all that are done with have cost.
+   */
+  handled(handled: number): void {
+    const limit = handled + FIRST_CREDIT;
+    if (limit - this.#granted >= FIRST_CREDIT / 2) this.#grant(limit);
+  }
+
+  /** Asks whether the peer is there. */
+  ping(): void {
+    this.#carrier.send(beat("ping", ""), { overflow: "drop-newest" });
+  }
+
+  /**
+   * Sends a request.
+   *
+   * @param frame The message.
+   * @param options How long to wait.
+   * @param text Which trace it is part of, if it is.
+   * @returns A promise of what the answer holds, which is quiet if it rejects.
+   * @throws {RangeError} If the timeout is negative or no number.
+   */
+  request(
+    frame: Frame,
+    options: RequestOptions,
+    text?: string,
+  ): Promise<Payload> {
+    const { promise, resolve, reject } = Promise.withResolvers<Payload>();
+    const { signal, timeout = REQUEST_TIMEOUT } = options;
+    assertSize("timeout", timeout); // NaN would end all that wait
+    quiet(promise);
+    if (signal?.aborted) {
+      reject(signal.reason);
+      return promise;
+    }
+    const now = performance.now();
+    const asker = signal
+      ? heeding(signal, { resolve, reject }, () => this.#drop(id, signal))
+      : { resolve, reject };
+    const id = this.#requests.add(asker, timeout, now);
+    if (id === undefined) {
+      asker.reject(
+        new RangeError(
+          `Cannot request anything more of ${this.#carrier.name} by this connection: all ids are used`,
+        ),
+      );
+      return promise;
+    }
+    this.#setAlarm(now + timeout, now);
+    if (text) this.#carrier.ask(trace(id, text), { overflow: "drop-newest" });
+    const sent = this.#carrier.ask(address("request", id, frame));
+    // What the peer is not even sent, it cannot answer.
+    sent?.catch((error) => {
+      this.#requests.settle(id, (asker) => asker.reject(error));
+    });
+    return promise;
+  }
+
+  /**
+   * Answers a request.
+   *
+   * @param id Which.
+   * @param frame The answer.
+   * @returns As `send`.
+   */
+  reply(id: number, frame: Frame): Promise<void> | undefined {
+    return this.#carrier.send(address("reply", id, frame));
+  }
+
+  /**
+   * Tells why a request has no answer.
+   *
+   * @param id Which.
+   * @param failure Why.
+   */
+  refuse(id: number, failure: Failure): void {
+    this.#carrier.send(fail(id, failure));
+  }
+
+  /**
+   * Ends it: nothing more comes.
+   *
+   * @param why Makes what requests reject with that are not answered.
+   */
+  stop(why: () => Error): void {
+    clearTimeout(this.#timer);
+    this.#alarm = -Infinity;
+    if (this.#requests.size > 0) this.#requests.failAll(why());
+  }
+
+  #handle(frame: Marked | undefined, payload: Payload): void {
+    const carrier = this.#carrier;
+    switch (frame?.kind) {
+      case "message":
+        return carrier.take(frame.payload, payload);
+      case "request": {
+        const { id } = frame;
+        const text = this.#trace?.id === id ? this.#trace.text : undefined;
+        this.#trace = undefined;
+        return carrier.take(frame.payload, payload, id, text);
+      }
+      case "trace":
+        // One whose request has not come counts like any frame.
+        if (this.#trace) carrier.admits(payload);
+        this.#trace = frame;
+        return;
+      case "kept":
+        if (!carrier.stand(frame.offset)) break;
+        return carrier.take(frame.payload, payload);
+      case "standing":
+        if (!carrier.stand(frame.standing)) break;
+        return carrier.skip(payload);
+      case "reply":
+        return this.#settle(
+          frame.id,
+          payload,
+          (asker) => asker.resolve(frame.payload),
+        );
+      case "failure": {
+        const { message, code } = frame.failure;
+        return this.#settle(
+          frame.id,
+          payload,
+          (asker) => asker.reject(new RequestError(message, code)),
+        );
+      }
+      case "ping":
+        if (!carrier.admits(payload)) return;
+        carrier.send(beat("pong", frame.text), { overflow: "drop-newest" });
+        return;
+      case "credit":
+        if (carrier.admits(payload)) carrier.allow(frame.limit);
+        return;
+      case "pong":
+      case "unknown":
+        carrier.admits(payload); // it counts
+        return;
+    }
+    carrier.broken("A frame of events.v1 is malformed");
+  }
+
+  #settle(
+    id: number,
+    payload: Payload,
+    answer: (asker: Asker<Payload>) => void,
+  ): void {
+    const delivery = this.#requests.settle(id, answer);
+    if (delivery === "awaited") return;
+    if (delivery === "unasked") {
+      return this.#carrier.broken("A reply answers no request");
+    }
+    this.#lateReplies++;
+    this.#carrier.admits(payload);
+  }
+
+  #drop(id: number | undefined, { reason }: AbortSignal): void {
+    if (id === undefined) return;
+    this.#requests.settle(id, (asker) => asker.reject(reason));
+  }
+
+  #grant(limit: number): void {
+    this.#granted = limit;
+    this.#carrier.urge(credit(limit));
+  }
+
+  /** Lets the one timer of all requests go off in time. */
+  #setAlarm(deadline: number, now: number): void {
+    if (deadline >= this.#alarm) return;
+    clearTimeout(this.#timer);
+    this.#alarm = deadline;
+    this.#timer = startTimer(() => {
+      // That it goes off is proof that it is time, whatever a clock says.
+      const now = Math.max(performance.now(), this.#alarm);
+      this.#alarm = Infinity;
+      this.#requests.expire(now, (timeout) =>
+        new DOMException(
+          `Cannot wait any longer for an answer of ${this.#carrier.name}: ${timeout} ms have passed`,
+          "TimeoutError",
+        ));
+      this.#setAlarm(this.#requests.deadline, now);
+    }, Math.ceil(deadline - now));
+  }
+}
+
+/** What counts for credit, of what is marked. */
+const COUNTED: ReadonlySet<string | undefined> = new Set([
+  "message",
+  "request",
+  "kept",
+  "standing",
+]);
+
+/** How long to wait for an answer if the program does not say, in milliseconds. */
+export const REQUEST_TIMEOUT = 10_000;
+
+/** Heeds a signal for as long as somebody waits. */
+function heeding(
+  signal: AbortSignal,
+  { resolve, reject }: Asker<Payload>,
+  abort: () => void,
+): Asker<Payload> {
+  const done = () => signal.removeEventListener("abort", abort);
+  signal.addEventListener("abort", abort);
+  return {
+    resolve: (answer) => {
+      done();
+      resolve(answer);
+    },
+    reject: (reason) => {
+      done();
+      reject(reason);
+    },
+  };
+}

@@ -1,0 +1,236 @@
+/**
+ * What a connection needs of a socket, and how each side handles its own.
+ *
+ * @module
+ */
+
+import type { Role } from "../connection/close_state.ts";
+
+/** The part of a `WebSocket` that a flow uses. */
+export interface Outlet {
+  /** How many bytes wait to be sent. */
+  readonly bufferedAmount: number;
+  /** The state, 0 to 3. */
+  readonly readyState: number;
+  /**
+   * Sends.
+   *
+   * @param data What to send.
+   */
+  send(data: string | ArrayBuffer | ArrayBufferView<ArrayBuffer>): void;
+}
+
+/** The part of a `WebSocket` that a connection uses. */
+export interface RawSocket extends EventTarget, Outlet {
+  /** Is set to `arraybuffer`. */
+  binaryType: string;
+  /** The subprotocol. */
+  readonly protocol: string;
+  /**
+   * Closes.
+   *
+   * @param code The close code.
+   * @param reason The reason.
+   */
+  close(code?: number, reason?: string): void;
+  /** Lets go of it at once, where it can do so itself; the runtime's cannot. */
+  terminate?(): void;
+}
+
+/** A socket that a client has opened. */
+export interface OpenedSocket extends RawSocket {
+  /** The URL, as it was understood. */
+  readonly url: string;
+}
+
+/** How one side of a connection handles its socket. */
+export interface Side {
+  /** Which side it is. */
+  readonly role: Role;
+  /**
+   * Begins the closing handshake.
+   *
+   * @param socket The socket.
+   * @param code The close code.
+   * @param reason The reason.
+   * @param sent To be called when the close frame is on its way for sure.
+   * @returns What stops this from being called.
+   */
+  close(
+    socket: RawSocket,
+    code: number,
+    reason: string,
+    sent: () => void,
+  ): () => void;
+}
+
+/** How the client's side handles its socket: as any page may. */
+export const clientSide: Side = {
+  role: "client",
+  close(socket, code, reason, sent) {
+    socket.close(code, reason);
+    return afterTurn(sent);
+  },
+};
+
+/** What opens sockets instead of the runtime, by host: `testing.ts` does so. */
+export const openers: Map<
+  string,
+  (
+    url: URL,
+    protocols: readonly string[],
+    headers: HeadersInit | undefined,
+  ) => OpenedSocket
+> = new Map();
+
+/**
+ * Opens a client's socket.
+ *
+ * @param url Where to.
+ * @param protocols The subprotocols to ask for.
+ * @param headers Headers of the request, if there are any.
+ * @returns The socket, which is connecting.
+ * @throws {TypeError} If there are headers, and the runtime cannot send any.
+ * @throws {DOMException} With the name `SyntaxError` if the URL or a subprotocol
+ * is none.
+ */
+export function openSocket(
+  url: string | URL,
+  protocols: string | readonly string[],
+  headers: HeadersInit | undefined,
+): OpenedSocket {
+  const all = [protocols].flat();
+  if (openers.size > 0 && URL.canParse(url)) {
+    const parsed = new URL(url);
+    const open = openers.get(parsed.host);
+    if (open) return open(parsed, all, headers);
+  }
+  if (typeof WebSocket !== "function") {
+    throw new TypeError(
+      `Cannot connect to ${url} as this runtime has no WebSocket: Node has one since version 22`,
+    );
+  }
+  if (headers === undefined) return new WebSocket(url, all);
+  // A browser takes nothing but subprotocols. Elsewhere this is an object with
+  // more, which no standard knows; whether it is read tells which it is.
+  let isRead = false;
+  const init = {
+    protocols: all,
+    get headers() {
+      isRead = true;
+      return headers;
+    },
+  };
+  let socket: WebSocket | undefined;
+  try {
+    socket = Reflect.construct(WebSocket, [url, init]);
+  } catch (error) {
+    if (isRead) throw error;
+  }
+  if (socket !== undefined && isRead) return socket;
+  socket?.close();
+  throw new TypeError(
+    `Cannot send headers to ${url} as this runtime's WebSocket takes none, as in all browsers: put what they say into the URL or a subprotocol`,
+  );
+}
+
+/**
+ * Calls back when a frame that has just been handed to a socket has left, which
+ * is within this turn of the event loop. A timer of Deno's may come before.
+ *
+ * @param action What to call.
+ * @returns What stops it from being called.
+ */
+export function afterTurn(action: () => void): () => void {
+  const start = read(globalThis, "setImmediate");
+  const stop = read(globalThis, "clearImmediate");
+  if (typeof start === "function" && typeof stop === "function") {
+    const immediate: unknown = start(action);
+    return () => stop(immediate);
+  }
+  const timer = setTimeout(action, 0);
+  return () => clearTimeout(timer);
+}
+
+/**
+ * Lets go of a socket: its TCP connection is closed now. There is no public way
+ * to do that. Deno has a private one, which is taken if it is there; everywhere
+ * else this closes the socket and does not wait for the answer. Nothing may be
+ * asked of the socket afterwards.
+ *
+ * @param socket The socket.
+ */
+export function cut(socket: RawSocket): void {
+  if (socket.terminate) return socket.terminate();
+  const rid = read(socket, fieldOf(socket, "[[rid]]"));
+  if (typeof rid !== "number") {
+    // A server's socket that is not open yet does not even listen to `close`.
+    if (socket.readyState !== 1 && socket.readyState !== 2) {
+      socket.addEventListener("open", () => cut(socket), { once: true });
+    }
+    socket.close();
+    return;
+  }
+  const tryClose = read(core(), "tryClose");
+  if (typeof tryClose === "function") tryClose(rid);
+  else socket.close();
+}
+
+/**
+ * Lets go of what the runtime still holds for a socket that has ended. Deno's
+ * timer of a server's socket would hold it for up to half of its idle timeout.
+ *
+ * @param socket The socket.
+ */
+export function release(socket: RawSocket): void {
+  const idleTimeout = fieldOf(socket, "[[idleTimeout]]");
+  // One that ends as it opens has no timer yet, but is about to get one.
+  if (idleTimeout !== undefined) Reflect.set(socket, idleTimeout, 0);
+  const timer = read(socket, fieldOf(socket, "[[idleTimeoutTimeout]]"));
+  const cancelTimer = read(core(), "cancelTimer");
+  if (timer != null && typeof cancelTimer === "function") cancelTimer(timer);
+}
+
+/** What was last found of what Deno keeps to itself. */
+let found: { readonly runtime: unknown; readonly core: unknown } | undefined;
+
+/** What Deno keeps to itself. */
+function core(): unknown {
+  const runtime = read(globalThis, "Deno");
+  if (found?.runtime !== runtime) {
+    const internal = read(runtime, read(runtime, "internal"));
+    found = { runtime, core: read(internal, "core") };
+  }
+  return found?.core;
+}
+
+/** The symbols that were found, by description: all of Deno's sockets have the same. */
+const symbols = new Map<string, symbol>();
+
+/**
+ * A field of Deno's sockets that has no public name.
+ *
+ * @param socket The socket.
+ * @param description What the field's symbol is described as.
+ * @returns The symbol, if there is such a field.
+ */
+export function fieldOf(
+  socket: RawSocket,
+  description: string,
+): symbol | undefined {
+  const known = symbols.get(description);
+  if (known !== undefined && Object.hasOwn(socket, known)) return known;
+  const own = Object.getOwnPropertySymbols(socket).find((symbol) =>
+    symbol.description === description
+  );
+  if (own !== undefined) symbols.set(description, own);
+  return own;
+}
+
+/** A property of something of which nothing is known. */
+function read(from: unknown, key: unknown): unknown {
+  return typeof from === "object" && from !== null &&
+      (typeof key === "string" || typeof key === "symbol")
+    ? Reflect.get(from, key)
+    : undefined;
+}

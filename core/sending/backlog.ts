@@ -1,0 +1,204 @@
+/**
+ * Messages that wait, and the promises of those who wait for them to be sent.
+ *
+ * @module
+ */
+
+import { bytesOf, type Frame, sizeOf } from "../values/codec.ts";
+import { MessageDroppedError, quiet } from "../events/errors.ts";
+import { Outbox, type Overflow, type Waiting } from "./outbox.ts";
+
+/** Options of {@linkcode Connection.send}. */
+export interface SendOptions {
+  /** What to do with this message if it does not fit; else as the socket says. */
+  readonly overflow?: Overflow;
+  /**
+   * What the message is about, for `overflow: "latest"`: one that waits is
+   * replaced by the next one with the same key.
+   *
+   * @default {""}
+   */
+  readonly key?: string;
+}
+
+/** How much may wait, and what becomes of the rest. */
+export interface BacklogLimits {
+  /** How many bytes may wait. */
+  readonly maxBufferedAmount: number;
+  /** How many messages may wait. */
+  readonly maxCount: number;
+  /** What to do with what does not fit, unless its `send` says otherwise. */
+  readonly overflow: Overflow;
+}
+
+/** A message that waits. */
+export interface Entry extends Waiting, PromiseWithResolvers<void> {
+  /** What to send. */
+  frame: Frame;
+  /** Whether it may go out by another connection if this one is lost. */
+  readonly isCarried: boolean;
+}
+
+/** What waits for one peer. */
+export class Backlog {
+  readonly #limits: BacklogLimits;
+  readonly #outbox: Outbox<Entry>;
+  #dropped = 0;
+  /** Tells why nothing is sent any more. */
+  #stopped: (() => Error) | undefined;
+  /** What dropped messages reject with: one error for all, as they may be many. */
+  #dropError: MessageDroppedError | undefined;
+
+  /**
+   * Creates an empty one.
+   *
+   * @param limits How much may wait.
+   */
+  constructor(limits: BacklogLimits) {
+    this.#limits = limits;
+    this.#outbox = new Outbox(limits.maxBufferedAmount, limits.maxCount);
+  }
+
+  /** How many bytes wait. */
+  get size(): number {
+    return this.#outbox.size;
+  }
+
+  /** Whether nothing waits. */
+  get isEmpty(): boolean {
+    return this.#outbox.isEmpty;
+  }
+
+  /** How many messages were dropped. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** What has waited longest. */
+  get first(): Entry | undefined {
+    return this.#outbox.first;
+  }
+
+  /** Takes away what has waited longest. */
+  shift(): void {
+    this.#outbox.shift();
+  }
+
+  /**
+   * Takes all away.
+   *
+   * @returns All that has waited, in order.
+   */
+  takeAll(): Entry[] {
+    return this.#outbox.takeAll();
+  }
+
+  /**
+   * Stops for good, and lets go of all that waits.
+   *
+   * @param why Makes what messages reject with that are not carried.
+   * @returns What may go out by another connection, in order; its promises wait.
+   */
+  stop(why: () => Error): Entry[] {
+    this.#stopped = why;
+    return this.takeAll().filter((entry) => {
+      if (!entry.isCarried) entry.reject(why());
+      return entry.isCarried;
+    });
+  }
+
+  /**
+   * Adds a message.
+   *
+   * @param frame What to send.
+   * @param options What to do if it does not fit.
+   * @param isCarried Whether it may go out by another connection.
+   * @param held How many bytes wait elsewhere already.
+   * @returns The message, whose promise is quiet; and whether it waits now.
+   */
+  add(
+    frame: Frame,
+    options: SendOptions | undefined,
+    isCarried: boolean,
+    held: number,
+  ): { entry: Entry; isTaken: boolean } {
+    const { overflow = this.#limits.overflow, key = "" } = options ?? {};
+    const entry: Entry = {
+      frame,
+      size: sizeOf(frame),
+      overflow,
+      key,
+      isCarried,
+      ...Promise.withResolvers<void>(),
+    };
+    quiet(entry.promise);
+    return { entry, isTaken: this.put(entry, held) };
+  }
+
+  /**
+   * Adds a message that has waited elsewhere.
+   *
+   * @param entry The message.
+   * @param held How many bytes wait elsewhere already.
+   * @returns Whether it waits now.
+   */
+  put(entry: Entry, held: number): boolean {
+    const { isTaken, dropped } = this.#outbox.offer(entry, held);
+    for (const other of dropped) this.drop(other);
+    if (isTaken) entry.frame = copy(entry.frame, dropped.at(-1)?.frame);
+    return isTaken;
+  }
+
+  /**
+   * Adds a message that has waited elsewhere, within the bound there: here there is
+   * none for it. One that is not the latest any more is dropped.
+   *
+   * @param entry The message.
+   */
+  adopt(entry: Entry): void {
+    if (!this.#outbox.append(entry)) this.drop(entry);
+  }
+
+  /**
+   * Drops what waits with the key of a message that has just been sent, if only the
+   * latest counts.
+   *
+   * @param options Those of the message that has been sent.
+   */
+  outdate(options: SendOptions | undefined): void {
+    const { overflow = this.#limits.overflow, key = "" } = options ?? {};
+    if (this.isEmpty || overflow !== "latest") return;
+    const old = this.#outbox.take(key);
+    if (old) this.drop(old);
+  }
+
+  /**
+   * Drops a message that does not wait here, or no longer. Once this has stopped, that
+   * is why it is not sent.
+   *
+   * @param entry The message.
+   */
+  drop(entry: Entry): void {
+    if (this.#stopped) return entry.reject(this.#stopped());
+    this.#dropped++;
+    this.#dropError ??= new MessageDroppedError(
+      `Cannot send a message as too much waits to be sent: it was dropped, as "maxBufferedAmount" (${this.#limits.maxBufferedAmount}) or a newer one with the same key asked for it`,
+    );
+    entry.reject(this.#dropError);
+  }
+}
+
+/**
+ * Bytes that wait must not change under the sender's hand. The copy goes where a
+ * message was that has just been dropped, if it fits there: a stream to a peer
+ * that does not take it would else be a stream of garbage.
+ */
+function copy(frame: Frame, spare: Frame | undefined): Frame {
+  if (typeof frame === "string" || frame instanceof Blob) return frame;
+  const bytes = bytesOf(frame);
+  const isFit = spare instanceof ArrayBuffer &&
+    spare.byteLength === bytes.byteLength;
+  if (!isFit) return bytes.slice().buffer;
+  new Uint8Array(spare).set(bytes);
+  return spare;
+}

@@ -1,0 +1,135 @@
+/**
+ * Sends what is sent within one turn of the microtasks in one frame: most of what
+ * a message costs is the kernel's work for its frame.
+ *
+ * @module
+ */
+
+import { bytesOf } from "../values/codec.ts";
+import {
+  batchBytes,
+  batchTexts,
+  MAX_BATCH,
+  SEPARATOR,
+} from "../protocol/frames.ts";
+import type { Probed } from "../events/instrumentation.ts";
+import type { Outlet, RawSocket } from "../runtime/websocket.ts";
+
+/** What a socket takes. */
+type Sent = Parameters<Outlet["send"]>[0];
+
+/** What the items of a batch may have: a mark and a kind come before them. */
+const ROOM = MAX_BATCH - 2;
+
+/** What each item adds to a batch, at most. */
+const OVERHEAD = 4;
+
+/** Those that have something to send at the end of this turn. */
+let waiting: Packer[] = [];
+
+function flushAll(): void {
+  const packers = waiting;
+  waiting = [];
+  for (const packer of packers) packer.flush();
+}
+
+/**
+ * The texts of the last batch, and what was made of them: all clients of a broadcast
+ * get the same.
+ */
+let last: { readonly texts: readonly string[]; readonly batch: string } = {
+  texts: [],
+  batch: "",
+};
+
+/** An outlet to a peer that understands batches. */
+export class Packer implements Outlet {
+  readonly #socket: RawSocket;
+  readonly #probed: Probed;
+  #texts: string[] = [];
+  #parts: Uint8Array<ArrayBuffer>[] = [];
+  /** About how many bytes wait here, and how many it may be in a batch. */
+  #size = 0;
+  #sizeAtMost = 0;
+
+  /**
+   * Creates one.
+   *
+   * @param socket The socket.
+   * @param probed Whether somebody looks into it.
+   */
+  constructor(socket: RawSocket, probed: Probed = {}) {
+    this.#socket = socket;
+    this.#probed = probed;
+  }
+
+  /** How many bytes wait to be sent, here and in the socket. */
+  get bufferedAmount(): number {
+    return this.#socket.bufferedAmount + this.#size;
+  }
+
+  /** The state of the socket. */
+  get readyState(): number {
+    return this.#socket.readyState;
+  }
+
+  /**
+   * Sends with this turn's other messages, in order.
+   *
+   * @param data What to send.
+   */
+  send(data: Sent): void {
+    const isText = typeof data === "string";
+    const size = isText ? data.length : data.byteLength;
+    const sizeAtMost = (isText ? size * 3 : size) + OVERHEAD; // as UTF-8
+    const isSingle = sizeAtMost > ROOM ||
+      isText && data.includes(SEPARATOR);
+    const others = isText ? this.#parts : this.#texts;
+    const isFull = this.#sizeAtMost + sizeAtMost > ROOM;
+    if (isSingle || isFull || others.length > 0) this.flush();
+    if (isSingle) return this.#socket.send(data);
+    if (this.#sizeAtMost === 0 && waiting.push(this) === 1) {
+      queueMicrotask(flushAll);
+    }
+    this.#size += size;
+    this.#sizeAtMost += sizeAtMost;
+    if (isText) this.#texts.push(data);
+    else this.#parts.push(bytesOf(data).slice()); // the sender may change them
+  }
+
+  /** Lets go of what waits here: nothing may be asked of the socket any more. */
+  clear(): void {
+    this.#size = this.#sizeAtMost = 0;
+    this.#texts = [];
+    this.#parts = [];
+  }
+
+  /** Sends what waits here now. */
+  flush(): void {
+    if (this.#sizeAtMost === 0) return;
+    const texts = this.#texts;
+    const parts = this.#parts;
+    this.clear();
+    // A socket that closes would take it, and send nothing.
+    if (this.#socket.readyState !== 1) return;
+    const count = texts.length + parts.length;
+    if (count > 1) this.#probed.probe?.batched("transmit", count);
+    for (const data of [...packTexts(texts), ...packBytes(parts)]) {
+      this.#socket.send(data);
+    }
+  }
+}
+
+function packTexts(texts: readonly string[]): readonly string[] {
+  if (texts.length < 2) return texts;
+  const isSame = texts.length === last.texts.length &&
+    texts.every((text, index) => text === last.texts[index]);
+  if (!isSame) last = { texts, batch: batchTexts(texts) };
+  return [last.batch];
+}
+
+function packBytes(
+  parts: readonly Uint8Array<ArrayBuffer>[],
+): readonly Uint8Array<ArrayBuffer>[] {
+  return parts.length < 2 ? parts : [batchBytes(parts)];
+}

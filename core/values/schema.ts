@@ -1,0 +1,135 @@
+/**
+ * Checks data by any library that follows Standard Schema.
+ *
+ * @see {@link https://standardschema.dev | Standard Schema}
+ * @module
+ */
+
+import { isThenable, quiet } from "../events/errors.ts";
+
+/**
+ * A schema of any library that follows Standard Schema, version 1: Zod, Valibot,
+ * ArkType and others.
+ *
+ * @typeParam Output The type of what it lets pass.
+ *
+ * @example
+ * ```ts
+ * import { ServerSocket } from "jsr:@ws/events";
+ * import { z } from "npm:zod@4.6.7";
+ *
+ * const server = new ServerSocket({
+ *   schema: z.object({ type: z.literal("chat"), text: z.string() }),
+ * });
+ * server.on("message", ({ data }) => console.log(data.text.toUpperCase()));
+ * ```
+ */
+export interface StandardSchema<Output = unknown> {
+  /** What the standard asks for. */
+  readonly "~standard": {
+    /** The version of the standard. */
+    readonly version: 1;
+    /** Whose schema it is. */
+    readonly vendor: string;
+    /** Checks a value. */
+    readonly validate: (
+      value: unknown,
+    ) => SchemaResult<Output> | Promise<SchemaResult<Output>>;
+    /** For the compiler alone. */
+    readonly types?:
+      | { readonly input: unknown; readonly output: Output }
+      | undefined;
+  };
+}
+
+/** What a schema says of a value: what it makes of it, or what is wrong. */
+export type SchemaResult<Output> =
+  | { readonly value: Output; readonly issues?: undefined }
+  | { readonly issues: readonly SchemaIssue[] };
+
+/** What is wrong with a value. */
+export interface SchemaIssue {
+  /** What is wrong, for a human reader. */
+  readonly message: string;
+  /** Where. */
+  readonly path?:
+    | readonly (PropertyKey | { readonly key: PropertyKey })[]
+    | undefined;
+}
+
+/** Data that a schema does not let pass. */
+export class SchemaError extends Error {
+  /** The name of this class. */
+  override readonly name = "SchemaError";
+  /** What is wrong with it. */
+  readonly issues: readonly SchemaIssue[];
+
+  /**
+   * Creates the error.
+   *
+   * @param what What was checked.
+   * @param issues What is wrong with it.
+   */
+  constructor(what: string, issues: readonly SchemaIssue[]) {
+    super(`${what} does not fit the schema: ${issues.map(line).join("; ")}`);
+    this.issues = issues;
+  }
+}
+
+function line({ message, path = [] }: SchemaIssue): string {
+  const names = path.map((step) =>
+    String(typeof step === "object" ? step.key : step)
+  );
+  return names.length > 0 ? `${names.join(".")}: ${message}` : message;
+}
+
+/**
+ * Finds out whether something is a schema.
+ *
+ * @typeParam Other What it is if not.
+ * @typeParam Output The type of what it lets pass, if it is one.
+ * @param schema What may be a schema.
+ * @returns The schema.
+ * @throws {TypeError} If it does not follow the standard.
+ */
+export function schemaOf<Other, Output>(
+  schema: Other | StandardSchema<Output>,
+): StandardSchema<Output> {
+  if (isSchema<Other, Output>(schema)) return schema;
+  throw new TypeError(
+    `Cannot use "schema" unless it follows Standard Schema, as those of Zod, Valibot and ArkType do: current value is of type ${typeof schema}`,
+  );
+}
+
+function isSchema<Other, Output>(
+  value: Other | StandardSchema<Output>,
+): value is StandardSchema<Output> {
+  return (typeof value === "object" || typeof value === "function") &&
+    value !== null && "~standard" in value;
+}
+
+/**
+ * Checks a value.
+ *
+ * @param schema The schema.
+ * @param value The value.
+ * @param what What it is, for the error's text.
+ * @returns What the schema makes of it.
+ * @throws {SchemaError} If it does not fit.
+ * @throws {TypeError} If the schema takes its time: messages would come out of order.
+ */
+export function check<Output>(
+  schema: StandardSchema<Output>,
+  value: unknown,
+  what: string,
+): Output {
+  const result = schema["~standard"].validate(value);
+  if (isThenable(result)) {
+    quiet(Promise.resolve(result)); // a peer must not end the process by it
+    throw new TypeError(
+      `Cannot check ${what} with a schema that is asynchronous: await what takes time in a listener`,
+    );
+  }
+  if (result.issues) throw new SchemaError(what, result.issues);
+  return result.value;
+}

@@ -1,0 +1,215 @@
+/**
+ * The client in a real browser, against a server that its page comes from.
+ */
+
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertStrictEquals,
+} from "@std/assert";
+import {
+  sameOrigin,
+  type ServerOptions,
+  type ServerSocket,
+} from "../../server.ts";
+import type { Outcome } from "../support/anywhere/cases.ts";
+import { judge } from "../support/anywhere/judge.ts";
+import { serve } from "../support/anywhere/server.ts";
+import { CHROMIUM, launch, type Page } from "../support/browser.ts";
+import { bundle } from "../support/bundle.ts";
+import { lacks } from "../support/permissions.ts";
+
+const ignore = await lacks("net", "run", "read", "write", "env", "sys") ||
+  !CHROMIUM;
+
+let script: Promise<string> | undefined;
+
+/** A server, and the page that came from it. */
+class Visit implements AsyncDisposable {
+  constructor(
+    readonly server: ServerSocket,
+    readonly page: Page,
+    readonly refused: string[],
+  ) {}
+
+  static async begin(options: ServerOptions = {}): Promise<Visit> {
+    script ??= bundle(
+      "--platform=browser",
+      "tests/support/anywhere/page.ts",
+    );
+    const source = await script;
+    const server = await serve({
+      ...options,
+      origins: sameOrigin,
+      fallback: (request) =>
+        new URL(request.url).pathname === "/page.js"
+          ? new Response(source, {
+            headers: { "Content-Type": "text/javascript" },
+          })
+          : new Response(
+            "<!doctype html><title>Test</title><script type=module src=page.js></script>",
+            { headers: { "Content-Type": "text/html" } },
+          ),
+    });
+    const refused: string[] = [];
+    server.on("refused", (_request, status, why) => {
+      refused.push(`${status} ${why}`);
+    });
+    const browser = await launch();
+    const page = await browser.newPage();
+    await page.goto(server.url.replace("ws:", "http:"));
+    return new Visit(server, page, refused);
+  }
+
+  /** Connects a client that comes back quickly; it is called `client` there. */
+  async connect(path: string, options = "{}"): Promise<void> {
+    await this.page.evaluate(`(async () => {
+      const client = globalThis.client = new ClientSocket({
+        reconnect: { initialDelay: 10, maxDelay: 20 }, ...${options},
+      });
+      const told = globalThis.told = [];
+      for (const type of ["connect", "close", "disconnect", "reconnecting"]) {
+        client.on(type, (first) => {
+          told.push(type === "connect" ? type : type + " " + first);
+        });
+      }
+      client.on("message", (message) => told.push(message.content));
+      await client.connect("${this.server.url}${path}");
+    })()`);
+  }
+
+  /** Waits until the client has told so many things, and says which. */
+  async told(count: number): Promise<string[]> {
+    await this.page.waitForFunction(`told.length >= ${count}`);
+    return await this.page.evaluate("told");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.page.context().browser()?.close();
+    await this.server.close();
+  }
+}
+
+function test(
+  name: string,
+  fn: (visit: Visit) => Promise<void>,
+  options?: ServerOptions,
+): void {
+  Deno.test({
+    name: `in a browser, ${name}`,
+    ignore,
+    fn: async () => {
+      await using visit = await Visit.begin(options);
+      await fn(visit);
+    },
+  });
+}
+
+Deno.test({
+  name: "the client in a browser",
+  ignore,
+  fn: async (t) => {
+    await using visit = await Visit.begin();
+    const { url } = visit.server;
+    const outcomes: Outcome[] = await visit.page.evaluate(`tryAll("${url}")`);
+    await judge(t, outcomes);
+  },
+});
+
+test("a page of another site is refused", async (visit) => {
+  await using other = await Visit.begin();
+  const error = await other.page.evaluate(`
+    new ClientSocket().connect("${visit.server.url}/echo").then(
+      () => "connected",
+      (error) => error.name,
+    )
+  `);
+  assertStrictEquals(error, "ConnectError");
+  assertStrictEquals(visit.refused.length, 1);
+  assertMatch(visit.refused.join(), /403 Pages from http:.* may not connect/);
+  assertStrictEquals(visit.server.clients.size, 0);
+});
+
+test("a client waits while there is no network, and wakes up with it", async (visit) => {
+  await visit.connect("/echo");
+  await visit.page.context().setOffline(true);
+  for (const client of visit.server.clients) client.terminate();
+  // Many delays of at most 20 ms would have passed, and no attempt is made.
+  assertEquals(await visit.told(3), [
+    "connect",
+    "disconnect 1006",
+    "reconnecting 1",
+  ]);
+  await visit.page.evaluate(
+    "new Promise((resolve) => setTimeout(resolve, 300))",
+  );
+  assertStrictEquals((await visit.told(3)).length, 3);
+  await visit.page.context().setOffline(false);
+  assertStrictEquals((await visit.told(4))[3], "connect");
+});
+
+test("a client in a page that was frozen goes on where it was", async (visit) => {
+  // The server is silent for all that time, by the clock of the page.
+  await visit.connect("/echo", "{ idleTimeout: 2_000 }");
+  const session = await visit.page.context().newCDPSession(visit.page);
+  const states = { frozen: "frozen", active: "active" } as const;
+  await session.send("Page.setWebLifecycleState", { state: states.frozen });
+  const before = Date.now();
+  while (Date.now() - before < 3_000) {
+    for (const client of visit.server.clients) client.send("meanwhile");
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  await session.send("Page.setWebLifecycleState", { state: states.active });
+  for (const client of visit.server.clients) client.send("after");
+  await visit.page.waitForFunction(`told.includes("after")`);
+  const told = await visit.told(2);
+  assertEquals([...new Set(told)], ["connect", "meanwhile", "after"]);
+});
+
+test("a client in a page that was frozen comes back if its server was gone", async (visit) => {
+  await visit.connect("/echo");
+  const session = await visit.page.context().newCDPSession(visit.page);
+  await session.send("Page.setWebLifecycleState", { state: "frozen" });
+  for (const client of visit.server.clients) client.terminate();
+  await session.send("Page.setWebLifecycleState", { state: "active" });
+  const told = await visit.told(4);
+  assertEquals(told.slice(0, 2), ["connect", "disconnect 1006"]);
+  await visit.page.waitForFunction(`told.at(-1) === "connect"`);
+  await visit.page.evaluate(`client.send("again")`);
+  await visit.page.waitForFunction(`told.at(-1) === "again"`);
+});
+
+test("a page that is left closes its connection", async (visit) => {
+  await visit.connect("/echo");
+  const ended = visit.server.waitFor("close");
+  await visit.page.goto("about:blank");
+  const [, code] = await ended;
+  assert([1001, 1005].includes(code), String(code));
+});
+
+test(
+  "a page that is closed amid what it sends is told so, like its server",
+  async (visit) => {
+    await visit.connect("/echo", "{ reconnect: false }");
+    const ended = visit.server.waitFor("close");
+    await visit.page.evaluate(`{
+    const raw = globalThis.raw = [];
+    const client = globalThis.client;
+    client.on("close", (...args) => raw.push("close", ...args));
+    client.on("disconnect", (...args) => raw.push("disconnect", ...args));
+    for (let i = 0; i < 3_000; i++) client.send("x".repeat(1_000));
+    undefined;
+  }`);
+    const [, code, reason] = await ended;
+    await visit.page.waitForFunction("raw.length > 0");
+    assertEquals(await visit.page.evaluate("raw"), [
+      "close",
+      code,
+      reason,
+      "peer",
+    ]);
+    assertStrictEquals(code, 1008);
+  },
+  { messageRate: { perSecond: 10, burst: 100 } },
+);

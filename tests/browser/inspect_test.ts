@@ -1,0 +1,278 @@
+/** The page of `inspect()` in a real browser. */
+
+import { assert, assertEquals, assertStrictEquals } from "@std/assert";
+import { ClientSocket } from "../../client.ts";
+import { inspect } from "../../inspect.ts";
+import { ServerSocket } from "../../server.ts";
+import { CHROMIUM, launch, type Page } from "../support/browser.ts";
+import { lacks } from "../support/permissions.ts";
+import { HANDSHAKE, RawPeer, request } from "../support/raw_peer.ts";
+
+const ignore = await lacks("net", "run", "read", "write", "env", "sys") ||
+  !CHROMIUM;
+
+/** What would run if it were taken for more than text. */
+const EVIL = `<img src=x onerror="alert(1)"><script>alert(2)</script>`;
+
+/** A server, its page in a browser, and what should not happen there. */
+interface Watched {
+  readonly server: ServerSocket;
+  readonly page: Page;
+  readonly url: string;
+  /** The statuses of what was posted. */
+  readonly posted: readonly number[];
+  /** Other origins that were asked. */
+  readonly elsewhere: readonly string[];
+  enter(path: string): Promise<ClientSocket>;
+}
+
+async function watch(
+  run: (watched: Watched) => Promise<void>,
+  mount: string,
+): Promise<void> {
+  await using server = new ServerSocket({
+    paths: [/\/live\/.*/],
+    fallback: (request) =>
+      new URL(request.url).pathname === mount
+        ? show(request)
+        : new Response("elsewhere", { status: 404 }),
+  });
+  const handler = inspect(server);
+  const posted: number[] = [];
+  const show = (request: Request): Response => {
+    const response = handler(request);
+    if (request.method === "POST") posted.push(response.status);
+    return response;
+  };
+  await server.listen("127.0.0.1", 0);
+  const enter = async (path: string) => {
+    const client = new ClientSocket({ plain: true });
+    const connected = server.waitFor("connect");
+    await client.connect(server.url + path);
+    await connected;
+    return client;
+  };
+  const browser = await launch();
+  try {
+    const page = await browser.newPage();
+    const violations: string[] = [];
+    const elsewhere: string[] = [];
+    const origin = server.url.replace("ws:", "http:");
+    page.on("pageerror", (error) => violations.push(String(error)));
+    page.on("console", (message) => {
+      const text = message.text();
+      if (!text.startsWith("Failed to load resource")) violations.push(text);
+    });
+    page.on("dialog", (dialog) => {
+      violations.push(`dialog: ${dialog.message()}`);
+      dialog.dismiss();
+    });
+    page.on("request", (request) => {
+      const url = new URL(request.url());
+      if (url.protocol !== "data:" && url.origin !== origin) {
+        elsewhere.push(url.origin);
+      }
+    });
+    const url = origin + mount;
+    await run({ server, page, url, posted, elsewhere, enter });
+    assertEquals(violations, []);
+  } finally {
+    await browser.close();
+  }
+}
+
+function test(
+  name: string,
+  run: (watched: Watched) => Promise<void>,
+  mount = "/inspect",
+): void {
+  Deno.test({
+    name: `inspect(), in a browser: ${name}`,
+    ignore,
+    fn: () => watch(run, mount),
+  });
+}
+
+/** The cells of a table. */
+async function cells(page: Page, table: string): Promise<string[]> {
+  return await page.locator(`#${table} td`).allTextContents();
+}
+
+test("all that comes from peers is text", async (watched) => {
+  const { server, page, url, enter } = watched;
+  server.on("connect", (client) => client.join(EVIL));
+  const gone = await enter("/live/gone");
+  const closed = server.waitFor("close");
+  await gone.close(4000, EVIL);
+  await closed;
+  // A URL takes such a path as it is, if a peer writes it so.
+  const path = EVIL.replaceAll(" ", "\u00a0");
+  using refused = await RawPeer.connect(server.port);
+  await refused.write(request(HANDSHAKE, `GET /no/${path} HTTP/1.1`));
+  await refused.head();
+  using odd = await RawPeer.open(server.port, `/live/'onerror='alert(3)'`);
+  await page.goto(url);
+  await page.locator("#list tr").waitFor();
+  assert((await cells(page, "list")).includes(EVIL));
+  assert((await cells(page, "rooms")).includes(EVIL));
+  assert((await cells(page, "ends")).includes(EVIL));
+  assert((await cells(page, "list")).includes("/live/'onerror='alert(3)'"));
+  const [, , , , shown = ""] = await cells(page, "refusals");
+  assert(decodeURIComponent(shown).startsWith("/no/<img"), shown);
+  const foreign = page.locator("table :is(img, script, b, a)");
+  assertStrictEquals(await foreign.count(), 0);
+  // The button of a room shows who is in it, whatever it is called.
+  await page.locator("#rooms button").click();
+  await page.locator("#room").filter({ hasText: EVIL }).waitFor();
+  assertStrictEquals(await page.locator("#list tr").count(), 1);
+  odd.close();
+});
+
+test("a connection is closed by hand", async (watched) => {
+  const { page, url, enter } = watched;
+  const client = await enter("/live/ada");
+  const closed = client.waitFor("close");
+  await page.goto(url);
+  const close = page.getByRole("button", { name: /^Close the connection of/ });
+  await close.click();
+  await page.getByRole("button", { name: "Keep it" }).click();
+  assertStrictEquals(client.connection?.readyState, 1);
+  await close.click();
+  await page.getByRole("button", { name: "Close it" }).click();
+  assertEquals(await closed, [1000, "Closed by hand", "peer"]);
+  await page.getByText("There is none.").waitFor();
+  await page.locator("#ends").getByText("Closed by hand").waitFor();
+});
+
+test("it stays told that a connection was not closed", async (watched) => {
+  const { page, url, enter } = watched;
+  const client = await enter("/live/ada");
+  const closed = client.waitFor("close");
+  await page.goto(url);
+  await page.route("**/*close*", (route) => route.fulfill({ status: 403 }));
+  await page.getByRole("button", { name: /^Close the connection of/ }).click();
+  const close = page.getByRole("button", { name: "Close it" });
+  await close.click();
+  const told = page.getByText("Not closed: the server answers 403");
+  await told.waitFor();
+  // The next answer does not take its place.
+  await page.waitForResponse((response) => response.url().includes("state"));
+  await page.getByRole("status").filter({ hasText: /^Live$/ }).waitFor();
+  assert(await told.isVisible());
+  await page.unroute("**/*close*");
+  await close.click();
+  await closed;
+  await told.waitFor({ state: "hidden" });
+});
+
+test("the focus stays where it is when others come and go", async (watched) => {
+  const { page, url, enter } = watched;
+  await enter("/live/below");
+  await enter("/live/mine");
+  const above = await enter("/live/above");
+  await page.goto(url);
+  const rows = page.locator("#list tr");
+  await rows.nth(2).waitFor();
+  const mine = rows.filter({ hasText: "/live/mine" }).getByRole("button");
+  await mine.focus();
+  await above.close();
+  await page.getByText("1–2 of 2").waitFor();
+  await enter("/live/late");
+  await page.getByText("1–3 of 3").waitFor();
+  assertStrictEquals(
+    await page.evaluate(
+      'document.activeElement.closest("tr")?.cells[1].textContent',
+    ),
+    "/live/mine",
+  );
+});
+
+test("it is live where its URL has a password", async (watched) => {
+  const { page, url, enter } = watched;
+  await enter("/live/ada");
+  await page.goto(url.replace("//", "//admin:secret@"));
+  await page.getByRole("status").filter({ hasText: /^Live$/ }).waitFor();
+});
+
+test("a page of another origin closes nobody", async (watched) => {
+  const { server, page, url, posted, enter } = watched;
+  await enter("/live/ada");
+  const [own] = server.clients;
+  const target = JSON.stringify(`${url}?close=${own?.id}`);
+  // The same machine by another name is another origin.
+  const other = server.url.replace("ws://127.0.0.1", "http://localhost");
+  await page.goto(`${other}/elsewhere`);
+  await page.evaluate(
+    `fetch(${target}, { method: "POST", mode: "no-cors" }).catch(() => {})`,
+  );
+  assertEquals(posted, [403]);
+  assertStrictEquals(own?.readyState, 1);
+});
+
+test(
+  "it is live, and finds, sorts and turns pages",
+  async (watched) => {
+    const { page, url, elsewhere, enter } = watched;
+    for (let i = 0; i < 60; i++) await enter(`/live/${i}`);
+    await page.goto(url);
+    await page.getByText("1–50 of 60").waitFor();
+    await page.getByRole("button", { name: "Next" }).click();
+    await page.getByText("51–60 of 60").waitFor();
+    assertStrictEquals(await page.locator("#list tr").count(), 10);
+    await page.getByRole("button", { name: "Path" }).click();
+    await page.getByText("1–50 of 60").waitFor();
+    const paths = () =>
+      page.locator('#list td[data-label="Path"]').allTextContents();
+    assertEquals((await paths()).slice(0, 3), [
+      "/live/0",
+      "/live/1",
+      "/live/10",
+    ]);
+    await page.getByLabel("Search connections").fill("live/59");
+    await page.getByText("1–1 of 1 matching, 60 in all").waitFor();
+    assertEquals(await paths(), ["/live/59"]);
+    await page.getByLabel("Search connections").fill("nowhere");
+    await page.getByText("None matches.").waitFor();
+    await page.getByLabel("Search connections").fill("");
+    await page.getByText("1–50 of 60").waitFor();
+    // What comes later is seen without a click.
+    await enter("/live/late");
+    await page.getByText("1–50 of 61").waitFor();
+    await page.getByRole("button", { name: "Pause" }).click();
+    await page.getByRole("status").filter({ hasText: "Paused" }).waitFor();
+    assertEquals(elsewhere, []);
+  },
+  "/deep/in/there/",
+);
+
+test("it says so when the server does not answer", async (watched) => {
+  const { page, url } = watched;
+  await page.goto(url);
+  await page.getByRole("status").filter({ hasText: /^Live$/ }).waitFor();
+  await page.route("**/*state*", (route) => route.fulfill({ status: 401 }));
+  await page.getByRole("status").filter({ hasText: "answers 401" }).waitFor();
+  await page.unroute("**/*state*");
+  await page.getByRole("status").filter({ hasText: /^Live$/ }).waitFor();
+});
+
+for (const width of [360, 700, 1280]) {
+  test(`nothing is cut off at a width of ${width}`, async (watched) => {
+    const { server, page, url, enter } = watched;
+    server.on("connect", (client) => {
+      client.join("a-long-name-of-a-room-without-a-space-".repeat(4));
+      client.join("b");
+    });
+    await page.setViewportSize({ width, height: 800 });
+    await enter(`/live/${"long/".repeat(30)}`);
+    const gone = await enter(`/live/${"x".repeat(150)}`);
+    const closed = server.waitFor("close");
+    await gone.close(4000, "y".repeat(120));
+    await closed;
+    await page.goto(url);
+    await page.locator("#ends tr").waitFor();
+    const overflow = await page.evaluate(
+      "document.documentElement.scrollWidth - innerWidth",
+    );
+    assertStrictEquals(overflow, 0);
+  });
+}

@@ -1,0 +1,234 @@
+/** `events.v1` in the hands of peers, programs and networks that do it no good. */
+
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { deadline } from "@std/async";
+import { FakeTime } from "@std/testing/time";
+import { ClientSocket } from "../../client.ts";
+import { decode, encode } from "../../core/values/codec.ts";
+import {
+  ConnectionEndedError,
+  MessageDroppedError,
+} from "../../core/events/errors.ts";
+import {
+  type Manner,
+  mannerOf,
+  type SpeechOptions,
+} from "../../core/connection/connection_options.ts";
+import type { SocketTypes } from "../../core/values/types.ts";
+import { Dial } from "../support/dialled.ts";
+import { pair, type Party, party } from "../support/pair.ts";
+
+/** One end whose peer is the test. */
+function open(options: SpeechOptions = {}): Party {
+  const one = party("server", { manner: manner(options), spoken: EVENTS });
+  one.socket.open();
+  return one;
+}
+
+const EVENTS = { protocol: "", isEvents: true };
+
+function manner(options: SpeechOptions): Manner<SocketTypes> {
+  return mannerOf<SocketTypes>(options, 0, {
+    closeTimeout: 10_000,
+    idleTimeout: () => 0,
+  });
+}
+
+/** Lets all go on that waits for nothing but its turn. */
+async function settle(): Promise<void> {
+  for (let i = 0; i < 50; i++) await null;
+}
+
+Deno.test("Connection: a request that the codec cannot read is refused, and no more", async () => {
+  const codec = {
+    name: "picky",
+    encode: (value: unknown) => String(encode(value)),
+    decode: (frame: string | Uint8Array) => {
+      if (typeof frame !== "string") throw new Error("no text");
+      return decode(frame);
+    },
+  };
+  const { socket, hub, connection } = open({ codec, concurrency: 1 });
+  hub.handler = ({ data }) => ({ data });
+  socket.receive(new Uint8Array([0xc1, 0x3f, 0, 0, 0, 1, 2]).buffer);
+  socket.receive('\u0001?2,"text"');
+  await settle();
+  assertEquals(hub.errors.map(String), ["Error: no text"]);
+  assertEquals(socket.sent, [
+    '\u0001[\u0001~1,{"message":"The request could not be read","code":"invalid"}' +
+    '\u001e\u0001!2,{"data":"text"}',
+  ]);
+  connection.terminate();
+  assertEquals(hub.heard, ["connect", "disconnect"]);
+});
+
+Deno.test("Connection: an asynchronous schema that rejects is an error event only", async () => {
+  const schema = {
+    "~standard": {
+      version: 1 as const,
+      vendor: "test",
+      validate: () => Promise.reject(new Error("no database")),
+    },
+  };
+  const { socket, hub } = open({ schema });
+  socket.receive("text");
+  // A rejection that nobody handles would fail the test.
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  assertEquals(hub.errors.length, 1);
+});
+
+Deno.test("Connection.send(): what is dropped takes no credit", async () => {
+  const { socket, connection } = open({
+    highWaterMark: 10,
+    maxBufferedAmount: 100,
+    overflow: "drop-newest",
+  });
+  socket.isStalled = true;
+  for (let i = 0; i < 1_100; i++) connection.send("a message of 23 bytes..");
+  assertThrows(() => {
+    // @ts-expect-error: no policy
+    connection.send("", { overflow: "none" });
+  }, RangeError);
+  socket.isStalled = false;
+  socket.bufferedAmount = 0;
+  await deadline(connection.send("last", { overflow: "latest" }), 5_000);
+  assertEquals(socket.sent.length < 10, true);
+  assertEquals(connection.dropped.outgoing > 1_000, true);
+  connection.terminate();
+});
+
+Deno.test("Connection: credit is given, however much else waits", async () => {
+  const { socket, connection } = open({
+    highWaterMark: 10,
+    maxBufferedAmount: 100,
+    overflow: "drop-newest",
+  });
+  socket.isStalled = true;
+  for (let i = 0; i < 100; i++) connection.send("a message");
+  for (let i = 0; i < 600; i++) socket.receive("a message");
+  socket.isStalled = false;
+  socket.bufferedAmount = 0;
+  await connection.waitFor("drain", { timeout: 5_000 });
+  assertEquals(JSON.stringify(socket.sent).includes("+9007199254740991"), true);
+  connection.terminate();
+});
+
+Deno.test("Connection: a batch of more than 65,536 bytes ends it, and none is sent", async () => {
+  const largest = 2 ** 16;
+  const fill = (batch: Uint8Array<ArrayBuffer>) => {
+    batch.set([0xc1, 0x5b]);
+    return batch.buffer;
+  };
+  for (
+    const [batch, end] of [
+      ["\u0001[".padEnd(largest, "\u001e"), []],
+      ["\u0001[".padEnd(largest + 1, "\u001e"), [1002]],
+      ["\u0001[".padEnd(largest / 2 + 2, "\u00e9"), [1002]],
+      [fill(new Uint8Array(largest - 2)), []],
+      [fill(new Uint8Array(largest + 2)), [1002]],
+    ] as const
+  ) {
+    const { socket, connection } = open();
+    socket.receive(batch);
+    assertEquals(socket.closes.map(([code]) => code), [...end]);
+    connection.terminate();
+  }
+  const { socket, connection } = open();
+  for (let i = 0; i < 32; i++) connection.send(new Uint8Array(2044));
+  await settle();
+  assertEquals(socket.sent.length, 2);
+  connection.terminate();
+});
+
+Deno.test("Connection.send(): the latest of a key counts, whatever each of them waits for", async () => {
+  const { socket, connection } = open({ highWaterMark: 1_000 });
+  // No room in the socket for the older one, and no credit for the newer one.
+  socket.isStalled = true;
+  for (let i = 0; i < 1_023; i++) connection.send("x");
+  const older = connection.send("older", { overflow: "latest" });
+  connection.send("x".repeat(20));
+  const newer = connection.send("newer", { overflow: "latest" });
+  await assertRejects(() => older, MessageDroppedError);
+  socket.receive("\u0001+2048");
+  socket.isStalled = false;
+  socket.bufferedAmount = 0;
+  await deadline(newer, 5_000);
+  await settle();
+  assertEquals(JSON.stringify(socket.sent).includes("older"), false);
+  assertEquals(JSON.stringify(socket.sent).includes("newer"), true);
+  connection.terminate();
+});
+
+Deno.test("ClientSocket.send(): a Blob that is carried while it is read comes as it is", async () => {
+  using dial = new Dial();
+  const client = new ClientSocket({ reconnect: { minUptime: 0 } });
+  const connecting = client.connect("ws://example.test/");
+  await dial.settle();
+  dial.last.protocol = "events.v1";
+  dial.last.open();
+  await connecting;
+  const sent = client.send(new Blob(["blob"]));
+  dial.last.lose();
+  // What is read outside of the fake time comes now.
+  await new Promise((resolve) => setImmediate(resolve));
+  await dial.wait(2_000);
+  dial.last.open();
+  await sent;
+  assertEquals(dial.last.sent, [new TextEncoder().encode("blob").buffer]);
+  await client.close();
+});
+
+Deno.test("Connection.request() with a timeout that is no number harms no other", async () => {
+  const { connection } = open();
+  const other = connection.request("other");
+  assertThrows(() => connection.request("x", { timeout: NaN }), RangeError);
+  assertThrows(() => connection.request("x", { timeout: -1 }), RangeError);
+  connection.terminate();
+  await assertRejects(() => other, ConnectionEndedError);
+});
+
+Deno.test("Connection: an end that waits for a turn, then for listeners, is told in time", async () => {
+  using time = new FakeTime();
+  const { socket, hub, connection } = party("server", {
+    manner: manner({ concurrency: 1 }),
+    spoken: EVENTS,
+  });
+  hub.pending = [new Promise(() => {})];
+  const first = Promise.withResolvers<void>();
+  hub.received = (_message, pending) => void pending?.push(first.promise);
+  socket.open();
+  socket.receive("one");
+  socket.receive("two");
+  socket.end(true, 1000);
+  await time.tickAsync(5_000);
+  first.resolve();
+  await settle();
+  const ends: string[] = [];
+  hub.lingers = (_connection, isWaiting) => void ends.push(String(isWaiting));
+  await time.tickAsync(5_000);
+  await settle();
+  assertEquals(ends, ["false"]);
+  assertEquals(hub.errors, []);
+  await connection.close();
+});
+
+for (const concurrency of [1, Infinity]) {
+  Deno.test(`Connection.close() on both sides at once sends what waits, by turns of ${concurrency}`, async () => {
+    const [one, other] = pair("server", {
+      manner: manner({ concurrency }),
+      spoken: EVENTS,
+    });
+    for (const { connection } of [one, other]) {
+      connection.on("message", () => new Promise(() => {}));
+      const before = concurrency === 1 ? 700 : 0;
+      for (let i = 0; i < before; i++) connection.send("before");
+    }
+    await settle();
+    for (const { connection } of [one, other]) {
+      for (let i = 0; i < 3_000; i++) connection.send("x");
+      connection.close();
+    }
+    await settle();
+    for (const { hub } of [one, other]) assertEquals(hub.heard.at(-1), "close");
+  });
+}

@@ -1,0 +1,498 @@
+/**
+ * What becomes of what a client sends while it has no connection, or loses it; over
+ * sockets that do what the test says.
+ */
+
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStrictEquals,
+  assertThrows,
+} from "@std/assert";
+import {
+  ConnectError,
+  ConnectionEndedError,
+  MessageDroppedError,
+} from "../../client.ts";
+import { Dial } from "../support/dialled.ts";
+import { comeBack, Observed, open, URL } from "../support/observed.ts";
+
+Deno.test("ClientSocket.send() waits for the connection, in order", async () => {
+  using dial = new Dial();
+  const client = new Observed({});
+  const connecting = client.connect(URL);
+  const settled: number[] = [];
+  [1, 2, 3].forEach((i) => client.send({ i }).then(() => settled.push(i)));
+  await dial.settle();
+  assertEquals(settled, []);
+  assertStrictEquals(client.bufferedAmount, 21);
+  dial.last.open();
+  await connecting;
+  assertEquals(dial.last.sent, ['{"i":1}', '{"i":2}', '{"i":3}']);
+  await dial.settle();
+  assertEquals(settled, [1, 2, 3]);
+  assertStrictEquals(client.bufferedAmount, 0);
+  await client.terminate();
+});
+
+Deno.test("ClientSocket.send() sends what listeners of connect say first", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  client.on("connect", () => client.send("hello"));
+  await open(dial, client);
+  dial.last.lose();
+  client.send("one");
+  await dial.settle();
+  client.send("two");
+  await comeBack(dial);
+  client.send("three");
+  assertEquals(dial.last.sent, ["hello", "one", "two", "three"]);
+  await client.close();
+});
+
+Deno.test("ClientSocket.send() takes what it is given as it is then", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  const connecting = client.connect(URL);
+  const bytes = new Uint8Array([1, 2, 3]);
+  const value = { i: 1 };
+  client.send(bytes);
+  client.send(value);
+  client.send(new Blob(["four"]));
+  client.send("five");
+  bytes.fill(0);
+  value.i = 2;
+  // @ts-expect-error No function can be sent
+  assertThrows(() => client.send(() => 1), TypeError);
+  await dial.settle();
+  dial.last.open();
+  await connecting;
+  // A blob has to be read, which takes a while; all else waits behind it.
+  while (dial.last.sent.length < 4) {
+    dial.time.tick(1);
+    await new Promise<void>((resolve) => queueMicrotask(resolve));
+  }
+  const text = (data: unknown) =>
+    typeof data === "string"
+      ? data
+      : data instanceof ArrayBuffer
+      ? [...new Uint8Array(data)].join()
+      : "";
+  assertEquals(dial.last.sent.map(text), [
+    "1,2,3",
+    '{"i":1}',
+    "102,111,117,114",
+    "five",
+  ]);
+  await client.terminate();
+});
+
+Deno.test("ClientSocket.send() between the loss and its event waits for the next connection", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  await open(dial, client);
+  dial.last.readyState = 2; // the runtime knows, but has not told
+  const sent = client.send("late");
+  dial.last.lose();
+  await comeBack(dial);
+  await sent;
+  assertEquals(dial.last.sent, ["late"]);
+  await client.close();
+});
+
+Deno.test("ClientSocket.send() carries over what a connection has not taken, once and in order", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: true, highWaterMark: 3 });
+  await open(dial, client);
+  const [first] = dial.sockets;
+  assert(first);
+  first.isStalled = true;
+  const settled: string[] = [];
+  for (const text of ["one", "two", "six"]) {
+    client.send(text).then(
+      () => settled.push(text),
+      (error) => settled.push(`${text} ${error.name}`),
+    );
+  }
+  const own = client.connection?.send("of this connection only");
+  await dial.settle();
+  assertEquals(first.sent, ["one"]);
+  first.readyState = 2;
+  client.send("ten");
+  first.lose();
+  await dial.settle();
+  // The first was handed over, and may or may not have arrived.
+  assertEquals(settled, ["one"]);
+  await assertRejects(async () => await own, ConnectionEndedError);
+  await comeBack(dial);
+  while (dial.last.sent.length < 3) await dial.wait(1);
+  await dial.settle();
+  assertEquals(dial.last.sent, ["two", "six", "ten"]);
+  assertEquals(settled, ["one", "two", "six"]);
+  await client.close();
+});
+
+Deno.test("ClientSocket.send() carries over what has waited once already", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: true, highWaterMark: 3 });
+  const connecting = client.connect(URL);
+  const sends = ["one", "two"].map((text) => client.send(text));
+  await dial.settle();
+  dial.last.isStalled = true;
+  dial.last.open();
+  await connecting;
+  assertEquals(dial.last.sent, ["one"]);
+  assertStrictEquals(client.bufferedAmount, 6);
+  dial.last.lose();
+  await dial.settle();
+  assertStrictEquals(client.bufferedAmount, 3);
+  await comeBack(dial);
+  await Promise.all(sends);
+  assertEquals(dial.last.sent, ["two"]);
+  await client.close();
+});
+
+Deno.test("ClientSocket.send() on a connection that closes rejects at once if it stays away", async () => {
+  using dial = new Dial();
+  const client = new Observed({});
+  await open(dial, client);
+  dial.last.readyState = 2;
+  await assertRejects(
+    () => client.send("late"),
+    ConnectionEndedError,
+    "closing",
+  );
+  dial.last.lose();
+  const comesBack = new Observed();
+  await open(dial, comesBack);
+  comesBack.close();
+  await assertRejects(
+    () => comesBack.send("late"),
+    ConnectionEndedError,
+    "closing",
+  );
+  await dial.settle();
+});
+
+Deno.test("ClientSocket.send() drops what does not fit while there is no connection", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: true, maxBufferedAmount: 8 });
+  const connecting = client.connect(URL);
+  await dial.settle();
+  const first = client.send("1234", { overflow: "drop-oldest" });
+  client.send("5678");
+  client.send("9");
+  await assertRejects(() => first, MessageDroppedError, "(8)");
+  await assertRejects(() => client.send("90123456"), MessageDroppedError);
+  await assertRejects(
+    () => client.send("90123456", { overflow: "drop-newest" }),
+    MessageDroppedError,
+  );
+  assertStrictEquals(client.dropped, 3);
+  const latest = client.send("a", { overflow: "latest", key: "k" });
+  client.send("b", { overflow: "latest", key: "k" });
+  await assertRejects(() => latest, MessageDroppedError);
+  assertStrictEquals(client.dropped, 4);
+  dial.last.open();
+  await connecting;
+  assertEquals(dial.last.sent, ["5678", "9", "b"]);
+  await client.terminate();
+});
+
+Deno.test("ClientSocket.send() keeps no more messages than fit, however small", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: true, maxBufferedAmount: 1 });
+  client.connect(URL).catch(() => {});
+  await dial.settle();
+  for (let i = 0; i < 1_024; i++) client.send("");
+  await assertRejects(() => client.send(""), MessageDroppedError);
+  assertStrictEquals(client.dropped, 1);
+  await client.close();
+});
+
+Deno.test("ClientSocket.send() refuses a policy that is none, queued or not", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  const connecting = client.connect(URL);
+  // @ts-expect-error No such policy
+  assertThrows(() => client.send("", { overflow: "wait" }), RangeError);
+  await dial.settle();
+  dial.last.open();
+  await connecting;
+  // @ts-expect-error No such policy
+  assertThrows(() => client.send("", { overflow: "wait" }), RangeError);
+  await client.terminate();
+});
+
+Deno.test("ClientSocket.send() rejects when the client is closed", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  await open(dial, client);
+  dial.last.lose();
+  await dial.settle();
+  const sent = client.send("never");
+  client.close();
+  const error = await assertRejects(() => sent, ConnectionEndedError);
+  assertMatch(error.message, /client was closed/);
+  assertStrictEquals(error.end?.code, 1006);
+  assertStrictEquals(client.bufferedAmount, 0);
+  await assertRejects(() => client.send("later"), ConnectionEndedError);
+});
+
+Deno.test("ClientSocket.send() rejects when the client gives up", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: { maxAttempts: 1 } });
+  await open(dial, client);
+  dial.last.lose();
+  await dial.settle();
+  const sent = client.send("never");
+  await dial.wait(500);
+  dial.last.refuse();
+  await dial.settle();
+  await assertRejects(() => sent, ConnectionEndedError, "after 1 attempts");
+});
+
+Deno.test("ClientSocket.send() rejects when the end is one to stay away after", async () => {
+  using dial = new Dial();
+  const client = new Observed();
+  await open(dial, client);
+  dial.last.readyState = 2;
+  const sent = client.send("never");
+  dial.last.end(true, 4001, "out");
+  const error = await assertRejects(() => sent, ConnectionEndedError);
+  assertMatch(error.message, /close with code 4001 and reason "out"/);
+});
+
+Deno.test("ClientSocket.send() rejects if the only attempt fails", async () => {
+  using dial = new Dial();
+  const client = new Observed({});
+  const connecting = client.connect(URL);
+  const sent = client.send("never");
+  await dial.settle();
+  dial.last.refuse();
+  await assertRejects(() => connecting, ConnectError);
+  await assertRejects(() => sent, ConnectionEndedError, "Cannot connect");
+});
+
+Deno.test("ClientSocket.send() keeps what a connection does not take that a listener ends", async () => {
+  using dial = new Dial();
+  const client = new Observed({
+    reconnect: { shouldReconnect: () => true },
+  });
+  let count = 0;
+  client.on("connect", () => {
+    // The peer is gone again as soon as it is there.
+    if (++count === 1) dial.last.readyState = 2;
+  });
+  const connecting = client.connect(URL);
+  const all = Promise.all(["one", "two"].map((text) => client.send(text)));
+  await dial.settle();
+  dial.last.readyState = 1;
+  dial.last.dispatchEvent(new Event("open"));
+  await connecting;
+  dial.last.lose();
+  await comeBack(dial);
+  await all;
+  assertEquals(dial.sockets.map(({ sent }) => sent), [[], ["one", "two"]]);
+  await client.close();
+});
+
+Deno.test("ClientSocket.send() has what has waited sent, however little may wait besides", async () => {
+  using dial = new Dial();
+  const client = new Observed({
+    reconnect: true,
+    maxBufferedAmount: 100,
+    highWaterMark: 50,
+  });
+  client.on("connect", (connection) => connection.send("hello"));
+  const connecting = client.connect(URL);
+  const sends = Array.from(Array(10), (_, i) => client.send(`${i}`.repeat(10)));
+  await dial.settle();
+  dial.last.isStalled = true;
+  dial.last.open();
+  await connecting;
+  // It is not the connection's fault that it has no room for another one.
+  await assertRejects(() => client.send("more"), MessageDroppedError);
+  assertEquals(client.told, ["connect"]);
+  dial.last.isStalled = false;
+  dial.last.bufferedAmount = 0;
+  while (dial.last.sent.length < 11) await dial.wait(1);
+  await Promise.all(sends);
+  await client.terminate();
+});
+
+Deno.test("ClientSocket.send() of who stays away ends a connection that takes too little", async () => {
+  using dial = new Dial();
+  const client = new Observed({ maxBufferedAmount: 4, highWaterMark: 2 });
+  await open(dial, client);
+  dial.last.isStalled = true;
+  client.send("12");
+  client.send("34");
+  await assertRejects(() => client.send("56"), ConnectionEndedError);
+  assertEquals(client.told, ["connect", "disconnect 1006 backpressure"]);
+});
+
+Deno.test("ClientSocket.send() of who stays away rejects if the connection is lost meanwhile", async () => {
+  using dial = new Dial();
+  const client = new Observed({ highWaterMark: 2 });
+  await open(dial, client);
+  dial.last.isStalled = true;
+  const sent = client.send("12");
+  dial.last.lose();
+  await assertRejects(() => sent, ConnectionEndedError);
+});
+
+Deno.test("ClientSocket.send() resolves for what has waited, was handed over and lost", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: true, highWaterMark: 2 });
+  const connecting = client.connect(URL);
+  const sent = client.send("12");
+  await dial.settle();
+  dial.last.isStalled = true;
+  dial.last.open();
+  await connecting;
+  dial.last.lose();
+  await sent;
+  await comeBack(dial);
+  assertEquals(dial.last.sent, []);
+  await client.close();
+});
+
+Deno.test("ClientSocket.send() drops what does not fit when two queues become one", async () => {
+  using dial = new Dial();
+  const client = new Observed({
+    reconnect: true,
+    maxBufferedAmount: 6,
+    highWaterMark: 2,
+  });
+  await open(dial, client);
+  dial.last.isStalled = true;
+  client.send("12");
+  client.send("34");
+  dial.last.readyState = 2;
+  client.send("56");
+  const last = client.send("789");
+  dial.last.lose();
+  await assertRejects(() => last, MessageDroppedError);
+  assertStrictEquals(client.dropped, 1);
+  await comeBack(dial);
+  while (dial.last.sent.length < 2) await dial.wait(1);
+  assertEquals(dial.last.sent, ["34", "56"]);
+  await client.close();
+});
+
+Deno.test("ClientSocket.send() lets nothing older come after the latest", async () => {
+  using dial = new Dial();
+  const latest = { overflow: "latest", key: "k" } as const;
+  for (const highWaterMark of [1, 1_000]) {
+    const client = new Observed({ reconnect: true, highWaterMark });
+    await open(dial, client);
+    client.on("connect", () => {
+      if (highWaterMark === 1) client.send("full");
+      client.send("new", latest);
+    });
+    dial.last.lose();
+    const old = client.send("old", latest);
+    client.send("other", { ...latest, key: "" });
+    await dial.settle();
+    await dial.wait(500);
+    dial.last.isStalled = highWaterMark === 1;
+    dial.last.open();
+    await assertRejects(() => old, MessageDroppedError);
+    dial.last.isStalled = false;
+    dial.last.bufferedAmount = 0;
+    while (!dial.last.sent.includes("other")) await dial.wait(1);
+    assertEquals(
+      dial.last.sent.filter((text) => text !== "full"),
+      ["new", "other"],
+    );
+    await client.close();
+  }
+});
+
+for (const overflow of ["latest", "terminate"] as const) {
+  Deno.test(`Connection.send() in a connect listener outdates what waits, by default ${overflow}`, async () => {
+    using dial = new Dial();
+    const options = overflow === "latest"
+      ? { key: "k" }
+      : { overflow: "latest", key: "k" } as const;
+    const client = new Observed({ reconnect: true, overflow });
+    client.on("connect", (connection) => connection.send("new", options));
+    const connecting = client.connect(URL);
+    const old = client.send("old", options);
+    client.send("other", { ...options, key: "" });
+    await dial.settle();
+    dial.last.open();
+    await connecting;
+    assertEquals(dial.last.sent, ["new", "other"]);
+    await assertRejects(() => old, MessageDroppedError);
+    await client.close();
+  });
+}
+
+Deno.test("ClientSocket tells no drain of a queue that a connection takes at once", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: true, highWaterMark: 100 });
+  let drains = 0;
+  client.on("drain", () => drains++);
+  const connecting = client.connect(URL);
+  client.send("x".repeat(99));
+  await dial.settle();
+  dial.last.open();
+  await connecting;
+  await dial.wait(1_000);
+  assertStrictEquals(dial.last.sent.length, 1);
+  assertStrictEquals(drains, 0);
+  await client.close();
+});
+
+Deno.test("ClientSocket.send() in a connect listener is meant for that connection", async () => {
+  using dial = new Dial();
+  const client = new Observed({ reconnect: true, highWaterMark: 1 });
+  const hellos: Promise<unknown>[] = [];
+  let count = 0;
+  client.on("connect", () => {
+    client.send("full");
+    hellos.push(client.send(`hello ${++count}`).catch((error) => error.name));
+  });
+  const connecting = client.connect(URL);
+  await dial.settle();
+  dial.last.isStalled = true;
+  dial.last.open();
+  await connecting;
+  client.send("text");
+  dial.last.lose();
+  assertStrictEquals(await hellos[0], "ConnectionEndedError");
+  await comeBack(dial);
+  while (dial.last.sent.length < 3) await dial.wait(1);
+  assertEquals(dial.last.sent, ["full", "hello 2", "text"]);
+  await client.close();
+});
+
+for (const highWaterMark of [50, 100]) {
+  Deno.test(`Connection.send() has its room beside ${highWaterMark} bytes that have waited, and more`, async () => {
+    using dial = new Dial();
+    const client = new Observed({
+      reconnect: true,
+      maxBufferedAmount: 100,
+      highWaterMark,
+    });
+    const connecting = client.connect(URL);
+    for (let i = 0; i < 10; i++) client.send(`${i}`.repeat(10));
+    await dial.settle();
+    dial.last.isStalled = true;
+    dial.last.open();
+    await connecting;
+    const { connection } = client;
+    assert(connection);
+    for (let i = 0; i < 10; i++) connection.send("x".repeat(10));
+    assertEquals(client.told, ["connect"]);
+    assertStrictEquals(client.bufferedAmount, 200);
+    // It is bounded, too.
+    await assertRejects(() => connection.send("y"), ConnectionEndedError);
+    assertStrictEquals(client.told[1], "disconnect 1006 backpressure");
+    await client.close();
+  });
+}

@@ -1,0 +1,143 @@
+/** The page of errors: that all is on it that can happen, and nothing else. */
+
+import { assert, assertEquals } from "@std/assert";
+import { CloseCode } from "@ws/events";
+import * as all from "@ws/events";
+import { lacks } from "../support/permissions.ts";
+
+const ignore = await lacks("read");
+
+const root = new URL("../../", import.meta.url);
+
+const read = (file: string) => Deno.readTextFile(new URL(file, root));
+
+/** The code of the published modules that answer, close and throw. */
+async function sources(): Promise<string> {
+  const files = ["server.ts", "client.ts", "message.ts"];
+  const core = Deno.readDir(new URL("core", root));
+  for await (const { name, isFile } of core) {
+    if (isFile) files.push(`core/${name}`);
+    else {
+      for await (const file of Deno.readDir(new URL(`core/${name}`, root))) {
+        files.push(`core/${name}/${file.name}`);
+      }
+    }
+  }
+  const texts = await Promise.all(files.map(read));
+  return texts.join("\n").replaceAll(/\/\*\*[^]*?\*\//g, "");
+}
+
+/** The first cells of a table of the page, without their marks. */
+function column(page: string, head: string): string[] {
+  const lines = page.split("\n");
+  const start = lines.findIndex((line) => cells(line)[0] === head);
+  assert(start >= 0, `There is no table of ${head}`);
+  const rows = lines.slice(start + 2);
+  const end = rows.findIndex((line) => !line.startsWith("|"));
+  return rows.slice(0, end)
+    .map((line) => (cells(line)[0] ?? "").replaceAll("`", ""));
+}
+
+function cells(line: string): string[] {
+  return line.split("|").slice(1, -1).map((cell) => cell.trim());
+}
+
+/** What a pattern finds, each once. */
+function found(text: string, pattern: RegExp): string[] {
+  return [...new Set([...text.matchAll(pattern)].map(([, one = ""]) => one))];
+}
+
+function same(actual: Iterable<string>, expected: Iterable<string>): void {
+  assertEquals([...new Set(actual)].sort(), [...new Set(expected)].sort());
+}
+
+function test(name: string, fn: (page: string) => void | Promise<void>): void {
+  Deno.test({
+    name: `docs/errors.md has ${name}`,
+    ignore,
+    fn: async () => await fn(await read("docs/errors.md")),
+  });
+}
+
+test("each class of errors", async (page) => {
+  const own = Object.entries(all)
+    .filter(([, value]) =>
+      typeof value === "function" && value.prototype instanceof Error
+    )
+    .map(([name]) => name);
+  const used = found(await sources(), /\bnew ([A-Z]\w*(?:Error|Exception))\(/g);
+  assert(own.length >= 5 && used.includes("TypeError"));
+  same(column(page, "class"), [...own, ...used, "Error"]);
+});
+
+test("each name of a DOMException", async (page) => {
+  const names = found(
+    await sources(),
+    /\bnew DOMException\([^]*?"(\w+Error)"/g,
+  );
+  assertEquals(names.length, 2);
+  // Those of the runtime: for a URL that is none, and for an aborted signal.
+  const runtime = ["SyntaxError", "AbortError"];
+  same(column(page, "its name"), [...names, ...runtime]);
+});
+
+test("each code of a RequestError", async (page) => {
+  const codes = found(await sources(), /\bcode: "([a-z]+)"/g);
+  assertEquals(codes.length, 3);
+  same(column(page, "`code`"), [...codes, "your own"]);
+});
+
+test("each source of an error event", async (page) => {
+  const text = await sources();
+  const names = [
+    ...found(text, /#fail\(error, "(\w+)"/g),
+    ...found(text, /onListenerError\(error, "(\w+)"\)/g),
+  ].filter((name) => name !== "message"); // which is an event
+  assert(names.includes("authorize"));
+  same(column(page, "its second argument"), [...names, "the name of an event"]);
+});
+
+test("each close code, by its name", async (page) => {
+  const rows = page.split("\n").map(cells);
+  for (const [name, code] of Object.entries(CloseCode)) {
+    const row = rows.find(([first]) => first === `${code}`);
+    assertEquals(row?.[1], `\`CloseCode.${name}\``);
+  }
+  // A client adds 3000 to what it may not send. Messages are of any size to it.
+  const blamed = found(await sources(), /#blame\(CloseCode\.(\w+)/g)
+    .filter((name) => name !== "TooBig");
+  const own = Object.entries(CloseCode)
+    .filter(([name]) => blamed.includes(name))
+    .map(([, code]) => `${code + 3000}`);
+  assertEquals(own.length, 2);
+  same(column(page, "code"), [
+    ...Object.values(CloseCode).map(String),
+    ...own,
+    "3000 to 3999",
+    "4000 to 4999",
+  ]);
+});
+
+test("the close codes after which a client comes back", (page) => {
+  for (const line of page.split("\n")) {
+    const [first, , , answer] = cells(line);
+    if (!/^\d{4}$/.test(first ?? "")) continue;
+    const end = { type: "close", reason: "", cause: "peer" } as const;
+    const isBack = all.isTransient({ ...end, code: Number(first) });
+    assertEquals(answer, isBack ? "yes" : "no", first);
+  }
+});
+
+test("each cause", async (page) => {
+  const [, type = ""] = /export type Cause =([^;]+);/
+    .exec(await read("core/events/errors.ts")) ?? [];
+  const causes = found(type, /"(\w+)"/g);
+  assertEquals(causes.length, 8);
+  same(column(page, "`cause`"), causes);
+});
+
+test("each status of a refusal", async (page) => {
+  const statuses = found(await sources(), /\bstatus: (\d{3})\b/g);
+  assert(statuses.includes("503"));
+  same(column(page, "status"), statuses);
+});

@@ -1,0 +1,455 @@
+/** What our own two ends say to each other, and what a plain peer sees. */
+
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertMatch,
+  assertRejects,
+  assertStrictEquals,
+  assertThrows,
+} from "@std/assert";
+import { assertSpyCalls, spy, stub } from "@std/testing/mock";
+import { FakeTime } from "@std/testing/time";
+import { decode, encode } from "@msgpack/msgpack";
+import {
+  ClientSocket,
+  type Codec,
+  ConnectError,
+  MessageDroppedError,
+  RequestError,
+  type ServerOptions,
+  ServerSocket,
+} from "../../mod.ts";
+import { flowLimits } from "../../core/sending/socket_writer.ts";
+import type { Role } from "../../core/connection/close_state.ts";
+import { encodeHex } from "../support/hex.ts";
+import { pair, type Party, party, type PartyInit } from "../support/pair.ts";
+import { lacks } from "../support/permissions.ts";
+import { frame, RawPeer } from "../support/raw_peer.ts";
+
+const ignore = await lacks("net");
+
+const EVENTS = { spoken: { protocol: "", isEvents: true } };
+
+/** All that a test has opened. */
+let parties: Party[] = [];
+
+/** One open end of `events.v1`, whose peer is the test. */
+function own(role: Role = "server", init: PartyInit = {}): Party {
+  const self = party(role, { ...EVENTS, ...init });
+  parties.push(self);
+  self.socket.open();
+  return self;
+}
+
+/** A test without any network, whose timers are turned by hand. */
+function test(
+  name: string,
+  fn: (time: FakeTime) => void | Promise<void>,
+): void {
+  Deno.test(name, async () => {
+    using time = new FakeTime();
+    await fn(time);
+    for (const { connection } of parties) connection.terminate();
+    parties = [];
+    await time.runMicrotasks();
+  });
+}
+
+/** Lets all be sent that is to be sent in this turn. */
+async function turn(): Promise<void> {
+  for (let i = 0; i < 5; i++) await Promise.resolve();
+}
+
+Deno.test({
+  name: "a plain peer sees the frames that a bare server would send",
+  ignore,
+  fn: async () => {
+    await using server = new ServerSocket();
+    server.on("message", async ({ author, content }) => {
+      author.send(content);
+      author.send("\u0001?1,x");
+      author.send({ a: [1, "\u001e"] });
+      author.send(new Uint8Array([0xc1, 0x5b]));
+      author.send(new Blob(["b"]));
+      server.broadcast("all");
+      await assertRejects(() => author.request("x"), DOMException);
+      author.close(4000, "bye");
+    });
+    await server.listen("127.0.0.1", 0);
+    for (const protocol of [undefined, "plain, chat", "events.v2", "x"]) {
+      using peer = await RawPeer.open(server.port, "/", protocol);
+      await peer.write(frame(1, "\u0001[a\u001eb"));
+      const heard: [opcode: number, payload: string][] = [];
+      for (;;) {
+        const received = await peer.receive();
+        if (received === undefined || received.opcode === 8) break;
+        heard.push([received.opcode, encodeHex(received.payload)]);
+      }
+      assertEquals(heard, [
+        [1, "015b611e62"],
+        [1, "013f312c78"],
+        [1, encodeHex(new TextEncoder().encode('{"a":[1,"\\u001e"]}'))],
+        [2, "c15b"],
+        [2, "62"],
+        [1, "616c6c"],
+      ]);
+    }
+  },
+});
+
+Deno.test("messages that look like frames of events.v1 arrive as they are", async () => {
+  const [one, other] = pair("server", EVENTS);
+  const marked = new Uint8Array([0xc1, 0x5b, 0]);
+  const heard: unknown[] = [];
+  other.connection.on("message", (message) => {
+    heard.push(message.isBinary ? [...message.bytes] : message.content);
+  });
+  const sent = ["\u0001[", "\u0001", "\u001e", "a\u001eb", "", "\u0001=x"];
+  for (const text of sent) one.connection.send(text);
+  one.connection.send(marked);
+  one.connection.send(marked.buffer);
+  await one.connection.send(new Blob([marked]));
+  await turn();
+  const bytes = [0xc1, 0x5b, 0];
+  assertEquals(heard, [...sent, bytes, bytes, bytes]);
+});
+
+test("what is sent in one turn is one frame, and a lone message is itself", async () => {
+  const { connection, socket } = own();
+  connection.send("a");
+  connection.send({ b: 1 });
+  connection.request("c").catch(() => {});
+  assertStrictEquals(connection.bufferedAmount, 1 + 7 + 5);
+  await turn();
+  connection.send("d");
+  await turn();
+  assertEquals(socket.sent, ['\u0001[a\u001e{"b":1}\u001e\u0001?1,c', "d"]);
+});
+
+test("what was sent goes out before the close frame, in whatever turn", async () => {
+  const { connection, socket } = own();
+  connection.send("a");
+  connection.send("b");
+  connection.close();
+  assertEquals(socket.sent, ["\u0001[a\u001eb"]);
+  assertEquals(socket.closes, [[1000, ""]]);
+  await assertRejects(() => connection.send("c"));
+});
+
+test("nothing is sent after the end", async () => {
+  const { connection, socket } = own();
+  connection.send("a");
+  connection.terminate();
+  await turn();
+  assertEquals(socket.sent, []);
+});
+
+test("a batch is as many messages, as long as the connection is open", () => {
+  const { connection, socket, hub } = own();
+  connection.on("message", ({ content }) => {
+    if (content === "c") connection.close();
+  });
+  socket.receive("\u0001[a\u001e\u0001=\u0001b\u001ec\u001ed");
+  assertEquals(hub.heard, ["connect", "a", "\u0001b", "c"]);
+});
+
+for (
+  const [role, code] of [["server", 1002], ["client", 4002]] as const
+) {
+  test(`a malformed frame is answered with ${code} by a ${role}`, () => {
+    const malformed = [
+      "\u0001?0,x",
+      "\u0001",
+      "\u0001A",
+      "\u0001[a\u001e\u0001[b",
+      "\u0001!1,nobody has asked",
+      "\u0001[\u0001~9,{}",
+      new Uint8Array([0xc1]).buffer,
+    ];
+    for (const bad of malformed) {
+      const { socket, hub } = own(role);
+      socket.receive(bad);
+      assertStrictEquals(socket.closes[0]?.[0], code, Deno.inspect(bad));
+      socket.end(true, code);
+      assertStrictEquals(hub.ends[0]?.cause, "protocol");
+    }
+  });
+}
+
+test("frames of later versions are ignored, pongs mean nothing", async () => {
+  const { socket, hub } = own();
+  for (const text of ["\u0001z", "\u0001q1,2", "\u0001>any", "plain"]) {
+    socket.receive(text);
+  }
+  await turn();
+  assertEquals(socket.sent, []);
+  assertEquals(hub.heard, ["connect", "plain"]);
+});
+
+test("a ping is answered with its text, behind what waits", async () => {
+  const { connection, socket } = own();
+  connection.send("a");
+  socket.receive("\u0001<there?");
+  await turn();
+  assertEquals(socket.sent, ["\u0001[a\u001e\u0001>there?"]);
+});
+
+test("who takes all that comes says so before the first credit is used up", async () => {
+  const { socket } = own();
+  for (let n = 0; n < 511; n++) socket.receive("x");
+  await turn();
+  assertEquals(socket.sent, []);
+  socket.receive("x");
+  await turn();
+  assertEquals(socket.sent, ["\u0001+9007199254740991"]);
+  for (let n = 0; n < 5_000; n++) socket.receive("x");
+  await turn();
+  assertStrictEquals(socket.sent.length, 1);
+});
+
+test("who handles one after the other gives credit back now and then", async () => {
+  const { connection, socket } = own("server", {
+    manner: { concurrency: 1 },
+  });
+  connection.on("message", () => {});
+  for (let n = 0; n < 511; n++) socket.receive("x");
+  await turn();
+  assertEquals(socket.sent, []);
+  for (let n = 0; n < 600; n++) socket.receive("x");
+  await turn();
+  assertEquals(socket.sent, ["\u0001[\u0001+1536\u001e\u0001+2048"]);
+});
+
+test("requests wait each for its own time, by one timer", async (time) => {
+  using _now = stub(performance, "now", () => time.now);
+  const { connection } = own();
+  const told: string[] = [];
+  const ask = (timeout: number) => {
+    connection.request("x", { timeout }).catch(({ name }) => {
+      told.push(`${name} ${timeout}`);
+    });
+  };
+  for (const timeout of [100, 1_000, 50, Infinity]) ask(timeout);
+  const expected = ["TimeoutError 50", "TimeoutError 100", "TimeoutError 1000"];
+  for (const [index, wait] of [[0, 49], [1, 3], [2, 50], [3, 900]] as const) {
+    await time.tickAsync(wait);
+    await turn();
+    assertEquals(told, expected.slice(0, index));
+  }
+  ask(10);
+  await time.tickAsync(12);
+  await turn();
+  assertEquals(told.at(-1), "TimeoutError 10");
+});
+
+test("a request lets go of its signal", async () => {
+  const { connection, socket } = own();
+  const { signal } = new AbortController();
+  using added = spy(signal, "addEventListener");
+  using removed = spy(signal, "removeEventListener");
+  const asked = [1, 2].map((n) => connection.request(n, { signal }));
+  assertSpyCalls(added, 2);
+  socket.receive('\u0001[\u0001!1,ok\u001e\u0001~2,{"message":"no"}');
+  assertStrictEquals(await asked[0], "ok");
+  await assertRejects(async () => await asked[1], RequestError, "no");
+  assertSpyCalls(removed, 2);
+});
+
+test("late replies count for the limits", async () => {
+  const messageRate = { perSecond: 0, burst: 1, policy: "drop" } as const;
+  const { connection, socket } = own("server", {
+    manner: { limits: { maxPayload: 99, messageRate } },
+  });
+  await assertRejects(() =>
+    connection.request("x", { signal: AbortSignal.abort() })
+  );
+  const controller = new AbortController();
+  const asked = connection.request("y", { signal: controller.signal });
+  controller.abort();
+  await asked.catch(() => {});
+  for (let n = 0; n < 3; n++) socket.receive("\u0001!1,late");
+  assertEquals(connection.dropped, { incoming: 2, outgoing: 0, replies: 3 });
+});
+
+test("a request that is dropped rejects at once", async () => {
+  const flow = flowLimits(
+    { highWaterMark: 1, maxBufferedAmount: 1, overflow: "drop-newest" },
+    0,
+  );
+  const { connection, socket } = own("server", { manner: { flow } });
+  socket.isStalled = true;
+  connection.send("x");
+  await turn();
+  await assertRejects(() => connection.request("y"), MessageDroppedError);
+});
+
+test("credit is asked for also while this side waits to close", async () => {
+  const { connection, socket } = own();
+  const sent = Array.from({ length: 1_026 }, (_, n) => connection.send(`${n}`));
+  const closing = connection.close(4000);
+  await turn();
+  assertEquals(socket.closes, []);
+  socket.receive("\u0001[dropped\u001e\u0001+1025");
+  socket.receive("\u0001+1026");
+  await turn();
+  assertEquals(socket.closes, [[4000, ""]]);
+  await Promise.all(sent);
+  socket.end(true, 4000);
+  await closing;
+});
+
+test("limits count each message of a batch, and all else that comes", () => {
+  const limits = { maxPayload: 5, messageRate: undefined };
+  const first = own("server", { manner: { limits } });
+  first.socket.receive("\u0001[12345\u001e\u0001?1,12345\u001e123456");
+  assertEquals(first.hub.heard, ["connect", "12345", "12345"]);
+  assertStrictEquals(first.socket.closes[0]?.[0], 1009);
+  const messageRate = { perSecond: 0, burst: 3, policy: "drop" } as const;
+  const second = own("server", {
+    manner: { limits: { maxPayload: 5, messageRate } },
+  });
+  second.socket.receive("\u0001[1\u001e\u0001<\u001e\u0001z\u001e2\u001e3");
+  assertEquals(second.hub.heard, ["connect", "1"]);
+  assertStrictEquals(second.connection.dropped.incoming, 2);
+  const huge = own("server", { manner: { limits } });
+  huge.socket.receive(`\u0001[${"\u001e".repeat(70_000)}`);
+  assertEquals(huge.hub.heard, ["connect"]);
+  assertStrictEquals(huge.socket.closes[0]?.[0], 1009);
+});
+
+test("a server that says nothing is asked for a sign of life", async (time) => {
+  const idleTimeout = (canAsk: boolean) => canAsk ? 1_000 : 0;
+  const { socket, hub } = own("client", { manner: { idleTimeout } });
+  await time.tickAsync(500);
+  assertEquals(socket.sent, ["\u0001<"]);
+  socket.receive("\u0001>");
+  await time.tickAsync(1_000);
+  assertStrictEquals(socket.sent.length, 2);
+  assertEquals(hub.heard, ["connect"]);
+  await time.tickAsync(500);
+  assertEquals(hub.heard, ["connect", "disconnect"]);
+  assertStrictEquals(hub.ends[0]?.cause, "timeout");
+  // Of a plain one nothing can be asked.
+  const plain = party("client", { manner: { idleTimeout } });
+  plain.socket.open();
+  await time.tickAsync(10_000);
+  assertEquals(plain.hub.heard, ["connect"]);
+});
+
+const MSGPACK: Codec = {
+  name: "msgpack",
+  encode: (value) => encode(value),
+  decode: (frame) => typeof frame === "string" ? frame : decode(frame),
+};
+
+Deno.test({
+  name: "a codec carries what JSON cannot, both ways, to all and in requests",
+  ignore,
+  fn: async () => {
+    const options: ServerOptions = { codec: MSGPACK, protocols: ["chat"] };
+    await using server = new ServerSocket(options);
+    server.handle(({ data }) => ({ echo: data, at: new Date(7) }));
+    server.on("message", ({ data }) => server.broadcast({ all: data }));
+    await server.listen("127.0.0.1", 0);
+    await using client = new ClientSocket({
+      codec: MSGPACK,
+      protocols: "chat",
+    });
+    await client.connect(server.url);
+    assertStrictEquals(client.connection?.protocol, "chat");
+    const bytes = new Uint8Array([0xc1, 1]);
+    const heard = client.waitFor("message");
+    await client.send({ bytes, text: "\u0001" });
+    const [message] = await heard;
+    assertEquals(message.data, { all: { bytes, text: "\u0001" } });
+    assertStrictEquals(message.isBinary, true);
+    assertEquals(await client.request("123"), {
+      echo: "123",
+      at: new Date(7),
+    });
+    assertThrows(
+      () => client.send(new Blob([])),
+      TypeError,
+      'Cannot send a Blob by the codec "msgpack"',
+    );
+    assertThrows(() => server.broadcast({ f: () => {} }), TypeError, "msgpack");
+  },
+});
+
+Deno.test({
+  name: "ends that have no codec in common do not connect, and say why",
+  ignore,
+  fn: async () => {
+    await using packed = new ServerSocket({ codec: MSGPACK });
+    await using json = new ServerSocket();
+    await using plain = new ServerSocket({ plain: true });
+    for (const server of [packed, json, plain]) {
+      await server.listen("127.0.0.1", 0);
+    }
+    const refused = packed.waitFor("refused");
+    await using client = new ClientSocket();
+    await assertRejects(() => client.connect(packed.url), ConnectError);
+    const [, status, why] = await refused;
+    assertStrictEquals(status, 400);
+    assertMatch(why, /ask for the subprotocol events\.v1\.msgpack/);
+    await using other = new ClientSocket({ codec: MSGPACK });
+    await assertRejects(() => other.connect(json.url), ConnectError);
+    await assertRejects(() => other.connect(plain.url), ConnectError);
+    // A server of others takes no notice of what is asked for.
+    const bare = Deno.serve(
+      { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+      (request) => {
+        const { socket, response } = Deno.upgradeWebSocket(request);
+        socket.onopen = () => socket.close();
+        return response;
+      },
+    );
+    await assertRejects(
+      () => other.connect(`ws://127.0.0.1:${bare.addr.port}`),
+      ConnectError,
+      'does not speak "msgpack", the codec of this client',
+    );
+    await bare.shutdown();
+  },
+});
+
+test("a codec that fails is told to who uses it", async () => {
+  const codec: Codec = {
+    name: "x",
+    encode: () => {
+      throw new Error("too hard");
+    },
+    decode: () => {
+      throw new Error("too strange");
+    },
+  };
+  const { connection, socket, hub } = own("server", { manner: { codec } });
+  const error = assertThrows(() => connection.send(1), TypeError, "too hard");
+  assertInstanceOf(error.cause, Error);
+  assertThrows(() => connection.request(1), TypeError, "too hard");
+  connection.on("message", (message) => message.data);
+  socket.receive("text");
+  await turn();
+  assertMatch(String(hub.errors[0]), /too strange/);
+  // A request is refused before a handler sees it.
+  hub.handler = () => "never";
+  socket.receive("\u0001?1,x");
+  await turn();
+  assertMatch(String(hub.errors[1]), /too strange/);
+  assertEquals(socket.sent, [
+    '\u0001~1,{"message":"The request could not be read","code":"invalid"}',
+  ]);
+  assertThrows(
+    () => new ServerSocket({ codec: { ...codec, name: "a b" } }),
+    TypeError,
+    'current value is "a b"',
+  );
+  assertThrows(
+    () => new ClientSocket({ codec, plain: true }),
+    TypeError,
+    'the codec "x" together with "plain"',
+  );
+  assert(connection.readyState === 1);
+});

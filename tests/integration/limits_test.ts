@@ -1,0 +1,253 @@
+/** What a peer may send: `maxPayload` and `messageRate`. */
+
+import {
+  assertEquals,
+  assertMatch,
+  assertStrictEquals,
+  assertThrows,
+} from "@std/assert";
+import { FakeTime } from "@std/testing/time";
+import { isLarger, sizeOf } from "../../core/values/codec.ts";
+import type { InboundLimits } from "../../core/connection/connection_options.ts";
+import { type MessageRate, ServerSocket } from "../../server.ts";
+import { FakeHub, type Party, party } from "../support/pair.ts";
+import { lacks } from "../support/permissions.ts";
+import { frame, RawPeer } from "../support/raw_peer.ts";
+
+const ignore = await lacks("net");
+
+/** An open connection with such limits. */
+function limited(limits: Partial<InboundLimits>): Party {
+  const self = party("server", {
+    manner: { limits: { maxPayload: 10, messageRate: undefined, ...limits } },
+  });
+  self.socket.open();
+  return self;
+}
+
+Deno.test("sizeOf() and isLarger() count bytes of UTF-8", () => {
+  const cases: [string | ArrayBuffer, number][] = [
+    ["", 0],
+    ["abc", 3],
+    ["é", 2],
+    ["€€", 6],
+    ["😀", 4],
+    ["\ud800", 3], // half a character goes out as U+FFFD
+    [new ArrayBuffer(5), 5],
+  ];
+  for (const [data, size] of cases) {
+    assertStrictEquals(sizeOf(data), size);
+    assertStrictEquals(isLarger(data, size), false);
+    if (size > 0) assertStrictEquals(isLarger(data, size - 1), true);
+  }
+  assertStrictEquals(sizeOf(new Blob(["é"])), 2);
+  assertStrictEquals(sizeOf(new Uint8Array(8).subarray(1, 4)), 3);
+});
+
+Deno.test("maxPayload: what is as large gets through, one byte more ends with 1009", () => {
+  const cases: [string | ArrayBuffer, string | ArrayBuffer][] = [
+    ["1234567890", "1234567890a"],
+    ["12345678é", "123456789é"],
+    [new ArrayBuffer(10), new ArrayBuffer(11)],
+  ];
+  for (const [fits, larger] of cases) {
+    const { socket, connection, hub } = limited({});
+    let heard = 0;
+    connection.on("message", () => heard++);
+    socket.receive(fits);
+    assertEquals([heard, hub.heard.length, socket.closes], [1, 2, []]);
+    socket.receive(larger);
+    socket.receive(fits); // nor anything after it
+    assertEquals([heard, hub.heard.length], [1, 2]);
+    const reason = "A message may have at most 10 bytes";
+    assertEquals(socket.closes, [[1009, reason]]);
+    socket.end(true, 1009, reason);
+    assertEquals(hub.ends, [
+      { type: "close", code: 1009, reason, cause: "limit" },
+    ]);
+  }
+});
+
+Deno.test("maxPayload: what came before is still handed out", async () => {
+  const { socket, connection } = limited({});
+  socket.receive("before");
+  socket.receive("too large a message");
+  const seen: string[] = [];
+  connection.on("message", ({ content }) => seen.push(content));
+  await Promise.resolve();
+  assertEquals(seen, ["before"]);
+  socket.end(true, 1009);
+});
+
+Deno.test("maxPayload: the end is told though a connect listener hangs", async () => {
+  using time = new FakeTime();
+  const hub = new FakeHub(true);
+  hub.pending = [new Promise(() => {})];
+  const limits = { maxPayload: 10, messageRate: undefined };
+  const init = { manner: { limits, closeTimeout: 300 } };
+  const { socket } = party("server", init, hub);
+  socket.open();
+  socket.receive("kept");
+  socket.receive("too large a message");
+  await time.tickAsync(200);
+  socket.end(true, 1009);
+  assertEquals([hub.heard.at(-1), hub.isLingering], ["close", true]);
+  await time.tickAsync(299);
+  assertStrictEquals(hub.isLingering, true);
+  await time.tickAsync(1);
+  assertStrictEquals(hub.isLingering, false);
+});
+
+function rate(
+  options: Partial<Required<MessageRate>>,
+): { readonly messageRate: Required<MessageRate> } {
+  const all = { perSecond: 1e-9, burst: 3, policy: "close" } as const;
+  return { messageRate: { ...all, ...options } };
+}
+
+Deno.test("messageRate: one too many ends with 1008", () => {
+  const { socket, connection, hub } = limited(rate({}));
+  for (const text of ["1", "2", "3"]) socket.receive(text);
+  assertEquals([hub.heard, socket.closes], [["connect", "1", "2", "3"], []]);
+  socket.receive("4");
+  socket.receive("5");
+  assertStrictEquals(hub.heard.length, 4);
+  const [close] = socket.closes;
+  assertStrictEquals(close?.[0], 1008);
+  assertMatch(close?.[1] ?? "", /^At most .* messages a second may be sent$/);
+  socket.end(true, 1008);
+  assertEquals(hub.ends.map(({ cause }) => cause), ["limit"]);
+  assertEquals(connection.dropped, { incoming: 0, outgoing: 0, replies: 0 });
+});
+
+Deno.test("messageRate: with drop, one too many is dropped and counted", () => {
+  const { socket, connection, hub } = limited(rate({ policy: "drop" }));
+  for (const text of ["1", "2", "3", "4", "5"]) socket.receive(text);
+  assertEquals(hub.heard, ["connect", "1", "2", "3"]);
+  assertEquals(socket.closes, []);
+  assertEquals(connection.dropped, { incoming: 2, outgoing: 0, replies: 0 });
+  connection.terminate();
+});
+
+Deno.test("messageRate: more come as time passes", () => {
+  const { socket, connection, hub } = limited(
+    rate({ perSecond: 1e12, burst: 1 }),
+  );
+  const start = performance.now();
+  while (performance.now() === start); // a tick of the clock
+  for (let i = 0; i < 100; i++) {
+    socket.receive("x");
+    const now = performance.now();
+    while (performance.now() === now);
+  }
+  assertStrictEquals(hub.heard.length, 101);
+  connection.terminate();
+});
+
+Deno.test("messageRate: refuses what is no rate", () => {
+  const cases: [object, string][] = [
+    [{ perSecond: -1 }, '"messageRate.perSecond" unless it is 0 or more'],
+    [{ perSecond: 1, burst: 0.5 }, '"messageRate.burst" unless it is 1'],
+    [{ perSecond: 1, policy: "ignore" }, '"messageRate.policy" unless it'],
+  ];
+  for (const [messageRate, message] of cases) {
+    const options: object = { messageRate };
+    assertThrows(() => new ServerSocket(options), RangeError, message);
+  }
+  new ServerSocket({ messageRate: { perSecond: 0.1 } }); // bursts of one
+});
+
+/** What a raw peer hears in the end, of a server with such options. */
+async function fate(
+  options: ConstructorParameters<typeof ServerSocket>[0],
+  ...frames: Uint8Array[]
+): Promise<{ heard: number; end: string; peer: string }> {
+  await using server = new ServerSocket({ closeTimeout: 5_000, ...options });
+  let heard = 0;
+  server.on("message", () => heard++);
+  const ended = Promise.withResolvers<string>();
+  for (const type of ["close", "disconnect"] as const) {
+    server.on(type, (_client, code, _reason, cause) => {
+      ended.resolve(`${type} ${code} ${cause}`);
+    });
+  }
+  await server.listen("127.0.0.1", 0);
+  using peer = await RawPeer.open(server.port);
+  await peer.write(...frames);
+  const told = await peer.end();
+  await peer.write(frame(8, [3, 241])); // answers
+  return { heard, end: await ended.promise, peer: told };
+}
+
+Deno.test({
+  name: "maxPayload: a real peer is told 1009, and may answer",
+  ignore,
+  fn: async () => {
+    const reason = "A message may have at most 100 bytes";
+    const ended = { heard: 1, end: "close 1009 limit", peer: `1009 ${reason}` };
+    const options = { maxPayload: 100 };
+    const fits = frame(2, new Uint8Array(100));
+    const larger = frame(2, new Uint8Array(101));
+    assertEquals(await fate(options, fits, larger), ended);
+    // In the midst of a burst, and in parts of which each would fit.
+    const burst = Array.from({ length: 50 }, () => larger);
+    assertEquals(await fate(options, fits, ...burst), ended);
+    const first = frame(1, "x".repeat(60), { fin: false });
+    const last = frame(0, "x".repeat(60));
+    assertEquals(await fate(options, fits, first, last), ended);
+  },
+});
+
+Deno.test({
+  name: "maxPayload: is 1 MiB by default",
+  ignore,
+  fn: async () => {
+    /** One message, in a frame for each of its parts. */
+    const message = (...parts: number[]) =>
+      parts.map((size, i) => {
+        const fin = i === parts.length - 1;
+        return frame(i === 0 ? 2 : 0, new Uint8Array(size), { fin });
+      });
+    const mebibyte = Array<number>(32).fill(32_768);
+    const { heard, peer } = await fate(
+      {},
+      ...message(...mebibyte),
+      ...message(1, ...mebibyte),
+    );
+    assertEquals([heard, peer], [
+      1,
+      "1009 A message may have at most 1048576 bytes",
+    ]);
+  },
+});
+
+Deno.test({
+  name:
+    "maxPayload: ends a message of more frames than the runtime bounds, too",
+  ignore,
+  fn: async () => {
+    // The runtime refuses one frame of 64 MiB, but puts together any number of
+    // small ones, in memory, before it tells of them: a Deno that does not would
+    // end this as it ends the large frame.
+    const more = frame(0, new Uint8Array(65_535), { fin: false });
+    const { heard, end } = await fate(
+      {},
+      frame(2, [], { fin: false }),
+      ...Array<typeof more>(1_100).fill(more),
+      frame(0, []),
+    );
+    assertEquals([heard, end], [0, "close 1009 limit"]);
+  },
+});
+
+Deno.test({
+  name: "messageRate: a real peer that floods is told 1008",
+  ignore,
+  fn: async () => {
+    const messageRate = { perSecond: 1e-6, burst: 5 };
+    const flood = Array.from({ length: 200 }, () => frame(1, "x"));
+    const { heard, end, peer } = await fate({ messageRate }, ...flood);
+    assertEquals([heard, end], [5, "close 1008 limit"]);
+    assertMatch(peer, /^1008 At most/);
+  },
+});

@@ -1,0 +1,135 @@
+/** What others get: the files, the types, and what JSR scores. */
+
+import { assert, assertEquals } from "@std/assert";
+import {
+  config,
+  documented,
+  parts,
+  published,
+  surface,
+} from "../../tools/package.ts";
+import { lacks } from "../support/permissions.ts";
+
+const ignore = await lacks("run", "read");
+
+/** What ships besides the modules. */
+const PAPERS = ["CHANGELOG.md", "LICENSE", "README.md", "deno.json"];
+
+/** Entry points that need a package of somebody else's, and which. */
+const FOREIGN: Record<string, RegExp> = {
+  "./redis": /^(npm:\/?@redis\/client@|node:buffer$)/,
+  "./nats": /^(npm:\/?@nats-io\/(jetstream|transport-node)@|node:crypto$)/,
+  "./telemetry": /^npm:\/?@opentelemetry\/api@/,
+};
+
+function read(file: string): Promise<string> {
+  return Deno.readTextFile(new URL(`../../${file}`, import.meta.url));
+}
+
+Deno.test({
+  name: "the package has the modules that its entry points need, and no others",
+  ignore,
+  async fn() {
+    const { exports } = await config();
+    const needed = new Set(PAPERS);
+    for (const [name, path] of Object.entries(exports)) {
+      const { files, strangers } = await parts(path);
+      for (const file of files) needed.add(file);
+      const isKnown = (one: string) => FOREIGN[name]?.test(one) ?? false;
+      assertEquals(strangers.filter((one) => !isKnown(one)), [], name);
+    }
+    assertEquals(await published(), [...needed].sort());
+  },
+});
+
+Deno.test({
+  name: "the package's types are those of tests/surface.txt",
+  ignore,
+  async fn() {
+    const own = surface(await documented());
+    assertEquals(
+      own,
+      await read("tests/surface.txt"),
+      "The types of the package have changed. If that is meant, write them anew by `deno task surface`, and say so in CHANGELOG.md",
+    );
+  },
+});
+
+// What https://jsr.io/docs/scoring counts. That there are no slow types is checked
+// by `deno publish --dry-run` itself. The description and the runtimes are set on
+// JSR: see CONTRIBUTING.md.
+
+Deno.test({
+  name: "JSR finds a README with examples, and a license",
+  ignore,
+  async fn() {
+    assert(/^```ts/m.test(await read("README.md")));
+    assertEquals((await config()).license, "MIT");
+  },
+});
+
+Deno.test({
+  name: "JSR finds at each entry point what it is for, and an example",
+  ignore,
+  async fn() {
+    for (const [name, { module_doc }] of await documented()) {
+      const { doc = "", tags = [] } = module_doc ?? {};
+      assert(doc !== "", `"${name}" has no module doc`);
+      assert(tags.some(({ kind }) => kind === "module"), `"${name}": @module`);
+      const isShown = /^```ts/m.test(doc) ||
+        tags.some(({ kind }) => kind === "example");
+      assert(isShown, `"${name}" has no example`);
+    }
+  },
+});
+
+Deno.test({
+  name: "JSR finds a doc comment at each symbol",
+  ignore,
+  async fn() {
+    const bare: string[] = [];
+    for (const [entry, { symbols }] of await documented()) {
+      for (const { name, declarations } of symbols) {
+        const isBare = declarations.some(({ kind, jsDoc }) =>
+          kind !== "reference" && !jsDoc?.doc
+        );
+        if (isBare) bare.push(`${entry} ${name}`);
+      }
+    }
+    assertEquals(bare, []);
+  },
+});
+
+Deno.test({
+  name: "JSR is told where the package comes from",
+  ignore,
+  async fn() {
+    const workflow = await read(".github/workflows/publish.yml");
+    assert(/^ +id-token: write\b/m.test(workflow));
+    assert(/^ +- run: deno publish$/m.test(workflow));
+  },
+});
+
+Deno.test({
+  name: "all places name the same Deno: that of CI, and the oldest",
+  ignore,
+  async fn() {
+    const ci = await read(".github/workflows/ci.yml");
+    const publish = await read(".github/workflows/publish.yml");
+    const [, own] = /^DENO_VERSION=(.+)$/m.exec(await read(".ci/run")) ?? [];
+    const [, oldest] = /npx -y deno@(\S+) run/
+      .exec(await read("deno.json")) ?? [];
+    const named = (text: string) =>
+      new Set(
+        [...text.matchAll(/deno-version: (.+)$/gm)].map(([, one]) => one),
+      );
+    assertEquals(named(ci), new Set([own, oldest, "v2.x"]));
+    assertEquals(named(publish), new Set([own]));
+    const minor = oldest?.replace(/[.]0$/, "");
+    const readme = await read("README.md");
+    for (const [line, version] of readme.matchAll(/Deno (\S+) and newer/g)) {
+      assertEquals(version, minor, line);
+    }
+    assert(readme.includes(`npx -y deno@${own}`));
+  },
+});

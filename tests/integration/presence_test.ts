@@ -1,0 +1,368 @@
+/** Who is in a room, on whatever server. */
+
+import { assert, assertEquals, assertStrictEquals } from "@std/assert";
+import { deadline, delay } from "@std/async";
+import { FakeTime } from "@std/testing/time";
+import { Presence } from "../../core/cluster/presence.ts";
+import { ClientSocket, type ServerOptions, ServerSocket } from "../../mod.ts";
+import { type Broker, brokers } from "../support/brokers.ts";
+import { Chance } from "../support/chance.ts";
+import { lacks } from "../support/permissions.ts";
+import { Program } from "../support/program.ts";
+
+const ROOM = "r";
+
+/** Servers that hear each other, as far as a test lets them. */
+class World {
+  readonly nodes = new Map<string, Side>();
+  /** What is on its way. */
+  readonly words: { to: Side; text: string }[] = [];
+
+  add(name: string): Side {
+    const side = new Side(this, name);
+    this.nodes.set(name, side);
+    return side;
+  }
+
+  /** Lets all that is on its way come. */
+  settle(): void {
+    for (let word = this.words.shift(); word; word = this.words.shift()) {
+      word.to.hear(word.text);
+    }
+  }
+}
+
+/** One of them, and who it thinks is there. */
+class Side {
+  readonly presence: Presence;
+  readonly there = new Set<string>();
+  readonly own = new Set<string>();
+  isUp = true;
+
+  constructor(readonly world: World, readonly name: string) {
+    this.presence = new Presence(name, {
+      say: (_room, text) => {
+        if (!this.isUp) return;
+        for (const to of world.nodes.values()) world.words.push({ to, text });
+      },
+      joined: ({ id }) => {
+        assert(!this.there.has(id), `${id} joins ${name} twice`);
+        this.there.add(id);
+      },
+      left: ({ id }) => assert(this.there.delete(id), `${id} leaves twice`),
+    });
+  }
+
+  hear(text: string): void {
+    if (this.isUp) this.presence.hear(ROOM, text);
+  }
+
+  enter(id: string): void {
+    this.own.add(id);
+    const isFirst = this.own.size === 1;
+    this.presence.join(ROOM, { id, data: id });
+    if (isFirst) this.presence.greet(ROOM);
+  }
+
+  leave(id: string): void {
+    this.own.delete(id);
+    this.presence.leave(ROOM, id);
+    if (this.own.size > 0) return;
+    this.there.clear(); // nothing more is heard of it
+  }
+
+  get names(): string {
+    return [...this.there].sort().join();
+  }
+}
+
+Deno.test("Presence tells those who are there, and who comes and goes", () => {
+  const world = new World();
+  const [a, b] = [world.add("a"), world.add("b")];
+  a.enter("ada");
+  world.settle();
+  b.enter("bob");
+  world.settle();
+  assertEquals([a.names, b.names], ["ada,bob", "ada,bob"]);
+  a.enter("amy");
+  a.leave("ada");
+  world.settle();
+  assertEquals([a.names, b.names], ["amy,bob", "amy,bob"]);
+  b.leave("bob");
+  world.settle();
+  assertEquals(a.names, "amy");
+  b.enter("ben");
+  world.settle();
+  assertEquals([a.names, b.names], ["amy,ben", "amy,ben"]);
+});
+
+Deno.test("Presence lets the members of a dead server go, and take them in again", () => {
+  const world = new World();
+  const [a, b] = [world.add("a"), world.add("b")];
+  a.enter("ada");
+  b.enter("bob");
+  world.settle();
+  a.presence.lost("b");
+  assertEquals(a.names, "ada");
+  // It was not dead.
+  a.presence.found("b");
+  world.settle();
+  assertEquals(a.names, "ada,bob");
+});
+
+Deno.test("Presence keeps others for a while when the broker is away", () => {
+  using time = new FakeTime();
+  const world = new World();
+  const [a, b, c] = [world.add("a"), world.add("b"), world.add("c")];
+  for (const side of [a, b, c]) side.enter(`${side.name}1`);
+  world.settle();
+  a.isUp = false;
+  a.presence.down();
+  for (const name of ["b", "c"]) a.presence.lost(name);
+  b.enter("b2");
+  c.leave("c1");
+  world.settle();
+  time.tick(7_999);
+  assertEquals(a.names, "a1,b1,c1");
+  a.isUp = true;
+  a.presence.up();
+  world.settle();
+  time.tick(2_000); // nobody is in a hurry to answer
+  world.settle();
+  assertEquals(a.names, "a1,b1,b2,c1", "c has nothing to say of the room");
+  time.tick(6_000);
+  assertEquals(a.names, "a1,b1,b2");
+  // And if it does not come back, they are gone.
+  a.presence.down();
+  time.tick(8_000);
+  assertEquals(a.names, "a1");
+  a.presence.stop();
+  assertStrictEquals(time.next(), false);
+});
+
+Deno.test("Presence answers all at once who ask when the broker is back", () => {
+  using time = new FakeTime();
+  const world = new World();
+  const names = Array.from({ length: 10 }, (_, i) => `${i}`);
+  const sides = names.map((name) => world.add(name));
+  for (const side of sides) side.enter(side.name);
+  world.settle();
+  for (const side of sides) {
+    side.isUp = false;
+    side.presence.down();
+  }
+  // They come back one after the other, as they do.
+  for (const side of sides) {
+    side.isUp = true;
+    side.presence.up();
+    world.settle();
+    time.tick(150);
+  }
+  let said = 0;
+  for (let i = 0; i < 4; i++) {
+    time.tick(1_000);
+    said += world.words.length / sides.length;
+    world.settle();
+  }
+  // Not ten by each of them.
+  assertEquals(said, 9);
+  for (const side of sides) assertEquals(side.names, names.join());
+  time.tick(8_000);
+  for (const side of sides) {
+    assertEquals(side.names, names.join());
+    side.presence.stop();
+  }
+});
+
+Deno.test("Presence finds out what it has missed, whatever is lost", () => {
+  for (let seed = 1; seed <= 200; seed++) {
+    using _time = new FakeTime();
+    const chance = new Chance(seed);
+    const world = new World();
+    const sides = ["a", "b", "c"].map((name) => world.add(name));
+    let count = 0;
+    for (let step = 0; step < 60; step++) {
+      const side = chance.pick(sides);
+      const [someone] = side.own;
+      if (someone !== undefined && chance.below(2) === 0) side.leave(someone);
+      else side.enter(`${side.name}${count++}`);
+      // Some words are lost, and some come twice.
+      for (const word of world.words.splice(0)) {
+        if (chance.below(5) > 0) word.to.hear(word.text);
+        if (chance.below(5) === 0) word.to.hear(word.text);
+      }
+    }
+    // Everybody changes something, and from now on nothing is lost.
+    for (const side of sides) side.enter(`${side.name} last`);
+    world.settle();
+    for (const side of sides) {
+      side.enter(`${side.name} very last`);
+      world.settle();
+    }
+    const all = sides.flatMap(({ own }) => [...own]).sort().join();
+    for (const side of sides) {
+      assertStrictEquals(side.names, all, `seed ${seed}, ${side.name}`);
+      side.presence.stop();
+    }
+  }
+});
+
+Deno.test("Presence passes over what it does not know", () => {
+  const world = new World();
+  const a = world.add("a");
+  a.enter("ada");
+  for (
+    const text of [
+      "1",
+      "null",
+      "{}",
+      '{"version":2,"from":"x","at":1,"type":"join"}',
+      '{"version":1,"from":"x","at":1,"type":"dance"}',
+      '{"version":1,"from":"a","at":9,"type":"state","members":[]}',
+    ]
+  ) a.presence.hear(ROOM, text);
+  assertEquals(a.names, "ada");
+});
+
+const ignore = await lacks("net", "run", "env", "read", "write", "sys");
+
+/** A server whose clients are called as their paths say: `/room/name`. */
+async function start(broker: Broker | undefined, options: ServerOptions = {}) {
+  const told: string[] = [];
+  const server = new ServerSocket({
+    ...broker && { adapter: broker.adapter() },
+    presence: ({ path }) => ({ name: path.split("/")[2] }),
+    ...options,
+  });
+  const nameOf = (data: unknown) => JSON.stringify(data).split('"')[3];
+  server.on("join", ({ data }, room) => told.push(`+${nameOf(data)} ${room}`));
+  server.on("leave", ({ data }, room) => told.push(`-${nameOf(data)} ${room}`));
+  server.on("connect", (client, path) => client.join(path.split("/")[1] ?? ""));
+  await server.listen("127.0.0.1", 0);
+  return { server, told };
+}
+
+async function enter(server: ServerSocket, room: string, name: string) {
+  const client = new ClientSocket();
+  const joined = server.waitFor("connect");
+  await client.connect(`${server.url}/${room}/${name}`);
+  await joined;
+  return client;
+}
+
+/** Waits until so much has been told. */
+async function until(told: string[], count: number): Promise<string[]> {
+  while (told.length < count) await delay(5);
+  return told.splice(0).sort();
+}
+
+Deno.test("one server tells of its own members", { ignore }, async () => {
+  const { server, told } = await start(undefined);
+  await using _server = server;
+  const ada = await enter(server, "lobby", "ada");
+  await using _bob = await enter(server, "lobby", "bob");
+  const members = await server.members("lobby");
+  assertEquals(members.map(({ data }) => data), [
+    { name: "ada" },
+    { name: "bob" },
+  ]);
+  assertEquals(
+    members.map(({ id }) => id),
+    [...server.clients].map(({ id }) => id),
+  );
+  await ada.close();
+  assertEquals(await until(told, 3), [
+    "+ada lobby",
+    "+bob lobby",
+    "-ada lobby",
+  ]);
+  assertEquals(await server.members("nowhere"), []);
+});
+
+Deno.test(
+  "what cannot be said of somebody is an error, and nobody is held up",
+  { ignore },
+  async () => {
+    await using server = new ServerSocket({
+      presence: () => {
+        throw new Error("no name");
+      },
+    });
+    const failed = server.waitFor("error");
+    const joined = server.waitFor("join");
+    server.on("connect", (client) => client.join("lobby"));
+    await server.listen("127.0.0.1", 0);
+    await using client = new ClientSocket();
+    await client.connect(server.url);
+    const [error, from] = await failed;
+    assertEquals([String(error), from], ["Error: no name", "presence"]);
+    assertStrictEquals((await joined)[0].data, null);
+  },
+);
+
+for (const adapter of Object.keys(brokers)) {
+  Deno.test({
+    name: `${adapter}: members of all servers are told, each once`,
+    ignore,
+    fn: () => deadline(everywhere(adapter), 30_000),
+  });
+}
+
+async function everywhere(adapter: string): Promise<void> {
+  await using broker = await brokers[adapter]?.();
+  assert(broker);
+  const one = await start(broker);
+  const two = await start(broker);
+  await using _one = one.server;
+  await using _two = two.server;
+  while (one.server.servers < 2 || two.server.servers < 2) await delay(5);
+  const ada = await enter(one.server, "lobby", "ada");
+  await using _bob = await enter(two.server, "lobby", "bob");
+  await using _eve = await enter(two.server, "garden", "eve");
+  assertEquals(await until(one.told, 2), ["+ada lobby", "+bob lobby"]);
+  assertEquals(await until(two.told, 3), [
+    "+ada lobby",
+    "+bob lobby",
+    "+eve garden",
+  ]);
+  const members = await one.server.members("lobby");
+  assertEquals(members.map(({ data }) => data), [{ name: "ada" }, {
+    name: "bob",
+  }]);
+  assertEquals((await one.server.members("garden")).length, 1);
+  await ada.close();
+  assertEquals(await until(two.told, 1), ["-ada lobby"]);
+}
+
+for (const adapter of ["redis", "nats"]) {
+  Deno.test({
+    name:
+      `${adapter}: members of a server that is killed leave within ten seconds`,
+    ignore,
+    fn: () => deadline(killed(adapter), 60_000),
+  });
+}
+
+async function killed(adapter: string): Promise<void> {
+  await using broker = await brokers[adapter]?.();
+  assert(broker);
+  const { server, told } = await start(broker);
+  await using _server = server;
+  await using _ada = await enter(server, "lobby", "ada");
+  await using program = new Program([
+    ...["run", "--allow-all", "tests/support/present.ts"],
+    ...[adapter, broker.address],
+  ]);
+  const url = await program.line("listening at ");
+  const clients = ["x", "y", "z"].map(() => new ClientSocket());
+  for (const [i, client] of clients.entries()) {
+    await client.connect(`${url}/lobby/${"xyz"[i]}`);
+  }
+  const lost = clients.map((client) => client.waitFor("disconnect"));
+  assertEquals((await until(told, 4)).length, 4);
+  program.kill("SIGKILL");
+  await Promise.all(lost);
+  const begun = performance.now();
+  assertEquals(await until(told, 3), ["-x lobby", "-y lobby", "-z lobby"]);
+  assert(performance.now() - begun < 10_000);
+}

@@ -1,0 +1,567 @@
+/** Who may come into a server, and what those hear who may not. */
+
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStrictEquals,
+} from "@std/assert";
+import { stub } from "@std/testing/mock";
+import { FakeTime } from "@std/testing/time";
+import { ClientSocket, ConnectError } from "../../client.ts";
+import { sameOrigin, ServerSocket } from "../../server.ts";
+import { lacks } from "../support/permissions.ts";
+import { HANDSHAKE, RawPeer, request } from "../support/raw_peer.ts";
+
+const ignore = await lacks("net");
+
+function test(name: string, fn: () => Promise<void>): void {
+  Deno.test({ name, ignore, fn });
+}
+
+/** A server that listens, and the refusals that it has told. */
+async function listening(
+  ...options: ConstructorParameters<typeof ServerSocket<{ context: unknown }>>
+) {
+  const server = new ServerSocket<{ context: unknown }>(...options);
+  const refusals: string[] = [];
+  server.on("refused", (request, status, why) => {
+    refusals.push(`${request.method} ${status} ${why}`);
+  });
+  await server.listen("127.0.0.1", 0);
+  return {
+    server,
+    refusals,
+    async [Symbol.asyncDispose]() {
+      await server.close();
+    },
+  };
+}
+
+/** The whole answer to a request, without the date. */
+async function answer(port: number, text: string): Promise<string> {
+  using peer = await RawPeer.connect(port);
+  await peer.write(text);
+  const head = await peer.head();
+  const length = /^content-length: (\d+)$/im.exec(head)?.[1] ?? "0";
+  const body = await peer.text(Number(length));
+  return `${head.replace(/\r\ndate: .*/i, "")}\r\n\r\n${body}`;
+}
+
+/** An answer of this library. */
+function refusal(
+  status: string,
+  why: string,
+  headers: readonly string[] = [],
+): string {
+  return [
+    `HTTP/1.1 ${status}`,
+    ...headers,
+    "content-type: text/plain;charset=UTF-8",
+    `content-length: ${why.length + 1}`,
+    "",
+    `${why}\n`,
+  ].join("\r\n");
+}
+
+/** An answer of the runtime, which no handler has seen. */
+const NO_HTTP =
+  "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+const UPGRADE = ["upgrade: websocket", "connection: upgrade"];
+const RETRY = ["retry-after: 5"];
+const GOOD = { ...HANDSHAKE, Origin: "https://good.example", Token: "ada" };
+
+/** With a header more, as it stands there. */
+function withLine(line: string): string {
+  return request(GOOD, "GET /live HTTP/1.1").replace(
+    "\r\n\r\n",
+    `\r\n${line}\r\n\r\n`,
+  );
+}
+
+function live(
+  headers: Readonly<Record<string, string | undefined>>,
+  line = "GET /live HTTP/1.1",
+): string {
+  return request({ ...GOOD, ...headers }, line);
+}
+
+const NONE = "Cannot answer without a WebSocket: ask for an upgrade";
+const KEY = "Cannot upgrade: Sec-WebSocket-Key is not the base64 of 16 bytes";
+const VERSION = "Cannot speak this version of WebSocket: use version 13";
+const V13 = [...UPGRADE, "sec-websocket-version: 13"];
+
+/** What is sent, and the exact answer. */
+const REFUSED: [string, string, string][] = [
+  [
+    "a plain GET",
+    request({ Host: "x" }, "GET /live HTTP/1.1"),
+    refusal("426 Upgrade Required", NONE, UPGRADE),
+  ],
+  [
+    "a plain POST",
+    request({ Host: "x", "Content-Length": "0" }, "POST /live HTTP/1.1"),
+    refusal("426 Upgrade Required", NONE, UPGRADE),
+  ],
+  [
+    "a POST that asks for an upgrade",
+    live({}, "POST /live HTTP/1.1"),
+    refusal(
+      "405 Method Not Allowed",
+      "Cannot upgrade a POST request: use GET",
+      ["allow: GET"],
+    ),
+  ],
+  [
+    "another page",
+    live({ Origin: "https://evil.example" }),
+    refusal(
+      "403 Forbidden",
+      "Pages from https://evil.example may not connect to this server",
+    ),
+  ],
+  [
+    "two origins",
+    withLine("Origin: https://evil.example"),
+    refusal(
+      "403 Forbidden",
+      "Pages from https://good.example, https://evil.example may not connect to this server",
+    ),
+  ],
+  [
+    "no token",
+    live({ Token: undefined }),
+    "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Bearer\r\n" +
+    "content-type: text/plain;charset=UTF-8\r\ncontent-length: 12\r\n\r\nlog in first",
+  ],
+  [
+    "a token of nobody's",
+    live({ Token: "nobody" }),
+    refusal("403 Forbidden", "You may not come in"),
+  ],
+  [
+    "a check that throws",
+    live({ Token: "throw" }),
+    refusal("500 Internal Server Error", "Internal server error"),
+  ],
+  [
+    "a check that hangs",
+    live({ Token: "hang" }),
+    refusal(
+      "504 Gateway Timeout",
+      "It took too long to find out whether you may come in",
+    ),
+  ],
+  [
+    "another path",
+    live({}, "GET /live/x HTTP/1.1"),
+    refusal("404 Not Found", "There is no WebSocket at /live/x"),
+  ],
+  [
+    "a path that climbs",
+    live({}, "GET /live/%2e%2e/etc HTTP/1.1"),
+    refusal("404 Not Found", "There is no WebSocket at /etc"),
+  ],
+  [
+    "version 8",
+    live({ "Sec-WebSocket-Version": "8" }),
+    refusal("426 Upgrade Required", VERSION, V13),
+  ],
+  [
+    "two versions",
+    withLine("Sec-WebSocket-Version: 13"),
+    refusal("426 Upgrade Required", VERSION, V13),
+  ],
+  [
+    "no key",
+    live({ "Sec-WebSocket-Key": undefined }),
+    refusal("400 Bad Request", KEY),
+  ],
+  [
+    "two keys",
+    withLine("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="),
+    refusal("400 Bad Request", KEY),
+  ],
+  [
+    "a key of 15 bytes",
+    live({ "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAA" }),
+    refusal("400 Bad Request", KEY),
+  ],
+  [
+    "no Connection",
+    live({ Connection: "close" }),
+    refusal(
+      "400 Bad Request",
+      'Cannot upgrade: the Connection header does not name "Upgrade"',
+    ).replace(/\r\n\r\n/, "\r\nconnection: close\r\n\r\n"),
+  ],
+  [
+    "something else to upgrade to, too",
+    live({ Upgrade: "h2c, websocket" }),
+    refusal(
+      "400 Bad Request",
+      "Cannot upgrade to anything but websocket, or more than one of it",
+    ),
+  ],
+  [
+    "no Host",
+    live({ Host: undefined }),
+    refusal("400 Bad Request", "Cannot upgrade: the Host header is missing"),
+  ],
+  [
+    "a Host that is none",
+    live({ Host: "a, b" }),
+    refusal(
+      "400 Bad Request",
+      "Cannot make sense of the URL, or of the Host header",
+    ),
+  ],
+  [
+    "a space that is none in HTTP",
+    live({ Connection: "\u00a0Upgrade" }),
+    refusal(
+      "400 Bad Request",
+      'Cannot upgrade: the Connection header does not name "Upgrade"',
+    ),
+  ],
+  // What the runtime refuses by itself, before any handler:
+  ["two Hosts", withLine("Host: evil.example"), NO_HTTP],
+  ["a body", live({ "Content-Length": "4" }) + "body", NO_HTTP],
+  [
+    "a body in chunks",
+    live({ "Transfer-Encoding": "chunked" }) + "0\r\n\r\n",
+    NO_HTTP,
+  ],
+  [
+    "a body of two lengths",
+    live({ "Content-Length": "4", "Transfer-Encoding": "chunked" }) + "body",
+    NO_HTTP,
+  ],
+  ["a space before the colon", withLine("Origin : x"), NO_HTTP],
+  ["a folded line", withLine("Origin: https://\r\n good.example"), NO_HTTP],
+  ["a header with a NUL", withLine("X: \0"), NO_HTTP],
+  ["two mebibytes of headers", withLine(`X: ${"x".repeat(2 ** 21)}`), NO_HTTP],
+  ["no HTTP", "\x16\x03\x01\x02\x00\r\n\r\n", NO_HTTP],
+];
+
+test("refused: each has its exact answer, and all but the runtime's are told", async () => {
+  const errors: unknown[] = [];
+  await using context = await listening({
+    origins: ["https://good.example"],
+    paths: ["/live"],
+    authorizeTimeout: 20,
+    authorize({ headers }) {
+      const token = headers.get("token");
+      if (token === "throw") throw new Error("no database");
+      if (token === "hang") return new Promise(() => {});
+      if (token !== null) return token === "ada" && { user: token };
+      const options = {
+        status: 401,
+        headers: { "www-authenticate": "Bearer" },
+      };
+      return new Response("log in first", options);
+    },
+  });
+  const { server, refusals } = context;
+  let connects = 0;
+  server.on("connect", () => connects++);
+  server.on("error", (error, from) => errors.push([String(error), from]));
+  let told = 0;
+  for (const [what, text, expected] of REFUSED) {
+    const seen = await answer(server.port, text);
+    assertEquals(seen.toLowerCase(), expected.toLowerCase(), what);
+    if (expected !== NO_HTTP) told++;
+    assertStrictEquals(refusals.length, told, what);
+    if (expected !== NO_HTTP) {
+      const status = expected.split(" ")[1] ?? "";
+      assertStrictEquals(refusals.at(-1)?.split(" ")[1], status);
+    }
+  }
+  assertEquals(errors, [["Error: no database", "authorize"]]);
+  assertStrictEquals(connects, 0);
+  using good = await RawPeer.connect(server.port);
+  await good.write(live({}));
+  assert((await good.head()).startsWith("HTTP/1.1 101 "));
+});
+
+test("refused: HTTP/1.0 is upgraded, as the runtime does not tell the version", async () => {
+  await using context = await listening();
+  const seen = await answer(
+    context.server.port,
+    request(HANDSHAKE, "GET / HTTP/1.0"),
+  );
+  assertStrictEquals(seen.split("\r\n")[0], "HTTP/1.0 101 Switching Protocols");
+});
+
+test("refused: once the server closes, with Retry-After, on the same TCP, too", async () => {
+  const { server, refusals } = await listening({ closeTimeout: 5_000 });
+  // A connection that was there before, and keeps the server from being done.
+  using held = await RawPeer.open(server.port);
+  using peer = await RawPeer.connect(server.port);
+  await peer.write(request({ Host: "x" }));
+  assert((await peer.head()).startsWith("HTTP/1.1 426"));
+  await peer.text(NONE.length + 1);
+  const closing = server.close({ retryAfter: 2_500 });
+  await peer.write(request(HANDSHAKE));
+  const head = await peer.head();
+  assert(head.startsWith("HTTP/1.1 503"), head);
+  assert(head.includes("retry-after: 3"), head);
+  assertEquals(refusals.length, 2);
+  assertStrictEquals(await held.end(), "1012 retry-after=3");
+  held.close();
+  peer.close();
+  await closing;
+});
+
+test("refused: at maxConnections, until one ends in whatever way", async () => {
+  await using context = await listening({ maxConnections: 1 });
+  const { server } = context;
+  const full = refusal(
+    "503 Service Unavailable",
+    "There are too many connections",
+    RETRY,
+  ).toLowerCase();
+  const ways: ((client: ClientSocket) => unknown)[] = [
+    (client) => client.close(),
+    (client) => client.terminate(),
+    () => server.clients.forEach((client) => client.close(4000)),
+    () => server.clients.forEach((client) => client.terminate()),
+  ];
+  for (const end of ways) {
+    const client = new ClientSocket();
+    const connected = server.waitFor("connect");
+    await client.connect(server.url);
+    await connected;
+    const seen = await answer(server.port, request(HANDSHAKE));
+    assertStrictEquals(seen.toLowerCase(), full);
+    const ended = Promise.race([
+      server.waitFor("close"),
+      server.waitFor("disconnect"),
+    ]);
+    end(client);
+    await ended;
+    await client.close();
+  }
+});
+
+test("refused: at maxConnectionsPerAddress", async () => {
+  await using context = await listening({ maxConnectionsPerAddress: 2 });
+  const { server } = context;
+  using _one = await RawPeer.open(server.port);
+  using _other = await RawPeer.open(server.port);
+  assertStrictEquals(
+    (await answer(server.port, request(HANDSHAKE))).toLowerCase(),
+    refusal(
+      "429 Too Many Requests",
+      "There are too many connections from 127.0.0.1",
+      RETRY,
+    ).toLowerCase(),
+  );
+});
+
+test("authorize: what it returns is client.context", async () => {
+  await using context = await listening({
+    authorize: async ({ headers }, { path, remoteAddr, remoteAddress }) => {
+      await Promise.resolve();
+      const host = headers.get("host");
+      return { host, path, remoteAddress, hostname: remoteAddr?.hostname };
+    },
+  });
+  const { server } = context;
+  const connected = server.waitFor("connect");
+  const client = new ClientSocket();
+  await client.connect(`${server.url}/live`);
+  const [peer] = await connected;
+  assertEquals(peer.context, {
+    host: `127.0.0.1:${server.port}`,
+    path: "/live",
+    remoteAddress: peer.remoteAddress,
+    hostname: "127.0.0.1",
+  });
+  assertStrictEquals(peer.headers.get("sec-websocket-version"), "13");
+  assertStrictEquals(client.connection?.context, undefined);
+  await client.close();
+});
+
+test("authorize: messages that come while it decides are not lost", async () => {
+  const decision = Promise.withResolvers<boolean>();
+  await using context = await listening({ authorize: () => decision.promise });
+  const { server } = context;
+  const messages = server.collect("message", { limit: 2 });
+  using peer = await RawPeer.connect(server.port);
+  const early = Uint8Array.from([0x81, 0x81, 0, 0, 0, 0, 0x31]);
+  await peer.write(request(HANDSHAKE), early, early);
+  decision.resolve(true);
+  assertEquals((await messages).map(([{ data }]) => data), [1, 1]);
+});
+
+test("authorize: who goes away meanwhile gives the place back", async () => {
+  const asked = Promise.withResolvers<AbortSignal>();
+  await using context = await listening({
+    maxConnections: 1,
+    authorize: async ({ signal }) => {
+      asked.resolve(signal);
+      if (!signal.aborted) await new Promise((go) => signal.onabort = go);
+      return true;
+    },
+  });
+  const { server, refusals } = context;
+  let connects = 0;
+  server.on("connect", () => connects++);
+  using peer = await RawPeer.connect(server.port);
+  await peer.write(request(HANDSHAKE));
+  await asked.promise;
+  const refused = server.waitFor("refused");
+  peer.close();
+  const [, status] = await refused;
+  assertStrictEquals(status, 499);
+  assertEquals(refusals, ["GET 499 The client went away before it was let in"]);
+  assertStrictEquals(connects, 0);
+  // And the place is free: this one is asked about.
+  using next = await RawPeer.connect(server.port);
+  await next.write(request(HANDSHAKE));
+  next.close();
+  await server.waitFor("refused", { filter: (_, code) => code === 499 });
+});
+
+test("origins: what a browser would send decides", async () => {
+  await using context = await listening({ origins: sameOrigin });
+  const { server, refusals } = context;
+  const own = server.url.replace("ws", "http");
+  using page = await RawPeer.connect(server.port);
+  const Host = `127.0.0.1:${server.port}`;
+  await page.write(request({ ...HANDSHAKE, Host, Origin: own }));
+  assert((await page.head()).startsWith("HTTP/1.1 101"));
+  using other = await RawPeer.connect(server.port);
+  await other.write(request({ ...HANDSHAKE, Host, Origin: "null" }));
+  assert((await other.head()).startsWith("HTTP/1.1 403"));
+  const socket = new WebSocket(server.url, {
+    headers: { origin: "https://evil.example" },
+  });
+  await new Promise((resolve) => socket.onclose = resolve);
+  assertEquals(refusals.map((text) => text.slice(0, 7)), [
+    "GET 403",
+    "GET 403",
+  ]);
+  // No page, no origin.
+  const client = new ClientSocket();
+  await client.connect(server.url);
+  await client.close();
+});
+
+test("origins: a function that throws is a 500, and an error", async () => {
+  await using context = await listening({
+    origins: () => {
+      throw new Error("oops");
+    },
+  });
+  const { server, refusals } = context;
+  const failed = server.waitFor("error");
+  const seen = await answer(server.port, live({}));
+  assert(seen.startsWith("HTTP/1.1 500 "));
+  const [error, from] = await failed;
+  assertEquals([String(error), from], ["Error: oops", "upgrade"]);
+  assertEquals(refusals, ["GET 500 Internal server error"]);
+});
+
+test("a fallback's requests are no refusals, those for sockets are", async () => {
+  await using context = await listening({
+    paths: ["/live"],
+    fallback: () => new Response("page"),
+  });
+  const { server, refusals } = context;
+  const page = await answer(server.port, request({ Host: "x" }));
+  assert(page.endsWith("\r\n\r\npage"));
+  const client = new ClientSocket();
+  await assertRejects(() => client.connect(server.url), ConnectError);
+  assertEquals(refusals, ["GET 404 There is no WebSocket at /"]);
+});
+
+test("refused: is an Event, too", async () => {
+  await using context = await listening();
+  const { server } = context;
+  const told = Promise.withResolvers<unknown[]>();
+  server.addEventListener("refused", (event) => {
+    const { type, request, status, why, remoteAddress } = event;
+    told.resolve([type, request.method, status, why, remoteAddress]);
+  });
+  using peer = await RawPeer.connect(server.port);
+  await peer.write(request({ Host: "x" }));
+  const address = peer.tcp.localAddr;
+  assertEquals(await told.promise, [
+    "refused",
+    "GET",
+    426,
+    NONE,
+    `${address.hostname}:${address.port}`,
+  ]);
+});
+
+test("an upgrade keeps Deno's advice about request.signal to itself, and no other", async () => {
+  using warn = stub(console, "warn");
+  const { upgradeWebSocket } = Deno;
+  using _ = stub(Deno, "upgradeWebSocket", (...args) => {
+    console.warn("Deno.serve: request.signal aborts on successful responses");
+    console.warn("something", "else");
+    return upgradeWebSocket(...args);
+  });
+  await using context = await listening({
+    authorize: () => Promise.resolve(1),
+  });
+  using _peer = await RawPeer.open(context.server.port);
+  console.warn("and later");
+  assertEquals(warn.calls.map(({ args }) => args), [
+    ["something", "else"],
+    ["and later"],
+  ]);
+});
+
+Deno.test("a place is free again if an upgrade that a host was late with never opens", async () => {
+  using time = new FakeTime();
+  const server = new ServerSocket({ maxConnections: 1 });
+  // A request that no server has made is upgraded, too, and never opens.
+  const ask = async () => {
+    const url = "http://localhost/";
+    const asked = new Request(url, { headers: HANDSHAKE });
+    return (await server.fetch(asked)).status;
+  };
+  assertEquals([await ask(), await ask()], [101, 503]);
+  await time.tickAsync(9_999);
+  assertEquals(await ask(), 503);
+  await time.tickAsync(1);
+  assertEquals([await ask(), await ask()], [101, 503]);
+  await server.close();
+});
+
+test("authorize: may refuse by the same Response each time", async () => {
+  const no = new Response("log in first", { status: 401 });
+  await using context = await listening({ authorize: () => no });
+  for (let i = 0; i < 3; i++) {
+    const seen = await answer(context.server.port, live({}));
+    assert(seen.startsWith("HTTP/1.1 401 "), seen);
+    assert(seen.endsWith("log in first"), seen);
+  }
+});
+
+test("authorize: lets nobody into a server that closes in the very turn", async () => {
+  const { server, refusals } = await listening({
+    authorize: () => Promise.resolve(true),
+  });
+  let connects = 0;
+  server.on("connect", () => connects++);
+  // Whenever it is told to close between the decision and the upgrade.
+  const url = "http://localhost/";
+  const statuses: number[] = [];
+  const asked = [0, 1, 2, 3, 4].map(async () => {
+    const response = await server.fetch(
+      new Request(url, { headers: HANDSHAKE }),
+    );
+    statuses.push(response.status);
+  });
+  server.close();
+  await Promise.all(asked);
+  assertEquals(statuses, Array(5).fill(503));
+  assertEquals([connects, refusals.length], [0, 5]);
+  await server.close();
+});

@@ -1,0 +1,39 @@
+/**
+ * The trials of `trials/`, each in a short run. What they claim of the memory
+ * of a long one, and of time, counts in a full run only.
+ */
+
+import { assertStrictEquals } from "@std/assert";
+import { lacks } from "../support/permissions.ts";
+import { Program } from "../support/program.ts";
+
+const ignore = await lacks("net", "run", "read", "env", "sys", "write");
+
+const TRIALS: [string, ...string[]][] = [
+  ["fuzz", "5000"],
+  ["soak", "4000"],
+  ["load", "1000"],
+  ["drain", "20"],
+  ["slow_readers", "10", "16"],
+  ["comeback", "200", "1000"],
+  ["fleet", "8", "50", "1500"],
+  ["inspect", "500", "2"],
+];
+
+for (const [name, ...args] of TRIALS) {
+  Deno.test({
+    name: `trial: ${name} ${args.join(" ")}`,
+    ignore,
+    fn: async () => {
+      const script = `trials/${name}.ts`;
+      await using program = new Program([
+        "run",
+        "--allow-all",
+        script,
+        ...args,
+      ]);
+      await program.line("  all holds");
+      assertStrictEquals(await program.exit(), 0);
+    },
+  });
+}

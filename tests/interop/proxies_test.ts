@@ -1,0 +1,330 @@
+/**
+ * Behind real proxies, run by the files of `examples/deploy/`: who a client is, how
+ * ends come through, and what becomes of connections when one of the two restarts.
+ */
+
+import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import {
+  ClientSocket,
+  ConnectError,
+  type Connection,
+  sameOrigin,
+  ServerSocket,
+} from "../../mod.ts";
+import { CERTIFICATE } from "../support/certificate.ts";
+import { freePort } from "../support/daemon.ts";
+import { Front, type Kind } from "../support/front.ts";
+import { lacks } from "../support/permissions.ts";
+import { Program } from "../support/program.ts";
+import { HANDSHAKE, request } from "../support/raw_peer.ts";
+
+const ignore = await lacks("net", "run", "read", "write", "env");
+
+function test(name: string, fn: () => Promise<void>): void {
+  Deno.test({ name, ignore, fn });
+}
+
+type Options = ConstructorParameters<typeof ServerSocket>[0];
+
+/** A server that echoes. */
+async function listening(port = 0, options: Options = {}) {
+  const server = new ServerSocket({ trustProxy: 1, ...options });
+  server.on("message", ({ author, content }) => author.send(content));
+  await server.listen("127.0.0.1", port);
+  return server;
+}
+
+/** A client that has come through a proxy, and its connection as a server has it. */
+async function through(
+  front: Front,
+  server: ServerSocket,
+  options: ConstructorParameters<typeof ClientSocket>[0] = {},
+): Promise<[ClientSocket, Connection]> {
+  const client = new ClientSocket(options);
+  const connect = server.waitFor("connect");
+  await client.connect(`${front.url}/live`);
+  return [client, (await connect)[0]];
+}
+
+async function echo(client: ClientSocket, text: string): Promise<void> {
+  const answer = client.waitFor("message");
+  await client.send(text);
+  assertStrictEquals((await answer)[0].content, text);
+}
+
+/** A server behind a proxy. */
+async function behind(kind: Kind, options: Options = {}) {
+  const server = await listening(0, options);
+  const ports = kind === "nginx" ? [server.port, freePort()] : [server.port];
+  const front = await Front.start(kind, ports);
+  return {
+    server,
+    front,
+    async [Symbol.asyncDispose]() {
+      await server.close();
+      await front[Symbol.asyncDispose]();
+    },
+  };
+}
+
+for (const kind of ["nginx", "caddy"] as const) {
+  test(`behind ${kind}: a client has its own address, whatever it says`, async () => {
+    await using both = await behind(kind, { origins: sameOrigin });
+    const { front, server } = both;
+    const [client, connection] = await through(front, server);
+    assertStrictEquals(connection.remoteAddress, "127.0.0.1");
+    assertStrictEquals(connection.path, "/live");
+    client.handle(({ content }) => `${content}, too`);
+    assertStrictEquals(await connection.request("me"), "me, too");
+    const [spoofer, spoofed] = await through(front, server, {
+      headers: {
+        "X-Forwarded-For": "192.0.2.7",
+        Origin: front.url.replace("wss", "https"),
+      },
+    });
+    assertStrictEquals(spoofed.remoteAddress, "127.0.0.1");
+    const foreign = new ClientSocket({
+      headers: { Origin: "https://elsewhere.example" },
+    });
+    // Deno's client asks once more by HTTP/2, and tells what comes of that.
+    const refused = server.waitFor("refused");
+    await assertRejects(
+      () => foreign.connect(`${front.url}/live`),
+      ConnectError,
+    );
+    assertStrictEquals((await refused)[1], 403);
+    await client.close();
+    await spoofer.close();
+  });
+
+  test(`behind ${kind}: a close is told to both sides, with code and reason`, async () => {
+    await using both = await behind(kind);
+    const { front, server } = both;
+    for (const side of ["client", "server"] as const) {
+      const [client, connection] = await through(front, server);
+      await echo(client, "ä".repeat(10_000));
+      const ends = [client.waitFor("close"), connection.waitFor("close")];
+      await (side === "client" ? client : connection).close(4001, "bye");
+      const here = [4001, "bye", "local"];
+      const there = [4001, "bye", "peer"];
+      assertEquals(
+        await Promise.all(ends),
+        side === "client" ? [here, there] : [there, here],
+      );
+    }
+  });
+
+  test(`behind ${kind}: who is cut is a disconnect on the other side`, async () => {
+    await using both = await behind(kind);
+    const { front, server } = both;
+    const [client, connection] = await through(front, server);
+    const lost = connection.waitFor("disconnect");
+    client.terminate();
+    assertEquals(await lost, [1006, "", "network"]);
+    const [other, otherConnection] = await through(front, server);
+    const otherLost = other.waitFor("disconnect");
+    otherConnection.terminate();
+    assertEquals(await otherLost, [1006, "", "network"]);
+  });
+
+  test(`behind ${kind}: its death is a disconnect on both sides, and clients come back`, async () => {
+    await using both = await behind(kind);
+    const { front, server } = both;
+    const [client, connection] = await through(front, server, {
+      reconnect: { initialDelay: 10, maxDelay: 100 },
+    });
+    const ends = [
+      client.waitFor("disconnect"),
+      connection.waitFor("disconnect"),
+    ];
+    const missing = client.waitFor("reconnecting", {
+      filter: (attempt) => attempt === 2,
+    });
+    await front.kill();
+    for (const end of await Promise.all(ends)) {
+      assertEquals(end, [1006, "", "network"]);
+    }
+    await missing;
+    const back = client.waitFor("connect");
+    await front.run();
+    await back;
+    await echo(client, "back");
+    await client.close();
+  });
+
+  test(`behind ${kind}: clients come back to a server that restarts`, async () => {
+    await using both = await behind(kind);
+    const { front, server } = both;
+    const { port } = server;
+    const [client] = await through(front, server, {
+      reconnect: { initialDelay: 10, maxDelay: 100 },
+    });
+    const closed = client.waitFor("close");
+    // Nobody is there for a while, and the proxy says so.
+    const missing = client.waitFor("reconnecting", {
+      filter: (attempt) => attempt === 2,
+    });
+    await server.close({ retryAfter: 1 });
+    assertEquals(await closed, [1012, "retry-after=1", "peer"]);
+    await missing;
+    await using next = await listening(port);
+    const back = client.waitFor("connect");
+    await back;
+    await echo(client, "back");
+    assertStrictEquals(next.clients.size, 1);
+    await client.close();
+  });
+
+  test(`behind ${kind}: a process that dies is a disconnect of its clients`, async () => {
+    await using program = new Program([
+      "run",
+      ...["--allow-net=127.0.0.1", "examples/deploy/server.ts"],
+      ...["127.0.0.1", "0"],
+    ]);
+    const url = new URL(await program.line("Listening at "));
+    const ports = kind === "nginx"
+      ? [Number(url.port), freePort()]
+      : [Number(url.port)];
+    await using front = await Front.start(kind, ports);
+    const client = new ClientSocket();
+    await client.connect(`${front.url}/live`);
+    const lost = client.waitFor("disconnect");
+    program.kill("SIGKILL");
+    assertEquals(await lost, [1006, "", "network"]);
+  });
+}
+
+test("behind nginx: pings keep a silent connection, which its timeout would cut", async () => {
+  await using pinging = await listening(0, { idleTimeout: 1_000 });
+  await using silent = await listening(0, { idleTimeout: 0 });
+  const changes = { "proxy_read_timeout 60s;": "proxy_read_timeout 3s;" };
+  await using one = await Front.start(
+    "nginx",
+    [pinging.port, freePort()],
+    changes,
+  );
+  await using other = await Front.start(
+    "nginx",
+    [silent.port, freePort()],
+    changes,
+  );
+  const [kept] = await through(one, pinging);
+  const [cut, connection] = await through(other, silent);
+  const ends = [cut.waitFor("disconnect"), connection.waitFor("disconnect")];
+  for (const end of await Promise.all(ends)) {
+    assertEquals(end, [1006, "", "network"]);
+  }
+  // It has been silent for longer.
+  await echo(kept, "still here");
+  await kept.close();
+});
+
+test("behind nginx: a new configuration leaves connections as they are", async () => {
+  await using both = await behind("nginx");
+  const { front, server } = both;
+  const [client] = await through(front, server);
+  const [before] = await front.workers();
+  front.reload();
+  // There is a new worker, which takes what comes from now on.
+  for (;;) {
+    const [next] = await Promise.all([
+      front.workers(),
+      (await front.fetch("/")).text(),
+    ]);
+    if (next.some((worker) => worker !== before)) break;
+  }
+  await echo(client, "still here");
+  const [other] = await through(front, server);
+  await echo(other, "here, too");
+  for (const one of [client, other]) await one.close();
+});
+
+test("behind nginx: clients of a server that leaves come back to the other", async () => {
+  await using one = await listening();
+  await using other = await listening();
+  const servers = [one, other];
+  await using front = await Front.start("nginx", [one.port, other.port]);
+  const clients: ClientSocket[] = [];
+  const come = async () => {
+    const client = new ClientSocket({ reconnect: { initialDelay: 1 } });
+    await client.connect(`${front.url}/live`);
+    clients.push(client);
+  };
+  for (let i = 0; i < 4; i++) await come();
+  const sizes = () => servers.map(({ clients }) => clients.size);
+  // By the number of connections.
+  assertEquals(sizes(), [2, 2]);
+  const back = other.collect("connect", { limit: 2 });
+  const refused = one.waitFor("refused");
+  // One goes now, and the other one not yet.
+  const closed = one.close({ drain: { batch: 1, every: 600_000 } });
+  await come();
+  await back;
+  // There nginx has sent who came, to whom there are fewest connections.
+  assertStrictEquals((await refused)[1], 503);
+  assertEquals(sizes(), [1, 4]);
+  const [last] = one.clients;
+  const third = other.waitFor("connect");
+  last?.terminate();
+  await closed;
+  await third;
+  assertEquals(sizes(), [0, 5]);
+  for (const client of clients) {
+    await echo(client, "hello");
+    await client.close();
+  }
+});
+
+test("behind nginx: what is no WebSocket comes through, too", async () => {
+  await using both = await behind("nginx", {
+    paths: ["/live"],
+    fallback: ({ url, headers }) =>
+      new Response(`${url} ${headers.get("connection")}`),
+  });
+  const { front } = both;
+  const page = await front.fetch("/page?a=b");
+  assertStrictEquals(
+    await page.text(),
+    `http://${front.host}/page?a=b null`,
+  );
+});
+
+/** A client that does as it likes. */
+async function rawly(front: Front, ...lines: string[]): Promise<Deno.TlsConn> {
+  const tls = await Deno.connectTls({
+    hostname: "localhost",
+    port: front.port,
+    caCerts: [CERTIFICATE],
+  });
+  await tls.write(new TextEncoder().encode(lines.join("\r\n")));
+  return tls;
+}
+
+test("behind nginx: a request whose headers never end is cut", async () => {
+  await using front = await Front.start("nginx", [freePort(), freePort()], {
+    "client_header_timeout 10s;": "client_header_timeout 1s;",
+  });
+  using tls = await rawly(front, "GET / HTTP/1.1", "Host: localhost", "");
+  // Without a word.
+  await assertRejects(
+    () => tls.read(new Uint8Array(1)),
+    Deno.errors.UnexpectedEof,
+  );
+});
+
+test("behind nginx: a client that takes nothing is cut", async () => {
+  // None of its own bounds would end it.
+  await using server = await listening(0, {
+    idleTimeout: 0,
+    maxBufferedAmount: Infinity,
+  });
+  await using front = await Front.start("nginx", [server.port, freePort()], {
+    "send_timeout 30s;": "send_timeout 1s;",
+  });
+  const connect = server.waitFor("connect");
+  using _tls = await rawly(front, request(HANDSHAKE));
+  const [connection] = await connect;
+  const lost = connection.waitFor("disconnect");
+  for (let i = 0; i < 64; i++) connection.send(new Uint8Array(1024 * 1024));
+  assertEquals((await lost)[0], 1006);
+});

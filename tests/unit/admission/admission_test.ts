@@ -1,0 +1,535 @@
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertStrictEquals,
+  assertThrows,
+} from "@std/assert";
+import { FakeTime } from "@std/testing/time";
+import {
+  Admission,
+  type AdmissionOptions,
+  type Allowed,
+  sameOrigin,
+  type Verdict,
+} from "../../../core/admission/admission.ts";
+import {
+  addressOf,
+  networkOf,
+  type RequestInfo,
+} from "../../../core/admission/remote_address.ts";
+import { asksForUpgrade, refuse } from "../../../core/admission/handshake.ts";
+
+const GOOD = {
+  host: "localhost",
+  upgrade: "websocket",
+  connection: "Upgrade",
+  "sec-websocket-version": "13",
+  "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+};
+
+function handshake(
+  headers: Record<string, string | undefined> = {},
+  method = "GET",
+) {
+  const all = new Headers(GOOD);
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined) all.delete(name);
+    else all.set(name, value);
+  }
+  return { method, headers: all };
+}
+
+Deno.test("refuse() lets valid handshakes pass", () => {
+  assertStrictEquals(refuse(handshake()), undefined);
+  const variants = [
+    { upgrade: "WebSocket" },
+    { connection: "keep-alive, Upgrade" },
+    { connection: "upgrade" },
+    { connection: "keep-alive,upgrade" },
+    { "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==" },
+  ];
+  for (const headers of variants) {
+    assertStrictEquals(refuse(handshake(headers)), undefined);
+  }
+});
+
+Deno.test("refuse() says what is wrong with all others", () => {
+  const cases: [Record<string, string | undefined>, number][] = [
+    [{ upgrade: undefined }, 426],
+    [{ upgrade: "h2c" }, 426],
+    [{ upgrade: "websockets" }, 426],
+    [{ upgrade: "h2c, websocket" }, 400],
+    [{ upgrade: "websocket, websocket" }, 400],
+    [{ host: undefined }, 400],
+    [{ connection: undefined }, 400],
+    [{ connection: "keep-alive" }, 400],
+    [{ connection: "upgrade-insecure" }, 400],
+    [{ "sec-websocket-version": undefined }, 426],
+    [{ "sec-websocket-version": "8" }, 426],
+    [{ "sec-websocket-version": "13, 8" }, 426],
+    [{ "sec-websocket-key": undefined }, 400],
+    [{ "sec-websocket-key": "" }, 400],
+    [{ "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ" }, 400],
+    [{ "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZR==" }, 400],
+    [{ "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZSE=" }, 400],
+    [{ "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==, x" }, 400],
+  ];
+  for (const [headers, status] of cases) {
+    assertEquals(
+      refuse(handshake(headers))?.status,
+      status,
+      Deno.inspect(headers),
+    );
+  }
+});
+
+Deno.test("refuse() names the headers that its status asks for", () => {
+  assertEquals(refuse(handshake({}, "POST")), {
+    status: 405,
+    why: "Cannot upgrade a POST request: use GET",
+    headers: { allow: "GET" },
+  });
+  const version = refuse(handshake({ "sec-websocket-version": "12" }));
+  assertEquals(version?.headers?.["sec-websocket-version"], "13");
+  const plain = refuse(handshake({ upgrade: undefined }));
+  assertEquals(plain?.headers?.upgrade, "websocket");
+});
+
+Deno.test("asksForUpgrade() is true however bad the rest of the request is", () => {
+  assertStrictEquals(
+    asksForUpgrade(handshake({ connection: undefined })),
+    true,
+  );
+  assertStrictEquals(asksForUpgrade(handshake({ upgrade: undefined })), false);
+});
+
+/** A request for an upgrade, as `Deno.serve` would give it. */
+function ask(
+  headers: Record<string, string> = {},
+  url = "http://localhost/",
+): Request {
+  return new Request(url, { headers: { ...GOOD, ...headers } });
+}
+
+/** Who asks, by address. */
+function from(hostname: string, port = 1): RequestInfo {
+  return { remoteAddr: { hostname, port } };
+}
+
+/** What came of a request: the context, or the status of the refusal. */
+function outcome(verdict: Verdict | Promise<Verdict>): unknown {
+  if (verdict instanceof Promise) return "undecided";
+  return "admitted" in verdict
+    ? { context: verdict.admitted.context }
+    : verdict.refusal.status;
+}
+
+/** An admission, and the errors that it has told. */
+function door(options: AdmissionOptions): {
+  readonly admission: Admission<unknown>;
+  readonly errors: unknown[];
+} {
+  const errors: unknown[] = [];
+  const admission = new Admission(
+    options,
+    { isPlain: false, codec: "" },
+    (error) => errors.push(error),
+  );
+  return { admission, errors };
+}
+
+Deno.test("Admission admits all that ask properly, by default", () => {
+  const { admission } = door({});
+  const request = ask(
+    { origin: "https://anywhere.example", "sec-websocket-protocol": "x" },
+    "http://localhost:3000/a%20b?token=1",
+  );
+  assertEquals(admission.admit(request, from("::1", 5)), {
+    admitted: {
+      url: "http://localhost:3000/a%20b?token=1",
+      path: "/a%20b",
+      remoteAddress: "[::1]:5",
+      choice: { protocol: "", isEvents: false, token: "" },
+      context: undefined,
+    },
+  });
+  const secure = admission.admit(ask({}, "https://localhost/"));
+  assert("admitted" in secure);
+  assertStrictEquals(secure.admitted.url, "https://localhost/");
+});
+
+Deno.test("Admission refuses options that are no sizes", () => {
+  const names = [
+    "authorizeTimeout",
+    "maxConnections",
+    "maxConnectionsPerAddress",
+    "trustProxy",
+  ];
+  for (const name of names) {
+    assertThrows(() => door({ [name]: -1 }), RangeError, `"${name}"`);
+  }
+});
+
+const PAGES: [Allowed | undefined, string[], string[]][] = [
+  [undefined, ["https://a.example", "null", "nonsense"], []],
+  [[], [], ["https://a.example", "null", ""]],
+  [
+    ["https://a.example", "http://b.example:8080", "null"],
+    ["https://a.example", "http://b.example:8080", "null"],
+    [
+      "http://a.example",
+      "https://a.example:444",
+      "https://a.example.evil.net",
+      "https://b.example:8080",
+      "https://a.example, https://evil.net",
+      "",
+    ],
+  ],
+  [
+    [/https:\/\/(?:\w+\.)?a\.example/gy],
+    ["https://a.example", "https://www.a.example"],
+    [
+      "https://evil-a.example",
+      "https://a.example.evil.net",
+      "evil https://a.example",
+    ],
+  ],
+  [(origin) => origin.endsWith("b"), ["https://b"], ["https://a"]],
+];
+
+Deno.test("Admission: origins lets in the pages that are allowed", () => {
+  for (const [origins, allowed, refused] of PAGES) {
+    const { admission } = door(origins === undefined ? {} : { origins });
+    for (const round of [1, 2]) { // no pattern remembers
+      for (const origin of allowed) {
+        const verdict = admission.admit(ask({ origin }));
+        assert("admitted" in verdict, `${origin}, round ${round}`);
+      }
+      for (const origin of refused) {
+        const verdict = admission.admit(ask({ origin }));
+        assertStrictEquals(outcome(verdict), 403, `${origin}, round ${round}`);
+      }
+    }
+    assert("admitted" in admission.admit(ask()), "no page, no origin");
+  }
+});
+
+Deno.test("Admission: origins that no page has are refused at once", () => {
+  const cases: [string, string][] = [
+    ["https://a.example/", 'write "https://a.example"'],
+    ["https://a.example/chat", 'write "https://a.example"'],
+    ["https://A.example", 'write "https://a.example"'],
+    ["https://a.example:443", 'write "https://a.example"'],
+    ["a.example", "write one as in"],
+    ["*", "leave the option out to admit all"],
+    ["", "write one as in"],
+  ];
+  for (const [origin, advice] of cases) {
+    assertThrows(() => door({ origins: [origin] }), TypeError, advice);
+  }
+  door({ origins: ["null", "tauri://localhost", "http://[::1]:3000"] });
+});
+
+Deno.test("sameOrigin() compares the page's host with the socket's", () => {
+  const cases: [string, string, boolean][] = [
+    ["http://a.example", "a.example", true],
+    ["https://a.example", "a.example", true], // a proxy speaks TLS
+    ["https://a.example", "a.example:443", true],
+    ["http://a.example", "A.EXAMPLE:80", true],
+    ["http://a.example:3000", "a.example:3000", true],
+    ["http://a.example:3000", "a.example:3001", false],
+    ["http://a.example", "b.example", false],
+    ["http://a.example", "sub.a.example", false],
+    ["http://a.example:80", "a.example:443", false],
+    ["null", "null", false],
+    ["", "", false],
+    ["http://a.example", "a b", false],
+  ];
+  const { admission } = door({ origins: sameOrigin });
+  for (const [origin, host, same] of cases) {
+    const request = ask({ origin, host });
+    assertStrictEquals(sameOrigin(origin, request), same, `${origin} ${host}`);
+    assertStrictEquals("admitted" in admission.admit(request), same);
+  }
+});
+
+Deno.test("sameOrigin() refuses a page in the clear to a socket that is not", () => {
+  const cases: [string, string, boolean][] = [
+    ["http://a.example", "https://a.example/", false],
+    ["https://a.example", "https://a.example/", true],
+    ["http://a.example", "http://a.example/", true],
+    ["https://a.example", "http://a.example/", true], // a proxy does TLS
+  ];
+  for (const [origin, url, isSame] of cases) {
+    const request = ask({ origin, host: "a.example" }, url);
+    assertStrictEquals(sameOrigin(origin, request), isSame, url);
+  }
+});
+
+Deno.test("Admission: paths lets in at those paths only", () => {
+  const { admission } = door({ paths: ["/live", "/a%20b", /\/rooms\/\d+/] });
+  const at = (path: string) =>
+    outcome(admission.admit(ask({}, `http://localhost${path}`)));
+  for (const path of ["/live", "/live?x=1", "/x/../live", "/a b", "/rooms/7"]) {
+    assertEquals(at(path), { context: undefined }, path);
+  }
+  for (
+    const path of ["/", "/live/", "/LIVE", "/live%2f", "/rooms/7/x", "//live"]
+  ) {
+    assertStrictEquals(at(path), 404, path);
+  }
+  for (const path of ["live", "/live?x", "/a b", "/x/../live", "ws://x/live"]) {
+    assertThrows(() => door({ paths: [path] }), TypeError, 'among "paths"');
+  }
+});
+
+Deno.test("Admission: protocols are echoed only if they are spoken", () => {
+  const { admission } = door({ protocols: ["chat.v2", "chat.v1"] });
+  const spoken = (asked: string) => {
+    const request = ask({ "sec-websocket-protocol": asked });
+    const verdict = admission.admit(request);
+    return "admitted" in verdict && verdict.admitted.choice.protocol;
+  };
+  assertStrictEquals(spoken("chat.v1, chat.v2"), "chat.v1");
+  assertStrictEquals(spoken("x, chat.v2"), "chat.v2");
+  assertStrictEquals(spoken("x"), "");
+});
+
+Deno.test("Admission: maxConnections at, below and above", async () => {
+  for (const max of [0, 1, 3]) {
+    const { admission } = door({ maxConnections: max });
+    const full = { status: 503, why: "There are too many connections" };
+    for (let i = 0; i < max; i++) assert("admitted" in admission.admit(ask()));
+    for (let i = 0; i < 3; i++) {
+      const verdict = admission.admit(ask());
+      assert("refusal" in verdict);
+      const headers = { "retry-after": "5" };
+      assertEquals(verdict.refusal, { ...full, headers });
+    }
+    if (max === 0) continue;
+    admission.leave("unknown");
+    assert("admitted" in admission.admit(ask()));
+    assertStrictEquals(outcome(admission.admit(ask())), 503);
+  }
+  // Who is being decided about has a place, and gives it back if refused.
+  const decision = Promise.withResolvers<boolean>();
+  const { admission } = door({
+    maxConnections: 1,
+    authorize: () => decision.promise,
+  });
+  const first = admission.admit(ask());
+  assertStrictEquals(outcome(await admission.admit(ask())), 503);
+  decision.resolve(false);
+  assertStrictEquals(outcome(await first), 403);
+  assertStrictEquals(outcome(await admission.admit(ask())), 403);
+});
+
+Deno.test("Admission: maxConnectionsPerAddress at, below and above", () => {
+  const { admission } = door({
+    maxConnectionsPerAddress: 2,
+    maxConnections: 5,
+  });
+  const admit = (host: string, port: number) =>
+    outcome(admission.admit(ask(), from(host, port)));
+  const ok = { context: undefined };
+  assertEquals(admit("192.0.2.1", 1), ok);
+  assertEquals(admit("::ffff:192.0.2.1", 2), ok); // the same, by IPv6
+  assertStrictEquals(admit("192.0.2.1", 3), 429);
+  assertEquals(admit("192.0.2.2", 1), ok);
+  assertEquals(admit("2001:db8::1", 1), ok);
+  assertEquals(admit("2001:db8:0:0:ffff::2", 1), ok); // the same network
+  assertStrictEquals(admit("192.0.2.2", 2), 503);
+  admission.leave("192.0.2.2:1");
+  assertStrictEquals(admit("2001:db8::3", 1), 429);
+  const refused = admission.admit(ask(), from("2001:db8::3"));
+  assert("refusal" in refused);
+  assertEquals(refused.refusal, {
+    status: 429,
+    why: "There are too many connections from 2001:db8:0:0::/64",
+    headers: { "retry-after": "5" },
+  });
+  admission.leave("[2001:db8::1]:1");
+  assertEquals(admit("2001:db8:0:0::3", 1), ok);
+  const { admission: other } = door({ maxConnectionsPerAddress: 1 });
+  assertEquals(outcome(other.admit(ask())), ok);
+  assertStrictEquals(outcome(other.admit(ask())), 429); // both are "unknown"
+});
+
+Deno.test("networkOf() is the address without its port, or 64 bits of it", () => {
+  const cases: [string, string][] = [
+    ["192.0.2.1:80", "192.0.2.1"],
+    ["192.0.2.1", "192.0.2.1"],
+    ["[::ffff:192.0.2.1]:80", "192.0.2.1"],
+    ["[2001:DB8:1:2:3:4:5:6]:80", "2001:db8:1:2::/64"],
+    ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"],
+    ["[2001:0db8:0001:0002::]", "2001:db8:1:2::/64"],
+    ["1::2:3:4:5:6:7", "1:0:2:3::/64"],
+    ["::1", "0:0:0:0::/64"],
+    ["fe80::1%eth0", "fe80:0:0:0::/64"],
+    ["unknown", "unknown"],
+    ["a.example:80", "a.example"],
+  ];
+  for (const [address, network] of cases) {
+    assertStrictEquals(networkOf(address), network, address);
+  }
+});
+
+Deno.test("trustProxy: so many entries of X-Forwarded-For are believed", () => {
+  const cases: [number, string | undefined, string][] = [
+    [0, undefined, "192.0.2.9:7"],
+    [0, "198.51.100.1", "192.0.2.9:7"], // anybody could write that
+    [1, undefined, "192.0.2.9:7"],
+    [1, "198.51.100.1", "198.51.100.1"],
+    [1, "203.0.113.66, 198.51.100.1", "198.51.100.1"],
+    [2, "203.0.113.66, 198.51.100.1, 10.0.0.1", "198.51.100.1"],
+    [2, "198.51.100.1", "198.51.100.1"], // came by the second proxy
+    [1, " , 198.51.100.1 , ", "198.51.100.1"],
+    [1, "", "192.0.2.9:7"],
+  ];
+  for (const [proxies, told, address] of cases) {
+    const headers = new Headers(
+      told === undefined ? {} : {
+        "x-forwarded-for": told,
+      },
+    );
+    const info = from("192.0.2.9", 7);
+    assertStrictEquals(addressOf(headers, info, proxies), address, told);
+  }
+  assertStrictEquals(addressOf(new Headers(), {}, 1), "unknown");
+  const { admission } = door({ trustProxy: 1, maxConnectionsPerAddress: 1 });
+  const admit = (told: string) =>
+    outcome(
+      admission.admit(ask({ "x-forwarded-for": told }), from("10.0.0.1")),
+    );
+  assertEquals(admit("198.51.100.1"), { context: undefined });
+  assertEquals(admit("198.51.100.2"), { context: undefined });
+  assertStrictEquals(admit("1.1.1.1, 198.51.100.1"), 429);
+});
+
+Deno.test("authorize: what it returns is the context, or refuses", async () => {
+  const cases: [() => unknown, unknown][] = [
+    [() => ({ user: "ada" }), { context: { user: "ada" } }],
+    [() => Promise.resolve("ada"), { context: "ada" }],
+    // Something that can be awaited but is no promise is awaited, too.
+    [() => ({ then: (go: (no: boolean) => void) => go(false) }), 403],
+    [() => 0, { context: 0 }],
+    [() => "", { context: "" }],
+    [() => true, { context: true }],
+    [() => false, 403],
+    [() => null, 403],
+    [() => undefined, 403],
+    [() => Promise.resolve(), 403],
+    [() => new Response("no", { status: 401 }), 401],
+    [() => Promise.resolve(Response.json({}, { status: 402 })), 402],
+  ];
+  for (const [authorize, expected] of cases) {
+    const { admission, errors } = door({ authorize });
+    const verdict = await admission.admit(ask());
+    assertEquals(outcome(verdict), expected, String(authorize));
+    assertEquals(errors, []);
+  }
+});
+
+Deno.test("authorize: is asked last, and told who it is", async () => {
+  const calls: unknown[] = [];
+  const { admission } = door({
+    origins: [],
+    paths: ["/live"],
+    authorize: ({ url }, { remoteAddress, remoteAddr, path }) => {
+      calls.push([url, remoteAddress, remoteAddr?.hostname, path]);
+      return true;
+    },
+  });
+  const url = "http://localhost/live?token=1";
+  await admission.admit(ask({ origin: "http://x" }, url));
+  await admission.admit(ask());
+  await admission.admit(new Request(url));
+  assertEquals(calls, []);
+  await admission.admit(ask({}, url), from("::1", 9));
+  assertEquals(calls, [[url, "[::1]:9", "::1", "/live"]]);
+});
+
+Deno.test("authorize: its Response is the answer", async () => {
+  const response = new Response("log in first", { status: 401 });
+  const { admission } = door({ authorize: () => response });
+  const verdict = await admission.admit(ask());
+  assert("refusal" in verdict);
+  assertStrictEquals(verdict.refusal.response, response);
+});
+
+Deno.test("authorize: a Response without a status is a 500, and an error", async () => {
+  for (const said of [Response.error(), Promise.resolve(Response.error())]) {
+    const { admission, errors } = door({ authorize: () => said });
+    assertStrictEquals(outcome(await admission.admit(ask())), 500);
+    assertStrictEquals(errors.length, 1);
+    assertMatch(String(errors[0]), /TypeError: .* give it a Response that has/);
+  }
+});
+
+Deno.test("authorize: throwing is a 500, and an error", async () => {
+  const error = new Error("no database");
+  const ways = [
+    () => {
+      throw error;
+    },
+    () => Promise.reject(error),
+  ];
+  for (const authorize of ways) {
+    const { admission, errors } = door({ authorize, maxConnections: 1 });
+    for (let i = 0; i < 2; i++) {
+      assertStrictEquals(outcome(await admission.admit(ask())), 500);
+    }
+    assertEquals(errors, [error, error]);
+  }
+});
+
+Deno.test("authorizeTimeout: hanging is a 504, and the place is free", async () => {
+  using time = new FakeTime();
+  const slow = Promise.withResolvers<unknown>();
+  const { admission, errors } = door({
+    authorize: () => slow.promise,
+    authorizeTimeout: 100,
+    maxConnections: 1,
+  });
+  const first = admission.admit(ask());
+  await time.tickAsync(99);
+  assertStrictEquals(outcome(await admission.admit(ask())), 503);
+  await time.tickAsync(1);
+  assertStrictEquals(outcome(await first), 504);
+  const second = admission.admit(ask());
+  await time.tickAsync(99);
+  slow.reject(new Error("too late for one, in time for the other"));
+  assertStrictEquals(outcome(await second), 500);
+  await time.tickAsync(1);
+  assertStrictEquals(errors.length, 2);
+  await time.tickAsync(1_000);
+});
+
+Deno.test("Admission.close() refuses all, also whom authorize lets in later", async () => {
+  const decision = Promise.withResolvers<boolean>();
+  const { admission } = door({ authorize: () => decision.promise });
+  const pending = admission.admit(ask());
+  admission.close(7);
+  decision.resolve(true);
+  for (const verdict of [await pending, await admission.admit(ask())]) {
+    assert("refusal" in verdict);
+    assertEquals(verdict.refusal, {
+      status: 503,
+      why: "The server is shutting down",
+      headers: { "retry-after": "7" },
+    });
+  }
+});
+
+Deno.test("Admission: a function lets in by true, and by nothing else", () => {
+  for (const answer of [undefined, 0, "yes", Promise.resolve(false)]) {
+    for (const [name, status] of [["origins", 403], ["paths", 404]]) {
+      const options: object = { [String(name)]: () => answer };
+      const verdict = door(options).admission.admit(
+        ask({ origin: "http://x" }),
+      );
+      assertStrictEquals(outcome(verdict), status);
+    }
+  }
+});

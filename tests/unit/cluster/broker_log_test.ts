@@ -1,0 +1,125 @@
+/** What goes by way of a broker that keeps it, and what comes from there. */
+
+import { assertEquals } from "@std/assert";
+import { FakeTime } from "@std/testing/time";
+import type { Log, Logged } from "../../../core/cluster/adapter.ts";
+import { type Posted, unpack } from "../../../core/history/envelope.ts";
+import { Journal } from "../../../core/cluster/broker_log.ts";
+
+const NAME = "one";
+
+/** A journal whose broker keeps all at once, and sends it when the test says so. */
+async function begin() {
+  const kept: (() => void)[] = [];
+  const told: string[] = [];
+  const marks: Logged[] = [];
+  let offset = 0;
+  const log: Log = {
+    open: () => Promise.resolve("epoch"),
+    append: (channel, _name, message) => {
+      const posted = unpack(message);
+      if (!posted) return Promise.reject(new Error("No message"));
+      const receive = () => journal.receive(channel, posted, ++offset);
+      if (channel.startsWith("server")) {
+        receive();
+        marks.push({ offset, message });
+      } else kept.push(receive);
+      return Promise.resolve();
+    },
+    read: (channel, after) =>
+      Promise.resolve(
+        channel.startsWith("server")
+          ? marks.filter(({ offset }) => offset > after)
+          : [],
+      ),
+  };
+  const limits = { messages: 10, maxAge: 60_000 };
+  const journal = new Journal(log, limits, 0, NAME, {
+    deliver: ({ body, offset }) => told.push(`${body} ${offset && "kept"}`),
+    stand: (_room, recovered) => {
+      const place = journal.epoch ? "somewhere" : "nowhere";
+      told.push(recovered === false ? "lost" : place);
+    },
+    lost: () => told.push("missed"),
+    failed: (error) => told.push(`${error}`),
+  });
+  let count = 0;
+  const send = (room?: string) => {
+    const address = { ...room && { rooms: [room] }, except: [] };
+    const id = ++count;
+    const posted: Posted = {
+      ...{ from: NAME, id, address, body: `${id}`, options: {} },
+    };
+    journal.send(posted);
+  };
+  await journal.up();
+  return { journal, kept, told, send };
+}
+
+/** Lets all promises that are settled be heard of. */
+async function turns(): Promise<void> {
+  for (let i = 0; i < 50; i++) await null;
+}
+
+Deno.test("Journal is ahead of its broker no longer than that takes its time", async () => {
+  using time = new FakeTime();
+  const { journal, kept, told, send } = await begin();
+  await turns();
+  told.length = 0;
+  send();
+  time.tick(1_000);
+  send();
+  assertEquals(told.splice(0), ["1 0", "2 0"]);
+  assertEquals(journal.epoch, undefined);
+  // It goes on; and something is on its way at any time.
+  for (let n = 0; n < 5; n++) {
+    await turns();
+    send();
+    kept.shift()?.();
+  }
+  await turns();
+  const [third, ...others] = told.splice(0);
+  assertEquals(third, "3 0");
+  assertEquals(others.filter((text) => text !== "somewhere"), [
+    "4 kept",
+    "5 kept",
+  ]);
+  assertEquals(journal.epoch, "epoch");
+  journal.down();
+});
+
+Deno.test("Journal keeps the order of a room that is left and entered meanwhile", async () => {
+  using _time = new FakeTime();
+  const { journal, kept, told, send } = await begin();
+  const first = Promise.withResolvers<void>();
+  const second = Promise.withResolvers<void>();
+  journal.enter("r", first.promise);
+  send("r");
+  journal.leave("r");
+  send("r");
+  journal.enter("r", second.promise);
+  send("r");
+  second.resolve();
+  await turns();
+  first.resolve();
+  await turns();
+  told.length = 0;
+  for (const receive of kept) receive();
+  assertEquals(told, ["1 kept", "2 kept", "3 kept"]);
+  journal.down();
+});
+
+Deno.test("Journal lets go of what was sent while the broker was away", async () => {
+  using time = new FakeTime();
+  const { journal, told, send } = await begin();
+  await turns();
+  journal.down();
+  told.length = 0;
+  for (let n = 0; n < 3; n++) send();
+  assertEquals(told, ["1 0", "missed", "2 0", "missed", "3 0", "missed"]);
+  await journal.up();
+  await turns();
+  assertEquals(told.at(-1), "somewhere");
+  journal.down();
+  assertEquals(time.next(), false);
+});

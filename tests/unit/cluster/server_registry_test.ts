@@ -1,0 +1,97 @@
+/** Servers that know of each other. */
+
+import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import { FakeTime } from "@std/testing/time";
+import { Fleet } from "../../../core/cluster/server_registry.ts";
+import { ServerSocket } from "../../../mod.ts";
+
+/** Some servers that hear each other, but for those that are mute. */
+function fleetOf(...names: string[]) {
+  const mute = new Set<string>();
+  const asked: string[] = [];
+  const all = new Map<string, Fleet>();
+  const make = (name: string) =>
+    new Fleet(name, {
+      say: (text) => {
+        if (mute.has(name)) return;
+        for (const other of all.values()) other.hear(text);
+      },
+      answer: (inquiry) => {
+        asked.push(`${name} ${inquiry.type}`);
+        return { number: 10 };
+      },
+    });
+  const one = make("a");
+  all.set("a", one);
+  for (const name of names) all.set(name, make(name));
+  for (const fleet of all.values()) fleet.start();
+  const sizes = () => [...all.values()].map((fleet) => fleet.size);
+  return { one, all, mute, asked, sizes };
+}
+
+Deno.test("Fleet knows who is there, and who has come", () => {
+  using _time = new FakeTime();
+  const { sizes, all } = fleetOf("b", "c");
+  assertEquals(sizes(), [3, 3, 3]);
+  all.get("c")?.leave();
+  assertEquals(sizes(), [2, 2, 1]);
+  for (const fleet of all.values()) fleet.stop();
+  assertEquals(sizes(), [1, 1, 1]);
+});
+
+Deno.test("Fleet counts out who has said nothing for a while", () => {
+  using time = new FakeTime();
+  const { sizes, mute, all } = fleetOf("b", "c");
+  mute.add("c");
+  time.tick(6_000);
+  assertEquals(sizes(), [3, 3, 3]);
+  time.tick(2_000);
+  assertEquals(sizes(), [2, 2, 3]);
+  mute.delete("c");
+  time.tick(2_000);
+  assertEquals(sizes(), [3, 3, 3]);
+  for (const fleet of all.values()) fleet.stop();
+  assertStrictEquals(time.next(), false);
+});
+
+Deno.test("Fleet.ask() sums up what all answer, and waits a second at most", async () => {
+  using time = new FakeTime();
+  const { one, mute, asked, all } = fleetOf("b", "c");
+  assertStrictEquals((await one.ask({ type: "count" })).number, 30);
+  assertEquals(asked, ["a count", "b count", "c count"]);
+  mute.add("c");
+  const sum = one.ask({ type: "count", room: "x" });
+  await time.tickAsync(1_000);
+  assertStrictEquals((await sum).number, 20);
+  // Who is lost meanwhile need not be waited for.
+  const other = one.ask({ type: "count" });
+  mute.delete("c");
+  all.get("c")?.leave();
+  assertStrictEquals((await other).number, 20);
+  for (const fleet of all.values()) fleet.stop();
+});
+
+Deno.test("Fleet passes over what it does not understand", () => {
+  using _time = new FakeTime();
+  const { one } = fleetOf();
+  const strange = [
+    "1",
+    "null",
+    "{}",
+    '{"version":2,"from":"x","type":"pulse"}',
+    '{"version":1,"from":"a","type":"pulse","isNew":true}', // its own
+    '{"version":1,"from":"x","type":"answer","id":7,"to":"a","number":1}',
+  ];
+  for (const text of strange) one.hear(text);
+  assertStrictEquals(one.size, 1);
+  assertThrows(() => one.hear("{"), SyntaxError);
+  one.stop();
+});
+
+Deno.test("a server without an adapter counts its own", async () => {
+  const server = new ServerSocket();
+  assertStrictEquals(server.servers, 1);
+  assertStrictEquals(await server.count(), 0);
+  assertStrictEquals(await server.closeById("nobody"), false);
+  assertThrows(() => server.count(""), TypeError);
+});

@@ -1,0 +1,328 @@
+import { assert, assertEquals, assertStrictEquals } from "@std/assert";
+import {
+  CONNECTING,
+  next,
+  type Role,
+  type Signal,
+} from "../../../core/connection/close_state.ts";
+
+const ROLES: readonly Role[] = ["server", "client"];
+
+const open: Signal = { type: "open" };
+const close = {
+  type: "close",
+  code: 4000,
+  reason: "bye",
+  cause: "local",
+  isFlushed: true,
+  isHosted: false,
+} satisfies Signal;
+const sent: Signal = { type: "sent" };
+const timeout: Signal = { type: "timeout" };
+const terminate: Signal = { type: "terminate", cause: "local" };
+const error = (message: string): Signal => ({ type: "error", message });
+const closed = (wasClean: boolean, code: number, reason = ""): Signal => ({
+  type: "closed",
+  wasClean,
+  code,
+  reason,
+});
+
+function run(role: Role, ...signals: Signal[]) {
+  return signals.reduce((state, s) => next(state, s, role), CONNECTING);
+}
+
+/** The end as `type code "reason" cause`, or the phase. */
+function told(role: Role, ...signals: Signal[]): string {
+  const state = run(role, open, ...signals);
+  if (state.phase !== "ended") return state.phase;
+  const { type, code, reason, cause } = state.end;
+  return `${type} ${code} "${reason}" ${cause}`;
+}
+
+const BOTH: [string, Signal[], string][] = [
+  ["the peer closes", [closed(true, 1000)], 'close 1000 "" peer'],
+  [
+    "the peer closes with a code and a reason",
+    [closed(true, 4001, "bye")],
+    'close 4001 "bye" peer',
+  ],
+  ["the peer closes with 1011", [closed(true, 1011)], 'close 1011 "" peer'],
+  [
+    "the peer closes without a code",
+    [closed(true, 1005)],
+    'close 1005 "" peer',
+  ],
+  [
+    "the connection is lost, as Deno tells it",
+    [error("Unexpected EOF"), closed(false, 0)],
+    'disconnect 1006 "" network',
+  ],
+  [
+    "the connection is lost, as browsers tell it",
+    [error(""), closed(false, 1006)],
+    'disconnect 1006 "" network',
+  ],
+  [
+    "the connection is lost without an error",
+    [closed(false, 0)],
+    'disconnect 1006 "" network',
+  ],
+  [
+    "an unclean end without a code",
+    [closed(false, 1005)],
+    'disconnect 1006 "" network',
+  ],
+  [
+    "an unclean end with the peer's code, as browsers may tell it",
+    [error(""), closed(false, 1002, "why")],
+    'disconnect 1002 "why" network',
+  ],
+  [
+    "the peer breaks the protocol",
+    [error("Invalid UTF-8"), closed(false, 0)],
+    'disconnect 1006 "" protocol',
+  ],
+  [
+    "a frame is too large for the runtime",
+    [error("Frame too large"), closed(false, 0)],
+    'disconnect 1006 "" limit',
+  ],
+  [
+    "the peer does not answer a ping",
+    [
+      error("No response from ping frame."),
+      closed(false, 1001, "No response from ping frame."),
+    ],
+    'disconnect 1006 "" timeout',
+  ],
+  [
+    "the runtime then tells a second, clean end",
+    [
+      error("No response from ping frame."),
+      closed(false, 1001, "No response from ping frame."),
+      closed(true, 1005),
+    ],
+    'disconnect 1006 "" timeout',
+  ],
+  [
+    "the peer answers this side's close",
+    [close, sent, closed(true, 4000, "bye")],
+    'close 4000 "bye" local',
+  ],
+  [
+    "the peer answers with the code alone",
+    [close, sent, closed(true, 4000)],
+    'close 4000 "bye" local',
+  ],
+  [
+    "the peer had closed before this side's close could leave",
+    [close, closed(true, 4001, "first")],
+    'close 4001 "first" peer',
+  ],
+  [
+    "the peer had closed so without a code",
+    [close, closed(true, 1005)],
+    'close 1005 "" peer',
+  ],
+  ["the peer does not answer yet", [close, sent], "closing"],
+  [
+    "the peer never answers",
+    [close, sent, timeout],
+    'disconnect 1006 "" timeout',
+  ],
+  [
+    "the peer vanishes instead of answering, which Deno calls clean",
+    [close, sent, closed(true, 1005)],
+    'disconnect 1006 "" network',
+  ],
+  [
+    "the connection is lost amid the closing handshake",
+    [close, sent, error("Broken pipe"), closed(false, 0)],
+    'disconnect 1006 "" network',
+  ],
+  [
+    "the answer comes too late",
+    [close, sent, timeout, closed(true, 4000, "bye")],
+    'disconnect 1006 "" timeout',
+  ],
+  ["this side lets go", [terminate], 'disconnect 1006 "" local'],
+  [
+    "this side closes, then lets go",
+    [close, terminate],
+    'disconnect 1006 "" local',
+  ],
+  [
+    "this side closes twice",
+    [close, { ...close, code: 4999 }, sent, closed(true, 4000, "bye")],
+    'close 4000 "bye" local',
+  ],
+  ["a timeout without a close", [timeout], "open"],
+  ["a second open", [open], "open"],
+  ["an open that comes late", [close, open], "closing"],
+  ["a stray sent", [sent], "open"],
+];
+
+for (const role of ROLES) {
+  for (const [name, signals, end] of BOTH) {
+    Deno.test(`next() on a ${role}: ${name}`, () => {
+      assertStrictEquals(told(role, ...signals), end);
+    });
+  }
+}
+
+Deno.test("next(): where both close at once, both tell the server's code", () => {
+  assertStrictEquals(
+    told("server", close, sent, closed(true, 4001, "other")),
+    'close 4000 "bye" local',
+  );
+  assertStrictEquals(
+    told("client", close, sent, closed(true, 4001, "other")),
+    'close 4001 "other" peer',
+  );
+  assertStrictEquals(
+    told("client", close, sent, closed(true, 4001)),
+    'close 4001 "" peer',
+  );
+  assertStrictEquals(
+    told("client", close, sent, closed(true, 4000, "other")),
+    'close 4000 "other" peer',
+  );
+});
+
+Deno.test("next(): a server that stops reading after its close was told is closed", () => {
+  for (const signals of [[close], [close, sent]]) {
+    assertStrictEquals(
+      told("server", ...signals, closed(false, 0)),
+      'close 4000 "bye" local',
+    );
+    // Only a server's socket does so.
+    assertStrictEquals(
+      told("client", ...signals, closed(false, 0)),
+      'disconnect 1006 "" network',
+    );
+    assertStrictEquals(
+      told("server", ...signals, closed(false, 1006)),
+      'disconnect 1006 "" network',
+    );
+  }
+  // The frame may not have left.
+  assertStrictEquals(
+    told("server", { ...close, isFlushed: false }, closed(false, 0)),
+    'disconnect 1006 "" network',
+  );
+});
+
+Deno.test("next(): an error before the close still counts", () => {
+  assertStrictEquals(
+    told("server", error("Broken pipe"), close, sent, closed(false, 0)),
+    'disconnect 1006 "" network',
+  );
+});
+
+Deno.test("next(): a connection that was never open ends untold", () => {
+  for (const role of ROLES) {
+    for (const last of [closed(false, 0), terminate]) {
+      const state = run(role, error("refused"), last);
+      assertStrictEquals(state.phase === "ended" && state.opened, false);
+    }
+    assertStrictEquals(run(role, close, timeout, sent).phase, "connecting");
+  }
+  const opened = run("client", open, terminate);
+  assertStrictEquals(opened.phase === "ended" && opened.opened, true);
+});
+
+Deno.test("next(): nothing leads out of the end", () => {
+  for (const role of ROLES) {
+    const state = run(role, open, closed(true, 1000));
+    const signals: Signal[] = [
+      open,
+      close,
+      sent,
+      error("x"),
+      closed(false, 0),
+      timeout,
+      terminate,
+    ];
+    for (const signal of signals) {
+      assertStrictEquals(next(state, signal, role), state);
+    }
+  }
+});
+
+Deno.test("next(): who cannot connect may hear of an error only", () => {
+  // So does a server whose upgrade fails, and so does a client in Node.
+  for (const role of ROLES) {
+    const state = run(role, error("upgrade failed"));
+    assert(state.phase === "ended" && !state.opened);
+  }
+});
+
+Deno.test("next(): a code of the server's is its goodbye, be there something that it did not take", () => {
+  // Chromium calls that unclean, but tells of no error.
+  const flood = closed(false, 1008, "too many");
+  assertStrictEquals(told("client", flood), 'close 1008 "too many" peer');
+  assertStrictEquals(
+    told("client", close, sent, flood),
+    'close 1008 "too many" peer',
+  );
+  assertStrictEquals(
+    told("client", close, sent, closed(false, 4000, "bye")),
+    'close 4000 "bye" local',
+  );
+  // Codes that no frame carries are nobody's goodbye.
+  for (const code of [0, 1005, 1006]) {
+    assertStrictEquals(
+      told("client", closed(false, code)),
+      'disconnect 1006 "" network',
+    );
+  }
+  // Nor is anything after an error, or what Deno tells a server.
+  assertStrictEquals(
+    told("client", error(""), flood),
+    'disconnect 1008 "too many" network',
+  );
+  assertStrictEquals(
+    told("server", flood),
+    'disconnect 1008 "too many" network',
+  );
+});
+
+Deno.test("next() takes a host's own shutdown for that of the server", () => {
+  const shutdown = { ...close, cause: "shutdown", isHosted: true } as const;
+  const own = 'close 1001 "Server shutting down" shutdown';
+  assertEquals(told("server", shutdown, closed(true, 1005)), own);
+  assertEquals(told("server", shutdown, sent, closed(true, 1005)), own);
+  const lost = 'disconnect 1006 "" network';
+  const alone = { ...shutdown, isHosted: false };
+  assertEquals(told("server", alone, sent, closed(true, 1005)), lost);
+  const local = { ...close, isHosted: true };
+  assertEquals(told("server", local, sent, closed(true, 1005)), lost);
+  assertEquals(
+    told("server", shutdown, sent, error("EOF"), closed(false, 0)),
+    lost,
+  );
+});
+
+Deno.test("next(): what the runtime cannot end is a timeout", () => {
+  const stuck: Signal = { type: "stuck" };
+  assertEquals(told("server", stuck), "open");
+  const lost = 'disconnect 1006 "" timeout';
+  // The peer's TCP ended while Deno waited to tell it that it was too late.
+  assertEquals(told("server", stuck, closed(true, 1005)), lost);
+  assertEquals(told("server", stuck, closed(false, 0)), lost);
+  // It was not late, but about to close, and is told so at last.
+  assertEquals(
+    told("server", stuck, closed(true, 4000, "bye")),
+    'close 4000 "bye" peer',
+  );
+  assertEquals(told("server", close, stuck, timeout), lost);
+});
+
+Deno.test("next(): a client's socket that is closing is not stuck", () => {
+  const stuck: Signal = { type: "stuck" };
+  assertEquals(
+    told("client", stuck, closed(true, 1005)),
+    'close 1005 "" peer',
+  );
+});

@@ -1,0 +1,67 @@
+/** Messages that are handled one after the other. */
+
+import { assert, assertEquals, assertStrictEquals } from "@std/assert";
+import { Turns } from "../../../core/connection/concurrency_limiter.ts";
+
+/** Turns whose messages are done with by name. */
+function begin(concurrency: number) {
+  const begun: string[] = [];
+  const handled: number[] = [];
+  const open = new Map<string, PromiseWithResolvers<void>>();
+  const turns = new Turns<string>(concurrency, (message) => {
+    begun.push(message);
+    if (message === message.toUpperCase()) return []; // done at once
+    const done = Promise.withResolvers<void>();
+    open.set(message, done);
+    return [Promise.resolve(), done.promise];
+  }, (cost) => handled.push(cost));
+  const finish = async (message: string) => {
+    open.get(message)?.resolve();
+    for (let i = 0; i < 5; i++) await Promise.resolve();
+  };
+  return { turns, begun, handled, finish };
+}
+
+Deno.test("Turns hands a message out when the one before is done with", async () => {
+  const { turns, begun, handled, finish } = begin(1);
+  for (const message of ["a", "b", "C", "D", "e"]) {
+    assert(turns.add(message, 1));
+  }
+  assertEquals(begun, ["a"]);
+  assertStrictEquals(turns.isEmpty, false);
+  await finish("a");
+  assertEquals(begun, ["a", "b"]);
+  assertEquals(handled, [1]);
+  await finish("b");
+  assertEquals(begun, ["a", "b", "C", "D", "e"]);
+  assertEquals(handled, [1, 2, 3, 4]);
+  assertStrictEquals(turns.isEmpty, true);
+  await finish("e");
+  turns.skip(10);
+  assertEquals(handled, [1, 2, 3, 4, 5, 15]);
+});
+
+Deno.test("Turns hands out so many at a time, in order", async () => {
+  const { turns, begun, finish } = begin(2);
+  for (const message of ["a", "b", "c", "d"]) turns.add(message, 1);
+  assertEquals(begun, ["a", "b"]);
+  await finish("b");
+  assertEquals(begun, ["a", "b", "c"]);
+  await finish("a");
+  assertEquals(begun, ["a", "b", "c", "d"]);
+});
+
+Deno.test("Turns takes no more than 1,024 costs, running ones included", async () => {
+  const { turns, finish, begun } = begin(1);
+  assert(turns.add("a", 1_023));
+  assert(turns.add("b", 500), "the last may go beyond it");
+  assert(!turns.add("c", 1));
+  await finish("a");
+  assert(turns.add("d", 1));
+  assertStrictEquals(turns.clear(), 1);
+  await finish("b");
+  assertEquals(begun, ["a", "b"]);
+  const exact = begin(1).turns;
+  assert(exact.add("a", 1_024));
+  assert(!exact.add("b", 1));
+});

@@ -1,0 +1,58 @@
+import { assertEquals, assertStrictEquals } from "@std/assert";
+import { Inbox } from "../../../core/connection/early_messages.ts";
+
+Deno.test("Inbox hands out what it keeps in order", () => {
+  const inbox = new Inbox<string>();
+  assertStrictEquals(inbox.shift(), undefined);
+  inbox.push("a", 1);
+  inbox.push("b", 1);
+  assertStrictEquals(inbox.length, 2);
+  assertEquals([inbox.shift(), inbox.shift(), inbox.shift()], [
+    "a",
+    "b",
+    undefined,
+  ]);
+});
+
+Deno.test("Inbox keeps 256 messages, and none when there is one more", () => {
+  const inbox = new Inbox<number>();
+  for (let i = 0; i < 256; i++) inbox.push(i, 1);
+  assertStrictEquals(inbox.length, 256);
+  assertStrictEquals(inbox.takeDropped(), 0);
+  inbox.push(256, 1);
+  inbox.push(257, 1);
+  assertStrictEquals(inbox.length, 0);
+  assertStrictEquals(inbox.takeDropped(), 258);
+  assertStrictEquals(inbox.takeDropped(), 0);
+  inbox.push(258, 1);
+  assertStrictEquals(inbox.shift(), 258);
+});
+
+Deno.test("Inbox keeps 1 MiB, and nothing when there is one byte more", () => {
+  const half = 512 * 1024;
+  const inbox = new Inbox<string>();
+  inbox.push("a", half);
+  inbox.push("b", half);
+  assertStrictEquals(inbox.length, 2);
+  inbox.push("c", 1);
+  assertStrictEquals(inbox.takeDropped(), 3);
+});
+
+Deno.test("Inbox keeps one message of any size", () => {
+  const inbox = new Inbox<string>();
+  inbox.push("large", 64 * 1024 * 1024);
+  assertStrictEquals(inbox.length, 1);
+  inbox.push("small", 1);
+  assertStrictEquals(inbox.takeDropped(), 2);
+});
+
+Deno.test("Inbox counts only what it still keeps", () => {
+  const third = 350_000;
+  const inbox = new Inbox<number>();
+  inbox.push(0, third);
+  for (let i = 1; i < 100; i++) {
+    inbox.push(i, third);
+    assertStrictEquals(inbox.shift(), i - 1);
+  }
+  assertStrictEquals(inbox.takeDropped(), 0);
+});

@@ -1,0 +1,31 @@
+import { assertEquals } from "@std/assert";
+import { TokenBucket } from "../../../core/connection/rate_limiter.ts";
+
+function take(bucket: TokenBucket, now: number, tries: number): number {
+  let taken = 0;
+  for (let i = 0; i < tries; i++) if (bucket.take(now)) taken++;
+  return taken;
+}
+
+Deno.test("TokenBucket gives as many at once as it holds", () => {
+  const bucket = new TokenBucket(1, 5, 1_000);
+  assertEquals(take(bucket, 1_000, 10), 5);
+  assertEquals(take(bucket, 1_999, 10), 0);
+  assertEquals(take(bucket, 2_000, 10), 1);
+});
+
+Deno.test("TokenBucket fills as time passes, and not beyond", () => {
+  const bucket = new TokenBucket(10, 5, 0);
+  assertEquals(take(bucket, 0, 10), 5);
+  assertEquals(take(bucket, 99, 10), 0);
+  assertEquals(take(bucket, 100, 10), 1);
+  assertEquals(take(bucket, 350, 10), 2); // and a half stays
+  assertEquals(take(bucket, 400, 10), 1);
+  assertEquals(take(bucket, 1_000_000, 10), 5);
+});
+
+Deno.test("TokenBucket of none a second gives what it holds, once", () => {
+  const bucket = new TokenBucket(0, 2, 0);
+  assertEquals(take(bucket, 0, 3), 2);
+  assertEquals(take(bucket, 1e12, 3), 0);
+});

@@ -1,0 +1,196 @@
+/** The frames of `events.v1`, as `docs/protocol.md` and its test vectors say. */
+
+import {
+  assert,
+  assertEquals,
+  assertNotStrictEquals,
+  assertStrictEquals,
+} from "@std/assert";
+import { decodeHex, encodeHex } from "../../support/hex.ts";
+import { bytesOf, type Frame } from "../../../core/values/codec.ts";
+import {
+  address,
+  batchBytes,
+  batchTexts,
+  beat,
+  credit,
+  escape,
+  fail,
+  isMarked,
+  keep,
+  MARK,
+  MARK_BYTE,
+  type Marked,
+  type Payload,
+  readFrame,
+  stand,
+  trace,
+  unescape,
+} from "../../../core/protocol/frames.ts";
+import vectors from "../../vectors.json" with { type: "json" };
+
+const { recovery, tracing } = vectors;
+const frames = [...vectors.frames, ...recovery.frames, ...tracing.frames];
+
+type Written = { text: string } | { hex: string };
+
+/** What a vector writes down. */
+function payloadOf(written: Written): Payload {
+  return "text" in written ? written.text : decodeHex(written.hex).buffer;
+}
+
+/** What a frame would be in a vector. */
+function written(frame: Frame | Payload): Written {
+  if (typeof frame === "string") return { text: frame };
+  assert(!(frame instanceof Blob));
+  return { hex: encodeHex(bytesOf(frame)) };
+}
+
+/** A meaning as a vector has it. */
+function described(marked: Marked | undefined): unknown {
+  if (marked === undefined) return undefined;
+  const all: Record<string, unknown> = { ...marked };
+  if ("payload" in marked) all.payload = written(marked.payload);
+  if ("items" in marked) all.items = marked.items.map(written);
+  if ("standing" in marked) {
+    const { place, recovered } = marked.standing;
+    all.standing = {
+      ...place && { place },
+      ...recovered !== undefined && { recovered },
+    };
+  }
+  return all;
+}
+
+function read(frame: Payload): unknown {
+  return isMarked(frame)
+    ? described(readFrame(frame))
+    : { kind: "plain", payload: written(frame) };
+}
+
+/** The frame that says what has been read. */
+function write(marked: Marked): Frame {
+  switch (marked.kind) {
+    case "message":
+      return escape(marked.payload);
+    case "request":
+    case "reply":
+      return address(marked.kind, marked.id, marked.payload);
+    case "kept":
+      return keep(marked.offset, marked.payload);
+    case "standing":
+      return stand(marked.standing);
+    case "trace":
+      return trace(marked.id, marked.text);
+    case "failure":
+      return fail(marked.id, marked.failure);
+    case "ping":
+    case "pong":
+      return beat(marked.kind, marked.text);
+    case "credit":
+      return credit(marked.limit);
+    case "batch": {
+      const texts = marked.items.filter((item) => typeof item === "string");
+      const parts = marked.items.filter((item) => typeof item !== "string")
+        .map((part) => new Uint8Array(part));
+      return parts.length > 0 ? batchBytes(parts) : batchTexts(texts);
+    }
+    case "unknown":
+      throw new Error("nothing writes that");
+  }
+}
+
+Deno.test("readFrame() reads all vectors", () => {
+  for (
+    const { frame, ...meaning } of [
+      ...frames,
+      ...vectors.read,
+      ...recovery.read,
+      ...tracing.read,
+    ]
+  ) {
+    assertEquals(read(payloadOf(frame)), meaning, Deno.inspect(frame));
+  }
+});
+
+Deno.test("what is written is what the vectors say, byte for byte", () => {
+  for (const { frame } of frames) {
+    const payload = payloadOf(frame);
+    const marked = isMarked(payload) ? readFrame(payload) : undefined;
+    assertEquals(
+      written(marked ? write(marked) : escape(payload)),
+      frame,
+    );
+  }
+});
+
+Deno.test("readFrame() knows what is malformed", () => {
+  for (
+    const { frame, why, ...rest } of [
+      ...vectors.malformed,
+      ...recovery.malformed,
+    ]
+  ) {
+    const marked = readFrame(payloadOf(frame));
+    if (!("isOuter" in rest)) assertStrictEquals(marked, undefined, why);
+    else {
+      // Alone it is well-formed; it is for the receiver to refuse what is in it.
+      assert(marked?.kind === "batch");
+      assert(
+        marked.items.some((item) =>
+          isMarked(item) && readFrame(item)?.kind === "batch"
+        ),
+      );
+    }
+  }
+});
+
+Deno.test("readFrame() throws at nothing", () => {
+  for (let kind = 0; kind < 256; kind++) {
+    for (const rest of ["", "1", ",", "1,", "1,{", "\u001e", "\u{1F600}"]) {
+      readFrame(MARK + String.fromCharCode(kind) + rest);
+    }
+    for (let length = 0; length < 12; length++) {
+      for (const fill of [0, 1, 255]) {
+        const bytes = new Uint8Array(2 + length).fill(fill);
+        bytes[0] = MARK_BYTE;
+        bytes[1] = kind;
+        readFrame(bytes.buffer);
+      }
+    }
+  }
+});
+
+Deno.test("escape() leaves alone what needs no mark, and unescape() undoes it", async () => {
+  const bytes = new Uint8Array([1, MARK_BYTE]);
+  for (const frame of ["", "x", "{}", "=\u0001", bytes, bytes.buffer]) {
+    assertStrictEquals(escape(frame), frame);
+    assertStrictEquals(unescape(frame), frame);
+  }
+  for (const frame of ["\u0001", "\u0001=x", "\u0001\u0001"]) {
+    assertStrictEquals(unescape(escape(frame)), frame);
+    assertNotStrictEquals(escape(frame), frame);
+  }
+  const marked = new Uint8Array([0, MARK_BYTE, 61, 7]);
+  // Only a part of a buffer may be what is sent.
+  for (const frame of [marked.subarray(1), marked.slice(1).buffer]) {
+    const again = unescape(escape(frame));
+    assertEquals(written(again), { hex: "c13d07" });
+  }
+  for (const bytes of [[7, 61], [MARK_BYTE, 7], [MARK_BYTE]]) {
+    const frame = new Uint8Array(bytes);
+    assertStrictEquals(unescape(frame), frame);
+  }
+  const blob = escape(new Blob(["ä"]));
+  assert(blob instanceof Blob);
+  assertEquals(encodeHex(await blob.bytes()), "c13dc3a4");
+  const again = unescape(blob);
+  assert(again instanceof Blob);
+  assertEquals(encodeHex(await again.bytes()), "c3a4");
+});
+
+Deno.test("address() of a Blob is one whose bytes follow the head", async () => {
+  const frame = address("request", 258, new Blob([new Uint8Array([9])]));
+  assert(frame instanceof Blob);
+  assertEquals(encodeHex(await frame.bytes()), "c13f0000010209");
+});

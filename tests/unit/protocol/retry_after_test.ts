@@ -1,0 +1,32 @@
+import { assertEquals } from "@std/assert";
+import {
+  inSeconds,
+  readRetryAfter,
+  withRetryAfter,
+} from "../../../core/protocol/retry_after.ts";
+
+Deno.test("a reason tells when to come back, in whole seconds", () => {
+  assertEquals(withRetryAfter("", 5_000), "retry-after=5");
+  assertEquals(withRetryAfter("deploy", 5_001), "deploy; retry-after=6");
+  assertEquals(withRetryAfter("", 0), "retry-after=0");
+  assertEquals([0, 1, 1_000, 1_001].map(inSeconds), [0, 1, 1, 2]);
+});
+
+Deno.test("a reason is read as it is written, and no other", () => {
+  const reasons: [string, number | undefined][] = [
+    ["retry-after=5", 5_000],
+    ["deploy; retry-after=60", 60_000],
+    ["retry-after=0", 0],
+    ["", undefined],
+    ["deploy", undefined],
+    ["retry-after=", undefined],
+    ["retry-after=-1", undefined],
+    ["retry-after=1.5", undefined],
+    ["retry-after=5; deploy", undefined],
+    ["noretry-after=5", undefined],
+    ["retry-after=1234567890", undefined],
+  ];
+  for (const [reason, delay] of reasons) {
+    assertEquals(readRetryAfter(reason), delay, reason);
+  }
+});

@@ -1,0 +1,117 @@
+import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import { assertRoom, Rooms } from "../../../core/rooms/rooms.ts";
+import { Chance } from "../../support/chance.ts";
+
+/** Somebody with a name. */
+class Member {
+  constructor(readonly name: string) {}
+}
+
+const ada = new Member("ada");
+const grace = new Member("grace");
+const edith = new Member("edith");
+
+Deno.test("Rooms knows who is where, both ways", () => {
+  const rooms = new Rooms<Member>();
+  rooms.join(ada, "lobby");
+  rooms.join(grace, "lobby");
+  rooms.join(ada, "garden");
+  rooms.join(ada, "lobby");
+  assertEquals([...rooms.membersOf("lobby")], [ada, grace]);
+  assertEquals([...rooms.membersOf("garden")], [ada]);
+  assertEquals([...rooms.roomsOf(ada)], ["lobby", "garden"]);
+  assertEquals([...rooms.all.keys()], ["lobby", "garden"]);
+  assertEquals([...rooms.membersOf("kitchen")], []);
+  assertEquals([...rooms.roomsOf(edith)], []);
+});
+
+Deno.test("Rooms keeps no room that nobody is in", () => {
+  const rooms = new Rooms<Member>();
+  rooms.join(ada, "lobby");
+  rooms.join(grace, "lobby");
+  rooms.leave(ada, "lobby");
+  rooms.leave(ada, "lobby");
+  rooms.leave(edith, "lobby");
+  rooms.leave(ada, "nowhere");
+  assertEquals([...rooms.membersOf("lobby")], [grace]);
+  rooms.leave(grace, "lobby");
+  assertEquals([...rooms.all.keys()], []);
+  assertEquals([...rooms.roomsOf(grace)], []);
+});
+
+Deno.test("Rooms.leaveAll() lets somebody out, and remembers where they were", () => {
+  const rooms = new Rooms<Member>();
+  rooms.join(ada, "lobby");
+  rooms.join(ada, "garden");
+  rooms.join(grace, "garden");
+  rooms.leaveAll(ada);
+  rooms.leaveAll(edith);
+  assertEquals([...rooms.all.keys()], ["garden"]);
+  assertEquals([...rooms.membersOf("garden")], [grace]);
+  assertEquals([...rooms.roomsOf(ada)], ["lobby", "garden"]);
+  assertEquals([...rooms.roomsOf(edith)], []);
+});
+
+Deno.test("Rooms.select() takes each member once, without those who are excluded", () => {
+  const rooms = new Rooms<Member>();
+  for (const member of [ada, grace]) rooms.join(member, "lobby");
+  for (const member of [grace, edith]) rooms.join(member, "garden");
+  const groups = ["lobby", "garden"].map((room) => rooms.membersOf(room));
+  assertEquals(rooms.select(groups, []), [ada, grace, edith]);
+  assertEquals(rooms.select(groups, [edith]), [ada, grace]);
+  assertEquals(rooms.select(groups, ["garden"]), [ada]);
+  assertEquals(rooms.select(groups, ["lobby", edith]), []);
+  assertEquals(rooms.select(groups.slice(0, 1), ["nowhere"]), [ada, grace]);
+  assertEquals(rooms.select([], [ada]), []);
+});
+
+Deno.test("Rooms.select() gives a list that nobody changes", () => {
+  const rooms = new Rooms<Member>();
+  rooms.join(ada, "lobby");
+  const list = rooms.select([rooms.membersOf("lobby")], []);
+  rooms.join(grace, "lobby");
+  rooms.leave(ada, "lobby");
+  assertEquals(list, [ada]);
+});
+
+Deno.test("Rooms is the same both ways, whatever happens", () => {
+  const chance = new Chance(20261123);
+  const rooms = new Rooms<Member>();
+  const members = Array.from(Array(20), (_, i) => new Member(`${i}`));
+  const names = Array.from(Array(10), (_, i) => `room ${i}`);
+  const expected = new Map(
+    members.map((member) => [member, new Set<string>()]),
+  );
+  for (let i = 0; i < 5_000; i++) {
+    const member = chance.pick(members);
+    const room = chance.pick(names);
+    if (chance.below(5) < 3) {
+      rooms.join(member, room);
+      expected.get(member)?.add(room);
+    } else {
+      rooms.leave(member, room);
+      expected.get(member)?.delete(room);
+    }
+  }
+  for (const [member, own] of expected) {
+    assertEquals(new Set(rooms.roomsOf(member)), own);
+    for (const name of names) {
+      assertStrictEquals(rooms.membersOf(name).has(member), own.has(name));
+    }
+  }
+});
+
+Deno.test("assertRoom() takes any text that is not empty", () => {
+  for (const name of ["lobby", " ", "__proto__", "\0", "🙂"]) {
+    assertRoom("join", name);
+  }
+  assertThrows(
+    () => assertRoom("join", ""),
+    TypeError,
+    'Cannot join a room unless its name is a string that is not empty: current value is ""',
+  );
+  // @ts-expect-error No text
+  assertThrows(() => assertRoom("join", 7), TypeError, "7");
+  // @ts-expect-error No text
+  assertThrows(() => assertRoom("leave", undefined), TypeError, "leave");
+});

@@ -1,0 +1,101 @@
+import { assertEquals } from "@std/assert";
+import { stub } from "@std/testing/mock";
+import {
+  afterTurn,
+  clientSide,
+  cut,
+  release,
+} from "../../../core/runtime/websocket.ts";
+import { FakeSocket } from "../../support/pair.ts";
+
+/** A runtime without `setImmediate`, as browsers are. */
+function asBrowser(): Disposable {
+  const { get } = Reflect;
+  return stub(
+    Reflect,
+    "get",
+    (from: object, key: PropertyKey) =>
+      key === "setImmediate" ? undefined : get(from, key),
+  );
+}
+
+Deno.test("afterTurn() calls back later, unless it is stopped", async () => {
+  for (const runtime of [undefined, asBrowser()]) {
+    using _ = runtime;
+    const calls: string[] = [];
+    const { promise, resolve } = Promise.withResolvers<void>();
+    afterTurn(() => calls.push("stopped"))();
+    afterTurn(() => {
+      calls.push("called");
+      resolve();
+    });
+    calls.push("first");
+    await promise;
+    assertEquals(calls, ["first", "called"]);
+  }
+});
+
+Deno.test("clientSide.close() closes now, and tells later that it is sent", async () => {
+  const socket = new FakeSocket();
+  socket.open();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  clientSide.close(socket, 4000, "bye", resolve);
+  assertEquals(socket.closes, [[4000, "bye"]]);
+  await promise;
+  clientSide.close(socket, 4000, "bye", () => {
+    throw new Error("stopped");
+  })();
+});
+
+Deno.test("cut() closes what it cannot cut, as soon as it is open", () => {
+  const open = new FakeSocket();
+  open.open();
+  cut(open);
+  assertEquals(open.closes, [[undefined, undefined]]);
+  const late = new FakeSocket();
+  cut(late);
+  late.readyState = 0;
+  late.open();
+  assertEquals(late.closes.length, 2);
+});
+
+Deno.test("cut() closes a socket whose runtime has no way to cut it", () => {
+  const socket = new FakeSocket();
+  socket.open();
+  Object.assign(socket, { [Symbol("[[rid]]")]: 0 });
+  const { get } = Reflect;
+  using _ = stub(
+    Reflect,
+    "get",
+    (from: object, key: PropertyKey) =>
+      from === globalThis ? undefined : get(from, key),
+  );
+  cut(socket);
+  assertEquals(socket.closes, [[undefined, undefined]]);
+});
+
+Deno.test("release() cancels the runtime's timer, where there is one", () => {
+  const socket = new FakeSocket();
+  release(socket); // nothing to release
+  const duration = Symbol("[[idleTimeout]]");
+  const handle = Symbol("[[idleTimeoutTimeout]]");
+  const cancelled: unknown[] = [];
+  const { get } = Reflect;
+  const core = { cancelTimer: (timer: unknown) => cancelled.push(timer) };
+  using _ = stub(
+    Reflect,
+    "get",
+    (from: object, key: PropertyKey) => {
+      if (from === globalThis) {
+        return { internal: "private", private: { core } };
+      }
+      return get(from, key);
+    },
+  );
+  Object.assign(socket, { [duration]: 30, [handle]: null });
+  release(socket); // none has been set yet, and none will be
+  assertEquals([get(socket, duration), cancelled], [0, []]);
+  Object.assign(socket, { [handle]: 7 });
+  release(socket);
+  assertEquals(cancelled, [7]);
+});

@@ -1,0 +1,134 @@
+import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import { decode, encode } from "../../../core/values/codec.ts";
+
+Deno.test("encode() passes strings on as they are", () => {
+  for (const text of ["", "text", "{}", "\u{1f600}", '"quoted"']) {
+    assertStrictEquals(encode(text), text);
+  }
+});
+
+Deno.test("encode() turns all that JSON holds into JSON", () => {
+  const cases: [unknown, string][] = [
+    [{}, "{}"],
+    [[], "[]"],
+    [[1, "2", null], '[1,"2",null]'],
+    [null, "null"],
+    [0, "0"],
+    [false, "false"],
+    [{ a: undefined, b: 1 }, '{"b":1}'],
+    [new Date(0), '"1970-01-01T00:00:00.000Z"'],
+    [{ toJSON: () => 5 }, "5"],
+  ];
+  for (const [data, json] of cases) assertStrictEquals(encode(data), json);
+});
+
+Deno.test("encode() passes on bytes, of a view only its part", () => {
+  const buffer = new Uint8Array([0, 1, 2, 3]).buffer;
+  assertStrictEquals(encode(buffer), buffer);
+  const views = [
+    new Uint8Array(buffer, 1, 2),
+    new DataView(buffer, 1, 2),
+    new Int8Array(buffer, 1, 2),
+  ];
+  for (const view of views) assertEquals(encode(view), new Uint8Array([1, 2]));
+  const blob = new Blob(["x"]);
+  assertStrictEquals(encode(blob), blob);
+});
+
+Deno.test("encode() copies memory that is shared", () => {
+  const shared = new Uint8Array(new SharedArrayBuffer(4)).fill(7);
+  const encoded = encode(shared.subarray(2));
+  shared.fill(8);
+  assertEquals(encoded, new Uint8Array([7, 7]));
+  const whole = new Uint8Array(new SharedArrayBuffer(1));
+  assertEquals(encode(whole.buffer), new Uint8Array([0]));
+});
+
+Deno.test("encode() refuses what JSON cannot hold", () => {
+  const cycle: Record<string, unknown> = {};
+  cycle.self = cycle;
+  const cases: [unknown, string][] = [
+    [undefined, "JSON cannot hold: its type is undefined"],
+    [() => {}, "JSON cannot hold: its type is function"],
+    [Symbol("s"), "JSON cannot hold: its type is symbol"],
+    [{ toJSON: () => undefined }, "JSON cannot hold: its type is object"],
+    [new Map([[1, 2]]), "instance of Map as JSON makes an empty object of it"],
+    [new Set([1]), "spread it into a list first"],
+    [new Error("e"), "instance of Error as JSON makes an empty object of it"],
+    [new FormData(), "instance of FormData"],
+    [new (class {})(), "instance of a class without a name"],
+    [1n, "Cannot send a value that JSON cannot hold"],
+    [{ deep: [1n] }, "Cannot send a value that JSON cannot hold"],
+    [cycle, "circular"],
+    [Promise.resolve(), "of it: await it first"],
+  ];
+  for (const [data, message] of cases) {
+    assertThrows(() => encode(data), TypeError, message);
+  }
+});
+
+Deno.test("encode() sends empty objects that are meant", () => {
+  class Move {
+    x = 1;
+  }
+  class Patch {
+    name?: string = undefined;
+  }
+  const cases: [unknown, string][] = [
+    [{}, "{}"],
+    [new Patch(), "{}"],
+    [Object.create(null), "{}"],
+    [{ a: undefined }, "{}"],
+    [{ toJSON: () => ({}) }, "{}"],
+    [new Move(), '{"x":1}'],
+    [new Date(0), '"1970-01-01T00:00:00.000Z"'],
+  ];
+  for (const [data, json] of cases) assertEquals(encode(data), json);
+});
+
+Deno.test("decode() reads JSON where the text is JSON", () => {
+  const cases: [string, unknown][] = [
+    ['{"a":[1,2]}', { a: [1, 2] }],
+    ["[]", []],
+    ['"text"', "text"],
+    ["-1.5e3", -1500],
+    ["0", 0],
+    ["9", 9],
+    ["true", true],
+    ["false", false],
+    ["null", null],
+    [" {}", {}],
+    ["\t1", 1],
+    ["\n1", 1],
+    ["\r1\r\n", 1],
+  ];
+  for (const [text, value] of cases) assertEquals(decode(text), value);
+});
+
+Deno.test("decode() leaves all other text as it is", () => {
+  const texts = [
+    "",
+    "text",
+    "{broken",
+    "[1,",
+    "trueish",
+    "nothing",
+    "- dash",
+    "12 monkeys",
+    " ",
+    "Infinity",
+    "\u{1f600}",
+    "/",
+    ":",
+  ];
+  for (const text of texts) assertStrictEquals(decode(text), text);
+});
+
+Deno.test("encode() throws on bytes that are somebody else's now", () => {
+  const buffer = new ArrayBuffer(8);
+  const view = new Uint8Array(buffer, 2, 2);
+  buffer.transfer();
+  for (const data of [buffer, view]) {
+    assertThrows(() => encode(data), TypeError, "a buffer that is detached");
+  }
+});
