@@ -21,6 +21,7 @@ import {
 import {
   bind,
   type Listener,
+  type RequestInfo,
   serverSide,
   upgrade,
 } from "./core/runtime/deno_server.ts";
@@ -69,10 +70,7 @@ import {
   urlOf,
   type Verdict,
 } from "./core/admission/admission.ts";
-import {
-  bracketed,
-  type RequestInfo,
-} from "./core/admission/remote_address.ts";
+import { bracketed } from "./core/admission/remote_address.ts";
 import { asksForUpgrade, type Refusal } from "./core/admission/handshake.ts";
 import { inSeconds, withRetryAfter } from "./core/protocol/retry_after.ts";
 import {
@@ -128,7 +126,7 @@ export {
   type AuthorizeInfo,
   sameOrigin,
 } from "./core/admission/admission.ts";
-export type { RequestInfo } from "./core/admission/remote_address.ts";
+export type { RequestInfo } from "./core/runtime/deno_server.ts";
 export type { MessageRate } from "./core/connection/rate_limiter.ts";
 export {
   AdapterEvent,

@@ -26,7 +26,7 @@
  */
 
 import { type ClientOptions, ClientSocket } from "./client.ts";
-import type { RequestInfo } from "./core/admission/remote_address.ts";
+import type { RequestInfo } from "./core/runtime/deno_server.ts";
 import type { Connection } from "./core/connection/connection.ts";
 import { TOKEN } from "./core/admission/handshake.ts";
 import { upgraders } from "./core/runtime/deno_server.ts";

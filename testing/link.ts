@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Role } from "../core/connection/close_state.ts";
+import type { Role } from "../core/runtime/websocket.ts";
 import { assertSize, assertType } from "../core/events/errors.ts";
 import { afterTurn } from "../core/runtime/websocket.ts";
 import type { Timer } from "../core/util/timer.ts";

@@ -34,8 +34,6 @@ const LAYERS: readonly string[] = [
 /** Imports that run upward, and are to go. */
 const UPWARD: readonly string[] = [
   "core/connection/connection.ts > core/rooms/rooms.ts",
-  "core/runtime/deno_server.ts > core/admission/remote_address.ts",
-  "core/runtime/websocket.ts > core/connection/close_state.ts",
 ];
 
 /** Stand one above the other in the list, but do not know each other. */

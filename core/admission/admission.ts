@@ -6,7 +6,8 @@
  * @module
  */
 
-import { addressOf, networkOf, type RequestInfo } from "./remote_address.ts";
+import type { RequestInfo } from "../runtime/deno_server.ts";
+import { addressOf, networkOf } from "./remote_address.ts";
 import { type Refusal, refuse, TOKEN, tokens } from "./handshake.ts";
 import { assertOption, assertSize, isThenable } from "../events/errors.ts";
 import { afterTurn } from "../runtime/websocket.ts";

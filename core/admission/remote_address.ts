@@ -4,20 +4,8 @@
  * @module
  */
 
+import type { RequestInfo } from "../runtime/deno_server.ts";
 import { tokens } from "./handshake.ts";
-
-/** Who a request is from, as `Deno.serve` and others tell it. */
-export interface RequestInfo {
-  /** The address of the other end of the TCP connection. */
-  readonly remoteAddr?: {
-    /** The kind of connection. */
-    readonly transport?: string;
-    /** Its host. */
-    readonly hostname?: string;
-    /** Its port. */
-    readonly port?: number;
-  };
-}
 
 /**
  * The peer's address, ready to print.

@@ -12,9 +12,7 @@
  */
 
 import { type Cause, CloseCode, type End } from "../events/errors.ts";
-
-/** Which side of a connection this is. */
-export type Role = "server" | "client";
+import type { Role } from "../runtime/websocket.ts";
 
 /** What this side wants to end the connection with. */
 export interface Closing {

@@ -5,7 +5,6 @@
  * @module
  */
 
-import type { RequestInfo } from "../admission/remote_address.ts";
 import { afterTurn, fieldOf, type RawSocket, type Side } from "./websocket.ts";
 import { MAX_DELAY } from "../util/timer.ts";
 
@@ -23,6 +22,19 @@ export interface BindOptions {
   readonly key?: string | undefined;
   /** Whether other processes or workers may bind the same port. */
   readonly reusePort?: boolean | undefined;
+}
+
+/** Who a request is from, as `Deno.serve` and others tell it. */
+export interface RequestInfo {
+  /** The address of the other end of the TCP connection. */
+  readonly remoteAddr?: {
+    /** The kind of connection. */
+    readonly transport?: string;
+    /** Its host. */
+    readonly hostname?: string;
+    /** Its port. */
+    readonly port?: number;
+  };
 }
 
 /** A bound listener. */

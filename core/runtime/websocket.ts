@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { Role } from "../connection/close_state.ts";
+/** Which side of a connection this is. */
+export type Role = "server" | "client";
 
 /** The part of a `WebSocket` that a flow uses. */
 export interface Outlet {

@@ -22,7 +22,7 @@ import {
   ServerSocket,
 } from "../../mod.ts";
 import { flowLimits } from "../../core/sending/socket_writer.ts";
-import type { Role } from "../../core/connection/close_state.ts";
+import type { Role } from "../../core/runtime/websocket.ts";
 import { encodeHex } from "../support/hex.ts";
 import { pair, type Party, party, type PartyInit } from "../support/pair.ts";
 import { lacks } from "../support/permissions.ts";

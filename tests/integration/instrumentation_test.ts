@@ -2,7 +2,7 @@
 
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import { ClientSocket } from "../../client.ts";
-import type { Role } from "../../core/connection/close_state.ts";
+import type { Role } from "../../core/runtime/websocket.ts";
 import { credit } from "../../core/protocol/frames.ts";
 import { placeOf, type Probe } from "../../core/events/instrumentation.ts";
 import { ServerSocket } from "../../server.ts";

@@ -18,7 +18,7 @@ import {
 } from "../../core/connection/connection_options.ts";
 import type { SocketTypes } from "../../core/values/types.ts";
 import type { Rooms } from "../../core/rooms/rooms.ts";
-import type { Role } from "../../core/connection/close_state.ts";
+import type { Role } from "../../core/runtime/websocket.ts";
 import type { RawSocket, Side } from "../../core/runtime/websocket.ts";
 import type { End } from "../../core/events/errors.ts";
 

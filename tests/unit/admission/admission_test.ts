@@ -16,8 +16,8 @@ import {
 import {
   addressOf,
   networkOf,
-  type RequestInfo,
 } from "../../../core/admission/remote_address.ts";
+import type { RequestInfo } from "../../../core/runtime/deno_server.ts";
 import { asksForUpgrade, refuse } from "../../../core/admission/handshake.ts";
 
 const GOOD = {

@@ -2,9 +2,9 @@ import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import {
   CONNECTING,
   next,
-  type Role,
   type Signal,
 } from "../../../core/connection/close_state.ts";
+import type { Role } from "../../../core/runtime/websocket.ts";
 
 const ROLES: readonly Role[] = ["server", "client"];
 

@@ -9,7 +9,7 @@ import {
 } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
 import { ConnectionEndedError } from "../../../core/events/errors.ts";
-import type { Role } from "../../../core/connection/close_state.ts";
+import type { Role } from "../../../core/runtime/websocket.ts";
 import { FakeHub, pair, type Party, party } from "../../support/pair.ts";
 
 const ROLES: readonly Role[] = ["server", "client"];
