@@ -78,6 +78,8 @@ import {
   type ListenOptions,
   type MessagesOptions,
 } from "./core/events/emitter.ts";
+import { MIN_RATE } from "./core/util/liveness.ts";
+import { Keepalive } from "./core/runtime/keepalive.ts";
 import { startTimer, within } from "./core/util/timer.ts";
 import type {
   Answer,
@@ -163,11 +165,19 @@ export interface ServerOptions<Types extends SocketTypes = SocketTypes>
    */
   readonly closeTimeout?: number;
   /**
-   * After how many milliseconds of silence a peer counts as dead, which is a
-   * `disconnect`. It is pinged after half of that; 0 waits for ever. So does one
-   * that takes nothing of what is sent to it, though then it may be half as long
-   * again until that is noticed, and a second more for each 16 KiB on their way:
-   * a large message on a slow line shows no progress until it is over.
+   * How long a peer may be silent, in milliseconds, before it counts as lost, which is a
+   * `disconnect` with the cause `timeout`. It is pinged after half of that. 0 switches
+   * both off.
+   *
+   * - A peer has one second more for each 16 KiB that it was sent before the ping and
+   *   has not confirmed by an earlier one, because its answer waits behind them.
+   * - A peer that takes nothing of what it is sent is lost, too. That takes up to half of
+   *   the timeout longer, and a second for each 16 KiB that wait.
+   * - A peer cannot answer a ping in the middle of a message of its own, and the runtime
+   *   does not show a message before it is whole. So by default, a peer that does not
+   *   speak `events.v1` has one second more for each 16 KiB of `maxPayload`: 64 seconds
+   *   with its default. If you set `idleTimeout`, you set the exact bound: choose more than
+   *   twice the time that your largest message takes on your slowest line.
    *
    * @default {30_000}
    */
@@ -324,7 +334,12 @@ export interface BroadcastOptions<Types extends SocketTypes = SocketTypes>
 export class ServerSocket<Types extends SocketTypes = SocketTypes>
   extends Emitter<ServerEvents<Connection<Types>, SocketMessage<Types>>>
   implements AsyncDisposable {
-  readonly #idleTimeout: number;
+  readonly #keepalive: Keepalive;
+  /**
+   * How much longer a peer may be silent that sends a message in one frame, in
+   * milliseconds: it answers no ping until that is over, and nothing shows its progress.
+   */
+  readonly #grace: number;
   readonly #maxDisconnectedClients: number;
   readonly #manner: Manner<Types>;
   readonly #admission: Admission<Context<Types>>;
@@ -369,7 +384,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     assertType("options", options, "object", "a port goes to listen()");
     const {
       closeTimeout = 10_000,
-      idleTimeout = 30_000,
+      idleTimeout = IDLE_TIMEOUT,
       maxDisconnectedClients = 100,
       maxPayload = 1024 * 1024,
       adapter,
@@ -389,13 +404,16 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     if (adapter) assertType("adapter.open", adapter.open, "function");
     assertOption("fallback", options.fallback, "function");
     assertOption("presence", options.presence, "function");
-    this.#idleTimeout = idleTimeout;
+    this.#keepalive = new Keepalive(idleTimeout);
+    this.#grace = options.idleTimeout === undefined
+      ? Math.min(maxPayload, MAX_FRAME) / MIN_RATE * 1000
+      : 0;
     this.#maxDisconnectedClients = maxDisconnectedClients;
     const messageRate = rateLimit(options.messageRate);
     this.#manner = mannerOf(options, idleTimeout, {
       closeTimeout,
       limits: { maxPayload, messageRate },
-      idleTimeout: () => 0, // the runtime's own pings see to it
+      idleTimeout: () => 0, // the keepalive sees to it
     });
     letIn(this, this.#manner);
     const history = historyLimits(options.history ?? false);
@@ -1367,8 +1385,11 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     // throws takes the whole listener down: so all that can fail comes first.
     const { headers } = request;
     const { probe } = this.#manner;
-    const begin = () => upgrade(request, choice.token, this.#idleTimeout);
-    const { socket, response } = probe ? probe.detach(begin) : begin();
+    const grace = choice.isEvents ? 0 : this.#grace;
+    const begin = () => upgrade(request, choice.token, this.#keepalive, grace);
+    const { socket, response, idleWatch } = probe
+      ? probe.detach(begin)
+      : begin();
     const client = new Connection<Types>({
       socket,
       side: serverSide,
@@ -1380,6 +1401,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       manner: this.#manner,
       context,
       openTimeout,
+      idleWatch,
     }, this.#hub);
     this.#connecting.add(client);
     return response;
@@ -1437,6 +1459,12 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
 
 /** How long an upgrade may take to open, in milliseconds, far more than it does. */
 const OPEN_TIMEOUT = 10_000;
+
+/** How long a peer may be silent if the program does not say, in milliseconds. */
+const IDLE_TIMEOUT = 30_000;
+
+/** The runtime refuses a frame of so many bytes, or more. */
+const MAX_FRAME = 64 * 1024 * 1024;
 
 function answer({ status, why, headers, response }: Refusal): Response {
   // A copy, as a program may give the same one each time.

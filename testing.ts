@@ -169,8 +169,8 @@ export class MemoryNetwork implements AsyncDisposable {
     if (!server) return client.take(REFUSED);
     const request = requestOf(client, protocols, headers);
     let socket: MemorySocket | undefined;
-    upgraders.set(request, (idleTimeout) => {
-      socket = new MemorySocket(client.url, [], idleTimeout);
+    upgraders.set(request, (idleTimeout, grace) => {
+      socket = new MemorySocket(client.url, [], idleTimeout, grace);
       return { socket, response: new Response(null, { status: 101 }) };
     });
     const remoteAddr = {

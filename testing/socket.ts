@@ -63,6 +63,7 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
   /** The subprotocols that were asked for. */
   readonly #asked: readonly string[];
   readonly #idleTimeout: number;
+  readonly #grace: number;
   #protocol = "";
   #readyState = 0;
   #isOpened = false;
@@ -77,12 +78,20 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
    * @param asked The subprotocols that were asked for.
    * @param idleTimeout After how many milliseconds of silence the peer counts as
    * dead; 0 for never.
+   * @param grace How many milliseconds later it does, in case that it is in the middle
+   * of a message.
    */
-  constructor(url: string, asked: readonly string[], idleTimeout: number) {
+  constructor(
+    url: string,
+    asked: readonly string[],
+    idleTimeout: number,
+    grace = 0,
+  ) {
     super();
     this.url = url;
     this.#asked = asked;
     this.#idleTimeout = idleTimeout;
+    this.#grace = grace;
   }
 
   /** The subprotocol that the server has picked. */
@@ -199,7 +208,7 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
     const half = this.#idleTimeout / 2;
     this.#idleTimer = setTimeout(() => {
       this.#out?.push({ type: "ping" });
-      this.#idleTimer = setTimeout(() => this.#giveUp(), half);
+      this.#idleTimer = setTimeout(() => this.#giveUp(), half + this.#grace);
     }, half);
   }
 

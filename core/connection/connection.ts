@@ -56,6 +56,7 @@ import {
 import { Silence } from "./idle_timer.ts";
 import {
   cut,
+  type IdleWatch,
   type RawSocket,
   release,
   type Side,
@@ -118,6 +119,8 @@ export interface ConnectionInit<Types extends SocketTypes> {
    * default. The runtime does not tell of a peer that was gone before.
    */
   readonly openTimeout?: number;
+  /** Notices that the peer is gone, where the runtime does not do so itself. */
+  readonly idleWatch?: IdleWatch | undefined;
 }
 
 /** Options of {@linkcode Connection.request} that check the answer. */
@@ -381,7 +384,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #droppedIncoming = 0;
   #received = 0;
   #receivedBytes = 0;
-  #silence: Silence | undefined;
+  #silence: IdleWatch | Silence | undefined;
 
   static {
     owned = {
@@ -419,6 +422,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.context = init.context as Context<Types>;
     this.#socket = socket;
     this.#side = side;
+    this.#silence = init.idleWatch;
     this.#hub = hub;
     init.manner.probe?.created(this);
     socket.binaryType = "arraybuffer";
@@ -951,10 +955,13 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         },
       );
     }
+    if (this.#silence && "attach" in this.#silence) {
+      this.#silence.attach(() => this.#sender?.sent.bytes ?? 0);
+    }
     const timeout = idleTimeout(isEvents);
     if (timeout === 0) return;
-    this.#silence = new Silence(timeout);
-    this.#silence.start(
+    const silence = this.#silence = new Silence(timeout);
+    silence.start(
       () => this.#letGo({ type: "terminate", cause: "timeout" }),
       () => this.#exchange?.ping(),
     );

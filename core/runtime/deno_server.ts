@@ -5,8 +5,15 @@
  * @module
  */
 
-import { afterTurn, fieldOf, type RawSocket, type Side } from "./websocket.ts";
 import { MAX_DELAY } from "../util/timer.ts";
+import type { Keepalive } from "./keepalive.ts";
+import {
+  afterTurn,
+  fieldOf,
+  type IdleWatch,
+  type RawSocket,
+  type Side,
+} from "./websocket.ts";
 
 /** Where and how to listen. */
 export interface BindOptions {
@@ -92,37 +99,47 @@ export interface Upgraded {
   readonly socket: RawSocket;
   /** The answer. It has to be returned whatever happens. */
   readonly response: Response;
+  /** Notices that the peer is gone, where the runtime does not do so itself. */
+  readonly idleWatch?: IdleWatch | undefined;
 }
 
 /**
  * What upgrades requests that have not come by the runtime: `testing.ts` makes such.
- * It is given the idle timeout in milliseconds.
+ * It is given the idle timeout in milliseconds, and how much later to give up a peer
+ * that has been asked for a sign of life.
  */
-export const upgraders: WeakMap<Request, (idleTimeout: number) => Upgraded> =
-  new WeakMap();
+export const upgraders: WeakMap<
+  Request,
+  (idleTimeout: number, grace: number) => Upgraded
+> = new WeakMap();
 
 /**
  * Upgrades a request to a WebSocket.
  *
  * @param request The request, already found to be a valid handshake.
  * @param protocol The subprotocol to speak; empty for none.
- * @param idleTimeout After how many milliseconds of silence, pings included,
- * the peer counts as dead; 0 for never.
+ * @param keepalive Notices that peers are gone, for all sockets of the server.
+ * @param grace How much longer than its timeout a peer may take to answer a ping, in
+ * milliseconds.
  * @returns The socket and the answer.
  */
 export function upgrade(
   request: Request,
   protocol: string,
-  idleTimeout: number,
+  keepalive: Keepalive,
+  grace: number,
 ): Upgraded {
-  const patience = Math.min(idleTimeout, MAX_DELAY);
-  const { socket, response } = upgraders.get(request)?.(patience) ??
+  const { idleTimeout } = keepalive;
+  const longest = idleTimeout && Math.min(idleTimeout + grace, MAX_DELAY);
+  const { socket, response } = upgraders.get(request)?.(idleTimeout, grace) ??
     withoutAdvice(() =>
-      Deno.upgradeWebSocket(request, { idleTimeout: patience / 1000 })
+      Deno.upgradeWebSocket(request, {
+        idleTimeout: longest / 1000,
+      })
     );
   // Not by the runtime's option, which knows only lists with a space in them.
   if (protocol) response.headers.set("sec-websocket-protocol", protocol);
-  return { socket, response };
+  return { socket, response, idleWatch: keepalive.watch(socket, grace) };
 }
 
 /**

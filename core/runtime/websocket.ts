@@ -44,6 +44,20 @@ export interface OpenedSocket extends RawSocket {
   readonly url: string;
 }
 
+/** Watches over one connection, so that a peer that is gone is noticed. */
+export interface IdleWatch {
+  /**
+   * Says how much is sent by the connection: what is on its way takes time.
+   *
+   * @param sent Tells how many bytes were sent in all.
+   */
+  attach(sent: () => number): void;
+  /** Hears that a message has come. */
+  heard(): void;
+  /** Stops to watch. */
+  stop(): void;
+}
+
 /** How one side of a connection handles its socket. */
 export interface Side {
   /** Which side it is. */
@@ -187,6 +201,15 @@ export function release(socket: RawSocket): void {
   const idleTimeout = fieldOf(socket, "[[idleTimeout]]");
   // One that ends as it opens has no timer yet, but is about to get one.
   if (idleTimeout !== undefined) Reflect.set(socket, idleTimeout, 0);
+  cancelIdleTimer(socket);
+}
+
+/**
+ * Cancels Deno's timer of a server's socket, if there is one.
+ *
+ * @param socket The socket.
+ */
+export function cancelIdleTimer(socket: RawSocket): void {
   const timer = read(socket, fieldOf(socket, "[[idleTimeoutTimeout]]"));
   const cancelTimer = read(core(), "cancelTimer");
   if (timer != null && typeof cancelTimer === "function") cancelTimer(timer);

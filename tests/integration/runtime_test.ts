@@ -128,6 +128,43 @@ test("runtime: node:http never forgets a connection that was upgraded", async ()
   http.close();
 });
 
+test("runtime: a private method makes the idle timer, at each message and pong", async () => {
+  const calls: string[] = [];
+  let heard = Promise.withResolvers<void>();
+  await using server = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+    (request) => {
+      const { socket, response } = Deno.upgradeWebSocket(request);
+      const keys = [
+        ...Object.getOwnPropertySymbols(socket),
+        ...Object.getOwnPropertySymbols(WebSocket.prototype),
+      ];
+      const named = (name: string) =>
+        keys.find(({ description }) => description === name) ?? "missing";
+      const method = named("[[serverHandleIdleTimeout]]");
+      assertEquals(Reflect.get(socket, named("[[idleTimeout]]")), 30);
+      assertEquals(Reflect.get(socket, named("[[idleTimeoutTimeout]]")), null);
+      assertEquals(typeof Reflect.get(socket, method), "function");
+      let last = "open";
+      socket.onmessage = ({ data }) => last = data;
+      Reflect.set(socket, method, () => {
+        calls.push(last); // what came before
+        heard.resolve();
+      });
+      return response;
+    },
+  );
+  // If this fails, core/runtime/keepalive.ts leaves it all to the runtime.
+  using peer = await RawPeer.open(server.addr.port);
+  for (const sent of [frame(1, "text"), frame(10), frame(2, "bytes")]) {
+    await deadline(heard.promise, 60_000);
+    heard = Promise.withResolvers();
+    await peer.write(sent);
+  }
+  await deadline(heard.promise, 60_000);
+  assertEquals(calls, ["open", "open", "text", "text"]);
+});
+
 /** So many bytes. */
 async function read(from: Deno.TlsConn, length: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(length);

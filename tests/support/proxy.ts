@@ -14,6 +14,8 @@ export class Proxy implements AsyncDisposable {
   #isRefusing = false;
   /** How long all bytes are held up, in milliseconds. */
   latency = 0;
+  /** How many bytes a second get through, each way of each connection. */
+  rate = Infinity;
   /** How many connections have come. */
   count = 0;
 
@@ -88,7 +90,13 @@ export class Proxy implements AsyncDisposable {
     const buffer = new Uint8Array(64 * 1024);
     try {
       for (;;) {
-        const size = await from.read(buffer);
+        const room = Math.min(buffer.length, Math.ceil(this.rate / 50));
+        const size = await from.read(buffer.subarray(0, room));
+        if (this.rate < Infinity && size !== null) {
+          await new Promise((resolve) =>
+            setTimeout(resolve, size / this.rate * 1000)
+          );
+        }
         if (this.latency > 0) {
           await new Promise((resolve) => setTimeout(resolve, this.latency));
         }

@@ -1,0 +1,245 @@
+/**
+ * Finds out which peers of a server are gone, with one timer for all of them.
+ *
+ * Deno pings by itself, but cancels and makes its timer again for each message, and
+ * gives a peer up that is in the middle of a message. Its method that does so is
+ * replaced on each socket by one that notes the time; the same method sends the ping
+ * when this module finds that one is needed. A runtime that has no such method does as
+ * it always did.
+ *
+ * @module
+ */
+
+import {
+  cancelIdleTimer,
+  fieldOf,
+  type IdleWatch,
+  type RawSocket,
+} from "./websocket.ts";
+import { MAX_DELAY } from "../util/timer.ts";
+import { Liveness } from "../util/liveness.ts";
+
+/** How many times the clock ticks while a peer may be silent. */
+const TICKS = 64;
+
+/** The shortest tick, in milliseconds. */
+const MIN_TICK = 4;
+
+/** Enough for a look that is due after the whole of the timeout. */
+const SLOTS = TICKS + 2;
+
+/** So short that Deno pings, or gives up, right away; in seconds. */
+const AT_ONCE = 1e-6;
+
+/** Watches all connections of one server. */
+export class Keepalive {
+  /** How long a peer may be silent, in milliseconds; 0 for as long as it likes. */
+  readonly idleTimeout: number;
+  /**
+   * When the next tick is due, in milliseconds. Each tick counts for the same time,
+   * however late it is: while a machine sleeps, or is busy, no peer is silent.
+   */
+  soon: number;
+  readonly #tick: number;
+  readonly #slots: Set<Watched>[] = [];
+  /** Which slot is looked at now. */
+  #slot = 0;
+  #size = 0;
+  #timer: ReturnType<typeof setInterval> | undefined;
+
+  /**
+   * Creates one. There is no timer as long as nothing is watched.
+   *
+   * @param idleTimeout How long a peer may be silent, in milliseconds; 0 for as long as
+   * it likes.
+   */
+  constructor(idleTimeout: number) {
+    this.idleTimeout = Math.min(idleTimeout, MAX_DELAY);
+    this.#tick = Math.max(MIN_TICK, Math.ceil(this.idleTimeout / TICKS));
+    this.soon = this.#tick;
+    for (let i = 0; i < SLOTS; i++) this.#slots.push(new Set());
+  }
+
+  /** How many connections are watched. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /**
+   * Watches over a server's socket once it is open, if the runtime allows it.
+   *
+   * @param socket The socket, before it is open.
+   * @param grace How much longer than the timeout the peer may be silent after it was
+   * asked, in milliseconds: it cannot answer in the middle of a message.
+   * @returns What watches it; undefined if the runtime has to do so itself.
+   */
+  watch(socket: RawSocket, grace = 0): IdleWatch | undefined {
+    if (this.idleTimeout === 0) return undefined;
+    const internals = internalsOf(socket);
+    if (internals === undefined) return undefined;
+    const watched = new Watched(this, socket, internals, grace);
+    Reflect.set(socket, internals.method, () => watched.noted());
+    return watched;
+  }
+
+  /** Looks at a connection at a time, or at the next tick if that has passed. */
+  schedule(watched: Watched, time: number): void {
+    if (watched.slot === undefined && this.#size++ === 0) this.#start();
+    watched.slot?.delete(watched);
+    const ticks = 1 + Math.ceil((time - this.soon) / this.#tick);
+    const ahead = Math.max(1, Math.min(ticks, SLOTS - 1));
+    watched.slot = this.#slots[(this.#slot + ahead) % SLOTS];
+    watched.slot?.add(watched);
+  }
+
+  /** Stops to look at a connection. */
+  remove(watched: Watched): void {
+    if (watched.slot === undefined) return;
+    watched.slot.delete(watched);
+    watched.slot = undefined;
+    if (--this.#size > 0) return;
+    clearInterval(this.#timer);
+  }
+
+  #start(): void {
+    this.#timer = setInterval(() => {
+      const now = this.soon;
+      this.soon += this.#tick;
+      this.#slot = (this.#slot + 1) % SLOTS;
+      for (const watched of this.#slots[this.#slot] ?? []) watched.look(now);
+    }, this.#tick);
+  }
+}
+
+/** One connection that is watched. */
+class Watched implements IdleWatch {
+  /** Where its next look stands. */
+  slot: Set<Watched> | undefined;
+  readonly #clock: Keepalive;
+  readonly #socket: RawSocket;
+  readonly #internals: Internals;
+  readonly #liveness: Liveness;
+  /** When something was last heard; at most a tick later than it was. */
+  #heardAt = 0;
+  /** How often the runtime has noted something: the opening, messages, pongs. */
+  #noted = 0;
+  #messages = 0;
+  #sent: (() => number) | undefined;
+  /** The runtime's timer that has not sent the ping yet. */
+  #pingTimer: unknown;
+  #isStopped = false;
+
+  constructor(
+    clock: Keepalive,
+    socket: RawSocket,
+    internals: Internals,
+    grace: number,
+  ) {
+    this.#clock = clock;
+    this.#socket = socket;
+    this.#internals = internals;
+    this.#liveness = new Liveness(clock.idleTimeout, grace);
+  }
+
+  attach(sent: () => number): void {
+    this.#sent = sent;
+  }
+
+  heard(): void {
+    this.#messages++;
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#clock.remove(this);
+  }
+
+  /** The runtime calls this instead of making its timer again. */
+  noted(): void {
+    this.#heardAt = this.#clock.soon;
+    if (this.#noted++ === 0 && !this.#isStopped) {
+      this.#clock.schedule(this, this.#heardAt + this.#clock.idleTimeout / 2);
+    }
+  }
+
+  look(now: number): void {
+    const verdict = this.#liveness.look(now, {
+      heardAt: this.#heardAt,
+      answers: this.#noted - 1 - this.#messages,
+      sent: this.#sent?.() ?? 0,
+      buffered: this.#socket.bufferedAmount,
+    });
+    const { timer } = this.#internals;
+    // The runtime has sent the ping once it has another timer, which would give up.
+    if (
+      this.#pingTimer !== undefined &&
+      Reflect.get(this.#socket, timer) !== this.#pingTimer
+    ) {
+      this.#pingTimer = undefined;
+      cancelIdleTimer(this.#socket);
+    }
+    if (verdict === "ask") this.#ping();
+    // A ping that waits behind what the peer does not take has not been sent.
+    else if (verdict === "lost" && this.#pingTimer === undefined) {
+      return this.#giveUp();
+    }
+    this.#clock.schedule(this, this.#liveness.nextLook(now, this.#heardAt));
+  }
+
+  /** Lets the runtime send a ping, and wait for the answer without end. */
+  #ping(): void {
+    this.#runTimer();
+    const { timer, duration } = this.#internals;
+    Reflect.set(this.#socket, duration, MAX_DELAY / 500);
+    this.#pingTimer = Reflect.get(this.#socket, timer);
+  }
+
+  /** Lets the runtime tell the peer, and end the connection. */
+  #giveUp(): void {
+    this.stop();
+    this.#runTimer();
+  }
+
+  #runTimer(): void {
+    const { duration, run } = this.#internals;
+    Reflect.set(this.#socket, duration, AT_ONCE);
+    run(this.#socket);
+  }
+}
+
+/** What the runtime keeps to itself of all its sockets. */
+interface Internals {
+  /** The name of the method that makes the idle timer. */
+  readonly method: symbol;
+  /** Calls that method of a socket. */
+  readonly run: (socket: RawSocket) => void;
+  /** The name of the field with the idle timeout, in seconds. */
+  readonly duration: symbol;
+  /** The name of the field with the timer that pings, and then the one that gives up. */
+  readonly timer: symbol;
+}
+
+/** What was last found, and of what kind of sockets. */
+let found:
+  | { readonly prototype: unknown; readonly internals: Internals }
+  | undefined;
+
+function internalsOf(socket: RawSocket): Internals | undefined {
+  const prototype = Reflect.getPrototypeOf(socket);
+  if (found?.prototype === prototype) return found.internals;
+  const duration = fieldOf(socket, "[[idleTimeout]]");
+  const timer = fieldOf(socket, "[[idleTimeoutTimeout]]");
+  const method = Object.getOwnPropertySymbols(prototype ?? {})
+    .find(({ description }) => description === "[[serverHandleIdleTimeout]]");
+  if (!prototype || !duration || !timer || !method) return undefined;
+  const original: unknown = Reflect.get(prototype, method);
+  if (typeof original !== "function") return undefined;
+  const internals = {
+    method,
+    run: (one: RawSocket) => Reflect.apply(original, one, []),
+    duration,
+    timer,
+  };
+  found = { prototype, internals };
+  return internals;
+}

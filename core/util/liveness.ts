@@ -1,0 +1,116 @@
+/**
+ * Decides when a silent peer is asked for a sign of life, and when it is given up.
+ *
+ * @module
+ */
+
+/**
+ * The slowest line that is not taken for a dead one, in bytes per second. The time that
+ * a message needs on its way is allowed for at this rate.
+ */
+export const MIN_RATE: number = 16 * 1024;
+
+/** After how many bytes without an answer even a peer that is heard is asked. */
+const MAX_UNCONFIRMED = 64 * 1024;
+
+/** What one side knows about a connection. All counts are totals. */
+export interface Signs {
+  /** When something was last heard, in milliseconds. */
+  readonly heardAt: number;
+  /** How many answers to questions have come. */
+  readonly answers: number;
+  /** How many bytes were sent. */
+  readonly sent: number;
+  /** How many of these have not been handed to the kernel. */
+  readonly buffered: number;
+}
+
+/** What to do about a peer. */
+export type Verdict = "wait" | "ask" | "lost";
+
+/**
+ * What is known about one peer. It has no clock: the caller says what time it is, in
+ * milliseconds that need not be those of the wall.
+ */
+export class Liveness {
+  readonly #timeout: number;
+  readonly #grace: number;
+  #answers = 0;
+  /** When the peer was asked; -1 if no answer is outstanding. */
+  #askedAt = -1;
+  #sentWhenAsked = 0;
+  /** How many bytes have reached the peer for sure. */
+  #confirmed = 0;
+  /** When the kernel last took something though its buffer had been full. */
+  #movedAt = 0;
+  /** How many bytes the kernel had taken at the last look. */
+  #taken = 0;
+  #isBlocked = false;
+
+  /**
+   * Creates one.
+   *
+   * @param timeout How long a peer may be silent, in milliseconds.
+   * @param grace How much longer if the peer may be unable to answer, as it is in the
+   * middle of a message.
+   */
+  constructor(timeout: number, grace = 0) {
+    this.#timeout = timeout;
+    this.#grace = grace;
+  }
+
+  /**
+   * Decides what to do now. After `"ask"` the peer must be asked.
+   *
+   * @param now The time.
+   * @param signs What is known.
+   * @returns What to do.
+   */
+  look(now: number, signs: Signs): Verdict {
+    const { heardAt, answers, sent } = signs;
+    if (answers !== this.#answers) {
+      this.#answers = answers;
+      if (this.#askedAt >= 0) this.#confirmed = this.#sentWhenAsked;
+      this.#askedAt = -1;
+    }
+    this.#noteMove(now, signs);
+    const silent = now - Math.max(heardAt, this.#movedAt);
+    const half = this.#timeout / 2;
+    if (this.#askedAt < 0) {
+      const isUnsure = sent - this.#confirmed > MAX_UNCONFIRMED;
+      if (silent < half && !isUnsure) return "wait";
+      this.#askedAt = now;
+      this.#sentWhenAsked = sent;
+      return "ask";
+    }
+    // The answer waits behind all that was sent before the question.
+    const behind = this.#sentWhenAsked - this.#confirmed;
+    const patience = this.#timeout + this.#grace + behind / MIN_RATE * 1000;
+    return silent >= patience && now - this.#askedAt >= half ? "lost" : "wait";
+  }
+
+  /** Notes whether bytes have left since the last look. */
+  #noteMove(now: number, { sent, buffered }: Signs): void {
+    const taken = sent - buffered;
+    // Only while its buffer is full does the kernel take no more than the peer.
+    const isBlocked = buffered > 0;
+    if (isBlocked && this.#isBlocked && taken > this.#taken) {
+      this.#movedAt = now;
+    }
+    this.#taken = taken;
+    this.#isBlocked = isBlocked;
+  }
+
+  /**
+   * When to look again at the latest.
+   *
+   * @param now The time.
+   * @param heardAt When something was last heard.
+   * @returns When.
+   */
+  nextLook(now: number, heardAt: number): number {
+    const half = this.#timeout / 2;
+    const due = Math.max(heardAt, this.#movedAt) + half;
+    return this.#askedAt < 0 || due > now ? due : now + half / 8;
+  }
+}

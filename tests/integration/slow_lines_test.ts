@@ -1,0 +1,157 @@
+/**
+ * Lines that are slow, but carry on, and those that do not. A message here takes
+ * several times as long on its way as a peer may be silent.
+ */
+
+import { assert, assertEquals, assertStrictEquals } from "@std/assert";
+import { deadline } from "@std/async";
+import { type ServerOptions, ServerSocket } from "../../server.ts";
+import { advance, pair } from "../../testing.ts";
+import { FakeTime } from "@std/testing/time";
+import { lacks } from "../support/permissions.ts";
+import { Program } from "../support/program.ts";
+import { Proxy } from "../support/proxy.ts";
+import { RawPeer } from "../support/raw_peer.ts";
+
+const ignore = await lacks("net", "run", "read");
+
+function test(name: string, fn: () => Promise<void>): void {
+  Deno.test({ name, ignore, fn });
+}
+
+/** How fast a slow line is, in bytes per second. */
+const RATE = 40_000;
+
+/** How many milliseconds a peer may be silent here. */
+const IDLE_TIMEOUT = 400;
+
+/** A message that takes three times as long. */
+const LARGE = "x".repeat(RATE * IDLE_TIMEOUT / 1000 * 3);
+
+/** A server behind a slow line, and what it has told. */
+class Line implements AsyncDisposable {
+  readonly told: string[] = [];
+  readonly #end = Promise.withResolvers<void>();
+
+  constructor(readonly server: ServerSocket, readonly proxy: Proxy) {
+    for (const type of ["close", "disconnect"] as const) {
+      server.on(type, (_client, code, _reason, cause) => {
+        this.told.push(`${type} ${code} ${cause}`);
+        this.#end.resolve();
+      });
+    }
+  }
+
+  static async open(options: ServerOptions = {}): Promise<Line> {
+    const server = new ServerSocket({ idleTimeout: IDLE_TIMEOUT, ...options });
+    await server.listen("127.0.0.1", 0);
+    const proxy = new Proxy(server.port);
+    proxy.rate = RATE;
+    return new Line(server, proxy);
+  }
+
+  /** The port of the slow line. */
+  get port(): number {
+    return Number(new URL(this.proxy.url).port);
+  }
+
+  /** The end of the connection. */
+  async ended(): Promise<string[]> {
+    await deadline(this.#end.promise, 60_000);
+    return this.told;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.server.close();
+    await this.proxy[Symbol.asyncDispose]();
+  }
+}
+
+test("a slow line downwards is not cut: a raw peer", async () => {
+  await using line = await Line.open();
+  line.server.on("connect", (client) => client.send(LARGE));
+  using peer = await RawPeer.open(line.port);
+  const message = await peer.receive();
+  assertStrictEquals(message?.payload.length, LARGE.length);
+  // The ping has waited behind it.
+  assertStrictEquals((await peer.receive())?.opcode, 9);
+  assertEquals(line.told, []);
+});
+
+/** Peers made by others, as clients. */
+const PEERS: Record<string, (url: string) => Program> = {
+  "npm ws": (url) =>
+    new Program([
+      "run",
+      "--allow-net",
+      "--allow-env",
+      "--allow-read",
+      "tests/support/npm_ws.js",
+      "client",
+      url,
+    ]),
+  "Python websockets": (url) =>
+    new Program(["tests/support/python_websockets.py", "client", url], {
+      command: "/usr/bin/python3",
+    }),
+};
+
+for (const [name, run] of Object.entries(PEERS)) {
+  test(`a slow line downwards is not cut: ${name}`, async () => {
+    await using line = await Line.open();
+    line.server.on("connect", (client) => client.send(LARGE));
+    await using peer = run(line.proxy.url);
+    for (;;) {
+      const { on, text } = JSON.parse(await peer.line(""));
+      assert(on === "open" || on === "text", on);
+      if (text === LARGE) break;
+    }
+    assertEquals(line.told, []);
+  });
+}
+
+test("a peer that is dead amid a large message is noticed, within what that takes", async () => {
+  await using line = await Line.open();
+  line.server.on("connect", (client) => client.send(LARGE));
+  using _peer = await RawPeer.open(line.port);
+  line.proxy.swallow();
+  const start = performance.now();
+  assertEquals(await line.ended(), ["disconnect 1006 timeout"]);
+  const allowed = IDLE_TIMEOUT + LARGE.length / 16_384 * 1000;
+  const taken = performance.now() - start;
+  assert(taken > IDLE_TIMEOUT && taken < allowed * 3, `${taken} ms`);
+});
+
+test("a peer that is dead and was sent little is noticed as soon as ever", async () => {
+  await using line = await Line.open();
+  line.server.on("connect", (client) => client.send("hi"));
+  using _peer = await RawPeer.open(line.port);
+  line.proxy.swallow();
+  const start = performance.now();
+  assertEquals(await line.ended(), ["disconnect 1006 timeout"]);
+  const taken = performance.now() - start;
+  assert(taken < IDLE_TIMEOUT * 4, `${taken} ms`);
+});
+
+for (
+  const [options, lost] of [
+    [{}, 30_000 + 64_000],
+    [{ maxPayload: 160 * 1024 }, 30_000 + 10_000],
+    [{ idleTimeout: 30_000 }, 30_000],
+  ] as const
+) {
+  Deno.test(`by default a plain client may be silent for as long as maxPayload takes: ${JSON.stringify(options)}`, async () => {
+    using time = new FakeTime();
+    await using both = await pair({
+      server: options,
+      client: { plain: true, idleTimeout: 0 },
+    });
+    const told: string[] = [];
+    both.server.on("disconnect", (_code, _reason, cause) => told.push(cause));
+    both.link.toServer.stall();
+    await advance(time, lost - 100);
+    assertEquals(told, []);
+    await advance(time, 200);
+    assertEquals(told, ["timeout"]);
+  });
+}
