@@ -142,9 +142,10 @@ export interface ClientOptions<Types extends SocketTypes = SocketTypes>
    * How long the server may be silent, in milliseconds: then the connection counts
    * as lost, which is a `disconnect` with the cause `timeout`. It is noticed after a
    * quarter of that more, at the latest. A server that speaks `events.v1` is asked for
-   * a sign of life after half of it. Of any other only messages count, as no runtime
-   * tells of a server's pings: there it is for servers that send something at least
-   * twice in that time. If you set it, a connection by which the server talks, but
+   * a sign of life after half of it, and has a second more for each 16 KiB that were sent
+   * before the question and that it has not confirmed. Of any other only messages count,
+   * as no runtime tells of a server's pings: there it is for servers that send something
+   * at least twice in that time, and whose messages do not take longer to come in. If you set it, a connection by which the server talks, but
    * takes nothing of what it is sent, is lost, too, with the cause `backpressure`: after
    * half of that more, at the latest, and a second for each 16 KiB under way. 0
    * switches it off.

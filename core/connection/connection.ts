@@ -963,7 +963,12 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     const silence = this.#silence = new Silence(timeout);
     silence.start(
       () => this.#letGo({ type: "terminate", cause: "timeout" }),
-      () => this.#exchange?.ping(),
+      this.#exchange && {
+        ask: () => this.#exchange?.ping(),
+        answers: () => this.#exchange?.pongs ?? 0,
+        sent: () => this.#sender?.sent.bytes ?? 0,
+        buffered: () => this.#socket.bufferedAmount,
+      },
     );
   }
 

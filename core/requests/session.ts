@@ -123,6 +123,7 @@ export class Exchange {
   /** When the timer goes off. */
   #alarm = Infinity;
   #lateReplies = 0;
+  #pongs = 0;
   /** Which trace the next request is part of. */
   #trace: Extract<Marked, { kind: "trace" }> | undefined;
   /** What all that has come has cost. */
@@ -142,6 +143,11 @@ export class Exchange {
   /** How many replies came when nobody waited for them any more. */
   get lateReplies(): number {
     return this.#lateReplies;
+  }
+
+  /** How many pings of this side were answered. */
+  get pongs(): number {
+    return this.#pongs;
   }
 
   /**
@@ -202,7 +208,7 @@ export class Exchange {
 
   /** Asks whether the peer is there. */
   ping(): void {
-    this.#carrier.send(beat("ping", ""), { overflow: "drop-newest" });
+    this.#carrier.send(beat("ping", PING), { overflow: "drop-newest" });
   }
 
   /**
@@ -326,6 +332,9 @@ export class Exchange {
         if (carrier.admits(payload)) carrier.allow(frame.limit);
         return;
       case "pong":
+        if (frame.text === PING) this.#pongs++;
+        carrier.admits(payload); // it counts
+        return;
       case "unknown":
         carrier.admits(payload); // it counts
         return;
@@ -375,6 +384,9 @@ export class Exchange {
     }, Math.ceil(deadline - now));
   }
 }
+
+/** What this side's pings say, and what answers them. */
+const PING = "";
 
 /** What counts for credit, of what is marked. */
 const COUNTED: ReadonlySet<string | undefined> = new Set([

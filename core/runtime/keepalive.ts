@@ -178,10 +178,10 @@ class Watched implements IdleWatch {
       this.#pingTimer = undefined;
       cancelIdleTimer(this.#socket);
     }
-    if (verdict === "ask") this.#ping();
-    // A ping that waits behind what the peer does not take has not been sent.
-    else if (verdict === "lost" && this.#pingTimer === undefined) {
-      return this.#giveUp();
+    // A ping that waits behind what the peer does not take is still to be sent.
+    if (this.#pingTimer === undefined) {
+      if (verdict === "ask") this.#ping();
+      if (verdict === "lost") return this.#giveUp();
     }
     this.#clock.schedule(this, this.#liveness.nextLook(now, this.#heardAt));
   }

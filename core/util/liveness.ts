@@ -36,9 +36,11 @@ export class Liveness {
   readonly #timeout: number;
   readonly #grace: number;
   #answers = 0;
-  /** When the peer was asked; -1 if no answer is outstanding. */
+  /** When the peer was last asked; -1 if no answer is outstanding. */
   #askedAt = -1;
   #sentWhenAsked = 0;
+  /** How many bytes had been sent before an earlier question; -1 if there is none. */
+  #sentBefore = -1;
   /** How many bytes have reached the peer for sure. */
   #confirmed = 0;
   /** When the kernel last took something though its buffer had been full. */
@@ -68,25 +70,37 @@ export class Liveness {
    */
   look(now: number, signs: Signs): Verdict {
     const { heardAt, answers, sent } = signs;
-    if (answers !== this.#answers) {
-      this.#answers = answers;
-      if (this.#askedAt >= 0) this.#confirmed = this.#sentWhenAsked;
-      this.#askedAt = -1;
-    }
+    if (answers !== this.#answers) this.#answered(answers);
     this.#noteMove(now, signs);
     const silent = now - Math.max(heardAt, this.#movedAt);
     const half = this.#timeout / 2;
-    if (this.#askedAt < 0) {
-      const isUnsure = sent - this.#confirmed > MAX_UNCONFIRMED;
-      if (silent < half && !isUnsure) return "wait";
+    const isAsked = this.#askedAt >= 0;
+    const isUnsure = !isAsked && sent - this.#confirmed > MAX_UNCONFIRMED;
+    // A peer that was asked and has spoken may have left the answer out.
+    const isQuiet = silent >= half && (!isAsked || heardAt > this.#askedAt);
+    if (isUnsure || isQuiet) {
+      if (isAsked && this.#sentBefore < 0) {
+        this.#sentBefore = this.#sentWhenAsked;
+      }
       this.#askedAt = now;
       this.#sentWhenAsked = sent;
       return "ask";
     }
+    if (!isAsked) return "wait";
     // The answer waits behind all that was sent before the question.
     const behind = this.#sentWhenAsked - this.#confirmed;
     const patience = this.#timeout + this.#grace + behind / MIN_RATE * 1000;
     return silent >= patience && now - this.#askedAt >= half ? "lost" : "wait";
+  }
+
+  /** Notes which bytes have reached the peer. */
+  #answered(answers: number): void {
+    const isLast = this.#sentBefore < 0 || answers - this.#answers > 1;
+    this.#answers = answers;
+    if (this.#askedAt < 0) return;
+    this.#confirmed = isLast ? this.#sentWhenAsked : this.#sentBefore;
+    this.#sentBefore = -1;
+    if (isLast) this.#askedAt = -1;
   }
 
   /** Notes whether bytes have left since the last look. */

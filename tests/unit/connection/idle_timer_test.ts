@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
-import { Silence } from "../../../core/connection/idle_timer.ts";
+import { stub } from "@std/testing/mock";
+import { type Inquiry, Silence } from "../../../core/connection/idle_timer.ts";
 
 Deno.test("Silence is noticed after the time, and within a quarter more", () => {
   using time = new FakeTime();
@@ -82,4 +83,102 @@ Deno.test("Silence of more than a timer can wait for is none at once", () => {
   time.tick(1_000_000);
   assertEquals(count, 0);
   silence.stop();
+});
+
+/** A timer and a clock that do what a test says. */
+class Looks implements Disposable {
+  readonly told: string[] = [];
+  #time = 0;
+  #look = () => {};
+  readonly #now = stub(performance, "now", () => this.#time);
+  readonly #setInterval = globalThis.setInterval;
+
+  constructor() {
+    Reflect.set(globalThis, "setInterval", (look: () => void) => {
+      this.#look = look;
+      return 0;
+    });
+  }
+
+  /** The next look comes after so many milliseconds. */
+  after(milliseconds: number): string[] {
+    this.#time += milliseconds;
+    this.#look();
+    return this.told.splice(0);
+  }
+
+  /** Watches a peer that can be asked. */
+  watch(silence: Silence, known: Partial<Inquiry> = {}): void {
+    silence.start(() => this.told.push("lost"), {
+      ask: () => this.told.push("ask"),
+      answers: () => 0,
+      sent: () => 0,
+      buffered: () => 0,
+      ...known,
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#now.restore();
+    Reflect.set(globalThis, "setInterval", this.#setInterval);
+  }
+}
+
+Deno.test("Silence after a freeze is told only once the peer could be heard", () => {
+  using looks = new Looks();
+  const silence = new Silence(1_000);
+  let answers = 0;
+  looks.watch(silence, { answers: () => answers });
+  assertEquals(looks.after(250), []);
+  assertEquals(looks.after(250), ["ask"]);
+  assertEquals(looks.after(3_600_000), ["ask"]); // the machine was asleep
+  silence.heard();
+  answers = 2;
+  assertEquals(looks.after(250), []);
+  assertEquals(looks.after(250), []);
+  assertEquals(looks.after(250), ["ask"]);
+  assertEquals(looks.after(3_600_000), ["ask"]);
+  assertEquals(looks.after(250), ["lost"]);
+});
+
+Deno.test("Silence in a page whose timers are slowed down is counted in time", () => {
+  using looks = new Looks();
+  const silence = new Silence(30_000);
+  looks.watch(silence);
+  // A hidden page in Chromium runs a timer once a minute.
+  assertEquals(looks.after(60_000), ["ask"]);
+  silence.heard();
+  assertEquals(looks.after(60_000), []);
+  assertEquals(looks.after(60_000), ["ask"]);
+  assertEquals(looks.after(60_000), ["lost"]);
+});
+
+Deno.test("Silence of a peer that cannot be asked is counted in time, too", () => {
+  using looks = new Looks();
+  const silence = new Silence(30_000);
+  silence.start(() => looks.told.push("lost"));
+  assertEquals(looks.after(60_000), []);
+  assertEquals(looks.after(60_000), ["lost"]);
+});
+
+Deno.test("Silence is none while what was sent before the ping is on its way", () => {
+  using looks = new Looks();
+  const silence = new Silence(1_000);
+  looks.watch(silence, { sent: () => 64 * 1024 }); // four seconds more
+  const told = Array.from({ length: 19 }, () => looks.after(250));
+  assertEquals(told.flat(), ["ask"]);
+  assertEquals(looks.after(250), ["lost"]);
+});
+
+Deno.test("Silence is none while a full buffer empties", () => {
+  using looks = new Looks();
+  const silence = new Silence(1_000);
+  let buffered = 10_000;
+  looks.watch(silence, { sent: () => 10_000, buffered: () => buffered });
+  for (let i = 0; i < 40; i++) {
+    assertEquals(looks.after(250), []);
+    buffered -= 100;
+  }
+  const told = Array.from({ length: 8 }, () => looks.after(250));
+  assertEquals(told.flat(), ["ask", "lost"]);
 });

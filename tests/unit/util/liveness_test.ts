@@ -89,7 +89,19 @@ Deno.test("Liveness is not told by a message that an old question was answered",
   });
   assertEquals(decisions(new Liveness(1_000), signs, 10_000), [
     "ask at 500",
+    "ask at 1400", // it may have left the answer out
     "lost at 4900",
+  ]);
+  // An answer to the first is none to the second.
+  const answered = (now: number) => ({
+    ...signs(now),
+    sent: now < 1_000 ? MIN_RATE : MIN_RATE * 3,
+    answers: now < 2_000 ? 0 : 1,
+  });
+  assertEquals(decisions(new Liveness(1_000), answered, 10_000), [
+    "ask at 500",
+    "ask at 1400",
+    "lost at 3900",
   ]);
 });
 
