@@ -190,8 +190,15 @@ export interface ServerOptions<Types extends SocketTypes = SocketTypes>
    * @default {1_048_576}
    */
   readonly maxPayload?: number;
-  /** How many messages a client may send. As many as it likes by default. */
-  readonly messageRate?: MessageRate;
+  /**
+   * How many messages each client may send; `false` for no limit. The default is far
+   * above what honest clients send, and only keeps a flood from taking all of the
+   * server's time: use a lower one for what your clients really do, above all if each
+   * message is sent on to many others.
+   *
+   * @default {{ perSecond: 10_000, burst: 20_000 }}
+   */
+  readonly messageRate?: MessageRate | false;
   /**
    * How many lost connections {@linkcode ServerSocket.disconnectedClients}
    * remembers.

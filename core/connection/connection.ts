@@ -45,7 +45,7 @@ import { Sender } from "../sending/sender.ts";
 import type { Manner } from "./connection_options.ts";
 import { type Answerer, Question } from "../requests/incoming_request.ts";
 import { randomName } from "../util/random_id.ts";
-import { TokenBucket } from "./rate_limiter.ts";
+import { DEFAULT_RATE, TokenBucket } from "./rate_limiter.ts";
 import { assertRoom, type Rooms } from "../rooms/rooms.ts";
 import {
   check,
@@ -381,9 +381,16 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   /** Where messages wait for others to be handled, if they have to. */
   #turns: Turns<Taken<Types>> | undefined;
   #bucket: TokenBucket | undefined;
+  /** Bounds what may be dropped, too. */
+  #floodBucket: TokenBucket | undefined;
   #droppedIncoming = 0;
   #received = 0;
   #receivedBytes = 0;
+  /** What has come since this side began to close, and when to look at the clock. */
+  #late = 0;
+  #nextLateCheck = LATE_CHECK;
+  /** When this side waits no longer for the peer to close. */
+  #closeDeadline = Infinity;
   #silence: IdleWatch | Silence | undefined;
 
   static {
@@ -771,9 +778,11 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     if (this.#apply({ type: "close", ...closing })) {
       this.#silence?.stop(); // from now on there is a limit for the answer
       clearTimeout(this.#endTimer);
+      const { closeTimeout } = this.#manner;
+      this.#closeDeadline = performance.now() + closeTimeout;
       this.#endTimer = startTimer(
         () => this.#letGo({ type: "timeout" }),
-        this.#manner.closeTimeout,
+        closeTimeout,
       );
       const shake = () => {
         // The runtime may have the peer's close frame already, and tell soon.
@@ -975,7 +984,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #makeExchange(): Exchange {
     return new Exchange({
       name: this.remoteAddress,
-      isOpen: () => this.#state.phase === "open",
+      isOpen: () => this.#isTaking,
       send: (frame, options) => this.#openSender()?.answer(frame, options),
       urge: (text) => {
         // Also while this side waits to close, as the other may, too.
@@ -1003,25 +1012,63 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         return bookmark !== undefined;
       },
       broken: (why) => this.#blame(CloseCode.ProtocolError, why, "protocol"),
-    });
+      overdrawn: () => {
+        const why = "More messages came than there was credit for";
+        this.#blame(CloseCode.PolicyViolation, why, "limit");
+      },
+      caughtUp: () => {
+        if (this.#state.phase !== "ended") return;
+        this.#stopExchange();
+        if (this.#depth === 0) this.#tell();
+      },
+    }, this.#manner.limits !== undefined);
   }
 
   #receive(data: Payload): void {
-    // What the peer has room for counts also while this side waits to close.
     if (this.#state.phase === "closing") {
-      return this.#exchange?.receiveLate(data);
+      return this.#receiveLate(data, this.#state.closing.cause);
     }
     if (this.#state.phase !== "open") return;
     this.#sender?.heard();
     this.#silence?.heard();
     this.#bookmark?.heard();
-    if (!this.#exchange || !isMarked(data)) return this.#take(data, data);
+    const exchange = this.#exchange;
+    if (!exchange || !isMarked(data) && !exchange.isBusy) {
+      return this.#take(data, data);
+    }
     const { maxPayload = Infinity } = this.#manner.limits ?? {};
     // The limit is for each message, and a batch holds many.
     if (isLarger(data, Math.max(maxPayload, MAX_BATCH) + HEADROOM)) {
       return this.#tooBig(maxPayload);
     }
-    this.#exchange.receive(data);
+    exchange.receive(data);
+  }
+
+  /**
+   * Takes of what comes while this side waits to close only what the peer has room
+   * for. A peer that is closed for what it has sent, and goes on, is cut off: it may
+   * keep the runtime so busy that neither a close frame nor a timer gets its turn.
+   */
+  #receiveLate(data: Payload, cause: Cause): void {
+    this.#late += LATE_FRAME + byteCount(data);
+    const isBlamed = cause === "limit" || cause === "protocol";
+    if (isBlamed && this.#late > MAX_LATE) {
+      return this.#letGo({ type: "terminate", cause });
+    }
+    if (this.#late > this.#nextLateCheck) {
+      this.#nextLateCheck = this.#late + LATE_CHECK;
+      if (performance.now() > this.#closeDeadline) {
+        return this.#letGo({ type: "timeout" });
+      }
+    }
+    this.#exchange?.receiveLate(data);
+  }
+
+  /** Whether what has come is still handed out: also after the end, what waits. */
+  get #isTaking(): boolean {
+    const { phase } = this.#state;
+    return phase === "open" ||
+      (phase === "ended" && this.#exchange?.isBusy === true);
   }
 
   /** Takes a message, or a request. */
@@ -1031,11 +1078,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     id?: number,
     trace?: string,
   ): void {
-    if (this.#state.phase !== "open") return;
+    if (!this.#isTaking) return;
     this.#received++;
-    this.#receivedBytes += typeof payload === "string"
-      ? payload.length
-      : payload.byteLength;
+    this.#receivedBytes += byteCount(payload);
     const turns = this.#turns;
     const cost = turns || this.#exchange ? costOf(frame) : 0;
     const taken = this.#admits(payload)
@@ -1131,7 +1176,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       const { isEarly } = this.#hub;
       if (isEarly) this.#hub.received(message, pending);
       if (this.#isHearing() && !this.#inbox) this.#handOut(message, pending);
-      else if (this.readyState === 1) {
+      else if (this.#isTaking) {
         (this.#inbox ??= new Inbox()).push(taken, message.size);
         if (!this.#isAwaited) this.#releaseSoon();
       }
@@ -1187,15 +1232,24 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     }
     if (messageRate === undefined) return true;
     const { perSecond, burst, policy } = messageRate;
-    const now = performance.now();
-    this.#bucket ??= new TokenBucket(perSecond, burst, now);
-    if (this.#bucket.take(now)) return true;
+    this.#bucket ??= new TokenBucket(perSecond, burst, performance.now());
+    if (this.#bucket.takeSpare() || this.#bucket.take(performance.now())) {
+      return true;
+    }
     if (policy === "drop") this.#droppedIncoming++;
-    else {
+    if (policy === "close" || this.#isFlood()) {
       const why = `At most ${perSecond} messages a second may be sent`;
-      this.#shut(CloseCode.PolicyViolation, why, "limit");
+      this.#blame(CloseCode.PolicyViolation, why, "limit");
     }
     return false;
+  }
+
+  /** Whether even to drop all that is to be dropped takes more time than it may. */
+  #isFlood(): boolean {
+    const { perSecond, burst } = DEFAULT_RATE;
+    const now = performance.now();
+    this.#floodBucket ??= new TokenBucket(perSecond, burst, now);
+    return !this.#floodBucket.take(now);
   }
 
   /** Does what the way out asks for. */
@@ -1289,6 +1343,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   /** Who ends a connection wants no more of its messages. */
   #dropInbox(): void {
     this.#inbox = undefined;
+    this.#dropFrames();
     this.#turns?.clear();
     if (this.#depth === 0) this.#tell();
   }
@@ -1321,15 +1376,27 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     let error: Error | undefined;
     const why = () => error ??= this.#tooLate("send");
     const unsent = this.#sender?.stop(why, isDelivered);
-    this.#exchange?.stop(() => this.#tooLate("hear"));
+    if (!this.#exchange?.isBusy) this.#stopExchange();
     if (unsent?.length) this.#hub.unsent(unsent);
+  }
+
+  /** What waits to be handed out is not. */
+  #dropFrames(): void {
+    this.#exchange?.drop();
+    if (this.#state.phase === "ended") this.#stopExchange();
+  }
+
+  /** No answer comes any more. */
+  #stopExchange(): void {
+    this.#exchange?.stop(() => this.#tooLate("hear"));
   }
 
   /** Tells the end to everybody who is not still to hear what came before it. */
   #tell(): void {
     const state = this.#state;
     if (state.phase !== "ended" || this.#isTold) return;
-    if (this.#turns && !this.#turns.isEmpty) return this.#awaitTurns();
+    const isWaiting = this.#turns && !this.#turns.isEmpty;
+    if (isWaiting || this.#exchange?.isBusy) return this.#awaitTurns();
     const isKeeping = this.#inbox !== undefined && !this.#isEndDue();
     if (!this.#isOwnerTold && (this.#hub.isEarly || !isKeeping)) {
       this.#isOwnerTold = true;
@@ -1351,6 +1418,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   /** What has come before the end is still to be handled, but not for ever. */
   #awaitTurns(): void {
     this.#endTimer ??= startTimer(() => {
+      this.#dropFrames();
       const count = this.#turns?.clear() ?? 0;
       if (count > 0) {
         this.onListenerError(
@@ -1436,6 +1504,20 @@ const UNHANDLED: Failure = {
 
 /** How many bytes marks may add to a message. */
 const HEADROOM = 64;
+
+/** How much may come of a peer that is closed for what it has sent, in bytes. */
+const MAX_LATE = 4 * 1024 * 1024;
+
+/** What a frame counts for there, however small it is. */
+const LATE_FRAME = 4 * 1024;
+
+/** How much may come before this side looks at the clock, while it waits to close. */
+const LATE_CHECK = 1024 * 1024;
+
+/** The bytes of a frame; of a text, its length. */
+function byteCount(payload: Payload): number {
+  return typeof payload === "string" ? payload.length : payload.byteLength;
+}
 
 const NONE: readonly never[] = [];
 

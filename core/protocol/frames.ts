@@ -80,6 +80,12 @@ export const SEPARATOR = "\u001e";
 /** How many bytes a batch may have. */
 export const MAX_BATCH: number = 64 * 1024;
 
+/**
+ * How many items a batch may have. A message costs its sender at least 1 of the credit
+ * that it has at first, so that more could not be sent in one go anyway.
+ */
+export const MAX_ITEMS = 1024;
+
 /** The highest id of a request. */
 export const MAX_ID: number = 2 ** 32 - 1;
 
@@ -112,6 +118,24 @@ export function isMarked(payload: Payload): boolean {
     : new Uint8Array(payload)[0] === MARK_BYTE;
 }
 
+/** The kinds of marked frames that count for credit. */
+const COUNTED = "=?@#";
+
+/**
+ * Whether a frame counts for credit. A batch does not: its items do.
+ *
+ * @param payload What it holds.
+ * @returns True for a plain message, a request, and what is sent of messages that are
+ * kept; false for a batch, too.
+ */
+export function isCounted(payload: Payload): boolean {
+  if (!isMarked(payload)) return true;
+  const kind = typeof payload === "string"
+    ? payload.charAt(1)
+    : String.fromCharCode(new Uint8Array(payload)[1] ?? 0);
+  return kind !== "" && COUNTED.includes(kind);
+}
+
 /**
  * Reads a frame that is marked.
  *
@@ -136,10 +160,10 @@ function readText(text: string): Marked | undefined {
       // Those who know nothing of traces ignore whatever it is.
       return readAddressed(kind, rest) ?? { kind: "unknown" };
     case "[":
-      // One character may be a message: who splits more is busy for seconds.
-      return isLarger(text, MAX_BATCH)
-        ? undefined
-        : { kind: "batch", items: rest.split(SEPARATOR) };
+      return isLarger(text, MAX_BATCH) ? undefined : batch(
+        // One more than there may be is enough to tell that there are too many.
+        rest.split(SEPARATOR, MAX_ITEMS + 1),
+      );
     case "<":
     case ">":
       // A UTF-16 code unit takes at most three bytes.
@@ -223,9 +247,14 @@ function readBatch(buffer: ArrayBuffer, view: DataView): Marked | undefined {
     const start = at + 4;
     at = start + view.getUint32(at);
     if (at > buffer.byteLength) return undefined;
+    if (items.length === MAX_ITEMS) return undefined;
     items.push(buffer.slice(start, at));
   }
-  return items.length > 0 ? { kind: "batch", items } : undefined;
+  return items.length > 0 ? batch(items) : undefined;
+}
+
+function batch(items: readonly Payload[]): Marked | undefined {
+  return items.length > MAX_ITEMS ? undefined : { kind: "batch", items };
 }
 
 /** Letters in lower case are kept for what may be ignored. */

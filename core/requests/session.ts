@@ -6,6 +6,8 @@
  */
 
 import type { SendOptions } from "../sending/backlog.ts";
+import { InboundFrames } from "./inbound_frames.ts";
+import { continueLater, SliceTimer } from "../runtime/time_slices.ts";
 import type { Frame } from "../values/codec.ts";
 import { assertSize, quiet, RequestError } from "../events/errors.ts";
 import {
@@ -14,6 +16,7 @@ import {
   credit,
   fail,
   type Failure,
+  isCounted,
   isMarked,
   type Marked,
   type Payload,
@@ -110,6 +113,10 @@ export interface Carrier {
    * @param why How.
    */
   broken(why: string): void;
+  /** Hears that the peer has sent more than it was given credit for. */
+  overdrawn(): void;
+  /** Hears that no frame waits any more, after some did. */
+  caughtUp(): void;
 }
 
 /** The whole number that stands for no limit. */
@@ -130,14 +137,26 @@ export class Exchange {
   #cost = 0;
   /** What the peer may send in all, as it was told. */
   #granted: number = FIRST_CREDIT;
+  readonly #isBounded: boolean;
+  /** What has come while a batch is being handed out in slices. */
+  #inbound: InboundFrames | undefined;
 
   /**
    * Begins.
    *
    * @param carrier The connection.
+   * @param isBounded Whether the peer is not trusted: then a batch is handed out in
+   * slices, and credit is given as messages are handed out. Otherwise the peer gets
+   * credit without limit, unless messages are handled one after the other.
    */
-  constructor(carrier: Carrier) {
+  constructor(carrier: Carrier, isBounded: boolean) {
     this.#carrier = carrier;
+    this.#isBounded = isBounded;
+  }
+
+  /** Whether frames that have come wait to be handed out. */
+  get isBusy(): boolean {
+    return this.#inbound !== undefined;
   }
 
   /** How many replies came when nobody waited for them any more. */
@@ -151,21 +170,70 @@ export class Exchange {
   }
 
   /**
-   * Takes a frame that is marked.
+   * Takes a frame: one that is marked, or any while others wait.
    *
    * @param payload What it holds.
    */
   receive(payload: Payload): void {
-    const frame = readFrame(payload);
-    if (frame?.kind !== "batch") return this.#handle(frame, payload);
-    this.#carrier.unpacks(frame.items.length);
-    for (const item of frame.items) {
+    const frame = isMarked(payload) ? readFrame(payload) : undefined;
+    const items = frame?.kind === "batch" ? frame.items : undefined;
+    if (items) this.#carrier.unpacks(items.length);
+    const inbound = this.#inbound;
+    if (inbound) {
+      const isAllowed = items
+        ? inbound.pushItems(items)
+        : inbound.push(payload);
+      if (!isAllowed) this.#carrier.overdrawn();
+    } else if (items) this.#receiveItems(items);
+    else this.#handle(frame, payload);
+  }
+
+  /** Hands out a batch: all of it, or as much as a slice has time for. */
+  #receiveItems(items: readonly Payload[]): void {
+    const isShort = !this.#isBounded || items.length <= SHORT;
+    const timer = isShort ? undefined : new SliceTimer();
+    for (let i = 0; i < items.length; i++) {
       if (!this.#carrier.isOpen()) return;
-      if (!isMarked(item)) this.#carrier.take(item, item);
-      else {
-        const inner = readFrame(item);
-        this.#handle(inner?.kind === "batch" ? undefined : inner, item);
+      this.#receiveItem(items[i] ?? "");
+      if (!timer?.isOver() || i + 1 === items.length) continue;
+      if (!this.#carrier.isOpen()) return;
+      this.#inbound = new InboundFrames();
+      this.#inbound.pushItems(items, i + 1);
+      return continueLater(this.#goOn);
+    }
+  }
+
+  #receiveItem(item: Payload): void {
+    if (!isMarked(item)) return this.#carrier.take(item, item);
+    const inner = readFrame(item);
+    this.#handle(inner?.kind === "batch" ? undefined : inner, item);
+  }
+
+  /** Hands out what waits, for as long as a slice lasts. */
+  readonly #goOn = (until: number): boolean => {
+    const timer = new SliceTimer(until);
+    while (this.#inbound && this.#carrier.isOpen()) {
+      const next = this.#inbound.shift();
+      if (next) {
+        const { payload, isItem } = next;
+        if (isItem || !isMarked(payload)) this.#receiveItem(payload);
+        else this.#handle(readFrame(payload), payload);
       }
+      if (this.#inbound?.isEmpty ?? true) break;
+      if (timer.isOver()) return true;
+    }
+    if (this.#inbound === undefined) return false;
+    this.drop();
+    this.#carrier.caughtUp();
+    return false;
+  };
+
+  /** Drops what waits, but gives the credit back that it has taken. */
+  drop(): void {
+    const inbound = this.#inbound;
+    this.#inbound = undefined;
+    for (let next = inbound?.shift(); next; next = inbound?.shift()) {
+      if (isCounted(next.payload)) this.#carrier.skip(next.payload);
     }
   }
 
@@ -181,7 +249,7 @@ export class Exchange {
     for (const item of items) {
       const frame = isMarked(item) ? readFrame(item) : undefined;
       if (frame?.kind === "credit") this.#carrier.allow(frame.limit);
-      if (!isMarked(item) || COUNTED.has(frame?.kind)) this.#carrier.skip(item);
+      if (isCounted(item)) this.#carrier.skip(item);
     }
   }
 
@@ -193,7 +261,8 @@ export class Exchange {
   count(cost: number): void {
     if (this.#granted === ENDLESS) return;
     this.#cost += cost;
-    if (this.#cost >= FIRST_CREDIT / 2) this.#grant(ENDLESS);
+    if (this.#isBounded) this.handled(this.#cost);
+    else if (this.#cost >= FIRST_CREDIT / 2) this.#grant(ENDLESS);
   }
 
   /**
@@ -388,13 +457,8 @@ export class Exchange {
 /** What this side's pings say, and what answers them. */
 const PING = "";
 
-/** What counts for credit, of what is marked. */
-const COUNTED: ReadonlySet<string | undefined> = new Set([
-  "message",
-  "request",
-  "kept",
-  "standing",
-]);
+/** So many items are handed out without a look at the clock. */
+const SHORT = 8;
 
 /** How long to wait for an answer if the program does not say, in milliseconds. */
 export const REQUEST_TIMEOUT = 10_000;

@@ -10,6 +10,7 @@ import {
   batchBytes,
   batchTexts,
   MAX_BATCH,
+  MAX_ITEMS,
   SEPARATOR,
 } from "../protocol/frames.ts";
 import type { Probed } from "../events/instrumentation.ts";
@@ -85,7 +86,8 @@ export class Packer implements Outlet {
     const isSingle = sizeAtMost > ROOM ||
       isText && data.includes(SEPARATOR);
     const others = isText ? this.#parts : this.#texts;
-    const isFull = this.#sizeAtMost + sizeAtMost > ROOM;
+    const isFull = this.#sizeAtMost + sizeAtMost > ROOM ||
+      this.#texts.length + this.#parts.length === MAX_ITEMS;
     if (isSingle || isFull || others.length > 0) this.flush();
     if (isSingle) return this.#socket.send(data);
     if (this.#sizeAtMost === 0 && waiting.push(this) === 1) {

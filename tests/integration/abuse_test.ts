@@ -14,6 +14,7 @@ import {
   mannerOf,
   type SpeechOptions,
 } from "../../core/connection/connection_options.ts";
+import { batchBytes, batchTexts, credit } from "../../core/protocol/frames.ts";
 import type { SocketTypes } from "../../core/values/types.ts";
 import { Dial } from "../support/dialled.ts";
 import { pair, type Party, party } from "../support/pair.ts";
@@ -115,17 +116,25 @@ Deno.test("Connection: credit is given, however much else waits", async () => {
 
 Deno.test("Connection: a batch of more than 65,536 bytes ends it, and none is sent", async () => {
   const largest = 2 ** 16;
-  const fill = (batch: Uint8Array<ArrayBuffer>) => {
+  // Items of 96 bytes, so that their number is no reason.
+  const texts = (length: number, char = "x") =>
+    "\u0001[".padEnd(length, `${char.repeat(95)}\u001e`);
+  const bytes = (length: number) => {
+    const batch = new Uint8Array(length);
     batch.set([0xc1, 0x5b]);
+    const view = new DataView(batch.buffer);
+    for (let at = 2; at < length; at += 100) {
+      view.setUint32(at, Math.min(96, length - at - 4));
+    }
     return batch.buffer;
   };
   for (
     const [batch, end] of [
-      ["\u0001[".padEnd(largest, "\u001e"), []],
-      ["\u0001[".padEnd(largest + 1, "\u001e"), [1002]],
-      ["\u0001[".padEnd(largest / 2 + 2, "\u00e9"), [1002]],
-      [fill(new Uint8Array(largest - 2)), []],
-      [fill(new Uint8Array(largest + 2)), [1002]],
+      [texts(largest), []],
+      [texts(largest + 1), [1002]],
+      [texts(largest / 2 + 400, "\u00e9"), [1002]],
+      [bytes(largest), []],
+      [bytes(largest + 2), [1002]],
     ] as const
   ) {
     const { socket, connection } = open();
@@ -137,6 +146,33 @@ Deno.test("Connection: a batch of more than 65,536 bytes ends it, and none is se
   for (let i = 0; i < 32; i++) connection.send(new Uint8Array(2044));
   await settle();
   assertEquals(socket.sent.length, 2);
+  connection.terminate();
+});
+
+Deno.test("Connection: a batch of more than 1,024 items ends it, and none is sent", async () => {
+  for (const count of [1_024, 1_025, 32_766]) {
+    const texts = batchTexts(Array<string>(count).fill("x"));
+    const bytes = batchBytes(
+      Array.from({ length: Math.min(count, 13_000) }, () => new Uint8Array(1)),
+    ).buffer;
+    for (const batch of [texts, bytes]) {
+      const { socket, hub, connection } = open();
+      const before = hub.heard.length;
+      socket.receive(batch);
+      const isTaken = count === 1_024;
+      assertEquals(socket.closes.map(([code]) => code), isTaken ? [] : [1002]);
+      assertEquals(hub.heard.length - before, isTaken ? count : 0);
+      connection.terminate();
+    }
+  }
+  const { socket, connection } = open();
+  socket.receive(credit(Number.MAX_SAFE_INTEGER));
+  for (const data of ["x", new Uint8Array(1)]) {
+    const before = socket.sent.length;
+    for (let i = 0; i < 3_000; i++) connection.send(data);
+    await settle();
+    assertEquals(socket.sent.length - before, 3);
+  }
   connection.terminate();
 });
 

@@ -9,6 +9,7 @@ import {
 import { FakeTime } from "@std/testing/time";
 import { isLarger, sizeOf } from "../../core/values/codec.ts";
 import type { InboundLimits } from "../../core/connection/connection_options.ts";
+import { rateLimit } from "../../core/connection/rate_limiter.ts";
 import { type MessageRate, ServerSocket } from "../../server.ts";
 import { FakeHub, type Party, party } from "../support/pair.ts";
 import { lacks } from "../support/permissions.ts";
@@ -142,6 +143,66 @@ Deno.test("messageRate: more come as time passes", () => {
   }
   assertStrictEquals(hub.heard.length, 101);
   connection.terminate();
+});
+
+Deno.test("messageRate: a peer that is closed, and goes on, is cut off", () => {
+  for (const size of [0, 1024 * 1024]) {
+    const { socket, hub } = limited({
+      maxPayload: 1024 ** 2,
+      ...rate({ burst: 1 }),
+    });
+    const data = new ArrayBuffer(size);
+    socket.receive(data);
+    socket.receive(data); // one too many
+    assertEquals(socket.closes.map(([code]) => code), [1008]);
+    // What was under way already is no reason.
+    socket.receive(data);
+    assertEquals(hub.ends, []);
+    let count = 0;
+    while (hub.ends.length === 0 && count++ < 2_000) socket.receive(data);
+    assertEquals(hub.ends.map(({ type, cause }) => [type, cause]), [
+      ["disconnect", "limit"],
+    ]);
+    assertEquals(hub.heard.filter((name) => name === "connect").length, 1);
+  }
+});
+
+Deno.test("closeTimeout ends a peer that goes on, though no timer gets its turn", () => {
+  const { socket, connection, hub } = party("server", {
+    manner: { closeTimeout: 20 },
+  });
+  socket.open();
+  connection.close();
+  const end = performance.now() + 1_000;
+  while (hub.ends.length === 0 && performance.now() < end) socket.receive("");
+  assertEquals(hub.ends.map(({ type, cause }) => [type, cause]), [
+    ["disconnect", "timeout"],
+  ]);
+});
+
+Deno.test("messageRate: a flood is closed even if it could be dropped", () => {
+  const { socket, connection, hub } = limited(rate({ policy: "drop" }));
+  for (let i = 0; i < 20_003; i++) socket.receive("");
+  assertEquals(socket.closes, []);
+  assertStrictEquals(connection.dropped.incoming, 20_000);
+  const start = performance.now();
+  // Some of the tokens have come back meanwhile.
+  while (socket.closes.length === 0 && performance.now() < start + 5_000) {
+    socket.receive("");
+  }
+  assertEquals(socket.closes.map(([code]) => code), [1008]);
+  connection.terminate();
+  assertEquals(hub.heard.length, 1 + 3 + 1);
+});
+
+Deno.test("rateLimit() has a default, and can be switched off", () => {
+  assertEquals(rateLimit(undefined), {
+    perSecond: 10_000,
+    burst: 20_000,
+    policy: "close",
+  });
+  assertStrictEquals(rateLimit(false), undefined);
+  assertStrictEquals(rateLimit({ perSecond: Infinity }), undefined);
 });
 
 Deno.test("messageRate: refuses what is no rate", () => {

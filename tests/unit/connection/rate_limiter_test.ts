@@ -29,3 +29,16 @@ Deno.test("TokenBucket of none a second gives what it holds, once", () => {
   assertEquals(take(bucket, 0, 3), 2);
   assertEquals(take(bucket, 1e12, 3), 0);
 });
+
+Deno.test("TokenBucket takes up to a sixteenth without the clock, and no more than 64", () => {
+  for (const [burst, spare] of [[15, 0], [161, 10], [100_000, 64]] as const) {
+    const bucket = new TokenBucket(0, burst, 0);
+    let taken = 0;
+    assertEquals(bucket.takeSpare(), false);
+    assertEquals(bucket.take(0), true);
+    while (bucket.takeSpare()) taken++;
+    assertEquals(taken, spare);
+    // They are tokens like the others.
+    assertEquals(take(bucket, 0, burst), burst - 1 - spare);
+  }
+});

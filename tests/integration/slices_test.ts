@@ -1,0 +1,137 @@
+/** Batches of a peer that is not trusted are handed out in slices. */
+
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { ConnectionEndedError } from "../../core/events/errors.ts";
+import { address, batchTexts, credit } from "../../core/protocol/frames.ts";
+import { party } from "../support/pair.ts";
+import type { PartyInit } from "../support/pair.ts";
+
+const LIMITS = { maxPayload: 1024 * 1024, messageRate: undefined };
+
+/** A server's end that takes a millisecond for each message. */
+function open(manner: PartyInit["manner"] = {}) {
+  const one = party("server", {
+    manner: { limits: LIMITS, ...manner },
+    spoken: { protocol: "", isEvents: true },
+  });
+  const { connection, hub, socket } = one;
+  socket.open();
+  connection.on("message", () => {
+    const end = performance.now() + 1;
+    while (performance.now() < end);
+  });
+  return { ...one, heard: hub.heard };
+}
+
+/** Names, of which the first is the given one. */
+const names = (count: number, from = 0) =>
+  Array.from({ length: count }, (_, i) => `${from + i}`);
+
+const turn = () => new Promise<void>((go) => setImmediate(go));
+
+/** Turns of the event loop until something holds. */
+async function turnsUntil(holds: () => boolean): Promise<number> {
+  let turns = 0;
+  for (; !holds(); turns++) await turn();
+  return turns;
+}
+
+Deno.test("Connection hands out a batch in slices, and in order", async () => {
+  const { socket, heard, connection } = open();
+  socket.receive(batchTexts(names(60)));
+  assert(heard.length < 40, "all at once");
+  socket.receive("60");
+  socket.receive(batchTexts(names(9, 61)));
+  socket.receive(new TextEncoder().encode("70").buffer);
+  const turns = await turnsUntil(() => heard.length === 72);
+  assert(turns > 3, `${turns} turns`);
+  assertEquals(heard, ["connect", ...names(71)]);
+  // From now on a message is handed out at once again.
+  socket.receive("71");
+  assertEquals(heard.at(-1), "71");
+  connection.terminate();
+});
+
+Deno.test("Connection hands out a short batch at once", () => {
+  const { socket, heard, connection } = open();
+  socket.receive(batchTexts(names(8)));
+  assertEquals(heard.length, 9);
+  connection.terminate();
+});
+
+Deno.test("Connection tells the end after what came before it, in slices", async () => {
+  for (const concurrency of [Infinity, 1]) {
+    const { socket, heard, hub } = open({ concurrency });
+    socket.receive(batchTexts(names(40)));
+    socket.end(true, 4000, "bye");
+    assertEquals(hub.ends, []);
+    await turnsUntil(() => hub.ends.length > 0);
+    assertEquals(heard, ["connect", ...names(40), "close"]);
+  }
+});
+
+Deno.test("Connection.close() and terminate() drop what waits for its slice", async () => {
+  for (const act of ["close", "terminate"] as const) {
+    const { socket, heard, connection } = open();
+    socket.receive(batchTexts(names(40)));
+    const { length } = heard;
+    connection[act]();
+    socket.end(true, 1000);
+    const end = act === "close" ? "close" : "disconnect";
+    assertEquals(heard.slice(length), [end]);
+    await turn();
+    await turn();
+    assertEquals(heard.slice(length), [end]);
+  }
+});
+
+Deno.test("Connection.close() in a slice drops the rest of the batch", async () => {
+  const { socket, heard, connection } = open();
+  connection.on("message", ({ content }) => {
+    if (content === "20") connection.close(4000);
+  });
+  socket.receive(batchTexts(names(40)));
+  await turnsUntil(() => socket.closes.length > 0);
+  await turn();
+  assertEquals(heard.at(-1), "20");
+  socket.end(true, 4000);
+  assertEquals(heard.at(-1), "close");
+});
+
+Deno.test("Connection.request() gets an answer that came before the end, in slices", async () => {
+  const { socket, connection } = open();
+  const answered = connection.request("?");
+  const failed = connection.request("?");
+  socket.receive(batchTexts([...names(30), `${address("reply", 1, "yes")}`]));
+  socket.end(false, 0);
+  assertEquals(await answered, "yes");
+  await assertRejects(() => failed, ConnectionEndedError);
+});
+
+Deno.test("Connection ends a peer that sends more than its credit", async () => {
+  const { socket, heard, connection } = open();
+  // 1,024 may wait, and no more, whatever they come in.
+  socket.receive(batchTexts(names(1_000)));
+  socket.receive(batchTexts(names(20)));
+  assertEquals(socket.closes, []);
+  for (let i = 0; i < 100 && socket.closes.length === 0; i++) {
+    socket.receive("more");
+  }
+  assertEquals(socket.closes, [[
+    1008,
+    "More messages came than there was credit for",
+  ]]);
+  const { length } = heard;
+  await turn();
+  assertEquals(heard.length, length);
+  connection.terminate();
+});
+
+Deno.test("Connection gives credit as it hands out", async () => {
+  const { socket, heard } = open();
+  socket.receive(batchTexts(names(1_024)));
+  assertEquals(socket.sent, []);
+  await turnsUntil(() => heard.length === 1_025);
+  assertEquals(socket.sent, [credit(512 + 1_024), credit(1_024 + 1_024)]);
+  socket.end(true, 1000);
+});
