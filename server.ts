@@ -196,7 +196,7 @@ export interface ServerOptions<Types extends SocketTypes = SocketTypes>
    * server's time: use a lower one for what your clients really do, above all if each
    * message is sent on to many others.
    *
-   * @default {{ perSecond: 10_000, burst: 20_000 }}
+   * @default {{ perSecond: 20_000, burst: 5_000 }}
    */
   readonly messageRate?: MessageRate | false;
   /**

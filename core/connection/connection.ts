@@ -54,6 +54,8 @@ import {
   type StandardSchema,
 } from "../values/schema.ts";
 import { Silence } from "./idle_timer.ts";
+import { SlicedReceiver } from "./sliced_receiver.ts";
+import { isTurnOver } from "../runtime/time_slices.ts";
 import {
   cut,
   type IdleWatch,
@@ -377,6 +379,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #sender: Sender | undefined;
   /** What `events.v1` adds, where it is spoken. */
   #exchange: Exchange | undefined;
+  /** Hands out what has come in slices, once it was too much for one. */
+  #receiver: SlicedReceiver | undefined;
   #answerer: Answerer | undefined;
   /** Where messages wait for others to be handled, if they have to. */
   #turns: Turns<Taken<Types>> | undefined;
@@ -762,6 +766,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   /** Closes for what the peer has done. */
   #blame(code: number, reason: string, cause: Cause): void {
+    // What came before is still heard, what came after is not.
+    if (this.#receiver?.isHandingOut) this.#dropFrames();
     // A client may not send the codes that say so: it adds 3000 to them.
     this.#shut(
       this.#side.role === "client" ? code + 3000 : code,
@@ -965,7 +971,10 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       );
     }
     if (this.#silence && "attach" in this.#silence) {
-      this.#silence.attach(() => this.#sender?.sent.bytes ?? 0);
+      this.#silence.attach(
+        () => this.#sender?.sent.bytes ?? 0,
+        () => this.#letGo({ type: "terminate", cause: "limit" }),
+      );
     }
     const timeout = idleTimeout(isEvents);
     if (timeout === 0) return;
@@ -984,21 +993,16 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #makeExchange(): Exchange {
     return new Exchange({
       name: this.remoteAddress,
-      isOpen: () => this.#isTaking,
       send: (frame, options) => this.#openSender()?.answer(frame, options),
       urge: (text) => {
         // Also while this side waits to close, as the other may, too.
         if (this.#canSend()) (this.#sender ??= this.#makeSender()).urge(text);
       },
       ask: (frame, options) => this.#openSender()?.sendMarked(frame, options),
-      unpacks: (count) => this.#manner.probe?.batched("receive", count),
+      unpack: (items) => this.#unpack(items),
       take: (payload, frame, id, trace) =>
         this.#take(payload, frame, id, trace),
-      skip: (frame) => {
-        const cost = costOf(frame);
-        if (this.#turns) this.#turns.skip(cost);
-        else this.#exchange?.count(cost);
-      },
+      skip: (frame) => this.#skip(frame),
       admits: (payload) => this.#admits(payload),
       allow: (limit) => this.#sender?.allow(limit),
       stand: (standing) => {
@@ -1012,16 +1016,25 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         return bookmark !== undefined;
       },
       broken: (why) => this.#blame(CloseCode.ProtocolError, why, "protocol"),
-      overdrawn: () => {
-        const why = "More messages came than there was credit for";
-        this.#blame(CloseCode.PolicyViolation, why, "limit");
+    }, this.#manner.limits !== undefined);
+  }
+
+  #makeReceiver(): SlicedReceiver {
+    return new SlicedReceiver({
+      isTaking: () => this.#isTaking,
+      handOut: (payload, isItem) => {
+        const exchange = this.#exchange;
+        if (!exchange) this.#take(payload, payload, undefined, undefined, true);
+        else if (!isItem && isMarked(payload)) exchange.receive(payload);
+        else exchange.receiveItem(payload);
       },
+      skip: (payload) => this.#skip(payload),
       caughtUp: () => {
         if (this.#state.phase !== "ended") return;
         this.#stopExchange();
         if (this.#depth === 0) this.#tell();
       },
-    }, this.#manner.limits !== undefined);
+    }, this.#exchange !== undefined);
   }
 
   #receive(data: Payload): void {
@@ -1033,15 +1046,55 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.#silence?.heard();
     this.#bookmark?.heard();
     const exchange = this.#exchange;
-    if (!exchange || !isMarked(data) && !exchange.isBusy) {
-      return this.#take(data, data);
-    }
+    const isOurs = exchange !== undefined && isMarked(data);
     const { maxPayload = Infinity } = this.#manner.limits ?? {};
     // The limit is for each message, and a batch holds many.
-    if (isLarger(data, Math.max(maxPayload, MAX_BATCH) + HEADROOM)) {
+    if (isOurs && isLarger(data, Math.max(maxPayload, MAX_BATCH) + HEADROOM)) {
       return this.#tooBig(maxPayload);
     }
-    exchange.receive(data);
+    if (this.#receiver?.isBusy || this.#isHogging()) this.#postpone(data);
+    else if (isOurs) exchange.receive(data);
+    else this.#take(data, data);
+  }
+
+  /**
+   * Whether this turn of the event loop has lasted for longer than a slice. A peer
+   * that sends more than there is time to hear has the runtime read on in one turn.
+   */
+  #isHogging(): boolean {
+    return (this.#received & HOG_MASK) === HOG_MASK &&
+      this.#manner.limits !== undefined && isTurnOver();
+  }
+
+  /** Lets a frame wait for the next slice. */
+  #postpone(data: Payload): void {
+    const receiver = this.#receiver ??= this.#makeReceiver();
+    const items = this.#exchange?.itemsOf(data);
+    if (items) this.#manner.probe?.batched("receive", items.length);
+    if (!this.#exchange && !this.#admits(data)) return this.#count(data);
+    if (receiver.push(data, items)) return;
+    const why = "More messages came than there was credit for";
+    this.#blame(CloseCode.PolicyViolation, why, "limit");
+  }
+
+  /** Takes the items of a batch: what this side limits in slices, else at once. */
+  #unpack(items: readonly Payload[]): void {
+    this.#manner.probe?.batched("receive", items.length);
+    if (this.#manner.limits !== undefined) {
+      const receiver = this.#receiver ??= this.#makeReceiver();
+      return receiver.receiveItems(items);
+    }
+    for (const item of items) {
+      if (!this.#isTaking) return;
+      this.#exchange?.receiveItem(item);
+    }
+  }
+
+  /** Gives credit for a message that is dropped. */
+  #skip(frame: Payload): void {
+    const cost = costOf(frame);
+    if (this.#turns) this.#turns.skip(cost);
+    else this.#exchange?.count(cost);
   }
 
   /**
@@ -1066,9 +1119,13 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   /** Whether what has come is still handed out: also after the end, what waits. */
   get #isTaking(): boolean {
-    const { phase } = this.#state;
-    return phase === "open" ||
-      (phase === "ended" && this.#exchange?.isBusy === true);
+    return this.#state.phase === "open" || this.#receiver?.isBusy === true;
+  }
+
+  /** Counts what has come. */
+  #count(payload: Payload): void {
+    this.#received++;
+    this.#receivedBytes += byteCount(payload);
   }
 
   /** Takes a message, or a request. */
@@ -1077,13 +1134,13 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     frame: Payload,
     id?: number,
     trace?: string,
+    isAdmitted = false,
   ): void {
     if (!this.#isTaking) return;
-    this.#received++;
-    this.#receivedBytes += byteCount(payload);
+    this.#count(payload);
     const turns = this.#turns;
     const cost = turns || this.#exchange ? costOf(frame) : 0;
-    const taken = this.#admits(payload)
+    const taken = isAdmitted || this.#admits(payload)
       ? this.#read(payload, id, trace)
       : undefined;
     if (!turns) {
@@ -1376,13 +1433,13 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     let error: Error | undefined;
     const why = () => error ??= this.#tooLate("send");
     const unsent = this.#sender?.stop(why, isDelivered);
-    if (!this.#exchange?.isBusy) this.#stopExchange();
+    if (!this.#receiver?.isBusy) this.#stopExchange();
     if (unsent?.length) this.#hub.unsent(unsent);
   }
 
   /** What waits to be handed out is not. */
   #dropFrames(): void {
-    this.#exchange?.drop();
+    this.#receiver?.drop();
     if (this.#state.phase === "ended") this.#stopExchange();
   }
 
@@ -1396,7 +1453,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     const state = this.#state;
     if (state.phase !== "ended" || this.#isTold) return;
     const isWaiting = this.#turns && !this.#turns.isEmpty;
-    if (isWaiting || this.#exchange?.isBusy) return this.#awaitTurns();
+    if (isWaiting || this.#receiver?.isBusy) return this.#awaitTurns();
     const isKeeping = this.#inbox !== undefined && !this.#isEndDue();
     if (!this.#isOwnerTold && (this.#hub.isEarly || !isKeeping)) {
       this.#isOwnerTold = true;
@@ -1505,11 +1562,14 @@ const UNHANDLED: Failure = {
 /** How many bytes marks may add to a message. */
 const HEADROOM = 64;
 
+/** After how many messages to look how long this turn has lasted: a power of two. */
+const HOG_MASK = 15;
+
 /** How much may come of a peer that is closed for what it has sent, in bytes. */
 const MAX_LATE = 4 * 1024 * 1024;
 
 /** What a frame counts for there, however small it is. */
-const LATE_FRAME = 4 * 1024;
+const LATE_FRAME = 16 * 1024;
 
 /** How much may come before this side looks at the clock, while it waits to close. */
 const LATE_CHECK = 1024 * 1024;

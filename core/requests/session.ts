@@ -6,8 +6,6 @@
  */
 
 import type { SendOptions } from "../sending/backlog.ts";
-import { InboundFrames } from "./inbound_frames.ts";
-import { continueLater, SliceTimer } from "../runtime/time_slices.ts";
 import type { Frame } from "../values/codec.ts";
 import { assertSize, quiet, RequestError } from "../events/errors.ts";
 import {
@@ -45,8 +43,6 @@ export interface RequestOptions {
 export interface Carrier {
   /** The peer, for an error's text. */
   readonly name: string;
-  /** Whether anything that comes still counts. */
-  isOpen(): boolean;
   /**
    * Sends what need not wait for credit.
    *
@@ -68,11 +64,11 @@ export interface Carrier {
    */
   ask(frame: Frame, options?: SendOptions): Promise<void> | undefined;
   /**
-   * Hears how many frames a batch holds that has come.
+   * Takes the items of a batch, and gives them back one after the other.
    *
-   * @param count How many.
+   * @param items The items.
    */
-  unpacks(count: number): void;
+  unpack(items: readonly Payload[]): void;
   /**
    * Takes a message, or a request.
    *
@@ -113,10 +109,6 @@ export interface Carrier {
    * @param why How.
    */
   broken(why: string): void;
-  /** Hears that the peer has sent more than it was given credit for. */
-  overdrawn(): void;
-  /** Hears that no frame waits any more, after some did. */
-  caughtUp(): void;
 }
 
 /** The whole number that stands for no limit. */
@@ -138,25 +130,18 @@ export class Exchange {
   /** What the peer may send in all, as it was told. */
   #granted: number = FIRST_CREDIT;
   readonly #isBounded: boolean;
-  /** What has come while a batch is being handed out in slices. */
-  #inbound: InboundFrames | undefined;
 
   /**
    * Begins.
    *
    * @param carrier The connection.
-   * @param isBounded Whether the peer is not trusted: then a batch is handed out in
-   * slices, and credit is given as messages are handed out. Otherwise the peer gets
-   * credit without limit, unless messages are handled one after the other.
+   * @param isBounded Whether the peer is not trusted: then credit is given as messages
+   * are handed out. Otherwise the peer gets credit without limit, unless messages are
+   * handled one after the other.
    */
   constructor(carrier: Carrier, isBounded: boolean) {
     this.#carrier = carrier;
     this.#isBounded = isBounded;
-  }
-
-  /** Whether frames that have come wait to be handed out. */
-  get isBusy(): boolean {
-    return this.#inbound !== undefined;
   }
 
   /** How many replies came when nobody waited for them any more. */
@@ -170,71 +155,36 @@ export class Exchange {
   }
 
   /**
-   * Takes a frame: one that is marked, or any while others wait.
+   * Takes a frame that is marked.
    *
    * @param payload What it holds.
    */
   receive(payload: Payload): void {
-    const frame = isMarked(payload) ? readFrame(payload) : undefined;
-    const items = frame?.kind === "batch" ? frame.items : undefined;
-    if (items) this.#carrier.unpacks(items.length);
-    const inbound = this.#inbound;
-    if (inbound) {
-      const isAllowed = items
-        ? inbound.pushItems(items)
-        : inbound.push(payload);
-      if (!isAllowed) this.#carrier.overdrawn();
-    } else if (items) this.#receiveItems(items);
-    else this.#handle(frame, payload);
+    const frame = readFrame(payload);
+    if (frame?.kind !== "batch") return this.#handle(frame, payload);
+    this.#carrier.unpack(frame.items);
   }
 
-  /** Hands out a batch: all of it, or as much as a slice has time for. */
-  #receiveItems(items: readonly Payload[]): void {
-    const isShort = !this.#isBounded || items.length <= SHORT;
-    const timer = isShort ? undefined : new SliceTimer();
-    for (let i = 0; i < items.length; i++) {
-      if (!this.#carrier.isOpen()) return;
-      this.#receiveItem(items[i] ?? "");
-      if (!timer?.isOver() || i + 1 === items.length) continue;
-      if (!this.#carrier.isOpen()) return;
-      this.#inbound = new InboundFrames();
-      this.#inbound.pushItems(items, i + 1);
-      return continueLater(this.#goOn);
-    }
-  }
-
-  #receiveItem(item: Payload): void {
+  /**
+   * Takes an item of a batch.
+   *
+   * @param item The item.
+   */
+  receiveItem(item: Payload): void {
     if (!isMarked(item)) return this.#carrier.take(item, item);
     const inner = readFrame(item);
     this.#handle(inner?.kind === "batch" ? undefined : inner, item);
   }
 
-  /** Hands out what waits, for as long as a slice lasts. */
-  readonly #goOn = (until: number): boolean => {
-    const timer = new SliceTimer(until);
-    while (this.#inbound && this.#carrier.isOpen()) {
-      const next = this.#inbound.shift();
-      if (next) {
-        const { payload, isItem } = next;
-        if (isItem || !isMarked(payload)) this.#receiveItem(payload);
-        else this.#handle(readFrame(payload), payload);
-      }
-      if (this.#inbound?.isEmpty ?? true) break;
-      if (timer.isOver()) return true;
-    }
-    if (this.#inbound === undefined) return false;
-    this.drop();
-    this.#carrier.caughtUp();
-    return false;
-  };
-
-  /** Drops what waits, but gives the credit back that it has taken. */
-  drop(): void {
-    const inbound = this.#inbound;
-    this.#inbound = undefined;
-    for (let next = inbound?.shift(); next; next = inbound?.shift()) {
-      if (isCounted(next.payload)) this.#carrier.skip(next.payload);
-    }
+  /**
+   * The items of a batch.
+   *
+   * @param payload What a frame holds.
+   * @returns The items; undefined if it is another frame, or malformed.
+   */
+  itemsOf(payload: Payload): readonly Payload[] | undefined {
+    const frame = isMarked(payload) ? readFrame(payload) : undefined;
+    return frame?.kind === "batch" ? frame.items : undefined;
   }
 
   /**
@@ -456,9 +406,6 @@ export class Exchange {
 
 /** What this side's pings say, and what answers them. */
 const PING = "";
-
-/** So many items are handed out without a look at the clock. */
-const SHORT = 8;
 
 /** How long to wait for an answer if the program does not say, in milliseconds. */
 export const REQUEST_TIMEOUT = 10_000;

@@ -22,6 +22,12 @@ import { Liveness } from "../util/liveness.ts";
 /** How many times the clock ticks while a peer may be silent. */
 const TICKS = 64;
 
+/**
+ * How many pongs may come within one tick. The program hears of none, and while a peer
+ * floods the runtime with them no timer gets its turn.
+ */
+const MAX_PONGS = 1024;
+
 /** The shortest tick, in milliseconds. */
 const MIN_TICK = 4;
 
@@ -124,7 +130,10 @@ class Watched implements IdleWatch {
   /** How often the runtime has noted something: the opening, messages, pongs. */
   #noted = 0;
   #messages = 0;
+  /** How many pongs had come when this tick began. */
+  #pongsBefore = 0;
   #sent: (() => number) | undefined;
+  #flooded: (() => void) | undefined;
   /** The runtime's timer that has not sent the ping yet. */
   #pingTimer: unknown;
   #isStopped = false;
@@ -141,8 +150,9 @@ class Watched implements IdleWatch {
     this.#liveness = new Liveness(clock.idleTimeout, grace);
   }
 
-  attach(sent: () => number): void {
+  attach(sent: () => number, flooded: () => void): void {
     this.#sent = sent;
+    this.#flooded = flooded;
   }
 
   heard(): void {
@@ -156,6 +166,13 @@ class Watched implements IdleWatch {
 
   /** The runtime calls this instead of making its timer again. */
   noted(): void {
+    const pongs = this.#noted - this.#messages;
+    if (this.#heardAt !== this.#clock.soon) this.#pongsBefore = pongs;
+    else if (pongs - this.#pongsBefore > MAX_PONGS) {
+      const flooded = this.#flooded;
+      this.#flooded = undefined;
+      flooded?.();
+    }
     this.#heardAt = this.#clock.soon;
     if (this.#noted++ === 0 && !this.#isStopped) {
       this.#clock.schedule(this, this.#heardAt + this.#clock.idleTimeout / 2);

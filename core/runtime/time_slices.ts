@@ -44,6 +44,26 @@ function runSlice(): void {
   if (waiting.size > 0) afterTurn(runSlice);
 }
 
+/** When this turn of the event loop began, if somebody has asked in it. */
+let turnStart: number | undefined;
+
+function endTurn(): void {
+  turnStart = undefined;
+}
+
+/**
+ * Whether a turn of the event loop lasts for longer than a slice. It begins when this
+ * is first called in it.
+ *
+ * @returns True if it does.
+ */
+export function isTurnOver(): boolean {
+  if (turnStart !== undefined) return performance.now() - turnStart > SLICE;
+  turnStart = performance.now();
+  afterTurn(endTurn);
+  return false;
+}
+
 /** Tells when a slice is over, and looks at the clock as seldom as it can. */
 export class SliceTimer {
   readonly #until: number;

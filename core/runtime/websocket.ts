@@ -50,8 +50,9 @@ export interface IdleWatch {
    * Says how much is sent by the connection: what is on its way takes time.
    *
    * @param sent Tells how many bytes were sent in all.
+   * @param flooded Hears that the peer sends more pongs than it may.
    */
-  attach(sent: () => number): void;
+  attach(sent: () => number, flooded: () => void): void;
   /** Hears that a message has come. */
   heard(): void;
   /** Stops to watch. */

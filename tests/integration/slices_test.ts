@@ -9,10 +9,10 @@ import type { PartyInit } from "../support/pair.ts";
 const LIMITS = { maxPayload: 1024 * 1024, messageRate: undefined };
 
 /** A server's end that takes a millisecond for each message. */
-function open(manner: PartyInit["manner"] = {}) {
+function open(manner: PartyInit["manner"] = {}, isEvents = true) {
   const one = party("server", {
     manner: { limits: LIMITS, ...manner },
-    spoken: { protocol: "", isEvents: true },
+    spoken: { protocol: "", isEvents },
   });
   const { connection, hub, socket } = one;
   socket.open();
@@ -109,7 +109,7 @@ Deno.test("Connection.request() gets an answer that came before the end, in slic
 });
 
 Deno.test("Connection ends a peer that sends more than its credit", async () => {
-  const { socket, heard, connection } = open();
+  const { socket, heard, hub } = open();
   // 1,024 may wait, and no more, whatever they come in.
   socket.receive(batchTexts(names(1_000)));
   socket.receive(batchTexts(names(20)));
@@ -121,10 +121,59 @@ Deno.test("Connection ends a peer that sends more than its credit", async () => 
     1008,
     "More messages came than there was credit for",
   ]]);
-  const { length } = heard;
+  // What there was credit for is still heard, and nothing after it.
+  socket.receive("late");
+  socket.end(true, 1008);
+  await turnsUntil(() => hub.ends.length > 0);
+  assertEquals(heard.filter((name) => name === "late"), []);
+  assertEquals(heard.slice(1, 1_021), [...names(1_000), ...names(20)]);
+  assertEquals(hub.ends.map(({ cause }) => cause), ["limit"]);
+});
+
+Deno.test("Connection drops what comes after a frame of a batch that is malformed", async () => {
+  const { socket, heard, connection } = open();
+  socket.receive(batchTexts([...names(20), "\u0001!", ...names(20)]));
+  socket.receive("more");
+  await turnsUntil(() => socket.closes.length > 0);
   await turn();
-  assertEquals(heard.length, length);
+  assertEquals(socket.closes.map(([code]) => code), [1002]);
+  assertEquals(heard, ["connect", ...names(20)]);
   connection.terminate();
+});
+
+Deno.test("Connection hands out messages in slices that come in one turn", async () => {
+  for (const isEvents of [true, false]) {
+    const { socket, heard, hub } = open({}, isEvents);
+    for (const name of names(100)) socket.receive(name);
+    assert(heard.length < 60, "all at once");
+    socket.end(false, 0);
+    assertEquals(hub.ends, []);
+    await turnsUntil(() => hub.ends.length > 0);
+    assertEquals(heard, ["connect", ...names(100), "disconnect"]);
+  }
+});
+
+Deno.test("Connection hands out what comes in turns of its own at once", async () => {
+  const { socket, heard, connection } = open({}, false);
+  for (const name of names(40)) {
+    socket.receive(name);
+    assertEquals(heard.at(-1), name);
+    await turn();
+  }
+  connection.terminate();
+});
+
+Deno.test("messageRate counts a message when it comes, also if it has to wait", async () => {
+  const messageRate = { perSecond: 0, burst: 100, policy: "close" } as const;
+  const limits = { ...LIMITS, messageRate };
+  const { socket, heard, hub } = open({ limits }, false);
+  for (const name of names(200)) socket.receive(name);
+  assertEquals(socket.closes.map(([code]) => code), [1008]);
+  socket.end(true, 1008);
+  await turnsUntil(() => hub.ends.length > 0);
+  const { length } = heard;
+  assert(length > 100 && length < 110, `${length}`);
+  assertEquals(heard.slice(1, -1), names(length - 2));
 });
 
 Deno.test("Connection gives credit as it hands out", async () => {

@@ -198,3 +198,27 @@ Deno.test("Keepalive stops for good, also before the socket opens", () => {
   socket.hear();
   assertEquals([keepalive.size, time.next()], [0, false]);
 });
+
+Deno.test("Keepalive tells of a peer that floods with pongs, once", async () => {
+  using time = new FakeTime(0);
+  using _ = withDeno();
+  const keepalive = new Keepalive(64_000);
+  const socket = new DenoSocket();
+  const watched = keepalive.watch(socket);
+  let floods = 0;
+  watched?.attach(() => 0, () => floods++);
+  socket.hear();
+  // Messages are none, and what is spread over time is no flood.
+  for (let i = 0; i < 5_000; i++) {
+    socket.hear();
+    watched?.heard();
+  }
+  for (let i = 0; i < 4; i++) {
+    for (let j = 0; j < 1_000; j++) socket.hear();
+    await time.tickAsync(1_000);
+  }
+  assertStrictEquals(floods, 0);
+  for (let i = 0; i < 2_000; i++) socket.hear();
+  assertStrictEquals(floods, 1);
+  watched?.stop();
+});

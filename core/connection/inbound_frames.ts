@@ -1,5 +1,5 @@
 /**
- * Frames of `events.v1` that have come, and wait for their turn; pure.
+ * Frames that have come, and wait to be handed out; pure.
  *
  * @module
  */
@@ -35,7 +35,7 @@ function sizeOf(frame: Payload): number {
     (typeof frame === "string" ? frame.length : frame.byteLength);
 }
 
-/** Keeps frames in order, up to the credit that their sender was given. */
+/** Keeps frames in order, and counts what they take of the credit of their sender. */
 export class InboundFrames {
   readonly #arrivals: Arrival[] = [];
   #first = 0;
@@ -47,16 +47,21 @@ export class InboundFrames {
     return this.#first === this.#arrivals.length;
   }
 
+  /** Whether more waits than may. */
+  get isFull(): boolean {
+    return this.#size > MAX_SIZE;
+  }
+
   /**
    * Adds a frame.
    *
    * @param frame The frame.
-   * @returns Whether its sender was allowed to send it.
+   * @returns Whether its sender had credit for it. The last frame may go beyond the
+   * credit, however large it is.
    */
   push(frame: Payload): boolean {
-    const isAllowed = this.#count(frame);
     this.#arrivals.push({ frame });
-    return isAllowed;
+    return this.#count(frame);
   }
 
   /**
@@ -64,15 +69,15 @@ export class InboundFrames {
    *
    * @param items The items.
    * @param at The first of them that waits.
-   * @returns Whether their sender was allowed to send them.
+   * @returns Whether their sender had credit for all of them.
    */
   pushItems(items: readonly Payload[], at = 0): boolean {
-    let isAllowed = true;
+    let hasCredit = true;
     for (let i = at; i < items.length; i++) {
-      isAllowed &&= this.#count(items[i] ?? "");
+      if (!this.#count(items[i] ?? "")) hasCredit = false;
     }
     this.#arrivals.push({ items, at });
-    return isAllowed;
+    return hasCredit;
   }
 
   /**
@@ -95,13 +100,11 @@ export class InboundFrames {
     return { payload, isItem: items !== undefined };
   }
 
-  /** Counts a frame. The last one may go beyond the credit, however large it is. */
   #count(frame: Payload): boolean {
     const credit = creditOf(frame);
-    const isAllowed = (credit === 0 || this.#credit < FIRST_CREDIT) &&
-      this.#size < MAX_SIZE;
+    const hasCredit = credit === 0 || this.#credit < FIRST_CREDIT;
     this.#credit += credit;
     this.#size += sizeOf(frame);
-    return isAllowed;
+    return hasCredit;
   }
 }
