@@ -145,7 +145,8 @@ export interface ClientOptions<Types extends SocketTypes = SocketTypes>
    * a sign of life after half of it, and has a second more for each 16 KiB that were sent
    * before the question and that it has not confirmed. Of any other only messages count,
    * as no runtime tells of a server's pings: there it is for servers that send something
-   * at least twice in that time, and whose messages do not take longer to come in. If you set it, a connection by which the server talks, but
+   * at least twice in that time, and whose messages do not take longer to come in; from a
+   * server of this library a message may take as long as it takes. If you set it, a connection by which the server talks, but
    * takes nothing of what it is sent, is lost, too, with the cause `backpressure`: after
    * half of that more, at the latest, and a second for each 16 KiB under way. 0
    * switches it off.

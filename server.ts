@@ -174,8 +174,8 @@ export interface ServerOptions<Types extends SocketTypes = SocketTypes>
    * - A peer that takes nothing of what it is sent is lost, too. That takes up to half of
    *   the timeout longer, and a second for each 16 KiB that wait.
    * - A peer cannot answer a ping in the middle of a message of its own, and the runtime
-   *   does not show a message before it is whole. So by default, a peer that does not
-   *   speak `events.v1` has one second more for each 16 KiB of `maxPayload`: 64 seconds
+   *   does not show a message before it is whole. So by default, a peer that is no
+   *   client of this library has one second more for each 16 KiB of `maxPayload`: 64 seconds
    *   with its default. If you set `idleTimeout`, you set the exact bound: choose more than
    *   twice the time that your largest message takes on your slowest line.
    *
@@ -1392,7 +1392,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     // throws takes the whole listener down: so all that can fail comes first.
     const { headers } = request;
     const { probe } = this.#manner;
-    const grace = choice.isEvents ? 0 : this.#grace;
+    const grace = choice.hasParts ? 0 : this.#grace;
     const begin = () => upgrade(request, choice.token, this.#keepalive, grace);
     const { socket, response, idleWatch } = probe
       ? probe.detach(begin)

@@ -35,6 +35,7 @@ import type { Carried, FlowSignal } from "../sending/socket_writer.ts";
 import {
   type Failure,
   isMarked,
+  isPart,
   MAX_BATCH,
   type Payload,
 } from "../protocol/frames.ts";
@@ -735,7 +736,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     return new Sender(
       this.#socket,
       this.#manner.flow,
-      this.speaksEvents,
+      this.#spoken ?? { isEvents: false },
       (signal) => this.#heed(signal),
       this.#manner,
     );
@@ -1000,6 +1001,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       },
       ask: (frame, options) => this.#openSender()?.sendMarked(frame, options),
       unpack: (items) => this.#unpack(items),
+      hasParts: this.#spoken?.hasParts ?? false,
+      maxFrame: this.#maxFrame,
+      tooBig: () => this.#tooBig(),
       take: (payload, frame, id, trace) =>
         this.#take(payload, frame, id, trace),
       skip: (frame) => this.#skip(frame),
@@ -1046,14 +1050,17 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.#silence?.heard();
     this.#bookmark?.heard();
     const exchange = this.#exchange;
-    const isOurs = exchange !== undefined && isMarked(data);
-    const { maxPayload = Infinity } = this.#manner.limits ?? {};
+    let isOurs = exchange !== undefined && isMarked(data);
     // The limit is for each message, and a batch holds many.
-    if (isOurs && isLarger(data, Math.max(maxPayload, MAX_BATCH) + HEADROOM)) {
-      return this.#tooBig(maxPayload);
+    if (isOurs && isLarger(data, this.#maxFrame)) return this.#tooBig();
+    if (isOurs && isPart(data)) {
+      const whole = exchange?.join(data);
+      if (whole === undefined) return;
+      data = whole;
+      isOurs = isMarked(data);
     }
     if (this.#receiver?.isBusy || this.#isHogging()) this.#postpone(data);
-    else if (isOurs) exchange.receive(data);
+    else if (isOurs) exchange?.receive(data);
     else this.#take(data, data);
   }
 
@@ -1126,6 +1133,12 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #count(payload: Payload): void {
     this.#received++;
     this.#receivedBytes += byteCount(payload);
+  }
+
+  /** How many bytes a marked frame may have. */
+  get #maxFrame(): number {
+    const { maxPayload = Infinity } = this.#manner.limits ?? {};
+    return Math.max(maxPayload, MAX_BATCH) + HEADROOM;
   }
 
   /** Takes a message, or a request. */
@@ -1273,7 +1286,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     if (!isHeard) question.refuse(UNHANDLED);
   }
 
-  #tooBig(maxPayload: number): void {
+  #tooBig(): void {
+    const { maxPayload = Infinity } = this.#manner.limits ?? {};
     const why = `A message may have at most ${maxPayload} bytes`;
     this.#blame(CloseCode.TooBig, why, "limit");
   }
@@ -1284,7 +1298,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     if (limits === undefined) return true;
     const { maxPayload, messageRate } = limits;
     if (isLarger(data, maxPayload)) {
-      this.#tooBig(maxPayload);
+      this.#tooBig();
       return false;
     }
     if (messageRate === undefined) return true;

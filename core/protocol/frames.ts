@@ -38,6 +38,12 @@ export type Marked =
   | { readonly kind: "trace"; readonly id: number; readonly text: string }
   /** Many frames in one. */
   | { readonly kind: "batch"; readonly items: readonly Payload[] }
+  /** A part of a frame that is too large to go as a whole. */
+  | {
+    readonly kind: "part";
+    readonly isLast: boolean;
+    readonly payload: Payload;
+  }
   /** Something of a later version that may be ignored. */
   | { readonly kind: "unknown" };
 
@@ -85,6 +91,12 @@ export const MAX_BATCH: number = 64 * 1024;
  * that it has at first, so that more could not be sent in one go anyway.
  */
 export const MAX_ITEMS = 1024;
+
+/** How many bytes, or UTF-16 code units of a text, a part of a frame has at most here. */
+export const PART_SIZE: number = 16 * 1024;
+
+/** How many each part has at least, except the last. */
+const MIN_PART = 4 * 1024;
 
 /** The highest id of a request. */
 export const MAX_ID: number = 2 ** 32 - 1;
@@ -137,6 +149,20 @@ export function isCounted(payload: Payload): boolean {
 }
 
 /**
+ * Whether a frame is a part of another one, well-formed or not.
+ *
+ * @param payload What it holds.
+ * @returns False if it is whole.
+ */
+export function isPart(payload: Payload): boolean {
+  if (!isMarked(payload)) return false;
+  const kind = typeof payload === "string"
+    ? payload.charAt(1)
+    : String.fromCharCode(new Uint8Array(payload)[1] ?? 0);
+  return kind === "-" || kind === ".";
+}
+
+/**
  * Reads a frame that is marked.
  *
  * @param payload What it holds.
@@ -185,9 +211,24 @@ function readText(text: string): Marked | undefined {
       const standing = readStanding(rest);
       return standing && { kind: "standing", standing };
     }
+    case "-":
+    case ".":
+      return readPart(kind, rest, rest.length);
     default:
       return readUnknown(kind);
   }
+}
+
+/** Reads a part of a frame. Nobody may send many that are small. */
+function readPart(
+  kind: "-" | ".",
+  payload: Payload,
+  size: number,
+): Marked | undefined {
+  const isLast = kind === ".";
+  return size < (isLast ? 1 : MIN_PART)
+    ? undefined
+    : { kind: "part", isLast, payload };
 }
 
 /** Reads a frame that is about one request. */
@@ -234,6 +275,9 @@ function readBytes(buffer: ArrayBuffer): Marked | undefined {
     }
     case "[":
       return readBatch(buffer, view);
+    case "-":
+    case ".":
+      return readPart(kind, buffer.slice(2), buffer.byteLength - 2);
     default:
       return readUnknown(kind);
   }
@@ -471,4 +515,98 @@ export function batchBytes(
     at += 4 + part.length;
   }
   return all;
+}
+
+/**
+ * Makes parts of a frame that is large.
+ *
+ * @param frame The frame, which is not empty.
+ * @returns The parts, in order, to be sent one right after the other.
+ */
+export function partsOf(frame: string): string[];
+export function partsOf(
+  frame: Uint8Array<ArrayBuffer>,
+): Uint8Array<ArrayBuffer>[];
+export function partsOf(
+  frame: string | Uint8Array<ArrayBuffer>,
+): string[] | Uint8Array<ArrayBuffer>[] {
+  if (typeof frame === "string") {
+    return cutUp(frame.length, (start, end) => {
+      // A pair of surrogates would not survive being torn apart.
+      const from = isPair(frame, start) ? start - 1 : start;
+      const to = isPair(frame, end) ? end - 1 : end;
+      return `${MARK}${end < frame.length ? "-" : "."}${frame.slice(from, to)}`;
+    });
+  }
+  return cutUp(frame.length, (start, end) => {
+    const part = new Uint8Array(2 + end - start);
+    part[0] = MARK_BYTE;
+    part[1] = (end < frame.length ? "-" : ".").charCodeAt(0);
+    part.set(frame.subarray(start, end), 2);
+    return part;
+  });
+}
+
+function cutUp<T>(length: number, cut: (start: number, end: number) => T): T[] {
+  const count = Math.ceil(length / PART_SIZE);
+  return Array.from({ length: count }, (_, i) => {
+    const start = i * PART_SIZE;
+    return cut(start, Math.min(start + PART_SIZE, length));
+  });
+}
+
+/** Whether two halves of one character stand on both sides of a place in a text. */
+function isPair(text: string, at: number): boolean {
+  const before = text.charCodeAt(at - 1);
+  const behind = text.charCodeAt(at);
+  return before >= 0xd800 && before < 0xdc00 && behind >= 0xdc00 &&
+    behind < 0xe000;
+}
+
+/** Puts the parts of one frame together again. */
+export class PartJoiner {
+  #parts: Payload[] = [];
+  #size = 0;
+
+  /** How many bytes have come, or UTF-16 code units of a text. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /**
+   * Takes a part.
+   *
+   * @param payload What it holds.
+   * @returns Whether it is of the same type as those before.
+   */
+  add(payload: Payload): boolean {
+    const [first = payload] = this.#parts;
+    if (typeof first !== typeof payload) return false;
+    this.#parts.push(payload);
+    this.#size += typeof payload === "string"
+      ? payload.length
+      : payload.byteLength;
+    return true;
+  }
+
+  /**
+   * Begins anew.
+   *
+   * @returns The frame that the parts make.
+   */
+  take(): Payload {
+    const parts = this.#parts;
+    const size = this.#size;
+    this.#parts = [];
+    this.#size = 0;
+    if (typeof parts[0] === "string") return parts.join("");
+    const all = new Uint8Array(size);
+    let at = 0;
+    for (const part of parts) {
+      if (typeof part === "string") continue;
+      all.set(new Uint8Array(part), at);
+      at += part.byteLength;
+    }
+    return all.buffer;
+  }
 }

@@ -3,8 +3,8 @@
  * those of the program; pure.
  *
  * A subprotocol is one token. So one that says that `events.v1` is spoken names all
- * that is agreed on: `events.v1`, then `.` and the codec if it is not JSON, then `+`
- * and the program's own subprotocol if there is one.
+ * that is agreed on: `events.v1`, then `-parts` if large frames go in parts, then `.` and
+ * the codec if it is not JSON, then `+` and the program's own subprotocol if there is one.
  *
  * Beside them a client says who it is that comes back, and where it was: a subprotocol
  * is all that a page can add to its request.
@@ -20,6 +20,8 @@ export interface Spoken {
   readonly protocol: string;
   /** Whether it is `events.v1`. */
   readonly isEvents: boolean;
+  /** Whether large frames go in parts; only where it is `events.v1`. */
+  readonly hasParts?: boolean;
   /** Who the client is, if it can come back; on a server's side. */
   readonly visitor?: Visitor | undefined;
 }
@@ -36,14 +38,27 @@ export interface Dialect {
 
 const EVENTS = "events.v1";
 
+/** Follows {@linkcode EVENTS} if large frames go in parts. */
+const PARTS = "-parts";
+
 /**
  * Asked for first where the program asks for nothing: a server that takes the first
  * one whatever it is then says what is true.
  */
 const PLAIN = "plain";
 
-function token({ codec }: Dialect, protocol: string): string {
-  return EVENTS + (codec && `.${codec}`) + (protocol && `+${protocol}`);
+function token(
+  { codec }: Dialect,
+  protocol: string,
+  hasParts = false,
+): string {
+  return EVENTS + (hasParts ? PARTS : "") + (codec && `.${codec}`) +
+    (protocol && `+${protocol}`);
+}
+
+/** Both tokens for a subprotocol of the program's, the one that is preferred first. */
+function tokens(dialect: Dialect, protocol: string): [string, string] {
+  return [token(dialect, protocol, true), token(dialect, protocol)];
 }
 
 /** A client that can come back, as it names itself. */
@@ -103,11 +118,10 @@ export function offer(
 
 function want(protocols: readonly string[], dialect: Dialect): string[] {
   if (dialect.isPlain) return [...protocols];
-  const own = protocols.map((protocol) => token(dialect, protocol));
-  const bare = token(dialect, "");
+  const own = [...protocols, ""].flatMap((one) => tokens(dialect, one));
   // Without the codec nothing could be understood.
-  if (dialect.codec) return [...own, bare];
-  return protocols.length === 0 ? [PLAIN, bare] : [...protocols, ...own, bare];
+  if (dialect.codec) return own;
+  return protocols.length === 0 ? [PLAIN, ...own] : [...protocols, ...own];
 }
 
 /**
@@ -121,13 +135,18 @@ export function understand(
   picked: string,
   dialect: Dialect,
 ): Spoken | undefined {
-  const bare = token(dialect, "");
-  const isEvents = !dialect.isPlain &&
-    (picked === bare || picked.startsWith(`${bare}+`));
-  if (isEvents) return { protocol: picked.slice(bare.length + 1), isEvents };
+  if (!dialect.isPlain) {
+    for (const hasParts of [true, false]) {
+      const bare = token(dialect, "", hasParts);
+      if (picked === bare || picked.startsWith(`${bare}+`)) {
+        const protocol = picked.slice(bare.length + 1);
+        return { protocol, isEvents: true, ...hasParts && { hasParts } };
+      }
+    }
+  }
   if (dialect.codec) return undefined;
   const isNothing = picked === PLAIN && !dialect.isPlain;
-  return { protocol: isNothing ? "" : picked, isEvents };
+  return { protocol: isNothing ? "" : picked, isEvents: false };
 }
 
 /** What a server has made of what a client asks for. */
@@ -154,21 +173,17 @@ export function choose(
 ): Choice | string {
   if (asked.length === 0 && !dialect.codec) return NOTHING;
   if (!dialect.isPlain) {
-    const own = spoken.length === 0
-      ? undefined
-      : asked.find((one) =>
-        spoken.some((protocol) => one === token(dialect, protocol))
-      );
-    const bare = token(dialect, "");
-    if (own) {
-      const protocol = own.slice(bare.length + 1);
-      const visitor = readVisitor(asked, dialect);
-      return { protocol, isEvents: true, token: own, visitor };
-    }
+    const known = spoken.flatMap((protocol) => tokens(dialect, protocol));
+    const own = asked.find((one) => known.includes(one));
     const isOwn = asked.some((one) => spoken.includes(one));
-    if (asked.includes(bare) && !isOwn) {
+    const bare = isOwn
+      ? undefined
+      : tokens(dialect, "").find((one) => asked.includes(one));
+    const picked = own ?? bare;
+    const said = picked && understand(picked, dialect);
+    if (picked && said) {
       const visitor = readVisitor(asked, dialect);
-      return { protocol: "", isEvents: true, token: bare, visitor };
+      return { ...said, token: picked, visitor };
     }
   }
   if (dialect.codec) {
@@ -178,7 +193,9 @@ export function choose(
   }
   const protocol = asked.find((one) => spoken.includes(one)) ?? "";
   const others = asked.filter((one) => !VISITOR.test(one));
-  const strange = others.filter((one) => one.startsWith(`${EVENTS}.`));
+  const strange = others.filter((one) =>
+    one.startsWith(`${EVENTS}.`) || one.startsWith(`${EVENTS}${PARTS}.`)
+  );
   if (!protocol && strange.length > 0 && strange.length === others.length) {
     return `This server does not speak ${
       strange.join(", ")

@@ -6,7 +6,7 @@
  */
 
 import type { SendOptions } from "../sending/backlog.ts";
-import type { Frame } from "../values/codec.ts";
+import { type Frame, isLarger } from "../values/codec.ts";
 import { assertSize, quiet, RequestError } from "../events/errors.ts";
 import {
   address,
@@ -16,7 +16,9 @@ import {
   type Failure,
   isCounted,
   isMarked,
+  isPart,
   type Marked,
+  PartJoiner,
   type Payload,
   readFrame,
   type Standing,
@@ -63,6 +65,12 @@ export interface Carrier {
    * @param options What to do if the peer does not keep up.
    */
   ask(frame: Frame, options?: SendOptions): Promise<void> | undefined;
+  /** Whether both sides send large frames in parts. */
+  readonly hasParts: boolean;
+  /** How many bytes the parts of one frame may have in all. */
+  readonly maxFrame: number;
+  /** Hears that they have more. */
+  tooBig(): void;
   /**
    * Takes the items of a batch, and gives them back one after the other.
    *
@@ -123,6 +131,9 @@ export class Exchange {
   #alarm = Infinity;
   #lateReplies = 0;
   #pongs = 0;
+  #joiner: PartJoiner | undefined;
+  /** When this side has last said that parts come in. */
+  #saidAt = 0;
   /** Which trace the next request is part of. */
   #trace: Extract<Marked, { kind: "trace" }> | undefined;
   /** What all that has come has cost. */
@@ -194,6 +205,11 @@ export class Exchange {
    * @param payload What a frame holds.
    */
   receiveLate(payload: Payload): void {
+    if (isPart(payload)) {
+      const whole = this.join(payload);
+      if (whole === undefined) return;
+      payload = whole;
+    }
     const first = isMarked(payload) ? readFrame(payload) : undefined;
     const items = first?.kind === "batch" ? first.items : [payload];
     for (const item of items) {
@@ -307,6 +323,44 @@ export class Exchange {
     if (this.#requests.size > 0) this.#requests.failAll(why());
   }
 
+  /**
+   * Takes a part of a frame.
+   *
+   * @param frame The part.
+   * @returns The frame, if that was the last of it.
+   */
+  join(frame: Payload): Payload | undefined {
+    const carrier = this.#carrier;
+    const part = readFrame(frame);
+    const { payload, isLast } = part?.kind === "part" ? part : NO_PART;
+    const isFirst = !this.#joiner;
+    const joiner = this.#joiner ??= new PartJoiner();
+    if (!carrier.hasParts || payload === "" || !joiner.add(payload)) {
+      carrier.broken(MALFORMED);
+      return undefined;
+    }
+    if (joiner.size > carrier.maxFrame) {
+      this.#joiner = undefined;
+      carrier.tooBig();
+      return undefined;
+    }
+    if (isLast) {
+      this.#joiner = undefined;
+      const whole = joiner.take();
+      if (!isLarger(whole, carrier.maxFrame)) return whole;
+      carrier.tooBig();
+      return undefined;
+    }
+    // The peer's question waits behind the parts, and so this side's answer.
+    const now = performance.now();
+    if (isFirst) this.#saidAt = now;
+    else if (now - this.#saidAt >= SAY_EVERY) {
+      this.#saidAt = now;
+      carrier.send(beat("pong", PARTS), { overflow: "drop-newest" });
+    }
+    return undefined;
+  }
+
   #handle(frame: Marked | undefined, payload: Payload): void {
     const carrier = this.#carrier;
     switch (frame?.kind) {
@@ -358,7 +412,7 @@ export class Exchange {
         carrier.admits(payload); // it counts
         return;
     }
-    carrier.broken("A frame of events.v1 is malformed");
+    carrier.broken(MALFORMED);
   }
 
   #settle(
@@ -406,6 +460,17 @@ export class Exchange {
 
 /** What this side's pings say, and what answers them. */
 const PING = "";
+
+/** What stands for a part that is malformed: none is empty. */
+const NO_PART = { payload: "", isLast: false };
+
+/** What a pong says that answers no ping, but tells that parts come in. */
+const PARTS = "parts";
+
+/** How often it is sent, in milliseconds, while the parts of one frame come in. */
+const SAY_EVERY = 1_000;
+
+const MALFORMED = "A frame of events.v1 is malformed";
 
 /** How long to wait for an answer if the program does not say, in milliseconds. */
 export const REQUEST_TIMEOUT = 10_000;

@@ -11,6 +11,7 @@ import {
   batchTexts,
   MAX_BATCH,
   MAX_ITEMS,
+  partsOf,
   SEPARATOR,
 } from "../protocol/frames.ts";
 import type { Probed } from "../events/instrumentation.ts";
@@ -43,10 +44,22 @@ let last: { readonly texts: readonly string[]; readonly batch: string } = {
   batch: "",
 };
 
+/** The last large text, and its parts: all clients of a broadcast get the same. */
+let lastLarge: { readonly text: string; readonly parts: string[] } | undefined;
+
+function partsOfText(text: string): string[] {
+  if (lastLarge?.text !== text) {
+    if (!lastLarge) queueMicrotask(() => lastLarge = undefined);
+    lastLarge = { text, parts: partsOf(text) };
+  }
+  return lastLarge.parts;
+}
+
 /** An outlet to a peer that understands batches. */
 export class Packer implements Outlet {
   readonly #socket: RawSocket;
   readonly #probed: Probed;
+  readonly #hasParts: boolean;
   #texts: string[] = [];
   #parts: Uint8Array<ArrayBuffer>[] = [];
   /** About how many bytes wait here, and how many it may be in a batch. */
@@ -58,10 +71,12 @@ export class Packer implements Outlet {
    *
    * @param socket The socket.
    * @param probed Whether somebody looks into it.
+   * @param hasParts Whether the peer understands parts of large frames.
    */
-  constructor(socket: RawSocket, probed: Probed = {}) {
+  constructor(socket: RawSocket, probed: Probed = {}, hasParts = false) {
     this.#socket = socket;
     this.#probed = probed;
+    this.#hasParts = hasParts;
   }
 
   /** How many bytes wait to be sent, here and in the socket. */
@@ -89,7 +104,7 @@ export class Packer implements Outlet {
     const isFull = this.#sizeAtMost + sizeAtMost > ROOM ||
       this.#texts.length + this.#parts.length === MAX_ITEMS;
     if (isSingle || isFull || others.length > 0) this.flush();
-    if (isSingle) return this.#socket.send(data);
+    if (isSingle) return this.#sendSingle(data, size);
     if (this.#sizeAtMost === 0 && waiting.push(this) === 1) {
       queueMicrotask(flushAll);
     }
@@ -97,6 +112,15 @@ export class Packer implements Outlet {
     this.#sizeAtMost += sizeAtMost;
     if (isText) this.#texts.push(data);
     else this.#parts.push(bytesOf(data).slice()); // the sender may change them
+  }
+
+  /** In parts, a large frame shows both sides on its way that the line carries on. */
+  #sendSingle(data: Sent, size: number): void {
+    if (!this.#hasParts || size <= MAX_BATCH) return this.#socket.send(data);
+    const parts = typeof data === "string"
+      ? partsOfText(data)
+      : partsOf(bytesOf(data));
+    for (const part of parts) this.#socket.send(part);
   }
 
   /** Lets go of what waits here: nothing may be asked of the socket any more. */

@@ -22,6 +22,7 @@ import { assertOverflow } from "./outbox.ts";
 import { Packer } from "./batcher.ts";
 import type { Probed } from "../events/instrumentation.ts";
 import type { RawSocket } from "../runtime/websocket.ts";
+import type { Spoken } from "../protocol/subprotocol.ts";
 
 /** The way out of one connection. */
 export class Sender {
@@ -36,21 +37,21 @@ export class Sender {
    *
    * @param socket The socket.
    * @param limits What to go by.
-   * @param isEvents Whether the peer speaks `events.v1`.
+   * @param spoken What the peer speaks.
    * @param tell What to tell of what happens.
    * @param probed Whether somebody looks into it.
    */
   constructor(
     socket: RawSocket,
     limits: FlowLimits,
-    isEvents: boolean,
+    { isEvents, hasParts }: Pick<Spoken, "isEvents" | "hasParts">,
     tell: (signal: FlowSignal) => void,
     probed: Probed,
   ) {
     this.#socket = socket;
     this.#tell = tell;
     if (isEvents) {
-      this.#packer = new Packer(socket, probed);
+      this.#packer = new Packer(socket, probed, hasParts);
       this.#gate = new Gate(limits, (entry) => {
         this.#refundUnsent(entry.frame, entry.promise);
         this.#flow.adopt(entry);

@@ -453,3 +453,103 @@ test("a codec that fails is told to who uses it", async () => {
   );
   assert(connection.readyState === 1);
 });
+
+const PARTED = { spoken: { protocol: "", isEvents: true, hasParts: true } };
+const FULL_PART = "x".repeat(4096);
+
+test("a large message goes in parts, and arrives as one, in order", async () => {
+  const { socket, connection } = own("server", PARTED);
+  const large = "y".repeat(64 * 1024 + 1);
+  const bytes = new Uint8Array(64 * 1024 + 1).fill(7);
+  for (const data of ["a", large, "b", bytes]) connection.send(data);
+  await turn();
+  assertStrictEquals(socket.sent.length, 1 + 5 + 1 + 5);
+  const other = own("server", PARTED);
+  const heard: (string | number)[] = [];
+  other.connection.on("message", ({ content, size }) => {
+    heard.push(size > 10 ? size : content);
+  });
+  for (const data of socket.sent) {
+    if (typeof data === "string") other.socket.receive(data);
+    else if (data instanceof Uint8Array) {
+      other.socket.receive(data.slice().buffer);
+    }
+  }
+  assertEquals(heard, ["a", 65_537, "b", 65_537]);
+  assertStrictEquals(other.connection.traffic.received.messages, 4);
+});
+
+test("a message that is no larger than a batch, or to a peer that knows no parts, goes as a whole", async () => {
+  for (
+    const [init, size] of [[PARTED, 65_536], [EVENTS, 200_000]] as const
+  ) {
+    const { socket, connection } = own("server", init);
+    connection.send("y".repeat(size));
+    await turn();
+    assertStrictEquals(socket.sent.length, 1);
+  }
+});
+
+test("what is malformed among parts ends with 1002, and what is too large with 1009", () => {
+  const limits = { maxPayload: 100_000, messageRate: undefined };
+  const cases: [frames: (string | ArrayBuffer)[], code: number][] = [
+    [["\u0001-short"], 1002],
+    [["\u0001."], 1002],
+    [[`\u0001-${FULL_PART}`, new Uint8Array([0xc1, 0x2e, 1]).buffer], 1002],
+    [["\u0001.\u0001.x"], 1002], // a part of a part
+    [["\u0001[\u0001.x"], 1002], // a part in a batch
+    [["\u0001.\u0001[\u0001[b"], 1002],
+    [Array(100).fill(`\u0001-${FULL_PART}`), 1009],
+    // As UTF-8 it is larger than it seems.
+    [[...Array(15).fill(`\u0001-${"\u20ac".repeat(4096)}`), "\u0001.x"], 1009],
+  ];
+  for (const [frames, code] of cases) {
+    const { socket, hub } = own("server", {
+      ...PARTED,
+      manner: { limits },
+    });
+    for (const frame of frames) socket.receive(frame);
+    assertStrictEquals(socket.closes[0]?.[0], code, `${frames[0]}`.slice(0, 9));
+    assertEquals(hub.heard, ["connect"]);
+  }
+  const none = own("server", EVENTS);
+  none.socket.receive(`\u0001-${FULL_PART}`);
+  assertStrictEquals(none.socket.closes[0]?.[0], 1002);
+});
+
+test("between parts pings are answered, and a slow sender is told that they come", async () => {
+  let now = 0;
+  using _ = stub(performance, "now", () => now);
+  const { socket, hub } = own("server", PARTED);
+  socket.receive(`\u0001-${FULL_PART}`);
+  socket.receive("\u0001<?");
+  now = 999;
+  socket.receive(`\u0001-${FULL_PART}`);
+  now = 1_000;
+  socket.receive(`\u0001-${FULL_PART}`);
+  now = 1_999;
+  socket.receive(`\u0001-${FULL_PART}`);
+  assertEquals(hub.heard, ["connect"]);
+  socket.receive("\u0001.end");
+  assertStrictEquals(hub.heard.length, 2);
+  await turn();
+  const sent = socket.sent.join("\u001e");
+  assertStrictEquals(sent.split("\u0001>?").length, 2);
+  assertStrictEquals(sent.split("\u0001>parts").length, 2);
+});
+
+test("credit that comes in parts counts also while this side waits to close", async () => {
+  const { connection, socket } = own("server", PARTED);
+  const sent = Array.from({ length: 1_025 }, (_, n) => connection.send(`${n}`));
+  const closing = connection.close(4000);
+  await turn();
+  assertEquals(socket.closes, []);
+  socket.receive(`\u0001-${FULL_PART}`);
+  socket.receive("\u0001.dropped");
+  socket.receive("\u0001.\u0001+1025");
+  await turn();
+  assertEquals(socket.closes, [[4000, ""]]);
+  await Promise.all(sent);
+  socket.end(true, 4000);
+  await closing;
+});

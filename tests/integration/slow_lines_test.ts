@@ -4,7 +4,8 @@
  */
 
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
-import { deadline } from "@std/async";
+import { deadline, delay } from "@std/async";
+import { ClientSocket } from "../../client.ts";
 import { type ServerOptions, ServerSocket } from "../../server.ts";
 import { advance, pair } from "../../testing.ts";
 import { FakeTime } from "@std/testing/time";
@@ -155,3 +156,83 @@ for (
     assertEquals(told, ["timeout"]);
   });
 }
+
+/** Large enough to go in parts, and slow enough to take several timeouts. */
+const HUGE = "y".repeat(300_000);
+const FASTER = { rate: 100_000, idleTimeout: 800 };
+
+/** Just large enough to go in parts. */
+const DOOMED = "z".repeat(66_000);
+
+for (const way of ["up", "down"] as const) {
+  test(`our own ends keep a slow line while a large message goes ${way}, and do not come back`, async () => {
+    const { rate, idleTimeout } = FASTER;
+    await using line = await Line.open({ idleTimeout });
+    line.proxy.rate = rate;
+    const client = new ClientSocket({ idleTimeout, reconnect: true });
+    const ends: string[] = [];
+    client.on("disconnect", (_code, _reason, cause) => ends.push(cause));
+    const connected = line.server.waitFor("connect");
+    await client.connect(line.proxy.url);
+    const [peer] = await connected;
+    const own = client.connection;
+    assert(own);
+    const [sender, receiver] = way === "up" ? [own, peer] : [peer, own];
+    const all = receiver.collect("message", { limit: 3 });
+    for (const text of ["before", HUGE, "behind"]) sender.send(text);
+    const start = performance.now();
+    const texts = (await deadline(all, 60_000)).map(([message]) =>
+      message.content
+    );
+    assert(performance.now() - start > 2 * idleTimeout);
+    assertEquals(texts.map((text) => text.length), [6, HUGE.length, 6]);
+    assertEquals([line.told, ends, line.proxy.count], [[], [], 1]);
+    await client.close();
+  });
+
+  test(`our own ends notice a line that dies while a large message goes ${way}`, async () => {
+    const { rate, idleTimeout } = FASTER;
+    await using line = await Line.open({ idleTimeout });
+    line.proxy.rate = rate;
+    const client = new ClientSocket({ idleTimeout });
+    const connected = line.server.waitFor("connect");
+    await client.connect(line.proxy.url);
+    const [peer] = await connected;
+    const ended = client.waitFor("disconnect");
+    (way === "up" ? client : peer).send(DOOMED);
+    await delay(idleTimeout / 2);
+    line.proxy.swallow();
+    const start = performance.now();
+    const [, , cause] = await deadline(ended, 60_000);
+    assertStrictEquals(cause, "timeout");
+    assertEquals(await line.ended(), ["disconnect 1006 timeout"]);
+    const allowed = idleTimeout * 2 + DOOMED.length / 16_384 * 1000;
+    assert(performance.now() - start < allowed * 2);
+  });
+}
+
+test("a client made from protocol.md keeps a slow line, too", async () => {
+  const { rate, idleTimeout } = FASTER;
+  await using line = await Line.open({ idleTimeout });
+  line.proxy.rate = rate;
+  await using python = new Program(
+    ["-B", "tests/support/python_events.py"],
+    { command: "/usr/bin/python3" },
+  );
+  const connected = line.server.waitFor("connect");
+  await python.write(JSON.stringify({ url: line.proxy.url }));
+  const [peer] = await connected;
+  assert(JSON.parse(await python.line("")).on);
+  const received = line.server.waitFor("message");
+  await python.write(
+    JSON.stringify({ do: "send", items: [{ text: HUGE }] }),
+  );
+  const [{ content }] = await deadline(received, 60_000);
+  assertStrictEquals(content, HUGE);
+  peer.send(HUGE);
+  for (;;) {
+    const told = await python.line("");
+    if (told.includes(HUGE)) break;
+  }
+  assertEquals(line.told, []);
+});

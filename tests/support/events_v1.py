@@ -17,9 +17,11 @@ import websockets
 
 KINDS = {"=": "message", "?": "request", "!": "reply", "~": "failure"}
 KINDS |= {"[": "batch", "<": "ping", ">": "pong", "+": "credit"}
+KINDS |= {"-": "part", ".": "last part"}
 SIGNS = {kind: sign for sign, kind in KINDS.items()}
 NO_LIMIT = 2**53 - 1
 MAX_BATCH = 65_536
+PART, MIN_PART = 16_384, 4_096
 
 
 class Malformed(ValueError):
@@ -65,6 +67,8 @@ def read(frame):
     if kind in ("request", "reply"):
         id, rest = read_address(rest)
         return Meaning(kind, rest, id)
+    if kind == "part" and size(rest) >= MIN_PART or kind == "last part" and rest:
+        return Meaning(kind, rest)
     if kind == "batch":
         items = rest.split("\x1e") if is_text else list(read_items(rest))
         if not any(item[:2] == frame[:2] for item in items):
@@ -145,11 +149,23 @@ def pack(frames):
     return [one[0] if len(one) == 1 else write("batch", one) for one in batches]
 
 
-def cost(frame):
-    """What a message or a request costs; texts count in UTF-16 code units."""
+def size(frame):
+    """How large it is; texts count in UTF-16 code units."""
     is_text = isinstance(frame, str)
-    size = len(frame.encode("utf-16-le")) // 2 if is_text else len(frame)
-    return 1 + size // 16_384
+    return len(frame.encode("utf-16-le")) // 2 if is_text else len(frame)
+
+
+def cost(frame):
+    """What a message or a request costs."""
+    return 1 + size(frame) // 16_384
+
+
+def parts_of(frame):
+    """The same in parts, if it is larger than any batch."""
+    if size(frame) <= MAX_BATCH:
+        return [frame]
+    parts = [frame[at : at + PART] for at in range(0, len(frame), PART)]
+    return [write("part", part) for part in parts[:-1]] + [write("last part", parts[-1])]
 
 
 def payload_of(value):
@@ -174,7 +190,10 @@ class Peer:
     def __init__(self, socket, on_message, on_request, limit):
         self._socket = socket
         self._on_message, self._on_request = on_message, on_request
-        self.speaks = (socket.subprotocol or "").partition("+")[0] == "events.v1"
+        spoken = (socket.subprotocol or "").partition("+")[0]
+        self.speaks = spoken in ("events.v1", "events.v1-parts")
+        self.has_parts = spoken == "events.v1-parts"
+        self._parts, self._said_at = [], 0
         self.spent = 0  # what all that was sent has cost
         self.frames = 0  # how many have come
         self.held = asyncio.Event()  # something waits for credit
@@ -244,7 +263,8 @@ class Peer:
                 frames.append(frame)
                 done.append(written)
             for frame in pack(frames) if self.speaks else frames:
-                await self._socket.send(frame)
+                for part in parts_of(frame) if self.has_parts else [frame]:
+                    await self._socket.send(part)
             settle(done)
             if self._counted and self.spent >= self._limit:
                 self.held.set()
@@ -262,11 +282,34 @@ class Peer:
             self._has_ended = True
             settle(self._waiting, error=ConnectionError("The connection has ended"))
 
+    def _join(self, part, is_last):
+        """Takes a part, and what all make if it is the last."""
+        now = asyncio.get_running_loop().time()
+        self._parts, parts = [*self._parts, part], self._parts
+        if not self.has_parts or parts and type(parts[0]) is not type(part):
+            raise Malformed("Not a part that may stand here")
+        if not parts:
+            self._said_at = now
+        elif now - self._said_at >= 1:
+            self._said_at = now
+            self.post(write("pong", "parts"))
+        if is_last:
+            frame, self._parts = part[:0].join(self._parts), []
+            meaning = read(frame)
+            if "part" in meaning.kind:
+                raise Malformed("Not a part that may stand here")
+            self._take(meaning)
+
     def _take(self, meaning):
         kind, value, id = meaning
         if kind == "batch":
             for item in value:
-                self._take(read(item))
+                meaning = read(item)
+                if "part" in meaning.kind:
+                    raise Malformed("Not a part that may stand here")
+                self._take(meaning)
+        elif kind in ("part", "last part"):
+            self._join(value, kind == "last part")
         elif kind in ("plain", "message"):
             self._on_message(value_of(value))
         elif kind == "request":
@@ -311,8 +354,9 @@ async def connect(
 
     `on_request` is awaited for the answer; `limit` is the credit for the server.
     """
-    tokens = [f"events.v1+{protocol}" for protocol in protocols]
-    offers = [*(protocols or ["plain"]), *tokens, "events.v1"]
+    ends = [*(f"+{protocol}" for protocol in protocols), ""]
+    tokens = [base + end for end in ends for base in ("events.v1-parts", "events.v1")]
+    offers = [*(protocols or ["plain"]), *tokens]
     async with websockets.connect(url, subprotocols=offers, max_size=None) as socket:
         peer = Peer(socket, on_message, on_request, limit)
         tasks = [asyncio.create_task(run()) for run in (peer._write, peer._read)]

@@ -7,7 +7,7 @@ import {
   assertStrictEquals,
 } from "@std/assert";
 import { decodeHex, encodeHex } from "../../support/hex.ts";
-import { bytesOf, type Frame } from "../../../core/values/codec.ts";
+import { bytesOf, type Frame, joined } from "../../../core/values/codec.ts";
 import {
   address,
   batchBytes,
@@ -21,6 +21,9 @@ import {
   MARK,
   MARK_BYTE,
   type Marked,
+  PART_SIZE,
+  PartJoiner,
+  partsOf,
   type Payload,
   readFrame,
   stand,
@@ -29,8 +32,13 @@ import {
 } from "../../../core/protocol/frames.ts";
 import vectors from "../../vectors.json" with { type: "json" };
 
-const { recovery, tracing } = vectors;
-const frames = [...vectors.frames, ...recovery.frames, ...tracing.frames];
+const { recovery, tracing, parts } = vectors;
+const frames = [
+  ...vectors.frames,
+  ...recovery.frames,
+  ...tracing.frames,
+  ...parts.frames,
+];
 
 type Written = { text: string } | { hex: string };
 
@@ -95,6 +103,13 @@ function write(marked: Marked): Frame {
         .map((part) => new Uint8Array(part));
       return parts.length > 0 ? batchBytes(parts) : batchTexts(texts);
     }
+    case "part": {
+      const mark = marked.isLast ? "." : "-";
+      const { payload } = marked;
+      if (typeof payload === "string") return `${MARK}${mark}${payload}`;
+      const head = new Uint8Array([MARK_BYTE, mark.charCodeAt(0)]);
+      return joined(head, new Uint8Array(payload));
+    }
     case "unknown":
       throw new Error("nothing writes that");
   }
@@ -129,6 +144,7 @@ Deno.test("readFrame() knows what is malformed", () => {
     const { frame, why, ...rest } of [
       ...vectors.malformed,
       ...recovery.malformed,
+      ...parts.malformed,
     ]
   ) {
     const marked = readFrame(payloadOf(frame));
@@ -193,4 +209,47 @@ Deno.test("address() of a Blob is one whose bytes follow the head", async () => 
   const frame = address("request", 258, new Blob([new Uint8Array([9])]));
   assert(frame instanceof Blob);
   assertEquals(encodeHex(await frame.bytes()), "c13f0000010209");
+});
+
+/** The frame that parts make. */
+function joinedOf(all: readonly (Frame | Payload)[]): Payload | undefined {
+  const joiner = new PartJoiner();
+  for (const one of all) {
+    const part = readFrame(payloadOf(written(one)));
+    assert(part?.kind === "part");
+    assert(joiner.add(part.payload));
+    assertStrictEquals(part.isLast, one === all.at(-1));
+  }
+  return joiner.take();
+}
+
+Deno.test("PartJoiner makes of the vectors' parts what they say", () => {
+  for (const { parts: all, frame } of parts.joined) {
+    assertEquals(written(joinedOf(all.map(payloadOf)) ?? ""), frame);
+  }
+});
+
+Deno.test("PartJoiner takes no part of another type", () => {
+  const joiner = new PartJoiner();
+  assert(joiner.add("text"));
+  assertStrictEquals(joiner.add(new ArrayBuffer(1)), false);
+  assertStrictEquals(joiner.size, 4);
+  assertStrictEquals(joiner.take(), "text");
+  assert(joiner.add(new ArrayBuffer(1)));
+});
+
+Deno.test("partsOf() can be undone, wherever it cuts", () => {
+  for (const extra of [0, 1, -1, PART_SIZE * 3 + 7]) {
+    const text = "x".repeat(PART_SIZE + extra);
+    assertStrictEquals(joinedOf(partsOf(text)), text);
+    const bytes = new TextEncoder().encode(text);
+    assertEquals(joinedOf(partsOf(bytes)), bytes.buffer);
+  }
+  // The places where it would cut are amid characters.
+  for (const before of ["", "x"]) {
+    const text = before + "\u{1F600}".repeat(PART_SIZE * 2);
+    const all = partsOf(text);
+    assert(all.every((part) => part.isWellFormed()));
+    assertStrictEquals(joinedOf(all), text);
+  }
 });

@@ -33,21 +33,21 @@ function agree(
 }
 
 Deno.test("our own two ends speak events.v1, beside the program's subprotocol", () => {
-  const bare = { protocol: "", isEvents: true };
+  const bare = { protocol: "", isEvents: true, hasParts: true };
   assertEquals(agree({}, {}), {
-    token: "events.v1",
+    token: "events.v1-parts",
     server: bare,
     client: bare,
   });
-  const chat = { protocol: "chat", isEvents: true };
+  const chat = { protocol: "chat", isEvents: true, hasParts: true };
   assertEquals(agree({ own: ["x", "chat"] }, { own: ["y", "chat"] }), {
-    token: "events.v1+chat",
+    token: "events.v1-parts+chat",
     server: chat,
     client: chat,
   });
   // They have none in common, which is no reason not to talk.
   assertEquals(agree({ own: ["x"] }, { own: ["y"] }), {
-    token: "events.v1",
+    token: "events.v1-parts",
     server: bare,
     client: bare,
   });
@@ -135,21 +135,21 @@ Deno.test("a plain client gets the first subprotocol it asks for that the server
 });
 
 Deno.test("both ends agree on a codec, or do not connect", () => {
-  const packed = { protocol: "", isEvents: true };
+  const packed = { protocol: "", isEvents: true, hasParts: true };
   assertEquals(agree({ dialect: PACKED }, { dialect: PACKED }), {
-    token: "events.v1.msgpack",
+    token: "events.v1-parts.msgpack",
     server: packed,
     client: packed,
   });
   const client = { own: ["chat"], dialect: PACKED };
   assertEquals(agree(client, { own: ["chat"], dialect: PACKED }), {
-    token: "events.v1.msgpack+chat",
-    server: { protocol: "chat", isEvents: true },
-    client: { protocol: "chat", isEvents: true },
+    token: "events.v1-parts.msgpack+chat",
+    server: { protocol: "chat", isEvents: true, hasParts: true },
+    client: { protocol: "chat", isEvents: true, hasParts: true },
   });
   assertMatch(
     String(agree({ dialect: PACKED }, {})),
-    /does not speak events\.v1\.msgpack: its codec is JSON/,
+    /does not speak .*events\.v1\.msgpack: its codec is JSON/,
   );
   for (const dialect of [OURS, PLAIN, { isPlain: false, codec: "cbor" }]) {
     assertStrictEquals(
@@ -159,4 +159,35 @@ Deno.test("both ends agree on a codec, or do not connect", () => {
   }
   assertStrictEquals(understand("", PACKED), undefined);
   assertStrictEquals(understand("events.v1", PACKED), undefined);
+});
+
+Deno.test("an end that knows nothing of parts speaks events.v1 without them", () => {
+  const offered = offer(["x", "chat"], OURS, "resume.1");
+  assertEquals(offered, [
+    ...["x", "chat"],
+    ...["events.v1-parts+x", "events.v1+x"],
+    ...["events.v1-parts+chat", "events.v1+chat"],
+    ...["events.v1-parts", "events.v1", "resume.1"],
+  ]);
+  assertEquals(offer([], OURS, "resume.1"), [
+    ...["plain", "events.v1-parts", "events.v1", "resume.1"],
+  ]);
+  const without = { protocol: "", isEvents: true };
+  assertEquals(understand("events.v1", OURS), without);
+  assertEquals(choose(["plain", "events.v1"], [], OURS), {
+    ...without,
+    token: "events.v1",
+    visitor: undefined,
+  });
+  const chat = { protocol: "chat", isEvents: true };
+  assertEquals(choose(["events.v1+chat"], ["chat"], OURS), {
+    ...chat,
+    token: "events.v1+chat",
+    visitor: undefined,
+  });
+  for (
+    const one of ["events.v1-part", "events.v1-parts.x", "events.v1-partsx"]
+  ) {
+    assertEquals(understand(one, OURS), { protocol: one, isEvents: false });
+  }
 });
