@@ -34,6 +34,7 @@ import {
   owned,
   type SocketMessage,
 } from "./core/connection/connection.ts";
+import { ErrorLog } from "./core/events/error_log.ts";
 import {
   Emitter,
   type ListenOptions,
@@ -370,6 +371,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   readonly #reconnect: Required<Omit<ReconnectOptions, "signal">> | undefined;
   readonly #noReconnect: AbortSignal | undefined;
   readonly #manner: Manner<Types>;
+  readonly #errorLog = new ErrorLog();
   readonly #handlers = new Handlers<
     Incoming<Types>,
     Outgoing<Types>,
@@ -830,7 +832,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     this.#manner.probe?.failed(error, from);
     if (this.isHeard("error")) {
       this.emit("error", FailureEvent, [error, from, this.#connection]);
-    } else console.error(`Unhandled error in "${from}":`, error);
+    } else this.#errorLog.write(`Unhandled error in "${from}":`, error);
   }
 
   /** Hands messages that came early to their first listener. */

@@ -73,6 +73,7 @@ import {
 import { bracketed } from "./core/admission/remote_address.ts";
 import { asksForUpgrade, type Refusal } from "./core/admission/handshake.ts";
 import { inSeconds, withRetryAfter } from "./core/protocol/retry_after.ts";
+import { ErrorLog } from "./core/events/error_log.ts";
 import {
   Emitter,
   type ListenOptions,
@@ -371,6 +372,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     Connection<Types>
   >();
   readonly #hub: Hub<Types>;
+  readonly #errorLog = new ErrorLog();
   #cause: Cause = "local";
   #listener: Listener | undefined;
   #url = "";
@@ -1225,7 +1227,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     this.#manner.probe?.failed(error, from);
     if (this.isHeard("error")) {
       this.emit("error", FailureEvent, [error, from, client]);
-    } else console.error(`Unhandled error in "${from}":`, error);
+    } else this.#errorLog.write(`Unhandled error in "${from}":`, error);
   }
 
   /** The client that an event was about. */
@@ -1454,6 +1456,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       this.#fail(error, "adapter");
     }
     this.#presence?.stop();
+    this.#errorLog.flush();
     this.stopWaiting(
       () =>
         new ConnectionEndedError(

@@ -13,6 +13,7 @@ import {
   isThenable,
   quiet,
 } from "./errors.ts";
+import { ErrorLog } from "./error_log.ts";
 import type { EventMap } from "./event_types.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 
@@ -663,10 +664,13 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
 
   #failed(error: unknown, type: Name<Events>, subject: unknown): void {
     if (type === "error") {
-      console.error('A listener of "error" threw:', error);
+      errorLog.write('A listener of "error" threw:', error);
     } else this.onListenerError(error, type, subject);
   }
 }
+
+/** Writes what listeners of "error" throw, of all emitters. */
+const errorLog = new ErrorLog();
 
 /** Whether an error says that a connection was lost. */
 function isLoss(error: unknown): boolean {

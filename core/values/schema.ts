@@ -6,6 +6,17 @@
  */
 
 import { isThenable, quiet } from "../events/errors.ts";
+import { printable } from "../util/printable.ts";
+
+/** How many issues an error keeps: a peer decides how many there are. */
+const MAX_ISSUES = 8;
+
+/** How many steps of a path an issue keeps, and how many characters of each. */
+const MAX_STEPS = 16;
+const MAX_STEP_CHARS = 64;
+
+/** How many characters of an issue stand in the message of an error. */
+const MAX_LINE = 300;
 
 /**
  * A schema of any library that follows Standard Schema, version 1: Zod, Valibot,
@@ -61,8 +72,13 @@ export interface SchemaIssue {
 export class SchemaError extends Error {
   /** The name of this class. */
   override readonly name = "SchemaError";
-  /** What is wrong with it. */
+  /**
+   * What is wrong with it: the first 8 issues, each with its message and its path. Long
+   * messages and paths are cut, and control characters escaped.
+   */
   readonly issues: readonly SchemaIssue[];
+  /** How many issues there were in all. */
+  readonly issueCount: number;
 
   /**
    * Creates the error.
@@ -71,16 +87,31 @@ export class SchemaError extends Error {
    * @param issues What is wrong with it.
    */
   constructor(what: string, issues: readonly SchemaIssue[]) {
-    super(`${what} does not fit the schema: ${issues.map(line).join("; ")}`);
-    this.issues = issues;
+    const kept = issues.slice(0, MAX_ISSUES).map(shortened);
+    const lines = kept.map((issue) => printable(line(issue), MAX_LINE));
+    const more = issues.length - kept.length;
+    if (more > 0) lines.push(`and ${more} more`);
+    super(`${what} does not fit the schema: ${lines.join("; ")}`);
+    this.issues = kept;
+    this.issueCount = issues.length;
   }
 }
 
+/** An issue without what a peer can make as long as it likes. */
+function shortened({ message, path }: SchemaIssue): SchemaIssue {
+  const short = printable(`${message}`);
+  if (path === undefined) return { message: short };
+  const steps = path.slice(0, MAX_STEPS).map((step) => {
+    const key = typeof step === "object" ? step.key : step;
+    return typeof key === "string" ? printable(key, MAX_STEP_CHARS) : key;
+  });
+  return { message: short, path: steps };
+}
+
 function line({ message, path = [] }: SchemaIssue): string {
-  const names = path.map((step) =>
-    String(typeof step === "object" ? step.key : step)
-  );
-  return names.length > 0 ? `${names.join(".")}: ${message}` : message;
+  return path.length > 0
+    ? `${path.map((step) => String(step)).join(".")}: ${message}`
+    : message;
 }
 
 /**

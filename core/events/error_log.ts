@@ -1,0 +1,109 @@
+/**
+ * Writes errors that nobody listens to on the console: so few of them, and so short,
+ * that a peer cannot fill a log or drive a terminal.
+ *
+ * @module
+ */
+
+import { printable } from "../util/printable.ts";
+import { startTimer, type Timer } from "../util/timer.ts";
+
+/** How many errors are written within one window. */
+const MAX_ERRORS = 20;
+
+/** How long a window is, in milliseconds. */
+const WINDOW = 10_000;
+
+/** How many characters of an error's message are written. */
+const MAX_MESSAGE = 1_000;
+
+/** How many lines of a stack are written. */
+const MAX_FRAMES = 20;
+
+/** How many causes of an error are followed. */
+const MAX_CAUSES = 4;
+
+/** Writes the errors of one socket. */
+export class ErrorLog {
+  #written = 0;
+  #suppressed = 0;
+  #windowEnd = -Infinity;
+  /** Writes how many errors were kept back, when their window is over. */
+  #timer: Timer | undefined;
+
+  /**
+   * Writes an error, unless there were too many already.
+   *
+   * @param label What is written before it.
+   * @param error The error.
+   */
+  write(label: string, error: unknown): void {
+    const now = performance.now();
+    if (now >= this.#windowEnd) {
+      this.flush();
+      this.#windowEnd = now + WINDOW;
+      this.#written = 0;
+    }
+    if (this.#written++ < MAX_ERRORS) {
+      console.error(label, describeError(error));
+      return;
+    }
+    this.#suppressed++;
+    this.#timer ??= startTimer(() => this.flush(), this.#windowEnd - now);
+  }
+
+  /** Writes how many errors were kept back, if there were any. */
+  flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const count = this.#suppressed;
+    this.#suppressed = 0;
+    if (count === 0) return;
+    console.error(
+      `${count} more errors were not written: listen to "error" to see all of them`,
+    );
+  }
+}
+
+/**
+ * The text of an error, safe to print and of bounded length.
+ *
+ * @param error Whatever was thrown.
+ * @returns Its name, its message, where it was thrown, and its causes.
+ */
+export function describeError(error: unknown): string {
+  const parts: string[] = [];
+  let current = error;
+  for (let i = 0; i < MAX_CAUSES && (i === 0 || current !== undefined); i++) {
+    parts.push((i > 0 ? "Caused by: " : "") + describeOne(current));
+    current = current instanceof Error ? current.cause : undefined;
+  }
+  return parts.join("\n");
+}
+
+function describeOne(error: unknown): string {
+  try {
+    if (!(error instanceof Error)) return printable(textOf(error), MAX_MESSAGE);
+    const name = printable(`${error.name}`);
+    const message = `${error.message}`;
+    const head = message ? `${name}: ${printable(message, MAX_MESSAGE)}` : name;
+    return [head, ...framesOf(error, message)].join("\n");
+  } catch {
+    return "an error that cannot be shown"; // its properties throw
+  }
+}
+
+function textOf(value: unknown): string {
+  if (typeof value !== "object" || value === null) return String(value);
+  return JSON.stringify(value) ?? String(value);
+}
+
+/** The lines of a stack, without the message, which may look like some of them. */
+function framesOf(error: Error, message: string): string[] {
+  const stack = `${error.stack ?? ""}`;
+  const at = message ? stack.indexOf(message) : -1;
+  return stack.slice(at < 0 ? 0 : at + message.length).split("\n", 200)
+    .filter((line) => /^ {4}at /.test(line))
+    .slice(0, MAX_FRAMES)
+    .map((line) => `    ${printable(line.trim(), 300)}`);
+}
