@@ -20,7 +20,7 @@ KINDS |= {"[": "batch", "<": "ping", ">": "pong", "+": "credit"}
 KINDS |= {"-": "part", ".": "last part"}
 SIGNS = {kind: sign for sign, kind in KINDS.items()}
 NO_LIMIT = 2**53 - 1
-MAX_BATCH = 65_536
+MAX_BATCH, MAX_ITEMS = 65_536, 1_024
 PART, MIN_PART = 16_384, 4_096
 
 
@@ -141,7 +141,7 @@ def pack(frames):
         more = 1 + len(frame.encode()) if is_text else 4 + len(frame)
         is_single = is_text and "\x1e" in frame
         fits = size + more <= MAX_BATCH and type(batches[-1][0]) is type(frame)
-        if not fits or is_single:
+        if not fits or is_single or len(batches[-1]) == MAX_ITEMS:
             batches.append([])
             size = MAX_BATCH if is_single else 2
         batches[-1].append(frame)
