@@ -9,6 +9,7 @@ import { ClientSocket } from "../../client.ts";
 import { type ServerOptions, ServerSocket } from "../../server.ts";
 import { advance, pair } from "../../testing.ts";
 import { FakeTime } from "@std/testing/time";
+import { CERTIFICATE, KEY } from "../support/certificate.ts";
 import { lacks } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { Proxy } from "../support/proxy.ts";
@@ -77,6 +78,27 @@ test("a slow line downwards is not cut: a raw peer", async () => {
   // The ping has waited behind it.
   assertStrictEquals((await peer.receive())?.opcode, 9);
   assertEquals(line.told, []);
+});
+
+test("a slow line downwards is not cut: over TLS", async () => {
+  await using server = new ServerSocket({ idleTimeout: IDLE_TIMEOUT });
+  const told: string[] = [];
+  server.on("disconnect", (_client, _code, _reason, cause) => told.push(cause));
+  server.on("connect", (client) => client.send(LARGE));
+  await server.listen("localhost", 0, { cert: CERTIFICATE, key: KEY });
+  await using proxy = new Proxy(server.port);
+  proxy.rate = RATE;
+  using client = Deno.createHttpClient({ caCerts: [CERTIFICATE] });
+  const { port } = new URL(proxy.url);
+  const socket = new WebSocket(`wss://localhost:${port}`, { client });
+  const received = Promise.withResolvers<string>();
+  const ended = Promise.withResolvers<void>();
+  socket.onmessage = ({ data }) => received.resolve(data);
+  socket.onclose = () => ended.resolve();
+  assertStrictEquals(await deadline(received.promise, 60_000), LARGE);
+  assertEquals(told, []);
+  socket.close();
+  await ended.promise;
 });
 
 /** Peers made by others, as clients. */

@@ -18,6 +18,7 @@ const TRIALS: [string, ...string[]][] = [
   ["comeback", "200", "1000"],
   ["fleet", "8", "50", "1500"],
   ["inspect", "500", "2"],
+  ["slow_lines", "200000", "100000"],
 ];
 
 for (const [name, ...args] of TRIALS) {
