@@ -748,7 +748,9 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   messages(
     options: MessagesOptions = {},
   ): AsyncIterableIterator<SocketMessage<Types>, undefined> {
-    return this.iterate("message", options, ([message]) => message);
+    return this.iterate("message", options, ([message]) => message, () => {
+      if (this.#connection) owned.outrun(this.#connection);
+    });
   }
 
   /** The same as {@linkcode ClientSocket.messages} without options. */

@@ -39,7 +39,7 @@ import {
   MAX_BATCH,
   type Payload,
 } from "../protocol/frames.ts";
-import { costOf } from "../sending/credit_window.ts";
+import { costOf, FIRST_CREDIT } from "../sending/credit_window.ts";
 import { type Handler, onlyKind } from "../requests/handlers.ts";
 import { Inbox } from "./early_messages.ts";
 import { Sender } from "../sending/sender.ts";
@@ -300,6 +300,13 @@ export interface Owned {
   visitorOf<Types extends SocketTypes>(
     connection: Connection<Types>,
   ): Visitor | undefined;
+  /**
+   * Ends a connection whose messages came faster than the owner's loop took them,
+   * unless somebody else hears them.
+   *
+   * @param connection The connection.
+   */
+  outrun<Types extends SocketTypes>(connection: Connection<Types>): void;
 }
 
 /** What the owner of a connection may do with it; no program gets this. */
@@ -411,6 +418,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         connection.#openSender()?.sendMarked(frame, options);
       },
       visitorOf: (connection) => connection.#spoken?.visitor,
+      outrun: (connection) => connection.#outrun(),
     };
   }
 
@@ -697,7 +705,19 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   messages(
     options: MessagesOptions = {},
   ): AsyncIterableIterator<SocketMessage<Types>, undefined> {
-    return this.iterate("message", options, ([message]) => message);
+    return this.iterate(
+      "message",
+      options,
+      ([message]) => message,
+      () => this.#outrun(),
+    );
+  }
+
+  /** A loop was too slow: the peer goes on, though nobody hears it any more. */
+  #outrun(): void {
+    if (this.isHeard("message") || this.#hub.isHeard("message")) return;
+    const why = "Messages come faster than they are read";
+    this.#blame(CloseCode.PolicyViolation, why, "limit");
   }
 
   /** The same as {@linkcode Connection.messages} without options. */
@@ -1009,6 +1029,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       skip: (frame) => this.#skip(frame),
       admits: (payload) => this.#admits(payload),
       allow: (limit) => this.#sender?.allow(limit),
+      creditDelay: () => this.#creditDelay(),
       stand: (standing) => {
         const bookmark = this.#bookmark;
         if (typeof standing === "number") bookmark?.move(standing);
@@ -1095,6 +1116,17 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       if (!this.#isTaking) return;
       this.#exchange?.receiveItem(item);
     }
+  }
+
+  /**
+   * How long a peer has to wait for credit, so that what it may send then is within
+   * `messageRate`: it is slowed down instead of being closed.
+   */
+  #creditDelay(): number {
+    const { burst = 0 } = this.#manner.limits?.messageRate ?? {};
+    const needed = FIRST_CREDIT + CREDIT_RESERVE;
+    if (this.#bucket === undefined || burst < needed) return 0;
+    return this.#bucket.delayFor(needed, performance.now());
   }
 
   /** Gives credit for a message that is dropped. */
@@ -1575,6 +1607,9 @@ const UNHANDLED: Failure = {
 
 /** How many bytes marks may add to a message. */
 const HEADROOM = 64;
+
+/** How many frames that need no credit a peer may send beside what it has credit for. */
+const CREDIT_RESERVE = 256;
 
 /** After how many messages to look how long this turn has lasted: a power of two. */
 const HOG_MASK = 15;

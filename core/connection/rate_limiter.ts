@@ -109,6 +109,18 @@ export class TokenBucket {
   }
 
   /**
+   * How long it takes until there are so many tokens.
+   *
+   * @param count How many; no more than the bucket holds.
+   * @param now The time in milliseconds, on the same clock.
+   * @returns The time in milliseconds; 0 if they are there.
+   */
+  delayFor(count: number, now: number): number {
+    const filled = this.#tokens + (now - this.#time) * this.#perMs;
+    return filled >= count ? 0 : (count - filled) / this.#perMs;
+  }
+
+  /**
    * Takes a token without a look at the clock, where enough are left. So a burst may
    * be a sixteenth larger than it should be, and by no more than 64 tokens.
    *

@@ -23,6 +23,7 @@ export class EventQueue<T> implements AsyncIterableIterator<T, undefined> {
   readonly #name: string;
   readonly #limit: number;
   readonly #stop: () => void;
+  readonly #outrun: () => void;
   readonly #values: Waiting<T>[] = [];
   readonly #takers: PromiseWithResolvers<Result<T>>[] = [];
   /** Those that have been taken, but are not done with. */
@@ -36,11 +37,18 @@ export class EventQueue<T> implements AsyncIterableIterator<T, undefined> {
    * @param name What waits, for the error's text.
    * @param limit How many may wait.
    * @param stop Called when no more is wanted.
+   * @param outrun Called after that if the reason is that too many wait.
    */
-  constructor(name: string, limit: number, stop: () => void) {
+  constructor(
+    name: string,
+    limit: number,
+    stop: () => void,
+    outrun: () => void = () => {},
+  ) {
     this.#name = name;
     this.#limit = limit;
     this.#stop = stop;
+    this.#outrun = outrun;
   }
 
   /**
@@ -68,6 +76,7 @@ export class EventQueue<T> implements AsyncIterableIterator<T, undefined> {
         `Cannot keep more than ${this.#limit} ${this.#name} waiting: take them faster or raise "limit"`,
       ),
     );
+    this.#outrun();
     return DONE;
   }
 

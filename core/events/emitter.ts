@@ -400,12 +400,14 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
    * @param type The event's name.
    * @param options When to stop, and how many may wait.
    * @param pick Takes what is wanted of an event.
+   * @param outrun Called when too many wait, and the iterator fails.
    * @returns An iterator, as of {@linkcode Emitter.events}.
    */
   protected iterate<Type extends Name<Events>, T>(
     type: Type,
     options: MessagesOptions,
     pick: (args: Args<Events, Type>) => T,
+    outrun: () => void = () => {},
   ): AsyncIterableIterator<T, undefined> {
     assertType("options", options, "object");
     const { limit = 1024, throwIfLost = false } = options;
@@ -414,6 +416,7 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
       `"${type}" events`,
       limit,
       () => cancel(),
+      outrun,
     );
     const cancel = this.#subscribe(
       type,

@@ -104,6 +104,8 @@ export interface Carrier {
    * @param limit What all messages may cost.
    */
   allow(limit: number): void;
+  /** How long the next credit has to wait, in milliseconds. */
+  creditDelay(): number;
   /**
    * Hears where it stands among the messages that the server keeps.
    *
@@ -141,6 +143,11 @@ export class Exchange {
   /** What the peer may send in all, as it was told. */
   #granted: number = FIRST_CREDIT;
   readonly #isBounded: boolean;
+  /** What all that are done with have cost. */
+  #handled = 0;
+  /** Whether the next credit waits, so that the peer keeps to its rate. */
+  #isPaced = false;
+  #creditTimer: Timer | undefined;
 
   /**
    * Begins.
@@ -237,8 +244,16 @@ export class Exchange {
    * @param handled What all that are done with have cost.
    */
   handled(handled: number): void {
+    this.#handled = handled;
     const limit = handled + FIRST_CREDIT;
-    if (limit - this.#granted >= FIRST_CREDIT / 2) this.#grant(limit);
+    if (limit - this.#granted < FIRST_CREDIT / 2 || this.#isPaced) return;
+    const delay = this.#carrier.creditDelay();
+    if (delay === 0) return this.#grant(limit);
+    this.#isPaced = true;
+    this.#creditTimer = startTimer(() => {
+      this.#isPaced = false;
+      this.handled(this.#handled);
+    }, Math.ceil(delay));
   }
 
   /** Asks whether the peer is there. */
@@ -319,6 +334,7 @@ export class Exchange {
    */
   stop(why: () => Error): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#creditTimer);
     this.#alarm = -Infinity;
     if (this.#requests.size > 0) this.#requests.failAll(why());
   }

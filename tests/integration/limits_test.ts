@@ -130,7 +130,7 @@ Deno.test("messageRate: with drop, one too many is dropped and counted", () => {
   connection.terminate();
 });
 
-Deno.test("messageRate: more come as time passes", () => {
+Deno.test("messageRate: more come as time passes", async () => {
   const { socket, connection, hub } = limited(
     rate({ perSecond: 1e12, burst: 1 }),
   );
@@ -140,6 +140,10 @@ Deno.test("messageRate: more come as time passes", () => {
     socket.receive("x");
     const now = performance.now();
     while (performance.now() === now);
+  }
+  // Those that come in one turn may be heard in the next ones.
+  while (hub.heard.length < 101 && socket.closes.length === 0) {
+    await new Promise<void>((go) => setImmediate(go));
   }
   assertStrictEquals(hub.heard.length, 101);
   connection.terminate();

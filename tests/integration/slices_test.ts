@@ -3,7 +3,9 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConnectionEndedError } from "../../core/events/errors.ts";
 import { address, batchTexts, credit } from "../../core/protocol/frames.ts";
-import { party } from "../support/pair.ts";
+import { FakeTime } from "@std/testing/time";
+import { stub } from "@std/testing/mock";
+import { FakeHub, party } from "../support/pair.ts";
 import type { PartyInit } from "../support/pair.ts";
 
 const LIMITS = { maxPayload: 1024 * 1024, messageRate: undefined };
@@ -184,3 +186,64 @@ Deno.test("Connection gives credit as it hands out", async () => {
   assertEquals(socket.sent, [credit(512 + 1_024), credit(1_024 + 1_024)]);
   socket.end(true, 1000);
 });
+
+Deno.test("Connection gives credit no faster than messageRate allows", async () => {
+  const messageRate = {
+    perSecond: 100,
+    burst: 1_500,
+    policy: "close",
+  } as const;
+  using time = new FakeTime();
+  let now = 0;
+  using _now = stub(performance, "now", () => now);
+  const { socket } = party("server", {
+    manner: { limits: { ...LIMITS, messageRate } },
+    spoken: { protocol: "", isEvents: true },
+  });
+  socket.open();
+  for (let i = 0; i < 600; i++) socket.receive("x");
+  await time.tickAsync(0);
+  assertEquals(socket.sent, []);
+  // 1,280 tokens have to be there, and 900 are.
+  now = 3_799;
+  await time.tickAsync(3_799);
+  assertEquals(socket.sent, []);
+  now = 3_900;
+  await time.tickAsync(4_000);
+  assertEquals(socket.sent, [credit(600 + 1_024)]);
+  assertEquals(socket.closes, []);
+  socket.end(true, 1000);
+});
+
+for (const isEarly of [true, false]) {
+  const side = isEarly ? "server" : "client";
+  Deno.test(`Connection.messages() on a ${side} ends a peer that outruns it, if nobody else listens`, async () => {
+    for (const others of ["nobody", "here", "owner"] as const) {
+      const hub = new FakeHub(isEarly, others === "owner");
+      const { socket, connection } = party(side, {}, hub);
+      socket.open();
+      if (others === "here") connection.on("message", () => {});
+      const messages = connection.messages({ limit: 2 });
+      const contents: string[] = [];
+      for (const name of ["a", "b", "c", "d"]) socket.receive(name);
+      assertEquals(
+        socket.closes,
+        others === "nobody"
+          ? [[isEarly ? 1008 : 4008, "Messages come faster than they are read"]]
+          : [],
+      );
+      await assertRejects(
+        async () => {
+          for await (const { content } of messages) contents.push(content);
+        },
+        RangeError,
+        "take them faster",
+      );
+      assertEquals(contents, ["a", "b"]);
+      socket.end(true, isEarly ? 1008 : 4008);
+      if (others === "nobody") {
+        assertEquals(hub.ends.map(({ cause }) => cause), ["limit"]);
+      }
+    }
+  });
+}

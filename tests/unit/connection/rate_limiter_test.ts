@@ -42,3 +42,13 @@ Deno.test("TokenBucket takes up to a sixteenth without the clock, and no more th
     assertEquals(take(bucket, 0, burst), burst - 1 - spare);
   }
 });
+
+Deno.test("TokenBucket.delayFor() says when there are so many", () => {
+  const bucket = new TokenBucket(10, 5, 0);
+  assertEquals(bucket.delayFor(5, 0), 0);
+  take(bucket, 0, 5);
+  assertEquals(bucket.delayFor(2, 0), 200);
+  assertEquals(bucket.delayFor(2, 150), 50);
+  assertEquals(bucket.delayFor(2, 200), 0);
+  assertEquals(new TokenBucket(0, 1, 0).delayFor(2, 0), Infinity);
+});
