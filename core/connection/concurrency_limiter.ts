@@ -1,11 +1,16 @@
 /**
- * Lets messages be handled one after the other; pure.
+ * Lets messages be handled one after the other.
  *
  * @module
  */
 
+import { continueLater, isTurnOver } from "../runtime/time_slices.ts";
+
 /** What may wait, in the cost of `core/sending/credit_window.ts`. */
 const MAX_COST = 1024;
+
+/** After how many messages to look how long this turn of the event loop has lasted. */
+const LOOK_AFTER = 8;
 
 interface Turn<M> {
   readonly message: M;
@@ -26,6 +31,8 @@ export class Turns<M> {
   #running = 0;
   #cost = 0;
   #handled = 0;
+  /** How many messages were handed out while others waited. */
+  #late = 0;
 
   /**
    * Creates an empty one.
@@ -90,10 +97,19 @@ export class Turns<M> {
     return length;
   }
 
-  #goOn(): void {
+  /**
+   * Goes on with what has waited. If promises are settled already, all of it could be
+   * handled in one turn of the event loop, so it is divided into slices.
+   */
+  readonly #goOn = (): boolean => {
     while (this.#running < this.#concurrency) {
+      const isBehind = this.#waiting.length > 1;
+      if (isBehind && ++this.#late % LOOK_AFTER === 0 && isTurnOver()) {
+        continueLater(this.#goOn);
+        return true;
+      }
       const turn = this.#waiting.shift();
-      if (turn === undefined) return;
+      if (turn === undefined) return false;
       this.#running++;
       const pending = this.#hand(turn.message);
       if (pending.length === 0) this.#finish(turn);
@@ -104,7 +120,8 @@ export class Turns<M> {
         });
       }
     }
-  }
+    return false;
+  };
 
   #finish({ cost }: Turn<M>): void {
     this.#running--;

@@ -24,7 +24,9 @@ export class EventQueue<T> implements AsyncIterableIterator<T, undefined> {
   readonly #limit: number;
   readonly #stop: () => void;
   readonly #outrun: () => void;
-  readonly #values: Waiting<T>[] = [];
+  /** What waits begins at the index; before it is what was taken. */
+  #values: Waiting<T>[] = [];
+  #first = 0;
   readonly #takers: PromiseWithResolvers<Result<T>>[] = [];
   /** Those that have been taken, but are not done with. */
   #taken: PromiseWithResolvers<void>[] = [];
@@ -66,7 +68,7 @@ export class EventQueue<T> implements AsyncIterableIterator<T, undefined> {
       taker.resolve({ done: false, value });
       return done.promise;
     }
-    if (this.#values.length < this.#limit) {
+    if (this.#values.length - this.#first < this.#limit) {
       this.#values.push({ value, done });
       return done.promise;
     }
@@ -103,7 +105,7 @@ export class EventQueue<T> implements AsyncIterableIterator<T, undefined> {
   /** Takes the next value. Whoever asks for it is done with those before. */
   next(): Promise<Result<T>> {
     this.#release();
-    const first = this.#values.shift();
+    const first = this.#shift();
     if (first) {
       this.#taken.push(first.done);
       return Promise.resolve({ done: false, value: first.value });
@@ -125,7 +127,9 @@ export class EventQueue<T> implements AsyncIterableIterator<T, undefined> {
   return(): Promise<Result<T>> {
     this.#stop();
     this.#release();
-    for (const { done } of this.#values.splice(0)) done.resolve();
+    for (let left = this.#shift(); left; left = this.#shift()) {
+      left.done.resolve();
+    }
     this.#finished = "done";
     this.finish();
     return Promise.resolve({ done: true, value: undefined });
@@ -134,6 +138,17 @@ export class EventQueue<T> implements AsyncIterableIterator<T, undefined> {
   /** The iterator is its own iterable. */
   [Symbol.asyncIterator](): this {
     return this;
+  }
+
+  /** Takes what has waited longest, in constant time however much waits. */
+  #shift(): Waiting<T> | undefined {
+    const first = this.#values[this.#first];
+    if (first === undefined) return undefined;
+    if (++this.#first === this.#values.length) this.#values.length = 0;
+    else if (this.#first * 2 <= this.#values.length) return first;
+    else this.#values = this.#values.slice(this.#first);
+    this.#first = 0;
+    return first;
   }
 
   #release(): void {

@@ -65,3 +65,20 @@ Deno.test("Turns takes no more than 1,024 costs, running ones included", async (
   assert(exact.add("a", 1_024));
   assert(!exact.add("b", 1));
 });
+
+Deno.test("Turns hands out what waits in slices, in order, if it takes long", async () => {
+  const heard: number[] = [];
+  const turns = new Turns<number>(1, (message) => {
+    const end = performance.now() + 1;
+    while (performance.now() < end);
+    heard.push(message);
+    return [Promise.resolve()];
+  }, () => {});
+  for (let i = 0; i < 60; i++) turns.add(i, 1);
+  let loops = 0;
+  for (; heard.length < 60; loops++) {
+    await new Promise<void>((go) => setImmediate(go));
+  }
+  assert(loops > 3, `${loops} turns`);
+  assertEquals(heard, Array.from({ length: 60 }, (_, i) => i));
+});

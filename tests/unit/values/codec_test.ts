@@ -132,3 +132,17 @@ Deno.test("encode() throws on bytes that are somebody else's now", () => {
     assertThrows(() => encode(data), TypeError, "a buffer that is detached");
   }
 });
+
+Deno.test("decode() does not parse what is nested deeper than 10,000 levels", () => {
+  const nested = (depth: number, [open, close]: [string, string]) =>
+    open.repeat(depth) + "1" + close.repeat(depth);
+  for (const pair of [["[", "]"], ['{"a":', "}"]] as [string, string][]) {
+    assertEquals(typeof decode(nested(10_000, pair)), "object");
+    const text = nested(10_001, pair);
+    assertStrictEquals(decode(text), text);
+    assertStrictEquals(decode(pair[0].repeat(10_001)), pair[0].repeat(10_001));
+  }
+  // Brackets in strings, and those that are closed, do not count.
+  const wide = [Array(20_000).fill([]), '\\"['.repeat(20_000)];
+  assertEquals(decode(JSON.stringify(wide)), wide);
+});
