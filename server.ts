@@ -499,6 +499,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * @returns A promise of their number. Servers that do not answer within a second are
    * not counted.
    * @throws {TypeError} If the room's name is empty.
+   * @throws {RangeError} If it is longer than 1,024 bytes of UTF-8.
    *
    * @example
    * ```ts
@@ -521,6 +522,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * @returns A promise of the members, those of this server first. Servers that do not
    * answer within a second have none.
    * @throws {TypeError} If the room's name is empty.
+   * @throws {RangeError} If it is longer than 1,024 bytes of UTF-8.
    *
    * @example
    * ```ts
@@ -624,6 +626,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * @param rooms The rooms' names; nobody is in none.
    * @returns Whom to send to; empty as long as nobody is there.
    * @throws {TypeError} If a name is empty.
+   * @throws {RangeError} If one is longer than 1,024 bytes of UTF-8.
    *
    * @example
    * ```ts
@@ -1456,6 +1459,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       this.#fail(error, "adapter");
     }
     this.#presence?.stop();
+    this.#history?.stop();
     this.#errorLog.flush();
     this.stopWaiting(
       () =>

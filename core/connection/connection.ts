@@ -858,6 +858,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    *
    * @param room The room's name.
    * @throws {TypeError} If the name is empty, or no string.
+   * @throws {RangeError} If it is longer than 1,024 bytes of UTF-8.
    * @throws {Error} On a client's side: rooms are the server's.
    *
    * @example
@@ -881,6 +882,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    *
    * @param room The room's name.
    * @throws {TypeError} If the name is empty, or no string.
+   * @throws {RangeError} If it is longer than 1,024 bytes of UTF-8.
    * @throws {Error} On a client's side: rooms are the server's.
    */
   leave(room: string): void {

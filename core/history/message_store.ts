@@ -4,9 +4,10 @@
  * @module
  */
 
-import { bytesOf } from "../values/codec.ts";
+import { bytesOf, memoryOf } from "../values/codec.ts";
 import { ALL, type Body, channelOf, type Letter } from "./envelope.ts";
 import { randomName } from "../util/random_id.ts";
+import { startBackgroundTimer, type Timer } from "../util/timer.ts";
 
 /** Options of what a server keeps for clients that come back. */
 export interface HistoryOptions {
@@ -24,6 +25,16 @@ export interface HistoryOptions {
    * @default {120_000}
    */
   readonly maxAge?: number;
+  /**
+   * How many bytes of memory the messages of all rooms may take together. When they
+   * take more, the rooms that were least recently used lose their messages first: a
+   * client that has missed one of those has not recovered. It counts what a message
+   * really costs, so a small one counts as some 400 bytes. Messages that a broker
+   * stores do not count.
+   *
+   * @default {67_108_864}
+   */
+  readonly maxBytes?: number;
 }
 
 /** A message that is kept. */
@@ -54,18 +65,38 @@ export interface Shelf {
   ): PromiseLike<readonly Entry[] | undefined> | readonly Entry[] | undefined;
 }
 
-/** What is kept of one room. */
+/** What is stored of one room. */
 interface Track {
-  readonly entries: Kept[];
+  readonly channel: string;
+  readonly entries: Stored[];
+  /** What the entries cost, in bytes. */
+  size: number;
+  /** Messages of the room up to this offset may have been removed. */
+  removed: number;
   /** Since when nobody has been in it. */
   emptySince: number | undefined;
 }
 
-interface Kept extends Entry {
+interface Stored extends Entry {
   readonly time: number;
+  readonly cost: number;
 }
 
-/** Keeps messages in memory. */
+/**
+ * What a stored message costs beside its body and the names in its address, in bytes, as
+ * measured; and how much more if it is binary.
+ */
+const ENTRY_COST = 384;
+const BUFFER_COST = 256;
+
+/** What a room costs beside its name, with nothing stored. */
+const TRACK_COST = 256;
+
+/**
+ * Stores messages in memory, up to a number per room and up to a number of bytes in
+ * all. When there are too many bytes, the room that was least recently used loses its
+ * messages first.
+ */
 export class History implements Shelf {
   /** What its numbers belong to: they mean nothing after a restart. */
   readonly epoch: string = randomName();
@@ -73,14 +104,21 @@ export class History implements Shelf {
   readonly #forgotten: (room: string) => void;
   readonly #clock: () => number;
   readonly #tracks = new Map<string, Track>();
+  /** The tracks that something can be removed of, least recently used first. */
+  readonly #removable = new Set<Track>();
   #offset = 0;
-  #sweptAt: number;
+  /** What all tracks cost, in bytes. */
+  #size = 0;
+  /** Messages up to this offset may be missing from rooms that have no track. */
+  #untracked = 0;
+  #timer: Timer | undefined;
+  #isStopped = false;
 
   /**
-   * Begins with nothing.
+   * Creates an empty store.
    *
-   * @param limits How much to keep.
-   * @param forgotten Hears of rooms of which nothing is kept any more.
+   * @param limits How much to store.
+   * @param forgotten Called with each room whose track is removed.
    * @param clock Tells the time in milliseconds.
    */
   constructor(
@@ -91,8 +129,7 @@ export class History implements Shelf {
     this.#limits = limits;
     this.#forgotten = forgotten;
     this.#clock = clock;
-    this.#sweptAt = clock();
-    this.#tracks.set(ALL, { entries: [], emptySince: undefined });
+    this.#open(ALL);
   }
 
   /** The number of the last message. */
@@ -100,86 +137,192 @@ export class History implements Shelf {
     return this.#offset;
   }
 
+  /** About how many bytes of memory all that is stored takes. */
+  get size(): number {
+    return this.#size;
+  }
+
   /**
-   * Keeps a message, if somebody may come back for it.
+   * Stores a message, if somebody may come back for it.
    *
    * @param letter The message.
-   * @returns What is kept.
+   * @returns What is stored.
    */
   add({ address, body, options }: Letter): Entry {
-    this.#sweep();
-    const entry: Kept = {
-      offset: ++this.#offset,
+    const offset = ++this.#offset;
+    const track = this.#tracks.get(placeOf(address.rooms));
+    if (!track) {
+      this.#untracked = offset;
+      return { offset, address, body: own(body), options };
+    }
+    const entry: Stored = {
+      offset,
       address,
       body: own(body),
       options,
       time: this.#clock(),
+      cost: costOf({ address, body, options }),
     };
-    const entries = this.#tracks.get(placeOf(address.rooms))?.entries;
-    entries?.push(entry);
-    // One more than are promised: who has missed them all knows that they are all.
-    if (entries && entries.length > this.#limits.messages + 1) entries.shift();
+    track.entries.push(entry);
+    this.#resize(track, entry.cost);
+    if (track.entries.length > this.#limits.messages) this.#shift(track);
+    this.#use(track);
+    this.#makeRoom();
     return entry;
   }
 
   /**
-   * Somebody is in a room now.
+   * Hears that somebody is in a room now.
    *
    * @param room The room.
-   * @returns Whether nothing was kept of it before.
+   * @returns Whether the room had no track before.
    */
   enter(room: string): boolean {
-    const track = this.#tracks.get(channelOf(room));
-    if (track) track.emptySince = undefined;
-    else {
-      this.#tracks.set(channelOf(room), { entries: [], emptySince: undefined });
-    }
-    return track === undefined;
+    const channel = channelOf(room);
+    const existing = this.#tracks.get(channel);
+    const track = existing ?? this.#open(channel);
+    track.emptySince = undefined;
+    this.#use(track);
+    this.#makeRoom();
+    return existing === undefined;
   }
 
   /**
-   * Nobody is in a room any more; some may come back.
+   * Hears that nobody is in a room any more. Some may come back.
    *
    * @param room The room.
    */
   leave(room: string): void {
     const track = this.#tracks.get(channelOf(room));
-    if (track) track.emptySince = this.#clock();
-    this.#sweep();
+    if (!track) return;
+    track.emptySince = this.#clock();
+    this.#use(track);
+    this.#makeRoom();
   }
 
   /**
-   * What is kept of some rooms, as {@linkcode Shelf.read}.
+   * Reads what is stored of some rooms, as {@linkcode Shelf.read}.
    *
    * @param rooms The rooms.
    * @param after Where to begin.
-   * @returns The messages.
+   * @returns The messages; undefined if one of them may have been removed.
    */
   read(rooms: readonly string[], after: number): Entry[] | undefined {
     const all: Entry[] = [];
     for (const name of [ALL, ...rooms.map(channelOf)]) {
-      const entries = this.#tracks.get(name)?.entries ?? [];
-      const missed = entries.filter(({ offset }) => offset > after);
-      if (missed.length > this.#limits.messages) return undefined;
-      all.push(...missed);
+      const track = this.#tracks.get(name);
+      if ((track?.removed ?? this.#untracked) > after) return undefined;
+      if (!track) continue;
+      this.#use(track);
+      for (const entry of track.entries) {
+        if (entry.offset > after) all.push(entry);
+      }
     }
     return all.sort((a, b) => a.offset - b.offset);
   }
 
-  /** Forgets what is too old, from time to time. */
-  #sweep(): void {
-    const age = 2 * this.#limits.maxAge;
-    const oldest = this.#clock() - age;
-    if (this.#sweptAt > oldest) return;
-    this.#sweptAt = this.#clock();
-    for (const [name, { entries, emptySince }] of this.#tracks) {
-      const fresh = entries.findIndex(({ time }) => time >= oldest);
-      entries.splice(0, fresh < 0 ? entries.length : fresh);
-      if (emptySince === undefined || emptySince > oldest) continue;
-      this.#tracks.delete(name);
-      this.#forgotten(name.slice(channelOf("").length));
+  /** Stops its timer for good. */
+  stop(): void {
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
+  }
+
+  #open(channel: string): Track {
+    const track: Track = {
+      channel,
+      entries: [],
+      size: 0,
+      // What was sent before may have been removed together with an earlier track.
+      removed: this.#untracked,
+      emptySince: undefined,
+    };
+    this.#tracks.set(channel, track);
+    this.#resize(track, TRACK_COST + memoryOf(channel));
+    return track;
+  }
+
+  #close(track: Track): void {
+    while (track.entries.length > 0) this.#shift(track);
+    this.#untracked = Math.max(this.#untracked, track.removed);
+    this.#tracks.delete(track.channel);
+    this.#removable.delete(track);
+    this.#resize(track, -track.size);
+    this.#forgotten(track.channel.slice(channelOf("").length));
+  }
+
+  #resize(track: Track, difference: number): void {
+    track.size += difference;
+    this.#size += difference;
+  }
+
+  /** Removes the oldest message of a room. */
+  #shift(track: Track): void {
+    const entry = track.entries.shift();
+    if (!entry) return;
+    track.removed = entry.offset;
+    this.#resize(track, -entry.cost);
+  }
+
+  /** Makes a track the most recently used one. */
+  #use(track: Track): void {
+    this.#removable.delete(track);
+    if (track.entries.length === 0 && track.emptySince === undefined) return;
+    this.#removable.add(track);
+    this.#startTimer();
+  }
+
+  /** Removes the least recently used rooms until the rest fits. */
+  #makeRoom(): void {
+    const { maxBytes } = this.#limits;
+    if (this.#size <= maxBytes) return;
+    for (const track of this.#removable) {
+      // Of the room that is used right now, only the oldest messages have to go.
+      const isLast = this.#removable.size === 1;
+      while (track.entries.length > 0) {
+        this.#shift(track);
+        if (isLast && this.#size <= maxBytes) return;
+      }
+      if (track.emptySince !== undefined) this.#close(track);
+      else this.#removable.delete(track);
+      if (this.#size <= maxBytes) return;
     }
   }
+
+  /** Sweeps again in a while, for as long as something is stored. */
+  #startTimer(): void {
+    if (this.#isStopped) return;
+    this.#timer ??= startBackgroundTimer(() => {
+      this.#timer = undefined;
+      this.#sweep();
+      if (this.#removable.size > 0) this.#startTimer();
+    }, this.#limits.maxAge);
+  }
+
+  /** Removes what is too old. */
+  #sweep(): void {
+    const oldest = this.#clock() - 2 * this.#limits.maxAge;
+    for (const track of this.#removable) {
+      const { entries, emptySince } = track;
+      const fresh = entries.findIndex(({ time }) => time > oldest);
+      const old = fresh < 0 ? entries.length : fresh;
+      for (let i = 0; i < old; i++) this.#shift(track);
+      if (emptySince !== undefined) {
+        if (emptySince <= oldest) this.#close(track);
+      } else if (entries.length === 0) this.#removable.delete(track);
+    }
+  }
+}
+
+/** How many bytes of memory a stored message takes. */
+function costOf({ address, body, options: { key = "" } }: Letter): number {
+  const { rooms = [], except, without = [] } = address;
+  const isBinary = typeof body !== "string";
+  let cost = ENTRY_COST + (isBinary ? BUFFER_COST : 0) + memoryOf(body) +
+    memoryOf(key);
+  for (const names of [rooms, except, without]) {
+    for (const name of names) cost += 16 + memoryOf(name);
+  }
+  return cost;
 }
 
 /**

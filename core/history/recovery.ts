@@ -44,8 +44,9 @@ export function historyLimits(
 ): Required<HistoryOptions> | undefined {
   if (options === false) return undefined;
   if (options !== true) assertType("history", options, "object");
-  const { messages = 100, maxAge = 120_000 } = options === true ? {} : options;
-  const limits = { messages, maxAge };
+  const { messages = 100, maxAge = 120_000, maxBytes = 64 * 1024 * 1024 } =
+    options === true ? {} : options;
+  const limits = { messages, maxAge, maxBytes };
   for (const [name, value] of Object.entries(limits)) {
     assertSize(`history.${name}`, value);
     if (value >= 1 && value < Infinity) continue;
@@ -53,7 +54,7 @@ export function historyLimits(
       `Cannot use "history.${name}" unless it is finite, and 1 or more: current value is ${value}`,
     );
   }
-  return { messages: Math.ceil(messages), maxAge };
+  return { messages: Math.ceil(messages), maxAge, maxBytes };
 }
 
 /**

@@ -159,11 +159,20 @@ export interface RoomsWatch<Member> {
 }
 
 /**
+ * The longest name of a room, in bytes of UTF-8. Names come from peers in most
+ * programs, and each room holds its own.
+ */
+export const MAX_ROOM_BYTES = 1024;
+
+const encoder = new TextEncoder();
+
+/**
  * Checks the name of a room.
  *
  * @param attempt What is to be done.
  * @param room The name.
  * @throws {TypeError} If it is empty, or no string.
+ * @throws {RangeError} If it is longer than 1,024 bytes of UTF-8.
  */
 export function assertRoom(attempt: string, room: string): void {
   if (typeof room !== "string" || room === "") {
@@ -171,6 +180,15 @@ export function assertRoom(attempt: string, room: string): void {
       `Cannot ${attempt} a room unless its name is a string that is not empty: current value is ${
         JSON.stringify(room)
       }`,
+    );
+  }
+  // A UTF-16 code unit takes one to three bytes.
+  if (room.length * 3 <= MAX_ROOM_BYTES) return;
+  const isLong = room.length > MAX_ROOM_BYTES ||
+    encoder.encode(room).length > MAX_ROOM_BYTES;
+  if (isLong) {
+    throw new RangeError(
+      `Cannot ${attempt} a room whose name is longer than ${MAX_ROOM_BYTES} bytes: use a shorter name, or a hash of it: current value has ${room.length} characters`,
     );
   }
 }

@@ -31,6 +31,26 @@ export function startTimer(
 }
 
 /**
+ * Starts a timer that does not keep the process running, in runtimes that allow it.
+ *
+ * @param action What to call.
+ * @param delay As of {@linkcode startTimer}.
+ * @returns The timer, if there is one.
+ */
+export function startBackgroundTimer(
+  action: () => void,
+  delay: number,
+): Timer | undefined {
+  const timer = startTimer(action, delay);
+  const handle: unknown = timer;
+  if (
+    typeof handle === "object" && handle !== null && "unref" in handle &&
+    typeof handle.unref === "function"
+  ) handle.unref();
+  return timer;
+}
+
+/**
  * What a promise gives, if it does so in time.
  *
  * @typeParam T What it gives.

@@ -273,6 +273,22 @@ export function sizeOf(frame: Frame): number {
   return size;
 }
 
+/**
+ * How many bytes of memory a frame takes. V8 stores a text in one byte per UTF-16 code
+ * unit if all of them are below 256, and in two otherwise.
+ *
+ * @param frame The frame.
+ * @returns The bytes; of a `Blob` those that it has once it is read.
+ */
+export function memoryOf(frame: Frame): number {
+  if (typeof frame !== "string") {
+    return frame instanceof Blob ? frame.size : frame.byteLength;
+  }
+  return frame.length * (TWO_BYTE.test(frame) ? 2 : 1);
+}
+
+const TWO_BYTE = /[^\0-\xff]/;
+
 /** Where texts are encoded for their length alone. */
 const scratch = new Uint8Array(16_384);
 

@@ -33,7 +33,7 @@ async function begin() {
           : [],
       ),
   };
-  const limits = { messages: 10, maxAge: 60_000 };
+  const limits = { messages: 10, maxAge: 60_000, maxBytes: Infinity };
   const journal = new Journal(log, limits, 0, NAME, {
     deliver: ({ body, offset }) => told.push(`${body} ${offset && "kept"}`),
     stand: (_room, recovered) => {

@@ -1,4 +1,9 @@
-import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertStrictEquals,
+  assertThrows,
+} from "@std/assert";
 import { assertRoom, Rooms } from "../../../core/rooms/rooms.ts";
 import { Chance } from "../../support/chance.ts";
 
@@ -114,4 +119,18 @@ Deno.test("assertRoom() takes any text that is not empty", () => {
   assertThrows(() => assertRoom("join", 7), TypeError, "7");
   // @ts-expect-error No text
   assertThrows(() => assertRoom("leave", undefined), TypeError, "leave");
+});
+
+Deno.test("assertRoom() refuses names of more than 1,024 bytes", () => {
+  for (const name of ["x".repeat(1024), "é".repeat(512), "€".repeat(341)]) {
+    assertRoom("join", name);
+  }
+  for (const name of ["x".repeat(1025), "é".repeat(513), "€".repeat(342)]) {
+    const { message } = assertThrows(
+      () => assertRoom("join", name),
+      RangeError,
+      "Cannot join a room whose name is longer than 1024 bytes",
+    );
+    assert(message.length < 200, message);
+  }
 });

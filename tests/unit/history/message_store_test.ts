@@ -1,0 +1,213 @@
+import { assert, assertEquals } from "@std/assert";
+import { FakeTime } from "@std/testing/time";
+import type { Body } from "../../../core/history/envelope.ts";
+import { History } from "../../../core/history/message_store.ts";
+import { Chance } from "../../support/chance.ts";
+
+const LIMITS = { messages: 100, maxAge: 1_000, maxBytes: 64 * 1024 };
+
+/** A store, and the rooms that it has forgotten. */
+function storeOf(limits: Partial<typeof LIMITS> = {}) {
+  const forgotten: string[] = [];
+  const store = new History(
+    { ...LIMITS, ...limits },
+    (room) => forgotten.push(room),
+    () => Date.now(),
+  );
+  return { store, forgotten };
+}
+
+function send(store: History, room: string | undefined, body: Body): number {
+  const address = { ...room !== undefined && { rooms: [room] }, except: [] };
+  return store.add({ address, body, options: {} }).offset;
+}
+
+function bodies(store: History, room: string, after: number) {
+  return store.read([room], after)?.map(({ body }) => body);
+}
+
+Deno.test("History.read() gives what came after a position, in order", () => {
+  using _time = new FakeTime();
+  const { store } = storeOf();
+  store.enter("a");
+  store.enter("b");
+  send(store, "a", "1");
+  send(store, "b", "2");
+  send(store, undefined, "3");
+  send(store, "a", "4");
+  assertEquals(bodies(store, "a", 0), ["1", "3", "4"]);
+  assertEquals(bodies(store, "b", 1), ["2", "3"]);
+  assertEquals(store.read(["a", "b"], 4), []);
+  store.stop();
+});
+
+Deno.test("History.read() knows that messages beyond the number were removed", () => {
+  using _time = new FakeTime();
+  const { store } = storeOf({ messages: 3 });
+  store.enter("a");
+  for (const body of ["1", "2", "3", "4"]) send(store, "a", body);
+  assertEquals(bodies(store, "a", 1), ["2", "3", "4"]);
+  assertEquals(bodies(store, "a", 0), undefined);
+  store.stop();
+});
+
+Deno.test("History bounds the bytes of all rooms together", () => {
+  using _time = new FakeTime();
+  const { store, forgotten } = storeOf();
+  for (let i = 0; i < 500; i++) {
+    store.enter(`room ${i}`);
+    for (let j = 0; j < 10; j++) send(store, `room ${i}`, "x".repeat(1_000));
+    store.leave(`room ${i}`);
+    assert(store.size <= LIMITS.maxBytes, `${store.size}`);
+  }
+  // The most recent rooms are still there, and those before them are known to be gone.
+  assertEquals(bodies(store, "room 499", 4_990)?.length, 10);
+  assertEquals(bodies(store, "room 0", 0), undefined);
+  assert(forgotten.length > 480);
+  store.stop();
+});
+
+Deno.test("History counts names, small messages and two-byte texts", () => {
+  using _time = new FakeTime();
+  const { store } = storeOf({ maxBytes: Infinity });
+  const cost = (action: () => void) => {
+    const before = store.size;
+    action();
+    return store.size - before;
+  };
+  const room = "r".repeat(1_000);
+  assert(cost(() => store.enter(room)) > 1_000);
+  const small = cost(() => send(store, room, ""));
+  assert(small > 1_000, "the address holds the name");
+  assertEquals(cost(() => send(store, room, "x".repeat(100))), small + 100);
+  assertEquals(cost(() => send(store, room, "€".repeat(100))), small + 200);
+  const bytes = new Uint8Array(100);
+  assertEquals(cost(() => send(store, room, bytes)), small + 100 + 256);
+  assert(cost(() => send(store, undefined, "")) > 200);
+  store.stop();
+});
+
+Deno.test("History removes the messages of the room that was used least recently", () => {
+  using _time = new FakeTime();
+  const { store, forgotten } = storeOf();
+  for (const room of ["old", "live"]) store.enter(room);
+  const first = send(store, "live", "x".repeat(1_000));
+  send(store, "old", "x".repeat(20_000));
+  send(store, "live", "x".repeat(20_000));
+  store.enter("new");
+  send(store, "new", "x".repeat(40_000));
+  assertEquals(store.read(["old"], 0), undefined);
+  assertEquals(store.read(["live"], 0)?.length, 2);
+  assertEquals(store.read(["new"], 0)?.length, 1);
+  // Nobody has left "old": only its messages are gone, and new ones are stored.
+  assertEquals(forgotten, []);
+  const next = send(store, "old", "next");
+  assertEquals(bodies(store, "old", next - 1), ["next"]);
+  assertEquals(first, 1);
+  store.stop();
+});
+
+Deno.test("History removes the oldest messages of a room that is too large alone", () => {
+  using _time = new FakeTime();
+  const { store } = storeOf();
+  store.enter("a");
+  for (let i = 0; i < 10; i++) send(store, "a", `${i}`.repeat(20_000));
+  assert(store.size <= LIMITS.maxBytes);
+  assertEquals(bodies(store, "a", 6), undefined);
+  assertEquals(bodies(store, "a", 7)?.map((body) => String(body)[0]), [
+    "7",
+    "8",
+    "9",
+  ]);
+  send(store, "a", "x".repeat(LIMITS.maxBytes));
+  assert(store.size <= LIMITS.maxBytes);
+  assertEquals(store.read(["a"], 10), undefined);
+  store.stop();
+});
+
+Deno.test("History knows what was removed together with a room", () => {
+  using _time = new FakeTime();
+  const { store, forgotten } = storeOf();
+  store.enter("a");
+  const seen = send(store, "a", "seen");
+  store.leave("a");
+  store.enter("b");
+  send(store, "b", "x".repeat(LIMITS.maxBytes)); // removes "a"
+  assertEquals(forgotten, ["a"]);
+  send(store, "a", "missed, as nobody is there");
+  store.enter("a");
+  assertEquals(store.read(["a"], seen), undefined);
+  assertEquals(store.read(["a"], store.offset), []);
+  assertEquals(store.read(["never seen"], 0), undefined, "nobody can tell");
+  store.stop();
+});
+
+Deno.test("History removes what is old by a timer of its own", async () => {
+  using time = new FakeTime();
+  const { store, forgotten } = storeOf();
+  const empty = store.size;
+  await time.tickAsync(100_000);
+  store.enter("a");
+  send(store, "a", "x");
+  send(store, undefined, "x");
+  store.leave("a");
+  await time.tickAsync(1_999);
+  assertEquals(store.read(["a"], 0)?.length, 2, "stored for twice maxAge");
+  await time.tickAsync(1_001);
+  assertEquals(store.size, empty);
+  assertEquals(forgotten, ["a"]);
+  assertEquals(store.read(["a"], 0), undefined);
+  assertEquals(
+    await time.nextAsync(),
+    false,
+    "no timer while nothing is stored",
+  );
+  store.stop();
+});
+
+Deno.test("History stops its timer", async () => {
+  using time = new FakeTime();
+  const { store } = storeOf();
+  store.enter("a");
+  send(store, "a", "x");
+  store.stop();
+  send(store, "a", "y");
+  assertEquals(await time.nextAsync(), false);
+});
+
+Deno.test("History never leaves out a message without saying so", () => {
+  for (let seed = 0; seed < 100; seed++) {
+    using time = new FakeTime();
+    const chance = new Chance(seed);
+    const { store } = storeOf({ messages: 8, maxBytes: 8_000 });
+    const sent: { offset: number; room: string | undefined }[] = [];
+    const names = ["a", "b", "c", "d"];
+    const occupied = new Set<string>();
+    // All was sent while somebody might come back, so nothing may be missing in silence.
+    for (let step = 0; step < 200; step++) {
+      const room = names[chance.below(names.length)] ?? "a";
+      const action = chance.below(10);
+      if (action < 2) {
+        store.enter(room);
+        occupied.add(room);
+      } else if (action < 4) {
+        if (occupied.delete(room)) store.leave(room);
+      } else if (action < 8) {
+        const to = chance.below(5) === 0 ? undefined : room;
+        const offset = send(store, to, "x".repeat(chance.below(2_000)));
+        sent.push({ offset, room: to });
+      } else if (action === 8) time.tick(chance.below(1_500));
+      else {
+        const after = chance.below(store.offset + 1);
+        const found = store.read([room], after)?.map(({ offset }) => offset);
+        if (found === undefined) continue;
+        const missed = sent.filter((one) =>
+          one.offset > after && (one.room ?? room) === room
+        ).map(({ offset }) => offset);
+        assertEquals(found, missed, `seed ${seed}`);
+      }
+      assert(store.size <= 8_000 + 1_000, `seed ${seed}`);
+    }
+    store.stop();
+  }
+});
