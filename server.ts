@@ -422,6 +422,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     this.#manner = mannerOf(options, idleTimeout, {
       closeTimeout,
       limits: { maxPayload, messageRate },
+      keepHeaders: options.keepHeaders ?? [],
       idleTimeout: () => 0, // the keepalive sees to it
     });
     letIn(this, this.#manner);

@@ -92,6 +92,15 @@ export interface AdmissionOptions<Context = unknown> {
    */
   readonly maxConnectionsPerAddress?: number;
   /**
+   * Names of request headers that stay in `client.headers` for the whole life of a
+   * connection. The others are there in `authorize`, and until the `connect` listeners
+   * are done and their promises have settled. A value of more than 4,096 characters is
+   * not kept.
+   *
+   * @default {[]}
+   */
+  readonly keepHeaders?: readonly string[];
+  /**
    * How many proxies stand in front, each of which adds the address that it sees
    * to `X-Forwarded-For`. So many entries from its end are trusted, and the last
    * of them is the client's address. With 0 the header is not looked at, as then
@@ -149,6 +158,12 @@ export function sameOrigin(origin: string, request: Request): boolean {
     page.host === URL.parse(`${page.protocol}//${host}`)?.host;
 }
 
+/**
+ * The longest URL of a WebSocket, in characters. It is kept as long as the connection.
+ * Most proxies refuse longer ones, too.
+ */
+const MAX_URL_LENGTH = 8192;
+
 /** When those who find no place may come again, in seconds. */
 const RETRY_AFTER = 5;
 
@@ -201,7 +216,8 @@ export class Admission<Context> {
       assertSize(name, value);
     }
     assertOption("authorize", options.authorize, "function");
-    assertTokens(protocols);
+    assertTokens("protocols", protocols, "chat");
+    assertTokens("keepHeaders", options.keepHeaders ?? [], "user-agent");
     this.#isOrigin = matcher("origins", options.origins, checkOrigin);
     this.#isPath = matcher("paths", options.paths, checkPath);
     this.#protocols = protocols;
@@ -289,6 +305,11 @@ export class Admission<Context> {
 
   /** What the request says of itself. */
   #judge(request: Request, path: string): Refusal | undefined {
+    if (request.url.length > MAX_URL_LENGTH) {
+      const why =
+        `The URL of a WebSocket may have at most ${MAX_URL_LENGTH} characters`;
+      return { status: 414, why };
+    }
     if (this.#isPath && this.#isPath(path, request) !== true) {
       return { status: 404, why: `There is no WebSocket at ${path}` };
     }
@@ -449,16 +470,18 @@ class Places {
 
 type Match = (value: string, request: Request) => boolean;
 
-/** Checks the program's subprotocols: what is no token nobody could ask for. */
-function assertTokens(protocols: readonly string[]): void {
-  const all: readonly unknown[] = Array.isArray(protocols)
-    ? protocols
-    : [undefined];
+/** Checks a list of tokens: nothing else can be a subprotocol or the name of a header. */
+function assertTokens(
+  name: string,
+  tokens: readonly string[],
+  example: string,
+): void {
+  const all: readonly unknown[] = Array.isArray(tokens) ? tokens : [undefined];
   for (const one of all) {
     if (typeof one === "string" && TOKEN.test(one)) continue;
     throw new TypeError(
-      `Cannot use "protocols" unless it is a list of tokens, as in ["chat"]: current value is ${
-        JSON.stringify(protocols)
+      `Cannot use "${name}" unless it is a list of tokens, as in ["${example}"]: current value is ${
+        JSON.stringify(tokens)
       }`,
     );
   }

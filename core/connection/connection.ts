@@ -341,11 +341,6 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   /** The path that was asked for, without the query. */
   readonly path: string;
   /**
-   * The headers that came with the request. On the client's side there are
-   * none: no runtime tells those of the answer.
-   */
-  readonly headers: Headers;
-  /**
    * The peer's address as `host:port`, ready to print. On the client's side it
    * is the host and port that were asked for.
    */
@@ -356,6 +351,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    */
   readonly context: Context<Types>;
   readonly #url: string;
+  #headers: Headers | undefined;
   readonly #socket: RawSocket;
   readonly #side: Side;
   readonly #hub: Hub<Types>;
@@ -433,7 +429,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     const { socket, side, url, path, headers, remoteAddress } = init;
     this.#url = url;
     this.path = path;
-    this.headers = headers;
+    this.#headers = headers;
     this.remoteAddress = remoteAddress;
     this.#bookmark = init.bookmark;
     this.#spoken = init.spoken;
@@ -454,6 +450,27 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       () => this.#letGo({ type: "terminate", cause: "network" }),
       init.openTimeout ?? Infinity,
     );
+  }
+
+  /**
+   * The headers of the request. All of them are there until the `connect` listeners are
+   * done, and the promises that they returned have settled. After that, only those are
+   * that the server's option `keepHeaders` names, as headers take memory for as long as
+   * the connection lives. Read what you need in `authorize` or in a `connect` listener.
+   * On the client's side there are none, because no runtime tells the headers of the
+   * response.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket({ keepHeaders: ["User-Agent"] });
+   * server.on("connect", ({ headers }) => console.log(headers.get("Accept-Language")));
+   * server.on("close", ({ headers }) => console.log(headers.get("User-Agent")));
+   * ```
+   */
+  get headers(): Headers {
+    return this.#headers ?? new Headers();
   }
 
   /** The URL that was asked for. */
@@ -968,12 +985,21 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.#depth++;
     const pending = this.#hub.opened(this, () => this.#flushSoon());
     this.#leave();
-    if (pending.length === 0) return;
+    if (pending.length === 0) return this.#dropHeaders();
     this.#isAwaited = true;
     Promise.all(pending).then(() => {
       this.#isAwaited = false;
+      this.#dropHeaders();
       if (this.#inbox) this.#releaseSoon();
     });
+  }
+
+  #dropHeaders(): void {
+    const { keepHeaders = [] } = this.#manner;
+    const all = this.#headers;
+    this.#headers = all && keepHeaders.length > 0
+      ? pickHeaders(all, keepHeaders)
+      : undefined;
   }
 
   /** Makes what the connection needs for what both sides speak. */
@@ -1593,6 +1619,20 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       state.end,
     );
   }
+}
+
+/** The longest value of a header that is kept, in characters. */
+const MAX_HEADER_LENGTH = 4096;
+
+function pickHeaders(all: Headers, names: readonly string[]): Headers {
+  const picked = new Headers();
+  for (const name of names) {
+    const value = all.get(name);
+    if (value !== null && value.length <= MAX_HEADER_LENGTH) {
+      picked.set(name, value);
+    }
+  }
+  return picked;
 }
 
 /** A message that has come, and the request that it may be. */

@@ -79,6 +79,8 @@ export interface SideManner {
   readonly closeTimeout: number;
   /** What a peer may send; all by default. */
   readonly limits?: InboundLimits;
+  /** The headers of the request that are kept as long as the connection. */
+  readonly keepHeaders?: readonly string[];
   /**
    * After how many milliseconds of silence a peer counts as lost; 0 for never.
    *

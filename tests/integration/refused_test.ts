@@ -362,6 +362,7 @@ test("refused: at maxConnectionsPerAddress", async () => {
 
 test("authorize: what it returns is client.context", async () => {
   await using context = await listening({
+    keepHeaders: ["Sec-WebSocket-Version"],
     authorize: async ({ headers }, { path, remoteAddr, remoteAddress }) => {
       await Promise.resolve();
       const host = headers.get("host");
