@@ -14,6 +14,8 @@
  * @module
  */
 
+import { printable } from "./core/util/printable.ts";
+import { withoutSecrets } from "./core/util/safe_url.ts";
 import {
   Backlog,
   type Entry,
@@ -533,7 +535,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   #setOut(url: Provided<string | URL>, signal: AbortSignal | undefined): Trip {
     this.#telling.catchUp();
     if (this.#trip || this.#connection) {
-      const to = this.#connection?.url ?? nameOf(this.#url);
+      const to = nameOf(this.#connection?.url ?? this.#url);
       const state = this.#trip ? "on its way" : "connected";
       throw new Error(
         `Cannot connect to ${
@@ -1100,7 +1102,9 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       lingers: () => {},
       refused: ({ url }, cause) => {
         const { isPlain } = this.#manner.dialect;
-        reject(connectError(url, cause, isPlain ? "" : adviceFor(cause)));
+        reject(
+          connectError(nameOf(url), cause, isPlain ? "" : adviceFor(cause)),
+        );
       },
       failed: (error, from) => this.onListenerError(error, from),
     };
@@ -1146,12 +1150,13 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     }
     // The program has closed the client just now, and connects it anew.
     if (this.#trip) return tell();
-    const why = `${type} with code ${code} and reason "${reason}"`;
-    this.#fail(`the connection to ${connection.url} has ended: ${why}`);
+    const why = `${type} with code ${code} and reason "${printable(reason)}"`;
+    const to = nameOf(connection.url);
+    this.#fail(`the connection to ${to} has ended: ${why}`);
     this.stopWaiting(
       () =>
         new ConnectionEndedError(
-          `Cannot wait any longer for an event as the connection to ${connection.url} has ended: ${why}`,
+          `Cannot wait any longer for an event as the connection to ${to} has ended: ${why}`,
           end,
         ),
       false,
@@ -1235,7 +1240,7 @@ function isFunction<T>(
   return typeof provided === "function";
 }
 
-/** A URL for a message; that of a function nobody knows before it is asked. */
+/** A URL for an error; that of a function is not known before it is called. */
 function nameOf(url: Provided<string | URL>): string {
-  return isFunction(url) ? "the server" : String(url);
+  return isFunction(url) ? "the server" : withoutSecrets(url);
 }

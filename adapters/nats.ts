@@ -34,6 +34,7 @@ import type {
   LogLimits,
 } from "../core/cluster/adapter.ts";
 import { assertType } from "../core/events/errors.ts";
+import { withoutSecrets } from "../core/util/safe_url.ts";
 
 export type {
   Adapter,
@@ -66,6 +67,20 @@ export interface NatsOptions {
   readonly prefix?: string;
 }
 
+/** The client's own error would hold the whole address, and so the password. */
+function assertServer(server: string): void {
+  assertType("servers", server, "string", 'write { servers: "host:port" }');
+  const address = server.replace(/^[a-z]+:\/\//i, "");
+  const isAddress = address !== "" && !address.includes("@") &&
+    URL.canParse(`http://${address}`);
+  if (isAddress) return;
+  throw new TypeError(
+    `Cannot use "${
+      withoutSecrets(server)
+    }" among "servers": write "host:port", and credentials as the options "user" and "pass", or "token"`,
+  );
+}
+
 /**
  * Makes an adapter for servers that share a NATS.
  *
@@ -77,6 +92,7 @@ export function nats(
 ): Adapter {
   assertType("options", options, "object", 'write { servers: "host:port" }');
   const { prefix = "ws-events", servers = "localhost:4222", ...rest } = options;
+  for (const server of [servers].flat()) assertServer(server);
   const where: NodeConnectionOptions = {
     ...rest,
     servers,

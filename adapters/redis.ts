@@ -20,6 +20,7 @@ import { Buffer } from "node:buffer";
 import { createClient, RESP_TYPES } from "@redis/client";
 import type { Adapter, Bus, Log } from "../core/cluster/adapter.ts";
 import { assertType } from "../core/events/errors.ts";
+import { withoutSecrets } from "../core/util/safe_url.ts";
 
 export type {
   Adapter,
@@ -96,6 +97,20 @@ function offsetOf(message: Buffer): number | undefined {
   return digits === undefined ? undefined : Number(digits);
 }
 
+/** The client's own error would hold the whole URL, and so the password. */
+function assertUrl(url: string): void {
+  assertType("url", url, "string", 'write { url: "redis://host:port" }');
+  const { protocol = "", host = "" } = URL.parse(url) ?? {};
+  const isRedis = /^rediss?:$/.test(protocol) && host !== "" ||
+    protocol === "redis+unix:";
+  if (isRedis) return;
+  throw new TypeError(
+    `Cannot use "url" unless it is a URL of a Redis, as in redis://host:port: current value is ${
+      withoutSecrets(url)
+    }`,
+  );
+}
+
 /** How many messages may wait for a Redis that stands still. */
 const MAX_WAITING = 100_000;
 
@@ -114,6 +129,7 @@ function reconnectStrategy(retries: number): number {
 export function redis(options: RedisOptions = {}): Adapter {
   assertType("options", options, "object", 'write { url: "redis://..." }');
   const { url = "redis://localhost:6379", prefix = "ws-events:" } = options;
+  assertUrl(url);
   const publisher = createClient({
     url,
     disableOfflineQueue: true,

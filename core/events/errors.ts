@@ -283,7 +283,7 @@ export class MessageDroppedError extends Error {
 export class ConnectError extends Error {
   /** The name of this class. */
   override readonly name = "ConnectError";
-  /** Where the connection was to go. */
+  /** Where the connection was to go; without user name, password, query and fragment. */
   readonly url: string;
 
   /**

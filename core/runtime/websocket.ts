@@ -4,6 +4,8 @@
  * @module
  */
 
+import { withoutSecrets } from "../util/safe_url.ts";
+
 /** Which side of a connection this is. */
 export type Role = "server" | "client";
 
@@ -121,9 +123,12 @@ export function openSocket(
     const open = openers.get(parsed.host);
     if (open) return open(parsed, all, headers);
   }
+  assertUrl(url);
   if (typeof WebSocket !== "function") {
     throw new TypeError(
-      `Cannot connect to ${url} as this runtime has no WebSocket: Node has one since version 22`,
+      `Cannot connect to ${
+        withoutSecrets(url)
+      } as this runtime has no WebSocket: Node has one since version 22`,
     );
   }
   if (headers === undefined) return new WebSocket(url, all);
@@ -146,7 +151,32 @@ export function openSocket(
   if (socket !== undefined && isRead) return socket;
   socket?.close();
   throw new TypeError(
-    `Cannot send headers to ${url} as this runtime's WebSocket takes none, as in all browsers: put what they say into the URL or a subprotocol`,
+    `Cannot send headers to ${
+      withoutSecrets(url)
+    } as this runtime's WebSocket takes none, as in all browsers: put what they say into the URL or a subprotocol`,
+  );
+}
+
+/** The runtime's own error would hold the whole URL, and so its secrets. */
+function assertUrl(url: string | URL): void {
+  let hash: string;
+  try {
+    const base: unknown = read(read(globalThis, "location"), "href");
+    hash = new URL(url, typeof base === "string" ? base : undefined).hash;
+  } catch {
+    throw new DOMException(
+      `Cannot connect to "${
+        withoutSecrets(url)
+      }" as it is not a URL: write one as in ws://localhost:3000/live`,
+      "SyntaxError",
+    );
+  }
+  if (hash === "") return;
+  throw new DOMException(
+    `Cannot connect to ${
+      withoutSecrets(url)
+    } with a fragment: leave out what begins with "#"`,
+    "SyntaxError",
   );
 }
 
