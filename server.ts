@@ -81,6 +81,7 @@ import {
 } from "./core/events/emitter.ts";
 import { MIN_RATE } from "./core/util/liveness.ts";
 import { Keepalive } from "./core/runtime/keepalive.ts";
+import { printable } from "./core/util/printable.ts";
 import { startTimer, within } from "./core/util/timer.ts";
 import type {
   Answer,
@@ -373,6 +374,8 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   >();
   readonly #hub: Hub<Types>;
   readonly #errorLog = new ErrorLog();
+  /** The statuses of refusals that were told on the console. */
+  readonly #warned = new Set<number>();
   #cause: Cause = "local";
   #listener: Listener | undefined;
   #url = "";
@@ -1323,9 +1326,18 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   ): Promise<Response> {
     try {
       const response = await fallback(request, info);
-      if (response instanceof Response) return response;
+      if (response instanceof Response) {
+        if (!response.bodyUsed) return response;
+        throw new TypeError(
+          `Cannot answer ${
+            printable(request.url)
+          } with a Response whose body was read already: make a new one for each request`,
+        );
+      }
       throw new TypeError(
-        `Cannot answer ${request.url} with something other than a Response: current value is of type ${typeof response}`,
+        `Cannot answer ${
+          printable(request.url)
+        } with something other than a Response: current value is of type ${typeof response}`,
       );
     } catch (error) {
       this.#fail(error, "fallback");
@@ -1384,14 +1396,24 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     refusal: Refusal,
     remoteAddress: string,
   ): Response {
-    const { status, why } = refusal;
+    const {
+      status,
+      why,
+      advice = `Refused ${remoteAddress}: ${status} ${why}`,
+    } = refusal;
+    if (!this.isHeard("refused") && !this.#warned.has(status)) {
+      this.#warned.add(status);
+      console.warn(
+        `${advice} (this is told once for each status: listen to "refused" for all)`,
+      );
+    }
     this.emit("refused", RefusedEvent, [request, status, why, remoteAddress]);
     return answer(refusal);
   }
 
   #upgrade(
     request: Request,
-    { url, path, remoteAddress, choice, context }: Admitted,
+    { url, path, remoteAddress, choice, context, responseHeaders }: Admitted,
     openTimeout: number,
   ): Response {
     // Once it is upgraded, a request can be asked nothing any more, and what
@@ -1417,6 +1439,9 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       idleWatch,
     }, this.#hub);
     this.#connecting.add(client);
+    for (const [name, value] of responseHeaders ?? []) {
+      response.headers.append(name, value);
+    }
     return response;
   }
 
@@ -1482,7 +1507,6 @@ const IDLE_TIMEOUT = 30_000;
 const MAX_FRAME = 64 * 1024 * 1024;
 
 function answer({ status, why, headers, response }: Refusal): Response {
-  // A copy, as a program may give the same one each time.
-  return response?.clone() ??
+  return response ??
     new Response(`${why}\n`, { status, headers: { ...headers } });
 }

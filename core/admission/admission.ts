@@ -8,24 +8,32 @@
 
 import type { RequestInfo } from "../runtime/deno_server.ts";
 import { addressOf, networkOf } from "./remote_address.ts";
-import { type Refusal, refuse, TOKEN, tokens } from "./handshake.ts";
+import { listElements, type Refusal, refuse, TOKEN } from "./handshake.ts";
+import { printable } from "../util/printable.ts";
 import { assertOption, assertSize, isThenable } from "../events/errors.ts";
 import { afterTurn } from "../runtime/websocket.ts";
 import { type Choice, choose, type Dialect } from "../protocol/subprotocol.ts";
 import { startTimer } from "../util/timer.ts";
 
-/** Who asks to come in, as `authorize` is told. */
+/** What `authorize` is told about a request. */
 export interface AuthorizeInfo extends RequestInfo {
-  /** The peer's address, which `client.remoteAddress` will be. */
+  /** The address of the peer, which `client.remoteAddress` will be. */
   readonly remoteAddress: string;
-  /** The path that is asked for. */
+  /** The path that is asked for, without the query. */
   readonly path: string;
+  /**
+   * Headers to add to the response of the upgrade (101), such as `Set-Cookie`. Headers
+   * that belong to the handshake cannot be set: `Connection`, `Upgrade`,
+   * `Content-Length`, `Transfer-Encoding` and those that begin with `Sec-WebSocket-`.
+   * They have no effect if the request is refused.
+   */
+  readonly responseHeaders: Headers;
 }
 
 /**
- * What may come in, of origins or of paths: a string is equal, a pattern matches
- * the whole (`/https:\\/\\/.*\\.example\\.com/` does not match
- * `https://a.example.com.evil.net`), a function says true.
+ * Which origins or paths are allowed: those in a list, where a string has to be equal
+ * and a pattern has to match the whole (`/https:\\/\\/.*\\.example\\.com/` does not match
+ * `https://a.example.com.evil.net`), or those for which a function returns `true`.
  */
 export type Allowed =
   | readonly (string | RegExp)[]
@@ -38,15 +46,23 @@ export type Allowed =
  */
 export interface AdmissionOptions<Context = unknown> {
   /**
-   * The origins of the pages that may connect, such as `https://example.com`;
-   * {@linkcode sameOrigin} admits those that come from the same host as the
-   * socket. Pages from elsewhere get 403. A browser always tells the origin, and
-   * no page can change it; other programs mostly tell none, and are admitted
-   * without: they could make one up. All origins by default, so a server that
-   * goes by cookies, or that only its machine or network is to reach, needs this.
+   * The origins of the pages that may connect, such as `https://example.com`. Pages of
+   * other origins are refused with 403. Browsers always send the `Origin` header, and
+   * pages cannot change it; most other programs send none, and are not refused for that:
+   * they could send any.
+   *
+   * By default all origins may connect, but a page of another site is refused if its
+   * request carries `Cookie` or `Authorization`: a browser adds those to the requests of
+   * all pages, so that any site could act as the user (cross-site WebSocket hijacking).
+   * Same site means {@linkcode sameOrigin}, or that both are on this machine, as in
+   * `http://localhost:5173` and `ws://127.0.0.1:3000`. `() => true` allows all.
    */
   readonly origins?: Allowed;
-  /** The paths that sockets are at, without the query; all others get 404. All by default. */
+  /**
+   * The paths of the WebSocket endpoints, without the query; requests for others are
+   * refused with 404. All paths by default. Paths are compared as `new URL()` writes
+   * them, so that `/café` and `/caf%C3%A9` are the same.
+   */
   readonly paths?: Allowed;
   /**
    * The subprotocols that the server speaks. The first that a client asks for
@@ -57,14 +73,30 @@ export interface AdmissionOptions<Context = unknown> {
    */
   readonly protocols?: readonly string[];
   /**
-   * Decides who may come in, after all other checks. What it returns is
-   * `client.context`. A `Response` refuses, and is the answer; so do `false`,
-   * `null` and `undefined`, with 403: who is let in is let in by a value. If it
-   * throws or rejects, the answer is 500, and that is an `error` event.
+   * Decides whether a request is admitted, after all other checks. Only a truthy value
+   * admits; it becomes `client.context`. A falsy value refuses with 403. A `Response`
+   * refuses, whether it is returned or thrown, and is the answer. An `Error` that is
+   * returned refuses with 403. If it throws or rejects with anything else, the answer is
+   * 500. Errors are told by an `error` event, and never to the peer.
    *
    * @param request The request.
-   * @param info Who it is from.
-   * @returns What to know of the client, or why not.
+   * @param info What else is known of it.
+   * @returns The context of the client, or a `Response` to refuse.
+   *
+   * @example Renew a session
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * new ServerSocket<{ context: { user: string } }>({
+   *   authorize({ headers }, { responseHeaders }) {
+   *     if (headers.get("cookie") !== "session=ada") {
+   *       return new Response("Log in first", { status: 401 });
+   *     }
+   *     responseHeaders.append("set-cookie", "session=ada; Max-Age=3600; HttpOnly");
+   *     return { user: "ada" };
+   *   },
+   * });
+   * ```
    */
   readonly authorize?: (
     request: Request,
@@ -123,6 +155,8 @@ export interface Admitted {
   readonly choice: Choice;
   /** What `authorize` has returned. */
   readonly context: unknown;
+  /** Headers that `authorize` adds to the response, if any. */
+  readonly responseHeaders?: Headers | undefined;
 }
 
 /** What comes of a request. */
@@ -131,14 +165,15 @@ export type Verdict =
   | { readonly admitted: Admitted };
 
 /**
- * Whether a page comes from the same host and port as the socket that it asks
- * for, for {@linkcode AdmissionOptions.origins}. A page that came in the clear may
- * not connect to a socket that does not; behind a proxy that does TLS nobody can
- * tell. Such a proxy has to pass the `Host` header on as it is.
+ * Whether a page comes from the same host and port as the WebSocket that it asks for; to
+ * be used as {@linkcode AdmissionOptions.origins}. A page that was loaded by `http:` is
+ * not of the same origin as a `wss:` endpoint. Behind a proxy that terminates TLS that
+ * cannot be known, and hosts alone are compared. The proxy has to forward the `Host`
+ * header unchanged.
  *
  * @param origin The origin of the page.
  * @param request The request.
- * @returns True if so.
+ * @returns True if they are the same.
  *
  * @example
  * ```ts
@@ -150,11 +185,11 @@ export type Verdict =
 export function sameOrigin(origin: string, request: Request): boolean {
   const page = URL.parse(origin);
   const host = request.headers.get("host");
-  // Somebody else may have written a page that came in the clear.
-  const isInClear = page?.protocol === "http:" &&
+  // An attacker on the network may have written a page that was not encrypted.
+  const isDowngrade = page?.protocol === "http:" &&
     request.url.startsWith("https:");
-  // A default port may stand in one of them and not in the other.
-  return page !== null && host !== null && !isInClear &&
+  // A default port may be written in one of them and not in the other.
+  return page !== null && host !== null && !isDowngrade &&
     page.host === URL.parse(`${page.protocol}//${host}`)?.host;
 }
 
@@ -163,6 +198,23 @@ export function sameOrigin(origin: string, request: Request): boolean {
  * Most proxies refuse longer ones, too.
  */
 const MAX_URL_LENGTH = 8192;
+
+/**
+ * The default of `origins`: refuses a page of another site whose request carries what a
+ * browser adds by itself to prove who the user is.
+ */
+function sameSiteIfCredentials(origin: string, request: Request): boolean {
+  const { headers } = request;
+  const hasCredentials = headers.has("cookie") || headers.has("authorization");
+  return !hasCredentials || sameOrigin(origin, request) ||
+    isLoopback(URL.parse(origin)?.hostname) &&
+      isLoopback(URL.parse(`http://${headers.get("host")}`)?.hostname);
+}
+
+function isLoopback(hostname: string | undefined): boolean {
+  return hostname !== undefined &&
+    /^(?:(?:.+\.)?localhost\.?|127(?:\.\d+){3}|\[::1\])$/.test(hostname);
+}
 
 /** When those who find no place may come again, in seconds. */
 const RETRY_AFTER = 5;
@@ -173,7 +225,9 @@ const RETRY_AFTER = 5;
  * @typeParam Context What `authorize` returns.
  */
 export class Admission<Context> {
-  readonly #isOrigin: Match | undefined;
+  readonly #isOrigin: Match;
+  /** Whether the program says which origins may connect. */
+  readonly #hasOrigins: boolean;
   readonly #isPath: Match | undefined;
   readonly #protocols: readonly string[];
   readonly #dialect: Dialect;
@@ -218,7 +272,9 @@ export class Admission<Context> {
     assertOption("authorize", options.authorize, "function");
     assertTokens("protocols", protocols, "chat");
     assertTokens("keepHeaders", options.keepHeaders ?? [], "user-agent");
-    this.#isOrigin = matcher("origins", options.origins, checkOrigin);
+    this.#isOrigin = matcher("origins", options.origins, checkOrigin) ??
+      sameSiteIfCredentials;
+    this.#hasOrigins = options.origins !== undefined;
     this.#isPath = matcher("paths", options.paths, checkPath);
     this.#protocols = protocols;
     this.#dialect = dialect;
@@ -262,7 +318,7 @@ export class Admission<Context> {
     const url = urlOf(request);
     if (url === undefined) return { refusal: NO_URL, remoteAddress };
     const path = url.pathname;
-    const asked = tokens(headers.get("sec-websocket-protocol"));
+    const asked = listElements(headers.get("sec-websocket-protocol"));
     const choice = choose(asked, this.#protocols, this.#dialect);
     const refusal = this.#closed ?? refuse(request) ??
       this.#judge(request, path);
@@ -281,16 +337,26 @@ export class Admission<Context> {
     };
     const authorize = this.#authorize;
     if (authorize === undefined) return { admitted };
+    // One by one: Deno's own info has getters, which a spread leaves out.
+    const { remoteAddr } = info;
+    let responseHeaders: Headers | undefined;
+    const about: AuthorizeInfo = {
+      ...remoteAddr !== undefined && { remoteAddr },
+      remoteAddress,
+      path,
+      get responseHeaders() {
+        return responseHeaders ??= new Headers();
+      },
+    };
+    const decide = (result: unknown) =>
+      this.#decide({ ...admitted, responseHeaders }, result);
     try {
-      // One by one: Deno's own info has getters, which a spread leaves out.
-      const { remoteAddr } = info;
-      const from = remoteAddr === undefined ? {} : { remoteAddr };
-      const said = authorize(request, { ...from, remoteAddress, path });
-      return isThenable(said)
-        ? this.#decideLater(request, admitted, Promise.resolve(said))
-        : this.#decide(admitted, said);
+      const result = authorize(request, about);
+      return isThenable(result)
+        ? this.#decideLater(request, admitted, Promise.resolve(result), decide)
+        : decide(result);
     } catch (error) {
-      return this.#decideFor(error, admitted);
+      return this.#decideThrown(admitted, error);
     }
   }
 
@@ -303,65 +369,67 @@ export class Admission<Context> {
     this.#places.leave(remoteAddress);
   }
 
-  /** What the request says of itself. */
+  /** Checks the path and the origin. */
   #judge(request: Request, path: string): Refusal | undefined {
     if (request.url.length > MAX_URL_LENGTH) {
       const why =
         `The URL of a WebSocket may have at most ${MAX_URL_LENGTH} characters`;
       return { status: 414, why };
     }
+    if (hasDotSegments(request.url)) return DOT_SEGMENTS;
     if (this.#isPath && this.#isPath(path, request) !== true) {
-      return { status: 404, why: `There is no WebSocket at ${path}` };
+      return {
+        status: 404,
+        why: `There is no WebSocket at ${printable(path)}`,
+      };
     }
     const origin = request.headers.get("origin");
-    const isForeign = origin !== null && this.#isOrigin &&
-      this.#isOrigin(origin, request) !== true;
-    if (isForeign) {
-      const why = `Pages from ${origin} may not connect to this server`;
-      return { status: 403, why };
+    if (origin === null || this.#isOrigin(origin, request) === true) {
+      return undefined;
     }
-    return undefined;
+    const page = printable(origin);
+    const why = `Pages from ${page} may not connect to this server`;
+    if (this.#hasOrigins) return { status: 403, why };
+    const advice =
+      `Refused a page from ${page}, as it is of another site and its request carries credentials: add its origin to the option "origins" if it may act as the user`;
+    return { status: 403, why, advice };
   }
 
   /** Waits for what the program says. */
   async #decideLater(
     request: Request,
     admitted: Admitted,
-    saying: Promise<unknown>,
+    pending: Promise<unknown>,
+    decide: (result: unknown) => Verdict,
   ): Promise<Verdict> {
     const late = Promise.withResolvers<typeof LATE>();
     const timer = startTimer(() => late.resolve(LATE), this.#authorizeTimeout);
     try {
-      const said = await Promise.race([saying, late.promise]);
-      if (said === LATE) saying.catch(this.#failed);
-      const isFavourable = (this.#closed ?? refuseFor(said)) === undefined;
-      if (isFavourable && await isGone(request)) {
+      const result = await Promise.race([pending, late.promise]);
+      if (result === LATE) pending.catch(this.#failed);
+      const isAdmitted = (this.#closed ?? refuseFor(result)) === undefined;
+      if (isAdmitted && await isGone(request)) {
         return this.#turnAway(admitted, GONE);
       }
-      return this.#decide(admitted, said);
+      return decide(result);
     } catch (error) {
-      return this.#decideFor(error, admitted);
+      return this.#decideThrown(admitted, error);
     } finally {
       clearTimeout(timer);
     }
   }
 
-  #decide(admitted: Admitted, said: unknown): Verdict {
-    const refusal = this.#closed ?? refuseFor(said);
-    if (refusal === FAILURE) {
-      this.#failed(
-        new TypeError(
-          "Cannot answer a request with Response.error(): give it a Response that has a status",
-        ),
-      );
-    }
-    return refusal
-      ? this.#turnAway(admitted, refusal)
-      : { admitted: { ...admitted, context: said } };
+  #decide(admitted: Admitted, result: unknown): Verdict {
+    const refusal = this.#closed ?? refuseFor(result) ??
+      refuseHeaders(admitted.responseHeaders);
+    if (!refusal) return { admitted: { ...admitted, context: result } };
+    if (refusal.error !== undefined) this.#failed(refusal.error);
+    return this.#turnAway(admitted, refusal);
   }
 
-  #decideFor(error: unknown, admitted: Admitted): Verdict {
-    this.#failed(error);
+  #decideThrown(admitted: Admitted, thrown: unknown): Verdict {
+    if (isResponseLike(thrown)) return this.#decide(admitted, thrown);
+    this.#failed(thrown);
     return this.#turnAway(admitted, FAILURE);
   }
 
@@ -391,24 +459,105 @@ export function urlOf(request: Request): URL | undefined {
   }
 }
 
-/** Why what `authorize` has returned lets nobody in, if so. */
-function refuseFor(context: unknown): Refusal | undefined {
-  if (context === LATE) {
-    const why = "It took too long to find out whether you may come in";
-    return { status: 504, why };
-  }
-  if (context instanceof Response) {
-    const { status } = context;
-    if (status < 200) return FAILURE; // `Response.error()` is no answer
-    const why = `The server's own check answered with ${status}`;
-    return { status, why, response: context };
-  }
-  return context === undefined || context === null || context === false
-    ? { status: 403, why: "You may not come in" }
-    : undefined;
+/** A segment that a URL parser resolves, so that it hides which path is meant. */
+const DOT_SEGMENT = /(?:^|[/\\])(?:\.|%2e){1,2}(?:[/\\?#]|$)/i;
+
+const DOT_SEGMENTS: Refusal = {
+  status: 400,
+  why: 'Cannot answer for a path with the segments "." or "..": resolve them',
+};
+
+/**
+ * Whether the path, as the client sent it, has segments that mean another path: a proxy
+ * in front that guards paths may not have resolved them.
+ */
+function hasDotSegments(url: string): boolean {
+  const start = url.indexOf("/", url.indexOf("://") + 3);
+  if (start < 0) return false;
+  const end = url.slice(start).search(/[?#]/);
+  return DOT_SEGMENT.test(url.slice(start, end < 0 ? undefined : start + end));
 }
 
-/** What is told of a failure that is none of the peer's business. */
+/** Percent-encoding is the same in either case (RFC 3986, 6.2.2.1). */
+function withUpperCaseHex(path: string): string {
+  return path.replace(/%[0-9a-f]{2}/gi, (code) => code.toUpperCase());
+}
+
+/** Why what `authorize` has returned or thrown does not admit, if so. */
+function refuseFor(result: unknown): Refusal | undefined {
+  if (result === LATE) {
+    return { status: 504, why: "The authorization took too long" };
+  }
+  if (isResponseLike(result)) return refuseBy(result);
+  if (isErrorLike(result)) return { ...FORBIDDEN, error: result };
+  return result ? undefined : FORBIDDEN;
+}
+
+const FORBIDDEN: Refusal = { status: 403, why: "Not authorized" };
+
+/** What every class of responses has, also those of other realms and of packages. */
+interface ResponseLike {
+  readonly status: number;
+  readonly headers: object;
+}
+
+function isResponseLike(value: unknown): value is ResponseLike {
+  return typeof value === "object" && value !== null &&
+    (value instanceof Response ||
+      "status" in value && typeof value.status === "number" &&
+        "headers" in value && typeof value.headers === "object" &&
+        value.headers !== null && "get" in value.headers &&
+        typeof value.headers.get === "function");
+}
+
+function isErrorLike(value: unknown): boolean {
+  return value instanceof Error ||
+    /^\[object (?:Error|DOMException)\]$/.test(
+      Object.prototype.toString.call(value),
+    );
+}
+
+/** Refuses by the answer that `authorize` gives. */
+function refuseBy(answer: ResponseLike): Refusal {
+  const { status } = answer;
+  const why = `The authorization answered with ${status}`;
+  if (!(status >= 200 && status <= 599)) { // such as that of `Response.error()`
+    return {
+      ...FAILURE,
+      error: new TypeError(
+        `Cannot answer a request with a Response of status ${status}: use one from 200 to 599`,
+      ),
+    };
+  }
+  if (!(answer instanceof Response)) return { status, why };
+  try {
+    // A copy, as a program may give the same one each time.
+    return { status, why, response: answer.clone() };
+  } catch (cause) { // its body was read
+    const error = new TypeError(
+      `Cannot answer a request with a Response whose body was read already: authorize has to make a new one for each request (its status was ${status})`,
+      { cause },
+    );
+    return { status, why, error };
+  }
+}
+
+/** Why the headers that `authorize` has set cannot be sent, if so. */
+function refuseHeaders(headers: Headers | undefined): Refusal | undefined {
+  for (const name of headers?.keys() ?? []) {
+    if (!HANDSHAKE_HEADER.test(name)) continue;
+    const error = new TypeError(
+      `Cannot set the header "${name}" of the upgrade: it belongs to the handshake`,
+    );
+    return { ...FAILURE, error };
+  }
+  return undefined;
+}
+
+const HANDSHAKE_HEADER =
+  /^(?:connection|upgrade|content-length|transfer-encoding|keep-alive|te|trailer|sec-websocket-.*)$/i;
+
+/** The answer to a failure of the program, of which the peer learns nothing. */
 export const FAILURE: Refusal = { status: 500, why: "Internal server error" };
 
 const LATE = Symbol("late");
@@ -490,7 +639,7 @@ function assertTokens(
 function matcher(
   name: string,
   allowed: Allowed | undefined,
-  check: (value: string) => void,
+  check: (value: string) => string,
 ): Match | undefined {
   if (allowed === undefined || typeof allowed === "function") return allowed;
   const isList: boolean = Array.isArray(allowed);
@@ -503,8 +652,7 @@ function matcher(
   const patterns: RegExp[] = [];
   for (const one of allowed) {
     if (typeof one === "string") {
-      check(one);
-      strings.add(one);
+      strings.add(check(one));
     } else if (!(one instanceof RegExp)) {
       throw new TypeError(
         `Cannot use what is neither a string nor a pattern among "${name}": current value is ${one}`,
@@ -516,32 +664,39 @@ function matcher(
     }
   }
   return (value) =>
-    strings.has(value) || patterns.some((pattern) => pattern.test(value));
+    strings.has(withUpperCaseHex(value)) ||
+    patterns.some((pattern) => pattern.test(value));
 }
 
-function checkOrigin(origin: string): void {
-  if (origin === "null") return; // what sandboxed pages and files send
+function checkOrigin(origin: string): string {
+  if (origin === "null") return origin; // what sandboxed pages and files send
   const url = URL.parse(origin);
   const isWeb = url?.protocol === "http:" || url?.protocol === "https:";
-  const wanted = isWeb
+  const expected = isWeb
     ? url.origin
     : /^[a-z][a-z0-9+.-]*:\/\/[^/?#]+/.exec(origin)?.[0];
-  if (wanted !== origin) {
+  if (expected !== origin) {
     throw new TypeError(
       `Cannot use "${origin}" among "origins" as no page has that origin: ${
-        wanted === undefined
-          ? "write one as in https://example.com, or leave the option out to admit all"
-          : `write "${wanted}"`
+        expected === undefined
+          ? "write one as in https://example.com, or use () => true to allow all"
+          : `write "${expected}"`
       }`,
     );
   }
+  return origin;
 }
 
-function checkPath(path: string): void {
-  const wanted = URL.parse(path, "ws://localhost")?.pathname;
-  if (!path.startsWith("/") || wanted !== path) {
+/** Returns the path as requests have it. */
+function checkPath(path: string): string {
+  const url = URL.parse(path, "ws://localhost");
+  const isPath = path.startsWith("/") && !path.startsWith("//") &&
+    url !== null && url.search === "" && url.hash === "" &&
+    !/[?#]/.test(path) && !hasDotSegments(url.protocol + "//h" + path);
+  if (!isPath) {
     throw new TypeError(
       `Cannot use "${path}" among "paths" as no request has that path: write it as in /live, without a query`,
     );
   }
+  return withUpperCaseHex(url.pathname);
 }

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { printable } from "../util/printable.ts";
+
 /** Why a request does not become a WebSocket, as an HTTP answer. */
 export interface Refusal {
   /** The HTTP status. */
@@ -13,8 +15,12 @@ export interface Refusal {
   readonly why: string;
   /** Headers that the status asks for. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** The answer, if it is made already. */
+  /** The answer, if the program has made one. */
   readonly response?: Response;
+  /** What the operator should know, where the reason alone does not tell. */
+  readonly advice?: string;
+  /** What is wrong with the program, if that is why. */
+  readonly error?: unknown;
 }
 
 /** The part of a request that decides. */
@@ -38,7 +44,7 @@ const KEY = /^[A-Za-z0-9+/]{21}[AQgw]==$/;
  * @returns True if its `Upgrade` header names `websocket`.
  */
 export function asksForUpgrade({ headers }: Handshake): boolean {
-  return names(headers.get("upgrade"), "websocket");
+  return includesElement(headers.get("upgrade"), "websocket");
 }
 
 /**
@@ -71,11 +77,11 @@ export function refuse(handshake: Handshake): Refusal | undefined {
   if (method !== "GET") {
     return {
       status: 405,
-      why: `Cannot upgrade a ${method} request: use GET`,
+      why: `Cannot upgrade a ${printable(method)} request: use GET`,
       headers: { allow: "GET" },
     };
   }
-  if (!names(headers.get("connection"), "upgrade")) {
+  if (!includesElement(headers.get("connection"), "upgrade")) {
     return {
       status: 400,
       why: 'Cannot upgrade: the Connection header does not name "Upgrade"',
@@ -102,19 +108,32 @@ export function refuse(handshake: Handshake): Refusal | undefined {
 }
 
 /**
- * The elements of a header that is a list.
+ * Splits a header that is a list (RFC 9110, 5.6.1), in one pass.
  *
- * @param header The header's value.
- * @returns Its elements, without the space around them.
+ * @param header The value of the header.
+ * @returns Its elements without the whitespace around them. Empty ones are kept.
  */
-export function tokens(header: string | null): string[] {
-  // Not `trim()`, which takes for space what is none in HTTP.
-  return header?.split(",").map((token) =>
-    token.replace(/^[\t ]+|[\t ]+$/g, "")
-  ) ?? [];
+export function listElements(header: string | null): string[] {
+  if (header === null) return [];
+  return header.split(",").map(withoutWhitespace);
 }
 
-function names(header: string | null, token: string): boolean {
-  if (header?.toLowerCase() === token) return true; // as it mostly is
-  return tokens(header).some((other) => other.toLowerCase() === token);
+/** Not `trim()`, which strips more than HTTP calls whitespace (RFC 9110, 5.6.3). */
+function withoutWhitespace(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (start < end && isWhitespace(text, start)) start++;
+  while (end > start && isWhitespace(text, end - 1)) end--;
+  return text.slice(start, end);
+}
+
+function isWhitespace(text: string, index: number): boolean {
+  const char = text[index];
+  return char === " " || char === "\t";
+}
+
+/** Whether a list has an element, in any case. */
+function includesElement(header: string | null, element: string): boolean {
+  if (header?.toLowerCase() === element) return true; // as it mostly is
+  return listElements(header).some((one) => one.toLowerCase() === element);
 }

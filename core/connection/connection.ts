@@ -4,6 +4,7 @@
  * @module
  */
 
+import { printable } from "../util/printable.ts";
 import { Message } from "../../message.ts";
 import type { Entry, SendOptions } from "../sending/backlog.ts";
 import type { Bookmark } from "../protocol/resume_point.ts";
@@ -1615,7 +1616,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     }
     const { type, code, reason } = state.end;
     return new ConnectionEndedError(
-      `${what} as the connection has ended: ${type} with code ${code} and reason "${reason}"`,
+      `${what} as the connection has ended: ${type} with code ${code} and reason "${
+        printable(reason)
+      }"`,
       state.end,
     );
   }

@@ -12,6 +12,7 @@
  * @module
  */
 
+import { printable } from "../util/printable.ts";
 import type { Place } from "./frames.ts";
 
 /** What both sides speak. */
@@ -173,8 +174,11 @@ export function choose(
 ): Choice | string {
   if (asked.length === 0 && !dialect.codec) return NOTHING;
   if (!dialect.isPlain) {
-    const known = spoken.flatMap((protocol) => tokens(dialect, protocol));
-    const own = asked.find((one) => known.includes(one));
+    // Made once: a peer may ask for thousands.
+    const known = new Set(
+      spoken.flatMap((protocol) => tokens(dialect, protocol)),
+    );
+    const own = asked.find((one) => known.has(one));
     const isOwn = asked.some((one) => spoken.includes(one));
     const bare = isOwn
       ? undefined
@@ -198,7 +202,7 @@ export function choose(
   );
   if (!protocol && strange.length > 0 && strange.length === others.length) {
     return `This server does not speak ${
-      strange.join(", ")
+      printable(strange.join(", "))
     }: its codec is JSON`;
   }
   const isAsked = asked.length > 0 && asked[0] === PLAIN && !protocol;

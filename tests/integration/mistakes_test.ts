@@ -86,7 +86,7 @@ Deno.test("the options of a server are what they should be", () => {
     [3000, "of type number: a port goes to listen()"],
     [{ origins: "https://a.b" }, '"origins" unless it is a list or a function'],
     [{ origins: [1] }, 'among "origins": current value is 1'],
-    [{ origins: ["*"] }, "leave the option out to admit all"],
+    [{ origins: ["*"] }, "use () => true to allow all"],
     [{ paths: "/live" }, '"paths" unless it is a list or a function'],
     [{ paths: ["live"] }, "write it as in /live"],
     [{ protocols: "chat" }, 'a list of tokens, as in ["chat"]'],

@@ -3,6 +3,7 @@
 import {
   assert,
   assertEquals,
+  assertMatch,
   assertRejects,
   assertStrictEquals,
 } from "@std/assert";
@@ -138,7 +139,7 @@ const REFUSED: [string, string, string][] = [
   [
     "a token of nobody's",
     live({ Token: "nobody" }),
-    refusal("403 Forbidden", "You may not come in"),
+    refusal("403 Forbidden", "Not authorized"),
   ],
   [
     "a check that throws",
@@ -150,7 +151,7 @@ const REFUSED: [string, string, string][] = [
     live({ Token: "hang" }),
     refusal(
       "504 Gateway Timeout",
-      "It took too long to find out whether you may come in",
+      "The authorization took too long",
     ),
   ],
   [
@@ -161,7 +162,10 @@ const REFUSED: [string, string, string][] = [
   [
     "a path that climbs",
     live({}, "GET /live/%2e%2e/etc HTTP/1.1"),
-    refusal("404 Not Found", "There is no WebSocket at /etc"),
+    refusal(
+      "400 Bad Request",
+      'Cannot answer for a path with the segments "." or "..": resolve them',
+    ),
   ],
   [
     "version 8",
@@ -565,4 +569,52 @@ test("authorize: lets nobody into a server that closes in the very turn", async 
   assertEquals(statuses, Array(5).fill(503));
   assertEquals([connects, refusals.length], [0, 5]);
   await server.close();
+});
+
+test("authorize: its headers go out with the upgrade, each cookie by itself", async () => {
+  await using context = await listening({
+    authorize(_request, { responseHeaders }) {
+      responseHeaders.append("set-cookie", "a=1; HttpOnly");
+      responseHeaders.append("set-cookie", "b=2");
+      responseHeaders.set("x-served-by", "a");
+      return true;
+    },
+  });
+  using peer = await RawPeer.connect(context.server.port);
+  await peer.write(live({}));
+  const head = await peer.head();
+  assertMatch(head, /^HTTP\/1\.1 101 /);
+  assertMatch(head, /^set-cookie: a=1; HttpOnly\r?$/im);
+  assertMatch(head, /^set-cookie: b=2\r?$/im);
+  assertMatch(head, /^x-served-by: a\r?$/im);
+});
+
+test("origins: a foreign page with a cookie is refused, and the console names the option", async () => {
+  using warn = stub(console, "warn");
+  await using server = new ServerSocket();
+  await server.listen("127.0.0.1", 0);
+  const foreign = { Origin: "https://evil.example", Cookie: "id=1" };
+  for (let i = 0; i < 2; i++) {
+    assertMatch(await answer(server.port, live(foreign)), /^HTTP\/1\.1 403 /);
+  }
+  assertStrictEquals(warn.calls.length, 1);
+  assertMatch(String(warn.calls[0]?.args[0]), /evil\.example.*"origins"/);
+  await answer(server.port, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  assertMatch(
+    String(warn.calls[1]?.args[0]),
+    /^Refused 127\.0\.0\.1:\d+: 426 /,
+  );
+  server.on("refused", () => {});
+  await answer(server.port, live({ "Sec-WebSocket-Key": "x" }));
+  assertStrictEquals(warn.calls.length, 2);
+});
+
+test("remoteAddress: an IPv4 peer of a dual-stack server has an IPv4 address", async () => {
+  await using server = new ServerSocket();
+  await server.listen("::", 0);
+  await using client = new ClientSocket();
+  const connected = server.waitFor("connect");
+  await client.connect(`ws://127.0.0.1:${server.port}`);
+  const [{ remoteAddress }] = await connected;
+  assertMatch(remoteAddress, /^127\.0\.0\.1:\d+$/);
 });

@@ -222,7 +222,7 @@ Deno.test("Admission: origins that no page has are refused at once", () => {
     ["https://A.example", 'write "https://a.example"'],
     ["https://a.example:443", 'write "https://a.example"'],
     ["a.example", "write one as in"],
-    ["*", "leave the option out to admit all"],
+    ["*", "use () => true to allow all"],
     ["", "write one as in"],
   ];
   for (const [origin, advice] of cases) {
@@ -279,9 +279,100 @@ Deno.test("Admission: paths lets in at those paths only", () => {
   ) {
     assertStrictEquals(at(path), 404, path);
   }
-  for (const path of ["live", "/live?x", "/a b", "/x/../live", "ws://x/live"]) {
+  const no = [
+    "live",
+    "/live?x",
+    "/live?",
+    "/x/../live",
+    "/x/%2e/live",
+    "//x/live",
+  ];
+  for (const path of [...no, "ws://x/live", "/live#x", "/a\\b/../live"]) {
     assertThrows(() => door({ paths: [path] }), TypeError, 'among "paths"');
   }
+});
+
+Deno.test("Admission: paths are compared however they are encoded", () => {
+  for (const path of ["/café", "/caf%C3%A9", "/caf%c3%a9"]) {
+    const { admission } = door({ paths: [path] });
+    for (const asked of ["/café", "/caf%C3%A9", "/caf%c3%a9"]) {
+      const request = ask({}, `http://localhost${asked}`);
+      assert("admitted" in admission.admit(request), `${path} ${asked}`);
+    }
+  }
+});
+
+Deno.test("Admission: refuses dot segments that only a URL parser resolves", () => {
+  const { admission } = door({
+    paths: ["/live", "/a/live", "/..live", "/li.ve"],
+  });
+  const at = (raw: string) => {
+    const request = ask();
+    Object.defineProperty(request, "url", { value: `http://localhost${raw}` });
+    return outcome(admission.admit(request));
+  };
+  for (
+    const raw of [
+      "/x/../live",
+      "/x/%2e%2e/live",
+      "/x/%2E./live",
+      "/./live",
+      "/a//../live",
+      "/x\\..\\live",
+      "/live/.",
+    ]
+  ) assertStrictEquals(at(raw), 400, raw);
+  for (const raw of ["/live", "/live?x=/../y", "/..live", "/li.ve"]) {
+    assertEquals(at(raw), { context: undefined }, raw);
+  }
+});
+
+Deno.test("Admission: by default refuses credentials of another site", () => {
+  const { admission } = door({});
+  const cases: [Record<string, string>, boolean][] = [
+    [{ origin: "https://evil.example" }, true],
+    [{ origin: "https://evil.example", cookie: "id=1" }, false],
+    [{ origin: "https://evil.example", authorization: "Basic eA==" }, false],
+    [{ origin: "null", cookie: "id=1" }, false],
+    [{ origin: "", cookie: "id=1" }, false],
+    [{ origin: "https://a.example", cookie: "id=1" }, true], // TLS at a proxy
+    [{ origin: "http://a.example", cookie: "id=1" }, true],
+    [{ origin: "https://a.example:8443", cookie: "id=1" }, false],
+    [{ origin: "https://sub.a.example", cookie: "id=1" }, false],
+    [{ origin: "https://a.example.evil.example", cookie: "id=1" }, false],
+    [{ origin: "http://localhost:5173", cookie: "id=1" }, false],
+    [{ cookie: "id=1" }, true], // no page
+    [
+      { host: "127.0.0.1:3000", origin: "http://localhost:5173", cookie: "a" },
+      true,
+    ],
+    [{ host: "localhost:3000", origin: "http://[::1]:80", cookie: "a" }, true],
+    [
+      { host: "localhost:3000", origin: "http://app.localhost", cookie: "a" },
+      true,
+    ],
+    [{
+      host: "localhost",
+      origin: "http://localhost.evil.example",
+      cookie: "a",
+    }, false],
+    [
+      { host: "localhost", origin: "http://127.evil.example", cookie: "a" },
+      false,
+    ],
+    [{ host: "localhost", origin: "http://evil.example", cookie: "a" }, false],
+  ];
+  for (const [headers, isAdmitted] of cases) {
+    const verdict = admission.admit(ask({ host: "a.example", ...headers }));
+    const about = JSON.stringify(headers);
+    assertStrictEquals("admitted" in verdict, isAdmitted, about);
+    if (!("refusal" in verdict)) continue;
+    assertStrictEquals(verdict.refusal.status, 403);
+    assertMatch(verdict.refusal.advice ?? "", /"origins"/);
+  }
+  const { admission: open } = door({ origins: () => true });
+  const foreign = ask({ origin: "https://evil.example", cookie: "id=1" });
+  assert("admitted" in open.admit(foreign));
 });
 
 Deno.test("Admission: protocols are echoed only if they are spoken", () => {
@@ -375,6 +466,20 @@ Deno.test("networkOf() is the address without its port, or 64 bits of it", () =>
   }
 });
 
+Deno.test("addressOf() writes an IPv4 address as IPv4, also on a dual-stack socket", () => {
+  const none = new Headers();
+  for (
+    const [hostname, address] of [
+      ["::ffff:192.0.2.1", "192.0.2.1:7"],
+      ["::FFFF:c000:201", "192.0.2.1:7"],
+      ["0:0:0:0:0:ffff:192.0.2.1", "192.0.2.1:7"],
+      ["::ffff:1", "[::ffff:1]:7"],
+      ["2001:db8::ffff:1:2", "[2001:db8::ffff:1:2]:7"],
+      ["::1", "[::1]:7"],
+    ] as const
+  ) assertStrictEquals(addressOf(none, from(hostname, 7), 0), address);
+});
+
 Deno.test("trustProxy: so many entries of X-Forwarded-For are believed", () => {
   const cases: [number, string | undefined, string][] = [
     [0, undefined, "192.0.2.9:7"],
@@ -384,8 +489,27 @@ Deno.test("trustProxy: so many entries of X-Forwarded-For are believed", () => {
     [1, "203.0.113.66, 198.51.100.1", "198.51.100.1"],
     [2, "203.0.113.66, 198.51.100.1, 10.0.0.1", "198.51.100.1"],
     [2, "198.51.100.1", "198.51.100.1"], // came by the second proxy
-    [1, " , 198.51.100.1 , ", "198.51.100.1"],
     [1, "", "192.0.2.9:7"],
+    // An entry that is not an address shows that a proxy did not add its own.
+    [1, "203.0.113.66, ", "192.0.2.9:7"],
+    [1, " , 203.0.113.66 ,\t", "192.0.2.9:7"],
+    [1, "203.0.113.66, unknown", "192.0.2.9:7"],
+    [1, "203.0.113.66, for=10.0.0.1", "192.0.2.9:7"],
+    [2, "203.0.113.66, , 10.0.0.1", "192.0.2.9:7"],
+    [2, "203.0.113.66, 198.51.100.1, _hidden", "192.0.2.9:7"],
+    [1, "198.51.100.256", "192.0.2.9:7"],
+    [1, "198.51.100", "192.0.2.9:7"],
+    [1, "198.51.100.1:65536", "192.0.2.9:7"],
+    [1, "[2001:db8::1", "192.0.2.9:7"],
+    [1, "2001:db8::1::2", "192.0.2.9:7"],
+    [1, "::1\x1b[2J".replace("\x1b", "%1b"), "192.0.2.9:7"],
+    [1, `${"1".repeat(100)}.1.1.1`, "192.0.2.9:7"],
+    [1, "198.51.100.1:8080", "198.51.100.1:8080"],
+    [1, "2001:db8::1", "2001:db8::1"],
+    [1, "[2001:db8::1]:8080", "[2001:db8::1]:8080"],
+    [1, "[2001:db8::1]", "2001:db8::1"],
+    [1, "::ffff:198.51.100.1", "198.51.100.1"],
+    [1, "[::ffff:c633:6401]:80", "198.51.100.1:80"],
   ];
   for (const [proxies, told, address] of cases) {
     const headers = new Headers(
@@ -397,6 +521,9 @@ Deno.test("trustProxy: so many entries of X-Forwarded-For are believed", () => {
     assertStrictEquals(addressOf(headers, info, proxies), address, told);
   }
   assertStrictEquals(addressOf(new Headers(), {}, 1), "unknown");
+  const several = new Headers({ "x-forwarded-for": "203.0.113.66" });
+  several.append("x-forwarded-for", "198.51.100.1");
+  assertStrictEquals(addressOf(several, {}, 1), "198.51.100.1");
   const { admission } = door({ trustProxy: 1, maxConnectionsPerAddress: 1 });
   const admit = (told: string) =>
     outcome(
@@ -407,15 +534,97 @@ Deno.test("trustProxy: so many entries of X-Forwarded-For are believed", () => {
   assertStrictEquals(admit("1.1.1.1, 198.51.100.1"), 429);
 });
 
+/** A response as packages and other realms have their own. */
+class ForeignResponse {
+  readonly headers = new Headers();
+  constructor(readonly status: number) {}
+}
+
+Deno.test("authorize: an error that is returned refuses, and is told", async () => {
+  const foreign = Object.create(null, {
+    [Symbol.toStringTag]: { value: "Error" },
+  });
+  for (const error of [new Error("no"), new DOMException("no"), foreign]) {
+    for (const authorize of [() => error, () => Promise.resolve(error)]) {
+      const { admission, errors } = door({ authorize });
+      assertStrictEquals(outcome(await admission.admit(ask())), 403);
+      assertEquals(errors, [error]);
+    }
+  }
+});
+
+Deno.test("authorize: a Response that was read refuses with its status, and is told", async () => {
+  const response = new Response("log in first", { status: 401 });
+  await response.text();
+  const locked = new Response("log in first", { status: 401 });
+  const reader = locked.body?.getReader();
+  for (const read of [response, locked]) {
+    const { admission, errors } = door({ authorize: () => read });
+    assertStrictEquals(outcome(await admission.admit(ask())), 401);
+    assertMatch(String(errors[0]), /body was read already: authorize has to/);
+  }
+  await reader?.cancel();
+});
+
+Deno.test("authorize: headers of the upgrade are given on, or refused", async () => {
+  const { admission } = door({
+    authorize: (_request, { responseHeaders }) => {
+      responseHeaders.append("set-cookie", "a=1");
+      responseHeaders.append("set-cookie", "b=2");
+      return true;
+    },
+  });
+  const verdict = await admission.admit(ask());
+  assert("admitted" in verdict);
+  assertEquals(verdict.admitted.responseHeaders?.getSetCookie(), [
+    "a=1",
+    "b=2",
+  ]);
+  for (
+    const name of [
+      "Upgrade",
+      "connection",
+      "sec-websocket-accept",
+      "Sec-WebSocket-Extensions",
+      "content-length",
+      "transfer-encoding",
+    ]
+  ) {
+    const { admission, errors } = door({
+      authorize: (_request, { responseHeaders }) => {
+        responseHeaders.set(name, "x");
+        return true;
+      },
+    });
+    assertStrictEquals(outcome(await admission.admit(ask())), 500, name);
+    assertMatch(String(errors[0]), /belongs to the handshake/);
+  }
+});
+
 Deno.test("authorize: what it returns is the context, or refuses", async () => {
   const cases: [() => unknown, unknown][] = [
     [() => ({ user: "ada" }), { context: { user: "ada" } }],
     [() => Promise.resolve("ada"), { context: "ada" }],
     // Something that can be awaited but is no promise is awaited, too.
     [() => ({ then: (go: (no: boolean) => void) => go(false) }), 403],
-    [() => 0, { context: 0 }],
-    [() => "", { context: "" }],
     [() => true, { context: true }],
+    [() => 1, { context: 1 }],
+    [() => ({}), { context: {} }],
+    [() => ({ status: 401 }), { context: { status: 401 } }], // a user, say
+    [() => 0, 403],
+    [() => 0n, 403],
+    [() => "", 403],
+    [() => NaN, 403],
+    [() => Promise.resolve(""), 403],
+    [() => new ForeignResponse(401), 401],
+    [() => Promise.resolve(new ForeignResponse(429)), 429],
+    [() => {
+      throw new Response("no", { status: 418 });
+    }, 418],
+    [() => Promise.reject(new Response("no", { status: 407 })), 407],
+    [() => {
+      throw new ForeignResponse(410);
+    }, 410],
     [() => false, 403],
     [() => null, 403],
     [() => undefined, 403],
@@ -455,7 +664,8 @@ Deno.test("authorize: its Response is the answer", async () => {
   const { admission } = door({ authorize: () => response });
   const verdict = await admission.admit(ask());
   assert("refusal" in verdict);
-  assertStrictEquals(verdict.refusal.response, response);
+  assertStrictEquals(await verdict.refusal.response?.text(), "log in first");
+  assertStrictEquals(response.bodyUsed, false); // it may be given again
 });
 
 Deno.test("authorize: a Response without a status is a 500, and an error", async () => {
@@ -463,7 +673,7 @@ Deno.test("authorize: a Response without a status is a 500, and an error", async
     const { admission, errors } = door({ authorize: () => said });
     assertStrictEquals(outcome(await admission.admit(ask())), 500);
     assertStrictEquals(errors.length, 1);
-    assertMatch(String(errors[0]), /TypeError: .* give it a Response that has/);
+    assertMatch(String(errors[0]), /TypeError: .* use one from 200 to 599/);
   }
 });
 

@@ -1,0 +1,236 @@
+/**
+ * The time of every parser of text that a peer can write grows no faster than the text.
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import {
+  Admission,
+  sameOrigin,
+  urlOf,
+} from "../../core/admission/admission.ts";
+import {
+  asksForUpgrade,
+  listElements,
+  refuse,
+  TOKEN,
+} from "../../core/admission/handshake.ts";
+import * as admission from "../../core/admission/admission.ts";
+import * as handshake from "../../core/admission/handshake.ts";
+import * as addresses from "../../core/admission/remote_address.ts";
+import * as envelope from "../../core/history/envelope.ts";
+import * as frames from "../../core/protocol/frames.ts";
+import * as hints from "../../core/protocol/retry_after.ts";
+import * as subprotocol from "../../core/protocol/subprotocol.ts";
+import * as codec from "../../core/values/codec.ts";
+import * as safeUrl from "../../core/util/safe_url.ts";
+import * as print from "../../core/util/printable.ts";
+
+const { addressOf, bracketed, networkOf } = addresses;
+const encoder = new TextEncoder();
+
+/** A text that is longer than the small one by this factor takes little more than that. */
+const FACTOR = 4;
+const SMALL_CHARS = 32 * 1024;
+
+/** What takes less than that is fast enough, in milliseconds: noise is more. */
+const FAST_MS = 40;
+
+/** Texts of a length, each of which some pattern may walk over and over. */
+const SHAPES: Record<string, (length: number) => string> = {
+  ...Object.fromEntries(
+    [..." \t,:;.-/\\\"'%=01aA[](){}&?#@\u00e9\u0001\u001e", "\ud83d\udc4b"].map(
+      (char) => [char, (length: number) => char.repeat(length / char.length)],
+    ),
+  ),
+  "space within": (length) => `a${" ".repeat(length)}a`,
+  "tabs and spaces": (length) => `x${"\t ".repeat(length / 2)}x`,
+  "elements": (length) => " a ,".repeat(length / 4),
+  "spaced elements": (length) => `,${" ".repeat(63)}`.repeat(length / 64),
+  "dots": (length) => "/..".repeat(length / 3),
+  "encoded dots": (length) => "/%2e%2e".repeat(length / 7),
+  "zeros": (length) => `::${"0:".repeat(length / 2)}`,
+  "ports": (length) => "]:1".repeat(length / 3),
+  "hints": (length) => "; retry-after=1".repeat(length / 15),
+  "resume": (length) => `resume.${"a.".repeat(length / 2)}`,
+  "subprotocols": (length) => "events.v1.a,".repeat(length / 12),
+  "sockets": (length) => "websocket,upgrade,".repeat(length / 18),
+  "JSON": (length) => `{"version":1,"from":[${"[],".repeat(length / 3)}`,
+  "batch": (length) => `\u0001b${"\u001e".repeat(length)}`,
+  "nested batch": (length) => `\u0001b${"\u0001b\u001e".repeat(length / 3)}`,
+};
+
+/** The characters that a header may have. */
+function headerOf(text: string): string {
+  return text.replace(/[^\t\x20-\x7e\x80-\xff]/g, "~");
+}
+
+const VALID = {
+  host: "localhost",
+  upgrade: "websocket",
+  connection: "Upgrade",
+  "sec-websocket-version": "13",
+  "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+};
+
+function withHeader(name: string, text: string): Request {
+  const headers = new Headers({ origin: "http://localhost", ...VALID });
+  headers.set(name, headerOf(text));
+  return new Request("http://localhost/", { headers });
+}
+
+const HEADERS = [
+  ...Object.keys(VALID),
+  "origin",
+  "cookie",
+  "authorization",
+  "sec-websocket-protocol",
+  "sec-websocket-extensions",
+  "x-forwarded-for",
+];
+
+const admit = new Admission(
+  {
+    trustProxy: 2,
+    maxConnectionsPerAddress: 1e9,
+    protocols: ["chat", "superchat"],
+    origins: ["http://localhost", /http:\/\/[a-z]+\.localhost/],
+    paths: ["/"],
+  },
+  { isPlain: false, codec: "", isKeeping: true },
+  () => {},
+);
+const admitWithCodec = new Admission(
+  { protocols: Array.from({ length: 20 }, (_, i) => `chat${i}`) },
+  { isPlain: false, codec: "msgpack" },
+  () => {},
+);
+
+/** What reads text of a peer. The names are those of the functions, and what they read. */
+const PARSERS: Record<string, (text: string) => unknown> = {
+  ...Object.fromEntries(
+    HEADERS.map((name) => [
+      `Admission ${name}`,
+      (text: string) => admit.admit(withHeader(name, text)),
+    ]),
+  ),
+  "Admission path": (text) => {
+    const request = withHeader("x", "");
+    const path = headerOf(text).replace(/[ ?#]/g, "~");
+    Object.defineProperty(request, "url", {
+      value: `http://localhost/${path}`,
+    });
+    return admit.admit(request);
+  },
+  "Admission subprotocols of a codec": (text) =>
+    admitWithCodec.admit(withHeader("sec-websocket-protocol", text)),
+  asksForUpgrade: (text) => asksForUpgrade(withHeader("upgrade", text)),
+  refuse: (text) => refuse(withHeader("connection", text)),
+  listElements,
+  TOKEN: (text) => TOKEN.test(text),
+  sameOrigin: (text) => sameOrigin(headerOf(text), withHeader("host", text)),
+  urlOf: (text) => urlOf(withHeader("host", text)),
+  addressOf: (text) =>
+    addressOf(new Headers({ "x-forwarded-for": headerOf(text) }), {}, 3),
+  networkOf,
+  bracketed,
+  readFrame: (text) => frames.readFrame(text),
+  "readFrame bytes": (text) => frames.readFrame(encoder.encode(text).buffer),
+  isMarked: (text) => frames.isMarked(text),
+  isPart: (text) => frames.isPart(text),
+  PartJoiner: (text) => {
+    const joiner = new frames.PartJoiner();
+    for (let at = 0; at < text.length; at += 64) {
+      joiner.add(`\u0001-${text.slice(at, at + 64)}`);
+    }
+    return joiner.take();
+  },
+  isCounted: (text) => frames.isCounted(text),
+  escape: (text) => frames.escape(text),
+  unescape: (text) => frames.unescape(text),
+  readRetryAfter: hints.readRetryAfter,
+  understand: (text) =>
+    subprotocol.understand(text, { isPlain: false, codec: "" }),
+  choose: (text) =>
+    subprotocol.choose(text.split(","), ["a", "b"], {
+      isPlain: false,
+      codec: "",
+      isKeeping: true,
+    }),
+  unpack: (text) => {
+    try {
+      return envelope.unpack(encoder.encode(`${text}\n${text}`));
+    } catch {
+      return undefined;
+    }
+  },
+  decode: codec.decode,
+  decodeBy: (text) => codec.decodeBy(text, undefined),
+  isLarger: (text) => codec.isLarger(text, 1_000),
+  sizeOf: (text) => codec.sizeOf(text),
+  printable: (text) => print.printable(text, text.length),
+  withoutSecrets: safeUrl.withoutSecrets,
+};
+
+/** Exported functions of the same modules that read nothing of a peer. */
+const OTHERS = [
+  // What this end writes:
+  ...["pack", "channelOf", "address", "trace", "keep", "stand", "fail", "beat"],
+  ...[
+    "credit",
+    "batchTexts",
+    "batchBytes",
+    "partsOf",
+    "withRetryAfter",
+    "inSeconds",
+  ],
+  ...["visit", "offer", "encode", "encodeBy", "bytesOf", "joined"],
+  // What the program says:
+  ...["assertCodec", "Admission"],
+];
+
+/** The shortest of a few runs, which noise has disturbed least; one if that is fast. */
+function timeOf(action: () => unknown): number {
+  let best = Infinity;
+  for (let run = 0; run < 4 && best > FAST_MS; run++) {
+    const start = performance.now();
+    action();
+    best = Math.min(best, performance.now() - start);
+  }
+  return best;
+}
+
+for (const [name, parse] of Object.entries(PARSERS)) {
+  Deno.test(`${name}: the time to read it is linear in its length`, () => {
+    for (const [shape, make] of Object.entries(SHAPES)) {
+      const [short, long] = [make(SMALL_CHARS), make(SMALL_CHARS * FACTOR)];
+      const time = timeOf(() => parse(long));
+      if (time < FAST_MS) continue;
+      // A quadratic one takes sixteen times as long for four times the length.
+      const ratio = time / timeOf(() => parse(short));
+      assert(
+        ratio < 2.5 * FACTOR,
+        `${shape}: ${time} ms, ${ratio} times as much`,
+      );
+    }
+  });
+}
+
+Deno.test("every function that reads text of a peer is among those that are timed", () => {
+  const known = new Set([...Object.keys(PARSERS), ...OTHERS]);
+  const modules: Record<string, unknown>[] = [
+    ...[admission, handshake, addresses, envelope, frames, hints],
+    ...[subprotocol, codec, safeUrl, print],
+  ];
+  const missing = modules.flatMap((module) =>
+    Object.entries(module)
+      .filter(([name, value]) =>
+        typeof value === "function" && !known.has(name)
+      )
+      .map(([name]) => name)
+  );
+  assertEquals(
+    missing,
+    [],
+    "list them in PARSERS, or in OTHERS with the reason",
+  );
+});
