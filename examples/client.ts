@@ -29,14 +29,14 @@ client.on("message", async (message) => {
   await message.author.send("Okay received.");
 });
 
-client.on("disconnect", (code, reason) => {
-  console.log("Lost the server:", code, reason);
+client.on("disconnect", (code) => {
+  console.log("Lost the server:", code);
   console.log("At:", client.disconnection?.time.toISOString());
   Deno.exit(1);
 });
 
 client.on("close", (code, reason) => {
-  console.log("Closed:", code, reason);
+  console.log("Closed:", code, JSON.stringify(reason));
   Deno.exit();
 });
 

@@ -22,7 +22,11 @@ const [hostname = "localhost", port = "3000"] = Deno.args;
 /** Who each token stands for. */
 const users = new Map<string, User>();
 for (const entry of (Deno.env.get("TOKENS") ?? "secret:ada").split(",")) {
-  const [token = "", name = ""] = entry.split(":");
+  const [token, name] = entry.split(":");
+  if (!token || !name) {
+    console.error('TOKENS has to be a list as in "secret:ada,other:grace"');
+    Deno.exit(2);
+  }
   users.set(token, { name });
 }
 
@@ -31,8 +35,9 @@ const server = new ServerSocket<{ context: User; incoming: string }>({
   origins: sameOrigin,
   authorize({ url }) {
     // A page cannot set headers: its token comes in the URL, or in a cookie.
-    const token = new URL(url).searchParams.get("token") ?? "";
-    return users.get(token) ?? new Response("Log in first\n", { status: 401 });
+    const token = new URL(url).searchParams.get("token");
+    return token && users.get(token) ||
+      new Response("Log in first\n", { status: 401 });
   },
   maxConnections: 10_000,
   maxConnectionsPerAddress: 100,
@@ -51,7 +56,7 @@ server.on("refused", (_request, status, why, remoteAddress) => {
   console.log(`Refused ${remoteAddress}: ${status} ${why}`);
 });
 server.on("close", ({ context }, code, reason) => {
-  console.log(`${context.name} closed: ${code} ${reason}`);
+  console.log(`${context.name} closed: ${code} ${JSON.stringify(reason)}`);
 });
 server.on("disconnect", ({ context }, code, _reason, cause) => {
   console.log(`${context.name} was lost: ${code}, ${cause}`);

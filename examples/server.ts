@@ -24,19 +24,24 @@ server.on("connect", async (client, path) => {
 });
 
 server.on("message", (message) => {
+  // As JSON, so that no peer writes control characters to the terminal.
   console.log(
     `Message from ${message.author.remoteAddress} at ${message.createdAt.toISOString()}:`,
-    message.data,
+    JSON.stringify(message.data),
   );
 });
 
-server.on("disconnect", (client, code, reason) => {
-  console.log(`Client at ${client.remoteAddress} was lost:`, code, reason);
+server.on("disconnect", (client, code) => {
+  console.log(`Client at ${client.remoteAddress} was lost:`, code);
   console.log("Lost so far:", server.disconnectedClients.length);
 });
 
 server.on("close", (client, code, reason) => {
-  console.log(`Client at ${client.remoteAddress} closed:`, code, reason);
+  console.log(
+    `Client at ${client.remoteAddress} closed:`,
+    code,
+    JSON.stringify(reason),
+  );
 });
 
 await server.listen(hostname, Number(port));

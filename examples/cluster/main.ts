@@ -41,7 +41,7 @@ async function enter(name: string, url: string): Promise<ClientSocket> {
   const client = new ClientSocket();
   client.on(
     "message",
-    ({ content }) => console.log(`${name} hears: ${content}`),
+    ({ content }) => console.log(`${name} hears: ${JSON.stringify(content)}`),
   );
   await client.connect(url);
   return client;

@@ -38,7 +38,7 @@ async function talking() {
   );
   assertMatch(
     await server.line("Message from"),
-    /^127\.0\.0\.1:\d+ at \d{4}-.*Z: Okay received\.$/,
+    /^127\.0\.0\.1:\d+ at \d{4}-.*Z: "Okay received\."$/,
   );
   return {
     server,
@@ -53,8 +53,8 @@ async function talking() {
 test("examples: Ctrl-C of the client is a close with 4001 on both sides", async () => {
   await using both = await talking();
   both.client.kill("SIGINT");
-  assertStrictEquals(await both.client.line("Closed:"), "4001 bye");
-  assertMatch(await both.server.line("Client at"), /closed: 4001 bye$/);
+  assertStrictEquals(await both.client.line("Closed:"), `4001 "bye"`);
+  assertMatch(await both.server.line("Client at"), /closed: 4001 "bye"$/);
   assertStrictEquals(await both.client.exit(), 0);
 });
 
@@ -69,11 +69,11 @@ async function shutDown(signal: Deno.Signal): Promise<void> {
   both.server.kill(signal);
   assertStrictEquals(
     await both.client.line("Closed:"),
-    "1001 The server shuts down.",
+    `1001 "The server shuts down."`,
   );
   assertMatch(
     await both.server.line("Client at"),
-    /closed: 1001 The server shuts down\.$/,
+    /closed: 1001 "The server shuts down\."$/,
   );
   await both.server.line("Server is closed.");
   assertEquals([await both.client.exit(), await both.server.exit()], [0, 0]);
@@ -131,8 +131,8 @@ Deno.test({
       "--allow-run=redis-server",
       "examples/cluster/main.ts",
     ]);
-    await program.line("Grace hears: Hello from the north (by north)");
-    await program.line("Grace hears: And hello again (by north)");
+    await program.line(`Grace hears: "Hello from the north (by north)"`);
+    await program.line(`Grace hears: "And hello again (by north)"`);
     assertStrictEquals(await program.exit(), 0);
   },
 });
@@ -162,7 +162,7 @@ test("examples: the guarded server lets in who has a token, and goes in good ord
   for (const wrong of [url, `${url}?token=x`, url.replace("live", "")]) {
     await assertRejects(() => client.connect(wrong), ConnectError);
   }
-  assertMatch(await server.line("Refused"), /401 The server's own check/);
+  assertMatch(await server.line("Refused"), /401 The authorization/);
   assertMatch(await server.line("Refused"), /401/);
   assertMatch(await server.line("Refused"), /404 There is no WebSocket at \/$/);
   await client.connect(`${url}?token=secret`);
@@ -176,7 +176,7 @@ test("examples: the guarded server lets in who has a token, and goes in good ord
   assertStrictEquals(client.disconnection?.retryAfter, 2_000);
   assertStrictEquals(
     await server.line("ada closed:"),
-    "1012 retry-after=2",
+    `1012 "retry-after=2"`,
   );
   await server.line("Server is closed.");
   assertStrictEquals(await server.exit(), 0);
@@ -213,3 +213,17 @@ test("examples: who knows the password sees inside the server", async () => {
   await elsewhere.text();
   await client.close();
 });
+
+for (const tokens of ["", "secret:ada,", ":ada", "secret", ","]) {
+  test(`examples: guarded.ts does not start with TOKENS="${tokens}"`, async () => {
+    const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: [
+        ...["run", "--allow-net", "--allow-env=TOKENS"],
+        ...["examples/guarded.ts", "127.0.0.1", "0"],
+      ],
+      env: { TOKENS: tokens, NO_COLOR: "1" },
+    }).output();
+    assertStrictEquals(code, 2);
+    assertMatch(new TextDecoder().decode(stderr), /^TOKENS has to be a list/m);
+  });
+}

@@ -68,7 +68,7 @@ async function holds(program: Program): Promise<void> {
 
   const client = await echo(`${url}/live?token=secret`);
   await client.close(4001, "bye");
-  assertStrictEquals(await program.line("closed"), "4001 bye");
+  assertStrictEquals(await program.line("closed"), `4001 "bye"`);
 
   const lost = await echo(`${url}/live?token=secret`);
   lost.terminate();
@@ -78,7 +78,7 @@ async function holds(program: Program): Promise<void> {
   const closed = last.waitFor("close");
   program.kill("SIGTERM");
   assertEquals(await closed, [1001, "", "peer"]);
-  assertStrictEquals(await program.line("closed"), "1001");
+  assertStrictEquals(await program.line("closed"), `1001 ""`);
   await program.line("Closed.");
   assertStrictEquals(await program.exit(), 0);
 }

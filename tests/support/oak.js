@@ -17,7 +17,7 @@ const server = new ServerSocket({
 });
 server.on("message", ({ author, content }) => author.send(content));
 server.on("close", (_client, code, reason) => {
-  console.log("closed", code, reason);
+  console.log("closed", code, JSON.stringify(reason));
 });
 server.on("disconnect", (_client, code, _reason, cause) => {
   console.log("lost", code, cause);
