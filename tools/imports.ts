@@ -100,7 +100,8 @@ function refuse(module: string, target: string): string | undefined {
   const isAdapter = module.startsWith("adapters/");
   if (isAdapter && /^(npm|node):/.test(target)) return undefined;
   if (
-    isAdapter && !/^core\/(cluster\/adapter|events\/errors)\.ts$/.test(target)
+    isAdapter &&
+    !/^core\/(cluster\/adapter\.ts|events\/errors\.ts|util\/)/.test(target)
   ) {
     return "which is no business of an adapter";
   }

@@ -33,7 +33,7 @@ const FACTOR = 4;
 const SMALL_CHARS = 32 * 1024;
 
 /** What takes less than that is fast enough, in milliseconds: noise is more. */
-const FAST_MS = 40;
+const FAST_MS = 150;
 
 /** Texts of a length, each of which some pattern may walk over and over. */
 const SHAPES: Record<string, (length: number) => string> = {
@@ -167,6 +167,7 @@ const PARSERS: Record<string, (text: string) => unknown> = {
   decodeBy: (text) => codec.decodeBy(text, undefined),
   isLarger: (text) => codec.isLarger(text, 1_000),
   sizeOf: (text) => codec.sizeOf(text),
+  memoryOf: (text) => codec.memoryOf(text),
   printable: (text) => print.printable(text, text.length),
   withoutSecrets: safeUrl.withoutSecrets,
 };
