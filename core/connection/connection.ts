@@ -1093,6 +1093,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   #receive(data: Payload): void {
     if (this.#state.phase === "closing") {
+      this.#silence?.heard(); // else it would count as a pong
       return this.#receiveLate(data, this.#state.closing.cause);
     }
     if (this.#state.phase !== "open") return;
@@ -1663,7 +1664,7 @@ const HOG_MASK = 15;
 const MAX_LATE = 4 * 1024 * 1024;
 
 /** What a frame counts for there, however small it is. */
-const LATE_FRAME = 16 * 1024;
+const LATE_FRAME = 2 * 1024;
 
 /** How much may come before this side looks at the clock, while it waits to close. */
 const LATE_CHECK = 1024 * 1024;
