@@ -163,7 +163,7 @@ Deno.test("messageRate: a peer that is closed, and goes on, is cut off", () => {
     socket.receive(data);
     assertEquals(hub.ends, []);
     let count = 0;
-    while (hub.ends.length === 0 && count++ < 2_000) socket.receive(data);
+    while (hub.ends.length === 0 && count++ < 4_000) socket.receive(data);
     assertEquals(hub.ends.map(({ type, cause }) => [type, cause]), [
       ["disconnect", "limit"],
     ]);
