@@ -16,6 +16,7 @@ import {
   Connection,
   type Hub,
   type MessageOf,
+  owned,
   type SocketMessage,
 } from "./core/connection/connection.ts";
 import {
@@ -26,6 +27,7 @@ import {
   upgrade,
 } from "./core/runtime/deno_server.ts";
 import type { SendOptions } from "./core/sending/backlog.ts";
+import { BufferBudget } from "./core/sending/buffer_budget.ts";
 import {
   type HandleOptions,
   Handlers,
@@ -192,6 +194,18 @@ export interface ServerOptions<Types extends SocketTypes = SocketTypes>
    * @default {1_048_576}
    */
   readonly maxPayload?: number;
+  /**
+   * How many bytes of memory everything that waits for clients, or for listeners to
+   * their messages, may take in all, in this library and in the runtime. If it is more,
+   * the connections that hold most are ended, as a `disconnect` with the cause
+   * `backpressure` (or `limit`, if most of it has come from the client), until no more
+   * than 15/16 of it waits. The message that was sent last does not matter, nor its
+   * `overflow`: a client that keeps up is not to suffer from those that do not. A message
+   * counts as what it takes: its bytes, and up to 1,024 more.
+   *
+   * @default {536_870_912}
+   */
+  readonly maxBufferedTotal?: number;
   /**
    * How many messages each client may send; `false` for no limit. The default is far
    * above what honest clients send, and only keeps a flood from taking all of the
@@ -399,6 +413,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       idleTimeout = IDLE_TIMEOUT,
       maxDisconnectedClients = 100,
       maxPayload = 1024 * 1024,
+      maxBufferedTotal = 512 * 1024 * 1024,
       adapter,
       adapterQueue = 0,
     } = options;
@@ -406,6 +421,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       adapterQueue,
       closeTimeout,
       idleTimeout,
+      maxBufferedTotal,
       maxDisconnectedClients,
       maxPayload,
     };
@@ -426,6 +442,12 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       closeTimeout,
       limits: { maxPayload, messageRate },
       keepHeaders: options.keepHeaders ?? [],
+      budget: new BufferBudget(
+        maxBufferedTotal,
+        () => this.#holders(),
+        owned.heldBy,
+        owned.endLargest,
+      ),
       idleTimeout: () => 0, // the keepalive sees to it
     });
     letIn(this, this.#manner);
@@ -671,6 +693,12 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   ): Promise<void> {
     const { except = [], ...rest } = options;
     return this.#audience(undefined, [except].flat()).send(data, rest);
+  }
+
+  /** All connections that may hold messages. */
+  *#holders(): Generator<Connection<Types>> {
+    yield* this.#clients;
+    yield* this.#lingering;
   }
 
   /** Those of this server who are in some rooms; all if none are named. */

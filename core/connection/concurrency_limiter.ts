@@ -15,6 +15,7 @@ const LOOK_AFTER = 8;
 interface Turn<M> {
   readonly message: M;
   readonly cost: number;
+  readonly size: number;
 }
 
 /**
@@ -30,6 +31,7 @@ export class Turns<M> {
   #waiting: Turn<M>[] = [];
   #running = 0;
   #cost = 0;
+  #size = 0;
   #handled = 0;
   /** How many messages were handed out while others waited. */
   #late = 0;
@@ -52,6 +54,11 @@ export class Turns<M> {
     this.#done = done;
   }
 
+  /** How many bytes those messages have that wait for their turn. */
+  get size(): number {
+    return this.#size;
+  }
+
   /** Whether no message waits for its turn. */
   get isEmpty(): boolean {
     return this.#waiting.length === 0;
@@ -62,12 +69,14 @@ export class Turns<M> {
    *
    * @param message The message.
    * @param cost What it costs.
+   * @param size How many bytes it has.
    * @returns False if too much waits: then it is not taken.
    */
-  add(message: M, cost: number): boolean {
+  add(message: M, cost: number, size = 0): boolean {
     if (this.#cost >= MAX_COST) return false;
     this.#cost += cost;
-    this.#waiting.push({ message, cost });
+    this.#size += size;
+    this.#waiting.push({ message, cost, size });
     this.#goOn();
     return true;
   }
@@ -89,8 +98,9 @@ export class Turns<M> {
    */
   clear(): number {
     const { length } = this.#waiting;
-    for (const { cost } of this.#waiting) {
+    for (const { cost, size } of this.#waiting) {
       this.#cost -= cost;
+      this.#size -= size;
       this.#handled += cost;
     }
     this.#waiting = [];
@@ -110,6 +120,7 @@ export class Turns<M> {
       }
       const turn = this.#waiting.shift();
       if (turn === undefined) return false;
+      this.#size -= turn.size;
       this.#running++;
       const pending = this.#hand(turn.message);
       if (pending.length === 0) this.#finish(turn);

@@ -43,6 +43,7 @@ import {
 import { costOf, FIRST_CREDIT } from "../sending/credit_window.ts";
 import { type Handler, onlyKind } from "../requests/handlers.ts";
 import { Inbox } from "./early_messages.ts";
+import { MESSAGE_COST } from "../sending/buffer_budget.ts";
 import { Sender } from "../sending/sender.ts";
 import type { Manner } from "./connection_options.ts";
 import { type Answerer, Question } from "../requests/incoming_request.ts";
@@ -302,6 +303,20 @@ export interface Owned {
     connection: Connection<Types>,
   ): Visitor | undefined;
   /**
+   * About how many bytes of memory its queues take, and those of its socket.
+   *
+   * @param connection The connection.
+   * @returns The bytes.
+   */
+  heldBy<Types extends SocketTypes>(connection: Connection<Types>): number;
+  /**
+   * Ends a connection whose queues take more memory than all others'. Nothing that has
+   * waited is sent or handed out any more.
+   *
+   * @param connection The connection.
+   */
+  endLargest<Types extends SocketTypes>(connection: Connection<Types>): void;
+  /**
    * Ends a connection whose messages came faster than the owner's loop took them,
    * unless somebody else hears them.
    *
@@ -415,6 +430,16 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         connection.#openSender()?.sendMarked(frame, options);
       },
       visitorOf: (connection) => connection.#spoken?.visitor,
+      heldBy: (connection) => {
+        const memory = connection.#measureMemory();
+        return memory.out + memory.in;
+      },
+      endLargest: (connection) => {
+        const memory = connection.#measureMemory();
+        const cause = memory.out < memory.in ? "limit" : "backpressure";
+        connection.#dropInbox();
+        connection.#letGo({ type: "terminate", cause });
+      },
       outrun: (connection) => connection.#outrun(),
     };
   }
@@ -777,6 +802,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       this.#spoken ?? { isEvents: false },
       (signal) => this.#heed(signal),
       this.#manner,
+      this.#manner.budget,
     );
   }
 
@@ -1130,7 +1156,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     const items = this.#exchange?.itemsOf(data);
     if (items) this.#manner.probe?.batched("receive", items.length);
     if (!this.#exchange && !this.#admits(data)) return this.#count(data);
-    if (receiver.push(data, items)) return;
+    const isAllowed = receiver.push(data, items);
+    this.#spend(byteCount(data));
+    if (isAllowed) return;
     const why = "More messages came than there was credit for";
     this.#blame(CloseCode.PolicyViolation, why, "limit");
   }
@@ -1191,6 +1219,21 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     return this.#state.phase === "open" || this.#receiver?.isBusy === true;
   }
 
+  /** Counts what has come, and waits. It may end this connection, or another. */
+  #spend(size: number): void {
+    this.#manner.budget?.spend(size * 2 + MESSAGE_COST);
+  }
+
+  /** About how many bytes of memory take what is to go out, and what has come in. */
+  #measureMemory(): { readonly out: number; readonly in: number } {
+    const inbox = this.#inbox;
+    const early = inbox ? inbox.size + inbox.length * MESSAGE_COST : 0;
+    const waiting = (this.#receiver?.size ?? 0) + (this.#turns?.size ?? 0);
+    const isEnded = this.#state.phase === "ended";
+    const out = isEnded ? 0 : this.#sender?.measureMemory() ?? 0;
+    return { out, in: waiting + early };
+  }
+
   /** Counts what has come. */
   #count(payload: Payload): void {
     this.#received++;
@@ -1222,7 +1265,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       this.#exchange?.count(cost);
       if (taken) this.#handle(taken);
     } else if (!taken) turns.skip(cost);
-    else if (!turns.add(taken, cost)) {
+    else if (turns.add(taken, cost, MESSAGE_COST + byteCount(payload))) {
+      this.#spend(byteCount(payload));
+    } else {
       const why = "Too many messages wait to be handled";
       this.#blame(CloseCode.PolicyViolation, why, "limit");
     }
@@ -1310,6 +1355,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       if (this.#isHearing() && !this.#inbox) this.#handOut(message, pending);
       else if (this.#isTaking) {
         (this.#inbox ??= new Inbox()).push(taken, message.size);
+        this.#spend(message.size);
         if (!this.#isAwaited) this.#releaseSoon();
       }
     }

@@ -11,6 +11,7 @@ import {
   flowLimits,
   type FlowOptions,
 } from "../sending/socket_writer.ts";
+import type { Spender } from "../sending/buffer_budget.ts";
 import type { Probe, Probed } from "../events/instrumentation.ts";
 import type { MessageRate } from "./rate_limiter.ts";
 import { schemaOf, type StandardSchema } from "../values/schema.ts";
@@ -79,6 +80,8 @@ export interface SideManner {
   readonly closeTimeout: number;
   /** What a peer may send; all by default. */
   readonly limits?: InboundLimits;
+  /** Bounds what waits for all peers. */
+  readonly budget?: Spender;
   /** The headers of the request that are kept as long as the connection. */
   readonly keepHeaders?: readonly string[];
   /**

@@ -21,6 +21,11 @@ export class Inbox<M> {
   #size = 0;
   #dropped = 0;
 
+  /** How many bytes, or characters, are kept. */
+  get size(): number {
+    return this.#size;
+  }
+
   /** How many messages are kept. */
   get length(): number {
     return this.#kept.length;

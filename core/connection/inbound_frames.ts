@@ -47,6 +47,11 @@ export class InboundFrames {
     return this.#first === this.#arrivals.length;
   }
 
+  /** How many bytes it takes to hold what waits. */
+  get size(): number {
+    return this.#size;
+  }
+
   /** Whether more waits than may. */
   get isFull(): boolean {
     return this.#size > MAX_SIZE;

@@ -51,6 +51,11 @@ export class SlicedReceiver {
     this.#isCredited = isCredited;
   }
 
+  /** How many bytes it takes to hold what waits. */
+  get size(): number {
+    return this.#waiting?.size ?? 0;
+  }
+
   /** Whether something waits. */
   get isBusy(): boolean {
     return this.#waiting !== undefined;

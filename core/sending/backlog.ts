@@ -4,7 +4,7 @@
  * @module
  */
 
-import { bytesOf, type Frame, sizeOf } from "../values/codec.ts";
+import { bytesOf, type Frame, memoryOf, sizeOf } from "../values/codec.ts";
 import { MessageDroppedError, quiet } from "../events/errors.ts";
 import { Outbox, type Overflow, type Waiting } from "./outbox.ts";
 
@@ -37,13 +37,22 @@ export interface Entry extends Waiting, PromiseWithResolvers<void> {
   frame: Frame;
   /** Whether it may go out by another connection if this one is lost. */
   readonly isCarried: boolean;
+  /** About how many bytes of memory it takes as a whole. */
+  readonly memory: number;
 }
+
+/**
+ * What a message takes while it waits, beside its payload, in bytes, as measured: it and
+ * its promise, with the functions that settle it.
+ */
+export const ENTRY_COST = 640;
 
 /** What waits for one peer. */
 export class Backlog {
   readonly #limits: BacklogLimits;
   readonly #outbox: Outbox<Entry>;
   #dropped = 0;
+  #memory = 0;
   /** Tells why nothing is sent any more. */
   #stopped: (() => Error) | undefined;
   /** What dropped messages reject with: one error for all, as they may be many. */
@@ -64,6 +73,11 @@ export class Backlog {
     return this.#outbox.size;
   }
 
+  /** About how many bytes of memory it takes. */
+  get memory(): number {
+    return this.#memory;
+  }
+
   /** Whether nothing waits. */
   get isEmpty(): boolean {
     return this.#outbox.isEmpty;
@@ -81,6 +95,7 @@ export class Backlog {
 
   /** Takes away what has waited longest. */
   shift(): void {
+    this.#memory -= this.#outbox.first?.memory ?? 0;
     this.#outbox.shift();
   }
 
@@ -90,6 +105,7 @@ export class Backlog {
    * @returns All that has waited, in order.
    */
   takeAll(): Entry[] {
+    this.#memory = 0;
     return this.#outbox.takeAll();
   }
 
@@ -129,6 +145,7 @@ export class Backlog {
       overflow,
       key,
       isCarried,
+      memory: ENTRY_COST + memoryOf(frame),
       ...Promise.withResolvers<void>(),
     };
     quiet(entry.promise);
@@ -144,8 +161,14 @@ export class Backlog {
    */
   put(entry: Entry, held: number): boolean {
     const { isTaken, dropped } = this.#outbox.offer(entry, held);
-    for (const other of dropped) this.drop(other);
-    if (isTaken) entry.frame = copy(entry.frame, dropped.at(-1)?.frame);
+    for (const other of dropped) {
+      this.#memory -= other.memory;
+      this.drop(other);
+    }
+    if (isTaken) {
+      this.#memory += entry.memory;
+      entry.frame = copy(entry.frame, dropped.at(-1)?.frame);
+    }
     return isTaken;
   }
 
@@ -156,7 +179,8 @@ export class Backlog {
    * @param entry The message.
    */
   adopt(entry: Entry): void {
-    if (!this.#outbox.append(entry)) this.drop(entry);
+    if (this.#outbox.append(entry)) this.#memory += entry.memory;
+    else this.drop(entry);
   }
 
   /**
@@ -169,7 +193,9 @@ export class Backlog {
     const { overflow = this.#limits.overflow, key = "" } = options ?? {};
     if (this.isEmpty || overflow !== "latest") return;
     const old = this.#outbox.take(key);
-    if (old) this.drop(old);
+    if (!old) return;
+    this.#memory -= old.memory;
+    this.drop(old);
   }
 
   /**

@@ -65,6 +65,7 @@ export class Packer implements Outlet {
   /** About how many bytes wait here, and how many it may be in a batch. */
   #size = 0;
   #sizeAtMost = 0;
+  #frames = 0;
 
   /**
    * Creates one.
@@ -82,6 +83,11 @@ export class Packer implements Outlet {
   /** How many bytes wait to be sent, here and in the socket. */
   get bufferedAmount(): number {
     return this.#socket.bufferedAmount + this.#size;
+  }
+
+  /** How many frames were handed to the socket. */
+  get frames(): number {
+    return this.#frames;
   }
 
   /** The state of the socket. */
@@ -116,11 +122,16 @@ export class Packer implements Outlet {
 
   /** In parts, a large frame shows both sides on its way that the line carries on. */
   #sendSingle(data: Sent, size: number): void {
-    if (!this.#hasParts || size <= MAX_BATCH) return this.#socket.send(data);
+    if (!this.#hasParts || size <= MAX_BATCH) return this.#write(data);
     const parts = typeof data === "string"
       ? partsOfText(data)
       : partsOf(bytesOf(data));
-    for (const part of parts) this.#socket.send(part);
+    for (const part of parts) this.#write(part);
+  }
+
+  #write(data: Sent): void {
+    this.#frames++;
+    this.#socket.send(data);
   }
 
   /** Lets go of what waits here: nothing may be asked of the socket any more. */
@@ -141,7 +152,7 @@ export class Packer implements Outlet {
     const count = texts.length + parts.length;
     if (count > 1) this.#probed.probe?.batched("transmit", count);
     for (const data of [...packTexts(texts), ...packBytes(parts)]) {
-      this.#socket.send(data);
+      this.#write(data);
     }
   }
 }

@@ -62,6 +62,11 @@ export class Gate {
     return this.#backlog?.size ?? 0;
   }
 
+  /** About how many bytes of memory they take. */
+  get memory(): number {
+    return this.#backlog?.memory ?? 0;
+  }
+
   /** How many messages were dropped. */
   get dropped(): number {
     return this.#backlog?.dropped ?? 0;

@@ -9,6 +9,7 @@
 
 import type { Entry, SendOptions } from "./backlog.ts";
 import type { Frame } from "../values/codec.ts";
+import { MESSAGE_COST, type Spender } from "./buffer_budget.ts";
 import { DONE } from "../events/errors.ts";
 import {
   type Carried,
@@ -31,6 +32,7 @@ export class Sender {
   readonly #flow: Flow;
   readonly #gate: Gate | undefined;
   readonly #packer: Packer | undefined;
+  readonly #budget: Spender | undefined;
 
   /**
    * Creates one.
@@ -40,6 +42,7 @@ export class Sender {
    * @param spoken What the peer speaks.
    * @param tell What to tell of what happens.
    * @param probed Whether somebody looks into it.
+   * @param budget Bounds what waits for all peers.
    */
   constructor(
     socket: RawSocket,
@@ -47,8 +50,10 @@ export class Sender {
     { isEvents, hasParts }: Pick<Spoken, "isEvents" | "hasParts">,
     tell: (signal: FlowSignal) => void,
     probed: Probed,
+    budget?: Spender,
   ) {
     this.#socket = socket;
+    this.#budget = budget;
     this.#tell = tell;
     if (isEvents) {
       this.#packer = new Packer(socket, probed, hasParts);
@@ -64,6 +69,12 @@ export class Sender {
   get bufferedAmount(): number {
     const { bufferedAmount } = this.#packer ?? this.#socket;
     return bufferedAmount + this.#flow.size + (this.#gate?.size ?? 0);
+  }
+
+  /** About how many bytes of memory it takes what waits, here and in the socket. */
+  measureMemory(): number {
+    const flow = this.#flow.measureMemory(this.#packer?.frames);
+    return flow + (this.#gate?.memory ?? 0);
   }
 
   /** What was handed to the socket. */
@@ -102,7 +113,7 @@ export class Sender {
   ): Promise<void> {
     return this.#gate
       ? this.#sendThrough(this.#gate, escape(frame), options, isCarried)
-      : this.#flow.send(frame, options, isCarried);
+      : this.#sendNow(frame, options, isCarried);
   }
 
   /**
@@ -124,7 +135,7 @@ export class Sender {
    * @returns As of {@linkcode Flow.send}.
    */
   answer(frame: Frame, options: SendOptions | undefined): Promise<void> {
-    return this.#flow.send(frame, options, false);
+    return this.#sendNow(frame, options, false);
   }
 
   /**
@@ -202,18 +213,41 @@ export class Sender {
   ): Promise<void> {
     assertOverflow(options);
     if (gate.admit(frame)) {
-      const sent = this.#flow.send(frame, options, isCarried);
+      const sent = this.#sendNow(frame, options, isCarried);
       if (sent !== DONE) this.#refundUnsent(frame, sent);
       return sent;
     }
     const held = this.bufferedAmount - gate.size;
     const { entry, isTaken } = gate.keep(frame, options, isCarried, held);
-    if (isTaken) this.#flow.outdate(options);
-    else {
+    if (isTaken) {
+      this.#flow.outdate(options);
+      this.#spend(frame);
+    } else {
       if (entry.overflow === "terminate" && !isCarried) this.#tell("overflow");
       gate.drop(entry);
     }
     return entry.promise;
+  }
+
+  #sendNow(
+    frame: Frame,
+    options: SendOptions | undefined,
+    isCarried: boolean,
+  ): Promise<void> {
+    const sent = this.#flow.send(frame, options, isCarried);
+    this.#spend(frame);
+    return sent;
+  }
+
+  /** Counts a message that was sent, or waits. It may end this connection. */
+  #spend(frame: Frame): void {
+    if (this.#budget === undefined) return;
+    const size = typeof frame === "string"
+      ? frame.length * 3 // as UTF-8
+      : frame instanceof Blob
+      ? frame.size
+      : frame.byteLength;
+    this.#budget.spend(size + MESSAGE_COST);
   }
 
   /** What is dropped behind the gate takes no room at the peer's. */

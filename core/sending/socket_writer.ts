@@ -6,6 +6,7 @@
  * @module
  */
 
+import { MESSAGE_COST } from "./buffer_budget.ts";
 import { Backlog, type Entry, type SendOptions } from "./backlog.ts";
 import { Clock } from "./poll_timer.ts";
 import type { Frame } from "../values/codec.ts";
@@ -28,7 +29,7 @@ export interface FlowOptions {
   readonly highWaterMark?: number;
   /**
    * How many bytes may wait for one peer in all; in no more messages than one for
-   * each 256 of them, or 1,024. What does not fit meets its `overflow`; a message
+   * each 512 of them, or 1,024. What does not fit meets its `overflow`; a message
    * that is alone always fits. What a client that comes back has sent by
    * `client.send` does not count for what its connection sends itself.
    *
@@ -106,15 +107,15 @@ export function flowLimits(
     overflow,
     stallTimeout,
     highWaterCount: countFor(highWaterMark),
-    maxCount: countFor(maxBufferedAmount),
+    maxCount: countFor(maxBufferedAmount / 2),
     hurried: new Clock(),
     leisurely: new Clock(),
   };
 }
 
 /**
- * How many messages may wait where so many bytes may: each costs some hundred
- * bytes, here and in the runtime, and nothing of that is in `bufferedAmount`.
+ * How many messages may wait where so many bytes may: each costs 640 bytes here, and
+ * 1,024 in the runtime, and nothing of that is in `bufferedAmount`.
  */
 function countFor(bytes: number): number {
   return Math.max(1024, Math.floor(bytes / 256));
@@ -201,6 +202,19 @@ export class Flow {
   /** How many bytes wait here for there to be room in the socket. */
   get size(): number {
     return this.#backlog?.size ?? 0;
+  }
+
+  /**
+   * About how many bytes of memory it takes what waits here, and what waits in the
+   * socket. To know that, the socket is asked.
+   *
+   * @param frames How many frames the socket was given.
+   */
+  measureMemory(frames: number = this.#sent): number {
+    const level = this.#measure();
+    const perMessage = Math.min(1, frames / Math.max(1, this.#sent));
+    const inSocket = level + this.#count * perMessage * MESSAGE_COST;
+    return inSocket + (this.#backlog?.memory ?? 0);
   }
 
   /** What was handed to the socket. */

@@ -30,6 +30,7 @@ const SIZES = {
     "highWaterMark",
     "idleTimeout",
     "maxBufferedAmount",
+    "maxBufferedTotal",
     "maxConnections",
     "maxConnectionsPerAddress",
     "maxDisconnectedClients",

@@ -98,6 +98,7 @@ Deno.test("Gate lets go of what waits, and gives back what may go elsewhere", as
 Deno.test("Gate takes over what has waited elsewhere, and is bounded", () => {
   const { gate, passed } = shut();
   const entry = (frame: string): Entry => ({
+    memory: 640,
     frame,
     size: frame.length,
     overflow: "terminate",

@@ -671,7 +671,7 @@ test("highWaterMark: empty messages have left if one behind them has", async (ti
 });
 
 test("maxBufferedAmount: many small messages count, too", async (time) => {
-  using self = new Stalled({ highWaterMark: 1, maxBufferedAmount: 300_000 });
+  using self = new Stalled({ highWaterMark: 1, maxBufferedAmount: 600_000 });
   self.send("x");
   for (let i = 0; i < 1_171; i++) self.send("");
   await pass(time, 10);
