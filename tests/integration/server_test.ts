@@ -204,7 +204,9 @@ Deno.test({
 });
 
 test("ServerSocket emits connect with the client and its path", async () => {
-  await using server = await listening();
+  await using server = await listening({
+    keepHeaders: ["Sec-WebSocket-Version"],
+  });
   const connect = server.waitFor("connect");
   const client = new ClientSocket();
   await client.connect(`${server.url}/a%20b/c?query=1`);

@@ -138,6 +138,7 @@ function end(
 
 const STORIES: Record<string, Story> = {
   "a path, and a query": {
+    server: { keepHeaders: ["Upgrade", "Sec-WebSocket-Protocol"] },
     async run(scene) {
       const { url, path, headers } = await scene.connect("/a/b?c=d");
       const { pathname, search } = new URL(url);
@@ -156,6 +157,7 @@ const STORIES: Record<string, Story> = {
     ofClient: ['connect /a/b "" true'],
   },
   "headers": {
+    server: { keepHeaders: ["X-Token"] },
     client: { headers: { "x-token": "secret" } },
     async run(scene) {
       const { headers } = await scene.connect();
@@ -413,6 +415,7 @@ const STORIES: Record<string, Story> = {
     ofClient: [],
   },
   "who it is, in the URL": {
+    server: { keepHeaders: ["Authorization"] },
     async run(scene) {
       const { client, line, server } = scene;
       const connected = server.waitFor("connect");
@@ -427,6 +430,7 @@ const STORIES: Record<string, Story> = {
     ofClient: [CONNECT, ""],
   },
   "a URL that says who it is, and a header that does": {
+    server: { keepHeaders: ["Authorization"] },
     client: { headers: { authorization: "Bearer token" } },
     async run(scene) {
       const { client, line, server } = scene;
