@@ -81,10 +81,10 @@ import {
   type ListenOptions,
   type MessagesOptions,
 } from "./core/events/emitter.ts";
-import { MIN_RATE } from "./core/util/liveness.ts";
+import { MIN_PEER_BYTES_PER_SECOND } from "./core/util/liveness.ts";
 import { Keepalive } from "./core/runtime/keepalive.ts";
 import { printable } from "./core/util/printable.ts";
-import { startTimer, within } from "./core/util/timer.ts";
+import { startTimer, withTimeout } from "./core/util/timer.ts";
 import type {
   Answer,
   Context,
@@ -434,7 +434,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     assertOption("presence", options.presence, "function");
     this.#keepalive = new Keepalive(idleTimeout);
     this.#grace = options.idleTimeout === undefined
-      ? Math.min(maxPayload, MAX_FRAME) / MIN_RATE * 1000
+      ? Math.min(maxPayload, MAX_FRAME) / MIN_PEER_BYTES_PER_SECOND * 1000
       : 0;
     this.#maxDisconnectedClients = maxDisconnectedClients;
     const messageRate = rateLimit(options.messageRate);
@@ -1505,7 +1505,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     for (const client of this.#lingering) client.terminate();
     if (this.#listener) {
       // A fallback that never ends its answer must not hold the shutdown up.
-      await within(this.#manner.closeTimeout, this.#listener.close());
+      await withTimeout(this.#manner.closeTimeout, this.#listener.close());
     }
     try {
       await this.#relay?.close();

@@ -23,7 +23,12 @@ import {
   placeOf,
   type Shelf,
 } from "../history/message_store.ts";
-import { MAX_DELAY, startTimer, type Timer, within } from "../util/timer.ts";
+import {
+  MAX_DELAY_MS,
+  startTimer,
+  type Timer,
+  withTimeout,
+} from "../util/timer.ts";
 
 /** What a journal needs of its server. */
 export interface Desk {
@@ -317,7 +322,7 @@ export class Journal implements Shelf {
     this.#caughtUp = quiet(this.#catchUp(turn, lastEpoch, late));
     this.#pulse = setInterval(
       () => quiet(this.#mark()),
-      Math.min(Math.max(this.#limits.maxAge / 2, QUIET), MAX_DELAY),
+      Math.min(Math.max(this.#limits.maxAge / 2, QUIET), MAX_DELAY_MS),
     );
     this.#opening?.resolve();
     this.#opening = undefined;
@@ -352,7 +357,7 @@ export class Journal implements Shelf {
    */
   async settle(patience: number): Promise<void> {
     if (this.#epoch === undefined) return;
-    await within(patience, this.#mark().catch(() => {}));
+    await withTimeout(patience, this.#mark().catch(() => {}));
   }
 
   /** Delivers what was sent while the broker was away, and then goes on. */

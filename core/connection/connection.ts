@@ -47,7 +47,7 @@ import { MESSAGE_COST } from "../sending/buffer_budget.ts";
 import { Sender } from "../sending/sender.ts";
 import type { Manner } from "./connection_options.ts";
 import { type Answerer, Question } from "../requests/incoming_request.ts";
-import { randomName } from "../util/random_id.ts";
+import { randomId } from "../util/random_id.ts";
 import { DEFAULT_RATE, TokenBucket } from "./rate_limiter.ts";
 import { assertRoom, type Rooms } from "../rooms/rooms.ts";
 import {
@@ -506,7 +506,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   /** A random name of this connection, of 32 hexadecimal digits. */
   get id(): string {
-    return this.#id ??= randomName();
+    return this.#id ??= randomId();
   }
 
   /** The program's own subprotocol that both sides speak; empty if there is none. */

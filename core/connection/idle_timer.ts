@@ -5,7 +5,7 @@
  */
 
 import { Liveness } from "../util/liveness.ts";
-import { MAX_DELAY } from "../util/timer.ts";
+import { MAX_DELAY_MS } from "../util/timer.ts";
 
 /** In how many steps the time is counted. */
 const STEPS = 4;
@@ -45,7 +45,7 @@ export class Silence {
    * after a quarter of that more, at the latest.
    */
   constructor(timeout: number) {
-    this.#interval = Math.min(timeout / STEPS, MAX_DELAY);
+    this.#interval = Math.min(timeout / STEPS, MAX_DELAY_MS);
     this.#liveness = new Liveness(this.#interval * STEPS);
   }
 
@@ -86,7 +86,7 @@ export class Silence {
     const isHeard = this.#heardAt > this.#now;
     this.#now += passed;
     if (isHeard) this.#heardAt = this.#now;
-    const verdict = this.#liveness.look(this.#now, {
+    const verdict = this.#liveness.check(this.#now, {
       heardAt: this.#heardAt,
       answers: inquiry?.answers() ?? 0,
       sent: inquiry?.sent() ?? 0,

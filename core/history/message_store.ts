@@ -6,7 +6,7 @@
 
 import { bytesOf, memoryOf } from "../values/codec.ts";
 import { ALL, type Body, channelOf, type Letter } from "./envelope.ts";
-import { randomName } from "../util/random_id.ts";
+import { randomId } from "../util/random_id.ts";
 import { startBackgroundTimer, type Timer } from "../util/timer.ts";
 
 /** Options of what a server keeps for clients that come back. */
@@ -99,7 +99,7 @@ const TRACK_COST = 256;
  */
 export class History implements Shelf {
   /** What its numbers belong to: they mean nothing after a restart. */
-  readonly epoch: string = randomName();
+  readonly epoch: string = randomId();
   readonly #limits: Required<HistoryOptions>;
   readonly #forgotten: (room: string) => void;
   readonly #clock: () => number;

@@ -12,7 +12,7 @@ import { keep, NOWHERE, type Place, stand } from "../protocol/frames.ts";
 import type { Entry, HistoryOptions, Shelf } from "./message_store.ts";
 import { assertSize, assertType, quiet } from "../events/errors.ts";
 import type { FlowLimits } from "../sending/socket_writer.ts";
-import { within } from "../util/timer.ts";
+import { withTimeout } from "../util/timer.ts";
 import type { SocketTypes } from "../values/types.ts";
 
 /** How long `connect` listeners may take to let a client into its rooms. */
@@ -232,14 +232,14 @@ export class Recovery<Types extends SocketTypes> {
     const { opening } = this.#shelf;
     if (pending.length > 0 || opening) {
       const ready = Promise.all([opening, ...pending]);
-      await within(PATIENCE, Promise.race([ready, gone]));
+      await withTimeout(PATIENCE, Promise.race([ready, gone]));
     }
     const rooms = [...connection.rooms];
     let missed: readonly Entry[] | undefined;
     try {
       if (place.epoch === this.#shelf.epoch) {
         const found = this.#shelf.read(rooms, place.offset);
-        missed = await within(SEARCH, Promise.race([found, gone]));
+        missed = await withTimeout(SEARCH, Promise.race([found, gone]));
       }
     } catch (error) {
       // That the broker is away is told already.

@@ -5,12 +5,12 @@
  */
 
 import { NOWHERE, type Place } from "./frames.ts";
-import { randomName } from "../util/random_id.ts";
+import { randomId } from "../util/random_id.ts";
 import { visit } from "./subprotocol.ts";
 
 /** Remembers where a client stands among the messages that its server keeps. */
 export class Bookmark {
-  readonly #session: string = randomName();
+  readonly #session: string = randomId();
   #place: Place | undefined;
   #heardAt: readonly [number, number] = [0, 0];
 

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { MAX_DELAY } from "../util/timer.ts";
+import { MAX_DELAY_MS } from "../util/timer.ts";
 import type { Keepalive } from "./keepalive.ts";
 import {
   afterTurn,
@@ -130,7 +130,7 @@ export function upgrade(
   grace: number,
 ): Upgraded {
   const { idleTimeout } = keepalive;
-  const longest = idleTimeout && Math.min(idleTimeout + grace, MAX_DELAY);
+  const longest = idleTimeout && Math.min(idleTimeout + grace, MAX_DELAY_MS);
   const { socket, response } = upgraders.get(request)?.(idleTimeout, grace) ??
     withoutAdvice(() =>
       Deno.upgradeWebSocket(request, {

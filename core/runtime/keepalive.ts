@@ -16,7 +16,7 @@ import {
   type IdleWatch,
   type RawSocket,
 } from "./websocket.ts";
-import { MAX_DELAY } from "../util/timer.ts";
+import { MAX_DELAY_MS } from "../util/timer.ts";
 import { Liveness } from "../util/liveness.ts";
 
 /** How many times the clock ticks while a peer may be silent. */
@@ -60,7 +60,7 @@ export class Keepalive {
    * it likes.
    */
   constructor(idleTimeout: number) {
-    this.idleTimeout = Math.min(idleTimeout, MAX_DELAY);
+    this.idleTimeout = Math.min(idleTimeout, MAX_DELAY_MS);
     this.#tick = Math.max(MIN_TICK, Math.ceil(this.idleTimeout / TICKS));
     this.soon = this.#tick;
     for (let i = 0; i < SLOTS; i++) this.#slots.push(new Set());
@@ -180,7 +180,7 @@ class Watched implements IdleWatch {
   }
 
   look(now: number): void {
-    const verdict = this.#liveness.look(now, {
+    const verdict = this.#liveness.check(now, {
       heardAt: this.#heardAt,
       answers: this.#noted - 1 - this.#messages,
       sent: this.#sent?.() ?? 0,
@@ -200,14 +200,14 @@ class Watched implements IdleWatch {
       if (verdict === "ask") this.#ping();
       if (verdict === "lost") return this.#giveUp();
     }
-    this.#clock.schedule(this, this.#liveness.nextLook(now, this.#heardAt));
+    this.#clock.schedule(this, this.#liveness.nextCheckAt(now, this.#heardAt));
   }
 
   /** Lets the runtime send a ping, and wait for the answer without end. */
   #ping(): void {
     this.#runTimer();
     const { timer, duration } = this.#internals;
-    Reflect.set(this.#socket, duration, MAX_DELAY / 500);
+    Reflect.set(this.#socket, duration, MAX_DELAY_MS / 500);
     this.#pingTimer = Reflect.get(this.#socket, timer);
   }
 

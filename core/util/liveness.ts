@@ -8,13 +8,13 @@
  * The slowest line that is not taken for a dead one, in bytes per second. The time that
  * a message needs on its way is allowed for at this rate.
  */
-export const MIN_RATE: number = 16 * 1024;
+export const MIN_PEER_BYTES_PER_SECOND: number = 16 * 1024;
 
 /** After how many bytes without an answer even a peer that is heard is asked. */
-const MAX_UNCONFIRMED = 64 * 1024;
+const MAX_UNCONFIRMED_BYTES = 64 * 1024;
 
 /** What one side knows about a connection. All counts are totals. */
-export interface Signs {
+export interface PeerActivity {
   /** When something was last heard, in milliseconds. */
   readonly heardAt: number;
   /** How many answers to questions have come. */
@@ -26,7 +26,7 @@ export interface Signs {
 }
 
 /** What to do about a peer. */
-export type Verdict = "wait" | "ask" | "lost";
+export type LivenessVerdict = "wait" | "ask" | "lost";
 
 /**
  * What is known about one peer. It has no clock: the caller says what time it is, in
@@ -44,9 +44,9 @@ export class Liveness {
   /** How many bytes have reached the peer for sure. */
   #confirmed = 0;
   /** When the kernel last took something though its buffer had been full. */
-  #movedAt = 0;
+  #lastProgressAt = 0;
   /** How many bytes the kernel had taken at the last look. */
-  #taken = 0;
+  #handedToKernel = 0;
   #isBlocked = false;
 
   /**
@@ -65,20 +65,21 @@ export class Liveness {
    * Decides what to do now. After `"ask"` the peer must be asked.
    *
    * @param now The time.
-   * @param signs What is known.
+   * @param activity What is known.
    * @returns What to do.
    */
-  look(now: number, signs: Signs): Verdict {
-    const { heardAt, answers, sent } = signs;
+  check(now: number, activity: PeerActivity): LivenessVerdict {
+    const { heardAt, answers, sent } = activity;
     if (answers !== this.#answers) this.#answered(answers);
-    this.#noteMove(now, signs);
-    const silent = now - Math.max(heardAt, this.#movedAt);
+    this.#noteProgress(now, activity);
+    const silent = now - Math.max(heardAt, this.#lastProgressAt);
     const half = this.#timeout / 2;
     const isAsked = this.#askedAt >= 0;
-    const isUnsure = !isAsked && sent - this.#confirmed > MAX_UNCONFIRMED;
+    const isUnconfirmed = !isAsked &&
+      sent - this.#confirmed > MAX_UNCONFIRMED_BYTES;
     // A peer that was asked and has spoken may have left the answer out.
     const isQuiet = silent >= half && (!isAsked || heardAt > this.#askedAt);
-    if (isUnsure || isQuiet) {
+    if (isUnconfirmed || isQuiet) {
       if (isAsked && this.#sentBefore < 0) {
         this.#sentBefore = this.#sentWhenAsked;
       }
@@ -89,8 +90,9 @@ export class Liveness {
     if (!isAsked) return "wait";
     // The answer waits behind all that was sent before the question.
     const behind = this.#sentWhenAsked - this.#confirmed;
-    const patience = this.#timeout + this.#grace + behind / MIN_RATE * 1000;
-    return silent >= patience && now - this.#askedAt >= half ? "lost" : "wait";
+    const allowedMs = this.#timeout + this.#grace +
+      behind / MIN_PEER_BYTES_PER_SECOND * 1000;
+    return silent >= allowedMs && now - this.#askedAt >= half ? "lost" : "wait";
   }
 
   /** Notes which bytes have reached the peer. */
@@ -104,14 +106,14 @@ export class Liveness {
   }
 
   /** Notes whether bytes have left since the last look. */
-  #noteMove(now: number, { sent, buffered }: Signs): void {
-    const taken = sent - buffered;
+  #noteProgress(now: number, { sent, buffered }: PeerActivity): void {
+    const handedToKernel = sent - buffered;
     // Only while its buffer is full does the kernel take no more than the peer.
     const isBlocked = buffered > 0;
-    if (isBlocked && this.#isBlocked && taken > this.#taken) {
-      this.#movedAt = now;
+    if (isBlocked && this.#isBlocked && handedToKernel > this.#handedToKernel) {
+      this.#lastProgressAt = now;
     }
-    this.#taken = taken;
+    this.#handedToKernel = handedToKernel;
     this.#isBlocked = isBlocked;
   }
 
@@ -122,9 +124,9 @@ export class Liveness {
    * @param heardAt When something was last heard.
    * @returns When.
    */
-  nextLook(now: number, heardAt: number): number {
+  nextCheckAt(now: number, heardAt: number): number {
     const half = this.#timeout / 2;
-    const due = Math.max(heardAt, this.#movedAt) + half;
+    const due = Math.max(heardAt, this.#lastProgressAt) + half;
     return this.#askedAt < 0 || due > now ? due : now + half / 8;
   }
 }

@@ -12,11 +12,11 @@ export const MAX_PRINTED_CHARS = 200;
  * (C0, DEL, C1), line and paragraph separators, characters that change the direction of
  * text, and halves of surrogate pairs.
  */
-const UNSAFE =
+const UNSAFE_PATTERN =
   /[\p{Cc}\p{Cs}\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
 
 /** Escapes that readers know. */
-const SHORT: Readonly<Record<string, string>> = {
+const KNOWN_ESCAPES: Readonly<Record<string, string>> = {
   "\n": "\\n",
   "\r": "\\r",
   "\t": "\\t",
@@ -36,14 +36,14 @@ export function printable(
 ): string {
   const isCut = text.length > maxChars;
   const shown = (isCut ? text.slice(0, maxChars) : text).replace(
-    UNSAFE,
-    (char) => SHORT[char] ?? escaped(char),
+    UNSAFE_PATTERN,
+    (char) => KNOWN_ESCAPES[char] ?? escapeChar(char),
   );
   return isCut
     ? `${shown}… (${text.length - maxChars} more characters)`
     : shown;
 }
 
-function escaped(char: string): string {
+function escapeChar(char: string): string {
   return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }

@@ -11,23 +11,23 @@ export type Timer = ReturnType<typeof setTimeout>;
  * The longest delay of a timer in milliseconds, which is more than 24 days;
  * runtimes take a longer one for none at all.
  */
-export const MAX_DELAY: number = 2 ** 31 - 1;
+export const MAX_DELAY_MS: number = 2 ** 31 - 1;
 
 /**
  * Calls back after a time.
  *
- * @param action What to call.
+ * @param callback What to call.
  * @param delay After how many milliseconds. It never is called after
- * `Infinity`, nor later than after {@linkcode MAX_DELAY}.
+ * `Infinity`, nor later than after {@linkcode MAX_DELAY_MS}.
  * @returns The timer, if there is one.
  */
 export function startTimer(
-  action: () => void,
+  callback: () => void,
   delay: number,
 ): Timer | undefined {
   return delay === Infinity
     ? undefined
-    : setTimeout(action, Math.min(delay, MAX_DELAY));
+    : setTimeout(callback, Math.min(delay, MAX_DELAY_MS));
 }
 
 /**
@@ -54,18 +54,18 @@ export function startBackgroundTimer(
  * What a promise gives, if it does so in time.
  *
  * @typeParam T What it gives.
- * @param patience How long to wait at most, in milliseconds.
+ * @param timeout How long to wait at most, in milliseconds.
  * @param promise The promise, or what it gives.
  * @returns The same; undefined if that is not there in time.
  */
-export async function within<T>(
-  patience: number,
+export async function withTimeout<T>(
+  timeout: number,
   promise: T | PromiseLike<T>,
 ): Promise<T | undefined> {
-  const { promise: late, resolve } = Promise.withResolvers<undefined>();
-  const timer = startTimer(() => resolve(undefined), patience);
+  const { promise: expired, resolve } = Promise.withResolvers<undefined>();
+  const timer = startTimer(() => resolve(undefined), timeout);
   try {
-    return await Promise.race([promise, late]);
+    return await Promise.race([promise, expired]);
   } finally {
     clearTimeout(timer);
   }

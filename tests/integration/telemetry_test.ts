@@ -771,7 +771,7 @@ Deno.test("instrument() throws at what is no socket", () => {
   );
 });
 
-Deno.test("within() acts once, whoever manages contexts fails", () => {
+Deno.test("withTimeout() acts once, whoever manages contexts fails", () => {
   const fail = () => {
     throw new Error("The manager has failed");
   };

@@ -1,19 +1,23 @@
 import { assertEquals, assertStrictEquals } from "@std/assert";
-import { Liveness, MIN_RATE, type Signs } from "../../../core/util/liveness.ts";
+import {
+  Liveness,
+  MIN_PEER_BYTES_PER_SECOND,
+  type PeerActivity,
+} from "../../../core/util/liveness.ts";
 
 /** A peer of which nothing is known. */
-const NOTHING: Signs = { heardAt: 0, answers: 0, sent: 0, buffered: 0 };
+const NOTHING: PeerActivity = { heardAt: 0, answers: 0, sent: 0, buffered: 0 };
 
 /** What is decided each `every` milliseconds, and when. */
 function decisions(
   liveness: Liveness,
-  signsAt: (now: number) => Partial<Signs>,
+  signsAt: (now: number) => Partial<PeerActivity>,
   until: number,
   every = 10,
 ): string[] {
   const all: string[] = [];
   for (let now = 0; now <= until; now += every) {
-    const verdict = liveness.look(now, { ...NOTHING, ...signsAt(now) });
+    const verdict = liveness.check(now, { ...NOTHING, ...signsAt(now) });
     if (verdict !== "wait") all.push(`${verdict} at ${now}`);
     if (verdict === "lost") break;
   }
@@ -48,7 +52,7 @@ Deno.test("Liveness does not ask a peer that is heard", () => {
 });
 
 Deno.test("Liveness allows for what was sent before it asked, at MIN_RATE", () => {
-  const sent = MIN_RATE * 3;
+  const sent = MIN_PEER_BYTES_PER_SECOND * 3;
   assertEquals(decisions(new Liveness(1_000), () => ({ sent }), 10_000), [
     "ask at 500",
     "lost at 4000",
@@ -62,7 +66,7 @@ Deno.test("Liveness allows for what was sent before it asked, at MIN_RATE", () =
 });
 
 Deno.test("Liveness does not allow for what an answer has confirmed", () => {
-  const sent = MIN_RATE * 3;
+  const sent = MIN_PEER_BYTES_PER_SECOND * 3;
   const signs = (now: number) =>
     now < 600 ? { sent } : { sent, heardAt: 600, answers: 1 };
   assertEquals(decisions(new Liveness(1_000), signs, 10_000), [
@@ -84,7 +88,7 @@ Deno.test("Liveness asks a peer that talks, too, once 64 KiB are unconfirmed", (
 Deno.test("Liveness is not told by a message that an old question was answered", () => {
   // It says something while it still takes what was sent before the question.
   const signs = (now: number) => ({
-    sent: MIN_RATE * 3,
+    sent: MIN_PEER_BYTES_PER_SECOND * 3,
     heardAt: now < 900 ? 0 : 900,
   });
   assertEquals(decisions(new Liveness(1_000), signs, 10_000), [
@@ -95,7 +99,9 @@ Deno.test("Liveness is not told by a message that an old question was answered",
   // An answer to the first is none to the second.
   const answered = (now: number) => ({
     ...signs(now),
-    sent: now < 1_000 ? MIN_RATE : MIN_RATE * 3,
+    sent: now < 1_000
+      ? MIN_PEER_BYTES_PER_SECOND
+      : MIN_PEER_BYTES_PER_SECOND * 3,
     answers: now < 2_000 ? 0 : 1,
   });
   assertEquals(decisions(new Liveness(1_000), answered, 10_000), [
@@ -142,8 +148,8 @@ Deno.test("Liveness looks again often enough, and no more often", () => {
   const liveness = new Liveness(1_000);
   let looks = 0;
   let now = 0;
-  for (; liveness.look(now, NOTHING) !== "lost"; looks++) {
-    now = liveness.nextLook(now, 0);
+  for (; liveness.check(now, NOTHING) !== "lost"; looks++) {
+    now = liveness.nextCheckAt(now, 0);
   }
   assertStrictEquals(now, 1_000);
   assertStrictEquals(looks < 12, true, `It looks ${looks} times`);

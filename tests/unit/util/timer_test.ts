@@ -1,17 +1,17 @@
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import { stub } from "@std/testing/mock";
-import { MAX_DELAY, startTimer } from "../../../core/util/timer.ts";
+import { MAX_DELAY_MS, startTimer } from "../../../core/util/timer.ts";
 
 Deno.test("startTimer() starts none that never ends, and none that is too long", () => {
   using started = stub(globalThis, "setTimeout");
   const action = () => {};
   assertStrictEquals(startTimer(action, Infinity), undefined);
-  for (const delay of [0, 5_000, MAX_DELAY, MAX_DELAY + 1, 2 ** 40]) {
+  for (const delay of [0, 5_000, MAX_DELAY_MS, MAX_DELAY_MS + 1, 2 ** 40]) {
     startTimer(action, delay);
   }
   assertEquals(
     started.calls.map(({ args }) => args[1]),
-    [0, 5_000, MAX_DELAY, MAX_DELAY, MAX_DELAY],
+    [0, 5_000, MAX_DELAY_MS, MAX_DELAY_MS, MAX_DELAY_MS],
   );
 });
 
