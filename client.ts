@@ -58,7 +58,7 @@ import {
 } from "./core/connection/connection_options.ts";
 import { assertOverflow } from "./core/sending/outbox.ts";
 import { pause } from "./core/reconnect/retry_delay.ts";
-import { letIn } from "./core/events/instrumentation.ts";
+import { register } from "./core/events/instrumentation.ts";
 import { readRetryAfter } from "./core/protocol/retry_after.ts";
 import type { StandardSchema } from "./core/values/schema.ts";
 import { clientSide, openSocket } from "./core/runtime/websocket.ts";
@@ -84,16 +84,16 @@ import {
   RecoveryEvent,
 } from "./core/events/event_types.ts";
 import {
-  assertCloseable,
+  assertCloseFrame,
   assertSize,
   assertType,
   type Cause,
   CloseCode,
   ConnectError,
   ConnectionEndedError,
-  DONE,
   type End,
-  quiet,
+  ignoreRejection,
+  RESOLVED,
 } from "./core/events/errors.ts";
 
 export * from "./core/public.ts";
@@ -433,7 +433,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       closeTimeout,
       idleTimeout: (canAsk) => patience ?? (canAsk ? IDLE_TIMEOUT : 0),
     });
-    letIn(this, this.#manner);
+    register(this, this.#manner);
     this.#backlog = new Backlog(this.#manner.flow);
     if (reconnect !== false) {
       if (reconnect !== true) assertType("reconnect", reconnect, "object");
@@ -522,7 +522,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       const trip = this.#setOut(url, options.signal);
       this.#travel(trip, this.#attempt(trip)).then(resolve, (error) => {
         // It is known already: by `giveup`, or as the program itself has closed it.
-        if (trip.isTold || trip.isLeft) quiet(promise);
+        if (trip.isTold || trip.isLeft) ignoreRejection(promise);
         reject(error);
       });
     } catch (error) {
@@ -593,7 +593,9 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     if (sent) return sent;
     if (!this.#trip) {
       if (!connection) {
-        return quiet(Promise.reject(this.#cannotSend("await connect() first")));
+        return ignoreRejection(
+          Promise.reject(this.#cannotSend("await connect() first")),
+        );
       }
       // It is about to end. What comes next is not known yet, or nothing will.
       if (!this.#reconnect || this.#isLeaving) return connection.send(data);
@@ -649,7 +651,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       return this.#connection.request(data, options);
     }
     encodeBy(data, this.#manner.codec); // what cannot be sent is told at once
-    return quiet(this.#requestLater(data, options));
+    return ignoreRejection(this.#requestLater(data, options));
   }
 
   /** Asks as soon as there is a connection. */
@@ -775,9 +777,9 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * @throws {RangeError} If the code may not be sent, or the reason is too long.
    */
   close(code: number = CloseCode.Normal, reason = ""): Promise<void> {
-    assertCloseable(code, reason, "client");
+    assertCloseFrame(code, reason, "client");
     this.#leave();
-    return this.#connection?.close(code, reason) ?? DONE;
+    return this.#connection?.close(code, reason) ?? RESOLVED;
   }
 
   /**
@@ -833,7 +835,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
 
   /** Turns what a listener threw into an `error` event. */
   protected override onListenerError(error: unknown, from: string): void {
-    this.#manner.probe?.failed(error, from);
+    this.#manner.instrumentation?.listenerFailed(error, from);
     if (this.isHeard("error")) {
       this.emit("error", FailureEvent, [error, from, this.#connection]);
     } else this.#errorLog.write(`Unhandled error in "${from}":`, error);
@@ -949,9 +951,9 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       const target = await Promise.race([this.#ask(), promise]);
       signal.throwIfAborted();
       if (!target) return;
-      const { probe } = this.#manner;
+      const { instrumentation } = this.#manner;
       const open = () => openSocket(...target);
-      const socket = probe ? probe.detach(open) : open();
+      const socket = instrumentation ? instrumentation.detach(open) : open();
       const { host, port, protocol, pathname } = new URL(socket.url);
       const hub = this.#makeHub(
         () => {
@@ -1144,7 +1146,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       tell();
       // The connection itself has not told its end yet.
       queueMicrotask(() => {
-        if (this.#trip === trip) quiet(this.#travel(trip));
+        if (this.#trip === trip) ignoreRejection(this.#travel(trip));
       });
       return;
     }

@@ -58,7 +58,7 @@ import {
   Recovery,
 } from "./core/history/recovery.ts";
 import { Presence } from "./core/cluster/presence.ts";
-import { letIn } from "./core/events/instrumentation.ts";
+import { register } from "./core/events/instrumentation.ts";
 import { type Post, Relay } from "./core/cluster/cluster_link.ts";
 import { Ripening } from "./core/history/ripening.ts";
 import { assertRoom, Rooms } from "./core/rooms/rooms.ts";
@@ -106,7 +106,7 @@ import {
   type ServerEvents,
 } from "./core/events/event_types.ts";
 import {
-  assertCloseable,
+  assertCloseFrame,
   assertOption,
   assertSize,
   assertType,
@@ -450,7 +450,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       ),
       idleTimeout: () => 0, // the keepalive sees to it
     });
-    letIn(this, this.#manner);
+    register(this, this.#manner);
     const history = historyLimits(options.history ?? false);
     this.#admission = new Admission(
       options,
@@ -586,7 +586,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     reason = "",
   ): Promise<boolean> {
     assertType("id", id, "string");
-    assertCloseable(code, reason, "server");
+    assertCloseFrame(code, reason, "server");
     return await this.#count({ type: "close", id, code, reason }) > 0;
   }
 
@@ -1187,7 +1187,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     const reason = retryAfter === undefined
       ? given
       : withRetryAfter(given, retryAfter);
-    assertCloseable(code, reason, "server");
+    assertCloseFrame(code, reason, "server");
     if (this.#closed === undefined) {
       const seconds = retryAfter === undefined ? [] : [inSeconds(retryAfter)];
       this.#admission.close(...seconds);
@@ -1259,7 +1259,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   }
 
   #fail(error: unknown, from: string, client?: Connection<Types>): void {
-    this.#manner.probe?.failed(error, from);
+    this.#manner.instrumentation?.listenerFailed(error, from);
     if (this.isHeard("error")) {
       this.emit("error", FailureEvent, [error, from, client]);
     } else this.#errorLog.write(`Unhandled error in "${from}":`, error);
@@ -1447,11 +1447,11 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     // Once it is upgraded, a request can be asked nothing any more, and what
     // throws takes the whole listener down: so all that can fail comes first.
     const { headers } = request;
-    const { probe } = this.#manner;
+    const { instrumentation } = this.#manner;
     const grace = choice.hasParts ? 0 : this.#grace;
     const begin = () => upgrade(request, choice.token, this.#keepalive, grace);
-    const { socket, response, idleWatch } = probe
-      ? probe.detach(begin)
+    const { socket, response, idleWatch } = instrumentation
+      ? instrumentation.detach(begin)
       : begin();
     const client = new Connection<Types>({
       socket,

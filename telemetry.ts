@@ -14,7 +14,7 @@
  */
 
 import type { ClientSocket } from "./client.ts";
-import { placeOf } from "./core/events/instrumentation.ts";
+import { slotOf } from "./core/events/instrumentation.ts";
 import type { ServerSocket, SocketTypes } from "./server.ts";
 import { clients, servers } from "./telemetry/meters.ts";
 import { Watch } from "./telemetry/watch.ts";
@@ -56,15 +56,15 @@ const users = new WeakMap<Watch, number>();
 export function instrument<Types extends SocketTypes>(
   socket: ServerSocket<Types> | ClientSocket<Types>,
 ): Disposable {
-  const place = placeOf(socket);
-  if (!place) {
+  const slot = slotOf(socket);
+  if (!slot) {
     throw new TypeError(
       "Cannot instrument what is neither a ServerSocket nor a ClientSocket of the same copy of @ws/events: import both from the same version",
     );
   }
-  const watch = place.probe instanceof Watch
-    ? place.probe
-    : place.probe = watchOf(socket);
+  const watch = slot.instrumentation instanceof Watch
+    ? slot.instrumentation
+    : slot.instrumentation = watchOf(socket);
   users.set(watch, (users.get(watch) ?? 0) + 1);
   let isDisposed = false;
   return {
@@ -74,7 +74,7 @@ export function instrument<Types extends SocketTypes>(
       const left = (users.get(watch) ?? 0) - 1;
       users.set(watch, left);
       if (left > 0) return;
-      place.probe = undefined;
+      slot.instrumentation = undefined;
       unwatch(socket, watch);
     },
   };

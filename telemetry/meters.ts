@@ -17,7 +17,7 @@ import {
   type ObservableCounter,
   type ObservableUpDownCounter,
 } from "@opentelemetry/api";
-import type { Subject } from "../core/events/instrumentation.ts";
+import type { InstrumentedConnection } from "../core/events/instrumentation.ts";
 
 /** The name of the scope. */
 export const SCOPE = "@ws/events";
@@ -176,7 +176,11 @@ export class Group {
  * @param connection The connection.
  * @param sign Which of the two.
  */
-export function add(totals: Totals, connection: Subject, sign: 1 | -1): void {
+export function add(
+  totals: Totals,
+  connection: InstrumentedConnection,
+  sign: 1 | -1,
+): void {
   const { received, sent } = connection.traffic;
   const { incoming, outgoing, replies } = connection.dropped;
   totals.messagesReceived += sign * received.messages;
@@ -191,7 +195,7 @@ export function add(totals: Totals, connection: Subject, sign: 1 | -1): void {
 /** What the instruments of one side look at. */
 export interface Observed {
   /** The live connections, each with its group. */
-  readonly live: ReadonlyMap<Subject, Group>;
+  readonly live: ReadonlyMap<InstrumentedConnection, Group>;
   /**
    * What waits and has no connection.
    *

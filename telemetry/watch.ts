@@ -13,7 +13,10 @@ import {
   trace,
 } from "@opentelemetry/api";
 import { type End, isThenable } from "../core/events/errors.ts";
-import type { Probe, Subject } from "../core/events/instrumentation.ts";
+import type {
+  Instrumentation,
+  InstrumentedConnection,
+} from "../core/events/instrumentation.ts";
 import { Call, tracerOf, typeOf, within } from "./calls.ts";
 import { add, type Group, type Meters, type Observed } from "./meters.ts";
 
@@ -24,20 +27,20 @@ export interface Backlog {
   /** How many messages were dropped meanwhile. */
   readonly dropped: number;
   /** The live connection. */
-  readonly connection: Subject | undefined;
+  readonly connection: InstrumentedConnection | undefined;
 }
 
 /**
  * Watches one socket. Whatever fails here, in an exporter for one, is told to the
  * diagnostics of OpenTelemetry, and to nobody else.
  */
-export class Watch implements Probe, Observed {
+export class Watch implements Instrumentation, Observed {
   /** The live connections, each with its group. */
-  readonly live: Map<Subject, Group> = new Map();
+  readonly live: Map<InstrumentedConnection, Group> = new Map();
   readonly #meters: Meters;
   readonly #backlog: Backlog | undefined;
   /** What was being done when a connection began: on a server, its upgrade. */
-  readonly #origins = new WeakMap<Subject, Link>();
+  readonly #origins = new WeakMap<InstrumentedConnection, Link>();
   /** Whose the backlog is. */
   #group: Group | undefined;
   /** How many of the backlog's drops are counted. */
@@ -52,7 +55,7 @@ export class Watch implements Probe, Observed {
    */
   constructor(
     meters: Meters,
-    connections: Iterable<Subject>,
+    connections: Iterable<InstrumentedConnection>,
     backlog?: Backlog,
   ) {
     this.#meters = meters;
@@ -92,7 +95,7 @@ export class Watch implements Probe, Observed {
   }
 
   /** Remembers what a connection began in. */
-  created(connection: Subject): void {
+  connectionCreated(connection: InstrumentedConnection): void {
     guard(() => {
       const context = trace.getActiveSpan()?.spanContext();
       if (context) this.#origins.set(connection, { context });
@@ -100,13 +103,13 @@ export class Watch implements Probe, Observed {
   }
 
   /** Counts a connection. */
-  opened(connection: Subject): void {
+  connectionOpened(connection: InstrumentedConnection): void {
     this.#enter(connection);
     guard(() => this.#meters.instruments);
   }
 
   /** Counts an end, and tells of the connection by a span. */
-  ended(connection: Subject, end: End): void {
+  connectionEnded(connection: InstrumentedConnection, end: End): void {
     const group = this.live.get(connection);
     if (!group) return;
     this.live.delete(connection);
@@ -124,8 +127,8 @@ export class Watch implements Probe, Observed {
   }
 
   /** Follows a request from here. */
-  ask<T>(
-    connection: Subject,
+  traceRequest<T>(
+    connection: InstrumentedConnection,
     data: unknown,
     ask: (trace?: string) => Promise<T>,
   ): Promise<T> {
@@ -145,8 +148,8 @@ export class Watch implements Probe, Observed {
   }
 
   /** Follows a request of the peer's. */
-  handle(
-    connection: Subject,
+  traceHandler(
+    connection: InstrumentedConnection,
     kind: string | undefined,
     trace: string | undefined,
     handle: () => unknown,
@@ -175,7 +178,7 @@ export class Watch implements Probe, Observed {
   }
 
   /** Counts an error. */
-  failed(error: unknown, from: string): void {
+  listenerFailed(error: unknown, from: string): void {
     guard(() =>
       this.#meters.instruments.errors.add(1, {
         "websocket.event": from,
@@ -204,7 +207,7 @@ export class Watch implements Probe, Observed {
     );
   };
 
-  #enter(connection: Subject): Group | undefined {
+  #enter(connection: InstrumentedConnection): Group | undefined {
     return guard(() => {
       if (this.#group) this.waiting();
       const group = this.#group = this.#meters.groupOf(connection.url);
@@ -213,7 +216,11 @@ export class Watch implements Probe, Observed {
     });
   }
 
-  #tellEnd(connection: Subject, attributes: Attributes, end: End): void {
+  #tellEnd(
+    connection: InstrumentedConnection,
+    attributes: Attributes,
+    end: End,
+  ): void {
     const { ends, durations } = this.#meters.instruments;
     const now = Date.now();
     const start = connection.connectedAt.getTime();
@@ -245,7 +252,7 @@ export class Watch implements Probe, Observed {
 }
 
 /** Who is at the other end; for spans only, as there are many. */
-function peerOf({ remoteAddress }: Subject): Attributes {
+function peerOf({ remoteAddress }: InstrumentedConnection): Attributes {
   const [, address = remoteAddress, port] =
     /^\[?(.*?)\]?:(\d+)$/.exec(remoteAddress) ?? [];
   return {

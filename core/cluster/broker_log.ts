@@ -16,7 +16,7 @@ import {
   type Posted,
   unpack,
 } from "../history/envelope.ts";
-import { DONE, quiet } from "../events/errors.ts";
+import { ignoreRejection, RESOLVED } from "../events/errors.ts";
 import {
   type Entry,
   type HistoryOptions,
@@ -99,7 +99,7 @@ export class Journal implements Shelf {
   /** What is subscribed to. */
   readonly #channels = new Set<string>([ALL]);
   /** When it hears what is for all, and what is for this server alone. */
-  #listening: Promise<unknown> = DONE;
+  #listening: Promise<unknown> = RESOLVED;
   /** Subscriptions that the broker may not know of yet. */
   readonly #entering = new Map<string, Promise<void>>();
   /** What this server has sent, until it comes back. */
@@ -118,7 +118,7 @@ export class Journal implements Shelf {
   /** Lets the last mark never be so old that the broker has forgotten it. */
   #pulse: Timer | undefined;
   /** When all that was missed has been delivered. */
-  #caughtUp: Promise<void> = DONE;
+  #caughtUp: Promise<void> = RESOLVED;
   #opening: PromiseWithResolvers<void> | undefined = Promise.withResolvers();
   #epoch: string | undefined;
   /** The epoch when the broker was there last. */
@@ -130,7 +130,7 @@ export class Journal implements Shelf {
   #turn = 0;
   readonly #marks = new Map<number, PromiseWithResolvers<void>>();
   #markCount = 0;
-  #lastMark: Promise<void> = DONE;
+  #lastMark: Promise<void> = RESOLVED;
   #nextMark: Promise<void> | undefined;
 
   /**
@@ -319,9 +319,9 @@ export class Journal implements Shelf {
     this.#dropOld(isSame ? performance.now() - this.#limits.maxAge : Infinity);
     const late = [...this.#pending.values()];
     for (const parcel of late) this.#append(parcel);
-    this.#caughtUp = quiet(this.#catchUp(turn, lastEpoch, late));
+    this.#caughtUp = ignoreRejection(this.#catchUp(turn, lastEpoch, late));
     this.#pulse = setInterval(
-      () => quiet(this.#mark()),
+      () => ignoreRejection(this.#mark()),
       Math.min(Math.max(this.#limits.maxAge / 2, QUIET), MAX_DELAY_MS),
     );
     this.#opening?.resolve();
@@ -342,7 +342,7 @@ export class Journal implements Shelf {
     this.#refused.length = 0; // they go when it is back
     const error = new Error("The broker is away");
     for (const { promise, reject } of this.#marks.values()) {
-      quiet(promise);
+      ignoreRejection(promise);
       reject(error);
     }
     this.#marks.clear();
@@ -437,8 +437,8 @@ export class Journal implements Shelf {
 
   #append(parcel: Parcel): void {
     const entering = this.#entering.get(parcel.channel);
-    if (entering) quiet(entering.then(() => this.#appendNow(parcel)));
-    else quiet(this.#appendNow(parcel));
+    if (entering) ignoreRejection(entering.then(() => this.#appendNow(parcel)));
+    else ignoreRejection(this.#appendNow(parcel));
   }
 
   async #appendNow(parcel: Parcel): Promise<void> {
@@ -508,7 +508,7 @@ export class Journal implements Shelf {
 
   /** Those who have got what was not kept have to be told where they stand. */
   #standAgain(room?: string): void {
-    quiet(this.#mark().then(() => this.#desk.stand(room)));
+    ignoreRejection(this.#mark().then(() => this.#desk.stand(room)));
   }
 
   #rest(): void {

@@ -19,7 +19,7 @@ import {
   unpack,
 } from "../history/envelope.ts";
 import { type Answer, Fleet, type Inquiry } from "./server_registry.ts";
-import { DONE } from "../events/errors.ts";
+import { RESOLVED } from "../events/errors.ts";
 import type { HistoryOptions } from "../history/message_store.ts";
 import { type Desk, Journal } from "./broker_log.ts";
 import type { Presence } from "./presence.ts";
@@ -204,7 +204,7 @@ export class Relay {
    */
   watch(room: string): void {
     const heard = this.#attempt(() => this.#adapter.subscribe(WHO + room));
-    (heard ?? DONE).then(() => this.#presence?.greet(room));
+    (heard ?? RESOLVED).then(() => this.#presence?.greet(room));
   }
 
   /**

@@ -16,13 +16,13 @@ import {
 } from "../events/emitter.ts";
 import { CONNECTING, next, type Signal, type State } from "./close_state.ts";
 import {
-  assertCloseable,
+  assertCloseFrame,
   type Cause,
   CloseCode,
   ConnectionEndedError,
-  DONE,
   type End,
-  quiet,
+  ignoreRejection,
+  RESOLVED,
 } from "../events/errors.ts";
 import {
   type ConnectionEvents,
@@ -466,7 +466,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.#side = side;
     this.#silence = init.idleWatch;
     this.#hub = hub;
-    init.manner.probe?.created(this);
+    init.manner.instrumentation?.connectionCreated(this);
     socket.binaryType = "arraybuffer";
     for (const type of SOCKET_EVENTS) {
       // It opens once, and then the runtime need not remember who has listened to it.
@@ -626,7 +626,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    */
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
     return this.#send(this.#encode(data), options, false) ??
-      quiet(Promise.reject(this.#tooLate("send")));
+      ignoreRejection(Promise.reject(this.#tooLate("send")));
   }
 
   /**
@@ -677,9 +677,13 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     data: Outgoing<Types>,
     options: RequestOptions & { schema?: StandardSchema } = {},
   ): Promise<unknown> {
-    const { probe } = this.#manner;
-    return probe
-      ? probe.ask(this, data, (trace) => this.#request(data, options, trace))
+    const { instrumentation } = this.#manner;
+    return instrumentation
+      ? instrumentation.traceRequest(
+        this,
+        data,
+        (trace) => this.#request(data, options, trace),
+      )
       : this.#request(data, options);
   }
 
@@ -691,10 +695,10 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     const frame = this.#encode(data);
     const exchange = this.#exchange;
     if (this.#state.phase !== "open" || !this.#canSend()) {
-      return quiet(Promise.reject(this.#tooLate("send")));
+      return ignoreRejection(Promise.reject(this.#tooLate("send")));
     }
     if (!exchange) {
-      return quiet(Promise.reject(
+      return ignoreRejection(Promise.reject(
         new DOMException(
           `Cannot request anything of ${this.remoteAddress} as it does not speak events.v1: send it a message, or let it offer that subprotocol`,
           "NotSupportedError",
@@ -706,7 +710,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       const reply = decodeBy(payload, this.#manner.codec);
       return schema ? check(schema, reply, "The answer") : reply;
     });
-    return quiet(answer);
+    return ignoreRejection(answer);
   }
 
   /**
@@ -821,7 +825,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * (RFC 6455, 5.5.1 and 7.4).
    */
   close(code: number = CloseCode.Normal, reason = ""): Promise<void> {
-    assertCloseable(code, reason, this.#side.role);
+    assertCloseFrame(code, reason, this.#side.role);
     const cause = this.#hub.leaving();
     this.#dropInbox();
     this.#turns?.skip(0); // what it drops gives credit
@@ -870,7 +874,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       else shake();
     }
     return this.#isTold
-      ? DONE
+      ? RESOLVED
       : (this.#over ??= Promise.withResolvers()).promise;
   }
 
@@ -958,7 +962,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   /** Turns what a listener threw into an `error` event, here or at the owner's. */
   protected override onListenerError(error: unknown, from: string): void {
     if (this.isHeard("error")) {
-      this.#manner.probe?.failed(error, from);
+      this.#manner.instrumentation?.listenerFailed(error, from);
       this.emit("error", FailureEvent, [error, from, this]);
     } else this.#hub.failed(error, from, this);
   }
@@ -1008,7 +1012,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.#connectedAt = Date.now();
     this.#isOpening = true;
     this.#prepare(this.#spoken.isEvents);
-    this.#manner.probe?.opened(this);
+    this.#manner.instrumentation?.connectionOpened(this);
     this.#depth++;
     const pending = this.#hub.opened(this, () => this.#flushSoon());
     this.#leave();
@@ -1154,7 +1158,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #postpone(data: Payload): void {
     const receiver = this.#receiver ??= this.#makeReceiver();
     const items = this.#exchange?.itemsOf(data);
-    if (items) this.#manner.probe?.batched("receive", items.length);
+    if (items) this.#manner.instrumentation?.batched("receive", items.length);
     if (!this.#exchange && !this.#admits(data)) return this.#count(data);
     const isAllowed = receiver.push(data, items);
     this.#spend(byteCount(data));
@@ -1165,7 +1169,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   /** Takes the items of a batch: what this side limits in slices, else at once. */
   #unpack(items: readonly Payload[]): void {
-    this.#manner.probe?.batched("receive", items.length);
+    this.#manner.instrumentation?.batched("receive", items.length);
     if (this.#manner.limits !== undefined) {
       const receiver = this.#receiver ??= this.#makeReceiver();
       return receiver.receiveItems(items);
@@ -1335,11 +1339,17 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.#depth++;
     const handler = question && this.#handlerOf(message, question);
     if (handler) {
-      const { probe } = this.#manner;
+      const { instrumentation } = this.#manner;
       const handle = () => handler(message);
       const done = question.respond(
-        probe
-          ? () => probe.handle(this, handler.kind, question.trace, handle)
+        instrumentation
+          ? () =>
+            instrumentation.traceHandler(
+              this,
+              handler.kind,
+              question.trace,
+              handle,
+            )
           : handle,
       );
       if (done) pending?.push(done);
@@ -1382,7 +1392,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       encode: (data) => this.#encode(data),
       reply: (id, frame) =>
         this.#exchange?.reply(id, frame) ??
-          quiet(Promise.reject(this.#tooLate("send"))),
+          ignoreRejection(Promise.reject(this.#tooLate("send"))),
       refuse: (id, failure) => this.#exchange?.refuse(id, failure),
       failed: (error) => this.onListenerError(error, "request"),
     };
@@ -1538,7 +1548,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     release(this.#socket);
     this.#silence?.stop();
     this.#letUnsentGo(end.type === "close");
-    if (opened) this.#manner.probe?.ended(this, end);
+    if (opened) this.#manner.instrumentation?.connectionEnded(this, end);
     // What it waited for has come; it may have to wait for listeners now.
     clearTimeout(this.#endTimer);
     this.#endTimer = undefined;

@@ -12,7 +12,10 @@ import {
   type FlowOptions,
 } from "../sending/socket_writer.ts";
 import type { Spender } from "../sending/buffer_budget.ts";
-import type { Probe, Probed } from "../events/instrumentation.ts";
+import type {
+  Instrumentation,
+  Instrumented,
+} from "../events/instrumentation.ts";
 import type { MessageRate } from "./rate_limiter.ts";
 import { schemaOf, type StandardSchema } from "../values/schema.ts";
 import type { Dialect } from "../protocol/subprotocol.ts";
@@ -97,9 +100,10 @@ export interface SideManner {
  *
  * @typeParam Types The types of the socket.
  */
-export interface Manner<Types extends SocketTypes> extends SideManner, Probed {
+export interface Manner<Types extends SocketTypes>
+  extends SideManner, Instrumented {
   /** Looks into the connections, if somebody does. */
-  probe: Probe | undefined;
+  instrumentation: Instrumentation | undefined;
   /** What the socket speaks. */
   readonly dialect: Dialect;
   /** How messages go out. */
@@ -163,6 +167,6 @@ export function mannerOf<Types extends SocketTypes>(
       ? undefined
       : schemaOf<Types, Incoming<Types>>(schema),
     isStrict: onInvalid === "close",
-    probe: undefined,
+    instrumentation: undefined,
   };
 }

@@ -4,12 +4,12 @@
  * @module
  */
 
-import { DONE } from "./errors.ts";
+import { RESOLVED } from "./errors.ts";
 
-type Result<T> = IteratorResult<T, undefined>;
+type QueueResult<T> = IteratorResult<T, undefined>;
 
 /** What waits, and who waits for it to be done with. */
-interface Waiting<T> {
+interface QueuedValue<T> {
   readonly value: T;
   readonly done: PromiseWithResolvers<void>;
 }
@@ -19,37 +19,37 @@ interface Waiting<T> {
  *
  * @typeParam T The type of what waits.
  */
-export class EventQueue<T> implements AsyncIterableIterator<T, undefined> {
+export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
   readonly #name: string;
   readonly #limit: number;
-  readonly #stop: () => void;
+  readonly #onStop: () => void;
   readonly #outrun: () => void;
   /** What waits begins at the index; before it is what was taken. */
-  #values: Waiting<T>[] = [];
+  #values: QueuedValue<T>[] = [];
   #first = 0;
-  readonly #takers: PromiseWithResolvers<Result<T>>[] = [];
+  readonly #readers: PromiseWithResolvers<QueueResult<T>>[] = [];
   /** Those that have been taken, but are not done with. */
-  #taken: PromiseWithResolvers<void>[] = [];
+  #inProgress: PromiseWithResolvers<void>[] = [];
   /** Set when nothing more comes; its error is handed out once. */
-  #finished: { error: unknown } | "done" | undefined;
+  #closed: { error: unknown } | "done" | undefined;
 
   /**
    * Creates an empty queue.
    *
    * @param name What waits, for the error's text.
    * @param limit How many may wait.
-   * @param stop Called when no more is wanted.
+   * @param onStop Called when no more is wanted.
    * @param outrun Called after that if the reason is that too many wait.
    */
   constructor(
     name: string,
     limit: number,
-    stop: () => void,
+    onStop: () => void,
     outrun: () => void = () => {},
   ) {
     this.#name = name;
     this.#limit = limit;
-    this.#stop = stop;
+    this.#onStop = onStop;
     this.#outrun = outrun;
   }
 
@@ -61,32 +61,32 @@ export class EventQueue<T> implements AsyncIterableIterator<T, undefined> {
    * for, or nothing more is wanted.
    */
   push(value: T): Promise<void> {
-    const taker = this.#takers.shift();
+    const reader = this.#readers.shift();
     const done = Promise.withResolvers<void>();
-    if (taker) {
-      this.#taken.push(done);
-      taker.resolve({ done: false, value });
+    if (reader) {
+      this.#inProgress.push(done);
+      reader.resolve({ done: false, value });
       return done.promise;
     }
     if (this.#values.length - this.#first < this.#limit) {
       this.#values.push({ value, done });
       return done.promise;
     }
-    this.#stop();
+    this.#onStop();
     this.fail(
       new RangeError(
         `Cannot keep more than ${this.#limit} ${this.#name} waiting: take them faster or raise "limit"`,
       ),
     );
     this.#outrun();
-    return DONE;
+    return RESOLVED;
   }
 
   /** Ends the iteration, after what waits has been taken. */
-  finish(): void {
-    this.#finished ??= "done";
-    for (const taker of this.#takers.splice(0)) {
-      taker.resolve({ done: true, value: undefined });
+  close(): void {
+    this.#closed ??= "done";
+    for (const reader of this.#readers.splice(0)) {
+      reader.resolve({ done: true, value: undefined });
     }
   }
 
@@ -96,42 +96,42 @@ export class EventQueue<T> implements AsyncIterableIterator<T, undefined> {
    * @param error What it rejects with, once.
    */
   fail(error: unknown): void {
-    const taker = this.#takers.shift();
-    this.#finished = taker ? "done" : { error };
-    taker?.reject(error);
-    this.finish();
+    const reader = this.#readers.shift();
+    this.#closed = reader ? "done" : { error };
+    reader?.reject(error);
+    this.close();
   }
 
   /** Takes the next value. Whoever asks for it is done with those before. */
-  next(): Promise<Result<T>> {
-    this.#release();
+  next(): Promise<QueueResult<T>> {
+    this.#finishInProgress();
     const first = this.#shift();
     if (first) {
-      this.#taken.push(first.done);
+      this.#inProgress.push(first.done);
       return Promise.resolve({ done: false, value: first.value });
     }
-    const finished = this.#finished;
-    if (finished === "done") {
+    const closed = this.#closed;
+    if (closed === "done") {
       return Promise.resolve({ done: true, value: undefined });
     }
-    if (finished) {
-      this.#finished = "done";
-      return Promise.reject(finished.error);
+    if (closed) {
+      this.#closed = "done";
+      return Promise.reject(closed.error);
     }
-    const taker = Promise.withResolvers<Result<T>>();
-    this.#takers.push(taker);
-    return taker.promise;
+    const reader = Promise.withResolvers<QueueResult<T>>();
+    this.#readers.push(reader);
+    return reader.promise;
   }
 
   /** Ends the iteration at once, as `break` does. */
-  return(): Promise<Result<T>> {
-    this.#stop();
-    this.#release();
+  return(): Promise<QueueResult<T>> {
+    this.#onStop();
+    this.#finishInProgress();
     for (let left = this.#shift(); left; left = this.#shift()) {
       left.done.resolve();
     }
-    this.#finished = "done";
-    this.finish();
+    this.#closed = "done";
+    this.close();
     return Promise.resolve({ done: true, value: undefined });
   }
 
@@ -141,7 +141,7 @@ export class EventQueue<T> implements AsyncIterableIterator<T, undefined> {
   }
 
   /** Takes what has waited longest, in constant time however much waits. */
-  #shift(): Waiting<T> | undefined {
+  #shift(): QueuedValue<T> | undefined {
     const first = this.#values[this.#first];
     if (first === undefined) return undefined;
     if (++this.#first === this.#values.length) this.#values.length = 0;
@@ -151,7 +151,7 @@ export class EventQueue<T> implements AsyncIterableIterator<T, undefined> {
     return first;
   }
 
-  #release(): void {
-    for (const done of this.#taken.splice(0)) done.resolve();
+  #finishInProgress(): void {
+    for (const done of this.#inProgress.splice(0)) done.resolve();
   }
 }

@@ -4,14 +4,14 @@
  * @module
  */
 
-import { EventQueue } from "./async_queue.ts";
+import { AsyncQueue } from "./async_queue.ts";
 import {
   assertSize,
   assertType,
   ConnectionEndedError,
-  DONE,
+  ignoreRejection,
   isThenable,
-  quiet,
+  RESOLVED,
 } from "./errors.ts";
 import { ErrorLog } from "./error_log.ts";
 import type { EventMap } from "./event_types.ts";
@@ -97,7 +97,7 @@ export type Args<
   Type extends keyof Events,
 > = Events[Type]["args"];
 
-interface Entry<Arguments extends readonly unknown[]> {
+interface ListenerEntry<Arguments extends readonly unknown[]> {
   readonly listener: (...args: Arguments) => unknown;
   readonly once: boolean;
   removed: boolean;
@@ -105,8 +105,8 @@ interface Entry<Arguments extends readonly unknown[]> {
   abort: (() => void) | undefined;
 }
 
-type Entries<Events extends EventMap<keyof Events>> = {
-  [Type in keyof Events]?: readonly Entry<Args<Events, Type>>[];
+type ListenerEntries<Events extends EventMap<keyof Events>> = {
+  [Type in keyof Events]?: readonly ListenerEntry<Args<Events, Type>>[];
 };
 
 /**
@@ -122,14 +122,14 @@ export type EventHandler<E> =
   | { handleEvent(event: E): unknown };
 
 /** Why a subscription stops before its owner stops it. */
-type Stop =
+type StopReason =
   /** The emitter has ended. */
   | { readonly ended: () => Error }
   /** The signal was aborted, or the filter threw. */
   | { readonly error: unknown };
 
 /** What `addEventListener` has added. */
-interface Handler {
+interface EventTargetEntry {
   readonly type: string;
   readonly listener: EventHandler<never>;
   readonly capture: boolean;
@@ -158,12 +158,12 @@ interface SubscribeOptions<Arguments extends readonly unknown[]> {
 export abstract class Emitter<Events extends EventMap<keyof Events>>
   extends EventTarget {
   /** There once somebody listens: many connections have nobody of their own. */
-  #entries: Entries<Events> | undefined;
-  #handlers: Handler[] | undefined;
+  #listeners: ListenerEntries<Events> | undefined;
+  #eventTargetEntries: EventTargetEntry[] | undefined;
   /** Takes the promises of handlers while an event is dispatched to them. */
   #pending: Promise<unknown>[] | undefined;
   /** What stops the subscriptions of `waitFor`, `collect` and `events`. */
-  #stops: Set<(stop: Stop) => void> | undefined;
+  #waiting: Set<(stop: StopReason) => void> | undefined;
   #ended: (() => Error) | undefined;
 
   /**
@@ -207,12 +207,14 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
         `Cannot listen to "${type}" with something other than a function: current value is of type ${typeof listener}`,
       );
     }
-    const all: Entries<Events> = this.#entries ??= Object.create(null);
-    const entries = all[type] ?? [];
-    if (signal?.aborted || entries.some((e) => e.listener === listener)) {
+    const all: ListenerEntries<Events> = this.#listeners ??= Object.create(
+      null,
+    );
+    const listeners = all[type] ?? [];
+    if (signal?.aborted || listeners.some((e) => e.listener === listener)) {
       return this;
     }
-    const entry: Entry<Args<Events, Type>> = {
+    const entry: ListenerEntry<Args<Events, Type>> = {
       listener,
       once,
       removed: false,
@@ -221,7 +223,7 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     };
     if (entry.abort) signal?.addEventListener("abort", entry.abort);
     // A new list each time: one that is being gone through stays as it is.
-    all[type] = [...entries, entry];
+    all[type] = [...listeners, entry];
     this.onListenerAdded(type);
     return this;
   }
@@ -254,7 +256,7 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     type: Type,
     listener: (...args: Args<Events, Type>) => unknown,
   ): this {
-    const entry = this.#entries?.[type]?.find((e) => e.listener === listener);
+    const entry = this.#listeners?.[type]?.find((e) => e.listener === listener);
     if (entry) this.#remove(type, entry);
     return this;
   }
@@ -313,7 +315,7 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
         );
       }, timeout);
     }
-    return quiet(promise);
+    return ignoreRejection(promise);
   }
 
   /**
@@ -366,7 +368,7 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     });
     if (limit <= 0) done();
     else if (during !== undefined) timer = startTimer(done, during);
-    return quiet(promise);
+    return ignoreRejection(promise);
   }
 
   /**
@@ -399,20 +401,20 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
    *
    * @param type The event's name.
    * @param options When to stop, and how many may wait.
-   * @param pick Takes what is wanted of an event.
+   * @param select Takes what is wanted of an event.
    * @param outrun Called when too many wait, and the iterator fails.
    * @returns An iterator, as of {@linkcode Emitter.events}.
    */
   protected iterate<Type extends Name<Events>, T>(
     type: Type,
     options: MessagesOptions,
-    pick: (args: Args<Events, Type>) => T,
+    select: (args: Args<Events, Type>) => T,
     outrun: () => void = () => {},
   ): AsyncIterableIterator<T, undefined> {
     assertType("options", options, "object");
     const { limit = 1024, throwIfLost = false } = options;
     assertSize("limit", limit);
-    const queue = new EventQueue<T>(
+    const queue = new AsyncQueue<T>(
       `"${type}" events`,
       limit,
       () => cancel(),
@@ -422,14 +424,14 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
       type,
       options,
       (args) => {
-        const done = queue.push(pick(args));
+        const done = queue.push(select(args));
         // Whoever hands out messages one after the other waits for the loop.
         return type === "message" ? done : undefined;
       },
       (stop) => {
         const error = "ended" in stop ? stop.ended() : stop.error;
-        const isEnd = "ended" in stop && !(throwIfLost && isLoss(error));
-        if (isEnd) queue.finish();
+        const isEnd = "ended" in stop && !(throwIfLost && isDisconnect(error));
+        if (isEnd) queue.close();
         else queue.fail(error);
       },
     );
@@ -452,10 +454,10 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     const { capture = false, once = false, signal } =
       typeof options === "object" ? options : { capture: options ?? false };
     if (listener === null || signal?.aborted) return;
-    if (this.#findHandler(type, listener, capture)) return;
-    const act: EventHandler<Event> = listener;
+    if (this.#findEntry(type, listener, capture)) return;
+    const callback: EventHandler<Event> = listener;
     const remove = () => this.removeEventListener(type, listener, capture);
-    const handler: Handler = {
+    const handler: EventTargetEntry = {
       type,
       listener,
       capture,
@@ -464,20 +466,20 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
       call: (event) => {
         if (once) remove();
         try {
-          const result = typeof act === "function"
-            ? act.call(this, event)
-            : act.handleEvent(event);
+          const result = typeof callback === "function"
+            ? callback.call(this, event)
+            : callback.handleEvent(event);
           if (isThenable(result)) {
             const settled = this.#watch(result, type, event);
             this.#pending?.push(settled);
           }
         } catch (error) {
-          this.#failed(error, type, event);
+          this.#reportError(error, type, event);
         }
       },
     };
     signal?.addEventListener("abort", remove);
-    (this.#handlers ??= []).push(handler);
+    (this.#eventTargetEntries ??= []).push(handler);
     super.addEventListener(type, handler.call, capture);
     this.onListenerAdded(type);
   }
@@ -497,11 +499,13 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     const capture = typeof options === "object"
       ? options.capture ?? false
       : options ?? false;
-    const handler = listener && this.#findHandler(type, listener, capture);
+    const handler = listener && this.#findEntry(type, listener, capture);
     if (!handler) return;
     super.removeEventListener(type, handler.call, capture);
     handler.signal?.removeEventListener("abort", handler.abort);
-    this.#handlers = this.#handlers?.filter((other) => other !== handler);
+    this.#eventTargetEntries = this.#eventTargetEntries?.filter((other) =>
+      other !== handler
+    );
   }
 
   /**
@@ -523,23 +527,23 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     args: Args<Events, Type>,
     pending?: Promise<unknown>[],
   ): void {
-    const entries = this.#entries?.[type];
-    if (entries !== undefined) {
-      for (const entry of entries) {
+    const listeners = this.#listeners?.[type];
+    if (listeners !== undefined) {
+      for (const entry of listeners) {
         if (entry.removed) continue;
         if (entry.once) this.#remove(type, entry);
         try {
           const result = entry.listener(...args);
-          if (result !== DONE && isThenable(result)) {
+          if (result !== RESOLVED && isThenable(result)) {
             const settled = this.#watch(result, type, args[0]);
             pending?.push(settled);
           }
         } catch (error) {
-          this.#failed(error, type, args[0]);
+          this.#reportError(error, type, args[0]);
         }
       }
     }
-    if (this.#isHandled(type)) {
+    if (this.#hasEventListener(type)) {
       const outer = this.#pending; // of an event in whose handler this one is
       this.#pending = pending;
       this.dispatchEvent(new Event(type, ...args));
@@ -554,7 +558,8 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
    * @returns True if there is a listener.
    */
   protected isHeard(type: Name<Events>): boolean {
-    return this.#entries?.[type] !== undefined || this.#isHandled(type);
+    return this.#listeners?.[type] !== undefined ||
+      this.#hasEventListener(type);
   }
 
   /**
@@ -583,8 +588,8 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
    * @returns Stops what has waited, and nothing that began to wait meanwhile.
    */
   protected takeWaiting(reason: () => Error): () => void {
-    const stops = this.#stops;
-    this.#stops = undefined;
+    const stops = this.#waiting;
+    this.#waiting = undefined;
     return () => stops?.forEach((stop) => stop({ ended: reason }));
   }
 
@@ -592,8 +597,8 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
   #subscribe<Type extends Name<Events>>(
     type: Type,
     { filter, signal }: SubscribeOptions<Args<Events, Type>>,
-    take: (args: Args<Events, Type>) => unknown,
-    stopped: (stop: Stop) => void,
+    onEvent: (args: Args<Events, Type>) => unknown,
+    onStop: (stop: StopReason) => void,
   ): () => void {
     const listener = (...args: Args<Events, Type>) => {
       try {
@@ -601,16 +606,16 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
       } catch (error) {
         return stop({ error });
       }
-      return take(args);
+      return onEvent(args);
     };
     const cancel = () => {
       this.off(type, listener);
-      this.#stops?.delete(stop);
+      this.#waiting?.delete(stop);
       signal?.removeEventListener("abort", abort);
     };
-    const stop = (why: Stop) => {
+    const stop = (why: StopReason) => {
       cancel();
-      stopped(why);
+      onStop(why);
     };
     const abort = () => stop({ error: signal?.reason });
     // The caller has no `cancel` yet: it hears of these two a little later.
@@ -620,22 +625,23 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
       queueMicrotask(() => stop({ ended }));
     } else {
       signal?.addEventListener("abort", abort);
-      (this.#stops ??= new Set()).add(stop);
+      (this.#waiting ??= new Set()).add(stop);
       this.on(type, listener);
     }
     return cancel;
   }
 
-  #isHandled(type: string): boolean {
-    return this.#handlers?.some((handler) => handler.type === type) ?? false;
+  #hasEventListener(type: string): boolean {
+    return this.#eventTargetEntries?.some((handler) => handler.type === type) ??
+      false;
   }
 
-  #findHandler(
+  #findEntry(
     type: string,
     listener: EventHandler<never>,
     capture: boolean,
-  ): Handler | undefined {
-    return this.#handlers?.find((handler) =>
+  ): EventTargetEntry | undefined {
+    return this.#eventTargetEntries?.find((handler) =>
       handler.type === type && handler.listener === listener &&
       handler.capture === capture
     );
@@ -643,11 +649,11 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
 
   #remove<Type extends Name<Events>>(
     type: Type,
-    entry: Entry<Args<Events, Type>>,
+    entry: ListenerEntry<Args<Events, Type>>,
   ): void {
     entry.removed = true;
     if (entry.abort) entry.signal?.removeEventListener("abort", entry.abort);
-    const all = this.#entries;
+    const all = this.#listeners;
     const left = all?.[type]?.filter((other) => other !== entry);
     if (all === undefined) return;
     if (left?.length) all[type] = left;
@@ -661,11 +667,11 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
   ): Promise<unknown> {
     return Promise.resolve(result).then(
       undefined,
-      (error) => this.#failed(error, type, subject),
+      (error) => this.#reportError(error, type, subject),
     );
   }
 
-  #failed(error: unknown, type: Name<Events>, subject: unknown): void {
+  #reportError(error: unknown, type: Name<Events>, subject: unknown): void {
     if (type === "error") {
       errorLog.write('A listener of "error" threw:', error);
     } else this.onListenerError(error, type, subject);
@@ -676,7 +682,7 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
 const errorLog = new ErrorLog();
 
 /** Whether an error says that a connection was lost. */
-function isLoss(error: unknown): boolean {
+function isDisconnect(error: unknown): boolean {
   return error instanceof ConnectionEndedError &&
     error.end?.type === "disconnect";
 }

@@ -12,13 +12,13 @@ import { startTimer, type Timer } from "../util/timer.ts";
 const MAX_ERRORS = 20;
 
 /** How long a window is, in milliseconds. */
-const WINDOW = 10_000;
+const WINDOW_MS = 10_000;
 
 /** How many characters of an error's message are written. */
-const MAX_MESSAGE = 1_000;
+const MAX_MESSAGE_CHARS = 1_000;
 
 /** How many lines of a stack are written. */
-const MAX_FRAMES = 20;
+const MAX_STACK_LINES = 20;
 
 /** How many causes of an error are followed. */
 const MAX_CAUSES = 4;
@@ -41,7 +41,7 @@ export class ErrorLog {
     const now = performance.now();
     if (now >= this.#windowEnd) {
       this.flush();
-      this.#windowEnd = now + WINDOW;
+      this.#windowEnd = now + WINDOW_MS;
       this.#written = 0;
     }
     if (this.#written++ < MAX_ERRORS) {
@@ -75,35 +75,39 @@ export function describeError(error: unknown): string {
   const parts: string[] = [];
   let current = error;
   for (let i = 0; i < MAX_CAUSES && (i === 0 || current !== undefined); i++) {
-    parts.push((i > 0 ? "Caused by: " : "") + describeOne(current));
+    parts.push((i > 0 ? "Caused by: " : "") + describeSingle(current));
     current = current instanceof Error ? current.cause : undefined;
   }
   return parts.join("\n");
 }
 
-function describeOne(error: unknown): string {
+function describeSingle(error: unknown): string {
   try {
-    if (!(error instanceof Error)) return printable(textOf(error), MAX_MESSAGE);
+    if (!(error instanceof Error)) {
+      return printable(describeValue(error), MAX_MESSAGE_CHARS);
+    }
     const name = printable(`${error.name}`);
     const message = `${error.message}`;
-    const head = message ? `${name}: ${printable(message, MAX_MESSAGE)}` : name;
-    return [head, ...framesOf(error, message)].join("\n");
+    const head = message
+      ? `${name}: ${printable(message, MAX_MESSAGE_CHARS)}`
+      : name;
+    return [head, ...stackLines(error, message)].join("\n");
   } catch {
     return "an error that cannot be shown"; // its properties throw
   }
 }
 
-function textOf(value: unknown): string {
+function describeValue(value: unknown): string {
   if (typeof value !== "object" || value === null) return String(value);
   return JSON.stringify(value) ?? String(value);
 }
 
 /** The lines of a stack, without the message, which may look like some of them. */
-function framesOf(error: Error, message: string): string[] {
+function stackLines(error: Error, message: string): string[] {
   const stack = `${error.stack ?? ""}`;
   const at = message ? stack.indexOf(message) : -1;
   return stack.slice(at < 0 ? 0 : at + message.length).split("\n", 200)
     .filter((line) => /^ {4}at /.test(line))
-    .slice(0, MAX_FRAMES)
+    .slice(0, MAX_STACK_LINES)
     .map((line) => `    ${printable(line.trim(), 300)}`);
 }

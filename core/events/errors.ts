@@ -87,23 +87,23 @@ export const CloseCode = {
 /** The most bytes of UTF-8 that a close reason may take (RFC 6455, 5.5). */
 const MAX_REASON_BYTES = 123;
 
-const encoder = new TextEncoder();
+const reasonEncoder = new TextEncoder();
 
 /**
  * Checks what a closing handshake may carry.
  *
  * @param code The close code.
  * @param reason The reason for a human reader.
- * @param role Which side closes. A client may send 1000 and 3000 to 4999 only
+ * @param side Which side closes. A client may send 1000 and 3000 to 4999 only
  * (WHATWG WebSockets, `close()`).
  * @throws {TypeError} If the code is not a number, or the reason not a string.
  * @throws {RangeError} If the code may not be sent by that side, or the reason
  * takes more than 123 bytes.
  */
-export function assertCloseable(
+export function assertCloseFrame(
   code: number,
   reason: string,
-  role: "server" | "client",
+  side: "server" | "client",
 ): void {
   if (typeof reason !== "string") {
     throw new TypeError(
@@ -111,17 +111,17 @@ export function assertCloseable(
     );
   }
   assertType("code", code, "number", "a reason comes second");
-  if (!isSendable(code, role)) {
-    const allowed = role === "server"
+  if (!isSendableCode(code, side)) {
+    const allowed = side === "server"
       ? "1000 to 1003, 1007 to 1013, or 3000 to 4999"
       : "1000, or 3000 to 4999";
     throw new RangeError(
-      `Cannot close with code ${code}: a ${role} may send ${allowed}`,
+      `Cannot close with code ${code}: a ${side} may send ${allowed}`,
     );
   }
   // A UTF-16 code unit takes at most three bytes: short reasons need no encoding.
   if (reason.length * 3 > MAX_REASON_BYTES) {
-    const { length } = encoder.encode(reason);
+    const { length } = reasonEncoder.encode(reason);
     if (length > MAX_REASON_BYTES) {
       throw new RangeError(
         `Cannot close with a reason of ${length} bytes: shorten it to at most ${MAX_REASON_BYTES} bytes of UTF-8`,
@@ -139,21 +139,21 @@ type TypeName = "function" | "number" | "object" | "string";
  * @param name What it is called.
  * @param value The value.
  * @param type What `typeof` is to say of it; `null` is no object here.
- * @param advice What to do instead, if that is not plain.
+ * @param hint What to do instead, if that is not plain.
  * @throws {TypeError} If it says otherwise.
  */
 export function assertType(
   name: string,
   value: unknown,
   type: TypeName,
-  advice = "",
+  hint = "",
 ): void {
   const actual = value === null ? "null" : typeof value;
   if (actual === type) return;
   const article = type === "object" ? "an" : "a";
   throw new TypeError(
     `Cannot use "${name}" unless it is ${article} ${type}: current value is of type ${actual}${
-      advice && `: ${advice}`
+      hint && `: ${hint}`
     }`,
   );
 }
@@ -164,16 +164,16 @@ export function assertType(
  * @param name The option's name.
  * @param value Its value.
  * @param type What `typeof` is to say of it.
- * @param advice What to do instead, if that is not plain.
+ * @param hint What to do instead, if that is not plain.
  * @throws {TypeError} If it says otherwise.
  */
 export function assertOption(
   name: string,
   value: unknown,
   type: TypeName,
-  advice?: string,
+  hint?: string,
 ): void {
-  if (value !== undefined) assertType(name, value, type, advice);
+  if (value !== undefined) assertType(name, value, type, hint);
 }
 
 /**
@@ -193,10 +193,10 @@ export function assertSize(name: string, value: number): void {
   }
 }
 
-function isSendable(code: number, role: "server" | "client"): boolean {
+function isSendableCode(code: number, side: "server" | "client"): boolean {
   if (!Number.isInteger(code)) return false;
   if (code === 1000 || (code >= 3000 && code <= 4999)) return true;
-  return role === "server" &&
+  return side === "server" &&
     ((code >= 1001 && code <= 1003) || (code >= 1007 && code <= 1013));
 }
 
@@ -346,7 +346,7 @@ export class RequestError extends Error {
  * The promise of what is done already. There is one of it, so that it costs
  * nothing, and so that a listener that returns it need not be watched.
  */
-export const DONE: Promise<void> = Promise.resolve();
+export const RESOLVED: Promise<void> = Promise.resolve();
 
 /**
  * Marks a promise as one that need not be awaited: its rejection reaches those
@@ -357,7 +357,7 @@ export const DONE: Promise<void> = Promise.resolve();
  * @param promise The promise.
  * @returns The same promise.
  */
-export function quiet<T>(promise: Promise<T>): Promise<T> {
+export function ignoreRejection<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {});
   return promise;
 }

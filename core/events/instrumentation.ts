@@ -7,8 +7,8 @@
 
 import type { End } from "./errors.ts";
 
-/** A connection, as far as a probe looks at it. */
-export interface Subject {
+/** A connection, as far as instrumentation looks at it. */
+export interface InstrumentedConnection {
   /** The URL that was asked for. */
   readonly url: string;
   /** Its path. */
@@ -33,34 +33,34 @@ export interface Subject {
 }
 
 /** Looks into all connections of one socket. None of this may throw by itself. */
-export interface Probe {
+export interface Instrumentation {
   /**
    * Begins something that is no part of what the program does just now.
    *
    * @typeParam T What that gives.
-   * @param begin Begins it.
+   * @param start Begins it.
    * @returns What it gives.
    */
-  detach<T>(begin: () => T): T;
+  detach<T>(start: () => T): T;
   /**
    * Hears that a connection begins.
    *
    * @param connection The connection.
    */
-  created(connection: Subject): void;
+  connectionCreated(connection: InstrumentedConnection): void;
   /**
    * Hears that it is open.
    *
    * @param connection The connection.
    */
-  opened(connection: Subject): void;
+  connectionOpened(connection: InstrumentedConnection): void;
   /**
    * Hears that it has ended, if it was open.
    *
    * @param connection The connection.
    * @param end How it ended.
    */
-  ended(connection: Subject, end: End): void;
+  connectionEnded(connection: InstrumentedConnection, end: End): void;
   /**
    * Hears of a batch.
    *
@@ -74,28 +74,28 @@ export interface Probe {
    * @typeParam T The type of the answer.
    * @param connection By which connection it goes.
    * @param data What is asked.
-   * @param ask Asks; it takes the trace that the request is part of, if there is one.
+   * @param send Asks; it takes the trace that the request is part of, if there is one.
    * @returns What that gives.
    */
-  ask<T>(
-    connection: Subject,
+  traceRequest<T>(
+    connection: InstrumentedConnection,
     data: unknown,
-    ask: (trace?: string) => Promise<T>,
+    send: (trace?: string) => Promise<T>,
   ): Promise<T>;
   /**
    * Follows a request of the peer's to its answer.
    *
    * @param connection By which connection it has come.
-   * @param kind The kind that its handler is for, if it is not for all.
+   * @param type The kind that its handler is for, if it is not for all.
    * @param trace The trace that it is part of, if its sender says so.
-   * @param handle Lets the handler answer.
+   * @param run Lets the handler answer.
    * @returns What that gives.
    */
-  handle(
-    connection: Subject,
-    kind: string | undefined,
+  traceHandler(
+    connection: InstrumentedConnection,
+    type: string | undefined,
     trace: string | undefined,
-    handle: () => unknown,
+    run: () => unknown,
   ): unknown;
   /**
    * Hears of what has become an `error` event.
@@ -103,33 +103,33 @@ export interface Probe {
    * @param error The error.
    * @param from The name of the event whose listener threw.
    */
-  failed(error: unknown, from: string): void;
+  listenerFailed(error: unknown, from: string): void;
 }
 
-/** What a probe can be put into. */
-export interface Probed {
-  /** The probe, if there is one. */
-  probe?: Probe | undefined;
+/** What instrumentation can be put into. */
+export interface Instrumented {
+  /** The instrumentation, if there is one. */
+  instrumentation?: Instrumentation | undefined;
 }
 
-const places = new WeakMap<object, Probed>();
+const slots = new WeakMap<object, Instrumented>();
 
 /**
- * Lets probes into a socket.
+ * Lets instrumentation into a socket.
  *
  * @param socket The socket.
- * @param place Where a probe goes.
+ * @param slot Where instrumentation goes.
  */
-export function letIn(socket: object, place: Probed): void {
-  places.set(socket, place);
+export function register(socket: object, slot: Instrumented): void {
+  slots.set(socket, slot);
 }
 
 /**
- * Where a probe of a socket goes.
+ * Where instrumentation of a socket goes.
  *
  * @param socket The socket.
  * @returns The place; undefined if it is no socket of this library's.
  */
-export function placeOf(socket: object): Probed | undefined {
-  return places.get(socket);
+export function slotOf(socket: object): Instrumented | undefined {
+  return slots.get(socket);
 }

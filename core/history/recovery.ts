@@ -10,7 +10,7 @@ import { type Connection, owned } from "../connection/connection.ts";
 import type { Body } from "./envelope.ts";
 import { keep, NOWHERE, type Place, stand } from "../protocol/frames.ts";
 import type { Entry, HistoryOptions, Shelf } from "./message_store.ts";
-import { assertSize, assertType, quiet } from "../events/errors.ts";
+import { assertSize, assertType, ignoreRejection } from "../events/errors.ts";
 import type { FlowLimits } from "../sending/socket_writer.ts";
 import { withTimeout } from "../util/timer.ts";
 import type { SocketTypes } from "../values/types.ts";
@@ -209,7 +209,7 @@ export class Recovery<Types extends SocketTypes> {
     pending: readonly Promise<unknown>[],
   ): void {
     const back = this.#returns.get(connection);
-    if (back) quiet(this.#catchUp(connection, back, pending));
+    if (back) ignoreRejection(this.#catchUp(connection, back, pending));
   }
 
   /**

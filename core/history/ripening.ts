@@ -6,12 +6,12 @@
 
 import type { Frame } from "../values/codec.ts";
 import type { Body } from "./envelope.ts";
-import { DONE } from "../events/errors.ts";
+import { RESOLVED } from "../events/errors.ts";
 
 /** Hands on what is sent when its bytes are there. */
 export class Ripening {
   #waiting = 0;
-  #done: Promise<void> = DONE;
+  #done: Promise<void> = RESOLVED;
 
   /** Resolves when all so far has been handed on. */
   get done(): Promise<void> {

@@ -7,7 +7,7 @@
 
 import type { SendOptions } from "../sending/backlog.ts";
 import { type Frame, isLarger } from "../values/codec.ts";
-import { assertSize, quiet, RequestError } from "../events/errors.ts";
+import { assertSize, ignoreRejection, RequestError } from "../events/errors.ts";
 import {
   address,
   beat,
@@ -278,7 +278,7 @@ export class Exchange {
     const { promise, resolve, reject } = Promise.withResolvers<Payload>();
     const { signal, timeout = REQUEST_TIMEOUT } = options;
     assertSize("timeout", timeout); // NaN would end all that wait
-    quiet(promise);
+    ignoreRejection(promise);
     if (signal?.aborted) {
       reject(signal.reason);
       return promise;

@@ -7,7 +7,7 @@
 import type { SendOptions } from "../sending/backlog.ts";
 import { type Codec, encodeBy, type Frame } from "../values/codec.ts";
 import { Connection, owned } from "../connection/connection.ts";
-import { DONE } from "../events/errors.ts";
+import { RESOLVED } from "../events/errors.ts";
 import { assertOverflow } from "../sending/outbox.ts";
 import type { Rooms } from "./rooms.ts";
 import type { Outgoing, SocketTypes } from "../values/types.ts";
@@ -141,6 +141,6 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
     const frame = encodeBy(data, this.#codec);
     assertOverflow(options);
     this.#dispatch(frame, this, this.#except, options);
-    return DONE;
+    return RESOLVED;
   }
 }

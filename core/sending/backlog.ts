@@ -5,7 +5,7 @@
  */
 
 import { bytesOf, type Frame, memoryOf, sizeOf } from "../values/codec.ts";
-import { MessageDroppedError, quiet } from "../events/errors.ts";
+import { ignoreRejection, MessageDroppedError } from "../events/errors.ts";
 import { Outbox, type Overflow, type Waiting } from "./outbox.ts";
 
 /** Options of {@linkcode Connection.send}. */
@@ -148,7 +148,7 @@ export class Backlog {
       memory: ENTRY_COST + memoryOf(frame),
       ...Promise.withResolvers<void>(),
     };
-    quiet(entry.promise);
+    ignoreRejection(entry.promise);
     return { entry, isTaken: this.put(entry, held) };
   }
 

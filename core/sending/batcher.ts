@@ -14,7 +14,7 @@ import {
   partsOf,
   SEPARATOR,
 } from "../protocol/frames.ts";
-import type { Probed } from "../events/instrumentation.ts";
+import type { Instrumented } from "../events/instrumentation.ts";
 import type { Outlet, RawSocket } from "../runtime/websocket.ts";
 
 /** What a socket takes. */
@@ -58,7 +58,7 @@ function partsOfText(text: string): string[] {
 /** An outlet to a peer that understands batches. */
 export class Packer implements Outlet {
   readonly #socket: RawSocket;
-  readonly #probed: Probed;
+  readonly #instrumented: Instrumented;
   readonly #hasParts: boolean;
   #texts: string[] = [];
   #parts: Uint8Array<ArrayBuffer>[] = [];
@@ -71,12 +71,16 @@ export class Packer implements Outlet {
    * Creates one.
    *
    * @param socket The socket.
-   * @param probed Whether somebody looks into it.
+   * @param instrumented Whether somebody looks into it.
    * @param hasParts Whether the peer understands parts of large frames.
    */
-  constructor(socket: RawSocket, probed: Probed = {}, hasParts = false) {
+  constructor(
+    socket: RawSocket,
+    instrumented: Instrumented = {},
+    hasParts = false,
+  ) {
     this.#socket = socket;
-    this.#probed = probed;
+    this.#instrumented = instrumented;
     this.#hasParts = hasParts;
   }
 
@@ -150,7 +154,9 @@ export class Packer implements Outlet {
     // A socket that closes would take it, and send nothing.
     if (this.#socket.readyState !== 1) return;
     const count = texts.length + parts.length;
-    if (count > 1) this.#probed.probe?.batched("transmit", count);
+    if (count > 1) {
+      this.#instrumented.instrumentation?.batched("transmit", count);
+    }
     for (const data of [...packTexts(texts), ...packBytes(parts)]) {
       this.#write(data);
     }

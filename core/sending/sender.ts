@@ -10,7 +10,7 @@
 import type { Entry, SendOptions } from "./backlog.ts";
 import type { Frame } from "../values/codec.ts";
 import { MESSAGE_COST, type Spender } from "./buffer_budget.ts";
-import { DONE } from "../events/errors.ts";
+import { RESOLVED } from "../events/errors.ts";
 import {
   type Carried,
   Flow,
@@ -21,7 +21,7 @@ import { escape, unescape } from "../protocol/frames.ts";
 import { costOf, Gate } from "./credit_window.ts";
 import { assertOverflow } from "./outbox.ts";
 import { Packer } from "./batcher.ts";
-import type { Probed } from "../events/instrumentation.ts";
+import type { Instrumented } from "../events/instrumentation.ts";
 import type { RawSocket } from "../runtime/websocket.ts";
 import type { Spoken } from "../protocol/subprotocol.ts";
 
@@ -41,7 +41,7 @@ export class Sender {
    * @param limits What to go by.
    * @param spoken What the peer speaks.
    * @param tell What to tell of what happens.
-   * @param probed Whether somebody looks into it.
+   * @param instrumented Whether somebody looks into it.
    * @param budget Bounds what waits for all peers.
    */
   constructor(
@@ -49,14 +49,14 @@ export class Sender {
     limits: FlowLimits,
     { isEvents, hasParts }: Pick<Spoken, "isEvents" | "hasParts">,
     tell: (signal: FlowSignal) => void,
-    probed: Probed,
+    instrumented: Instrumented,
     budget?: Spender,
   ) {
     this.#socket = socket;
     this.#budget = budget;
     this.#tell = tell;
     if (isEvents) {
-      this.#packer = new Packer(socket, probed, hasParts);
+      this.#packer = new Packer(socket, instrumented, hasParts);
       this.#gate = new Gate(limits, (entry) => {
         this.#refundUnsent(entry.frame, entry.promise);
         this.#flow.adopt(entry);
@@ -214,7 +214,7 @@ export class Sender {
     assertOverflow(options);
     if (gate.admit(frame)) {
       const sent = this.#sendNow(frame, options, isCarried);
-      if (sent !== DONE) this.#refundUnsent(frame, sent);
+      if (sent !== RESOLVED) this.#refundUnsent(frame, sent);
       return sent;
     }
     const held = this.bufferedAmount - gate.size;

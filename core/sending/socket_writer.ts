@@ -10,7 +10,7 @@ import { MESSAGE_COST } from "./buffer_budget.ts";
 import { Backlog, type Entry, type SendOptions } from "./backlog.ts";
 import { Clock } from "./poll_timer.ts";
 import type { Frame } from "../values/codec.ts";
-import { assertSize, DONE, quiet } from "../events/errors.ts";
+import { assertSize, ignoreRejection, RESOLVED } from "../events/errors.ts";
 import { assertOverflow, type Overflow } from "./outbox.ts";
 import type { Outlet } from "../runtime/websocket.ts";
 
@@ -351,9 +351,9 @@ export class Flow {
     if (size === 0) this.#empties++;
     else this.#empties = 0;
     // To ask the socket each time would cost more than all the rest here.
-    if (!this.#mayBeFull()) return DONE;
+    if (!this.#mayBeFull()) return RESOLVED;
     const level = this.#measure();
-    if (!this.#mayBeFull()) return DONE;
+    if (!this.#mayBeFull()) return RESOLVED;
     this.#isAwaited = true;
     return this.#fill(level);
   }
@@ -376,7 +376,7 @@ export class Flow {
   /** From now on messages wait here. */
   #fill(level: number): Promise<void> {
     this.#full = Promise.withResolvers();
-    quiet(this.#full.promise);
+    ignoreRejection(this.#full.promise);
     this.#moved(level);
     this.#isWatched = false;
     this.#limits.leisurely.remove(this);
@@ -543,5 +543,5 @@ export class Flow {
  * for one that can be sent again.
  */
 function handed(promise: Promise<void>, isCarried: boolean): Promise<void> {
-  return isCarried && promise !== DONE ? promise.catch(() => {}) : promise;
+  return isCarried && promise !== RESOLVED ? promise.catch(() => {}) : promise;
 }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { isThenable, quiet } from "../events/errors.ts";
+import { ignoreRejection, isThenable } from "../events/errors.ts";
 import { printable } from "../util/printable.ts";
 
 /** How many issues an error keeps: a peer decides how many there are. */
@@ -156,7 +156,7 @@ export function check<Output>(
 ): Output {
   const result = schema["~standard"].validate(value);
   if (isThenable(result)) {
-    quiet(Promise.resolve(result)); // a peer must not end the process by it
+    ignoreRejection(Promise.resolve(result)); // a peer must not end the process by it
     throw new TypeError(
       `Cannot check ${what} with a schema that is asynchronous: await what takes time in a listener`,
     );

@@ -4,20 +4,23 @@ import { assertEquals, assertStrictEquals } from "@std/assert";
 import { ClientSocket } from "../../client.ts";
 import type { Role } from "../../core/runtime/websocket.ts";
 import { credit } from "../../core/protocol/frames.ts";
-import { placeOf, type Probe } from "../../core/events/instrumentation.ts";
+import {
+  type Instrumentation,
+  slotOf,
+} from "../../core/events/instrumentation.ts";
 import { ServerSocket } from "../../server.ts";
 import { type Party, party } from "../support/pair.ts";
 import { reach } from "../support/reach.ts";
-import { Seer } from "../support/seer.ts";
+import { InstrumentationRecorder } from "../support/instrumentation_recorder.ts";
 
 /** One open end of `events.v1` that is looked into, whose peer is the test. */
 function own(
-  probe: Probe | undefined,
+  instrumentation: Instrumentation | undefined,
   limits = { maxPayload: 100, messageRate: undefined },
 ): Party {
   const spoken = { protocol: "", isEvents: true };
   const role: Role = "server";
-  const self = party(role, { spoken, manner: { probe, limits } });
+  const self = party(role, { spoken, manner: { instrumentation, limits } });
   self.hub.handler = ({ content }) => content;
   self.socket.open();
   return self;
@@ -30,12 +33,16 @@ async function turn(): Promise<void> {
 
 Deno.test("a probe sees what happens to the connections of a server and a client", async () => {
   const server = new ServerSocket();
-  const ofServer = new Seer();
+  const ofServer = new InstrumentationRecorder();
   const client = new ClientSocket();
-  const ofClient = new Seer("a trace");
-  for (const [socket, probe] of [[server, ofServer], [client, ofClient]]) {
-    const place = socket && placeOf(socket);
-    if (place && probe instanceof Seer) place.probe = probe;
+  const ofClient = new InstrumentationRecorder("a trace");
+  for (
+    const [socket, instrumentation] of [[server, ofServer], [client, ofClient]]
+  ) {
+    const place = socket && slotOf(socket);
+    if (place && instrumentation instanceof InstrumentationRecorder) {
+      place.instrumentation = instrumentation;
+    }
   }
   server.handle("sum", () => 3);
   server.handle(() => null);
@@ -75,23 +82,25 @@ Deno.test("a probe sees what happens to the connections of a server and a client
 });
 
 Deno.test("a probe hears of an error once, whoever listens to it", () => {
-  const probe = new Seer();
-  const { connection, hub, socket } = own(probe);
+  const instrumentation = new InstrumentationRecorder();
+  const { connection, hub, socket } = own(instrumentation);
   hub.received = () => {};
   connection.on("message", () => {
     throw new Error("oops");
   });
   socket.receive("one");
   assertStrictEquals(hub.errors.length, 1);
-  assertEquals(probe.seen, ["created", "opened /path"]); // its owner tells
+  assertEquals(instrumentation.seen, ["created", "opened /path"]); // its owner tells
   connection.on("error", () => {});
   socket.receive("two");
-  assertEquals(probe.seen.slice(2), ["failed Error: oops in message"]);
+  assertEquals(instrumentation.seen.slice(2), [
+    "failed Error: oops in message",
+  ]);
   connection.terminate();
 });
 
 Deno.test("events.v1: a trace goes right before its request, also where both wait for credit", async () => {
-  const { connection, socket } = own(new Seer("t"));
+  const { connection, socket } = own(new InstrumentationRecorder("t"));
   await turn();
   socket.sent.splice(0);
   connection.request("first");
@@ -118,8 +127,8 @@ Deno.test("events.v1: a trace goes right before its request, also where both wai
 });
 
 Deno.test("events.v1: a trace is that of the next request, if it has its id", async () => {
-  const probe = new Seer();
-  const { connection, socket } = own(probe);
+  const instrumentation = new InstrumentationRecorder();
+  const { connection, socket } = own(instrumentation);
   for (
     const text of [
       "\u0001t1,a",
@@ -137,7 +146,7 @@ Deno.test("events.v1: a trace is that of the next request, if it has its id", as
     ]
   ) socket.receive(text);
   await turn();
-  assertEquals(probe.seen.filter((one) => one.startsWith("handle")), [
+  assertEquals(instrumentation.seen.filter((one) => one.startsWith("handle")), [
     "handle undefined in a",
     "handle undefined in undefined",
     "handle undefined in b",

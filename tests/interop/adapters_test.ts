@@ -125,14 +125,14 @@ function spied(
  * to is lost to it.
  */
 async function linked(from: Node, to: Node, room: string): Promise<void> {
-  const probe = await to.enter("?", room);
-  const heard = probe.waitFor("message", {
+  const instrumentation = await to.enter("?", room);
+  const heard = instrumentation.waitFor("message", {
     filter: ({ content }) => content === "?probe",
   });
   const timer = setInterval(() => from.server.to(room).send("?probe"), 20);
   await heard;
   clearInterval(timer);
-  await probe.close();
+  await instrumentation.close();
   // Those that are still on their way come before this.
   await settled(from, to);
 }

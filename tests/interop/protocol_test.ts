@@ -11,10 +11,10 @@ import {
   type ServerOptions,
   ServerSocket,
 } from "../../mod.ts";
-import { placeOf } from "../../core/events/instrumentation.ts";
+import { slotOf } from "../../core/events/instrumentation.ts";
 import { lacks } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
-import { Seer } from "../support/seer.ts";
+import { InstrumentationRecorder } from "../support/instrumentation_recorder.ts";
 import vectors from "../vectors.json" with { type: "json" };
 
 const ignore = await lacks("net", "run", "read");
@@ -262,27 +262,27 @@ test("gets its pings answered", async ({ python }) => {
 });
 
 test("answers requests that tell of a trace, which it does not know", async ({ server, client }) => {
-  const probe = new Seer(
+  const instrumentation = new InstrumentationRecorder(
     "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
   );
-  const place = placeOf(server);
+  const place = slotOf(server);
   assert(place);
-  place.probe = probe;
+  place.instrumentation = instrumentation;
   const texts = Array.from({ length: 2_000 }, (_, i) => `${i + 10_000}x`);
   const answers = await Promise.all(texts.map((text) => client.request(text)));
   assertEquals(answers, texts.map((text) => [...text].reverse().join("")));
 });
 
 test("tells of a trace", async ({ server, python }) => {
-  const probe = new Seer();
-  const place = placeOf(server);
+  const instrumentation = new InstrumentationRecorder();
+  const place = slotOf(server);
   assert(place);
-  place.probe = probe;
+  place.instrumentation = instrumentation;
   server.handle(({ content }) => content);
   await python.order({ do: "post", text: "\u0001t1,the trace" });
   await python.send({ tag: "a", text: "x" });
   assertEquals(await python.told(), { on: "reply", tag: "a", value: "x" });
-  assertEquals(probe.seen, ["handle undefined in the trace"]);
+  assertEquals(instrumentation.seen, ["handle undefined in the trace"]);
 });
 
 test("sends batches that come as single messages, mixed with requests", async ({ server, client, python }) => {

@@ -1,8 +1,8 @@
 import { assertEquals } from "@std/assert";
-import { EventQueue } from "../../../core/events/async_queue.ts";
+import { AsyncQueue } from "../../../core/events/async_queue.ts";
 
-Deno.test("EventQueue gives in order what is pushed in between", async () => {
-  const queue = new EventQueue<number>("x", Infinity, () => {});
+Deno.test("AsyncQueue gives in order what is pushed in between", async () => {
+  const queue = new AsyncQueue<number>("x", Infinity, () => {});
   const taken: number[] = [];
   let pushed = 0;
   for (let round = 0; round < 200; round++) {
@@ -12,7 +12,7 @@ Deno.test("EventQueue gives in order what is pushed in between", async () => {
       if (value !== undefined) taken.push(value);
     }
   }
-  queue.finish();
+  queue.close();
   for await (const value of queue) taken.push(value);
   assertEquals(taken, Array.from({ length: pushed }, (_, i) => i));
 });

@@ -1,8 +1,11 @@
 import type { End } from "../../core/events/errors.ts";
-import type { Probe, Subject } from "../../core/events/instrumentation.ts";
+import type {
+  Instrumentation,
+  InstrumentedConnection,
+} from "../../core/events/instrumentation.ts";
 
 /** A probe that writes down what it sees. */
-export class Seer implements Probe {
+export class InstrumentationRecorder implements Instrumentation {
   readonly seen: string[] = [];
 
   constructor(readonly trace?: string) {}
@@ -12,15 +15,18 @@ export class Seer implements Probe {
     return begin();
   }
 
-  created(): void {
+  connectionCreated(): void {
     this.seen.push("created");
   }
 
-  opened({ path }: Subject): void {
+  connectionOpened({ path }: InstrumentedConnection): void {
     this.seen.push(`opened ${path}`);
   }
 
-  ended({ traffic }: Subject, { type, code, cause }: End): void {
+  connectionEnded(
+    { traffic }: InstrumentedConnection,
+    { type, code, cause }: End,
+  ): void {
     const { messages } = traffic.received;
     this.seen.push(`ended ${type} ${code} ${cause} after ${messages}`);
   }
@@ -29,8 +35,8 @@ export class Seer implements Probe {
     this.seen.push(`${direction} ${count}`);
   }
 
-  ask<T>(
-    _connection: Subject,
+  traceRequest<T>(
+    _connection: InstrumentedConnection,
     data: unknown,
     ask: (trace?: string) => Promise<T>,
   ): Promise<T> {
@@ -38,8 +44,8 @@ export class Seer implements Probe {
     return ask(this.trace);
   }
 
-  handle(
-    _connection: Subject,
+  traceHandler(
+    _connection: InstrumentedConnection,
     kind: string | undefined,
     trace: string | undefined,
     handle: () => unknown,
@@ -48,7 +54,7 @@ export class Seer implements Probe {
     return handle();
   }
 
-  failed(error: unknown, from: string): void {
+  listenerFailed(error: unknown, from: string): void {
     this.seen.push(`failed ${error} in ${from}`);
   }
 }
