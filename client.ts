@@ -27,7 +27,7 @@ import {
   putOff,
 } from "./core/reconnect/backoff.ts";
 import { Bookmark } from "./core/protocol/resume_point.ts";
-import { encodeBy } from "./core/values/codec.ts";
+import { encodeWith } from "./core/values/codec.ts";
 import {
   type CheckedRequestOptions,
   Connection,
@@ -584,7 +584,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * ```
    */
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
-    const frame = encodeBy(data, this.#manner.codec);
+    const frame = encodeWith(data, this.#manner.codec);
     const connection = this.#connection;
     // What introduces the client to a connection is meant for that one.
     const isCarried = this.#reconnect !== undefined && !this.#isOpening;
@@ -650,7 +650,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     if (this.#connection && (this.#isOpening || !this.#trip)) {
       return this.#connection.request(data, options);
     }
-    encodeBy(data, this.#manner.codec); // what cannot be sent is told at once
+    encodeWith(data, this.#manner.codec); // what cannot be sent is told at once
     return ignoreRejection(this.#requestLater(data, options));
   }
 

@@ -14,7 +14,7 @@
  * @module
  */
 
-import { type Codec, decodeBy, type Sendable } from "./core/values/codec.ts";
+import { type Codec, decodeWith, type Sendable } from "./core/values/codec.ts";
 
 export type { Codec, Inert, Sendable } from "./core/values/codec.ts";
 
@@ -122,7 +122,7 @@ export class Message<
    */
   get data(): Data {
     if (this.#value === undefined) {
-      const data = decodeBy(this.#raw, this.#init?.codec);
+      const data = decodeWith(this.#raw, this.#init?.codec);
       // The type is the program's word for what its peer sends.
       this.#value = { data: data as Data };
     }

@@ -9,7 +9,7 @@
  */
 
 import type { Connection } from "../core/connection/connection.ts";
-import { decode, encode } from "../core/values/codec.ts";
+import { decodeText, encodeValue } from "../core/values/codec.ts";
 import { Emitter } from "../core/events/emitter.ts";
 import { DrainEvent } from "../core/events/event_types.ts";
 import {
@@ -75,8 +75,8 @@ function declare(): void {
   handled.addEventListener("drain", () => count++);
   Deno.bench("emit to addEventListener()", () => handled.ring());
 
-  Deno.bench("encode a value", () => void encode(VALUE));
-  Deno.bench("decode a text", () => void decode(TEXT));
+  Deno.bench("encode a value", () => void encodeValue(VALUE));
+  Deno.bench("decode a text", () => void decodeText(TEXT));
 
   const [plain, plainSocket] = connect("");
   const [own, ownSocket] = connect("events.v1");

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { bytesOf, sizeOf } from "../core/values/codec.ts";
+import { byteLengthOf, toBytes } from "../core/values/codec.ts";
 import type { OpenedSocket } from "../core/runtime/websocket.ts";
 import type { Timer } from "../core/util/timer.ts";
 
@@ -129,10 +129,10 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
 
   send(data: string | ArrayBuffer | ArrayBufferView<ArrayBuffer>): void {
     if (this.#readyState !== 1) return;
-    const size = sizeOf(data);
+    const size = byteLengthOf(data);
     const copy = typeof data === "string"
       ? data.toWellFormed() // as UTF-8 would have it
-      : bytesOf(data).slice().buffer;
+      : toBytes(data).slice().buffer;
     this.#out?.push({ type: "message", data: copy, size });
   }
 

@@ -8,7 +8,12 @@ import { printable } from "../util/printable.ts";
 import { Message } from "../../message.ts";
 import type { Entry, SendOptions } from "../sending/backlog.ts";
 import type { Bookmark } from "../protocol/resume_point.ts";
-import { decodeBy, encodeBy, type Frame, isLarger } from "../values/codec.ts";
+import {
+  decodeWith,
+  encodeWith,
+  type Frame,
+  isLargerThan,
+} from "../values/codec.ts";
 import {
   Emitter,
   type ListenOptions,
@@ -51,10 +56,10 @@ import { randomId } from "../util/random_id.ts";
 import { DEFAULT_RATE, TokenBucket } from "./rate_limiter.ts";
 import { assertRoom, type Rooms } from "../rooms/rooms.ts";
 import {
-  check,
   SchemaError,
-  schemaOf,
   type StandardSchema,
+  toSchema,
+  validate,
 } from "../values/schema.ts";
 import { Silence } from "./idle_timer.ts";
 import { SlicedReceiver } from "./sliced_receiver.ts";
@@ -705,10 +710,10 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         ),
       ));
     }
-    const schema = options.schema && schemaOf(options.schema);
+    const schema = options.schema && toSchema(options.schema);
     const answer = exchange.request(frame, options, trace).then((payload) => {
-      const reply = decodeBy(payload, this.#manner.codec);
-      return schema ? check(schema, reply, "The answer") : reply;
+      const reply = decodeWith(payload, this.#manner.codec);
+      return schema ? validate(schema, reply, "The answer") : reply;
     });
     return ignoreRejection(answer);
   }
@@ -776,7 +781,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   #encode(data: unknown): Frame {
-    return encodeBy(data, this.#manner.codec);
+    return encodeWith(data, this.#manner.codec);
   }
 
   #send(
@@ -1133,7 +1138,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     const exchange = this.#exchange;
     let isOurs = exchange !== undefined && isMarked(data);
     // The limit is for each message, and a batch holds many.
-    if (isOurs && isLarger(data, this.#maxFrame)) return this.#tooBig();
+    if (isOurs && isLargerThan(data, this.#maxFrame)) return this.#tooBig();
     if (isOurs && isPart(data)) {
       const whole = exchange?.join(data);
       if (whole === undefined) return;
@@ -1293,7 +1298,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     let value: { data: Incoming<Types> } | undefined;
     if (schema) {
       try {
-        value = { data: check(schema, decodeBy(payload, codec), "A message") };
+        value = {
+          data: validate(schema, decodeWith(payload, codec), "A message"),
+        };
       } catch (error) {
         return this.#reject(error, question);
       }
@@ -1415,7 +1422,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     const { limits } = this.#manner;
     if (limits === undefined) return true;
     const { maxPayload, messageRate } = limits;
-    if (isLarger(data, maxPayload)) {
+    if (isLargerThan(data, maxPayload)) {
       this.#tooBig();
       return false;
     }

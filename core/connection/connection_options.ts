@@ -17,7 +17,7 @@ import type {
   Instrumented,
 } from "../events/instrumentation.ts";
 import type { MessageRate } from "./rate_limiter.ts";
-import { schemaOf, type StandardSchema } from "../values/schema.ts";
+import { type StandardSchema, toSchema } from "../values/schema.ts";
 import type { Dialect } from "../protocol/subprotocol.ts";
 import type { Incoming, SocketTypes } from "../values/types.ts";
 
@@ -165,7 +165,7 @@ export function mannerOf<Types extends SocketTypes>(
     codec,
     schema: schema === undefined
       ? undefined
-      : schemaOf<Types, Incoming<Types>>(schema),
+      : toSchema<Types, Incoming<Types>>(schema),
     isStrict: onInvalid === "close",
     instrumentation: undefined,
   };

@@ -5,7 +5,7 @@
  */
 
 import type { SendOptions } from "../sending/backlog.ts";
-import { bytesOf, type Frame, joined } from "../values/codec.ts";
+import { concatBytes, type Frame, toBytes } from "../values/codec.ts";
 import { isOverflow } from "../sending/outbox.ts";
 
 /** What can be passed on: the bytes of a `Blob` have to be read before. */
@@ -84,7 +84,7 @@ export function pack(posted: Posted): Uint8Array<ArrayBuffer> {
   };
   const line = JSON.stringify(header) + "\n";
   return isBinary
-    ? joined(encoder.encode(line), bytesOf(body))
+    ? concatBytes(encoder.encode(line), toBytes(body))
     : encoder.encode(line + body);
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { bytesOf, memoryOf } from "../values/codec.ts";
+import { memoryOf, toBytes } from "../values/codec.ts";
 import { ALL, type Body, channelOf, type Letter } from "./envelope.ts";
 import { randomId } from "../util/random_id.ts";
 import { startBackgroundTimer, type Timer } from "../util/timer.ts";
@@ -338,5 +338,5 @@ export function placeOf(rooms: readonly string[] | undefined): string {
 
 /** The sender may change its bytes. */
 function own(body: Body): Body {
-  return typeof body === "string" ? body : bytesOf(body).slice();
+  return typeof body === "string" ? body : toBytes(body).slice();
 }

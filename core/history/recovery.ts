@@ -5,7 +5,7 @@
  * @module
  */
 
-import { sizeOf } from "../values/codec.ts";
+import { byteLengthOf } from "../values/codec.ts";
 import { type Connection, owned } from "../connection/connection.ts";
 import type { Body } from "./envelope.ts";
 import { keep, NOWHERE, type Place, stand } from "../protocol/frames.ts";
@@ -253,7 +253,7 @@ export class Recovery<Types extends SocketTypes> {
     const hasUnkept = held.some(({ offset }) => offset === 0);
     if (!isSame || back.isLost || hasUnkept) missed = undefined;
     const found = (missed ?? []).filter((one) => isFor(one, connection));
-    const size = found.reduce((sum, { body }) => sum + sizeOf(body), 0);
+    const size = found.reduce((sum, { body }) => sum + byteLengthOf(body), 0);
     // It would overflow, and come back for the same again and again.
     const room = this.#limits.maxBufferedAmount - connection.bufferedAmount;
     if (size > room) missed = undefined;

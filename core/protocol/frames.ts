@@ -5,7 +5,12 @@
  * @module
  */
 
-import { bytesOf, type Frame, isLarger, joined } from "../values/codec.ts";
+import {
+  concatBytes,
+  type Frame,
+  isLargerThan,
+  toBytes,
+} from "../values/codec.ts";
 
 /** What a frame holds, as the runtime gives it. */
 export type Payload = string | ArrayBuffer;
@@ -186,7 +191,7 @@ function readText(text: string): Marked | undefined {
       // Those who know nothing of traces ignore whatever it is.
       return readAddressed(kind, rest) ?? { kind: "unknown" };
     case "[":
-      return isLarger(text, MAX_BATCH) ? undefined : batch(
+      return isLargerThan(text, MAX_BATCH) ? undefined : batch(
         // One more than there may be is enough to tell that there are too many.
         rest.split(SEPARATOR, MAX_ITEMS + 1),
       );
@@ -362,8 +367,8 @@ export function escape(frame: Frame): Frame {
     return frame.charCodeAt(0) === 1 ? `${MARK}=${frame}` : frame;
   }
   if (frame instanceof Blob) return new Blob([ESCAPED, frame]);
-  const bytes = bytesOf(frame);
-  return bytes[0] === MARK_BYTE ? joined(ESCAPED, bytes) : frame;
+  const bytes = toBytes(frame);
+  return bytes[0] === MARK_BYTE ? concatBytes(ESCAPED, bytes) : frame;
 }
 
 const ESCAPED = new Uint8Array([MARK_BYTE, "=".charCodeAt(0)]);
@@ -379,7 +384,7 @@ export function unescape(frame: Frame): Frame {
     return frame.startsWith(`${MARK}=`) ? frame.slice(2) : frame;
   }
   if (frame instanceof Blob) return frame.slice(2);
-  const bytes = bytesOf(frame);
+  const bytes = toBytes(frame);
   const isEscaped = bytes[0] === MARK_BYTE && bytes[1] === ESCAPED[1];
   return isEscaped ? bytes.subarray(2) : frame;
 }
@@ -405,7 +410,7 @@ export function address(
   new DataView(head.buffer).setUint32(2, id);
   return frame instanceof Blob
     ? new Blob([head, frame])
-    : joined(head, bytesOf(frame));
+    : concatBytes(head, toBytes(frame));
 }
 
 /**
@@ -439,7 +444,7 @@ export function keep(
   head[0] = MARK_BYTE;
   head[1] = "@".charCodeAt(0);
   new DataView(head.buffer).setBigUint64(2, BigInt(offset));
-  return joined(head, bytesOf(frame));
+  return concatBytes(head, toBytes(frame));
 }
 
 /**

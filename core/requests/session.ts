@@ -6,7 +6,7 @@
  */
 
 import type { SendOptions } from "../sending/backlog.ts";
-import { type Frame, isLarger } from "../values/codec.ts";
+import { type Frame, isLargerThan } from "../values/codec.ts";
 import { assertSize, ignoreRejection, RequestError } from "../events/errors.ts";
 import {
   address,
@@ -363,7 +363,7 @@ export class Exchange {
     if (isLast) {
       this.#joiner = undefined;
       const whole = joiner.take();
-      if (!isLarger(whole, carrier.maxFrame)) return whole;
+      if (!isLargerThan(whole, carrier.maxFrame)) return whole;
       carrier.tooBig();
       return undefined;
     }

@@ -5,7 +5,7 @@
  */
 
 import type { SendOptions } from "../sending/backlog.ts";
-import { type Codec, encodeBy, type Frame } from "../values/codec.ts";
+import { type Codec, encodeWith, type Frame } from "../values/codec.ts";
 import { Connection, owned } from "../connection/connection.ts";
 import { RESOLVED } from "../events/errors.ts";
 import { assertOverflow } from "../sending/outbox.ts";
@@ -138,7 +138,7 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
    * @throws {RangeError} If `overflow` is no policy.
    */
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
-    const frame = encodeBy(data, this.#codec);
+    const frame = encodeWith(data, this.#codec);
     assertOverflow(options);
     this.#dispatch(frame, this, this.#except, options);
     return RESOLVED;

@@ -4,7 +4,12 @@
  * @module
  */
 
-import { bytesOf, type Frame, memoryOf, sizeOf } from "../values/codec.ts";
+import {
+  byteLengthOf,
+  type Frame,
+  memoryOf,
+  toBytes,
+} from "../values/codec.ts";
 import { ignoreRejection, MessageDroppedError } from "../events/errors.ts";
 import { Outbox, type Overflow, type Waiting } from "./outbox.ts";
 
@@ -141,7 +146,7 @@ export class Backlog {
     const { overflow = this.#limits.overflow, key = "" } = options ?? {};
     const entry: Entry = {
       frame,
-      size: sizeOf(frame),
+      size: byteLengthOf(frame),
       overflow,
       key,
       isCarried,
@@ -221,7 +226,7 @@ export class Backlog {
  */
 function copy(frame: Frame, spare: Frame | undefined): Frame {
   if (typeof frame === "string" || frame instanceof Blob) return frame;
-  const bytes = bytesOf(frame);
+  const bytes = toBytes(frame);
   const isFit = spare instanceof ArrayBuffer &&
     spare.byteLength === bytes.byteLength;
   if (!isFit) return bytes.slice().buffer;

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { bytesOf } from "../values/codec.ts";
+import { toBytes } from "../values/codec.ts";
 import {
   batchBytes,
   batchTexts,
@@ -121,7 +121,7 @@ export class Packer implements Outlet {
     this.#size += size;
     this.#sizeAtMost += sizeAtMost;
     if (isText) this.#texts.push(data);
-    else this.#parts.push(bytesOf(data).slice()); // the sender may change them
+    else this.#parts.push(toBytes(data).slice()); // the sender may change them
   }
 
   /** In parts, a large frame shows both sides on its way that the line carries on. */
@@ -129,7 +129,7 @@ export class Packer implements Outlet {
     if (!this.#hasParts || size <= MAX_BATCH) return this.#write(data);
     const parts = typeof data === "string"
       ? partsOfText(data)
-      : partsOf(bytesOf(data));
+      : partsOf(toBytes(data));
     for (const part of parts) this.#write(part);
   }
 

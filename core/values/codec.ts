@@ -86,7 +86,7 @@ export function assertCodec(codec: Codec | undefined): void {
   );
 }
 
-const encoder = new TextEncoder();
+const utf8Encoder = new TextEncoder();
 
 /** Is missing in pages that are not isolated from others. */
 const SharedBuffer: typeof SharedArrayBuffer | undefined =
@@ -101,14 +101,14 @@ const SharedBuffer: typeof SharedArrayBuffer | undefined =
  * a symbol, a bigint, a cycle; also for a promise, a `Map` or a `Set`, which JSON
  * would turn into an empty object.
  */
-export function encode(data: unknown): Frame {
+export function encodeValue(data: unknown): Frame {
   if (typeof data === "string") return data;
   if (typeof data === "object" && data !== null) {
-    if (data instanceof ArrayBuffer) return attached(data);
-    if (ArrayBuffer.isView(data)) return unshared(data);
+    if (data instanceof ArrayBuffer) return assertAttached(data);
+    if (ArrayBuffer.isView(data)) return copyIfShared(data);
     if (data instanceof Blob) return data;
     if (SharedBuffer && data instanceof SharedBuffer) {
-      return unshared(new DataView(data));
+      return copyIfShared(new DataView(data));
     }
   }
   let json: string | undefined;
@@ -127,7 +127,7 @@ export function encode(data: unknown): Frame {
       `Cannot send a value that JSON cannot hold: its type is ${typeof data}`,
     );
   }
-  if (json === "{}") assertEmpty(data);
+  if (json === "{}") assertNoLostFields(data);
   return json;
 }
 
@@ -136,11 +136,11 @@ export function encode(data: unknown): Frame {
  *
  * @param data The value.
  * @param codec The codec; JSON if there is none.
- * @returns As {@linkcode encode}.
+ * @returns As {@linkcode encodeValue}.
  * @throws {TypeError} If the codec cannot hold the value.
  */
-export function encodeBy(data: unknown, codec: Codec | undefined): Frame {
-  if (codec === undefined) return encode(data);
+export function encodeWith(data: unknown, codec: Codec | undefined): Frame {
+  if (codec === undefined) return encodeValue(data);
   if (data instanceof Blob) {
     throw new TypeError(
       `Cannot send a Blob by the codec "${codec.name}": await its bytes first`,
@@ -158,7 +158,7 @@ export function encodeBy(data: unknown, codec: Codec | undefined): Frame {
     );
   }
   if (typeof frame === "string" || frame instanceof Uint8Array) {
-    return encode(frame);
+    return encodeValue(frame);
   }
   throw new TypeError(
     `Cannot send what the codec "${codec.name}" gives, which is neither a string nor a Uint8Array: its type is ${typeof frame}`,
@@ -170,30 +170,31 @@ export function encodeBy(data: unknown, codec: Codec | undefined): Frame {
  *
  * @param payload The text, or the bytes.
  * @param codec The codec; JSON if there is none.
- * @returns What the codec says; without one, of a text what {@linkcode decode} says,
+ * @returns What the codec says; without one, of a text what {@linkcode decodeText} says,
  * or the bytes.
  */
-export function decodeBy(
+export function decodeWith(
   payload: string | ArrayBuffer,
   codec: Codec | undefined,
 ): unknown {
   if (typeof payload === "string") {
-    return codec ? codec.decode(payload) : decode(payload);
+    return codec ? codec.decode(payload) : decodeText(payload);
   }
   const bytes = new Uint8Array(payload);
   return codec ? codec.decode(bytes) : bytes;
 }
 
 /** Checks that JSON has not turned what holds something into an empty object. */
-function assertEmpty(data: unknown): void {
+function assertNoLostFields(data: unknown): void {
   if (typeof data !== "object" || data === null) return;
   const { constructor } = data;
-  const proto: unknown = Object.getPrototypeOf(data);
+  const prototype: unknown = Object.getPrototypeOf(data);
   // A plain object's has none, in whatever frame it was made.
-  const isPlain = proto === null || Object.getPrototypeOf(proto) === null;
+  const isPlain = prototype === null ||
+    Object.getPrototypeOf(prototype) === null;
   // Fields that are not set are no loss, and `toJSON` knows what it does.
   if (isPlain || "toJSON" in data || Object.keys(data).length > 0) return;
-  const advice = data instanceof Promise
+  const hint = data instanceof Promise
     ? "await it first"
     : Symbol.iterator in data
     ? "spread it into a list first"
@@ -201,12 +202,12 @@ function assertEmpty(data: unknown): void {
   throw new TypeError(
     `Cannot send an instance of ${
       constructor?.name || "a class without a name"
-    } as JSON makes an empty object of it: ${advice}`,
+    } as JSON makes an empty object of it: ${hint}`,
   );
 }
 
 /** A buffer that was not handed to somebody else, as `postMessage` may do. */
-function attached(buffer: ArrayBuffer): ArrayBuffer {
+function assertAttached(buffer: ArrayBuffer): ArrayBuffer {
   if (buffer.detached) {
     throw new TypeError(
       "Cannot send a buffer that is detached: its bytes are somebody else's now",
@@ -216,10 +217,10 @@ function attached(buffer: ArrayBuffer): ArrayBuffer {
 }
 
 /** A view of memory that no other thread can change while it is sent. */
-function unshared(view: ArrayBufferView): ArrayBufferView<ArrayBuffer> {
+function copyIfShared(view: ArrayBufferView): ArrayBufferView<ArrayBuffer> {
   const { buffer, byteOffset, byteLength } = view;
   return buffer instanceof ArrayBuffer
-    ? new Uint8Array(attached(buffer), byteOffset, byteLength)
+    ? new Uint8Array(assertAttached(buffer), byteOffset, byteLength)
     : new Uint8Array(new Uint8Array(buffer, byteOffset, byteLength));
 }
 
@@ -229,7 +230,7 @@ function unshared(view: ArrayBufferView): ArrayBufferView<ArrayBuffer> {
  * @param frame The frame.
  * @returns Its bytes.
  */
-export function bytesOf(
+export function toBytes(
   frame: ArrayBuffer | ArrayBufferView<ArrayBuffer>,
 ): Uint8Array<ArrayBuffer> {
   return frame instanceof ArrayBuffer
@@ -241,17 +242,17 @@ export function bytesOf(
  * Puts bytes behind others.
  *
  * @param head What comes first.
- * @param body What comes then.
+ * @param tail What comes then.
  * @returns All of it.
  */
-export function joined(
+export function concatBytes(
   head: Uint8Array,
-  body: Uint8Array,
+  tail: Uint8Array,
 ): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(head.length + body.length);
-  all.set(head);
-  all.set(body, head.length);
-  return all;
+  const bytes = new Uint8Array(head.length + tail.length);
+  bytes.set(head);
+  bytes.set(tail, head.length);
+  return bytes;
 }
 
 /**
@@ -260,13 +261,13 @@ export function joined(
  * @param frame The frame.
  * @returns The number of bytes.
  */
-export function sizeOf(frame: Frame): number {
+export function byteLengthOf(frame: Frame): number {
   if (typeof frame !== "string") {
     return frame instanceof Blob ? frame.size : frame.byteLength;
   }
   let size = 0;
   for (let at = 0; at < frame.length;) {
-    const { read, written } = encoder.encodeInto(frame.slice(at), scratch);
+    const { read, written } = utf8Encoder.encodeInto(frame.slice(at), scratch);
     at += read;
     size += written;
   }
@@ -300,11 +301,14 @@ const scratch = new Uint8Array(16_384);
  * @param max The bound.
  * @returns True if it does.
  */
-export function isLarger(frame: string | ArrayBuffer, max: number): boolean {
+export function isLargerThan(
+  frame: string | ArrayBuffer,
+  max: number,
+): boolean {
   if (typeof frame !== "string") return frame.byteLength > max;
   // A UTF-16 code unit takes one to three bytes.
   if (frame.length * 3 <= max) return false;
-  return frame.length > max || sizeOf(frame) > max;
+  return frame.length > max || byteLengthOf(frame) > max;
 }
 
 /**
@@ -320,7 +324,7 @@ const MAX_DEPTH = 10_000;
  * @param text The text of the frame.
  * @returns The value.
  */
-export function decode(text: string): unknown {
+export function decodeText(text: string): unknown {
   if (!mayBeJson(text) || isTooDeep(text)) return text;
   try {
     return JSON.parse(text);

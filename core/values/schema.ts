@@ -12,11 +12,11 @@ import { printable } from "../util/printable.ts";
 const MAX_ISSUES = 8;
 
 /** How many steps of a path an issue keeps, and how many characters of each. */
-const MAX_STEPS = 16;
+const MAX_PATH_STEPS = 16;
 const MAX_STEP_CHARS = 64;
 
 /** How many characters of an issue stand in the message of an error. */
-const MAX_LINE = 300;
+const MAX_ISSUE_CHARS = 300;
 
 /**
  * A schema of any library that follows Standard Schema, version 1: Zod, Valibot,
@@ -87,8 +87,10 @@ export class SchemaError extends Error {
    * @param issues What is wrong with it.
    */
   constructor(what: string, issues: readonly SchemaIssue[]) {
-    const kept = issues.slice(0, MAX_ISSUES).map(shortened);
-    const lines = kept.map((issue) => printable(line(issue), MAX_LINE));
+    const kept = issues.slice(0, MAX_ISSUES).map(shortenIssue);
+    const lines = kept.map((issue) =>
+      printable(formatIssue(issue), MAX_ISSUE_CHARS)
+    );
     const more = issues.length - kept.length;
     if (more > 0) lines.push(`and ${more} more`);
     super(`${what} does not fit the schema: ${lines.join("; ")}`);
@@ -98,17 +100,17 @@ export class SchemaError extends Error {
 }
 
 /** An issue without what a peer can make as long as it likes. */
-function shortened({ message, path }: SchemaIssue): SchemaIssue {
+function shortenIssue({ message, path }: SchemaIssue): SchemaIssue {
   const short = printable(`${message}`);
   if (path === undefined) return { message: short };
-  const steps = path.slice(0, MAX_STEPS).map((step) => {
+  const steps = path.slice(0, MAX_PATH_STEPS).map((step) => {
     const key = typeof step === "object" ? step.key : step;
     return typeof key === "string" ? printable(key, MAX_STEP_CHARS) : key;
   });
   return { message: short, path: steps };
 }
 
-function line({ message, path = [] }: SchemaIssue): string {
+function formatIssue({ message, path = [] }: SchemaIssue): string {
   return path.length > 0
     ? `${path.map((step) => String(step)).join(".")}: ${message}`
     : message;
@@ -123,7 +125,7 @@ function line({ message, path = [] }: SchemaIssue): string {
  * @returns The schema.
  * @throws {TypeError} If it does not follow the standard.
  */
-export function schemaOf<Other, Output>(
+export function toSchema<Other, Output>(
   schema: Other | StandardSchema<Output>,
 ): StandardSchema<Output> {
   if (isSchema<Other, Output>(schema)) return schema;
@@ -149,7 +151,7 @@ function isSchema<Other, Output>(
  * @throws {SchemaError} If it does not fit.
  * @throws {TypeError} If the schema takes its time: messages would come out of order.
  */
-export function check<Output>(
+export function validate<Output>(
   schema: StandardSchema<Output>,
   value: unknown,
   what: string,

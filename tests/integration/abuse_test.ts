@@ -4,7 +4,7 @@ import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { deadline } from "@std/async";
 import { FakeTime } from "@std/testing/time";
 import { ClientSocket } from "../../client.ts";
-import { decode, encode } from "../../core/values/codec.ts";
+import { decodeText, encodeValue } from "../../core/values/codec.ts";
 import {
   ConnectionEndedError,
   MessageDroppedError,
@@ -43,10 +43,10 @@ async function settle(): Promise<void> {
 Deno.test("Connection: a request that the codec cannot read is refused, and no more", async () => {
   const codec = {
     name: "picky",
-    encode: (value: unknown) => String(encode(value)),
+    encode: (value: unknown) => String(encodeValue(value)),
     decode: (frame: string | Uint8Array) => {
       if (typeof frame !== "string") throw new Error("no text");
-      return decode(frame);
+      return decodeText(frame);
     },
   };
   const { socket, hub, connection } = open({ codec, concurrency: 1 });

@@ -7,7 +7,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
-import { isLarger, sizeOf } from "../../core/values/codec.ts";
+import { byteLengthOf, isLargerThan } from "../../core/values/codec.ts";
 import type { InboundLimits } from "../../core/connection/connection_options.ts";
 import { rateLimit } from "../../core/connection/rate_limiter.ts";
 import { type MessageRate, ServerSocket } from "../../server.ts";
@@ -26,7 +26,7 @@ function limited(limits: Partial<InboundLimits>): Party {
   return self;
 }
 
-Deno.test("sizeOf() and isLarger() count bytes of UTF-8", () => {
+Deno.test("byteLengthOf() and isLargerThan() count bytes of UTF-8", () => {
   const cases: [string | ArrayBuffer, number][] = [
     ["", 0],
     ["abc", 3],
@@ -37,12 +37,12 @@ Deno.test("sizeOf() and isLarger() count bytes of UTF-8", () => {
     [new ArrayBuffer(5), 5],
   ];
   for (const [data, size] of cases) {
-    assertStrictEquals(sizeOf(data), size);
-    assertStrictEquals(isLarger(data, size), false);
-    if (size > 0) assertStrictEquals(isLarger(data, size - 1), true);
+    assertStrictEquals(byteLengthOf(data), size);
+    assertStrictEquals(isLargerThan(data, size), false);
+    if (size > 0) assertStrictEquals(isLargerThan(data, size - 1), true);
   }
-  assertStrictEquals(sizeOf(new Blob(["é"])), 2);
-  assertStrictEquals(sizeOf(new Uint8Array(8).subarray(1, 4)), 3);
+  assertStrictEquals(byteLengthOf(new Blob(["é"])), 2);
+  assertStrictEquals(byteLengthOf(new Uint8Array(8).subarray(1, 4)), 3);
 });
 
 Deno.test("maxPayload: what is as large gets through, one byte more ends with 1009", () => {

@@ -163,10 +163,10 @@ const PARSERS: Record<string, (text: string) => unknown> = {
       return undefined;
     }
   },
-  decode: codec.decode,
-  decodeBy: (text) => codec.decodeBy(text, undefined),
-  isLarger: (text) => codec.isLarger(text, 1_000),
-  sizeOf: (text) => codec.sizeOf(text),
+  decodeText: codec.decodeText,
+  decodeWith: (text) => codec.decodeWith(text, undefined),
+  isLargerThan: (text) => codec.isLargerThan(text, 1_000),
+  byteLengthOf: (text) => codec.byteLengthOf(text),
   memoryOf: (text) => codec.memoryOf(text),
   printable: (text) => print.printable(text, text.length),
   withoutSecrets: safeUrl.withoutSecrets,
@@ -184,7 +184,7 @@ const OTHERS = [
     "withRetryAfter",
     "inSeconds",
   ],
-  ...["visit", "offer", "encode", "encodeBy", "bytesOf", "joined"],
+  ...["visit", "offer", "encodeValue", "encodeWith", "toBytes", "concatBytes"],
   // What the program says:
   ...["assertCodec", "Admission"],
 ];

@@ -6,7 +6,7 @@
 import { assertEquals } from "@std/assert";
 import { ClientSocket } from "../../client.ts";
 import type { SendOptions } from "../../core/sending/backlog.ts";
-import { bytesOf, type Frame, sizeOf } from "../../core/values/codec.ts";
+import { byteLengthOf, type Frame, toBytes } from "../../core/values/codec.ts";
 import type {
   Connection,
   SocketMessage,
@@ -84,7 +84,7 @@ async function fingerprint(frame: Frame): Promise<string> {
     ? new TextEncoder().encode(frame)
     : frame instanceof Blob
     ? new Uint8Array(await frame.arrayBuffer())
-    : bytesOf(frame);
+    : toBytes(frame);
   const kind = typeof frame === "string" ? "text" : "bytes";
   return kind + latin1.decode(bytes);
 }
@@ -112,7 +112,7 @@ class Meter {
   /** The sender sends. */
   spend(data: Payload): void {
     if (isMarked(data) && readFrame(data)?.kind === "batch") {
-      if (sizeOf(data) > 65_536) this.faults.add("a batch is too large");
+      if (byteLengthOf(data) > 65_536) this.faults.add("a batch is too large");
     }
     for (const item of itemsOf(data)) {
       const frame = isMarked(item) ? readFrame(item) : undefined;
@@ -148,7 +148,7 @@ class Wire extends FakeSocket {
     const send = from.send.bind(from);
     from.send = (data) => {
       this.meter.spend(
-        typeof data === "string" ? data : bytesOf(data).slice().buffer,
+        typeof data === "string" ? data : toBytes(data).slice().buffer,
       );
       send(data);
     };
@@ -325,7 +325,7 @@ class End {
           ? "dropped"
           : "rejected",
     );
-    if (isBytes(data)) bytesOf(data).fill(7); // they are the sender's again
+    if (isBytes(data)) toBytes(data).fill(7); // they are the sender's again
   }
 
   request(): void {

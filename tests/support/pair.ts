@@ -11,7 +11,7 @@ import {
   type SocketMessage,
 } from "../../core/connection/connection.ts";
 import type { Entry } from "../../core/sending/backlog.ts";
-import { sizeOf } from "../../core/values/codec.ts";
+import { byteLengthOf } from "../../core/values/codec.ts";
 import {
   type Manner,
   mannerOf,
@@ -56,7 +56,7 @@ export class FakeSocket extends EventTarget implements RawSocket {
 
   send(data: string | ArrayBuffer | ArrayBufferView<ArrayBuffer>): void {
     this.sent.push(data);
-    if (this.isStalled) this.bufferedAmount += sizeOf(data);
+    if (this.isStalled) this.bufferedAmount += byteLengthOf(data);
     const { peer } = this;
     const copy = ArrayBuffer.isView(data) ? bytesOf(data) : data;
     queueMicrotask(() => peer?.receive(copy));

@@ -7,7 +7,11 @@ import {
   assertStrictEquals,
 } from "@std/assert";
 import { decodeHex, encodeHex } from "../../support/hex.ts";
-import { bytesOf, type Frame, joined } from "../../../core/values/codec.ts";
+import {
+  concatBytes,
+  type Frame,
+  toBytes,
+} from "../../../core/values/codec.ts";
 import {
   address,
   batchBytes,
@@ -51,7 +55,7 @@ function payloadOf(written: Written): Payload {
 function written(frame: Frame | Payload): Written {
   if (typeof frame === "string") return { text: frame };
   assert(!(frame instanceof Blob));
-  return { hex: encodeHex(bytesOf(frame)) };
+  return { hex: encodeHex(toBytes(frame)) };
 }
 
 /** A meaning as a vector has it. */
@@ -108,7 +112,7 @@ function write(marked: Marked): Frame {
       const { payload } = marked;
       if (typeof payload === "string") return `${MARK}${mark}${payload}`;
       const head = new Uint8Array([MARK_BYTE, mark.charCodeAt(0)]);
-      return joined(head, new Uint8Array(payload));
+      return concatBytes(head, new Uint8Array(payload));
     }
     case "unknown":
       throw new Error("nothing writes that");

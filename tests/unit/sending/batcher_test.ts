@@ -1,7 +1,7 @@
 /** What is sent within one turn travels in one frame. */
 
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
-import { bytesOf } from "../../../core/values/codec.ts";
+import { toBytes } from "../../../core/values/codec.ts";
 import { batchTexts } from "../../../core/protocol/frames.ts";
 import { MAX_BATCH } from "../../../core/protocol/frames.ts";
 import { Packer } from "../../../core/sending/batcher.ts";
@@ -144,5 +144,5 @@ Deno.test("Packers share what they make of the same texts, and nothing else", as
   assertEquals(first, [batchTexts(texts)]);
   assertEquals(second, [batchTexts([...texts, "three"])]);
   assertEquals(third, [batchTexts(texts)]);
-  assertStrictEquals(bytesOf(new ArrayBuffer(1)).length, 1);
+  assertStrictEquals(toBytes(new ArrayBuffer(1)).length, 1);
 });

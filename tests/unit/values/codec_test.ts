@@ -1,13 +1,13 @@
 import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
-import { decode, encode } from "../../../core/values/codec.ts";
+import { decodeText, encodeValue } from "../../../core/values/codec.ts";
 
-Deno.test("encode() passes strings on as they are", () => {
+Deno.test("encodeValue() passes strings on as they are", () => {
   for (const text of ["", "text", "{}", "\u{1f600}", '"quoted"']) {
-    assertStrictEquals(encode(text), text);
+    assertStrictEquals(encodeValue(text), text);
   }
 });
 
-Deno.test("encode() turns all that JSON holds into JSON", () => {
+Deno.test("encodeValue() turns all that JSON holds into JSON", () => {
   const cases: [unknown, string][] = [
     [{}, "{}"],
     [[], "[]"],
@@ -19,32 +19,34 @@ Deno.test("encode() turns all that JSON holds into JSON", () => {
     [new Date(0), '"1970-01-01T00:00:00.000Z"'],
     [{ toJSON: () => 5 }, "5"],
   ];
-  for (const [data, json] of cases) assertStrictEquals(encode(data), json);
+  for (const [data, json] of cases) assertStrictEquals(encodeValue(data), json);
 });
 
-Deno.test("encode() passes on bytes, of a view only its part", () => {
+Deno.test("encodeValue() passes on bytes, of a view only its part", () => {
   const buffer = new Uint8Array([0, 1, 2, 3]).buffer;
-  assertStrictEquals(encode(buffer), buffer);
+  assertStrictEquals(encodeValue(buffer), buffer);
   const views = [
     new Uint8Array(buffer, 1, 2),
     new DataView(buffer, 1, 2),
     new Int8Array(buffer, 1, 2),
   ];
-  for (const view of views) assertEquals(encode(view), new Uint8Array([1, 2]));
+  for (const view of views) {
+    assertEquals(encodeValue(view), new Uint8Array([1, 2]));
+  }
   const blob = new Blob(["x"]);
-  assertStrictEquals(encode(blob), blob);
+  assertStrictEquals(encodeValue(blob), blob);
 });
 
-Deno.test("encode() copies memory that is shared", () => {
+Deno.test("encodeValue() copies memory that is shared", () => {
   const shared = new Uint8Array(new SharedArrayBuffer(4)).fill(7);
-  const encoded = encode(shared.subarray(2));
+  const encoded = encodeValue(shared.subarray(2));
   shared.fill(8);
   assertEquals(encoded, new Uint8Array([7, 7]));
   const whole = new Uint8Array(new SharedArrayBuffer(1));
-  assertEquals(encode(whole.buffer), new Uint8Array([0]));
+  assertEquals(encodeValue(whole.buffer), new Uint8Array([0]));
 });
 
-Deno.test("encode() refuses what JSON cannot hold", () => {
+Deno.test("encodeValue() refuses what JSON cannot hold", () => {
   const cycle: Record<string, unknown> = {};
   cycle.self = cycle;
   const cases: [unknown, string][] = [
@@ -63,11 +65,11 @@ Deno.test("encode() refuses what JSON cannot hold", () => {
     [Promise.resolve(), "of it: await it first"],
   ];
   for (const [data, message] of cases) {
-    assertThrows(() => encode(data), TypeError, message);
+    assertThrows(() => encodeValue(data), TypeError, message);
   }
 });
 
-Deno.test("encode() sends empty objects that are meant", () => {
+Deno.test("encodeValue() sends empty objects that are meant", () => {
   class Move {
     x = 1;
   }
@@ -83,10 +85,10 @@ Deno.test("encode() sends empty objects that are meant", () => {
     [new Move(), '{"x":1}'],
     [new Date(0), '"1970-01-01T00:00:00.000Z"'],
   ];
-  for (const [data, json] of cases) assertEquals(encode(data), json);
+  for (const [data, json] of cases) assertEquals(encodeValue(data), json);
 });
 
-Deno.test("decode() reads JSON where the text is JSON", () => {
+Deno.test("decodeText() reads JSON where the text is JSON", () => {
   const cases: [string, unknown][] = [
     ['{"a":[1,2]}', { a: [1, 2] }],
     ["[]", []],
@@ -102,10 +104,10 @@ Deno.test("decode() reads JSON where the text is JSON", () => {
     ["\n1", 1],
     ["\r1\r\n", 1],
   ];
-  for (const [text, value] of cases) assertEquals(decode(text), value);
+  for (const [text, value] of cases) assertEquals(decodeText(text), value);
 });
 
-Deno.test("decode() leaves all other text as it is", () => {
+Deno.test("decodeText() leaves all other text as it is", () => {
   const texts = [
     "",
     "text",
@@ -121,28 +123,35 @@ Deno.test("decode() leaves all other text as it is", () => {
     "/",
     ":",
   ];
-  for (const text of texts) assertStrictEquals(decode(text), text);
+  for (const text of texts) assertStrictEquals(decodeText(text), text);
 });
 
-Deno.test("encode() throws on bytes that are somebody else's now", () => {
+Deno.test("encodeValue() throws on bytes that are somebody else's now", () => {
   const buffer = new ArrayBuffer(8);
   const view = new Uint8Array(buffer, 2, 2);
   buffer.transfer();
   for (const data of [buffer, view]) {
-    assertThrows(() => encode(data), TypeError, "a buffer that is detached");
+    assertThrows(
+      () => encodeValue(data),
+      TypeError,
+      "a buffer that is detached",
+    );
   }
 });
 
-Deno.test("decode() does not parse what is nested deeper than 10,000 levels", () => {
+Deno.test("decodeText() does not parse what is nested deeper than 10,000 levels", () => {
   const nested = (depth: number, [open, close]: [string, string]) =>
     open.repeat(depth) + "1" + close.repeat(depth);
   for (const pair of [["[", "]"], ['{"a":', "}"]] as [string, string][]) {
-    assertEquals(typeof decode(nested(10_000, pair)), "object");
+    assertEquals(typeof decodeText(nested(10_000, pair)), "object");
     const text = nested(10_001, pair);
-    assertStrictEquals(decode(text), text);
-    assertStrictEquals(decode(pair[0].repeat(10_001)), pair[0].repeat(10_001));
+    assertStrictEquals(decodeText(text), text);
+    assertStrictEquals(
+      decodeText(pair[0].repeat(10_001)),
+      pair[0].repeat(10_001),
+    );
   }
   // Brackets in strings, and those that are closed, do not count.
   const wide = [Array(20_000).fill([]), '\\"['.repeat(20_000)];
-  assertEquals(decode(JSON.stringify(wide)), wide);
+  assertEquals(decodeText(JSON.stringify(wide)), wide);
 });
