@@ -61,7 +61,7 @@ import { pause } from "./core/reconnect/retry_delay.ts";
 import { register } from "./core/events/instrumentation.ts";
 import { readRetryAfter } from "./core/protocol/retry_after.ts";
 import type { StandardSchema } from "./core/values/schema.ts";
-import { clientSide, openSocket } from "./core/runtime/websocket.ts";
+import { clientDriver, openSocket } from "./core/runtime/websocket.ts";
 import { offer } from "./core/protocol/subprotocol.ts";
 import { startTimer } from "./core/util/timer.ts";
 import type {
@@ -966,7 +966,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       );
       connection = new Connection<Types>({
         socket,
-        side: clientSide,
+        driver: clientDriver,
         url: socket.url,
         path: pathname,
         headers: new Headers(),

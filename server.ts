@@ -21,10 +21,10 @@ import {
 } from "./core/connection/connection.ts";
 import {
   bind,
-  type Listener,
+  type BoundServer,
   type RequestInfo,
-  serverSide,
-  upgrade,
+  serverDriver,
+  upgradeRequest,
 } from "./core/runtime/deno_server.ts";
 import type { SendOptions } from "./core/sending/backlog.ts";
 import { BufferBudget } from "./core/sending/buffer_budget.ts";
@@ -391,7 +391,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   /** The statuses of refusals that were told on the console. */
   readonly #warned = new Set<number>();
   #cause: Cause = "local";
-  #listener: Listener | undefined;
+  #httpServer: BoundServer | undefined;
   #url = "";
   #closed: Promise<void> | undefined;
   /** Is told when the last client has ended. */
@@ -410,7 +410,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     assertType("options", options, "object", "a port goes to listen()");
     const {
       closeTimeout = 10_000,
-      idleTimeout = IDLE_TIMEOUT,
+      idleTimeout = SERVER_IDLE_TIMEOUT_MS,
       maxDisconnectedClients = 100,
       maxPayload = 1024 * 1024,
       maxBufferedTotal = 512 * 1024 * 1024,
@@ -434,7 +434,8 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     assertOption("presence", options.presence, "function");
     this.#keepalive = new Keepalive(idleTimeout);
     this.#grace = options.idleTimeout === undefined
-      ? Math.min(maxPayload, MAX_FRAME) / MIN_PEER_BYTES_PER_SECOND * 1000
+      ? Math.min(maxPayload, MAX_RUNTIME_FRAME_BYTES) /
+        MIN_PEER_BYTES_PER_SECOND * 1000
       : 0;
     this.#maxDisconnectedClients = maxDisconnectedClients;
     const messageRate = rateLimit(options.messageRate);
@@ -915,13 +916,13 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     return this.iterate("message", options, ([message]) => message);
   }
 
-  get #bound(): Listener {
-    if (this.#listener === undefined) {
+  get #bound(): BoundServer {
+    if (this.#httpServer === undefined) {
       throw new Error(
         "Cannot tell the address of a server that has not listened: await listen() first",
       );
     }
-    return this.#listener;
+    return this.#httpServer;
   }
 
   /**
@@ -970,7 +971,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         `Cannot listen at ${where} as the server was closed: make a new one`,
       );
     }
-    if (this.#listener) {
+    if (this.#httpServer) {
       throw new Error(
         `Cannot listen at ${where} as the server listens already: current value is ${this.#url}`,
       );
@@ -989,14 +990,14 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
           : `Cannot listen at ${where} with TLS as it is a Unix socket: leave out "cert" and "key"`,
       );
     }
-    const listener = bind({ ...options, hostname, port }, this.fetch);
-    this.#listener = listener;
-    const { address } = listener;
+    const bound = bind({ ...options, hostname, port }, this.fetch);
+    this.#httpServer = bound;
+    const { address } = bound;
     // No client connects to "any address", but this machine is one of them.
     const isAny = address === "0.0.0.0" || address === "::";
     const host = isAny ? "localhost" : bracketed(address);
     this.#url = path === undefined
-      ? `${cert === undefined ? "ws" : "wss"}://${host}:${listener.port}`
+      ? `${cert === undefined ? "ws" : "wss"}://${host}:${bound.port}`
       : `ws+unix:${path}`;
     this.emit("ready", ReadyEvent, []);
   }
@@ -1386,7 +1387,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
 
   /** Whether a server of another's carries the connections. */
   get #isHosted(): boolean {
-    return this.#listener === undefined;
+    return this.#httpServer === undefined;
   }
 
   #answer(
@@ -1449,13 +1450,14 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     const { headers } = request;
     const { instrumentation } = this.#manner;
     const grace = choice.hasParts ? 0 : this.#grace;
-    const begin = () => upgrade(request, choice.token, this.#keepalive, grace);
+    const begin = () =>
+      upgradeRequest(request, choice.token, this.#keepalive, grace);
     const { socket, response, idleWatch } = instrumentation
       ? instrumentation.detach(begin)
       : begin();
     const client = new Connection<Types>({
       socket,
-      side: serverSide,
+      driver: serverDriver,
       url,
       path,
       headers,
@@ -1503,9 +1505,9 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     }
     await Promise.all(Array.from(this.#clients, (client) => client.close()));
     for (const client of this.#lingering) client.terminate();
-    if (this.#listener) {
+    if (this.#httpServer) {
       // A fallback that never ends its answer must not hold the shutdown up.
-      await withTimeout(this.#manner.closeTimeout, this.#listener.close());
+      await withTimeout(this.#manner.closeTimeout, this.#httpServer.close());
     }
     try {
       await this.#relay?.close();
@@ -1529,10 +1531,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
 const OPEN_TIMEOUT = 10_000;
 
 /** How long a peer may be silent if the program does not say, in milliseconds. */
-const IDLE_TIMEOUT = 30_000;
+const SERVER_IDLE_TIMEOUT_MS = 30_000;
 
 /** The runtime refuses a frame of so many bytes, or more. */
-const MAX_FRAME = 64 * 1024 * 1024;
+const MAX_RUNTIME_FRAME_BYTES = 64 * 1024 * 1024;
 
 function answer({ status, why, headers, response }: Refusal): Response {
   return response ??

@@ -29,8 +29,8 @@ import { type ClientOptions, ClientSocket } from "./client.ts";
 import type { RequestInfo } from "./core/runtime/deno_server.ts";
 import type { Connection } from "./core/connection/connection.ts";
 import { TOKEN } from "./core/admission/handshake.ts";
-import { upgraders } from "./core/runtime/deno_server.ts";
-import { openers } from "./core/runtime/websocket.ts";
+import { upgradeHandlers } from "./core/runtime/deno_server.ts";
+import { socketFactories } from "./core/runtime/websocket.ts";
 import {
   type ServerOptions,
   ServerSocket,
@@ -115,7 +115,7 @@ export class MemoryNetwork implements AsyncDisposable {
     this.server = server;
     this.#host = `memory-${++count}.test`;
     this.url = `ws://${this.#host}`;
-    openers.set(this.#host, (url, protocols, headers) => {
+    socketFactories.set(this.#host, (url, protocols, headers) => {
       const { href, username, password } = target(url, protocols);
       const socket = new MemorySocket(bare(href), protocols, 0);
       const all = new Headers(headers);
@@ -151,7 +151,7 @@ export class MemoryNetwork implements AsyncDisposable {
 
   /** Cuts all connections. From now on nobody gets there. */
   async [Symbol.asyncDispose](): Promise<void> {
-    openers.delete(this.#host);
+    socketFactories.delete(this.#host);
     const { promise, resolve } = Promise.withResolvers<void>();
     for (const link of this.links) link.cut();
     hop(resolve);
@@ -169,7 +169,7 @@ export class MemoryNetwork implements AsyncDisposable {
     if (!server) return client.take(REFUSED);
     const request = requestOf(client, protocols, headers);
     let socket: MemorySocket | undefined;
-    upgraders.set(request, (idleTimeout, grace) => {
+    upgradeHandlers.set(request, (idleTimeout, grace) => {
       socket = new MemorySocket(client.url, [], idleTimeout, grace);
       return { socket, response: new Response(null, { status: 101 }) };
     });

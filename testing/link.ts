@@ -4,9 +4,9 @@
  * @module
  */
 
-import type { Role } from "../core/runtime/websocket.ts";
+import type { Side } from "../core/runtime/websocket.ts";
 import { assertSize, assertType } from "../core/events/errors.ts";
-import { afterTurn } from "../core/runtime/websocket.ts";
+import { afterEventLoopTurn } from "../core/runtime/websocket.ts";
 import type { Timer } from "../core/util/timer.ts";
 import type { Frame, Incoming, MemorySocket, Outgoing } from "./socket.ts";
 
@@ -104,8 +104,8 @@ let moving = 0;
  */
 export function hop(action: () => void): () => void {
   moving++;
-  let stop = afterTurn(() => {
-    stop = afterTurn(() => {
+  let stop = afterEventLoopTurn(() => {
+    stop = afterEventLoopTurn(() => {
       moving--;
       action();
     });
@@ -140,7 +140,7 @@ const QUIET = 3;
  */
 export async function settle(): Promise<void> {
   for (let quiet = 0; quiet < QUIET; quiet = moving > 0 ? 0 : quiet + 1) {
-    await new Promise<void>((resolve) => afterTurn(resolve));
+    await new Promise<void>((resolve) => afterEventLoopTurn(resolve));
   }
 }
 
@@ -352,7 +352,7 @@ function counted(name: string, count: number): number {
 export class MemoryLink implements Link {
   readonly toClient: Wire;
   readonly toServer: Wire;
-  readonly #ends: Readonly<Record<Role, MemorySocket>>;
+  readonly #ends: Readonly<Record<Side, MemorySocket>>;
 
   /**
    * Joins two sockets.
@@ -391,7 +391,7 @@ export class MemoryLink implements Link {
     }
   }
 
-  vanish(side: Role): void {
+  vanish(side: Side): void {
     if (!(side in this.#ends)) {
       throw new RangeError(
         `Cannot let a side vanish unless it is client or server: current value is ${side}`,

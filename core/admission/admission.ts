@@ -11,7 +11,7 @@ import { addressOf, networkOf } from "./remote_address.ts";
 import { listElements, type Refusal, refuse, TOKEN } from "./handshake.ts";
 import { printable } from "../util/printable.ts";
 import { assertOption, assertSize, isThenable } from "../events/errors.ts";
-import { afterTurn } from "../runtime/websocket.ts";
+import { afterEventLoopTurn } from "../runtime/websocket.ts";
 import { type Choice, choose, type Dialect } from "../protocol/subprotocol.ts";
 import { startTimer } from "../util/timer.ts";
 
@@ -573,7 +573,7 @@ const GONE: Refusal = {
  * asked as late as can be, and needs a turn of the event loop to answer.
  */
 async function isGone({ signal }: Request): Promise<boolean> {
-  await new Promise<void>((resolve) => afterTurn(resolve));
+  await new Promise<void>((resolve) => afterEventLoopTurn(resolve));
   return signal.aborted;
 }
 

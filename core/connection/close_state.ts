@@ -12,7 +12,7 @@
  */
 
 import { type Cause, CloseCode, type End } from "../events/errors.ts";
-import type { Role } from "../runtime/websocket.ts";
+import type { Side } from "../runtime/websocket.ts";
 
 /** What this side wants to end the connection with. */
 export interface Closing {
@@ -115,11 +115,11 @@ const FAULTS: ReadonlyMap<string, Cause> = new Map([
  *
  * @param state The state before the signal.
  * @param signal What happened.
- * @param role Which side this is: where both sides close at once, the
+ * @param side Which side this is: where both sides close at once, the
  * server's code is the one that counts, for both.
  * @returns The state after the signal; the same object where nothing changes.
  */
-export function next(state: State, signal: Signal, role: Role): State {
+export function next(state: State, signal: Signal, side: Side): State {
   if (state.phase === "ended") return state;
   switch (signal.type) {
     case "open":
@@ -144,11 +144,11 @@ export function next(state: State, signal: Signal, role: Role): State {
         : { ...state, failure: signal.message };
     case "stuck":
       // A client's socket is closing as soon as its peer is, which is no fault.
-      return state.phase === "open" && role === "server"
+      return state.phase === "open" && side === "server"
         ? { ...state, failure: IDLE }
         : state;
     case "closed":
-      return ended(state, told(state, settled(state, signal, role), role));
+      return ended(state, told(state, settled(state, signal, side), side));
     case "timeout":
       return state.phase === "closing" ? ended(state, lost("timeout")) : state;
     case "terminate":
@@ -179,10 +179,10 @@ type Closed = Extract<Signal, { type: "closed" }>;
 function settled(
   state: Exclude<State, { phase: "ended" }>,
   signal: Closed,
-  role: Role,
+  side: Side,
 ): Closed {
   const failure = state.phase === "connecting" ? undefined : state.failure;
-  const isSaid = role === "client" && failure === undefined &&
+  const isSaid = side === "client" && failure === undefined &&
     signal.code !== 0 && signal.code !== CloseCode.NoStatus &&
     signal.code !== CloseCode.Abnormal;
   return isSaid ? { ...signal, wasClean: true } : signal;
@@ -192,9 +192,9 @@ function settled(
 function told(
   state: Exclude<State, { phase: "ended" }>,
   signal: Closed,
-  role: Role,
+  side: Side,
 ): End {
-  if (state.phase === "closing") return answered(state, signal, role);
+  if (state.phase === "closing") return answered(state, signal, side);
   const { wasClean, code, reason } = signal;
   const failure = state.phase === "open" ? state.failure : undefined;
   // Of a peer that did not answer a ping, and whose TCP then ended while Deno was
@@ -213,7 +213,7 @@ function told(
 function answered(
   state: Extract<State, { phase: "closing" }>,
   { wasClean, code, reason }: Closed,
-  role: Role,
+  side: Side,
 ): End {
   const { closing, isSent, failure } = state;
   const own: End = {
@@ -237,7 +237,7 @@ function answered(
     // codes; that both tell the same one, the server's counts.
     const echo = code === closing.code &&
       (reason === "" || reason === closing.reason);
-    return role === "server" || echo
+    return side === "server" || echo
       ? own
       : { type: "close", code, reason, cause: "peer" };
   }
@@ -246,7 +246,7 @@ function answered(
   // unclean without an error is no loss: the runtime has sent our close frame,
   // then met data that the peer had sent before it could know, and stopped
   // listening. The peer has been told, and finishes the handshake alone.
-  const isTold = role === "server" && closing.isFlushed && code === 0 &&
+  const isTold = side === "server" && closing.isFlushed && code === 0 &&
     failure === undefined;
   return isTold ? own : lost("network");
 }

@@ -65,11 +65,11 @@ import { Silence } from "./idle_timer.ts";
 import { SlicedReceiver } from "./sliced_receiver.ts";
 import { isTurnOver } from "../runtime/time_slices.ts";
 import {
-  cut,
+  destroySocket,
+  freeTimers,
   type IdleWatch,
   type RawSocket,
-  release,
-  type Side,
+  type SocketDriver,
 } from "../runtime/websocket.ts";
 import {
   type Spoken,
@@ -107,7 +107,7 @@ export interface ConnectionInit<Types extends SocketTypes> {
   /** The socket; nobody else may listen to it or send by it. */
   readonly socket: RawSocket;
   /** How this side handles its socket. */
-  readonly side: Side;
+  readonly driver: SocketDriver;
   /** The URL that was asked for; one of HTTP stands for that of its WebSocket. */
   readonly url: string;
   /** Its path, without the query. */
@@ -374,7 +374,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   readonly #url: string;
   #headers: Headers | undefined;
   readonly #socket: RawSocket;
-  readonly #side: Side;
+  readonly #driver: SocketDriver;
   readonly #hub: Hub<Types>;
   readonly #manner: Manner<Types>;
   readonly #bookmark: Bookmark | undefined;
@@ -457,7 +457,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    */
   constructor(init: ConnectionInit<Types>, hub: Hub<Types>) {
     super();
-    const { socket, side, url, path, headers, remoteAddress } = init;
+    const { socket, driver, url, path, headers, remoteAddress } = init;
     this.#url = url;
     this.path = path;
     this.#headers = headers;
@@ -468,7 +468,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     // `authorize` returned it, whose type is this; there is no other way here.
     this.context = init.context as Context<Types>;
     this.#socket = socket;
-    this.#side = side;
+    this.#driver = driver;
     this.#silence = init.idleWatch;
     this.#hub = hub;
     init.manner.instrumentation?.connectionCreated(this);
@@ -830,7 +830,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * (RFC 6455, 5.5.1 and 7.4).
    */
   close(code: number = CloseCode.Normal, reason = ""): Promise<void> {
-    assertCloseFrame(code, reason, this.#side.role);
+    assertCloseFrame(code, reason, this.#driver.side);
     const cause = this.#hub.leaving();
     this.#dropInbox();
     this.#turns?.skip(0); // what it drops gives credit
@@ -844,7 +844,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     if (this.#receiver?.isHandingOut) this.#dropFrames();
     // A client may not send the codes that say so: it adds 3000 to them.
     this.#shut(
-      this.#side.role === "client" ? code + 3000 : code,
+      this.#driver.side === "client" ? code + 3000 : code,
       reason,
       cause,
     );
@@ -868,7 +868,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         // The runtime may have the peer's close frame already, and tell soon.
         if (!this.#canSend()) return;
         const sent = () => this.#apply({ type: "sent" });
-        this.#stopShaking = this.#side.close(
+        this.#stopShaking = this.#driver.close(
           this.#socket,
           code,
           reason,
@@ -980,7 +980,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   /** The one place where the state changes. Tells whether it did. */
   #apply(signal: Signal): boolean {
     const before = this.#state;
-    const state = next(before, signal, this.#side.role);
+    const state = next(before, signal, this.#driver.side);
     this.#state = state;
     if (state === before) return false;
     if (state.phase === "ended") this.#ended(state.opened, state.end);
@@ -1545,14 +1545,14 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   #letGo(signal: Signal): void {
-    if (this.#apply(signal)) cut(this.#socket);
+    if (this.#apply(signal)) destroySocket(this.#socket);
   }
 
   #ended(opened: boolean, end: End): void {
     for (const type of SOCKET_EVENTS) {
       this.#socket.removeEventListener(type, this.#hear);
     }
-    release(this.#socket);
+    freeTimers(this.#socket);
     this.#silence?.stop();
     this.#letUnsentGo(end.type === "close");
     if (opened) this.#manner.instrumentation?.connectionEnded(this, end);

@@ -8,11 +8,11 @@
 import { MAX_DELAY_MS } from "../util/timer.ts";
 import type { Keepalive } from "./keepalive.ts";
 import {
-  afterTurn,
-  fieldOf,
+  afterEventLoopTurn,
   type IdleWatch,
+  privateField,
   type RawSocket,
-  type Side,
+  type SocketDriver,
 } from "./websocket.ts";
 
 /** Where and how to listen. */
@@ -45,7 +45,7 @@ export interface RequestInfo {
 }
 
 /** A bound listener. */
-export interface Listener {
+export interface BoundServer {
   /** The address, or the path of a Unix socket. */
   readonly address: string;
   /** The TCP port; 0 for a Unix socket. */
@@ -72,7 +72,7 @@ export function bind(
     request: Request,
     info: RequestInfo,
   ) => Response | Promise<Response>,
-): Listener {
+): BoundServer {
   const { hostname, port, path, cert, key, reusePort = false } = options;
   const onListen = () => {};
   if (path !== undefined) {
@@ -94,7 +94,7 @@ export function bind(
 }
 
 /** A request that has become a socket. */
-export interface Upgraded {
+export interface UpgradeResult {
   /** The socket. It is not open yet: listen to it before anything is awaited. */
   readonly socket: RawSocket;
   /** The answer. It has to be returned whatever happens. */
@@ -108,9 +108,9 @@ export interface Upgraded {
  * It is given the idle timeout in milliseconds, and how much later to give up a peer
  * that has been asked for a sign of life.
  */
-export const upgraders: WeakMap<
+export const upgradeHandlers: WeakMap<
   Request,
-  (idleTimeout: number, grace: number) => Upgraded
+  (idleTimeout: number, grace: number) => UpgradeResult
 > = new WeakMap();
 
 /**
@@ -123,20 +123,21 @@ export const upgraders: WeakMap<
  * milliseconds.
  * @returns The socket and the answer.
  */
-export function upgrade(
+export function upgradeRequest(
   request: Request,
   protocol: string,
   keepalive: Keepalive,
   grace: number,
-): Upgraded {
+): UpgradeResult {
   const { idleTimeout } = keepalive;
   const longest = idleTimeout && Math.min(idleTimeout + grace, MAX_DELAY_MS);
-  const { socket, response } = upgraders.get(request)?.(idleTimeout, grace) ??
-    withoutAdvice(() =>
-      Deno.upgradeWebSocket(request, {
-        idleTimeout: longest / 1000,
-      })
-    );
+  const { socket, response } =
+    upgradeHandlers.get(request)?.(idleTimeout, grace) ??
+      withoutSignalWarning(() =>
+        Deno.upgradeWebSocket(request, {
+          idleTimeout: longest / 1000,
+        })
+      );
   // Not by the runtime's option, which knows only lists with a space in them.
   if (protocol) response.headers.set("sec-websocket-protocol", protocol);
   return { socket, response, idleWatch: keepalive.watch(socket, grace) };
@@ -146,7 +147,7 @@ export function upgrade(
  * Keeps Deno's advice about `request.signal` from a program that has not asked for
  * that signal: it is this library that looks whether the client is still there.
  */
-function withoutAdvice<T>(action: () => T): T {
+function withoutSignalWarning<T>(action: () => T): T {
   const { warn } = console;
   console.warn = (...args: unknown[]) => {
     if (!String(args[0]).startsWith("Deno.serve: request.signal")) {
@@ -161,26 +162,26 @@ function withoutAdvice<T>(action: () => T): T {
 }
 
 /** How the server's side handles Deno's sockets. */
-export const serverSide: Side = {
-  role: "server",
-  close(socket, code, reason, sent) {
+export const serverDriver: SocketDriver = {
+  side: "server",
+  close(socket, code, reason, onSent) {
     // A server's socket that is closing stops at the first message that is
     // still on its way, be there a close frame behind it or not, and the peer
     // may never hear of the end. A client's socket reads on, as it should
     // (RFC 6455, 5.5.1): so it is made to take itself for one.
-    const role = fieldOf(socket, "[[role]]");
+    const roleField = privateField(socket, "[[role]]");
     // One that can be terminated is none of Deno's, and reads on by itself.
-    if (role !== undefined || socket.terminate) {
+    if (roleField !== undefined || socket.terminate) {
       socket.close(code, reason);
-      if (role !== undefined) Reflect.set(socket, role, CLIENT_ROLE);
-      return afterTurn(sent);
+      if (roleField !== undefined) Reflect.set(socket, roleField, CLIENT_ROLE);
+      return afterEventLoopTurn(onSent);
     }
     // Without that, at least not amid messages that have come already, or are
     // about to: then the close frame would not leave at all.
     let stop = () => clearTimeout(timer);
     const timer = setTimeout(() => {
       socket.close(code, reason);
-      stop = afterTurn(sent);
+      stop = afterEventLoopTurn(onSent);
     }, 10);
     return () => stop();
   },

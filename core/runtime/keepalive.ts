@@ -12,15 +12,15 @@
 
 import {
   cancelIdleTimer,
-  fieldOf,
   type IdleWatch,
+  privateField,
   type RawSocket,
 } from "./websocket.ts";
 import { MAX_DELAY_MS } from "../util/timer.ts";
 import { Liveness } from "../util/liveness.ts";
 
 /** How many times the clock ticks while a peer may be silent. */
-const TICKS = 64;
+const TICKS_PER_TIMEOUT = 64;
 
 /**
  * How many pongs may come within one tick. The program hears of none, and while a peer
@@ -29,13 +29,13 @@ const TICKS = 64;
 const MAX_PONGS = 1024;
 
 /** The shortest tick, in milliseconds. */
-const MIN_TICK = 4;
+const MIN_TICK_MS = 4;
 
 /** Enough for a look that is due after the whole of the timeout. */
-const SLOTS = TICKS + 2;
+const SLOT_COUNT = TICKS_PER_TIMEOUT + 2;
 
 /** So short that Deno pings, or gives up, right away; in seconds. */
-const AT_ONCE = 1e-6;
+const IMMEDIATELY_SECONDS = 1e-6;
 
 /** Watches all connections of one server. */
 export class Keepalive {
@@ -47,7 +47,7 @@ export class Keepalive {
    */
   soon: number;
   readonly #tick: number;
-  readonly #slots: Set<Watched>[] = [];
+  readonly #slots: Set<WatchedSocket>[] = [];
   /** Which slot is looked at now. */
   #slot = 0;
   #size = 0;
@@ -61,9 +61,12 @@ export class Keepalive {
    */
   constructor(idleTimeout: number) {
     this.idleTimeout = Math.min(idleTimeout, MAX_DELAY_MS);
-    this.#tick = Math.max(MIN_TICK, Math.ceil(this.idleTimeout / TICKS));
+    this.#tick = Math.max(
+      MIN_TICK_MS,
+      Math.ceil(this.idleTimeout / TICKS_PER_TIMEOUT),
+    );
     this.soon = this.#tick;
-    for (let i = 0; i < SLOTS; i++) this.#slots.push(new Set());
+    for (let i = 0; i < SLOT_COUNT; i++) this.#slots.push(new Set());
   }
 
   /** How many connections are watched. */
@@ -81,25 +84,25 @@ export class Keepalive {
    */
   watch(socket: RawSocket, grace = 0): IdleWatch | undefined {
     if (this.idleTimeout === 0) return undefined;
-    const internals = internalsOf(socket);
+    const internals = socketInternals(socket);
     if (internals === undefined) return undefined;
-    const watched = new Watched(this, socket, internals, grace);
-    Reflect.set(socket, internals.method, () => watched.noted());
+    const watched = new WatchedSocket(this, socket, internals, grace);
+    Reflect.set(socket, internals.method, () => watched.runtimeNoted());
     return watched;
   }
 
   /** Looks at a connection at a time, or at the next tick if that has passed. */
-  schedule(watched: Watched, time: number): void {
+  schedule(watched: WatchedSocket, time: number): void {
     if (watched.slot === undefined && this.#size++ === 0) this.#start();
     watched.slot?.delete(watched);
     const ticks = 1 + Math.ceil((time - this.soon) / this.#tick);
-    const ahead = Math.max(1, Math.min(ticks, SLOTS - 1));
-    watched.slot = this.#slots[(this.#slot + ahead) % SLOTS];
+    const ahead = Math.max(1, Math.min(ticks, SLOT_COUNT - 1));
+    watched.slot = this.#slots[(this.#slot + ahead) % SLOT_COUNT];
     watched.slot?.add(watched);
   }
 
   /** Stops to look at a connection. */
-  remove(watched: Watched): void {
+  remove(watched: WatchedSocket): void {
     if (watched.slot === undefined) return;
     watched.slot.delete(watched);
     watched.slot = undefined;
@@ -111,19 +114,19 @@ export class Keepalive {
     this.#timer = setInterval(() => {
       const now = this.soon;
       this.soon += this.#tick;
-      this.#slot = (this.#slot + 1) % SLOTS;
-      for (const watched of this.#slots[this.#slot] ?? []) watched.look(now);
+      this.#slot = (this.#slot + 1) % SLOT_COUNT;
+      for (const watched of this.#slots[this.#slot] ?? []) watched.check(now);
     }, this.#tick);
   }
 }
 
 /** One connection that is watched. */
-class Watched implements IdleWatch {
+class WatchedSocket implements IdleWatch {
   /** Where its next look stands. */
-  slot: Set<Watched> | undefined;
-  readonly #clock: Keepalive;
+  slot: Set<WatchedSocket> | undefined;
+  readonly #keepalive: Keepalive;
   readonly #socket: RawSocket;
-  readonly #internals: Internals;
+  readonly #internals: SocketInternals;
   readonly #liveness: Liveness;
   /** When something was last heard; at most a tick later than it was. */
   #heardAt = 0;
@@ -141,10 +144,10 @@ class Watched implements IdleWatch {
   constructor(
     clock: Keepalive,
     socket: RawSocket,
-    internals: Internals,
+    internals: SocketInternals,
     grace: number,
   ) {
-    this.#clock = clock;
+    this.#keepalive = clock;
     this.#socket = socket;
     this.#internals = internals;
     this.#liveness = new Liveness(clock.idleTimeout, grace);
@@ -161,25 +164,28 @@ class Watched implements IdleWatch {
 
   stop(): void {
     this.#isStopped = true;
-    this.#clock.remove(this);
+    this.#keepalive.remove(this);
   }
 
   /** The runtime calls this instead of making its timer again. */
-  noted(): void {
+  runtimeNoted(): void {
     const pongs = this.#noted - this.#messages;
-    if (this.#heardAt !== this.#clock.soon) this.#pongsBefore = pongs;
+    if (this.#heardAt !== this.#keepalive.soon) this.#pongsBefore = pongs;
     else if (pongs - this.#pongsBefore > MAX_PONGS) {
       const flooded = this.#flooded;
       this.#flooded = undefined;
       flooded?.();
     }
-    this.#heardAt = this.#clock.soon;
+    this.#heardAt = this.#keepalive.soon;
     if (this.#noted++ === 0 && !this.#isStopped) {
-      this.#clock.schedule(this, this.#heardAt + this.#clock.idleTimeout / 2);
+      this.#keepalive.schedule(
+        this,
+        this.#heardAt + this.#keepalive.idleTimeout / 2,
+      );
     }
   }
 
-  look(now: number): void {
+  check(now: number): void {
     const verdict = this.#liveness.check(now, {
       heardAt: this.#heardAt,
       answers: this.#noted - 1 - this.#messages,
@@ -198,9 +204,12 @@ class Watched implements IdleWatch {
     // A ping that waits behind what the peer does not take is still to be sent.
     if (this.#pingTimer === undefined) {
       if (verdict === "ask") this.#ping();
-      if (verdict === "lost") return this.#giveUp();
+      if (verdict === "lost") return this.#terminateDead();
     }
-    this.#clock.schedule(this, this.#liveness.nextCheckAt(now, this.#heardAt));
+    this.#keepalive.schedule(
+      this,
+      this.#liveness.nextCheckAt(now, this.#heardAt),
+    );
   }
 
   /** Lets the runtime send a ping, and wait for the answer without end. */
@@ -212,20 +221,20 @@ class Watched implements IdleWatch {
   }
 
   /** Lets the runtime tell the peer, and end the connection. */
-  #giveUp(): void {
+  #terminateDead(): void {
     this.stop();
     this.#runTimer();
   }
 
   #runTimer(): void {
     const { duration, run } = this.#internals;
-    Reflect.set(this.#socket, duration, AT_ONCE);
+    Reflect.set(this.#socket, duration, IMMEDIATELY_SECONDS);
     run(this.#socket);
   }
 }
 
 /** What the runtime keeps to itself of all its sockets. */
-interface Internals {
+interface SocketInternals {
   /** The name of the method that makes the idle timer. */
   readonly method: symbol;
   /** Calls that method of a socket. */
@@ -237,15 +246,17 @@ interface Internals {
 }
 
 /** What was last found, and of what kind of sockets. */
-let found:
-  | { readonly prototype: unknown; readonly internals: Internals }
+let cachedInternals:
+  | { readonly prototype: unknown; readonly internals: SocketInternals }
   | undefined;
 
-function internalsOf(socket: RawSocket): Internals | undefined {
+function socketInternals(socket: RawSocket): SocketInternals | undefined {
   const prototype = Reflect.getPrototypeOf(socket);
-  if (found?.prototype === prototype) return found.internals;
-  const duration = fieldOf(socket, "[[idleTimeout]]");
-  const timer = fieldOf(socket, "[[idleTimeoutTimeout]]");
+  if (cachedInternals?.prototype === prototype) {
+    return cachedInternals.internals;
+  }
+  const duration = privateField(socket, "[[idleTimeout]]");
+  const timer = privateField(socket, "[[idleTimeoutTimeout]]");
   const method = Object.getOwnPropertySymbols(prototype ?? {})
     .find(({ description }) => description === "[[serverHandleIdleTimeout]]");
   if (!prototype || !duration || !timer || !method) return undefined;
@@ -257,6 +268,6 @@ function internalsOf(socket: RawSocket): Internals | undefined {
     duration,
     timer,
   };
-  found = { prototype, internals };
+  cachedInternals = { prototype, internals };
   return internals;
 }

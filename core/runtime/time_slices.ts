@@ -5,10 +5,10 @@
  * @module
  */
 
-import { afterTurn } from "./websocket.ts";
+import { afterEventLoopTurn } from "./websocket.ts";
 
 /** How long one slice takes, in milliseconds. */
-export const SLICE = 5;
+export const TIME_SLICE_MS = 5;
 
 /**
  * Works until a time of `performance.now()`.
@@ -19,7 +19,7 @@ export const SLICE = 5;
 export type SlicedWork = (until: number) => boolean;
 
 /** What is to go on in the next turns, in the order of the turns. */
-const waiting = new Set<SlicedWork>();
+const pendingWork = new Set<SlicedWork>();
 
 /**
  * Lets work go on in later turns of the event loop. All such work shares one slice a
@@ -28,20 +28,20 @@ const waiting = new Set<SlicedWork>();
  * @param work The work; it must not throw.
  */
 export function continueLater(work: SlicedWork): void {
-  waiting.add(work);
-  if (waiting.size === 1) afterTurn(runSlice);
+  pendingWork.add(work);
+  if (pendingWork.size === 1) afterEventLoopTurn(runSlice);
 }
 
 function runSlice(): void {
-  const until = performance.now() + SLICE;
+  const until = performance.now() + TIME_SLICE_MS;
   // What is not finished goes to the end, and so is not seen twice in one turn.
-  let left = waiting.size;
-  for (const work of waiting) {
-    waiting.delete(work);
-    if (work(until)) waiting.add(work);
+  let left = pendingWork.size;
+  for (const work of pendingWork) {
+    pendingWork.delete(work);
+    if (work(until)) pendingWork.add(work);
     if (--left === 0 || performance.now() >= until) break;
   }
-  if (waiting.size > 0) afterTurn(runSlice);
+  if (pendingWork.size > 0) afterEventLoopTurn(runSlice);
 }
 
 /** When this turn of the event loop began, if somebody has asked in it. */
@@ -58,9 +58,11 @@ function endTurn(): void {
  * @returns True if it does.
  */
 export function isTurnOver(): boolean {
-  if (turnStart !== undefined) return performance.now() - turnStart > SLICE;
+  if (turnStart !== undefined) {
+    return performance.now() - turnStart > TIME_SLICE_MS;
+  }
   turnStart = performance.now();
-  afterTurn(endTurn);
+  afterEventLoopTurn(endTurn);
   return false;
 }
 
@@ -79,7 +81,7 @@ export class SliceTimer {
    */
   constructor(until?: number) {
     this.#time = performance.now();
-    this.#until = until ?? this.#time + SLICE;
+    this.#until = until ?? this.#time + TIME_SLICE_MS;
   }
 
   /**
@@ -92,11 +94,13 @@ export class SliceTimer {
     const now = performance.now();
     const took = now - this.#time;
     this.#time = now;
-    this.#step = took * 8 < SLICE ? Math.min(this.#step * 2, MAX_STEP) : 1;
+    this.#step = took * 8 < TIME_SLICE_MS
+      ? Math.min(this.#step * 2, MAX_STEPS_PER_CHECK)
+      : 1;
     this.#left = this.#step;
     return now >= this.#until;
   }
 }
 
 /** How many steps may go by between two looks at the clock. */
-const MAX_STEP = 16;
+const MAX_STEPS_PER_CHECK = 16;

@@ -7,10 +7,10 @@
 import { withoutSecrets } from "../util/safe_url.ts";
 
 /** Which side of a connection this is. */
-export type Role = "server" | "client";
+export type Side = "server" | "client";
 
 /** The part of a `WebSocket` that a flow uses. */
-export interface Outlet {
+export interface SocketSink {
   /** How many bytes wait to be sent. */
   readonly bufferedAmount: number;
   /** The state, 0 to 3. */
@@ -24,7 +24,7 @@ export interface Outlet {
 }
 
 /** The part of a `WebSocket` that a connection uses. */
-export interface RawSocket extends EventTarget, Outlet {
+export interface RawSocket extends EventTarget, SocketSink {
   /** Is set to `arraybuffer`. */
   binaryType: string;
   /** The subprotocol. */
@@ -62,37 +62,37 @@ export interface IdleWatch {
 }
 
 /** How one side of a connection handles its socket. */
-export interface Side {
+export interface SocketDriver {
   /** Which side it is. */
-  readonly role: Role;
+  readonly side: Side;
   /**
    * Begins the closing handshake.
    *
    * @param socket The socket.
    * @param code The close code.
    * @param reason The reason.
-   * @param sent To be called when the close frame is on its way for sure.
+   * @param onSent To be called when the close frame is on its way for sure.
    * @returns What stops this from being called.
    */
   close(
     socket: RawSocket,
     code: number,
     reason: string,
-    sent: () => void,
+    onSent: () => void,
   ): () => void;
 }
 
 /** How the client's side handles its socket: as any page may. */
-export const clientSide: Side = {
-  role: "client",
-  close(socket, code, reason, sent) {
+export const clientDriver: SocketDriver = {
+  side: "client",
+  close(socket, code, reason, onSent) {
     socket.close(code, reason);
-    return afterTurn(sent);
+    return afterEventLoopTurn(onSent);
   },
 };
 
 /** What opens sockets instead of the runtime, by host: `testing.ts` does so. */
-export const openers: Map<
+export const socketFactories: Map<
   string,
   (
     url: URL,
@@ -117,13 +117,13 @@ export function openSocket(
   protocols: string | readonly string[],
   headers: HeadersInit | undefined,
 ): OpenedSocket {
-  const all = [protocols].flat();
-  if (openers.size > 0 && URL.canParse(url)) {
+  const protocolList = [protocols].flat();
+  if (socketFactories.size > 0 && URL.canParse(url)) {
     const parsed = new URL(url);
-    const open = openers.get(parsed.host);
-    if (open) return open(parsed, all, headers);
+    const create = socketFactories.get(parsed.host);
+    if (create) return create(parsed, protocolList, headers);
   }
-  assertUrl(url);
+  assertWebSocketUrl(url);
   if (typeof WebSocket !== "function") {
     throw new TypeError(
       `Cannot connect to ${
@@ -131,14 +131,14 @@ export function openSocket(
       } as this runtime has no WebSocket: Node has one since version 22`,
     );
   }
-  if (headers === undefined) return new WebSocket(url, all);
+  if (headers === undefined) return new WebSocket(url, protocolList);
   // A browser takes nothing but subprotocols. Elsewhere this is an object with
   // more, which no standard knows; whether it is read tells which it is.
-  let isRead = false;
+  let areHeadersRead = false;
   const init = {
-    protocols: all,
+    protocols: protocolList,
     get headers() {
-      isRead = true;
+      areHeadersRead = true;
       return headers;
     },
   };
@@ -146,9 +146,9 @@ export function openSocket(
   try {
     socket = Reflect.construct(WebSocket, [url, init]);
   } catch (error) {
-    if (isRead) throw error;
+    if (areHeadersRead) throw error;
   }
-  if (socket !== undefined && isRead) return socket;
+  if (socket !== undefined && areHeadersRead) return socket;
   socket?.close();
   throw new TypeError(
     `Cannot send headers to ${
@@ -158,10 +158,13 @@ export function openSocket(
 }
 
 /** The runtime's own error would hold the whole URL, and so its secrets. */
-function assertUrl(url: string | URL): void {
+function assertWebSocketUrl(url: string | URL): void {
   let hash: string;
   try {
-    const base: unknown = read(read(globalThis, "location"), "href");
+    const base: unknown = getProperty(
+      getProperty(globalThis, "location"),
+      "href",
+    );
     hash = new URL(url, typeof base === "string" ? base : undefined).hash;
   } catch {
     throw new DOMException(
@@ -187,9 +190,9 @@ function assertUrl(url: string | URL): void {
  * @param action What to call.
  * @returns What stops it from being called.
  */
-export function afterTurn(action: () => void): () => void {
-  const start = read(globalThis, "setImmediate");
-  const stop = read(globalThis, "clearImmediate");
+export function afterEventLoopTurn(action: () => void): () => void {
+  const start = getProperty(globalThis, "setImmediate");
+  const stop = getProperty(globalThis, "clearImmediate");
   if (typeof start === "function" && typeof stop === "function") {
     const immediate: unknown = start(action);
     return () => stop(immediate);
@@ -206,18 +209,20 @@ export function afterTurn(action: () => void): () => void {
  *
  * @param socket The socket.
  */
-export function cut(socket: RawSocket): void {
+export function destroySocket(socket: RawSocket): void {
   if (socket.terminate) return socket.terminate();
-  const rid = read(socket, fieldOf(socket, "[[rid]]"));
+  const rid = getProperty(socket, privateField(socket, "[[rid]]"));
   if (typeof rid !== "number") {
     // A server's socket that is not open yet does not even listen to `close`.
     if (socket.readyState !== 1 && socket.readyState !== 2) {
-      socket.addEventListener("open", () => cut(socket), { once: true });
+      socket.addEventListener("open", () => destroySocket(socket), {
+        once: true,
+      });
     }
     socket.close();
     return;
   }
-  const tryClose = read(core(), "tryClose");
+  const tryClose = getProperty(denoCore(), "tryClose");
   if (typeof tryClose === "function") tryClose(rid);
   else socket.close();
 }
@@ -228,8 +233,8 @@ export function cut(socket: RawSocket): void {
  *
  * @param socket The socket.
  */
-export function release(socket: RawSocket): void {
-  const idleTimeout = fieldOf(socket, "[[idleTimeout]]");
+export function freeTimers(socket: RawSocket): void {
+  const idleTimeout = privateField(socket, "[[idleTimeout]]");
   // One that ends as it opens has no timer yet, but is about to get one.
   if (idleTimeout !== undefined) Reflect.set(socket, idleTimeout, 0);
   cancelIdleTimer(socket);
@@ -241,26 +246,29 @@ export function release(socket: RawSocket): void {
  * @param socket The socket.
  */
 export function cancelIdleTimer(socket: RawSocket): void {
-  const timer = read(socket, fieldOf(socket, "[[idleTimeoutTimeout]]"));
-  const cancelTimer = read(core(), "cancelTimer");
+  const timer = getProperty(
+    socket,
+    privateField(socket, "[[idleTimeoutTimeout]]"),
+  );
+  const cancelTimer = getProperty(denoCore(), "cancelTimer");
   if (timer != null && typeof cancelTimer === "function") cancelTimer(timer);
 }
 
 /** What was last found of what Deno keeps to itself. */
-let found: { readonly runtime: unknown; readonly core: unknown } | undefined;
+let cachedCore: { readonly deno: unknown; readonly core: unknown } | undefined;
 
 /** What Deno keeps to itself. */
-function core(): unknown {
-  const runtime = read(globalThis, "Deno");
-  if (found?.runtime !== runtime) {
-    const internal = read(runtime, read(runtime, "internal"));
-    found = { runtime, core: read(internal, "core") };
+function denoCore(): unknown {
+  const deno = getProperty(globalThis, "Deno");
+  if (cachedCore?.deno !== deno) {
+    const internal = getProperty(deno, getProperty(deno, "internal"));
+    cachedCore = { deno, core: getProperty(internal, "core") };
   }
-  return found?.core;
+  return cachedCore?.core;
 }
 
 /** The symbols that were found, by description: all of Deno's sockets have the same. */
-const symbols = new Map<string, symbol>();
+const fieldSymbols = new Map<string, symbol>();
 
 /**
  * A field of Deno's sockets that has no public name.
@@ -269,23 +277,23 @@ const symbols = new Map<string, symbol>();
  * @param description What the field's symbol is described as.
  * @returns The symbol, if there is such a field.
  */
-export function fieldOf(
+export function privateField(
   socket: RawSocket,
   description: string,
 ): symbol | undefined {
-  const known = symbols.get(description);
+  const known = fieldSymbols.get(description);
   if (known !== undefined && Object.hasOwn(socket, known)) return known;
-  const own = Object.getOwnPropertySymbols(socket).find((symbol) =>
+  const symbol = Object.getOwnPropertySymbols(socket).find((symbol) =>
     symbol.description === description
   );
-  if (own !== undefined) symbols.set(description, own);
-  return own;
+  if (symbol !== undefined) fieldSymbols.set(description, symbol);
+  return symbol;
 }
 
 /** A property of something of which nothing is known. */
-function read(from: unknown, key: unknown): unknown {
-  return typeof from === "object" && from !== null &&
+function getProperty(object: unknown, key: unknown): unknown {
+  return typeof object === "object" && object !== null &&
       (typeof key === "string" || typeof key === "symbol")
-    ? Reflect.get(from, key)
+    ? Reflect.get(object, key)
     : undefined;
 }

@@ -15,10 +15,10 @@ import {
   SEPARATOR,
 } from "../protocol/frames.ts";
 import type { Instrumented } from "../events/instrumentation.ts";
-import type { Outlet, RawSocket } from "../runtime/websocket.ts";
+import type { RawSocket, SocketSink } from "../runtime/websocket.ts";
 
 /** What a socket takes. */
-type Sent = Parameters<Outlet["send"]>[0];
+type Sent = Parameters<SocketSink["send"]>[0];
 
 /** What the items of a batch may have: a mark and a kind come before them. */
 const ROOM = MAX_BATCH - 2;
@@ -56,7 +56,7 @@ function partsOfText(text: string): string[] {
 }
 
 /** An outlet to a peer that understands batches. */
-export class Packer implements Outlet {
+export class Packer implements SocketSink {
   readonly #socket: RawSocket;
   readonly #instrumented: Instrumented;
   readonly #hasParts: boolean;

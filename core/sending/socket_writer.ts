@@ -12,7 +12,7 @@ import { Clock } from "./poll_timer.ts";
 import type { Frame } from "../values/codec.ts";
 import { assertSize, ignoreRejection, RESOLVED } from "../events/errors.ts";
 import { assertOverflow, type Overflow } from "./outbox.ts";
-import type { Outlet } from "../runtime/websocket.ts";
+import type { SocketSink } from "../runtime/websocket.ts";
 
 /** How much may wait for one peer, and what becomes of the rest. */
 export interface FlowOptions {
@@ -144,7 +144,7 @@ const EMPTY_WAIT = 250;
 
 /** The way of one connection's messages to its socket. */
 export class Flow {
-  readonly #socket: Outlet;
+  readonly #socket: SocketSink;
   readonly #limits: FlowLimits;
   readonly #tell: (signal: FlowSignal) => void;
   /** No more bytes than this wait in the socket. */
@@ -190,7 +190,7 @@ export class Flow {
    * @param tell What to tell of what happens.
    */
   constructor(
-    socket: Outlet,
+    socket: SocketSink,
     limits: FlowLimits,
     tell: (signal: FlowSignal) => void,
   ) {

@@ -22,7 +22,7 @@ import {
   ServerSocket,
 } from "../../mod.ts";
 import { flowLimits } from "../../core/sending/socket_writer.ts";
-import type { Role } from "../../core/runtime/websocket.ts";
+import type { Side } from "../../core/runtime/websocket.ts";
 import { encodeHex } from "../support/hex.ts";
 import { pair, type Party, party, type PartyInit } from "../support/pair.ts";
 import { lacks } from "../support/permissions.ts";
@@ -36,8 +36,8 @@ const EVENTS = { spoken: { protocol: "", isEvents: true } };
 let parties: Party[] = [];
 
 /** One open end of `events.v1`, whose peer is the test. */
-function own(role: Role = "server", init: PartyInit = {}): Party {
-  const self = party(role, { ...EVENTS, ...init });
+function own(side: Side = "server", init: PartyInit = {}): Party {
+  const self = party(side, { ...EVENTS, ...init });
   parties.push(self);
   self.socket.open();
   return self;

@@ -2,7 +2,7 @@
 
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import { ClientSocket } from "../../client.ts";
-import type { Role } from "../../core/runtime/websocket.ts";
+import type { Side } from "../../core/runtime/websocket.ts";
 import { credit } from "../../core/protocol/frames.ts";
 import {
   type Instrumentation,
@@ -19,7 +19,7 @@ function own(
   limits = { maxPayload: 100, messageRate: undefined },
 ): Party {
   const spoken = { protocol: "", isEvents: true };
-  const role: Role = "server";
+  const role: Side = "server";
   const self = party(role, { spoken, manner: { instrumentation, limits } });
   self.hub.handler = ({ content }) => content;
   self.socket.open();

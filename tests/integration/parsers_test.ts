@@ -66,7 +66,7 @@ function headerOf(text: string): string {
 
 const VALID = {
   host: "localhost",
-  upgrade: "websocket",
+  upgradeRequest: "websocket",
   connection: "Upgrade",
   "sec-websocket-version": "13",
   "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
@@ -123,7 +123,7 @@ const PARSERS: Record<string, (text: string) => unknown> = {
   },
   "Admission subprotocols of a codec": (text) =>
     admitWithCodec.admit(withHeader("sec-websocket-protocol", text)),
-  asksForUpgrade: (text) => asksForUpgrade(withHeader("upgrade", text)),
+  asksForUpgrade: (text) => asksForUpgrade(withHeader("upgradeRequest", text)),
   refuse: (text) => refuse(withHeader("connection", text)),
   listElements,
   TOKEN: (text) => TOKEN.test(text),

@@ -1,6 +1,6 @@
 /** Real proxies, each a process of its own, run by the files of `examples/deploy/`. */
 
-import { openers } from "../../core/runtime/websocket.ts";
+import { socketFactories } from "../../core/runtime/websocket.ts";
 import { CERTIFICATE, KEY } from "./certificate.ts";
 import { findInSbin, freePort, listening } from "./daemon.ts";
 
@@ -18,7 +18,7 @@ export class Front implements AsyncDisposable {
   private constructor(kind: Kind) {
     this.#kind = kind;
     // Clients trust the certificate, and nobody else.
-    openers.set(this.host, (url, protocols, headers) => {
+    socketFactories.set(this.host, (url, protocols, headers) => {
       return new WebSocket(url, {
         protocols: [...protocols],
         client: this.#client,
@@ -140,7 +140,7 @@ export class Front implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    openers.delete(this.host);
+    socketFactories.delete(this.host);
     this.#client.close();
     await this.kill();
     await Deno.remove(this.#folder, { recursive: true });

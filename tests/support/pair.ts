@@ -18,8 +18,8 @@ import {
 } from "../../core/connection/connection_options.ts";
 import type { SocketTypes } from "../../core/values/types.ts";
 import type { Rooms } from "../../core/rooms/rooms.ts";
-import type { Role } from "../../core/runtime/websocket.ts";
-import type { RawSocket, Side } from "../../core/runtime/websocket.ts";
+import type { Side } from "../../core/runtime/websocket.ts";
+import type { RawSocket, SocketDriver } from "../../core/runtime/websocket.ts";
 import type { End } from "../../core/events/errors.ts";
 
 /** A socket whose peer is another one. */
@@ -188,23 +188,23 @@ export class FakeHub<Types extends SocketTypes = SocketTypes>
 }
 
 /** A side whose close frame goes out at once, and which counts what it stops. */
-export function fakeSide(role: Role): Side & { stops: number } {
-  const side = {
-    role,
+export function fakeDriver(side: Side): SocketDriver & { stops: number } {
+  const driver = {
+    side,
     stops: 0,
     close(socket: RawSocket, code: number, reason: string, sent: () => void) {
       socket.close(code, reason);
       sent();
-      return () => side.stops++;
+      return () => driver.stops++;
     },
   };
-  return side;
+  return driver;
 }
 
 /** One end of a pair, with all that belongs to it. */
 export interface Party {
   readonly socket: FakeSocket;
-  readonly side: ReturnType<typeof fakeSide>;
+  readonly driver: ReturnType<typeof fakeDriver>;
   readonly hub: FakeHub;
   readonly connection: Connection;
 }
@@ -222,15 +222,15 @@ function quietManner(): Manner<SocketTypes> {
 
 /** Makes one party, not open yet. */
 export function party(
-  role: Role,
+  side: Side,
   { manner, ...init }: PartyInit = {},
-  hub: FakeHub = new FakeHub(role === "server"),
+  hub: FakeHub = new FakeHub(side === "server"),
 ): Party {
   const socket = new FakeSocket();
-  const side = fakeSide(role);
+  const driver = fakeDriver(side);
   const connection = new Connection({
     socket,
-    side,
+    driver,
     url: "ws://localhost/path?query",
     path: "/path",
     headers: new Headers(),
@@ -238,12 +238,12 @@ export function party(
     ...init,
     manner: { ...quietManner(), ...manner },
   }, hub);
-  return { socket, side, hub, connection };
+  return { socket, driver, hub, connection };
 }
 
 /** Makes two parties that are each other's peer, and opens both. */
 export function pair(
-  first: Role = "server",
+  first: Side = "server",
   init: PartyInit = {},
 ): [Party, Party] {
   const one = party(first, init);

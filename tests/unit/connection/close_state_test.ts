@@ -4,9 +4,9 @@ import {
   next,
   type Signal,
 } from "../../../core/connection/close_state.ts";
-import type { Role } from "../../../core/runtime/websocket.ts";
+import type { Side } from "../../../core/runtime/websocket.ts";
 
-const ROLES: readonly Role[] = ["server", "client"];
+const ROLES: readonly Side[] = ["server", "client"];
 
 const open: Signal = { type: "open" };
 const close = {
@@ -28,13 +28,13 @@ const closed = (wasClean: boolean, code: number, reason = ""): Signal => ({
   reason,
 });
 
-function run(role: Role, ...signals: Signal[]) {
-  return signals.reduce((state, s) => next(state, s, role), CONNECTING);
+function run(side: Side, ...signals: Signal[]) {
+  return signals.reduce((state, s) => next(state, s, side), CONNECTING);
 }
 
 /** The end as `type code "reason" cause`, or the phase. */
-function told(role: Role, ...signals: Signal[]): string {
-  const state = run(role, open, ...signals);
+function told(side: Side, ...signals: Signal[]): string {
+  const state = run(side, open, ...signals);
   if (state.phase !== "ended") return state.phase;
   const { type, code, reason, cause } = state.end;
   return `${type} ${code} "${reason}" ${cause}`;
@@ -221,20 +221,20 @@ Deno.test("next(): an error before the close still counts", () => {
 });
 
 Deno.test("next(): a connection that was never open ends untold", () => {
-  for (const role of ROLES) {
+  for (const side of ROLES) {
     for (const last of [closed(false, 0), terminate]) {
-      const state = run(role, error("refused"), last);
+      const state = run(side, error("refused"), last);
       assertStrictEquals(state.phase === "ended" && state.opened, false);
     }
-    assertStrictEquals(run(role, close, timeout, sent).phase, "connecting");
+    assertStrictEquals(run(side, close, timeout, sent).phase, "connecting");
   }
   const opened = run("client", open, terminate);
   assertStrictEquals(opened.phase === "ended" && opened.opened, true);
 });
 
 Deno.test("next(): nothing leads out of the end", () => {
-  for (const role of ROLES) {
-    const state = run(role, open, closed(true, 1000));
+  for (const side of ROLES) {
+    const state = run(side, open, closed(true, 1000));
     const signals: Signal[] = [
       open,
       close,
@@ -245,15 +245,15 @@ Deno.test("next(): nothing leads out of the end", () => {
       terminate,
     ];
     for (const signal of signals) {
-      assertStrictEquals(next(state, signal, role), state);
+      assertStrictEquals(next(state, signal, side), state);
     }
   }
 });
 
 Deno.test("next(): who cannot connect may hear of an error only", () => {
   // So does a server whose upgrade fails, and so does a client in Node.
-  for (const role of ROLES) {
-    const state = run(role, error("upgrade failed"));
+  for (const side of ROLES) {
+    const state = run(side, error("upgrade failed"));
     assert(state.phase === "ended" && !state.opened);
   }
 });

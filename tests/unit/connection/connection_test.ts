@@ -9,10 +9,10 @@ import {
 } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
 import { ConnectionEndedError } from "../../../core/events/errors.ts";
-import type { Role } from "../../../core/runtime/websocket.ts";
+import type { Side } from "../../../core/runtime/websocket.ts";
 import { FakeHub, pair, type Party, party } from "../../support/pair.ts";
 
-const ROLES: readonly Role[] = ["server", "client"];
+const ROLES: readonly Side[] = ["server", "client"];
 const MIB = 1024 * 1024;
 
 /** All microtasks that are due, and those that they bring about. */
@@ -25,10 +25,10 @@ function both(
   name: string,
   run: (self: Party, peer: Party, time: FakeTime) => Promise<void> | void,
 ): void {
-  for (const role of ROLES) {
-    Deno.test(`Connection on a ${role} ${name}`, async () => {
+  for (const side of ROLES) {
+    Deno.test(`Connection on a ${side} ${name}`, async () => {
       using time = new FakeTime();
-      const [self, peer] = pair(role);
+      const [self, peer] = pair(side);
       await time.tickAsync(0); // nobody is expected to begin to listen any more
       await run(self, peer, time);
     });
@@ -87,7 +87,7 @@ both(
     assertStrictEquals(self.connection.readyState, 2);
     await closing;
     assertStrictEquals(self.connection.readyState, 3);
-    assertStrictEquals(self.side.stops, 1); // nothing is left under way
+    assertStrictEquals(self.driver.stops, 1); // nothing is left under way
     assertEquals(ends, [[4001, "bye", "peer"], [4001, "bye", "local"]]);
     assertEquals(self.hub.heard, ["connect", "close"]);
     assertEquals(peer.hub.heard, ["connect", "close"]);
@@ -107,7 +107,7 @@ both("closes with 1000 by default, and once", async (self) => {
 });
 
 both("refuses codes and reasons that may not be sent", async (self) => {
-  const { role } = self.side;
+  const { side } = self.driver;
   const common = [
     0,
     999,
@@ -122,11 +122,11 @@ both("refuses codes and reasons that may not be sent", async (self) => {
     NaN,
   ];
   const serverOnly = [1001, 1002, 1003, 1007, 1011, 1012, 1013];
-  for (const code of role === "client" ? [...common, ...serverOnly] : common) {
+  for (const code of side === "client" ? [...common, ...serverOnly] : common) {
     assertThrows(
       () => self.connection.close(code),
       RangeError,
-      `Cannot close with code ${code}: a ${role} may send 1000`,
+      `Cannot close with code ${code}: a ${side} may send 1000`,
     );
   }
   assertThrows(
@@ -308,7 +308,7 @@ both("rejects a send that its socket would not take any more", async (self) => {
 
 both("ends once even if a listener of the end ends it", async (self, peer) => {
   for (const how of ["close", "terminate"] as const) {
-    const [one] = pair(self.side.role);
+    const [one] = pair(self.driver.side);
     const seen: string[] = [];
     const { ended } = one.hub;
     one.hub.ended = (connection, end) => {

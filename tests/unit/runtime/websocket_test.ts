@@ -1,10 +1,10 @@
 import { assertEquals } from "@std/assert";
 import { stub } from "@std/testing/mock";
 import {
-  afterTurn,
-  clientSide,
-  cut,
-  release,
+  afterEventLoopTurn,
+  clientDriver,
+  destroySocket,
+  freeTimers,
 } from "../../../core/runtime/websocket.ts";
 import { FakeSocket } from "../../support/pair.ts";
 
@@ -19,13 +19,13 @@ function asBrowser(): Disposable {
   );
 }
 
-Deno.test("afterTurn() calls back later, unless it is stopped", async () => {
+Deno.test("afterEventLoopTurn() calls back later, unless it is stopped", async () => {
   for (const runtime of [undefined, asBrowser()]) {
     using _ = runtime;
     const calls: string[] = [];
     const { promise, resolve } = Promise.withResolvers<void>();
-    afterTurn(() => calls.push("stopped"))();
-    afterTurn(() => {
+    afterEventLoopTurn(() => calls.push("stopped"))();
+    afterEventLoopTurn(() => {
       calls.push("called");
       resolve();
     });
@@ -39,27 +39,27 @@ Deno.test("clientSide.close() closes now, and tells later that it is sent", asyn
   const socket = new FakeSocket();
   socket.open();
   const { promise, resolve } = Promise.withResolvers<void>();
-  clientSide.close(socket, 4000, "bye", resolve);
+  clientDriver.close(socket, 4000, "bye", resolve);
   assertEquals(socket.closes, [[4000, "bye"]]);
   await promise;
-  clientSide.close(socket, 4000, "bye", () => {
+  clientDriver.close(socket, 4000, "bye", () => {
     throw new Error("stopped");
   })();
 });
 
-Deno.test("cut() closes what it cannot cut, as soon as it is open", () => {
+Deno.test("destroySocket() closes what it cannot cut, as soon as it is open", () => {
   const open = new FakeSocket();
   open.open();
-  cut(open);
+  destroySocket(open);
   assertEquals(open.closes, [[undefined, undefined]]);
   const late = new FakeSocket();
-  cut(late);
+  destroySocket(late);
   late.readyState = 0;
   late.open();
   assertEquals(late.closes.length, 2);
 });
 
-Deno.test("cut() closes a socket whose runtime has no way to cut it", () => {
+Deno.test("destroySocket() closes a socket whose runtime has no way to cut it", () => {
   const socket = new FakeSocket();
   socket.open();
   Object.assign(socket, { [Symbol("[[rid]]")]: 0 });
@@ -70,13 +70,13 @@ Deno.test("cut() closes a socket whose runtime has no way to cut it", () => {
     (from: object, key: PropertyKey) =>
       from === globalThis ? undefined : get(from, key),
   );
-  cut(socket);
+  destroySocket(socket);
   assertEquals(socket.closes, [[undefined, undefined]]);
 });
 
-Deno.test("release() cancels the runtime's timer, where there is one", () => {
+Deno.test("freeTimers() cancels the runtime's timer, where there is one", () => {
   const socket = new FakeSocket();
-  release(socket); // nothing to release
+  freeTimers(socket); // nothing to release
   const duration = Symbol("[[idleTimeout]]");
   const handle = Symbol("[[idleTimeoutTimeout]]");
   const cancelled: unknown[] = [];
@@ -93,9 +93,9 @@ Deno.test("release() cancels the runtime's timer, where there is one", () => {
     },
   );
   Object.assign(socket, { [duration]: 30, [handle]: null });
-  release(socket); // none has been set yet, and none will be
+  freeTimers(socket); // none has been set yet, and none will be
   assertEquals([get(socket, duration), cancelled], [0, []]);
   Object.assign(socket, { [handle]: 7 });
-  release(socket);
+  freeTimers(socket);
   assertEquals(cancelled, [7]);
 });
