@@ -26,7 +26,7 @@ import {
   type BackoffOptions,
   putOff,
 } from "./core/reconnect/backoff.ts";
-import { Bookmark } from "./core/protocol/resume_point.ts";
+import { ResumePoint } from "./core/protocol/resume_point.ts";
 import { encodeWith } from "./core/values/codec.ts";
 import {
   type CheckedRequestOptions,
@@ -59,10 +59,10 @@ import {
 import { assertOverflow } from "./core/sending/outbox.ts";
 import { pause } from "./core/reconnect/retry_delay.ts";
 import { register } from "./core/events/instrumentation.ts";
-import { readRetryAfter } from "./core/protocol/retry_after.ts";
+import { parseRetryAfter } from "./core/protocol/retry_after.ts";
 import type { StandardSchema } from "./core/values/schema.ts";
 import { clientDriver, openSocket } from "./core/runtime/websocket.ts";
-import { offer } from "./core/protocol/subprotocol.ts";
+import { offerSubprotocols } from "./core/protocol/subprotocol.ts";
 import { startTimer } from "./core/util/timer.ts";
 import type {
   Answer,
@@ -381,7 +381,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   >();
   /** What waits for a connection. */
   readonly #backlog: Backlog;
-  readonly #bookmark = new Bookmark();
+  readonly #resumePoint = new ResumePoint();
   #url: Provided<string | URL> = "";
   /** The way to a connection, while there is none. */
   #trip: Trip | undefined;
@@ -974,7 +974,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
           ? host
           : `${host}:${protocol === "wss:" ? 443 : 80}`,
         manner: this.#manner,
-        bookmark: this.#bookmark,
+        resumePoint: this.#resumePoint,
       }, hub);
       await promise;
     } finally {
@@ -993,9 +993,9 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
         ask(this.#headers),
       ]);
       const own = typeof protocols === "string" ? [protocols] : protocols;
-      const { dialect } = this.#manner;
-      const { subprotocol } = this.#bookmark;
-      return [url, offer(own, dialect, subprotocol), headers];
+      const { support } = this.#manner;
+      const { subprotocol } = this.#resumePoint;
+      return [url, offerSubprotocols(own, support, subprotocol), headers];
     } catch (error) {
       const why = "its URL, subprotocols or headers could not be had";
       throw this.#cannotConnect(why, error);
@@ -1103,7 +1103,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       ended: (connection, end) => this.#ended(connection, end),
       lingers: () => {},
       refused: ({ url }, cause) => {
-        const { isPlain } = this.#manner.dialect;
+        const { isPlain } = this.#manner.support;
         reject(
           connectError(nameOf(url), cause, isPlain ? "" : adviceFor(cause)),
         );
@@ -1129,7 +1129,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       ...end,
       wasClean: end.type === "close",
       time: new Date(),
-      retryAfter: readRetryAfter(end.reason),
+      retryAfter: parseRetryAfter(end.reason),
     };
     this.#connection = undefined;
     this.#flush = undefined;

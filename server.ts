@@ -74,7 +74,7 @@ import {
 } from "./core/admission/admission.ts";
 import { bracketed } from "./core/admission/remote_address.ts";
 import { asksForUpgrade, type Refusal } from "./core/admission/handshake.ts";
-import { inSeconds, withRetryAfter } from "./core/protocol/retry_after.ts";
+import { appendRetryAfter, toSeconds } from "./core/protocol/retry_after.ts";
 import { ErrorLog } from "./core/events/error_log.ts";
 import {
   Emitter,
@@ -455,7 +455,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     const history = historyLimits(options.history ?? false);
     this.#admission = new Admission(
       options,
-      { ...this.#manner.dialect, isKeeping: history !== undefined },
+      { ...this.#manner.support, hasHistory: history !== undefined },
       (error) => this.#fail(error, "authorize"),
     );
     this.#fallback = options.fallback;
@@ -1187,10 +1187,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     }
     const reason = retryAfter === undefined
       ? given
-      : withRetryAfter(given, retryAfter);
+      : appendRetryAfter(given, retryAfter);
     assertCloseFrame(code, reason, "server");
     if (this.#closed === undefined) {
-      const seconds = retryAfter === undefined ? [] : [inSeconds(retryAfter)];
+      const seconds = retryAfter === undefined ? [] : [toSeconds(retryAfter)];
       this.#admission.close(...seconds);
       this.#closed = this.#shutDown(code, reason, batch, every);
     }
@@ -1442,16 +1442,16 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
 
   #upgrade(
     request: Request,
-    { url, path, remoteAddress, choice, context, responseHeaders }: Admitted,
+    { url, path, remoteAddress, selected, context, responseHeaders }: Admitted,
     openTimeout: number,
   ): Response {
     // Once it is upgraded, a request can be asked nothing any more, and what
     // throws takes the whole listener down: so all that can fail comes first.
     const { headers } = request;
     const { instrumentation } = this.#manner;
-    const grace = choice.hasParts ? 0 : this.#grace;
+    const grace = selected.hasParts ? 0 : this.#grace;
     const begin = () =>
-      upgradeRequest(request, choice.token, this.#keepalive, grace);
+      upgradeRequest(request, selected.subprotocol, this.#keepalive, grace);
     const { socket, response, idleWatch } = instrumentation
       ? instrumentation.detach(begin)
       : begin();
@@ -1462,7 +1462,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       path,
       headers,
       remoteAddress,
-      spoken: choice,
+      negotiated: selected,
       manner: this.#manner,
       context,
       openTimeout,

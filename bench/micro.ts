@@ -13,10 +13,10 @@ import { decodeText, encodeValue } from "../core/values/codec.ts";
 import { Emitter } from "../core/events/emitter.ts";
 import { DrainEvent } from "../core/events/event_types.ts";
 import {
-  address,
-  batchTexts,
-  credit,
-  readFrame,
+  decodeFrame,
+  encodeAddressed,
+  encodeCredit,
+  encodeTextBatch,
 } from "../core/protocol/frames.ts";
 import { Rooms } from "../core/rooms/rooms.ts";
 import { FakeHub, FakeSocket, party } from "../tests/support/pair.ts";
@@ -56,7 +56,7 @@ function connect(protocol: string): [Connection, QuietSocket] {
   socket.protocol = protocol;
   const { connection } = party("server", { socket }, new QuietHub(true));
   socket.open();
-  if (protocol) socket.receive(credit(Number.MAX_SAFE_INTEGER));
+  if (protocol) socket.receive(encodeCredit(Number.MAX_SAFE_INTEGER));
   return [connection, socket];
 }
 
@@ -86,15 +86,15 @@ function declare(): void {
     for (const text of BURST.slice(1)) own.send(text);
     await own.send(TEXT);
   });
-  const batch = batchTexts(BURST);
+  const batch = encodeTextBatch(BURST);
   Deno.bench("receive one, plain", () => plainSocket.receive(TEXT));
   Deno.bench("receive a batch of 8, events.v1", () => ownSocket.receive(batch));
 
-  const request = `${address("request", 7, TEXT)}`;
-  Deno.bench("read a request", () => void readFrame(request));
-  Deno.bench("read a batch of 8", () => void readFrame(batch));
-  Deno.bench("write a request", () => void address("request", 7, TEXT));
-  Deno.bench("write a batch of 8", () => void batchTexts(BURST));
+  const request = `${encodeAddressed("request", 7, TEXT)}`;
+  Deno.bench("read a request", () => void decodeFrame(request));
+  Deno.bench("read a batch of 8", () => void decodeFrame(batch));
+  Deno.bench("write a request", () => void encodeAddressed("request", 7, TEXT));
+  Deno.bench("write a batch of 8", () => void encodeTextBatch(BURST));
 
   const rooms = new Rooms<object>();
   const members = Array.from({ length: 1_000 }, () => ({}));

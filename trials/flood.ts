@@ -6,7 +6,11 @@
  */
 
 import { deadline, delay } from "@std/async";
-import { address, batchTexts, beat } from "../core/protocol/frames.ts";
+import {
+  encodeAddressed,
+  encodePing,
+  encodeTextBatch,
+} from "../core/protocol/frames.ts";
 import { Program } from "../tests/support/program.ts";
 import { closeFrame, frame, RawPeer } from "../tests/support/raw_peer.ts";
 import type { Lag } from "./flood_server.ts";
@@ -52,7 +56,7 @@ function repeat(bytes: Uint8Array, count: number): Uint8Array {
 const MIB = 1024 * 1024;
 const numbers = `[${Array(200_000).fill("1").join()}]`;
 const batchOf = (count: number) =>
-  text(batchTexts(Array.from({ length: count }, () => "x")));
+  text(encodeTextBatch(Array.from({ length: count }, () => "x")));
 
 const ATTACKS: readonly Attack[] = [
   { name: "nothing" },
@@ -79,23 +83,29 @@ const ATTACKS: readonly Attack[] = [
   },
   { name: "pings of RFC 6455", again: repeat(frame(9), 10_000) },
   { name: "pongs of RFC 6455", again: repeat(frame(10), 10_000) },
-  { name: "pings of events.v1", again: repeat(text(beat("ping", "x")), 5_000) },
-  { name: "pongs of events.v1", again: repeat(text(beat("pong", "x")), 5_000) },
+  {
+    name: "pings of events.v1",
+    again: repeat(text(encodePing("ping", "x")), 5_000),
+  },
+  {
+    name: "pongs of events.v1",
+    again: repeat(text(encodePing("pong", "x")), 5_000),
+  },
   { name: "unknown kinds", again: repeat(text("\u0001z"), 10_000) },
   {
     name: "requests without end",
-    again: repeat(text(`${address("request", 1, "x")}`), 5_000),
+    again: repeat(text(`${encodeAddressed("request", 1, "x")}`), 5_000),
   },
   { name: "too large frames", again: large(2, new Uint8Array(4 * MIB)) },
   { name: "the largest messages", again: large(2, new Uint8Array(MIB)) },
   {
     name: "wrong numbers, in requests",
-    again: text(`${address("request", 1, numbers)}`),
+    again: text(`${encodeAddressed("request", 1, numbers)}`),
     options: { isChecked: true },
   },
   {
     name: "deep JSON, in requests",
-    again: text(`${address("request", 1, "[".repeat(MIB - 100))}`),
+    again: text(`${encodeAddressed("request", 1, "[".repeat(MIB - 100))}`),
   },
   {
     name: "a close amid messages",

@@ -12,7 +12,11 @@ import { listElements, type Refusal, refuse, TOKEN } from "./handshake.ts";
 import { printable } from "../util/printable.ts";
 import { assertOption, assertSize, isThenable } from "../events/errors.ts";
 import { afterEventLoopTurn } from "../runtime/websocket.ts";
-import { type Choice, choose, type Dialect } from "../protocol/subprotocol.ts";
+import {
+  negotiate,
+  type SelectedSubprotocol,
+  type SubprotocolSupport,
+} from "../protocol/subprotocol.ts";
 import { startTimer } from "../util/timer.ts";
 
 /** What `authorize` is told about a request. */
@@ -152,7 +156,7 @@ export interface Admitted {
   /** The peer's address. */
   readonly remoteAddress: string;
   /** The subprotocol to speak. */
-  readonly choice: Choice;
+  readonly selected: SelectedSubprotocol;
   /** What `authorize` has returned. */
   readonly context: unknown;
   /** Headers that `authorize` adds to the response, if any. */
@@ -230,7 +234,7 @@ export class Admission<Context> {
   readonly #hasOrigins: boolean;
   readonly #isPath: Match | undefined;
   readonly #protocols: readonly string[];
-  readonly #dialect: Dialect;
+  readonly #support: SubprotocolSupport;
   readonly #authorize: AdmissionOptions<Context>["authorize"];
   readonly #authorizeTimeout: number;
   readonly #trustProxy: number;
@@ -243,14 +247,14 @@ export class Admission<Context> {
    * Creates a door that is open.
    *
    * @param options Who may come in.
-   * @param dialect What the server speaks.
+   * @param support What the server speaks.
    * @param failed Hears of what `authorize` throws.
    * @throws {RangeError} If a number is negative or none.
    * @throws {TypeError} If an origin or a path could never match.
    */
   constructor(
     options: AdmissionOptions<Context>,
-    dialect: Dialect,
+    support: SubprotocolSupport,
     failed: (error: unknown) => void,
   ) {
     const {
@@ -277,7 +281,7 @@ export class Admission<Context> {
     this.#hasOrigins = options.origins !== undefined;
     this.#isPath = matcher("paths", options.paths, checkPath);
     this.#protocols = protocols;
-    this.#dialect = dialect;
+    this.#support = support;
     this.#authorize = options.authorize;
     this.#authorizeTimeout = authorizeTimeout;
     this.#trustProxy = trustProxy;
@@ -318,13 +322,13 @@ export class Admission<Context> {
     const url = urlOf(request);
     if (url === undefined) return { refusal: NO_URL, remoteAddress };
     const path = url.pathname;
-    const asked = listElements(headers.get("sec-websocket-protocol"));
-    const choice = choose(asked, this.#protocols, this.#dialect);
+    const requested = listElements(headers.get("sec-websocket-protocol"));
+    const selected = negotiate(requested, this.#protocols, this.#support);
     const refusal = this.#closed ?? refuse(request) ??
       this.#judge(request, path);
     if (refusal !== undefined) return { refusal, remoteAddress };
-    if (typeof choice === "string") {
-      return { refusal: { status: 400, why: choice }, remoteAddress };
+    if (typeof selected === "string") {
+      return { refusal: { status: 400, why: selected }, remoteAddress };
     }
     const full = this.#places.take(remoteAddress);
     if (full !== undefined) return { refusal: full, remoteAddress };
@@ -332,7 +336,7 @@ export class Admission<Context> {
       url: url.href,
       path,
       remoteAddress,
-      choice,
+      selected,
       context: undefined,
     };
     const authorize = this.#authorize;

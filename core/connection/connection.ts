@@ -7,7 +7,7 @@
 import { printable } from "../util/printable.ts";
 import { Message } from "../../message.ts";
 import type { Entry, SendOptions } from "../sending/backlog.ts";
-import type { Bookmark } from "../protocol/resume_point.ts";
+import type { ResumePoint } from "../protocol/resume_point.ts";
 import {
   decodeWith,
   encodeWith,
@@ -39,11 +39,11 @@ import {
 import { Exchange, type RequestOptions } from "../requests/session.ts";
 import type { Carried, FlowSignal } from "../sending/socket_writer.ts";
 import {
-  type Failure,
   isMarked,
   isPart,
-  MAX_BATCH,
+  MAX_BATCH_BYTES,
   type Payload,
+  type RequestFailure,
 } from "../protocol/frames.ts";
 import { costOf, FIRST_CREDIT } from "../sending/credit_window.ts";
 import { type Handler, onlyKind } from "../requests/handlers.ts";
@@ -72,9 +72,9 @@ import {
   type SocketDriver,
 } from "../runtime/websocket.ts";
 import {
-  type Spoken,
-  understand,
-  type Visitor,
+  type NegotiatedProtocol,
+  parseSelected,
+  type ResumeRequest,
 } from "../protocol/subprotocol.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 import { Turns } from "./concurrency_limiter.ts";
@@ -117,13 +117,13 @@ export interface ConnectionInit<Types extends SocketTypes> {
   /** The peer's address. */
   readonly remoteAddress: string;
   /** What both sides speak; by default what the socket says once it is open. */
-  readonly spoken?: Spoken;
+  readonly negotiated?: NegotiatedProtocol;
   /** What is common to all connections of one owner. */
   readonly manner: Manner<Types>;
   /** What `authorize` has returned. */
   readonly context?: unknown;
   /** Where a client stands among what its server keeps; on its side. */
-  readonly bookmark?: Bookmark;
+  readonly resumePoint?: ResumePoint;
   /**
    * How long it may take to open, in milliseconds; as long as it takes by
    * default. The runtime does not tell of a peer that was gone before.
@@ -306,7 +306,7 @@ export interface Owned {
    */
   visitorOf<Types extends SocketTypes>(
     connection: Connection<Types>,
-  ): Visitor | undefined;
+  ): ResumeRequest | undefined;
   /**
    * About how many bytes of memory its queues take, and those of its socket.
    *
@@ -377,8 +377,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   readonly #driver: SocketDriver;
   readonly #hub: Hub<Types>;
   readonly #manner: Manner<Types>;
-  readonly #bookmark: Bookmark | undefined;
-  #spoken: Spoken | undefined;
+  readonly #resumePoint: ResumePoint | undefined;
+  #negotiated: NegotiatedProtocol | undefined;
   #state: State = CONNECTING;
   #id: string | undefined;
   #connectedAt = 0;
@@ -434,7 +434,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       sendMarked: (connection, frame, options) => {
         connection.#openSender()?.sendMarked(frame, options);
       },
-      visitorOf: (connection) => connection.#spoken?.visitor,
+      visitorOf: (connection) => connection.#negotiated?.resume,
       heldBy: (connection) => {
         const memory = connection.#measureMemory();
         return memory.out + memory.in;
@@ -462,8 +462,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.path = path;
     this.#headers = headers;
     this.remoteAddress = remoteAddress;
-    this.#bookmark = init.bookmark;
-    this.#spoken = init.spoken;
+    this.#resumePoint = init.resumePoint;
+    this.#negotiated = init.negotiated;
     this.#manner = init.manner;
     // `authorize` returned it, whose type is this; there is no other way here.
     this.context = init.context as Context<Types>;
@@ -516,7 +516,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   /** The program's own subprotocol that both sides speak; empty if there is none. */
   get protocol(): string {
-    return this.#spoken?.protocol ?? "";
+    return this.#negotiated?.protocol ?? "";
   }
 
   /**
@@ -524,7 +524,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * are sent together travel together.
    */
   get speaksEvents(): boolean {
-    return this.#spoken?.isEvents ?? false;
+    return this.#negotiated?.isEvents ?? false;
   }
 
   /** When the connection was opened. */
@@ -808,7 +808,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     return new Sender(
       this.#socket,
       this.#manner.flow,
-      this.#spoken ?? { isEvents: false },
+      this.#negotiated ?? { isEvents: false },
       (signal) => this.#heed(signal),
       this.#manner,
       this.#manner.budget,
@@ -1003,11 +1003,11 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   #open(): void {
     if (this.#state.phase !== "connecting") return;
-    const { dialect } = this.#manner;
-    this.#spoken ??= understand(this.#socket.protocol, dialect);
-    if (!this.#spoken) {
+    const { support } = this.#manner;
+    this.#negotiated ??= parseSelected(this.#socket.protocol, support);
+    if (!this.#negotiated) {
       this.#failure = new Error(
-        `the server does not speak "${dialect.codec}", the codec of this client`,
+        `the server does not speak "${support.codecName}", the codec of this client`,
       );
       return this.#letGo({ type: "terminate", cause: "protocol" });
     }
@@ -1016,7 +1016,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.#endTimer = undefined;
     this.#connectedAt = Date.now();
     this.#isOpening = true;
-    this.#prepare(this.#spoken.isEvents);
+    this.#prepare(this.#negotiated.isEvents);
     this.#manner.instrumentation?.connectionOpened(this);
     this.#depth++;
     const pending = this.#hub.opened(this, () => this.#flushSoon());
@@ -1085,7 +1085,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       },
       ask: (frame, options) => this.#openSender()?.sendMarked(frame, options),
       unpack: (items) => this.#unpack(items),
-      hasParts: this.#spoken?.hasParts ?? false,
+      hasParts: this.#negotiated?.hasParts ?? false,
       maxFrame: this.#maxFrame,
       tooBig: () => this.#tooBig(),
       take: (payload, frame, id, trace) =>
@@ -1094,15 +1094,15 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       admits: (payload) => this.#admits(payload),
       allow: (limit) => this.#sender?.allow(limit),
       creditDelay: () => this.#creditDelay(),
-      stand: (standing) => {
-        const bookmark = this.#bookmark;
-        if (typeof standing === "number") bookmark?.move(standing);
+      stand: (update) => {
+        const resumePoint = this.#resumePoint;
+        if (typeof update === "number") resumePoint?.advance(update);
         else {
-          const { place, recovered } = standing;
-          bookmark?.set(place);
+          const { position, recovered } = update;
+          resumePoint?.update(position);
           if (recovered !== undefined) this.#hub.recovered?.(recovered);
         }
-        return bookmark !== undefined;
+        return resumePoint !== undefined;
       },
       broken: (why) => this.#blame(CloseCode.ProtocolError, why, "protocol"),
     }, this.#manner.limits !== undefined);
@@ -1134,7 +1134,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     if (this.#state.phase !== "open") return;
     this.#sender?.heard();
     this.#silence?.heard();
-    this.#bookmark?.heard();
+    this.#resumePoint?.noteActivity();
     const exchange = this.#exchange;
     let isOurs = exchange !== undefined && isMarked(data);
     // The limit is for each message, and a batch holds many.
@@ -1252,7 +1252,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   /** How many bytes a marked frame may have. */
   get #maxFrame(): number {
     const { maxPayload = Infinity } = this.#manner.limits ?? {};
-    return Math.max(maxPayload, MAX_BATCH) + HEADROOM;
+    return Math.max(maxPayload, MAX_BATCH_BYTES) + HEADROOM;
   }
 
   /** Takes a message, or a request. */
@@ -1709,7 +1709,7 @@ interface Taken<Types extends SocketTypes> {
 }
 
 /** What a peer is told whose requests nobody answers. */
-const UNHANDLED: Failure = {
+const UNHANDLED: RequestFailure = {
   message: "Nobody handles requests",
   code: "unhandled",
 };

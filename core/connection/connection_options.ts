@@ -18,7 +18,7 @@ import type {
 } from "../events/instrumentation.ts";
 import type { MessageRate } from "./rate_limiter.ts";
 import { type StandardSchema, toSchema } from "../values/schema.ts";
-import type { Dialect } from "../protocol/subprotocol.ts";
+import type { SubprotocolSupport } from "../protocol/subprotocol.ts";
 import type { Incoming, SocketTypes } from "../values/types.ts";
 
 /**
@@ -105,7 +105,7 @@ export interface Manner<Types extends SocketTypes>
   /** Looks into the connections, if somebody does. */
   instrumentation: Instrumentation | undefined;
   /** What the socket speaks. */
-  readonly dialect: Dialect;
+  readonly support: SubprotocolSupport;
   /** How messages go out. */
   readonly flow: FlowLimits;
   /** How many messages of one peer are handled at a time. */
@@ -159,7 +159,7 @@ export function mannerOf<Types extends SocketTypes>(
   }
   return {
     ...side,
-    dialect: { isPlain, codec: codec?.name ?? "" },
+    support: { isPlain, codecName: codec?.name ?? "" },
     flow: flowLimits(options, stallTimeout),
     concurrency,
     codec,

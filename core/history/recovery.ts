@@ -8,7 +8,12 @@
 import { byteLengthOf } from "../values/codec.ts";
 import { type Connection, owned } from "../connection/connection.ts";
 import type { Body } from "./envelope.ts";
-import { keep, NOWHERE, type Place, stand } from "../protocol/frames.ts";
+import {
+  encodePosition,
+  encodeStored,
+  type StreamPosition,
+  UNKNOWN_POSITION,
+} from "../protocol/frames.ts";
 import type { Entry, HistoryOptions, Shelf } from "./message_store.ts";
 import { assertSize, assertType, ignoreRejection } from "../events/errors.ts";
 import type { FlowLimits } from "../sending/socket_writer.ts";
@@ -23,7 +28,7 @@ const SEARCH = 10_000;
 
 /** Somebody who has come back, and has not got all yet. */
 interface Return {
-  readonly place: Place;
+  readonly position: StreamPosition;
   /** What is sent to them meanwhile. */
   readonly held: Entry[];
   /** Whether it is known already that something cannot be had. */
@@ -78,9 +83,9 @@ export function nameOf<Types extends SocketTypes>(
 export function keepsNothing<Types extends SocketTypes>(
   connection: Connection<Types>,
 ): void {
-  if (owned.visitorOf(connection)?.place === undefined) return;
-  const standing = { place: undefined, recovered: false };
-  owned.sendMarked(connection, stand(standing));
+  if (owned.visitorOf(connection)?.position === undefined) return;
+  const update = { position: undefined, recovered: false };
+  owned.sendMarked(connection, encodePosition(update));
 }
 
 /**
@@ -144,7 +149,11 @@ export class Recovery<Types extends SocketTypes> {
         // It may take the place of one before others, which have not come then.
         owned.send(member, body, options, false);
         this.stand(member);
-      } else owned.sendMarked(member, marked ??= keep(offset, body), options);
+      } else {owned.sendMarked(
+          member,
+          marked ??= encodeStored(offset, body),
+          options,
+        );}
     }
   }
 
@@ -176,10 +185,12 @@ export class Recovery<Types extends SocketTypes> {
     }
     if (owned.visitorOf(connection) === undefined) return;
     const { epoch, offset } = this.#shelf;
-    const place = epoch === undefined ? NOWHERE : { epoch, offset };
+    const position = epoch === undefined ? UNKNOWN_POSITION : { epoch, offset };
     // The next one tells as much, but not what has become of what was missed.
     const overflow = recovered === undefined ? "drop-newest" : "terminate";
-    owned.sendMarked(connection, stand({ place, recovered }), { overflow });
+    owned.sendMarked(connection, encodePosition({ position, recovered }), {
+      overflow,
+    });
   }
 
   /**
@@ -188,13 +199,18 @@ export class Recovery<Types extends SocketTypes> {
    * @param connection The connection.
    */
   arrive(connection: Connection<Types>): void {
-    const visitor = owned.visitorOf(connection);
-    if (visitor?.place === undefined) return this.stand(connection);
-    const { place, away } = visitor;
+    const resume = owned.visitorOf(connection);
+    if (resume?.position === undefined) return this.stand(connection);
+    const { position, awayMs: away } = resume;
     const { epoch, opening } = this.#shelf;
-    if ((opening || place.epoch === epoch) && away <= this.#maxAge) {
+    if ((opening || position.epoch === epoch) && away <= this.#maxAge) {
       const gone = Promise.withResolvers<undefined>();
-      this.#returns.set(connection, { place, held: [], isLost: false, gone });
+      this.#returns.set(connection, {
+        position,
+        held: [],
+        isLost: false,
+        gone,
+      });
     } else this.stand(connection, false);
   }
 
@@ -228,7 +244,7 @@ export class Recovery<Types extends SocketTypes> {
     back: Return,
     pending: readonly Promise<unknown>[],
   ): Promise<void> {
-    const { place, held, gone: { promise: gone } } = back;
+    const { position, held, gone: { promise: gone } } = back;
     const { opening } = this.#shelf;
     if (pending.length > 0 || opening) {
       const ready = Promise.all([opening, ...pending]);
@@ -237,8 +253,8 @@ export class Recovery<Types extends SocketTypes> {
     const rooms = [...connection.rooms];
     let missed: readonly Entry[] | undefined;
     try {
-      if (place.epoch === this.#shelf.epoch) {
-        const found = this.#shelf.read(rooms, place.offset);
+      if (position.epoch === this.#shelf.epoch) {
+        const found = this.#shelf.read(rooms, position.offset);
         missed = await withTimeout(SEARCH, Promise.race([found, gone]));
       }
     } catch (error) {
@@ -247,8 +263,8 @@ export class Recovery<Types extends SocketTypes> {
     }
     if (!this.#returns.delete(connection)) return; // it has ended
     // All that anybody can have had has come by now.
-    const isSame = place.epoch === this.#shelf.epoch &&
-      place.offset <= this.#shelf.offset;
+    const isSame = position.epoch === this.#shelf.epoch &&
+      position.offset <= this.#shelf.offset;
     // What has no number yet may be among what was found, too.
     const hasUnkept = held.some(({ offset }) => offset === 0);
     if (!isSame || back.isLost || hasUnkept) missed = undefined;
@@ -259,7 +275,7 @@ export class Recovery<Types extends SocketTypes> {
     if (size > room) missed = undefined;
     // What it has had from another server may come to this one only now.
     const since = held.filter(({ offset }) =>
-      !isSame || offset === 0 || offset > place.offset
+      !isSame || offset === 0 || offset > position.offset
     );
     if (missed === undefined) this.stand(connection, false);
     const all = missed ? inOrder([...found, ...since]) : since;

@@ -16,7 +16,7 @@ import {
 export type Payload = string | ArrayBuffer;
 
 /** What a marked frame means. */
-export type Marked =
+export type MarkedFrame =
   /** A message that would be taken for a marked frame as it is. */
   | { readonly kind: "message"; readonly payload: Payload }
   /** A message that wants an answer. */
@@ -24,7 +24,11 @@ export type Marked =
   /** The answer to a request. */
   | { readonly kind: "reply"; readonly id: number; readonly payload: Payload }
   /** Why there is no answer to a request. */
-  | { readonly kind: "failure"; readonly id: number; readonly failure: Failure }
+  | {
+    readonly kind: "failure";
+    readonly id: number;
+    readonly failure: RequestFailure;
+  }
   /** Asks for a pong with the same text. */
   | { readonly kind: "ping"; readonly text: string }
   /** Answers a ping. */
@@ -33,12 +37,12 @@ export type Marked =
   | { readonly kind: "credit"; readonly limit: number }
   /** A message that the server keeps for who comes back, and where it stands. */
   | {
-    readonly kind: "kept";
+    readonly kind: "stored";
     readonly offset: number;
     readonly payload: Payload;
   }
   /** Where the peer stands among what is kept. */
-  | { readonly kind: "standing"; readonly standing: Standing }
+  | { readonly kind: "position"; readonly update: PositionUpdate }
   /** Which trace a request is part of, which comes next. */
   | { readonly kind: "trace"; readonly id: number; readonly text: string }
   /** Many frames in one. */
@@ -53,7 +57,7 @@ export type Marked =
   | { readonly kind: "unknown" };
 
 /** Why a request has failed, as its peer is told. */
-export interface Failure {
+export interface RequestFailure {
   /** For a human reader. */
   readonly message: string;
   /** For a program. */
@@ -61,7 +65,7 @@ export interface Failure {
 }
 
 /** Where a client stands among the messages that its server keeps. */
-export interface Place {
+export interface StreamPosition {
   /** What the numbers belong to: others mean nothing elsewhere. */
   readonly epoch: string;
   /** The number of the last message that it may have been sent. */
@@ -69,12 +73,12 @@ export interface Place {
 }
 
 /** Where somebody stands of whom nobody knows. */
-export const NOWHERE: Place = { epoch: "0", offset: 0 };
+export const UNKNOWN_POSITION: StreamPosition = { epoch: "0", offset: 0 };
 
 /** What a server tells a client about messages that are kept. */
-export interface Standing {
+export interface PositionUpdate {
   /** Where the client stands; undefined if nothing is kept. */
-  readonly place: Place | undefined;
+  readonly position: StreamPosition | undefined;
   /** Whether it has got all that it has missed, if it has come back for that. */
   readonly recovered: boolean | undefined;
 }
@@ -89,39 +93,39 @@ export const MARK_BYTE = 0xc1;
 export const SEPARATOR = "\u001e";
 
 /** How many bytes a batch may have. */
-export const MAX_BATCH: number = 64 * 1024;
+export const MAX_BATCH_BYTES: number = 64 * 1024;
 
 /**
  * How many items a batch may have. A message costs its sender at least 1 of the credit
  * that it has at first, so that more could not be sent in one go anyway.
  */
-export const MAX_ITEMS = 1024;
+export const MAX_BATCH_ITEMS = 1024;
 
 /** How many bytes, or UTF-16 code units of a text, a part of a frame has at most here. */
-export const PART_SIZE: number = 16 * 1024;
+export const PART_BYTES: number = 16 * 1024;
 
 /** How many each part has at least, except the last. */
-const MIN_PART = 4 * 1024;
+const MIN_PART_BYTES = 4 * 1024;
 
 /** The highest id of a request. */
-export const MAX_ID: number = 2 ** 32 - 1;
+export const MAX_REQUEST_ID: number = 2 ** 32 - 1;
 
 /** How many bytes the text of a ping may have. */
-const MAX_PING = 125;
+const MAX_PING_BYTES = 125;
 
 /** How many characters the text of a trace may have. */
-const MAX_TRACE = 600;
+const MAX_TRACE_LENGTH = 600;
 
 /** How many bytes the head of a binary request or reply has: mark, kind, id. */
-const HEAD = 6;
+const REQUEST_HEAD_BYTES = 6;
 
 /** How many bytes the head of a binary kept message has: mark, kind, offset. */
-const KEPT_HEAD = 10;
+const STORED_HEAD_BYTES = 10;
 
 /** What an epoch is made of, so that it can stand in a subprotocol. */
-const EPOCH = /^[0-9a-z]{1,32}$/;
+const EPOCH_PATTERN = /^[0-9a-z]{1,32}$/;
 
-const encoder = new TextEncoder();
+const pingEncoder = new TextEncoder();
 
 /**
  * Whether a frame is marked.
@@ -136,7 +140,7 @@ export function isMarked(payload: Payload): boolean {
 }
 
 /** The kinds of marked frames that count for credit. */
-const COUNTED = "=?@#";
+const CREDITED_KINDS = "=?@#";
 
 /**
  * Whether a frame counts for credit. A batch does not: its items do.
@@ -150,7 +154,7 @@ export function isCounted(payload: Payload): boolean {
   const kind = typeof payload === "string"
     ? payload.charAt(1)
     : String.fromCharCode(new Uint8Array(payload)[1] ?? 0);
-  return kind !== "" && COUNTED.includes(kind);
+  return kind !== "" && CREDITED_KINDS.includes(kind);
 }
 
 /**
@@ -173,11 +177,13 @@ export function isPart(payload: Payload): boolean {
  * @param payload What it holds.
  * @returns What it means; undefined if it is malformed. Never throws.
  */
-export function readFrame(payload: Payload): Marked | undefined {
-  return typeof payload === "string" ? readText(payload) : readBytes(payload);
+export function decodeFrame(payload: Payload): MarkedFrame | undefined {
+  return typeof payload === "string"
+    ? decodeTextFrame(payload)
+    : decodeBinaryFrame(payload);
 }
 
-function readText(text: string): Marked | undefined {
+function decodeTextFrame(text: string): MarkedFrame | undefined {
   const kind = text.charAt(1);
   const rest = text.slice(2);
   switch (kind) {
@@ -186,77 +192,77 @@ function readText(text: string): Marked | undefined {
     case "?":
     case "!":
     case "~":
-      return readAddressed(kind, rest);
+      return decodeAddressed(kind, rest);
     case "t":
       // Those who know nothing of traces ignore whatever it is.
-      return readAddressed(kind, rest) ?? { kind: "unknown" };
+      return decodeAddressed(kind, rest) ?? { kind: "unknown" };
     case "[":
-      return isLargerThan(text, MAX_BATCH) ? undefined : batch(
+      return isLargerThan(text, MAX_BATCH_BYTES) ? undefined : batchFrame(
         // One more than there may be is enough to tell that there are too many.
-        rest.split(SEPARATOR, MAX_ITEMS + 1),
+        rest.split(SEPARATOR, MAX_BATCH_ITEMS + 1),
       );
     case "<":
     case ">":
       // A UTF-16 code unit takes at most three bytes.
-      return rest.length * 3 > MAX_PING &&
-          encoder.encode(rest).length > MAX_PING
+      return rest.length * 3 > MAX_PING_BYTES &&
+          pingEncoder.encode(rest).length > MAX_PING_BYTES
         ? undefined
         : { kind: kind === "<" ? "ping" : "pong", text: rest };
     case "+": {
-      const limit = readNumber(rest, Number.MAX_SAFE_INTEGER);
+      const limit = parseNumber(rest, Number.MAX_SAFE_INTEGER);
       return limit === undefined ? undefined : { kind: "credit", limit };
     }
     case "@": {
       const comma = rest.indexOf(",");
-      const offset = readOffset(rest.slice(0, Math.max(comma, 0)));
+      const offset = parseOffset(rest.slice(0, Math.max(comma, 0)));
       if (offset === undefined) return undefined;
-      return { kind: "kept", offset, payload: rest.slice(comma + 1) };
+      return { kind: "stored", offset, payload: rest.slice(comma + 1) };
     }
     case "#": {
-      const standing = readStanding(rest);
-      return standing && { kind: "standing", standing };
+      const update = parsePosition(rest);
+      return update && { kind: "position", update };
     }
     case "-":
     case ".":
-      return readPart(kind, rest, rest.length);
+      return decodePart(kind, rest, rest.length);
     default:
-      return readUnknown(kind);
+      return decodeUnknown(kind);
   }
 }
 
 /** Reads a part of a frame. Nobody may send many that are small. */
-function readPart(
+function decodePart(
   kind: "-" | ".",
   payload: Payload,
   size: number,
-): Marked | undefined {
+): MarkedFrame | undefined {
   const isLast = kind === ".";
-  return size < (isLast ? 1 : MIN_PART)
+  return size < (isLast ? 1 : MIN_PART_BYTES)
     ? undefined
     : { kind: "part", isLast, payload };
 }
 
 /** Reads a frame that is about one request. */
-function readAddressed(
+function decodeAddressed(
   kind: "?" | "!" | "~" | "t",
   rest: string,
-): Marked | undefined {
+): MarkedFrame | undefined {
   const comma = rest.indexOf(",");
-  const id = comma < 0 ? undefined : readId(rest.slice(0, comma));
+  const id = comma < 0 ? undefined : parseRequestId(rest.slice(0, comma));
   if (id === undefined) return undefined;
   const payload = rest.slice(comma + 1);
   if (kind === "?") return { kind: "request", id, payload };
   if (kind === "!") return { kind: "reply", id, payload };
   if (kind === "t") {
-    return payload.length > MAX_TRACE
+    return payload.length > MAX_TRACE_LENGTH
       ? undefined
       : { kind: "trace", id, text: payload };
   }
-  const failure = readFailure(payload);
+  const failure = parseFailure(payload);
   return failure && { kind: "failure", id, failure };
 }
 
-function readBytes(buffer: ArrayBuffer): Marked | undefined {
+function decodeBinaryFrame(buffer: ArrayBuffer): MarkedFrame | undefined {
   const view = new DataView(buffer);
   if (buffer.byteLength < 2) return undefined;
   const kind = String.fromCharCode(view.getUint8(1));
@@ -265,69 +271,72 @@ function readBytes(buffer: ArrayBuffer): Marked | undefined {
       return { kind: "message", payload: buffer.slice(2) };
     case "?":
     case "!": {
-      if (buffer.byteLength < HEAD) return undefined;
+      if (buffer.byteLength < REQUEST_HEAD_BYTES) return undefined;
       const id = view.getUint32(2);
       if (id === 0) return undefined;
-      const payload = buffer.slice(HEAD);
+      const payload = buffer.slice(REQUEST_HEAD_BYTES);
       return { kind: kind === "?" ? "request" : "reply", id, payload };
     }
     case "@": {
-      if (buffer.byteLength < KEPT_HEAD) return undefined;
+      if (buffer.byteLength < STORED_HEAD_BYTES) return undefined;
       const offset = Number(view.getBigUint64(2));
       return offset > Number.MAX_SAFE_INTEGER
         ? undefined
-        : { kind: "kept", offset, payload: buffer.slice(KEPT_HEAD) };
+        : { kind: "stored", offset, payload: buffer.slice(STORED_HEAD_BYTES) };
     }
     case "[":
-      return readBatch(buffer, view);
+      return decodeBinaryBatch(buffer, view);
     case "-":
     case ".":
-      return readPart(kind, buffer.slice(2), buffer.byteLength - 2);
+      return decodePart(kind, buffer.slice(2), buffer.byteLength - 2);
     default:
-      return readUnknown(kind);
+      return decodeUnknown(kind);
   }
 }
 
-function readBatch(buffer: ArrayBuffer, view: DataView): Marked | undefined {
-  if (buffer.byteLength > MAX_BATCH) return undefined;
+function decodeBinaryBatch(
+  buffer: ArrayBuffer,
+  view: DataView,
+): MarkedFrame | undefined {
+  if (buffer.byteLength > MAX_BATCH_BYTES) return undefined;
   const items: ArrayBuffer[] = [];
   for (let at = 2; at < buffer.byteLength;) {
     if (at + 4 > buffer.byteLength) return undefined;
     const start = at + 4;
     at = start + view.getUint32(at);
     if (at > buffer.byteLength) return undefined;
-    if (items.length === MAX_ITEMS) return undefined;
+    if (items.length === MAX_BATCH_ITEMS) return undefined;
     items.push(buffer.slice(start, at));
   }
-  return items.length > 0 ? batch(items) : undefined;
+  return items.length > 0 ? batchFrame(items) : undefined;
 }
 
-function batch(items: readonly Payload[]): Marked | undefined {
-  return items.length > MAX_ITEMS ? undefined : { kind: "batch", items };
+function batchFrame(items: readonly Payload[]): MarkedFrame | undefined {
+  return items.length > MAX_BATCH_ITEMS ? undefined : { kind: "batch", items };
 }
 
 /** Letters in lower case are kept for what may be ignored. */
-function readUnknown(kind: string): Marked | undefined {
+function decodeUnknown(kind: string): MarkedFrame | undefined {
   return /^[a-z]$/.test(kind) ? { kind: "unknown" } : undefined;
 }
 
-function readId(text: string): number | undefined {
-  const id = readNumber(text, MAX_ID);
+function parseRequestId(text: string): number | undefined {
+  const id = parseNumber(text, MAX_REQUEST_ID);
   return id === 0 ? undefined : id;
 }
 
-function readNumber(text: string, max: number): number | undefined {
+function parseNumber(text: string, max: number): number | undefined {
   if (!/^(0|[1-9][0-9]{0,15})$/.test(text)) return undefined;
   const number = Number(text);
   return number <= max ? number : undefined;
 }
 
-function readOffset(text: string): number | undefined {
-  return readNumber(text, Number.MAX_SAFE_INTEGER);
+function parseOffset(text: string): number | undefined {
+  return parseNumber(text, Number.MAX_SAFE_INTEGER);
 }
 
 /** The fields of an object in JSON; undefined if it is none. */
-function readFields(json: string): Record<string, unknown> | undefined {
+function parseObject(json: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(json);
     return typeof value === "object" && value !== null
@@ -338,19 +347,19 @@ function readFields(json: string): Record<string, unknown> | undefined {
   }
 }
 
-function readStanding(json: string): Standing | undefined {
-  const { recovered, epoch, offset } = readFields(json) ?? { recovered: 0 };
+function parsePosition(json: string): PositionUpdate | undefined {
+  const { recovered, epoch, offset } = parseObject(json) ?? { recovered: 0 };
   if (recovered !== undefined && typeof recovered !== "boolean") {
     return undefined;
   }
-  if (epoch === undefined) return { place: undefined, recovered };
-  const isPlace = typeof epoch === "string" && EPOCH.test(epoch) &&
-    typeof offset === "number" && readOffset(`${offset}`) === offset;
-  return isPlace ? { place: { epoch, offset }, recovered } : undefined;
+  if (epoch === undefined) return { position: undefined, recovered };
+  const isPosition = typeof epoch === "string" && EPOCH_PATTERN.test(epoch) &&
+    typeof offset === "number" && parseOffset(`${offset}`) === offset;
+  return isPosition ? { position: { epoch, offset }, recovered } : undefined;
 }
 
-function readFailure(json: string): Failure | undefined {
-  const { message, code } = readFields(json) ?? {};
+function parseFailure(json: string): RequestFailure | undefined {
+  const { message, code } = parseObject(json) ?? {};
   if (typeof message !== "string") return undefined;
   return typeof code === "string" ? { message, code } : { message };
 }
@@ -362,30 +371,30 @@ function readFailure(json: string): Failure | undefined {
  * @returns The same, or the same marked as a message. Of a `Blob` nobody knows what
  * it begins with.
  */
-export function escape(frame: Frame): Frame {
+export function escapeFrame(frame: Frame): Frame {
   if (typeof frame === "string") {
     return frame.charCodeAt(0) === 1 ? `${MARK}=${frame}` : frame;
   }
-  if (frame instanceof Blob) return new Blob([ESCAPED, frame]);
+  if (frame instanceof Blob) return new Blob([ESCAPE_PREFIX, frame]);
   const bytes = toBytes(frame);
-  return bytes[0] === MARK_BYTE ? concatBytes(ESCAPED, bytes) : frame;
+  return bytes[0] === MARK_BYTE ? concatBytes(ESCAPE_PREFIX, bytes) : frame;
 }
 
-const ESCAPED = new Uint8Array([MARK_BYTE, "=".charCodeAt(0)]);
+const ESCAPE_PREFIX = new Uint8Array([MARK_BYTE, "=".charCodeAt(0)]);
 
 /**
- * Undoes {@linkcode escape}.
+ * Undoes {@linkcode escapeFrame}.
  *
  * @param frame What it has returned.
  * @returns The message.
  */
-export function unescape(frame: Frame): Frame {
+export function unescapeFrame(frame: Frame): Frame {
   if (typeof frame === "string") {
     return frame.startsWith(`${MARK}=`) ? frame.slice(2) : frame;
   }
   if (frame instanceof Blob) return frame.slice(2);
   const bytes = toBytes(frame);
-  const isEscaped = bytes[0] === MARK_BYTE && bytes[1] === ESCAPED[1];
+  const isEscaped = bytes[0] === MARK_BYTE && bytes[1] === ESCAPE_PREFIX[1];
   return isEscaped ? bytes.subarray(2) : frame;
 }
 
@@ -397,14 +406,14 @@ export function unescape(frame: Frame): Frame {
  * @param frame The message.
  * @returns The frame.
  */
-export function address(
+export function encodeAddressed(
   kind: "request" | "reply",
   id: number,
   frame: Frame,
 ): Frame {
   const mark = kind === "request" ? "?" : "!";
   if (typeof frame === "string") return `${MARK}${mark}${id},${frame}`;
-  const head = new Uint8Array(HEAD);
+  const head = new Uint8Array(REQUEST_HEAD_BYTES);
   head[0] = MARK_BYTE;
   head[1] = mark.charCodeAt(0);
   new DataView(head.buffer).setUint32(2, id);
@@ -421,12 +430,12 @@ export function address(
  * Trace Context).
  * @returns The frame.
  */
-export function trace(id: number, text: string): string {
-  return `${TRACE}${id},${text}`;
+export function encodeTrace(id: number, text: string): string {
+  return `${TRACE_PREFIX}${id},${text}`;
 }
 
 /** What a frame begins with that tells of a trace. */
-export const TRACE: string = `${MARK}t`;
+export const TRACE_PREFIX: string = `${MARK}t`;
 
 /**
  * Makes a kept message of a message.
@@ -435,12 +444,12 @@ export const TRACE: string = `${MARK}t`;
  * @param frame The message.
  * @returns The frame.
  */
-export function keep(
+export function encodeStored(
   offset: number,
   frame: Exclude<Frame, Blob>,
 ): Exclude<Frame, Blob> {
   if (typeof frame === "string") return `${MARK}@${offset},${frame}`;
-  const head = new Uint8Array(KEPT_HEAD);
+  const head = new Uint8Array(STORED_HEAD_BYTES);
   head[0] = MARK_BYTE;
   head[1] = "@".charCodeAt(0);
   new DataView(head.buffer).setBigUint64(2, BigInt(offset));
@@ -453,8 +462,10 @@ export function keep(
  * @param standing Where.
  * @returns The frame.
  */
-export function stand({ place, recovered }: Standing): string {
-  return `${MARK}#${JSON.stringify({ recovered, ...place })}`;
+export function encodePosition(
+  { position, recovered }: PositionUpdate,
+): string {
+  return `${MARK}#${JSON.stringify({ recovered, ...position })}`;
 }
 
 /**
@@ -464,7 +475,10 @@ export function stand({ place, recovered }: Standing): string {
  * @param failure Why.
  * @returns The frame.
  */
-export function fail(id: number, { message, code }: Failure): string {
+export function encodeFailure(
+  id: number,
+  { message, code }: RequestFailure,
+): string {
   return `${MARK}~${id},${JSON.stringify({ message, code })}`;
 }
 
@@ -475,7 +489,7 @@ export function fail(id: number, { message, code }: Failure): string {
  * @param text A text of at most 125 bytes.
  * @returns The frame.
  */
-export function beat(kind: "ping" | "pong", text: string): string {
+export function encodePing(kind: "ping" | "pong", text: string): string {
   return `${MARK}${kind === "ping" ? "<" : ">"}${text}`;
 }
 
@@ -485,7 +499,7 @@ export function beat(kind: "ping" | "pong", text: string): string {
  * @param limit How many, since the connection was opened.
  * @returns The frame.
  */
-export function credit(limit: number): string {
+export function encodeCredit(limit: number): string {
   return `${MARK}+${limit}`;
 }
 
@@ -495,7 +509,7 @@ export function credit(limit: number): string {
  * @param texts At least one frame, none of which holds a {@linkcode SEPARATOR}.
  * @returns The frame.
  */
-export function batchTexts(texts: readonly string[]): string {
+export function encodeTextBatch(texts: readonly string[]): string {
   return `${MARK}[${texts.join(SEPARATOR)}`;
 }
 
@@ -505,7 +519,7 @@ export function batchTexts(texts: readonly string[]): string {
  * @param parts At least one.
  * @returns The frame.
  */
-export function batchBytes(
+export function encodeBinaryBatch(
   parts: readonly Uint8Array<ArrayBuffer>[],
 ): Uint8Array<ArrayBuffer> {
   const length = parts.reduce((sum, part) => sum + 4 + part.length, 2);
@@ -528,22 +542,22 @@ export function batchBytes(
  * @param frame The frame, which is not empty.
  * @returns The parts, in order, to be sent one right after the other.
  */
-export function partsOf(frame: string): string[];
-export function partsOf(
+export function splitIntoParts(frame: string): string[];
+export function splitIntoParts(
   frame: Uint8Array<ArrayBuffer>,
 ): Uint8Array<ArrayBuffer>[];
-export function partsOf(
+export function splitIntoParts(
   frame: string | Uint8Array<ArrayBuffer>,
 ): string[] | Uint8Array<ArrayBuffer>[] {
   if (typeof frame === "string") {
-    return cutUp(frame.length, (start, end) => {
+    return sliceUp(frame.length, (start, end) => {
       // A pair of surrogates would not survive being torn apart.
-      const from = isPair(frame, start) ? start - 1 : start;
-      const to = isPair(frame, end) ? end - 1 : end;
+      const from = isSurrogatePair(frame, start) ? start - 1 : start;
+      const to = isSurrogatePair(frame, end) ? end - 1 : end;
       return `${MARK}${end < frame.length ? "-" : "."}${frame.slice(from, to)}`;
     });
   }
-  return cutUp(frame.length, (start, end) => {
+  return sliceUp(frame.length, (start, end) => {
     const part = new Uint8Array(2 + end - start);
     part[0] = MARK_BYTE;
     part[1] = (end < frame.length ? "-" : ".").charCodeAt(0);
@@ -552,16 +566,19 @@ export function partsOf(
   });
 }
 
-function cutUp<T>(length: number, cut: (start: number, end: number) => T): T[] {
-  const count = Math.ceil(length / PART_SIZE);
+function sliceUp<T>(
+  length: number,
+  cut: (start: number, end: number) => T,
+): T[] {
+  const count = Math.ceil(length / PART_BYTES);
   return Array.from({ length: count }, (_, i) => {
-    const start = i * PART_SIZE;
-    return cut(start, Math.min(start + PART_SIZE, length));
+    const start = i * PART_BYTES;
+    return cut(start, Math.min(start + PART_BYTES, length));
   });
 }
 
 /** Whether two halves of one character stand on both sides of a place in a text. */
-function isPair(text: string, at: number): boolean {
+function isSurrogatePair(text: string, at: number): boolean {
   const before = text.charCodeAt(at - 1);
   const behind = text.charCodeAt(at);
   return before >= 0xd800 && before < 0xdc00 && behind >= 0xdc00 &&

@@ -4,38 +4,42 @@
  * @module
  */
 
-import { NOWHERE, type Place } from "./frames.ts";
+import { type StreamPosition, UNKNOWN_POSITION } from "./frames.ts";
 import { randomId } from "../util/random_id.ts";
-import { visit } from "./subprotocol.ts";
+import { resumeSubprotocol } from "./subprotocol.ts";
 
 /** Remembers where a client stands among the messages that its server keeps. */
-export class Bookmark {
+export class ResumePoint {
   readonly #session: string = randomId();
-  #place: Place | undefined;
-  #heardAt: readonly [number, number] = [0, 0];
+  #position: StreamPosition | undefined;
+  #lastActivity: readonly [number, number] = [0, 0];
 
   /** What a client asks for beside its subprotocols. */
   get subprotocol(): string {
     // One clock may be set back, the other may stop while the machine sleeps.
-    const [date, time] = now();
-    const [heardDate, heardTime] = this.#heardAt;
-    const away = Math.ceil(Math.max(date - heardDate, time - heardTime));
-    return visit({ session: this.#session, place: this.#place, away });
+    const [date, time] = readClocks();
+    const [lastDate, lastTime] = this.#lastActivity;
+    const awayMs = Math.ceil(Math.max(date - lastDate, time - lastTime));
+    return resumeSubprotocol({
+      session: this.#session,
+      position: this.#position,
+      awayMs,
+    });
   }
 
   /** Hears something of the server: what it had sent before has come. */
-  heard(): void {
-    if (this.#place) this.#heardAt = now();
+  noteActivity(): void {
+    if (this.#position) this.#lastActivity = readClocks();
   }
 
   /**
    * Hears where it stands.
    *
-   * @param place Where; undefined if its server keeps nothing.
+   * @param position Where; undefined if its server keeps nothing.
    */
-  set(place: Place | undefined): void {
-    this.#place = place;
-    this.heard();
+  update(position: StreamPosition | undefined): void {
+    this.#position = position;
+    this.noteActivity();
   }
 
   /**
@@ -43,12 +47,16 @@ export class Bookmark {
    *
    * @param offset Where it stands; 0 if it is not kept yet.
    */
-  move(offset: number): void {
-    const place = this.#place;
-    if (place) this.#place = offset === 0 ? NOWHERE : { ...place, offset };
+  advance(offset: number): void {
+    const position = this.#position;
+    if (position) {
+      this.#position = offset === 0
+        ? UNKNOWN_POSITION
+        : { ...position, offset };
+    }
   }
 }
 
-function now(): readonly [number, number] {
+function readClocks(): readonly [number, number] {
   return [Date.now(), performance.now()];
 }

@@ -6,7 +6,7 @@
  * @module
  */
 
-const HINT = /(?:^|; )retry-after=(\d{1,9})$/;
+const RETRY_AFTER_PATTERN = /(?:^|; )retry-after=(\d{1,9})$/;
 
 /**
  * Adds the hint to a reason.
@@ -15,8 +15,8 @@ const HINT = /(?:^|; )retry-after=(\d{1,9})$/;
  * @param delay After how many milliseconds to come back.
  * @returns The reason to send.
  */
-export function withRetryAfter(reason: string, delay: number): string {
-  return `${reason}${reason && "; "}retry-after=${inSeconds(delay)}`;
+export function appendRetryAfter(reason: string, delay: number): string {
+  return `${reason}${reason && "; "}retry-after=${toSeconds(delay)}`;
 }
 
 /**
@@ -26,8 +26,8 @@ export function withRetryAfter(reason: string, delay: number): string {
  * @returns After how many milliseconds to come back; undefined if it does not
  * say.
  */
-export function readRetryAfter(reason: string): number | undefined {
-  const seconds = HINT.exec(reason)?.[1];
+export function parseRetryAfter(reason: string): number | undefined {
+  const seconds = RETRY_AFTER_PATTERN.exec(reason)?.[1];
   return seconds === undefined ? undefined : Number(seconds) * 1000;
 }
 
@@ -37,6 +37,6 @@ export function readRetryAfter(reason: string): number | undefined {
  * @param delay The delay in milliseconds.
  * @returns Whole seconds, rounded up.
  */
-export function inSeconds(delay: number): number {
+export function toSeconds(delay: number): number {
   return Math.ceil(delay / 1000);
 }

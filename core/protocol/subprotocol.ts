@@ -13,10 +13,10 @@
  */
 
 import { printable } from "../util/printable.ts";
-import type { Place } from "./frames.ts";
+import type { StreamPosition } from "./frames.ts";
 
 /** What both sides speak. */
-export interface Spoken {
+export interface NegotiatedProtocol {
   /** The program's own subprotocol; empty for none. */
   readonly protocol: string;
   /** Whether it is `events.v1`. */
@@ -24,55 +24,59 @@ export interface Spoken {
   /** Whether large frames go in parts; only where it is `events.v1`. */
   readonly hasParts?: boolean;
   /** Who the client is, if it can come back; on a server's side. */
-  readonly visitor?: Visitor | undefined;
+  readonly resume?: ResumeRequest | undefined;
 }
 
 /** What a side speaks apart from the program's own subprotocols. */
-export interface Dialect {
+export interface SubprotocolSupport {
   /** Whether it does without `events.v1`. */
   readonly isPlain: boolean;
   /** The name of its codec; empty for JSON. */
-  readonly codec: string;
+  readonly codecName: string;
   /** Whether it keeps messages for clients that come back; on a server's side. */
-  readonly isKeeping?: boolean;
+  readonly hasHistory?: boolean;
 }
 
-const EVENTS = "events.v1";
+const EVENTS_V1 = "events.v1";
 
-/** Follows {@linkcode EVENTS} if large frames go in parts. */
-const PARTS = "-parts";
+/** Follows {@linkcode EVENTS_V1} if large frames go in parts. */
+const PARTS_SUFFIX = "-parts";
 
 /**
  * Asked for first where the program asks for nothing: a server that takes the first
  * one whatever it is then says what is true.
  */
-const PLAIN = "plain";
+const PLAIN_TOKEN = "plain";
 
-function token(
-  { codec }: Dialect,
+function tokenFor(
+  { codecName }: SubprotocolSupport,
   protocol: string,
   hasParts = false,
 ): string {
-  return EVENTS + (hasParts ? PARTS : "") + (codec && `.${codec}`) +
+  return EVENTS_V1 + (hasParts ? PARTS_SUFFIX : "") +
+    (codecName && `.${codecName}`) +
     (protocol && `+${protocol}`);
 }
 
 /** Both tokens for a subprotocol of the program's, the one that is preferred first. */
-function tokens(dialect: Dialect, protocol: string): [string, string] {
-  return [token(dialect, protocol, true), token(dialect, protocol)];
+function tokensFor(
+  support: SubprotocolSupport,
+  protocol: string,
+): [string, string] {
+  return [tokenFor(support, protocol, true), tokenFor(support, protocol)];
 }
 
 /** A client that can come back, as it names itself. */
-export interface Visitor {
+export interface ResumeRequest {
   /** What it is called in all its connections; nobody else knows it. */
   readonly session: string;
   /** Where it was, if it comes back. */
-  readonly place: Place | undefined;
+  readonly position: StreamPosition | undefined;
   /** How long ago it has last heard of its server, in milliseconds. */
-  readonly away: number;
+  readonly awayMs: number;
 }
 
-const VISITOR =
+const RESUME_PATTERN =
   /^resume\.([0-9a-z]{1,32})(?:\.([0-9a-z]{1,32})\.([0-9]{1,16})\.([0-9]{1,16}))?$/;
 
 /**
@@ -81,21 +85,27 @@ const VISITOR =
  * @param visitor The client.
  * @returns A subprotocol to ask for, which no server picks.
  */
-export function visit({ session, place, away }: Visitor): string {
+export function resumeSubprotocol(
+  { session, position, awayMs }: ResumeRequest,
+): string {
   return `resume.${session}` +
-    (place ? `.${place.epoch}.${place.offset}.${away}` : "");
+    (position ? `.${position.epoch}.${position.offset}.${awayMs}` : "");
 }
 
 /** Who a client is, where that matters: where messages are kept, or it counts on it. */
-function readVisitor(
-  asked: readonly string[],
-  { isKeeping }: Dialect,
-): Visitor | undefined {
-  for (const one of asked) {
-    const [, session, epoch, offset, away] = VISITOR.exec(one) ?? [];
-    if (session === undefined || !isKeeping && !epoch) continue;
-    const place = epoch && { epoch, offset: Number(offset) };
-    return { session, place: place || undefined, away: Number(away ?? 0) };
+function parseResume(
+  requested: readonly string[],
+  { hasHistory }: SubprotocolSupport,
+): ResumeRequest | undefined {
+  for (const one of requested) {
+    const [, session, epoch, offset, awayMs] = RESUME_PATTERN.exec(one) ?? [];
+    if (session === undefined || !hasHistory && !epoch) continue;
+    const position = epoch && { epoch, offset: Number(offset) };
+    return {
+      session,
+      position: position || undefined,
+      awayMs: Number(awayMs ?? 0),
+    };
   }
   return undefined;
 }
@@ -104,107 +114,122 @@ function readVisitor(
  * What a client asks for.
  *
  * @param protocols The program's own subprotocols.
- * @param dialect What it speaks.
- * @param visitor What `visit` has made of the client.
+ * @param support What it speaks.
+ * @param resume What `visit` has made of the client.
  * @returns The subprotocols to ask for, in order.
  */
-export function offer(
+export function offerSubprotocols(
   protocols: readonly string[],
-  dialect: Dialect,
-  visitor: string,
+  support: SubprotocolSupport,
+  resume: string,
 ): string[] {
-  const wanted = want(protocols, dialect);
-  return dialect.isPlain ? wanted : [...wanted, visitor];
+  const offered = protocolTokens(protocols, support);
+  return support.isPlain ? offered : [...offered, resume];
 }
 
-function want(protocols: readonly string[], dialect: Dialect): string[] {
-  if (dialect.isPlain) return [...protocols];
-  const own = [...protocols, ""].flatMap((one) => tokens(dialect, one));
+function protocolTokens(
+  protocols: readonly string[],
+  support: SubprotocolSupport,
+): string[] {
+  if (support.isPlain) return [...protocols];
+  const own = [...protocols, ""].flatMap((one) => tokensFor(support, one));
   // Without the codec nothing could be understood.
-  if (dialect.codec) return own;
-  return protocols.length === 0 ? [PLAIN, ...own] : [...protocols, ...own];
+  if (support.codecName) return own;
+  return protocols.length === 0
+    ? [PLAIN_TOKEN, ...own]
+    : [...protocols, ...own];
 }
 
 /**
  * Reads what a server has picked.
  *
- * @param picked The subprotocol; empty for none.
- * @param dialect What was asked for.
+ * @param selected The subprotocol; empty for none.
+ * @param support What was asked for.
  * @returns What is spoken; undefined if the codec was not understood.
  */
-export function understand(
-  picked: string,
-  dialect: Dialect,
-): Spoken | undefined {
-  if (!dialect.isPlain) {
+export function parseSelected(
+  selected: string,
+  support: SubprotocolSupport,
+): NegotiatedProtocol | undefined {
+  if (!support.isPlain) {
     for (const hasParts of [true, false]) {
-      const bare = token(dialect, "", hasParts);
-      if (picked === bare || picked.startsWith(`${bare}+`)) {
-        const protocol = picked.slice(bare.length + 1);
+      const baseToken = tokenFor(support, "", hasParts);
+      if (selected === baseToken || selected.startsWith(`${baseToken}+`)) {
+        const protocol = selected.slice(baseToken.length + 1);
         return { protocol, isEvents: true, ...hasParts && { hasParts } };
       }
     }
   }
-  if (dialect.codec) return undefined;
-  const isNothing = picked === PLAIN && !dialect.isPlain;
-  return { protocol: isNothing ? "" : picked, isEvents: false };
+  if (support.codecName) return undefined;
+  const isPlain = selected === PLAIN_TOKEN && !support.isPlain;
+  return { protocol: isPlain ? "" : selected, isEvents: false };
 }
 
 /** What a server has made of what a client asks for. */
-export interface Choice extends Spoken {
+export interface SelectedSubprotocol extends NegotiatedProtocol {
   /** What the answer says; empty for no subprotocol. */
-  readonly token: string;
+  readonly subprotocol: string;
 }
 
 /** What is spoken with a client that asks for nothing: the same for all of them. */
-const NOTHING: Choice = { protocol: "", isEvents: false, token: "" };
+const NO_SUBPROTOCOL: SelectedSubprotocol = {
+  protocol: "",
+  isEvents: false,
+  subprotocol: "",
+};
 
 /**
  * Picks what to speak.
  *
- * @param asked What the client asks for.
- * @param spoken The program's own subprotocols.
- * @param dialect What the server speaks.
+ * @param requested What the client asks for.
+ * @param supported The program's own subprotocols.
+ * @param support What the server speaks.
  * @returns The choice, or why there is none.
  */
-export function choose(
-  asked: readonly string[],
-  spoken: readonly string[],
-  dialect: Dialect,
-): Choice | string {
-  if (asked.length === 0 && !dialect.codec) return NOTHING;
-  if (!dialect.isPlain) {
+export function negotiate(
+  requested: readonly string[],
+  supported: readonly string[],
+  support: SubprotocolSupport,
+): SelectedSubprotocol | string {
+  if (requested.length === 0 && !support.codecName) return NO_SUBPROTOCOL;
+  if (!support.isPlain) {
     // Made once: a peer may ask for thousands.
-    const known = new Set(
-      spoken.flatMap((protocol) => tokens(dialect, protocol)),
+    const knownTokens = new Set(
+      supported.flatMap((protocol) => tokensFor(support, protocol)),
     );
-    const own = asked.find((one) => known.has(one));
-    const isOwn = asked.some((one) => spoken.includes(one));
-    const bare = isOwn
+    const own = requested.find((one) => knownTokens.has(one));
+    const isOwnRequested = requested.some((one) => supported.includes(one));
+    const baseToken = isOwnRequested
       ? undefined
-      : tokens(dialect, "").find((one) => asked.includes(one));
-    const picked = own ?? bare;
-    const said = picked && understand(picked, dialect);
-    if (picked && said) {
-      const visitor = readVisitor(asked, dialect);
-      return { ...said, token: picked, visitor };
+      : tokensFor(support, "").find((one) => requested.includes(one));
+    const selected = own ?? baseToken;
+    const subprotocol = selected && parseSelected(selected, support);
+    if (selected && subprotocol) {
+      const resume = parseResume(requested, support);
+      return { ...subprotocol, subprotocol: selected, resume };
     }
   }
-  if (dialect.codec) {
-    return `This server speaks ${dialect.codec}: ask for the subprotocol ${
-      token(dialect, "")
+  if (support.codecName) {
+    return `This server speaks ${support.codecName}: ask for the subprotocol ${
+      tokenFor(support, "")
     }`;
   }
-  const protocol = asked.find((one) => spoken.includes(one)) ?? "";
-  const others = asked.filter((one) => !VISITOR.test(one));
-  const strange = others.filter((one) =>
-    one.startsWith(`${EVENTS}.`) || one.startsWith(`${EVENTS}${PARTS}.`)
+  const protocol = requested.find((one) => supported.includes(one)) ?? "";
+  const others = requested.filter((one) => !RESUME_PATTERN.test(one));
+  const unknown = others.filter((one) =>
+    one.startsWith(`${EVENTS_V1}.`) ||
+    one.startsWith(`${EVENTS_V1}${PARTS_SUFFIX}.`)
   );
-  if (!protocol && strange.length > 0 && strange.length === others.length) {
+  if (!protocol && unknown.length > 0 && unknown.length === others.length) {
     return `This server does not speak ${
-      printable(strange.join(", "))
+      printable(unknown.join(", "))
     }: its codec is JSON`;
   }
-  const isAsked = asked.length > 0 && asked[0] === PLAIN && !protocol;
-  return { protocol, isEvents: false, token: isAsked ? PLAIN : protocol };
+  const isPlainRequested = requested.length > 0 &&
+    requested[0] === PLAIN_TOKEN && !protocol;
+  return {
+    protocol,
+    isEvents: false,
+    subprotocol: isPlainRequested ? PLAIN_TOKEN : protocol,
+  };
 }

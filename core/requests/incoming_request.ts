@@ -6,7 +6,7 @@
 
 import type { Frame } from "../values/codec.ts";
 import { isThenable, RequestError } from "../events/errors.ts";
-import type { Failure } from "../protocol/frames.ts";
+import type { RequestFailure } from "../protocol/frames.ts";
 
 /** What a question needs of its connection. */
 export interface Answerer {
@@ -31,7 +31,7 @@ export interface Answerer {
    * @param id Which request has none.
    * @param failure Why.
    */
-  refuse(id: number, failure: Failure): void;
+  refuse(id: number, failure: RequestFailure): void;
   /**
    * Hears of what a handler has thrown, and has not meant for the peer.
    *
@@ -89,7 +89,7 @@ export class Question {
    *
    * @param failure Why.
    */
-  refuse(failure: Failure): void {
+  refuse(failure: RequestFailure): void {
     if (this.#isAnswered) return;
     this.#isAnswered = true;
     this.#answerer.refuse(this.#id, failure);
@@ -134,7 +134,7 @@ export class Question {
 }
 
 /** What a peer is told of a failure that is none of its business. */
-const INTERNAL: Failure = {
+const INTERNAL: RequestFailure = {
   message: "The request has failed",
   code: "internal",
 };

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { MAX_ID } from "../protocol/frames.ts";
+import { MAX_REQUEST_ID } from "../protocol/frames.ts";
 
 /** Who waits for an answer. */
 export interface Asker<Answer> {
@@ -71,7 +71,7 @@ export class Requests<Answer> {
     timeout: number,
     now: number,
   ): number | undefined {
-    if (this.#lastId === MAX_ID) return undefined;
+    if (this.#lastId === MAX_REQUEST_ID) return undefined;
     const id = ++this.#lastId;
     this.#pending.set(id, { asker, timeout, deadline: now + timeout });
     const lane = this.#lanes.get(timeout);

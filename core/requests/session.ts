@@ -9,20 +9,20 @@ import type { SendOptions } from "../sending/backlog.ts";
 import { type Frame, isLargerThan } from "../values/codec.ts";
 import { assertSize, ignoreRejection, RequestError } from "../events/errors.ts";
 import {
-  address,
-  beat,
-  credit,
-  fail,
-  type Failure,
+  decodeFrame,
+  encodeAddressed,
+  encodeCredit,
+  encodeFailure,
+  encodePing,
+  encodeTrace,
   isCounted,
   isMarked,
   isPart,
-  type Marked,
+  type MarkedFrame,
   PartJoiner,
   type Payload,
-  readFrame,
-  type Standing,
-  trace,
+  type PositionUpdate,
+  type RequestFailure,
 } from "../protocol/frames.ts";
 import { FIRST_CREDIT } from "../sending/credit_window.ts";
 import { type Asker, Requests } from "./pending_requests.ts";
@@ -109,10 +109,10 @@ export interface Carrier {
   /**
    * Hears where it stands among the messages that the server keeps.
    *
-   * @param standing Where; or the number of a kept message that it gets now.
+   * @param update Where; or the number of a kept message that it gets now.
    * @returns Whether it is a client's side, to which a server may tell this.
    */
-  stand(standing: Standing | number): boolean;
+  stand(update: PositionUpdate | number): boolean;
   /**
    * Hears that the peer broke the protocol.
    *
@@ -137,7 +137,7 @@ export class Exchange {
   /** When this side has last said that parts come in. */
   #saidAt = 0;
   /** Which trace the next request is part of. */
-  #trace: Extract<Marked, { kind: "trace" }> | undefined;
+  #trace: Extract<MarkedFrame, { kind: "trace" }> | undefined;
   /** What all that has come has cost. */
   #cost = 0;
   /** What the peer may send in all, as it was told. */
@@ -178,7 +178,7 @@ export class Exchange {
    * @param payload What it holds.
    */
   receive(payload: Payload): void {
-    const frame = readFrame(payload);
+    const frame = decodeFrame(payload);
     if (frame?.kind !== "batch") return this.#handle(frame, payload);
     this.#carrier.unpack(frame.items);
   }
@@ -190,7 +190,7 @@ export class Exchange {
    */
   receiveItem(item: Payload): void {
     if (!isMarked(item)) return this.#carrier.take(item, item);
-    const inner = readFrame(item);
+    const inner = decodeFrame(item);
     this.#handle(inner?.kind === "batch" ? undefined : inner, item);
   }
 
@@ -201,7 +201,7 @@ export class Exchange {
    * @returns The items; undefined if it is another frame, or malformed.
    */
   itemsOf(payload: Payload): readonly Payload[] | undefined {
-    const frame = isMarked(payload) ? readFrame(payload) : undefined;
+    const frame = isMarked(payload) ? decodeFrame(payload) : undefined;
     return frame?.kind === "batch" ? frame.items : undefined;
   }
 
@@ -217,10 +217,10 @@ export class Exchange {
       if (whole === undefined) return;
       payload = whole;
     }
-    const first = isMarked(payload) ? readFrame(payload) : undefined;
+    const first = isMarked(payload) ? decodeFrame(payload) : undefined;
     const items = first?.kind === "batch" ? first.items : [payload];
     for (const item of items) {
-      const frame = isMarked(item) ? readFrame(item) : undefined;
+      const frame = isMarked(item) ? decodeFrame(item) : undefined;
       if (frame?.kind === "credit") this.#carrier.allow(frame.limit);
       if (isCounted(item)) this.#carrier.skip(item);
     }
@@ -258,7 +258,7 @@ export class Exchange {
 
   /** Asks whether the peer is there. */
   ping(): void {
-    this.#carrier.send(beat("ping", PING), { overflow: "drop-newest" });
+    this.#carrier.send(encodePing("ping", PING), { overflow: "drop-newest" });
   }
 
   /**
@@ -297,8 +297,10 @@ export class Exchange {
       return promise;
     }
     this.#setAlarm(now + timeout, now);
-    if (text) this.#carrier.ask(trace(id, text), { overflow: "drop-newest" });
-    const sent = this.#carrier.ask(address("request", id, frame));
+    if (text) {
+      this.#carrier.ask(encodeTrace(id, text), { overflow: "drop-newest" });
+    }
+    const sent = this.#carrier.ask(encodeAddressed("request", id, frame));
     // What the peer is not even sent, it cannot answer.
     sent?.catch((error) => {
       this.#requests.settle(id, (asker) => asker.reject(error));
@@ -314,7 +316,7 @@ export class Exchange {
    * @returns As `send`.
    */
   reply(id: number, frame: Frame): Promise<void> | undefined {
-    return this.#carrier.send(address("reply", id, frame));
+    return this.#carrier.send(encodeAddressed("reply", id, frame));
   }
 
   /**
@@ -323,8 +325,8 @@ export class Exchange {
    * @param id Which.
    * @param failure Why.
    */
-  refuse(id: number, failure: Failure): void {
-    this.#carrier.send(fail(id, failure));
+  refuse(id: number, failure: RequestFailure): void {
+    this.#carrier.send(encodeFailure(id, failure));
   }
 
   /**
@@ -347,7 +349,7 @@ export class Exchange {
    */
   join(frame: Payload): Payload | undefined {
     const carrier = this.#carrier;
-    const part = readFrame(frame);
+    const part = decodeFrame(frame);
     const { payload, isLast } = part?.kind === "part" ? part : NO_PART;
     const isFirst = !this.#joiner;
     const joiner = this.#joiner ??= new PartJoiner();
@@ -372,12 +374,12 @@ export class Exchange {
     if (isFirst) this.#saidAt = now;
     else if (now - this.#saidAt >= SAY_EVERY) {
       this.#saidAt = now;
-      carrier.send(beat("pong", PARTS), { overflow: "drop-newest" });
+      carrier.send(encodePing("pong", PARTS), { overflow: "drop-newest" });
     }
     return undefined;
   }
 
-  #handle(frame: Marked | undefined, payload: Payload): void {
+  #handle(frame: MarkedFrame | undefined, payload: Payload): void {
     const carrier = this.#carrier;
     switch (frame?.kind) {
       case "message":
@@ -393,11 +395,11 @@ export class Exchange {
         if (this.#trace) carrier.admits(payload);
         this.#trace = frame;
         return;
-      case "kept":
+      case "stored":
         if (!carrier.stand(frame.offset)) break;
         return carrier.take(frame.payload, payload);
-      case "standing":
-        if (!carrier.stand(frame.standing)) break;
+      case "position":
+        if (!carrier.stand(frame.update)) break;
         return carrier.skip(payload);
       case "reply":
         return this.#settle(
@@ -415,7 +417,9 @@ export class Exchange {
       }
       case "ping":
         if (!carrier.admits(payload)) return;
-        carrier.send(beat("pong", frame.text), { overflow: "drop-newest" });
+        carrier.send(encodePing("pong", frame.text), {
+          overflow: "drop-newest",
+        });
         return;
       case "credit":
         if (carrier.admits(payload)) carrier.allow(frame.limit);
@@ -452,7 +456,7 @@ export class Exchange {
 
   #grant(limit: number): void {
     this.#granted = limit;
-    this.#carrier.urge(credit(limit));
+    this.#carrier.urge(encodeCredit(limit));
   }
 
   /** Lets the one timer of all requests go off in time. */

@@ -7,12 +7,12 @@
 
 import { toBytes } from "../values/codec.ts";
 import {
-  batchBytes,
-  batchTexts,
-  MAX_BATCH,
-  MAX_ITEMS,
-  partsOf,
+  encodeBinaryBatch,
+  encodeTextBatch,
+  MAX_BATCH_BYTES,
+  MAX_BATCH_ITEMS,
   SEPARATOR,
+  splitIntoParts,
 } from "../protocol/frames.ts";
 import type { Instrumented } from "../events/instrumentation.ts";
 import type { RawSocket, SocketSink } from "../runtime/websocket.ts";
@@ -21,7 +21,7 @@ import type { RawSocket, SocketSink } from "../runtime/websocket.ts";
 type Sent = Parameters<SocketSink["send"]>[0];
 
 /** What the items of a batch may have: a mark and a kind come before them. */
-const ROOM = MAX_BATCH - 2;
+const ROOM = MAX_BATCH_BYTES - 2;
 
 /** What each item adds to a batch, at most. */
 const OVERHEAD = 4;
@@ -50,7 +50,7 @@ let lastLarge: { readonly text: string; readonly parts: string[] } | undefined;
 function partsOfText(text: string): string[] {
   if (lastLarge?.text !== text) {
     if (!lastLarge) queueMicrotask(() => lastLarge = undefined);
-    lastLarge = { text, parts: partsOf(text) };
+    lastLarge = { text, parts: splitIntoParts(text) };
   }
   return lastLarge.parts;
 }
@@ -112,7 +112,7 @@ export class Packer implements SocketSink {
       isText && data.includes(SEPARATOR);
     const others = isText ? this.#parts : this.#texts;
     const isFull = this.#sizeAtMost + sizeAtMost > ROOM ||
-      this.#texts.length + this.#parts.length === MAX_ITEMS;
+      this.#texts.length + this.#parts.length === MAX_BATCH_ITEMS;
     if (isSingle || isFull || others.length > 0) this.flush();
     if (isSingle) return this.#sendSingle(data, size);
     if (this.#sizeAtMost === 0 && waiting.push(this) === 1) {
@@ -126,10 +126,10 @@ export class Packer implements SocketSink {
 
   /** In parts, a large frame shows both sides on its way that the line carries on. */
   #sendSingle(data: Sent, size: number): void {
-    if (!this.#hasParts || size <= MAX_BATCH) return this.#write(data);
+    if (!this.#hasParts || size <= MAX_BATCH_BYTES) return this.#write(data);
     const parts = typeof data === "string"
       ? partsOfText(data)
-      : partsOf(toBytes(data));
+      : splitIntoParts(toBytes(data));
     for (const part of parts) this.#write(part);
   }
 
@@ -167,12 +167,12 @@ function packTexts(texts: readonly string[]): readonly string[] {
   if (texts.length < 2) return texts;
   const isSame = texts.length === last.texts.length &&
     texts.every((text, index) => text === last.texts[index]);
-  if (!isSame) last = { texts, batch: batchTexts(texts) };
+  if (!isSame) last = { texts, batch: encodeTextBatch(texts) };
   return [last.batch];
 }
 
 function packBytes(
   parts: readonly Uint8Array<ArrayBuffer>[],
 ): readonly Uint8Array<ArrayBuffer>[] {
-  return parts.length < 2 ? parts : [batchBytes(parts)];
+  return parts.length < 2 ? parts : [encodeBinaryBatch(parts)];
 }

@@ -11,7 +11,7 @@ import {
   type SendOptions,
 } from "./backlog.ts";
 import type { Frame } from "../values/codec.ts";
-import { TRACE } from "../protocol/frames.ts";
+import { TRACE_PREFIX } from "../protocol/frames.ts";
 
 /** What a message may cost before the peer has said anything. */
 export const FIRST_CREDIT = 1024;
@@ -28,7 +28,7 @@ const STEP = 16 * 1024;
  * @returns The cost.
  */
 export function costOf(frame: Frame): number {
-  if (typeof frame === "string" && frame.startsWith(TRACE)) return 0;
+  if (typeof frame === "string" && frame.startsWith(TRACE_PREFIX)) return 0;
   const size = typeof frame === "string"
     ? frame.length
     : frame instanceof Blob

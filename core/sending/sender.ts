@@ -17,13 +17,13 @@ import {
   type FlowLimits,
   type FlowSignal,
 } from "./socket_writer.ts";
-import { escape, unescape } from "../protocol/frames.ts";
+import { escapeFrame, unescapeFrame } from "../protocol/frames.ts";
 import { costOf, Gate } from "./credit_window.ts";
 import { assertOverflow } from "./outbox.ts";
 import { Packer } from "./batcher.ts";
 import type { Instrumented } from "../events/instrumentation.ts";
 import type { RawSocket } from "../runtime/websocket.ts";
-import type { Spoken } from "../protocol/subprotocol.ts";
+import type { NegotiatedProtocol } from "../protocol/subprotocol.ts";
 
 /** The way out of one connection. */
 export class Sender {
@@ -47,7 +47,7 @@ export class Sender {
   constructor(
     socket: RawSocket,
     limits: FlowLimits,
-    { isEvents, hasParts }: Pick<Spoken, "isEvents" | "hasParts">,
+    { isEvents, hasParts }: Pick<NegotiatedProtocol, "isEvents" | "hasParts">,
     tell: (signal: FlowSignal) => void,
     instrumented: Instrumented,
     budget?: Spender,
@@ -112,7 +112,7 @@ export class Sender {
     isCarried: boolean,
   ): Promise<void> {
     return this.#gate
-      ? this.#sendThrough(this.#gate, escape(frame), options, isCarried)
+      ? this.#sendThrough(this.#gate, escapeFrame(frame), options, isCarried)
       : this.#sendNow(frame, options, isCarried);
   }
 
@@ -154,7 +154,7 @@ export class Sender {
    */
   adopt(entry: Entry): void {
     if (!this.#gate) return this.#flow.adopt(entry);
-    entry.frame = escape(entry.frame);
+    entry.frame = escapeFrame(entry.frame);
     this.#gate.adopt(entry);
   }
 
@@ -200,7 +200,7 @@ export class Sender {
     const unsent = this.#flow.stop(why, isDelivered);
     if (!this.#gate) return unsent;
     const all = [...unsent, ...this.#gate.stop(why)];
-    for (const entry of all) entry.frame = unescape(entry.frame);
+    for (const entry of all) entry.frame = unescapeFrame(entry.frame);
     return all;
   }
 

@@ -14,14 +14,18 @@ import {
   mannerOf,
   type SpeechOptions,
 } from "../../core/connection/connection_options.ts";
-import { batchBytes, batchTexts, credit } from "../../core/protocol/frames.ts";
+import {
+  encodeBinaryBatch,
+  encodeCredit,
+  encodeTextBatch,
+} from "../../core/protocol/frames.ts";
 import type { SocketTypes } from "../../core/values/types.ts";
 import { Dial } from "../support/dialled.ts";
 import { pair, type Party, party } from "../support/pair.ts";
 
 /** One end whose peer is the test. */
 function open(options: SpeechOptions = {}): Party {
-  const one = party("server", { manner: manner(options), spoken: EVENTS });
+  const one = party("server", { manner: manner(options), negotiated: EVENTS });
   one.socket.open();
   return one;
 }
@@ -151,8 +155,8 @@ Deno.test("Connection: a batch of more than 65,536 bytes ends it, and none is se
 
 Deno.test("Connection: a batch of more than 1,024 items ends it, and none is sent", async () => {
   for (const count of [1_024, 1_025, 32_766]) {
-    const texts = batchTexts(Array<string>(count).fill("x"));
-    const bytes = batchBytes(
+    const texts = encodeTextBatch(Array<string>(count).fill("x"));
+    const bytes = encodeBinaryBatch(
       Array.from({ length: Math.min(count, 13_000) }, () => new Uint8Array(1)),
     ).buffer;
     for (const batch of [texts, bytes]) {
@@ -166,7 +170,7 @@ Deno.test("Connection: a batch of more than 1,024 items ends it, and none is sen
     }
   }
   const { socket, connection } = open();
-  socket.receive(credit(Number.MAX_SAFE_INTEGER));
+  socket.receive(encodeCredit(Number.MAX_SAFE_INTEGER));
   for (const data of ["x", new Uint8Array(1)]) {
     const before = socket.sent.length;
     for (let i = 0; i < 3_000; i++) connection.send(data);
@@ -227,7 +231,7 @@ Deno.test("Connection: an end that waits for a turn, then for listeners, is told
   using time = new FakeTime();
   const { socket, hub, connection } = party("server", {
     manner: manner({ concurrency: 1 }),
-    spoken: EVENTS,
+    negotiated: EVENTS,
   });
   hub.pending = [new Promise(() => {})];
   const first = Promise.withResolvers<void>();
@@ -252,7 +256,7 @@ for (const concurrency of [1, Infinity]) {
   Deno.test(`Connection.close() on both sides at once sends what waits, by turns of ${concurrency}`, async () => {
     const [one, other] = pair("server", {
       manner: manner({ concurrency }),
-      spoken: EVENTS,
+      negotiated: EVENTS,
     });
     for (const { connection } of [one, other]) {
       connection.on("message", () => new Promise(() => {}));

@@ -30,7 +30,7 @@ import { frame, RawPeer } from "../support/raw_peer.ts";
 
 const ignore = await lacks("net");
 
-const EVENTS = { spoken: { protocol: "", isEvents: true } };
+const EVENTS = { negotiated: { protocol: "", isEvents: true } };
 
 /** All that a test has opened. */
 let parties: Party[] = [];
@@ -454,7 +454,7 @@ test("a codec that fails is told to who uses it", async () => {
   assert(connection.readyState === 1);
 });
 
-const PARTED = { spoken: { protocol: "", isEvents: true, hasParts: true } };
+const PARTED = { negotiated: { protocol: "", isEvents: true, hasParts: true } };
 const FULL_PART = "x".repeat(4096);
 
 test("a large message goes in parts, and arrives as one, in order", async () => {

@@ -3,7 +3,7 @@
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import { ClientSocket } from "../../client.ts";
 import type { Side } from "../../core/runtime/websocket.ts";
-import { credit } from "../../core/protocol/frames.ts";
+import { encodeCredit } from "../../core/protocol/frames.ts";
 import {
   type Instrumentation,
   slotOf,
@@ -20,7 +20,10 @@ function own(
 ): Party {
   const spoken = { protocol: "", isEvents: true };
   const role: Side = "server";
-  const self = party(role, { spoken, manner: { instrumentation, limits } });
+  const self = party(role, {
+    negotiated: spoken,
+    manner: { instrumentation, limits },
+  });
   self.hub.handler = ({ content }) => content;
   self.socket.open();
   return self;
@@ -113,12 +116,12 @@ Deno.test("events.v1: a trace goes right before its request, also where both wai
   connection.request("third");
   await turn();
   socket.sent.splice(0);
-  socket.receive(credit(1_025)); // for one more: the trace costs nothing
+  socket.receive(encodeCredit(1_025)); // for one more: the trace costs nothing
   await turn();
   assertEquals(socket.sent.splice(0), [
     "\u0001[\u0001t2,t\u001e\u0001?2,second",
   ]);
-  socket.receive(credit(1_026));
+  socket.receive(encodeCredit(1_026));
   await turn();
   assertEquals(socket.sent.splice(0), [
     "\u0001[\u0001t3,t\u001e\u0001?3,third",
@@ -164,7 +167,7 @@ Deno.test("events.v1: a trace counts for messageRate only if its request does no
   const limits = { maxPayload: 100, messageRate };
   const spoken = { protocol: "", isEvents: true };
   const { connection, socket } = party("server", {
-    spoken,
+    negotiated: spoken,
     manner: { limits },
   });
   socket.open();

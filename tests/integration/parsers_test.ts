@@ -55,7 +55,7 @@ const SHAPES: Record<string, (length: number) => string> = {
   "subprotocols": (length) => "events.v1.a,".repeat(length / 12),
   "sockets": (length) => "websocket,upgrade,".repeat(length / 18),
   "JSON": (length) => `{"version":1,"from":[${"[],".repeat(length / 3)}`,
-  "batch": (length) => `\u0001b${"\u001e".repeat(length)}`,
+  "batchFrame": (length) => `\u0001b${"\u001e".repeat(length)}`,
   "nested batch": (length) => `\u0001b${"\u0001b\u001e".repeat(length / 3)}`,
 };
 
@@ -96,12 +96,12 @@ const admit = new Admission(
     origins: ["http://localhost", /http:\/\/[a-z]+\.localhost/],
     paths: ["/"],
   },
-  { isPlain: false, codec: "", isKeeping: true },
+  { isPlain: false, codecName: "", hasHistory: true },
   () => {},
 );
 const admitWithCodec = new Admission(
   { protocols: Array.from({ length: 20 }, (_, i) => `chat${i}`) },
-  { isPlain: false, codec: "msgpack" },
+  { isPlain: false, codecName: "msgpack" },
   () => {},
 );
 
@@ -133,8 +133,8 @@ const PARSERS: Record<string, (text: string) => unknown> = {
     addressOf(new Headers({ "x-forwarded-for": headerOf(text) }), {}, 3),
   networkOf,
   bracketed,
-  readFrame: (text) => frames.readFrame(text),
-  "readFrame bytes": (text) => frames.readFrame(encoder.encode(text).buffer),
+  decodeFrame: (text) => frames.decodeFrame(text),
+  "readFrame bytes": (text) => frames.decodeFrame(encoder.encode(text).buffer),
   isMarked: (text) => frames.isMarked(text),
   isPart: (text) => frames.isPart(text),
   PartJoiner: (text) => {
@@ -145,16 +145,16 @@ const PARSERS: Record<string, (text: string) => unknown> = {
     return joiner.take();
   },
   isCounted: (text) => frames.isCounted(text),
-  escape: (text) => frames.escape(text),
-  unescape: (text) => frames.unescape(text),
-  readRetryAfter: hints.readRetryAfter,
-  understand: (text) =>
-    subprotocol.understand(text, { isPlain: false, codec: "" }),
-  choose: (text) =>
-    subprotocol.choose(text.split(","), ["a", "b"], {
+  escapeFrame: (text) => frames.escapeFrame(text),
+  unescapeFrame: (text) => frames.unescapeFrame(text),
+  parseRetryAfter: hints.parseRetryAfter,
+  parseSelected: (text) =>
+    subprotocol.parseSelected(text, { isPlain: false, codecName: "" }),
+  negotiate: (text) =>
+    subprotocol.negotiate(text.split(","), ["a", "b"], {
       isPlain: false,
-      codec: "",
-      isKeeping: true,
+      codecName: "",
+      hasHistory: true,
     }),
   unpack: (text) => {
     try {
@@ -175,16 +175,32 @@ const PARSERS: Record<string, (text: string) => unknown> = {
 /** Exported functions of the same modules that read nothing of a peer. */
 const OTHERS = [
   // What this end writes:
-  ...["pack", "channelOf", "address", "trace", "keep", "stand", "fail", "beat"],
   ...[
-    "credit",
-    "batchTexts",
-    "batchBytes",
-    "partsOf",
-    "withRetryAfter",
-    "inSeconds",
+    "pack",
+    "channelOf",
+    "encodeAddressed",
+    "encodeTrace",
+    "encodeStored",
+    "encodePosition",
+    "encodeFailure",
+    "encodePing",
   ],
-  ...["visit", "offer", "encodeValue", "encodeWith", "toBytes", "concatBytes"],
+  ...[
+    "encodeCredit",
+    "encodeTextBatch",
+    "encodeBinaryBatch",
+    "splitIntoParts",
+    "appendRetryAfter",
+    "toSeconds",
+  ],
+  ...[
+    "resumeSubprotocol",
+    "offerSubprotocols",
+    "encodeValue",
+    "encodeWith",
+    "toBytes",
+    "concatBytes",
+  ],
   // What the program says:
   ...["assertCodec", "Admission"],
 ];

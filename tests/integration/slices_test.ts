@@ -2,7 +2,11 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConnectionEndedError } from "../../core/events/errors.ts";
-import { address, batchTexts, credit } from "../../core/protocol/frames.ts";
+import {
+  encodeAddressed,
+  encodeCredit,
+  encodeTextBatch,
+} from "../../core/protocol/frames.ts";
 import { FakeTime } from "@std/testing/time";
 import { stub } from "@std/testing/mock";
 import { FakeHub, party } from "../support/pair.ts";
@@ -14,7 +18,7 @@ const LIMITS = { maxPayload: 1024 * 1024, messageRate: undefined };
 function open(manner: PartyInit["manner"] = {}, isEvents = true) {
   const one = party("server", {
     manner: { limits: LIMITS, ...manner },
-    spoken: { protocol: "", isEvents },
+    negotiated: { protocol: "", isEvents },
   });
   const { connection, hub, socket } = one;
   socket.open();
@@ -40,10 +44,10 @@ async function turnsUntil(holds: () => boolean): Promise<number> {
 
 Deno.test("Connection hands out a batch in slices, and in order", async () => {
   const { socket, heard, connection } = open();
-  socket.receive(batchTexts(names(60)));
+  socket.receive(encodeTextBatch(names(60)));
   assert(heard.length < 40, "all at once");
   socket.receive("60");
-  socket.receive(batchTexts(names(9, 61)));
+  socket.receive(encodeTextBatch(names(9, 61)));
   socket.receive(new TextEncoder().encode("70").buffer);
   const turns = await turnsUntil(() => heard.length === 72);
   assert(turns > 1, `${turns} turns`);
@@ -56,7 +60,7 @@ Deno.test("Connection hands out a batch in slices, and in order", async () => {
 
 Deno.test("Connection hands out a short batch at once", () => {
   const { socket, heard, connection } = open();
-  socket.receive(batchTexts(names(8)));
+  socket.receive(encodeTextBatch(names(8)));
   assertEquals(heard.length, 9);
   connection.terminate();
 });
@@ -64,7 +68,7 @@ Deno.test("Connection hands out a short batch at once", () => {
 Deno.test("Connection tells the end after what came before it, in slices", async () => {
   for (const concurrency of [Infinity, 1]) {
     const { socket, heard, hub } = open({ concurrency });
-    socket.receive(batchTexts(names(40)));
+    socket.receive(encodeTextBatch(names(40)));
     socket.end(true, 4000, "bye");
     assertEquals(hub.ends, []);
     await turnsUntil(() => hub.ends.length > 0);
@@ -75,7 +79,7 @@ Deno.test("Connection tells the end after what came before it, in slices", async
 Deno.test("Connection.close() and terminate() drop what waits for its slice", async () => {
   for (const act of ["close", "terminate"] as const) {
     const { socket, heard, connection } = open();
-    socket.receive(batchTexts(names(40)));
+    socket.receive(encodeTextBatch(names(40)));
     const { length } = heard;
     connection[act]();
     socket.end(true, 1000);
@@ -92,7 +96,7 @@ Deno.test("Connection.close() in a slice drops the rest of the batch", async () 
   connection.on("message", ({ content }) => {
     if (content === "20") connection.close(4000);
   });
-  socket.receive(batchTexts(names(40)));
+  socket.receive(encodeTextBatch(names(40)));
   await turnsUntil(() => socket.closes.length > 0);
   await turn();
   assertEquals(heard.at(-1), "20");
@@ -104,7 +108,9 @@ Deno.test("Connection.request() gets an answer that came before the end, in slic
   const { socket, connection } = open();
   const answered = connection.request("?");
   const failed = connection.request("?");
-  socket.receive(batchTexts([...names(30), `${address("reply", 1, "yes")}`]));
+  socket.receive(
+    encodeTextBatch([...names(30), `${encodeAddressed("reply", 1, "yes")}`]),
+  );
   socket.end(false, 0);
   assertEquals(await answered, "yes");
   await assertRejects(() => failed, ConnectionEndedError);
@@ -113,8 +119,8 @@ Deno.test("Connection.request() gets an answer that came before the end, in slic
 Deno.test("Connection ends a peer that sends more than its credit", async () => {
   const { socket, heard, hub } = open();
   // 1,024 may wait, and no more, whatever they come in.
-  socket.receive(batchTexts(names(1_000)));
-  socket.receive(batchTexts(names(20)));
+  socket.receive(encodeTextBatch(names(1_000)));
+  socket.receive(encodeTextBatch(names(20)));
   assertEquals(socket.closes, []);
   for (let i = 0; i < 100 && socket.closes.length === 0; i++) {
     socket.receive("more");
@@ -134,7 +140,7 @@ Deno.test("Connection ends a peer that sends more than its credit", async () => 
 
 Deno.test("Connection drops what comes after a frame of a batch that is malformed", async () => {
   const { socket, heard, connection } = open();
-  socket.receive(batchTexts([...names(20), "\u0001!", ...names(20)]));
+  socket.receive(encodeTextBatch([...names(20), "\u0001!", ...names(20)]));
   socket.receive("more");
   await turnsUntil(() => socket.closes.length > 0);
   await turn();
@@ -180,10 +186,13 @@ Deno.test("messageRate counts a message when it comes, also if it has to wait", 
 
 Deno.test("Connection gives credit as it hands out", async () => {
   const { socket, heard } = open();
-  socket.receive(batchTexts(names(1_024)));
+  socket.receive(encodeTextBatch(names(1_024)));
   assertEquals(socket.sent, []);
   await turnsUntil(() => heard.length === 1_025);
-  assertEquals(socket.sent, [credit(512 + 1_024), credit(1_024 + 1_024)]);
+  assertEquals(socket.sent, [
+    encodeCredit(512 + 1_024),
+    encodeCredit(1_024 + 1_024),
+  ]);
   socket.end(true, 1000);
 });
 
@@ -198,7 +207,7 @@ Deno.test("Connection gives credit no faster than messageRate allows", async () 
   using _now = stub(performance, "now", () => now);
   const { socket } = party("server", {
     manner: { limits: { ...LIMITS, messageRate } },
-    spoken: { protocol: "", isEvents: true },
+    negotiated: { protocol: "", isEvents: true },
   });
   socket.open();
   for (let i = 0; i < 600; i++) socket.receive("x");
@@ -210,7 +219,7 @@ Deno.test("Connection gives credit no faster than messageRate allows", async () 
   assertEquals(socket.sent, []);
   now = 3_900;
   await time.tickAsync(4_000);
-  assertEquals(socket.sent, [credit(600 + 1_024)]);
+  assertEquals(socket.sent, [encodeCredit(600 + 1_024)]);
   assertEquals(socket.closes, []);
   socket.end(true, 1000);
 });

@@ -13,9 +13,9 @@ import type {
 } from "../../core/connection/connection.ts";
 import { MessageDroppedError, RequestError } from "../../core/events/errors.ts";
 import {
+  decodeFrame,
   isMarked,
   type Payload,
-  readFrame,
 } from "../../core/protocol/frames.ts";
 import { costOf, FIRST_CREDIT } from "../../core/sending/credit_window.ts";
 import { mannerOf } from "../../core/connection/connection_options.ts";
@@ -103,7 +103,7 @@ class Meter {
   /** The sender hears of credit. */
   hear(data: Payload): void {
     for (const item of itemsOf(data)) {
-      const frame = isMarked(item) ? readFrame(item) : undefined;
+      const frame = isMarked(item) ? decodeFrame(item) : undefined;
       if (frame?.kind !== "credit") continue;
       this.#limit = Math.max(this.#limit, frame.limit);
     }
@@ -111,11 +111,11 @@ class Meter {
 
   /** The sender sends. */
   spend(data: Payload): void {
-    if (isMarked(data) && readFrame(data)?.kind === "batch") {
+    if (isMarked(data) && decodeFrame(data)?.kind === "batch") {
       if (byteLengthOf(data) > 65_536) this.faults.add("a batch is too large");
     }
     for (const item of itemsOf(data)) {
-      const frame = isMarked(item) ? readFrame(item) : undefined;
+      const frame = isMarked(item) ? decodeFrame(item) : undefined;
       if (isMarked(item) && (!frame || frame.kind === "batch")) {
         this.faults.add("a frame is malformed");
       }
@@ -128,7 +128,7 @@ class Meter {
 }
 
 function itemsOf(data: Payload): readonly Payload[] {
-  const frame = isMarked(data) ? readFrame(data) : undefined;
+  const frame = isMarked(data) ? decodeFrame(data) : undefined;
   return frame?.kind === "batch" ? frame.items : [data];
 }
 
@@ -218,7 +218,7 @@ class End {
     );
     const hub = new FakeHub(role === "server", false);
     const spoken = { protocol: "", isEvents: true };
-    this.party = party(role, { manner, spoken }, hub);
+    this.party = party(role, { manner, negotiated: spoken }, hub);
     if (chance.below(4) > 0) hub.handler = (request) => this.#handle(request);
     const { connection } = this.party;
     connection.on("message", (message) => this.#hear(message));
@@ -607,7 +607,7 @@ class ClientRun {
   #answer(socket: FakeSocket): void {
     for (const data of socket.sent) {
       for (const item of itemsOf(payloadOf(data))) {
-        const frame = isMarked(item) ? readFrame(item) : undefined;
+        const frame = isMarked(item) ? decodeFrame(item) : undefined;
         if (frame?.kind !== "request" || this.#chance.below(2) > 0) continue;
         const text = typeof frame.payload === "string" ? frame.payload : "";
         socket.receive(`\u0001!${frame.id},re ${idOf(text)}`);
@@ -656,7 +656,7 @@ class ClientRun {
         const isEvents = socket.protocol !== "";
         for (const item of isEvents ? itemsOf(data) : [data]) {
           const frame = isEvents && isMarked(item)
-            ? readFrame(item)
+            ? decodeFrame(item)
             : { kind: "message", payload: item } as const;
           if (frame?.kind !== "message") continue;
           const is = await fingerprint(frame.payload);

@@ -133,7 +133,7 @@ function door(options: AdmissionOptions): {
   const errors: unknown[] = [];
   const admission = new Admission(
     options,
-    { isPlain: false, codec: "" },
+    { isPlain: false, codecName: "" },
     (error) => errors.push(error),
   );
   return { admission, errors };
@@ -150,7 +150,7 @@ Deno.test("Admission admits all that ask properly, by default", () => {
       url: "http://localhost:3000/a%20b?token=1",
       path: "/a%20b",
       remoteAddress: "[::1]:5",
-      choice: { protocol: "", isEvents: false, token: "" },
+      selected: { protocol: "", isEvents: false, subprotocol: "" },
       context: undefined,
     },
   });
@@ -380,7 +380,7 @@ Deno.test("Admission: protocols are echoed only if they are spoken", () => {
   const spoken = (asked: string) => {
     const request = ask({ "sec-websocket-protocol": asked });
     const verdict = admission.admit(request);
-    return "admitted" in verdict && verdict.admitted.choice.protocol;
+    return "admitted" in verdict && verdict.admitted.selected.protocol;
   };
   assertStrictEquals(spoken("chat.v1, chat.v2"), "chat.v1");
   assertStrictEquals(spoken("x, chat.v2"), "chat.v2");

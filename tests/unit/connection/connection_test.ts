@@ -397,7 +397,7 @@ both("knows who and when it is", (self, peer) => {
 
 Deno.test("Connection.protocol is what was agreed on, or what the socket says", () => {
   const spoken = { protocol: "a", isEvents: true };
-  const { connection } = party("server", { spoken });
+  const { connection } = party("server", { negotiated: spoken });
   assertStrictEquals(connection.protocol, "a");
   assertStrictEquals(connection.speaksEvents, true);
   for (

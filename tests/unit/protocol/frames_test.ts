@@ -13,26 +13,26 @@ import {
   toBytes,
 } from "../../../core/values/codec.ts";
 import {
-  address,
-  batchBytes,
-  batchTexts,
-  beat,
-  credit,
-  escape,
-  fail,
+  decodeFrame,
+  encodeAddressed,
+  encodeBinaryBatch,
+  encodeCredit,
+  encodeFailure,
+  encodePing,
+  encodePosition,
+  encodeStored,
+  encodeTextBatch,
+  encodeTrace,
+  escapeFrame,
   isMarked,
-  keep,
   MARK,
   MARK_BYTE,
-  type Marked,
-  PART_SIZE,
+  type MarkedFrame,
+  PART_BYTES,
   PartJoiner,
-  partsOf,
   type Payload,
-  readFrame,
-  stand,
-  trace,
-  unescape,
+  splitIntoParts,
+  unescapeFrame,
 } from "../../../core/protocol/frames.ts";
 import vectors from "../../vectors.json" with { type: "json" };
 
@@ -59,15 +59,15 @@ function written(frame: Frame | Payload): Written {
 }
 
 /** A meaning as a vector has it. */
-function described(marked: Marked | undefined): unknown {
+function described(marked: MarkedFrame | undefined): unknown {
   if (marked === undefined) return undefined;
   const all: Record<string, unknown> = { ...marked };
   if ("payload" in marked) all.payload = written(marked.payload);
   if ("items" in marked) all.items = marked.items.map(written);
-  if ("standing" in marked) {
-    const { place, recovered } = marked.standing;
-    all.standing = {
-      ...place && { place },
+  if ("update" in marked) {
+    const { position, recovered } = marked.update;
+    all.update = {
+      ...position && { position },
       ...recovered !== undefined && { recovered },
     };
   }
@@ -76,36 +76,38 @@ function described(marked: Marked | undefined): unknown {
 
 function read(frame: Payload): unknown {
   return isMarked(frame)
-    ? described(readFrame(frame))
+    ? described(decodeFrame(frame))
     : { kind: "plain", payload: written(frame) };
 }
 
 /** The frame that says what has been read. */
-function write(marked: Marked): Frame {
+function write(marked: MarkedFrame): Frame {
   switch (marked.kind) {
     case "message":
-      return escape(marked.payload);
+      return escapeFrame(marked.payload);
     case "request":
     case "reply":
-      return address(marked.kind, marked.id, marked.payload);
-    case "kept":
-      return keep(marked.offset, marked.payload);
-    case "standing":
-      return stand(marked.standing);
+      return encodeAddressed(marked.kind, marked.id, marked.payload);
+    case "stored":
+      return encodeStored(marked.offset, marked.payload);
+    case "position":
+      return encodePosition(marked.update);
     case "trace":
-      return trace(marked.id, marked.text);
+      return encodeTrace(marked.id, marked.text);
     case "failure":
-      return fail(marked.id, marked.failure);
+      return encodeFailure(marked.id, marked.failure);
     case "ping":
     case "pong":
-      return beat(marked.kind, marked.text);
+      return encodePing(marked.kind, marked.text);
     case "credit":
-      return credit(marked.limit);
+      return encodeCredit(marked.limit);
     case "batch": {
       const texts = marked.items.filter((item) => typeof item === "string");
       const parts = marked.items.filter((item) => typeof item !== "string")
         .map((part) => new Uint8Array(part));
-      return parts.length > 0 ? batchBytes(parts) : batchTexts(texts);
+      return parts.length > 0
+        ? encodeBinaryBatch(parts)
+        : encodeTextBatch(texts);
     }
     case "part": {
       const mark = marked.isLast ? "." : "-";
@@ -119,7 +121,7 @@ function write(marked: Marked): Frame {
   }
 }
 
-Deno.test("readFrame() reads all vectors", () => {
+Deno.test("decodeFrame() reads all vectors", () => {
   for (
     const { frame, ...meaning } of [
       ...frames,
@@ -135,15 +137,15 @@ Deno.test("readFrame() reads all vectors", () => {
 Deno.test("what is written is what the vectors say, byte for byte", () => {
   for (const { frame } of frames) {
     const payload = payloadOf(frame);
-    const marked = isMarked(payload) ? readFrame(payload) : undefined;
+    const marked = isMarked(payload) ? decodeFrame(payload) : undefined;
     assertEquals(
-      written(marked ? write(marked) : escape(payload)),
+      written(marked ? write(marked) : escapeFrame(payload)),
       frame,
     );
   }
 });
 
-Deno.test("readFrame() knows what is malformed", () => {
+Deno.test("decodeFrame() knows what is malformed", () => {
   for (
     const { frame, why, ...rest } of [
       ...vectors.malformed,
@@ -151,66 +153,70 @@ Deno.test("readFrame() knows what is malformed", () => {
       ...parts.malformed,
     ]
   ) {
-    const marked = readFrame(payloadOf(frame));
+    const marked = decodeFrame(payloadOf(frame));
     if (!("isOuter" in rest)) assertStrictEquals(marked, undefined, why);
     else {
       // Alone it is well-formed; it is for the receiver to refuse what is in it.
       assert(marked?.kind === "batch");
       assert(
         marked.items.some((item) =>
-          isMarked(item) && readFrame(item)?.kind === "batch"
+          isMarked(item) && decodeFrame(item)?.kind === "batch"
         ),
       );
     }
   }
 });
 
-Deno.test("readFrame() throws at nothing", () => {
+Deno.test("decodeFrame() throws at nothing", () => {
   for (let kind = 0; kind < 256; kind++) {
     for (const rest of ["", "1", ",", "1,", "1,{", "\u001e", "\u{1F600}"]) {
-      readFrame(MARK + String.fromCharCode(kind) + rest);
+      decodeFrame(MARK + String.fromCharCode(kind) + rest);
     }
     for (let length = 0; length < 12; length++) {
       for (const fill of [0, 1, 255]) {
         const bytes = new Uint8Array(2 + length).fill(fill);
         bytes[0] = MARK_BYTE;
         bytes[1] = kind;
-        readFrame(bytes.buffer);
+        decodeFrame(bytes.buffer);
       }
     }
   }
 });
 
-Deno.test("escape() leaves alone what needs no mark, and unescape() undoes it", async () => {
+Deno.test("escapeFrame() leaves alone what needs no mark, and unescapeFrame() undoes it", async () => {
   const bytes = new Uint8Array([1, MARK_BYTE]);
   for (const frame of ["", "x", "{}", "=\u0001", bytes, bytes.buffer]) {
-    assertStrictEquals(escape(frame), frame);
-    assertStrictEquals(unescape(frame), frame);
+    assertStrictEquals(escapeFrame(frame), frame);
+    assertStrictEquals(unescapeFrame(frame), frame);
   }
   for (const frame of ["\u0001", "\u0001=x", "\u0001\u0001"]) {
-    assertStrictEquals(unescape(escape(frame)), frame);
-    assertNotStrictEquals(escape(frame), frame);
+    assertStrictEquals(unescapeFrame(escapeFrame(frame)), frame);
+    assertNotStrictEquals(escapeFrame(frame), frame);
   }
   const marked = new Uint8Array([0, MARK_BYTE, 61, 7]);
   // Only a part of a buffer may be what is sent.
   for (const frame of [marked.subarray(1), marked.slice(1).buffer]) {
-    const again = unescape(escape(frame));
+    const again = unescapeFrame(escapeFrame(frame));
     assertEquals(written(again), { hex: "c13d07" });
   }
   for (const bytes of [[7, 61], [MARK_BYTE, 7], [MARK_BYTE]]) {
     const frame = new Uint8Array(bytes);
-    assertStrictEquals(unescape(frame), frame);
+    assertStrictEquals(unescapeFrame(frame), frame);
   }
-  const blob = escape(new Blob(["ä"]));
+  const blob = escapeFrame(new Blob(["ä"]));
   assert(blob instanceof Blob);
   assertEquals(encodeHex(await blob.bytes()), "c13dc3a4");
-  const again = unescape(blob);
+  const again = unescapeFrame(blob);
   assert(again instanceof Blob);
   assertEquals(encodeHex(await again.bytes()), "c3a4");
 });
 
-Deno.test("address() of a Blob is one whose bytes follow the head", async () => {
-  const frame = address("request", 258, new Blob([new Uint8Array([9])]));
+Deno.test("encodeAddressed() of a Blob is one whose bytes follow the head", async () => {
+  const frame = encodeAddressed(
+    "request",
+    258,
+    new Blob([new Uint8Array([9])]),
+  );
   assert(frame instanceof Blob);
   assertEquals(encodeHex(await frame.bytes()), "c13f0000010209");
 });
@@ -219,7 +225,7 @@ Deno.test("address() of a Blob is one whose bytes follow the head", async () => 
 function joinedOf(all: readonly (Frame | Payload)[]): Payload | undefined {
   const joiner = new PartJoiner();
   for (const one of all) {
-    const part = readFrame(payloadOf(written(one)));
+    const part = decodeFrame(payloadOf(written(one)));
     assert(part?.kind === "part");
     assert(joiner.add(part.payload));
     assertStrictEquals(part.isLast, one === all.at(-1));
@@ -242,17 +248,17 @@ Deno.test("PartJoiner takes no part of another type", () => {
   assert(joiner.add(new ArrayBuffer(1)));
 });
 
-Deno.test("partsOf() can be undone, wherever it cuts", () => {
-  for (const extra of [0, 1, -1, PART_SIZE * 3 + 7]) {
-    const text = "x".repeat(PART_SIZE + extra);
-    assertStrictEquals(joinedOf(partsOf(text)), text);
+Deno.test("splitIntoParts() can be undone, wherever it cuts", () => {
+  for (const extra of [0, 1, -1, PART_BYTES * 3 + 7]) {
+    const text = "x".repeat(PART_BYTES + extra);
+    assertStrictEquals(joinedOf(splitIntoParts(text)), text);
     const bytes = new TextEncoder().encode(text);
-    assertEquals(joinedOf(partsOf(bytes)), bytes.buffer);
+    assertEquals(joinedOf(splitIntoParts(bytes)), bytes.buffer);
   }
   // The places where it would cut are amid characters.
   for (const before of ["", "x"]) {
-    const text = before + "\u{1F600}".repeat(PART_SIZE * 2);
-    const all = partsOf(text);
+    const text = before + "\u{1F600}".repeat(PART_BYTES * 2);
+    const all = splitIntoParts(text);
     assert(all.every((part) => part.isWellFormed()));
     assertStrictEquals(joinedOf(all), text);
   }

@@ -1,15 +1,15 @@
 import { assertEquals } from "@std/assert";
 import {
-  inSeconds,
-  readRetryAfter,
-  withRetryAfter,
+  appendRetryAfter,
+  parseRetryAfter,
+  toSeconds,
 } from "../../../core/protocol/retry_after.ts";
 
 Deno.test("a reason tells when to come back, in whole seconds", () => {
-  assertEquals(withRetryAfter("", 5_000), "retry-after=5");
-  assertEquals(withRetryAfter("deploy", 5_001), "deploy; retry-after=6");
-  assertEquals(withRetryAfter("", 0), "retry-after=0");
-  assertEquals([0, 1, 1_000, 1_001].map(inSeconds), [0, 1, 1, 2]);
+  assertEquals(appendRetryAfter("", 5_000), "retry-after=5");
+  assertEquals(appendRetryAfter("deploy", 5_001), "deploy; retry-after=6");
+  assertEquals(appendRetryAfter("", 0), "retry-after=0");
+  assertEquals([0, 1, 1_000, 1_001].map(toSeconds), [0, 1, 1, 2]);
 });
 
 Deno.test("a reason is read as it is written, and no other", () => {
@@ -27,6 +27,6 @@ Deno.test("a reason is read as it is written, and no other", () => {
     ["retry-after=1234567890", undefined],
   ];
   for (const [reason, delay] of reasons) {
-    assertEquals(readRetryAfter(reason), delay, reason);
+    assertEquals(parseRetryAfter(reason), delay, reason);
   }
 });

@@ -2,20 +2,20 @@
 
 import { assertEquals, assertMatch, assertStrictEquals } from "@std/assert";
 import {
-  choose,
-  type Dialect,
-  offer,
-  understand,
-  visit,
+  negotiate,
+  offerSubprotocols,
+  parseSelected,
+  resumeSubprotocol,
+  type SubprotocolSupport,
 } from "../../../core/protocol/subprotocol.ts";
 
-const OURS = { isPlain: false, codec: "" };
-const PLAIN = { isPlain: true, codec: "" };
-const PACKED = { isPlain: false, codec: "msgpack" };
+const OURS = { isPlain: false, codecName: "" };
+const PLAIN = { isPlain: true, codecName: "" };
+const PACKED = { isPlain: false, codecName: "msgpack" };
 
 interface Side {
   own?: string[];
-  dialect?: Dialect;
+  dialect?: SubprotocolSupport;
 }
 
 /** What both sides make of each other: what the answer says, and what each reads. */
@@ -23,13 +23,17 @@ function agree(
   client: Side,
   server: Side,
 ) {
-  const dialect = client.dialect ?? OURS;
-  const asked = offer(client.own ?? [], dialect, "resume.1");
-  const choice = choose(asked, server.own ?? [], server.dialect ?? OURS);
-  if (typeof choice === "string") return choice;
-  const { token, visitor, ...spoken } = choice;
-  assertEquals(visitor, undefined, "nobody keeps anything");
-  return { token, server: spoken, client: understand(token, dialect) };
+  const support = client.dialect ?? OURS;
+  const requested = offerSubprotocols(client.own ?? [], support, "resume.1");
+  const selected = negotiate(
+    requested,
+    server.own ?? [],
+    server.dialect ?? OURS,
+  );
+  if (typeof selected === "string") return selected;
+  const { subprotocol: token, resume, ...spoken } = selected;
+  assertEquals(resume, undefined, "nobody keeps anything");
+  return { token, server: spoken, client: parseSelected(token, support) };
 }
 
 Deno.test("our own two ends speak events.v1, beside the program's subprotocol", () => {
@@ -55,20 +59,26 @@ Deno.test("our own two ends speak events.v1, beside the program's subprotocol", 
 
 Deno.test("who can come back says who it is, and where it was", () => {
   const visitors = [
-    { session: "0az", place: undefined, away: 0 },
+    { session: "0az", position: undefined, awayMs: 0 },
     {
       session: "a".repeat(32),
-      place: { epoch: "e1", offset: Number.MAX_SAFE_INTEGER - 1 },
-      away: 120_000,
+      position: { epoch: "e1", offset: Number.MAX_SAFE_INTEGER - 1 },
+      awayMs: 120_000,
     },
   ];
-  const visitorOf = (asked: string[]) => {
-    const choice = choose(asked, ["chat"], { ...OURS, isKeeping: true });
-    return typeof choice === "string" ? choice : choice.visitor;
+  const visitorOf = (requested: string[]) => {
+    const selected = negotiate(requested, ["chat"], {
+      ...OURS,
+      hasHistory: true,
+    });
+    return typeof selected === "string" ? selected : selected.resume;
   };
-  for (const visitor of visitors) {
+  for (const resume of visitors) {
     for (const own of [[], ["chat"], ["x"]]) {
-      assertEquals(visitorOf(offer(own, OURS, visit(visitor))), visitor);
+      assertEquals(
+        visitorOf(offerSubprotocols(own, OURS, resumeSubprotocol(resume))),
+        resume,
+      );
     }
   }
   // What cannot be read is nobody.
@@ -79,7 +89,7 @@ Deno.test("who can come back says who it is, and where it was", () => {
       ...["resume.a..1.1", "resume.a.b.1.-1", "xresume.a"],
     ]
   ) assertEquals(visitorOf(["events.v1", one]), undefined, one);
-  assertEquals(offer(["chat"], PLAIN, "resume.a"), ["chat"]);
+  assertEquals(offerSubprotocols(["chat"], PLAIN, "resume.a"), ["chat"]);
 });
 
 Deno.test("either side can do without events.v1", () => {
@@ -111,11 +121,11 @@ Deno.test("either side can do without events.v1", () => {
 
 Deno.test("a server that takes the first subprotocol whatever it is speaks no events.v1", () => {
   for (const protocols of [[], ["chat"]]) {
-    const [first = ""] = offer(protocols, OURS, "resume.1");
+    const [first = ""] = offerSubprotocols(protocols, OURS, "resume.1");
     const [protocol = ""] = protocols;
-    assertEquals(understand(first, OURS), { protocol, isEvents: false });
+    assertEquals(parseSelected(first, OURS), { protocol, isEvents: false });
   }
-  assertEquals(understand("", OURS), { protocol: "", isEvents: false });
+  assertEquals(parseSelected("", OURS), { protocol: "", isEvents: false });
 });
 
 Deno.test("a plain client gets the first subprotocol it asks for that the server speaks", () => {
@@ -128,9 +138,13 @@ Deno.test("a plain client gets the first subprotocol it asks for that the server
     [["a"], [], ""],
     [["events.v1", "a"], ["a"], "a"],
   ];
-  for (const [asked, spoken, picked] of cases) {
-    const choice = choose(asked, spoken, OURS);
-    assertEquals(choice, { protocol: picked, isEvents: false, token: picked });
+  for (const [requested, spoken, picked] of cases) {
+    const selected = negotiate(requested, spoken, OURS);
+    assertEquals(selected, {
+      protocol: picked,
+      isEvents: false,
+      subprotocol: picked,
+    });
   }
 });
 
@@ -151,43 +165,43 @@ Deno.test("both ends agree on a codec, or do not connect", () => {
     String(agree({ dialect: PACKED }, {})),
     /does not speak .*events\.v1\.msgpack: its codec is JSON/,
   );
-  for (const dialect of [OURS, PLAIN, { isPlain: false, codec: "cbor" }]) {
+  for (const support of [OURS, PLAIN, { isPlain: false, codecName: "cbor" }]) {
     assertStrictEquals(
-      agree({ dialect }, { dialect: PACKED }),
+      agree({ dialect: support }, { dialect: PACKED }),
       "This server speaks msgpack: ask for the subprotocol events.v1.msgpack",
     );
   }
-  assertStrictEquals(understand("", PACKED), undefined);
-  assertStrictEquals(understand("events.v1", PACKED), undefined);
+  assertStrictEquals(parseSelected("", PACKED), undefined);
+  assertStrictEquals(parseSelected("events.v1", PACKED), undefined);
 });
 
 Deno.test("an end that knows nothing of parts speaks events.v1 without them", () => {
-  const offered = offer(["x", "chat"], OURS, "resume.1");
+  const offered = offerSubprotocols(["x", "chat"], OURS, "resume.1");
   assertEquals(offered, [
     ...["x", "chat"],
     ...["events.v1-parts+x", "events.v1+x"],
     ...["events.v1-parts+chat", "events.v1+chat"],
     ...["events.v1-parts", "events.v1", "resume.1"],
   ]);
-  assertEquals(offer([], OURS, "resume.1"), [
+  assertEquals(offerSubprotocols([], OURS, "resume.1"), [
     ...["plain", "events.v1-parts", "events.v1", "resume.1"],
   ]);
   const without = { protocol: "", isEvents: true };
-  assertEquals(understand("events.v1", OURS), without);
-  assertEquals(choose(["plain", "events.v1"], [], OURS), {
+  assertEquals(parseSelected("events.v1", OURS), without);
+  assertEquals(negotiate(["plain", "events.v1"], [], OURS), {
     ...without,
-    token: "events.v1",
-    visitor: undefined,
+    subprotocol: "events.v1",
+    resume: undefined,
   });
   const chat = { protocol: "chat", isEvents: true };
-  assertEquals(choose(["events.v1+chat"], ["chat"], OURS), {
+  assertEquals(negotiate(["events.v1+chat"], ["chat"], OURS), {
     ...chat,
-    token: "events.v1+chat",
-    visitor: undefined,
+    subprotocol: "events.v1+chat",
+    resume: undefined,
   });
   for (
     const one of ["events.v1-part", "events.v1-parts.x", "events.v1-partsx"]
   ) {
-    assertEquals(understand(one, OURS), { protocol: one, isEvents: false });
+    assertEquals(parseSelected(one, OURS), { protocol: one, isEvents: false });
   }
 });

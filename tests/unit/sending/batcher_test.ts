@@ -2,8 +2,8 @@
 
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { toBytes } from "../../../core/values/codec.ts";
-import { batchTexts } from "../../../core/protocol/frames.ts";
-import { MAX_BATCH } from "../../../core/protocol/frames.ts";
+import { encodeTextBatch } from "../../../core/protocol/frames.ts";
+import { MAX_BATCH_BYTES } from "../../../core/protocol/frames.ts";
 import { Packer } from "../../../core/sending/batcher.ts";
 import { encodeHex } from "../../support/hex.ts";
 import { FakeSocket } from "../../support/pair.ts";
@@ -81,25 +81,25 @@ Deno.test("Packer puts nothing into a batch that would not come out of it", asyn
 
 Deno.test("Packer makes no batch of more than 64 KiB, and waits with no large message", async () => {
   const { packer, socket, sent } = open();
-  const large = "ä".repeat(MAX_BATCH / 3);
+  const large = "ä".repeat(MAX_BATCH_BYTES / 3);
   packer.send("a");
   packer.send(large);
   assertEquals(sent(), ["a", large]);
   const part = new Uint8Array(16_382 - 4); // the fourth fills it to the last byte
-  const rest = new Uint8Array(MAX_BATCH - 2 - 3 * 16_382 - 4);
+  const rest = new Uint8Array(MAX_BATCH_BYTES - 2 - 3 * 16_382 - 4);
   for (const bytes of [part, part, part, rest, part]) packer.send(bytes);
   await Promise.resolve();
   assertStrictEquals(socket.sent.length, 2);
   const [batch] = socket.sent;
   assert(batch instanceof Uint8Array);
-  assertStrictEquals(batch.byteLength, MAX_BATCH);
+  assertStrictEquals(batch.byteLength, MAX_BATCH_BYTES);
   sent();
   const text = "€".repeat(1_000);
   for (let i = 0; i < 40; i++) packer.send(text);
   await Promise.resolve();
   const encoder = new TextEncoder();
   for (const data of socket.sent) {
-    assert(encoder.encode(String(data)).length <= MAX_BATCH);
+    assert(encoder.encode(String(data)).length <= MAX_BATCH_BYTES);
   }
   assertStrictEquals(socket.sent.length, 2);
 });
@@ -141,8 +141,8 @@ Deno.test("Packers share what they make of the same texts, and nothing else", as
   all[1]?.packer.send("three");
   await Promise.resolve();
   const [first, second, third] = all.map(({ sent }) => sent());
-  assertEquals(first, [batchTexts(texts)]);
-  assertEquals(second, [batchTexts([...texts, "three"])]);
-  assertEquals(third, [batchTexts(texts)]);
+  assertEquals(first, [encodeTextBatch(texts)]);
+  assertEquals(second, [encodeTextBatch([...texts, "three"])]);
+  assertEquals(third, [encodeTextBatch(texts)]);
   assertStrictEquals(toBytes(new ArrayBuffer(1)).length, 1);
 });
