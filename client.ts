@@ -17,10 +17,10 @@
 import { printable } from "./core/util/printable.ts";
 import { withoutSecrets } from "./core/util/safe_url.ts";
 import {
-  Backlog,
-  type Entry,
+  type QueuedMessage,
   type SendOptions,
-} from "./core/sending/backlog.ts";
+  SendQueue,
+} from "./core/sending/send_queue.ts";
 import {
   backoff,
   type BackoffOptions,
@@ -56,7 +56,7 @@ import {
   mannerOf,
   type SpeechOptions,
 } from "./core/connection/connection_options.ts";
-import { assertOverflow } from "./core/sending/outbox.ts";
+import { assertOverflow } from "./core/sending/bounded_queue.ts";
 import { pause } from "./core/reconnect/retry_delay.ts";
 import { register } from "./core/events/instrumentation.ts";
 import { parseRetryAfter } from "./core/protocol/retry_after.ts";
@@ -380,7 +380,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     Connection<Types>
   >();
   /** What waits for a connection. */
-  readonly #backlog: Backlog;
+  readonly #queue: SendQueue;
   readonly #resumePoint = new ResumePoint();
   #url: Provided<string | URL> = "";
   /** The way to a connection, while there is none. */
@@ -434,7 +434,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       idleTimeout: (canAsk) => patience ?? (canAsk ? IDLE_TIMEOUT : 0),
     });
     register(this, this.#manner);
-    this.#backlog = new Backlog(this.#manner.flow);
+    this.#queue = new SendQueue(this.#manner.writerLimits);
     if (reconnect !== false) {
       if (reconnect !== true) assertType("reconnect", reconnect, "object");
       const { signal, ...rest } = reconnect === true ? {} : reconnect;
@@ -459,7 +459,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * connection.
    */
   get bufferedAmount(): number {
-    return this.#backlog.size + (this.#connection?.bufferedAmount ?? 0);
+    return this.#queue.size + (this.#connection?.bufferedAmount ?? 0);
   }
 
   /**
@@ -467,7 +467,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * while there was no connection. What a connection drops, it counts itself.
    */
   get dropped(): number {
-    return this.#backlog.dropped;
+    return this.#queue.dropped;
   }
 
   /**
@@ -587,9 +587,9 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     const frame = encodeWith(data, this.#manner.codec);
     const connection = this.#connection;
     // What introduces the client to a connection is meant for that one.
-    const isCarried = this.#reconnect !== undefined && !this.#isOpening;
+    const isTransferable = this.#reconnect !== undefined && !this.#isOpening;
     const sent = connection &&
-      owned.send(connection, frame, options, isCarried);
+      owned.send(connection, frame, options, isTransferable);
     if (sent) return sent;
     if (!this.#trip) {
       if (!connection) {
@@ -601,8 +601,8 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       if (!this.#reconnect || this.#isLeaving) return connection.send(data);
     }
     assertOverflow(options);
-    const { entry, isTaken } = this.#backlog.add(frame, options, true, 0);
-    if (!isTaken) this.#backlog.drop(entry);
+    const { entry, isQueued } = this.#queue.add(frame, options, true, 0);
+    if (!isQueued) this.#queue.drop(entry);
     return entry.promise;
   }
 
@@ -1019,7 +1019,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
 
   /** Rejects what waits for a connection. */
   #fail(why: string): void {
-    for (const entry of this.#backlog.takeAll()) {
+    for (const entry of this.#queue.takeAll()) {
       entry.reject(this.#cannotSend(why));
     }
   }
@@ -1085,7 +1085,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
         this.#isOpening = true;
         this.emit("connect", ConnectEvent, [connection, path], pending);
         this.#isOpening = false;
-        this.#sendBacklog(connection);
+        this.#sendQueued(connection);
         resolve();
         return pending;
       },
@@ -1095,10 +1095,10 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       drained: () => this.emit("drain", DrainEvent, []),
       recovered: (recovered) =>
         this.emit("recovery", RecoveryEvent, [recovered]),
-      outdated: (options) => this.#backlog.outdate(options),
+      outdated: (options) => this.#queue.dropSuperseded(options),
       unsent: (entries) => {
-        const later = this.#backlog.takeAll();
-        for (const entry of [...entries, ...later]) this.#keep(entry);
+        const later = this.#queue.takeAll();
+        for (const entry of [...entries, ...later]) this.#enqueue(entry);
       },
       ended: (connection, end) => this.#ended(connection, end),
       lingers: () => {},
@@ -1113,15 +1113,15 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   }
 
   /** Hands what has waited to a connection. */
-  #sendBacklog(connection: Connection<Types>): void {
-    const entries = this.#backlog.takeAll();
-    for (const entry of entries) {
-      if (!owned.adopt(connection, entry)) this.#keep(entry);
+  #sendQueued(connection: Connection<Types>): void {
+    const queued = this.#queue.takeAll();
+    for (const entry of queued) {
+      if (!owned.adopt(connection, entry)) this.#enqueue(entry);
     }
   }
 
-  #keep(entry: Entry): void {
-    if (!this.#backlog.put(entry, 0)) this.#backlog.drop(entry);
+  #enqueue(entry: QueuedMessage): void {
+    if (!this.#queue.enqueue(entry, 0)) this.#queue.drop(entry);
   }
 
   #ended(connection: Connection<Types>, end: End): void {

@@ -26,7 +26,7 @@ import {
   serverDriver,
   upgradeRequest,
 } from "./core/runtime/deno_server.ts";
-import type { SendOptions } from "./core/sending/backlog.ts";
+import type { SendOptions } from "./core/sending/send_queue.ts";
 import { BufferBudget } from "./core/sending/buffer_budget.ts";
 import {
   type HandleOptions,
@@ -497,7 +497,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     this.#recovery = new Recovery(
       shelf,
       history.maxAge,
-      this.#manner.flow,
+      this.#manner.writerLimits,
       (error) => this.#fail(error, "adapter"),
     );
   }

@@ -33,9 +33,9 @@ export {
 } from "./values/schema.ts";
 export { type Author, Message, type MessageInit } from "../message.ts";
 export type { Codec, Inert, Sendable } from "./values/codec.ts";
-export type { SendOptions } from "./sending/backlog.ts";
+export type { SendOptions } from "./sending/send_queue.ts";
 export type { Carried, FlowOptions } from "./sending/socket_writer.ts";
-export type { Overflow } from "./sending/outbox.ts";
+export type { Overflow } from "./sending/bounded_queue.ts";
 export type {
   Args,
   CollectOptions,

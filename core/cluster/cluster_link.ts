@@ -6,7 +6,7 @@
  */
 
 import type { Adapter } from "./adapter.ts";
-import type { SendOptions } from "../sending/backlog.ts";
+import type { SendOptions } from "../sending/send_queue.ts";
 import type { Frame } from "../values/codec.ts";
 import {
   type Address,

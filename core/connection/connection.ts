@@ -6,7 +6,7 @@
 
 import { printable } from "../util/printable.ts";
 import { Message } from "../../message.ts";
-import type { Entry, SendOptions } from "../sending/backlog.ts";
+import type { QueuedMessage, SendOptions } from "../sending/send_queue.ts";
 import type { ResumePoint } from "../protocol/resume_point.ts";
 import {
   decodeWith,
@@ -37,7 +37,7 @@ import {
   ReceivedEvent,
 } from "../events/event_types.ts";
 import { Exchange, type RequestOptions } from "../requests/session.ts";
-import type { Carried, FlowSignal } from "../sending/socket_writer.ts";
+import type { Carried, WriterSignal } from "../sending/socket_writer.ts";
 import {
   isMarked,
   isPart,
@@ -45,7 +45,7 @@ import {
   type Payload,
   type RequestFailure,
 } from "../protocol/frames.ts";
-import { costOf, FIRST_CREDIT } from "../sending/credit_window.ts";
+import { creditCost, INITIAL_CREDIT } from "../sending/credit_window.ts";
 import { type Handler, onlyKind } from "../requests/handlers.ts";
 import { Inbox } from "./early_messages.ts";
 import { MESSAGE_COST } from "../sending/buffer_budget.ts";
@@ -224,7 +224,7 @@ export interface Hub<Types extends SocketTypes> {
    *
    * @param entries The messages, in order.
    */
-  unsent(entries: readonly Entry[]): void;
+  unsent(entries: readonly QueuedMessage[]): void;
   /**
    * Hears of the end.
    *
@@ -265,7 +265,7 @@ export interface Owned {
    * @param connection The connection.
    * @param frame What to send.
    * @param options What to do if the peer does not keep up.
-   * @param isCarried Whether it may go out by another connection: then the promise
+   * @param isTransferable Whether it may go out by another connection: then the promise
    * resolves even if this one is lost after the message has been handed to it.
    * @returns As `Connection.send`; undefined if it takes nothing any more.
    */
@@ -273,7 +273,7 @@ export interface Owned {
     connection: Connection<Types>,
     frame: Frame,
     options: SendOptions | undefined,
-    isCarried: boolean,
+    isTransferable: boolean,
   ): Promise<void> | undefined;
   /**
    * Sends what has waited for a connection.
@@ -284,7 +284,7 @@ export interface Owned {
    */
   adopt<Types extends SocketTypes>(
     connection: Connection<Types>,
-    entry: Entry,
+    entry: QueuedMessage,
   ): boolean;
   /**
    * Sends what only `events.v1` knows, and what counts as a message.
@@ -424,8 +424,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   static {
     owned = {
-      send: (connection, frame, options, isCarried) =>
-        connection.#send(frame, options, isCarried),
+      send: (connection, frame, options, isTransferable) =>
+        connection.#send(frame, options, isTransferable),
       adopt: (connection, entry) => {
         const sender = connection.#openSender();
         sender?.adopt(entry);
@@ -787,9 +787,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #send(
     frame: Frame,
     options: SendOptions | undefined,
-    isCarried: boolean,
+    isTransferable: boolean,
   ): Promise<void> | undefined {
-    const sent = this.#openSender()?.send(frame, options, isCarried);
+    const sent = this.#openSender()?.send(frame, options, isTransferable);
     if (sent) this.#hub.outdated?.(options);
     return sent;
   }
@@ -807,7 +807,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #makeSender(): Sender {
     return new Sender(
       this.#socket,
-      this.#manner.flow,
+      this.#manner.writerLimits,
       this.#negotiated ?? { isEvents: false },
       (signal) => this.#heed(signal),
       this.#manner,
@@ -1078,10 +1078,13 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #makeExchange(): Exchange {
     return new Exchange({
       name: this.remoteAddress,
-      send: (frame, options) => this.#openSender()?.answer(frame, options),
+      send: (frame, options) =>
+        this.#openSender()?.sendWithoutCredit(frame, options),
       urge: (text) => {
         // Also while this side waits to close, as the other may, too.
-        if (this.#canSend()) (this.#sender ??= this.#makeSender()).urge(text);
+        if (this.#canSend()) {
+          (this.#sender ??= this.#makeSender()).sendCredit(text);
+        }
       },
       ask: (frame, options) => this.#openSender()?.sendMarked(frame, options),
       unpack: (items) => this.#unpack(items),
@@ -1092,7 +1095,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         this.#take(payload, frame, id, trace),
       skip: (frame) => this.#skip(frame),
       admits: (payload) => this.#admits(payload),
-      allow: (limit) => this.#sender?.allow(limit),
+      allow: (limit) => this.#sender?.raiseLimit(limit),
       creditDelay: () => this.#creditDelay(),
       stand: (update) => {
         const resumePoint = this.#resumePoint;
@@ -1132,7 +1135,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       return this.#receiveLate(data, this.#state.closing.cause);
     }
     if (this.#state.phase !== "open") return;
-    this.#sender?.heard();
+    this.#sender?.noteActivity();
     this.#silence?.heard();
     this.#resumePoint?.noteActivity();
     const exchange = this.#exchange;
@@ -1191,14 +1194,14 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    */
   #creditDelay(): number {
     const { burst = 0 } = this.#manner.limits?.messageRate ?? {};
-    const needed = FIRST_CREDIT + CREDIT_RESERVE;
+    const needed = INITIAL_CREDIT + CREDIT_RESERVE;
     if (this.#bucket === undefined || burst < needed) return 0;
     return this.#bucket.delayFor(needed, performance.now());
   }
 
   /** Gives credit for a message that is dropped. */
   #skip(frame: Payload): void {
-    const cost = costOf(frame);
+    const cost = creditCost(frame);
     if (this.#turns) this.#turns.skip(cost);
     else this.#exchange?.count(cost);
   }
@@ -1266,7 +1269,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     if (!this.#isTaking) return;
     this.#count(payload);
     const turns = this.#turns;
-    const cost = turns || this.#exchange ? costOf(frame) : 0;
+    const cost = turns || this.#exchange ? creditCost(frame) : 0;
     const taken = isAdmitted || this.#admits(payload)
       ? this.#read(payload, id, trace)
       : undefined;
@@ -1449,7 +1452,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   /** Does what the way out asks for. */
-  #heed(signal: FlowSignal): void {
+  #heed(signal: WriterSignal): void {
     if (signal === "stuck") {
       if (this.#state.phase !== "open" || this.#endTimer !== undefined) return;
       // A close frame of the runtime's may wait behind what the peer does not take:
@@ -1470,7 +1473,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       this.emit("drain", DrainEvent, []);
       this.#leave();
     } else {
-      const isDeaf = signal === "overflow" || this.#sender?.isHeard;
+      const isDeaf = signal === "overflow" || this.#sender?.isPeerActive;
       const cause = isDeaf ? "backpressure" : "timeout";
       this.#letGo({ type: "terminate", cause });
     }

@@ -7,9 +7,9 @@
 import { assertCodec, type Codec } from "../values/codec.ts";
 import { assertType } from "../events/errors.ts";
 import {
-  type FlowLimits,
-  flowLimits,
   type FlowOptions,
+  resolveWriterLimits,
+  type WriterLimits,
 } from "../sending/socket_writer.ts";
 import type { Spender } from "../sending/buffer_budget.ts";
 import type {
@@ -107,7 +107,7 @@ export interface Manner<Types extends SocketTypes>
   /** What the socket speaks. */
   readonly support: SubprotocolSupport;
   /** How messages go out. */
-  readonly flow: FlowLimits;
+  readonly writerLimits: WriterLimits;
   /** How many messages of one peer are handled at a time. */
   readonly concurrency: number;
   /** What turns values into what is sent, and back; JSON if there is none. */
@@ -160,7 +160,7 @@ export function mannerOf<Types extends SocketTypes>(
   return {
     ...side,
     support: { isPlain, codecName: codec?.name ?? "" },
-    flow: flowLimits(options, stallTimeout),
+    writerLimits: resolveWriterLimits(options, stallTimeout),
     concurrency,
     codec,
     schema: schema === undefined

@@ -5,7 +5,7 @@
  */
 
 import { isCounted, type Payload } from "../protocol/frames.ts";
-import { costOf, FIRST_CREDIT } from "../sending/credit_window.ts";
+import { creditCost, INITIAL_CREDIT } from "../sending/credit_window.ts";
 
 /** How many bytes may wait, each frame with what it takes to hold it. */
 const MAX_SIZE = 16 * 1024 * 1024;
@@ -27,7 +27,7 @@ export interface InboundFrame {
 
 /** What a frame takes of its sender's credit. */
 function creditOf(frame: Payload): number {
-  return isCounted(frame) ? costOf(frame) : 0;
+  return isCounted(frame) ? creditCost(frame) : 0;
 }
 
 function sizeOf(frame: Payload): number {
@@ -107,7 +107,7 @@ export class InboundFrames {
 
   #count(frame: Payload): boolean {
     const credit = creditOf(frame);
-    const hasCredit = credit === 0 || this.#credit < FIRST_CREDIT;
+    const hasCredit = credit === 0 || this.#credit < INITIAL_CREDIT;
     this.#credit += credit;
     this.#size += sizeOf(frame);
     return hasCredit;

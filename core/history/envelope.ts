@@ -4,9 +4,9 @@
  * @module
  */
 
-import type { SendOptions } from "../sending/backlog.ts";
+import type { SendOptions } from "../sending/send_queue.ts";
 import { concatBytes, type Frame, toBytes } from "../values/codec.ts";
-import { isOverflow } from "../sending/outbox.ts";
+import { isOverflow } from "../sending/bounded_queue.ts";
 
 /** What can be passed on: the bytes of a `Blob` have to be read before. */
 export type Body = Exclude<Frame, Blob>;

@@ -16,7 +16,7 @@ import {
 } from "../protocol/frames.ts";
 import type { Entry, HistoryOptions, Shelf } from "./message_store.ts";
 import { assertSize, assertType, ignoreRejection } from "../events/errors.ts";
-import type { FlowLimits } from "../sending/socket_writer.ts";
+import type { WriterLimits } from "../sending/socket_writer.ts";
 import { withTimeout } from "../util/timer.ts";
 import type { SocketTypes } from "../values/types.ts";
 
@@ -96,7 +96,7 @@ export function keepsNothing<Types extends SocketTypes>(
 export class Recovery<Types extends SocketTypes> {
   readonly #shelf: Shelf;
   readonly #maxAge: number;
-  readonly #limits: FlowLimits;
+  readonly #limits: WriterLimits;
   readonly #failed: (error: unknown) => void;
   readonly #returns = new Map<Connection<Types>, Return>();
   /** Who is to be told at the end of this turn where they stand. */
@@ -113,7 +113,7 @@ export class Recovery<Types extends SocketTypes> {
   constructor(
     shelf: Shelf,
     maxAge: number,
-    limits: FlowLimits,
+    limits: WriterLimits,
     failed: (error: unknown) => void,
   ) {
     this.#shelf = shelf;

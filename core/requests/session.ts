@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { SendOptions } from "../sending/backlog.ts";
+import type { SendOptions } from "../sending/send_queue.ts";
 import { type Frame, isLargerThan } from "../values/codec.ts";
 import { assertSize, ignoreRejection, RequestError } from "../events/errors.ts";
 import {
@@ -24,7 +24,7 @@ import {
   type PositionUpdate,
   type RequestFailure,
 } from "../protocol/frames.ts";
-import { FIRST_CREDIT } from "../sending/credit_window.ts";
+import { INITIAL_CREDIT } from "../sending/credit_window.ts";
 import { type Asker, Requests } from "./pending_requests.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 
@@ -141,7 +141,7 @@ export class Exchange {
   /** What all that has come has cost. */
   #cost = 0;
   /** What the peer may send in all, as it was told. */
-  #granted: number = FIRST_CREDIT;
+  #granted: number = INITIAL_CREDIT;
   readonly #isBounded: boolean;
   /** What all that are done with have cost. */
   #handled = 0;
@@ -235,7 +235,7 @@ export class Exchange {
     if (this.#granted === ENDLESS) return;
     this.#cost += cost;
     if (this.#isBounded) this.handled(this.#cost);
-    else if (this.#cost >= FIRST_CREDIT / 2) this.#grant(ENDLESS);
+    else if (this.#cost >= INITIAL_CREDIT / 2) this.#grant(ENDLESS);
   }
 
   /**
@@ -245,8 +245,8 @@ export class Exchange {
    */
   handled(handled: number): void {
     this.#handled = handled;
-    const limit = handled + FIRST_CREDIT;
-    if (limit - this.#granted < FIRST_CREDIT / 2 || this.#isPaced) return;
+    const limit = handled + INITIAL_CREDIT;
+    if (limit - this.#granted < INITIAL_CREDIT / 2 || this.#isPaced) return;
     const delay = this.#carrier.creditDelay();
     if (delay === 0) return this.#grant(limit);
     this.#isPaced = true;

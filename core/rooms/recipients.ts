@@ -4,11 +4,11 @@
  * @module
  */
 
-import type { SendOptions } from "../sending/backlog.ts";
+import type { SendOptions } from "../sending/send_queue.ts";
 import { type Codec, encodeWith, type Frame } from "../values/codec.ts";
 import { Connection, owned } from "../connection/connection.ts";
 import { RESOLVED } from "../events/errors.ts";
-import { assertOverflow } from "../sending/outbox.ts";
+import { assertOverflow } from "../sending/bounded_queue.ts";
 import type { Rooms } from "./rooms.ts";
 import type { Outgoing, SocketTypes } from "../values/types.ts";
 

@@ -9,7 +9,7 @@ import { withoutSecrets } from "../util/safe_url.ts";
 /** Which side of a connection this is. */
 export type Side = "server" | "client";
 
-/** The part of a `WebSocket` that a flow uses. */
+/** The part of a `WebSocket` that a writer uses. */
 export interface SocketSink {
   /** How many bytes wait to be sent. */
   readonly bufferedAmount: number;

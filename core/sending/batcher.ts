@@ -18,53 +18,58 @@ import type { Instrumented } from "../events/instrumentation.ts";
 import type { RawSocket, SocketSink } from "../runtime/websocket.ts";
 
 /** What a socket takes. */
-type Sent = Parameters<SocketSink["send"]>[0];
+type SocketData = Parameters<SocketSink["send"]>[0];
 
 /** What the items of a batch may have: a mark and a kind come before them. */
-const ROOM = MAX_BATCH_BYTES - 2;
+const MAX_ITEMS_BYTES = MAX_BATCH_BYTES - 2;
 
 /** What each item adds to a batch, at most. */
-const OVERHEAD = 4;
+const ITEM_OVERHEAD_BYTES = 4;
 
 /** Those that have something to send at the end of this turn. */
-let waiting: Packer[] = [];
+let pendingBatchers: FrameBatcher[] = [];
 
 function flushAll(): void {
-  const packers = waiting;
-  waiting = [];
-  for (const packer of packers) packer.flush();
+  const batchers = pendingBatchers;
+  pendingBatchers = [];
+  for (const batcher of batchers) batcher.flush();
 }
 
 /**
  * The texts of the last batch, and what was made of them: all clients of a broadcast
  * get the same.
  */
-let last: { readonly texts: readonly string[]; readonly batch: string } = {
+let lastTextBatch: {
+  readonly texts: readonly string[];
+  readonly batch: string;
+} = {
   texts: [],
   batch: "",
 };
 
 /** The last large text, and its parts: all clients of a broadcast get the same. */
-let lastLarge: { readonly text: string; readonly parts: string[] } | undefined;
+let lastSplitText:
+  | { readonly text: string; readonly parts: string[] }
+  | undefined;
 
-function partsOfText(text: string): string[] {
-  if (lastLarge?.text !== text) {
-    if (!lastLarge) queueMicrotask(() => lastLarge = undefined);
-    lastLarge = { text, parts: splitIntoParts(text) };
+function splitText(text: string): string[] {
+  if (lastSplitText?.text !== text) {
+    if (!lastSplitText) queueMicrotask(() => lastSplitText = undefined);
+    lastSplitText = { text, parts: splitIntoParts(text) };
   }
-  return lastLarge.parts;
+  return lastSplitText.parts;
 }
 
 /** An outlet to a peer that understands batches. */
-export class Packer implements SocketSink {
+export class FrameBatcher implements SocketSink {
   readonly #socket: RawSocket;
   readonly #instrumented: Instrumented;
   readonly #hasParts: boolean;
   #texts: string[] = [];
-  #parts: Uint8Array<ArrayBuffer>[] = [];
+  #binaries: Uint8Array<ArrayBuffer>[] = [];
   /** About how many bytes wait here, and how many it may be in a batch. */
   #size = 0;
-  #sizeAtMost = 0;
+  #maxSize = 0;
   #frames = 0;
 
   /**
@@ -104,75 +109,75 @@ export class Packer implements SocketSink {
    *
    * @param data What to send.
    */
-  send(data: Sent): void {
+  send(data: SocketData): void {
     const isText = typeof data === "string";
     const size = isText ? data.length : data.byteLength;
-    const sizeAtMost = (isText ? size * 3 : size) + OVERHEAD; // as UTF-8
-    const isSingle = sizeAtMost > ROOM ||
+    const maxSize = (isText ? size * 3 : size) + ITEM_OVERHEAD_BYTES; // as UTF-8
+    const isUnbatchable = maxSize > MAX_ITEMS_BYTES ||
       isText && data.includes(SEPARATOR);
-    const others = isText ? this.#parts : this.#texts;
-    const isFull = this.#sizeAtMost + sizeAtMost > ROOM ||
-      this.#texts.length + this.#parts.length === MAX_BATCH_ITEMS;
-    if (isSingle || isFull || others.length > 0) this.flush();
-    if (isSingle) return this.#sendSingle(data, size);
-    if (this.#sizeAtMost === 0 && waiting.push(this) === 1) {
+    const others = isText ? this.#binaries : this.#texts;
+    const isFull = this.#maxSize + maxSize > MAX_ITEMS_BYTES ||
+      this.#texts.length + this.#binaries.length === MAX_BATCH_ITEMS;
+    if (isUnbatchable || isFull || others.length > 0) this.flush();
+    if (isUnbatchable) return this.#sendSingle(data, size);
+    if (this.#maxSize === 0 && pendingBatchers.push(this) === 1) {
       queueMicrotask(flushAll);
     }
     this.#size += size;
-    this.#sizeAtMost += sizeAtMost;
+    this.#maxSize += maxSize;
     if (isText) this.#texts.push(data);
-    else this.#parts.push(toBytes(data).slice()); // the sender may change them
+    else this.#binaries.push(toBytes(data).slice()); // the sender may change them
   }
 
   /** In parts, a large frame shows both sides on its way that the line carries on. */
-  #sendSingle(data: Sent, size: number): void {
+  #sendSingle(data: SocketData, size: number): void {
     if (!this.#hasParts || size <= MAX_BATCH_BYTES) return this.#write(data);
     const parts = typeof data === "string"
-      ? partsOfText(data)
+      ? splitText(data)
       : splitIntoParts(toBytes(data));
     for (const part of parts) this.#write(part);
   }
 
-  #write(data: Sent): void {
+  #write(data: SocketData): void {
     this.#frames++;
     this.#socket.send(data);
   }
 
   /** Lets go of what waits here: nothing may be asked of the socket any more. */
   clear(): void {
-    this.#size = this.#sizeAtMost = 0;
+    this.#size = this.#maxSize = 0;
     this.#texts = [];
-    this.#parts = [];
+    this.#binaries = [];
   }
 
   /** Sends what waits here now. */
   flush(): void {
-    if (this.#sizeAtMost === 0) return;
+    if (this.#maxSize === 0) return;
     const texts = this.#texts;
-    const parts = this.#parts;
+    const binaries = this.#binaries;
     this.clear();
     // A socket that closes would take it, and send nothing.
     if (this.#socket.readyState !== 1) return;
-    const count = texts.length + parts.length;
+    const count = texts.length + binaries.length;
     if (count > 1) {
       this.#instrumented.instrumentation?.batched("transmit", count);
     }
-    for (const data of [...packTexts(texts), ...packBytes(parts)]) {
+    for (const data of [...combineTexts(texts), ...combineBinaries(binaries)]) {
       this.#write(data);
     }
   }
 }
 
-function packTexts(texts: readonly string[]): readonly string[] {
+function combineTexts(texts: readonly string[]): readonly string[] {
   if (texts.length < 2) return texts;
-  const isSame = texts.length === last.texts.length &&
-    texts.every((text, index) => text === last.texts[index]);
-  if (!isSame) last = { texts, batch: encodeTextBatch(texts) };
-  return [last.batch];
+  const isSame = texts.length === lastTextBatch.texts.length &&
+    texts.every((text, index) => text === lastTextBatch.texts[index]);
+  if (!isSame) lastTextBatch = { texts, batch: encodeTextBatch(texts) };
+  return [lastTextBatch.batch];
 }
 
-function packBytes(
-  parts: readonly Uint8Array<ArrayBuffer>[],
+function combineBinaries(
+  binaries: readonly Uint8Array<ArrayBuffer>[],
 ): readonly Uint8Array<ArrayBuffer>[] {
-  return parts.length < 2 ? parts : [encodeBinaryBatch(parts)];
+  return binaries.length < 2 ? binaries : [encodeBinaryBatch(binaries)];
 }

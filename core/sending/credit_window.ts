@@ -5,19 +5,19 @@
  */
 
 import {
-  Backlog,
-  type BacklogLimits,
-  type Entry,
+  type QueuedMessage,
   type SendOptions,
-} from "./backlog.ts";
+  SendQueue,
+  type SendQueueLimits,
+} from "./send_queue.ts";
 import type { Frame } from "../values/codec.ts";
 import { TRACE_PREFIX } from "../protocol/frames.ts";
 
 /** What a message may cost before the peer has said anything. */
-export const FIRST_CREDIT = 1024;
+export const INITIAL_CREDIT = 1024;
 
 /** How much of a message costs one more. */
-const STEP = 16 * 1024;
+const BYTES_PER_CREDIT = 16 * 1024;
 
 /**
  * What a message costs its receiver: 1, and 1 more for each 16 KiB. A text is counted
@@ -27,49 +27,52 @@ const STEP = 16 * 1024;
  * @param frame What it holds.
  * @returns The cost.
  */
-export function costOf(frame: Frame): number {
+export function creditCost(frame: Frame): number {
   if (typeof frame === "string" && frame.startsWith(TRACE_PREFIX)) return 0;
   const size = typeof frame === "string"
     ? frame.length
     : frame instanceof Blob
     ? frame.size
     : frame.byteLength;
-  return 1 + Math.floor(size / STEP);
+  return 1 + Math.floor(size / BYTES_PER_CREDIT);
 }
 
 /** Lets so much pass as the peer says, and keeps the rest in order. */
-export class Gate {
-  readonly #limits: BacklogLimits;
-  readonly #pass: (entry: Entry) => void;
-  #limit: number = FIRST_CREDIT;
-  #passed = 0;
-  #backlog: Backlog | undefined;
+export class CreditWindow {
+  readonly #limits: SendQueueLimits;
+  readonly #forward: (entry: QueuedMessage) => void;
+  #limit: number = INITIAL_CREDIT;
+  #spent = 0;
+  #queue: SendQueue | undefined;
   #onEmpty: (() => void) | undefined;
 
   /**
-   * Creates a gate that is open.
+   * Creates a credit window that is open.
    *
    * @param limits How much may wait.
-   * @param pass Takes what has waited.
+   * @param forward Takes what has waited.
    */
-  constructor(limits: BacklogLimits, pass: (entry: Entry) => void) {
+  constructor(
+    limits: SendQueueLimits,
+    forward: (entry: QueuedMessage) => void,
+  ) {
     this.#limits = limits;
-    this.#pass = pass;
+    this.#forward = forward;
   }
 
   /** How many bytes wait. */
   get size(): number {
-    return this.#backlog?.size ?? 0;
+    return this.#queue?.size ?? 0;
   }
 
   /** About how many bytes of memory they take. */
   get memory(): number {
-    return this.#backlog?.memory ?? 0;
+    return this.#queue?.memory ?? 0;
   }
 
   /** How many messages were dropped. */
   get dropped(): number {
-    return this.#backlog?.dropped ?? 0;
+    return this.#queue?.dropped ?? 0;
   }
 
   /**
@@ -78,9 +81,9 @@ export class Gate {
    * @param frame The message.
    * @returns Whether it may.
    */
-  admit(frame: Frame): boolean {
-    if (this.#passed >= this.#limit || this.#isWaiting) return false;
-    this.#passed += costOf(frame);
+  trySpend(frame: Frame): boolean {
+    if (this.#spent >= this.#limit || this.#hasQueued) return false;
+    this.#spent += creditCost(frame);
     return true;
   }
 
@@ -91,7 +94,7 @@ export class Gate {
    * @param cost What it has cost.
    */
   refund(cost: number): void {
-    this.#passed -= cost;
+    this.#spent -= cost;
   }
 
   /**
@@ -99,18 +102,18 @@ export class Gate {
    *
    * @param frame The message.
    * @param options What to do if it does not fit.
-   * @param isCarried Whether it may go out by another connection.
-   * @param held How many bytes wait elsewhere already.
+   * @param isTransferable Whether it may go out by another connection.
+   * @param heldBytes How many bytes wait elsewhere already.
    * @returns The message, and whether it waits now.
    */
-  keep(
+  enqueue(
     frame: Frame,
     options: SendOptions | undefined,
-    isCarried: boolean,
-    held: number,
-  ): { readonly entry: Entry; readonly isTaken: boolean } {
-    this.#backlog ??= new Backlog(this.#limits);
-    return this.#backlog.add(frame, options, isCarried, held);
+    isTransferable: boolean,
+    heldBytes: number,
+  ): { readonly entry: QueuedMessage; readonly isQueued: boolean } {
+    this.#queue ??= new SendQueue(this.#limits);
+    return this.#queue.add(frame, options, isTransferable, heldBytes);
   }
 
   /**
@@ -118,8 +121,8 @@ export class Gate {
    *
    * @param entry The message.
    */
-  drop(entry: Entry): void {
-    this.#backlog?.drop(entry);
+  drop(entry: QueuedMessage): void {
+    this.#queue?.drop(entry);
   }
 
   /**
@@ -127,10 +130,10 @@ export class Gate {
    *
    * @param entry The message.
    */
-  adopt(entry: Entry): void {
-    if (this.admit(entry.frame)) return this.#pass(entry);
-    this.#backlog ??= new Backlog(this.#limits);
-    this.#backlog.adopt(entry);
+  adopt(entry: QueuedMessage): void {
+    if (this.trySpend(entry.frame)) return this.#forward(entry);
+    this.#queue ??= new SendQueue(this.#limits);
+    this.#queue.adopt(entry);
   }
 
   /**
@@ -139,19 +142,19 @@ export class Gate {
    * @param limit What all messages may cost since the connection was opened.
    * @returns Whether something waited, and nothing does any more.
    */
-  allow(limit: number): boolean {
+  raiseLimit(limit: number): boolean {
     this.#limit = Math.max(this.#limit, limit);
-    if (!this.#isWaiting) return false;
+    if (!this.#hasQueued) return false;
     for (
-      let entry = this.#backlog?.first;
-      entry && this.#passed < this.#limit;
-      entry = this.#backlog?.first
+      let entry = this.#queue?.first;
+      entry && this.#spent < this.#limit;
+      entry = this.#queue?.first
     ) {
-      this.#backlog?.shift();
-      this.#passed += costOf(entry.frame);
-      this.#pass(entry);
+      this.#queue?.shift();
+      this.#spent += creditCost(entry.frame);
+      this.#forward(entry);
     }
-    if (this.#isWaiting) return false;
+    if (this.#hasQueued) return false;
     const onEmpty = this.#onEmpty;
     this.#onEmpty = undefined;
     onEmpty?.();
@@ -164,22 +167,22 @@ export class Gate {
    * @param action What to call.
    */
   whenEmpty(action: () => void): void {
-    if (this.#isWaiting) this.#onEmpty = action;
+    if (this.#hasQueued) this.#onEmpty = action;
     else action();
   }
 
   /**
    * Lets go of all that waits.
    *
-   * @param why Makes what promises reject with that are not carried.
+   * @param makeError Makes what promises reject with that are not carried.
    * @returns What may go out by another connection, in order.
    */
-  stop(why: () => Error): Entry[] {
+  stop(makeError: () => Error): QueuedMessage[] {
     this.#onEmpty = undefined;
-    return this.#backlog?.stop(why) ?? [];
+    return this.#queue?.stop(makeError) ?? [];
   }
 
-  get #isWaiting(): boolean {
-    return this.#backlog !== undefined && !this.#backlog.isEmpty;
+  get #hasQueued(): boolean {
+    return this.#queue !== undefined && !this.#queue.isEmpty;
   }
 }

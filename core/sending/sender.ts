@@ -1,26 +1,26 @@
 /**
- * The whole way out of one connection: the gate, which holds back what the peer has no
- * room for by its own word; the flow, which goes no faster than the peer takes it; and
- * the packer, which makes one frame of what is sent in one turn. A peer that does not
- * speak `events.v1` has a flow only.
+ * The whole way out of one connection: the credit window, which holds back what the peer has no
+ * room for by its own word; the writer, which goes no faster than the peer takes it; and
+ * the batcher, which makes one frame of what is sent in one turn. A peer that does not
+ * speak `events.v1` has a writer only.
  *
  * @module
  */
 
-import type { Entry, SendOptions } from "./backlog.ts";
+import type { QueuedMessage, SendOptions } from "./send_queue.ts";
 import type { Frame } from "../values/codec.ts";
 import { MESSAGE_COST, type Spender } from "./buffer_budget.ts";
 import { RESOLVED } from "../events/errors.ts";
 import {
   type Carried,
-  Flow,
-  type FlowLimits,
-  type FlowSignal,
+  SocketWriter,
+  type WriterLimits,
+  type WriterSignal,
 } from "./socket_writer.ts";
 import { escapeFrame, unescapeFrame } from "../protocol/frames.ts";
-import { costOf, Gate } from "./credit_window.ts";
-import { assertOverflow } from "./outbox.ts";
-import { Packer } from "./batcher.ts";
+import { creditCost, CreditWindow } from "./credit_window.ts";
+import { assertOverflow } from "./bounded_queue.ts";
+import { FrameBatcher } from "./batcher.ts";
 import type { Instrumented } from "../events/instrumentation.ts";
 import type { RawSocket } from "../runtime/websocket.ts";
 import type { NegotiatedProtocol } from "../protocol/subprotocol.ts";
@@ -28,10 +28,10 @@ import type { NegotiatedProtocol } from "../protocol/subprotocol.ts";
 /** The way out of one connection. */
 export class Sender {
   readonly #socket: RawSocket;
-  readonly #tell: (signal: FlowSignal) => void;
-  readonly #flow: Flow;
-  readonly #gate: Gate | undefined;
-  readonly #packer: Packer | undefined;
+  readonly #onSignal: (signal: WriterSignal) => void;
+  readonly #writer: SocketWriter;
+  readonly #creditWindow: CreditWindow | undefined;
+  readonly #batcher: FrameBatcher | undefined;
   readonly #budget: Spender | undefined;
 
   /**
@@ -40,61 +40,61 @@ export class Sender {
    * @param socket The socket.
    * @param limits What to go by.
    * @param spoken What the peer speaks.
-   * @param tell What to tell of what happens.
+   * @param onSignal What to tell of what happens.
    * @param instrumented Whether somebody looks into it.
    * @param budget Bounds what waits for all peers.
    */
   constructor(
     socket: RawSocket,
-    limits: FlowLimits,
+    limits: WriterLimits,
     { isEvents, hasParts }: Pick<NegotiatedProtocol, "isEvents" | "hasParts">,
-    tell: (signal: FlowSignal) => void,
+    onSignal: (signal: WriterSignal) => void,
     instrumented: Instrumented,
     budget?: Spender,
   ) {
     this.#socket = socket;
     this.#budget = budget;
-    this.#tell = tell;
+    this.#onSignal = onSignal;
     if (isEvents) {
-      this.#packer = new Packer(socket, instrumented, hasParts);
-      this.#gate = new Gate(limits, (entry) => {
+      this.#batcher = new FrameBatcher(socket, instrumented, hasParts);
+      this.#creditWindow = new CreditWindow(limits, (entry) => {
         this.#refundUnsent(entry.frame, entry.promise);
-        this.#flow.adopt(entry);
+        this.#writer.adopt(entry);
       });
     }
-    this.#flow = new Flow(this.#packer ?? socket, limits, tell);
+    this.#writer = new SocketWriter(this.#batcher ?? socket, limits, onSignal);
   }
 
   /** How many bytes wait, here and in the socket. */
   get bufferedAmount(): number {
-    const { bufferedAmount } = this.#packer ?? this.#socket;
-    return bufferedAmount + this.#flow.size + (this.#gate?.size ?? 0);
+    const { bufferedAmount } = this.#batcher ?? this.#socket;
+    return bufferedAmount + this.#writer.size + (this.#creditWindow?.size ?? 0);
   }
 
   /** About how many bytes of memory it takes what waits, here and in the socket. */
   measureMemory(): number {
-    const flow = this.#flow.measureMemory(this.#packer?.frames);
-    return flow + (this.#gate?.memory ?? 0);
+    const flow = this.#writer.measureMemory(this.#batcher?.frames);
+    return flow + (this.#creditWindow?.memory ?? 0);
   }
 
   /** What was handed to the socket. */
   get sent(): Carried {
-    return this.#flow.sent;
+    return this.#writer.sent;
   }
 
   /** How many messages were dropped. */
   get dropped(): number {
-    return this.#flow.dropped + (this.#gate?.dropped ?? 0);
+    return this.#writer.dropped + (this.#creditWindow?.dropped ?? 0);
   }
 
   /** Whether the peer has sent something since it took something. */
-  get isHeard(): boolean {
-    return this.#flow.isHeard;
+  get isPeerActive(): boolean {
+    return this.#writer.isPeerActive;
   }
 
   /** Hears that the peer has sent something, and so is alive. */
-  heard(): void {
-    this.#flow.heard();
+  noteActivity(): void {
+    this.#writer.noteActivity();
   }
 
   /**
@@ -102,18 +102,23 @@ export class Sender {
    *
    * @param frame The message; the socket must be open.
    * @param options What to do if it does not fit.
-   * @param isCarried Whether it may go out by another connection.
-   * @returns As of {@linkcode Flow.send}.
+   * @param isTransferable Whether it may go out by another connection.
+   * @returns As of {@linkcode SocketWriter.send}.
    * @throws {RangeError} If the policy is none.
    */
   send(
     frame: Frame,
     options: SendOptions | undefined,
-    isCarried: boolean,
+    isTransferable: boolean,
   ): Promise<void> {
-    return this.#gate
-      ? this.#sendThrough(this.#gate, escapeFrame(frame), options, isCarried)
-      : this.#sendNow(frame, options, isCarried);
+    return this.#creditWindow
+      ? this.#sendWithCredit(
+        this.#creditWindow,
+        escapeFrame(frame),
+        options,
+        isTransferable,
+      )
+      : this.#sendNow(frame, options, isTransferable);
   }
 
   /**
@@ -121,10 +126,11 @@ export class Sender {
    *
    * @param frame What to send; the socket must be open.
    * @param options What to do if it does not fit.
-   * @returns As of {@linkcode Flow.send}.
+   * @returns As of {@linkcode SocketWriter.send}.
    */
   sendMarked(frame: Frame, options?: SendOptions): Promise<void> | undefined {
-    return this.#gate && this.#sendThrough(this.#gate, frame, options, false);
+    return this.#creditWindow &&
+      this.#sendWithCredit(this.#creditWindow, frame, options, false);
   }
 
   /**
@@ -132,19 +138,22 @@ export class Sender {
    *
    * @param frame What to send; the socket must be open.
    * @param options What to do if it does not fit.
-   * @returns As of {@linkcode Flow.send}.
+   * @returns As of {@linkcode SocketWriter.send}.
    */
-  answer(frame: Frame, options: SendOptions | undefined): Promise<void> {
+  sendWithoutCredit(
+    frame: Frame,
+    options: SendOptions | undefined,
+  ): Promise<void> {
     return this.#sendNow(frame, options, false);
   }
 
   /**
-   * Sends credit, as {@linkcode Flow.urge} does.
+   * Sends credit, as {@linkcode SocketWriter.sendCredit} does.
    *
    * @param text The frame; the socket must be open.
    */
-  urge(text: string): void {
-    this.#flow.urge(text);
+  sendCredit(text: string): void {
+    this.#writer.sendCredit(text);
   }
 
   /**
@@ -152,10 +161,10 @@ export class Sender {
    *
    * @param entry What to send; the socket must be open.
    */
-  adopt(entry: Entry): void {
-    if (!this.#gate) return this.#flow.adopt(entry);
+  adopt(entry: QueuedMessage): void {
+    if (!this.#creditWindow) return this.#writer.adopt(entry);
     entry.frame = escapeFrame(entry.frame);
-    this.#gate.adopt(entry);
+    this.#creditWindow.adopt(entry);
   }
 
   /**
@@ -163,14 +172,14 @@ export class Sender {
    *
    * @param limit What all messages may cost.
    */
-  allow(limit: number): void {
-    const isEmptied = this.#gate?.allow(limit);
-    if (isEmptied && this.#flow.size === 0) this.#tell("drained");
+  raiseLimit(limit: number): void {
+    const isEmptied = this.#creditWindow?.raiseLimit(limit);
+    if (isEmptied && this.#writer.size === 0) this.#onSignal("drained");
   }
 
   /** Sends now what would be sent at the end of this turn. */
   flush(): void {
-    this.#packer?.flush();
+    this.#batcher?.flush();
   }
 
   /**
@@ -180,51 +189,58 @@ export class Sender {
    */
   whenEmpty(action: () => void): void {
     const flush = () =>
-      this.#flow.whenEmpty(() => {
+      this.#writer.whenEmpty(() => {
         this.flush();
         action();
       });
-    if (this.#gate) this.#gate.whenEmpty(flush);
+    if (this.#creditWindow) this.#creditWindow.whenEmpty(flush);
     else flush();
   }
 
   /**
    * Stops for good, and lets go of all that waits.
    *
-   * @param why Makes what promises reject with that wait, if there are any.
+   * @param makeError Makes what promises reject with that wait, if there are any.
    * @param isDelivered Whether what the socket had has reached the peer.
    * @returns What may go out by another connection, in order, as it was sent.
    */
-  stop(why: () => Error, isDelivered: boolean): readonly Entry[] {
-    this.#packer?.clear();
-    const unsent = this.#flow.stop(why, isDelivered);
-    if (!this.#gate) return unsent;
-    const all = [...unsent, ...this.#gate.stop(why)];
+  stop(makeError: () => Error, isDelivered: boolean): readonly QueuedMessage[] {
+    this.#batcher?.clear();
+    const unsent = this.#writer.stop(makeError, isDelivered);
+    if (!this.#creditWindow) return unsent;
+    const all = [...unsent, ...this.#creditWindow.stop(makeError)];
     for (const entry of all) entry.frame = unescapeFrame(entry.frame);
     return all;
   }
 
   /** Sends as soon as the peer has room for it, by its own word. */
-  #sendThrough(
-    gate: Gate,
+  #sendWithCredit(
+    window: CreditWindow,
     frame: Frame,
     options: SendOptions | undefined,
-    isCarried: boolean,
+    isTransferable: boolean,
   ): Promise<void> {
     assertOverflow(options);
-    if (gate.admit(frame)) {
-      const sent = this.#sendNow(frame, options, isCarried);
+    if (window.trySpend(frame)) {
+      const sent = this.#sendNow(frame, options, isTransferable);
       if (sent !== RESOLVED) this.#refundUnsent(frame, sent);
       return sent;
     }
-    const held = this.bufferedAmount - gate.size;
-    const { entry, isTaken } = gate.keep(frame, options, isCarried, held);
-    if (isTaken) {
-      this.#flow.outdate(options);
+    const heldBytes = this.bufferedAmount - window.size;
+    const { entry, isQueued } = window.enqueue(
+      frame,
+      options,
+      isTransferable,
+      heldBytes,
+    );
+    if (isQueued) {
+      this.#writer.dropSuperseded(options);
       this.#spend(frame);
     } else {
-      if (entry.overflow === "terminate" && !isCarried) this.#tell("overflow");
-      gate.drop(entry);
+      if (entry.overflow === "terminate" && !isTransferable) {
+        this.#onSignal("overflow");
+      }
+      window.drop(entry);
     }
     return entry.promise;
   }
@@ -232,9 +248,9 @@ export class Sender {
   #sendNow(
     frame: Frame,
     options: SendOptions | undefined,
-    isCarried: boolean,
+    isTransferable: boolean,
   ): Promise<void> {
-    const sent = this.#flow.send(frame, options, isCarried);
+    const sent = this.#writer.send(frame, options, isTransferable);
     this.#spend(frame);
     return sent;
   }
@@ -250,12 +266,12 @@ export class Sender {
     this.#budget.spend(size + MESSAGE_COST);
   }
 
-  /** What is dropped behind the gate takes no room at the peer's. */
+  /** What is dropped behind the credit window takes no room at the peer's. */
   #refundUnsent(frame: Frame, sent: Promise<void>): void {
-    const cost = costOf(frame);
+    const cost = creditCost(frame);
     sent.catch(() => {
-      this.#gate?.refund(cost);
-      this.allow(0);
+      this.#creditWindow?.refund(cost);
+      this.raiseLimit(0);
     });
   }
 }

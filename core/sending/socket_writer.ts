@@ -7,11 +7,15 @@
  */
 
 import { MESSAGE_COST } from "./buffer_budget.ts";
-import { Backlog, type Entry, type SendOptions } from "./backlog.ts";
-import { Clock } from "./poll_timer.ts";
+import {
+  type QueuedMessage,
+  type SendOptions,
+  SendQueue,
+} from "./send_queue.ts";
+import { PollTimer } from "./poll_timer.ts";
 import type { Frame } from "../values/codec.ts";
 import { assertSize, ignoreRejection, RESOLVED } from "../events/errors.ts";
-import { assertOverflow, type Overflow } from "./outbox.ts";
+import { assertOverflow, type Overflow } from "./bounded_queue.ts";
 import type { SocketSink } from "../runtime/websocket.ts";
 
 /** How much may wait for one peer, and what becomes of the rest. */
@@ -45,8 +49,8 @@ export interface FlowOptions {
   readonly overflow?: Overflow;
 }
 
-/** What the flows of one socket go by. */
-export interface FlowLimits extends Required<FlowOptions> {
+/** What the writers of one socket go by. */
+export interface WriterLimits extends Required<FlowOptions> {
   /**
    * After how many milliseconds a peer that takes nothing of what waits for it is
    * given up; 0 for never.
@@ -56,10 +60,10 @@ export interface FlowLimits extends Required<FlowOptions> {
   readonly highWaterCount: number;
   /** How many messages may wait here. */
   readonly maxCount: number;
-  /** Looks after the flows that are full, and wait. */
-  readonly hurried: Clock;
+  /** Looks after the writers that are full, and wait. */
+  readonly fastPoll: PollTimer;
   /** Looks after those that are not, but may stall unnoticed. */
-  readonly leisurely: Clock;
+  readonly slowPoll: PollTimer;
 }
 
 /** What went one way. */
@@ -70,8 +74,8 @@ export interface Carried {
   readonly bytes: number;
 }
 
-/** What a flow tells its connection. */
-export type FlowSignal =
+/** What a writer tells its connection. */
+export type WriterSignal =
   /** All that has waited here is sent, and there is room again. */
   | "drained"
   /** A message does not fit that may not be dropped. */
@@ -86,13 +90,13 @@ export type FlowSignal =
  *
  * @param options What the program says.
  * @param stallTimeout When to give a peer up that takes nothing.
- * @returns What a flow goes by.
+ * @returns What a writer goes by.
  * @throws {RangeError} If a number is negative or none, or the policy unknown.
  */
-export function flowLimits(
+export function resolveWriterLimits(
   options: FlowOptions,
   stallTimeout: number,
-): FlowLimits {
+): WriterLimits {
   const {
     highWaterMark = 1024 * 1024,
     maxBufferedAmount = 16 * 1024 * 1024,
@@ -106,10 +110,10 @@ export function flowLimits(
     maxBufferedAmount,
     overflow,
     stallTimeout,
-    highWaterCount: countFor(highWaterMark),
-    maxCount: countFor(maxBufferedAmount / 2),
-    hurried: new Clock(),
-    leisurely: new Clock(),
+    highWaterCount: maxCountFor(highWaterMark),
+    maxCount: maxCountFor(maxBufferedAmount / 2),
+    fastPoll: new PollTimer(),
+    slowPoll: new PollTimer(),
   };
 }
 
@@ -117,91 +121,91 @@ export function flowLimits(
  * How many messages may wait where so many bytes may: each costs 640 bytes here, and
  * 1,024 in the runtime, and nothing of that is in `bufferedAmount`.
  */
-function countFor(bytes: number): number {
+function maxCountFor(bytes: number): number {
   return Math.max(1024, Math.floor(bytes / 256));
 }
 
-/** How soon a flow that is full looks again, in milliseconds. */
-const SOON = 1;
+/** How soon a writer that is full looks again, in milliseconds. */
+const FAST_POLL_MIN_MS = 1;
 
 /** How late it looks at most, if nothing moves. */
-const LATE = 32;
+const FAST_POLL_MAX_MS = 32;
 
-/** How late a flow that is not full looks whether something moves at all. */
-const LEISURELY = 5_000;
+/** How late a writer that is not full looks whether something moves at all. */
+const SLOW_POLL_MAX_MS = 5_000;
 
 /**
  * A peer that takes so many bytes a second is slow, but not stalled: of one
  * message's way nothing is seen until it has gone out as a whole.
  */
-const SLOWEST = 16 * 1024;
+const MIN_BYTES_PER_SECOND = 16 * 1024;
 
 /**
  * Of empty messages nobody can tell whether they have left: so long it takes until
  * as many as make a socket full are taken to have.
  */
-const EMPTY_WAIT = 250;
+const EMPTY_MESSAGES_MS = 250;
 
 /** The way of one connection's messages to its socket. */
-export class Flow {
+export class SocketWriter {
   readonly #socket: SocketSink;
-  readonly #limits: FlowLimits;
-  readonly #tell: (signal: FlowSignal) => void;
+  readonly #limits: WriterLimits;
+  readonly #onSignal: (signal: WriterSignal) => void;
   /** No more bytes than this wait in the socket. */
-  #waitingAtMost = 0;
+  #maxBuffered = 0;
   /** About how many messages wait in the socket, and how many bytes they have. */
-  #count = 0;
-  #bytes = 0;
+  #bufferedCount = 0;
+  #bufferedBytes = 0;
   /** How many messages were handed to the socket, and how many bytes they had. */
-  #sent = 0;
+  #sentCount = 0;
   #sentBytes = 0;
   /** How many of the last messages were empty. */
-  #empties = 0;
+  #emptyCount = 0;
   /** What goes out before all that waits here. */
-  #urgent: string | undefined;
+  #creditFrame: string | undefined;
   /** How many bytes were handed to the socket since one that is carried. */
-  #since = Infinity;
+  #bytesSinceTransferable = Infinity;
   /** What waits here, in order, once something has waited. */
-  #backlog: Backlog | undefined;
+  #queue: SendQueue | undefined;
   /** Settles when the socket holds half of the mark; there if it was reached. */
-  #full: PromiseWithResolvers<void> | undefined;
+  #drained: PromiseWithResolvers<void> | undefined;
   /** Somebody was made to wait, and is to hear when there is room again. */
-  #isAwaited = false;
-  #isReading = false;
-  #isWatched = false;
+  #isDrainAwaited = false;
+  #isReadingBlob = false;
+  #isPolledSlowly = false;
   /** The peer has sent something since anything moved. */
-  #isHeard = false;
+  #isPeerActive = false;
   /** How much waited in the socket at the last look. */
-  #level = 0;
-  #wait = SOON;
+  #lastBuffered = 0;
+  #pollDelay = FAST_POLL_MIN_MS;
   /** How long nothing has moved, in milliseconds. */
-  #stuckFor = 0;
+  #stalledMs = 0;
   /** How long nothing may move. */
-  #patience = Infinity;
+  #maxStallMs = Infinity;
   #onEmpty: (() => void) | undefined;
   /** Nothing is sent any more. */
   #isStopped = false;
 
   /**
-   * Creates a flow.
+   * Creates a writer.
    *
    * @param socket The socket.
    * @param limits What to go by.
-   * @param tell What to tell of what happens.
+   * @param onSignal What to tell of what happens.
    */
   constructor(
     socket: SocketSink,
-    limits: FlowLimits,
-    tell: (signal: FlowSignal) => void,
+    limits: WriterLimits,
+    onSignal: (signal: WriterSignal) => void,
   ) {
     this.#socket = socket;
     this.#limits = limits;
-    this.#tell = tell;
+    this.#onSignal = onSignal;
   }
 
   /** How many bytes wait here for there to be room in the socket. */
   get size(): number {
-    return this.#backlog?.size ?? 0;
+    return this.#queue?.size ?? 0;
   }
 
   /**
@@ -210,31 +214,31 @@ export class Flow {
    *
    * @param frames How many frames the socket was given.
    */
-  measureMemory(frames: number = this.#sent): number {
-    const level = this.#measure();
-    const perMessage = Math.min(1, frames / Math.max(1, this.#sent));
-    const inSocket = level + this.#count * perMessage * MESSAGE_COST;
-    return inSocket + (this.#backlog?.memory ?? 0);
+  measureMemory(frames: number = this.#sentCount): number {
+    const level = this.#measureBuffered();
+    const perMessage = Math.min(1, frames / Math.max(1, this.#sentCount));
+    const inSocket = level + this.#bufferedCount * perMessage * MESSAGE_COST;
+    return inSocket + (this.#queue?.memory ?? 0);
   }
 
   /** What was handed to the socket. */
   get sent(): Carried {
-    return { messages: this.#sent, bytes: this.#sentBytes };
+    return { messages: this.#sentCount, bytes: this.#sentBytes };
   }
 
   /** How many messages were dropped. */
   get dropped(): number {
-    return this.#backlog?.dropped ?? 0;
+    return this.#queue?.dropped ?? 0;
   }
 
   /** Hears that the peer has sent something, and so is alive. */
-  heard(): void {
-    this.#isHeard = true;
+  noteActivity(): void {
+    this.#isPeerActive = true;
   }
 
   /** Whether the peer has sent something since it took something. */
-  get isHeard(): boolean {
-    return this.#isHeard;
+  get isPeerActive(): boolean {
+    return this.#isPeerActive;
   }
 
   /**
@@ -242,7 +246,7 @@ export class Flow {
    *
    * @param frame What to send; the socket must be open.
    * @param options What to do if it does not fit.
-   * @param isCarried Whether it may go out by another connection if this one is
+   * @param isTransferable Whether it may go out by another connection if this one is
    * lost before. If it is lost after, the promise resolves: it has been sent.
    * @returns A promise that resolves when it has been handed to the socket and
    * the peer keeps up. It is quiet if it rejects.
@@ -251,14 +255,19 @@ export class Flow {
   send(
     frame: Frame,
     options: SendOptions | undefined,
-    isCarried: boolean,
+    isTransferable: boolean,
   ): Promise<void> {
     assertOverflow(options);
-    this.#lookAgain();
-    if (this.#isWaiting || this.#full !== undefined || frame instanceof Blob) {
-      return this.#keep(frame, options, isCarried);
+    this.#checkDrained();
+    if (
+      this.#hasQueued || this.#drained !== undefined || frame instanceof Blob
+    ) {
+      return this.#enqueue(frame, options, isTransferable);
     }
-    return handed(this.#hand(frame, isCarried), isCarried);
+    return ignoreLossIfTransferable(
+      this.#write(frame, isTransferable),
+      isTransferable,
+    );
   }
 
   /**
@@ -266,11 +275,11 @@ export class Flow {
    *
    * @param entry What to send; the socket must be open.
    */
-  adopt(entry: Entry): void {
-    this.#backlog ??= new Backlog(this.#limits);
-    this.#backlog.adopt(entry);
-    this.#isAwaited ||= this.#full !== undefined;
-    if (!this.#full) this.#flush();
+  adopt(entry: QueuedMessage): void {
+    this.#queue ??= new SendQueue(this.#limits);
+    this.#queue.adopt(entry);
+    this.#isDrainAwaited ||= this.#drained !== undefined;
+    if (!this.#drained) this.#flush();
   }
 
   /**
@@ -279,8 +288,8 @@ export class Flow {
    *
    * @param options Those of the newer message.
    */
-  outdate(options: SendOptions | undefined): void {
-    this.#backlog?.outdate(options);
+  dropSuperseded(options: SendOptions | undefined): void {
+    this.#queue?.dropSuperseded(options);
   }
 
   /**
@@ -289,250 +298,267 @@ export class Flow {
    *
    * @param text What to send; the socket must be open.
    */
-  urge(text: string): void {
-    this.#urgent = text;
-    if (!this.#full) this.#sendUrgent();
+  sendCredit(text: string): void {
+    this.#creditFrame = text;
+    if (!this.#drained) this.#flushCredit();
   }
 
   /**
    * Calls back when nothing waits here any more, at once if nothing does.
    *
-   * @param action What to call. It is not called after {@linkcode Flow.stop}.
+   * @param action What to call. It is not called after {@linkcode SocketWriter.stop}.
    */
   whenEmpty(action: () => void): void {
-    if (this.#isWaiting) this.#onEmpty = action;
+    if (this.#hasQueued) this.#onEmpty = action;
     else action();
   }
 
   /**
    * Stops for good, and lets go of all that waits.
    *
-   * @param why Makes what promises that wait reject with, if there are any.
+   * @param makeError Makes what promises that wait reject with, if there are any.
    * @param isDelivered Whether what the socket had has reached the peer.
    * @returns What may go out by another connection, in order; its promises wait.
    */
-  stop(why: () => Error, isDelivered: boolean): readonly Entry[] {
+  stop(makeError: () => Error, isDelivered: boolean): readonly QueuedMessage[] {
     this.#isStopped = true;
     this.#onEmpty = undefined;
-    this.#limits.hurried.remove(this);
-    this.#limits.leisurely.remove(this);
-    if (isDelivered) this.#full?.resolve();
-    else this.#full?.reject(why());
-    this.#full = undefined;
-    return this.#backlog?.stop(why) ?? [];
+    this.#limits.fastPoll.remove(this);
+    this.#limits.slowPoll.remove(this);
+    if (isDelivered) this.#drained?.resolve();
+    else this.#drained?.reject(makeError());
+    this.#drained = undefined;
+    return this.#queue?.stop(makeError) ?? [];
   }
 
   /** Looks how much waits in the socket. */
-  look(): number {
+  poll(): number {
     if (this.#socket.readyState !== 1) {
       // Of one that is closing nobody can tell how much it holds.
-      this.#tell("stuck");
+      this.#onSignal("stuck");
       return 0;
     }
-    return this.#full ? this.#lookHurried() : this.#lookLeisurely();
+    return this.#drained ? this.#pollFast() : this.#pollSlowly();
   }
 
   /** Whether something waits here. */
-  get #isWaiting(): boolean {
-    return this.#backlog !== undefined && !this.#backlog.isEmpty;
+  get #hasQueued(): boolean {
+    return this.#queue !== undefined && !this.#queue.isEmpty;
   }
 
-  #hand(frame: Exclude<Frame, Blob>, isCarried: boolean): Promise<void> {
+  #write(frame: Exclude<Frame, Blob>, isTransferable: boolean): Promise<void> {
     this.#socket.send(frame);
-    if (!this.#isWatched) this.#watch();
+    if (!this.#isPolledSlowly) this.#startSlowPoll();
     const isText = typeof frame === "string";
     const size = isText ? frame.length : frame.byteLength;
-    this.#waitingAtMost += isText ? size * 3 : size; // as UTF-8
-    this.#bytes += size;
-    this.#sent++;
+    this.#maxBuffered += isText ? size * 3 : size; // as UTF-8
+    this.#bufferedBytes += size;
+    this.#sentCount++;
     this.#sentBytes += size;
-    this.#since = isCarried ? 0 : this.#since + size;
-    this.#count++;
-    if (size === 0) this.#empties++;
-    else this.#empties = 0;
+    this.#bytesSinceTransferable = isTransferable
+      ? 0
+      : this.#bytesSinceTransferable + size;
+    this.#bufferedCount++;
+    if (size === 0) this.#emptyCount++;
+    else this.#emptyCount = 0;
     // To ask the socket each time would cost more than all the rest here.
     if (!this.#mayBeFull()) return RESOLVED;
-    const level = this.#measure();
+    const buffered = this.#measureBuffered();
     if (!this.#mayBeFull()) return RESOLVED;
-    this.#isAwaited = true;
-    return this.#fill(level);
+    this.#isDrainAwaited = true;
+    return this.#startBackpressure(buffered);
   }
 
   #mayBeFull(): boolean {
-    return this.#waitingAtMost >= this.#limits.highWaterMark ||
-      this.#count >= this.#limits.highWaterCount;
+    return this.#maxBuffered >= this.#limits.highWaterMark ||
+      this.#bufferedCount >= this.#limits.highWaterCount;
   }
 
   /** Asks the socket how much it holds, from which follows about how many. */
-  #measure(): number {
-    const level = this.#socket.bufferedAmount;
-    this.#count = level === 0
-      ? this.#empties
-      : Math.ceil(this.#count * Math.min(1, level / Math.max(1, this.#bytes)));
-    this.#waitingAtMost = this.#bytes = level;
-    return level;
+  #measureBuffered(): number {
+    const buffered = this.#socket.bufferedAmount;
+    this.#bufferedCount = buffered === 0 ? this.#emptyCount : Math.ceil(
+      this.#bufferedCount *
+        Math.min(1, buffered / Math.max(1, this.#bufferedBytes)),
+    );
+    this.#maxBuffered = this.#bufferedBytes = buffered;
+    return buffered;
   }
 
   /** From now on messages wait here. */
-  #fill(level: number): Promise<void> {
-    this.#full = Promise.withResolvers();
-    ignoreRejection(this.#full.promise);
-    this.#moved(level);
-    this.#isWatched = false;
-    this.#limits.leisurely.remove(this);
-    this.#limits.hurried.add(this, SOON);
-    return this.#full.promise;
+  #startBackpressure(buffered: number): Promise<void> {
+    this.#drained = Promise.withResolvers();
+    ignoreRejection(this.#drained.promise);
+    this.#noteProgress(buffered);
+    this.#isPolledSlowly = false;
+    this.#limits.slowPoll.remove(this);
+    this.#limits.fastPoll.add(this, FAST_POLL_MIN_MS);
+    return this.#drained.promise;
   }
 
   /** Something has moved, or is taken to have. */
-  #moved(level: number): void {
+  #noteProgress(buffered: number): void {
     const { stallTimeout } = this.#limits;
-    this.#level = level;
-    this.#wait = SOON;
-    this.#stuckFor = 0;
-    this.#isHeard = false;
-    this.#patience = stallTimeout === 0
+    this.#lastBuffered = buffered;
+    this.#pollDelay = FAST_POLL_MIN_MS;
+    this.#stalledMs = 0;
+    this.#isPeerActive = false;
+    this.#maxStallMs = stallTimeout === 0
       ? Infinity
-      : stallTimeout + level / SLOWEST * 1000;
+      : stallTimeout + buffered / MIN_BYTES_PER_SECOND * 1000;
   }
 
-  #lookHurried(): number {
-    const level = this.#measure();
-    const isMoving = level < this.#level;
-    if (isMoving) this.#moved(level);
+  #pollFast(): number {
+    const buffered = this.#measureBuffered();
+    const isMoving = buffered < this.#lastBuffered;
+    if (isMoving) this.#noteProgress(buffered);
     else {
-      this.#stuckFor += this.#wait;
-      this.#wait = Math.min(this.#wait * 2, LATE);
+      this.#stalledMs += this.#pollDelay;
+      this.#pollDelay = Math.min(this.#pollDelay * 2, FAST_POLL_MAX_MS);
     }
     const { highWaterMark, highWaterCount } = this.#limits;
-    const isLow = level <= highWaterMark / 2 &&
-      this.#count <= highWaterCount / 2;
-    const isEmpty = level === 0 && (isLow || this.#stuckFor >= EMPTY_WAIT);
-    if (isEmpty || (isMoving && isLow)) this.#goOn(level);
-    else if (this.#stuckFor >= this.#patience) this.#tell("stalled");
-    return this.#full && !this.#isStopped ? this.#wait : 0;
+    const isLow = buffered <= highWaterMark / 2 &&
+      this.#bufferedCount <= highWaterCount / 2;
+    const isEmpty = buffered === 0 &&
+      (isLow || this.#stalledMs >= EMPTY_MESSAGES_MS);
+    if (isEmpty || (isMoving && isLow)) this.#endBackpressure(buffered);
+    else if (this.#stalledMs >= this.#maxStallMs) this.#onSignal("stalled");
+    return this.#drained && !this.#isStopped ? this.#pollDelay : 0;
   }
 
   /**
-   * All that made the socket full may have left before the clock looks: who sends one
+   * All that made the socket full may have left before the poll timer polls: who sends one
    * large message after the other would wait for it each time.
    */
-  #lookAgain(): void {
-    const isFull = this.#full !== undefined && this.#empties === 0;
-    if (isFull && this.#socket.bufferedAmount === 0) this.#goOn(0);
+  #checkDrained(): void {
+    const isFull = this.#drained !== undefined && this.#emptyCount === 0;
+    if (isFull && this.#socket.bufferedAmount === 0) this.#endBackpressure(0);
   }
 
   /** There is room again. */
-  #goOn(level: number): void {
-    if (level === 0) this.#count = this.#empties = 0;
-    this.#full?.resolve();
-    this.#full = undefined;
+  #endBackpressure(buffered: number): void {
+    if (buffered === 0) this.#bufferedCount = this.#emptyCount = 0;
+    this.#drained?.resolve();
+    this.#drained = undefined;
     this.#flush();
-    if (level > 0 && !this.#full && !this.#isStopped) this.#watch();
+    if (buffered > 0 && !this.#drained && !this.#isStopped) {
+      this.#startSlowPoll();
+    }
   }
 
-  #watch(): void {
-    const { stallTimeout, leisurely } = this.#limits;
-    if (stallTimeout === 0 || this.#isWatched) return;
-    this.#isWatched = true;
-    this.#level = Infinity;
-    leisurely.add(this, this.#interval);
+  #startSlowPoll(): void {
+    const { stallTimeout, slowPoll } = this.#limits;
+    if (stallTimeout === 0 || this.#isPolledSlowly) return;
+    this.#isPolledSlowly = true;
+    this.#lastBuffered = Infinity;
+    slowPoll.add(this, this.#slowPollInterval);
   }
 
-  /** How long a flow that is not full goes without a look. */
-  get #interval(): number {
-    return Math.min(this.#limits.stallTimeout / 4, LEISURELY);
+  /** How long a writer that is not full goes without a look. */
+  get #slowPollInterval(): number {
+    return Math.min(this.#limits.stallTimeout / 4, SLOW_POLL_MAX_MS);
   }
 
   /**
    * A peer that takes nothing may go unnoticed while there is room for what it
    * is sent. So what does not seem to move gets nothing more until it does.
    */
-  #lookLeisurely(): number {
-    const level = this.#measure();
-    const isMoving = level < this.#level;
-    this.#level = level;
-    if (level === 0) {
-      this.#isWatched = false;
-      this.#count = this.#empties = 0;
-    } else if (!isMoving) this.#fill(level);
-    return this.#isWatched ? this.#interval : 0;
+  #pollSlowly(): number {
+    const buffered = this.#measureBuffered();
+    const isMoving = buffered < this.#lastBuffered;
+    this.#lastBuffered = buffered;
+    if (buffered === 0) {
+      this.#isPolledSlowly = false;
+      this.#bufferedCount = this.#emptyCount = 0;
+    } else if (!isMoving) this.#startBackpressure(buffered);
+    return this.#isPolledSlowly ? this.#slowPollInterval : 0;
   }
 
-  #keep(
+  #enqueue(
     frame: Frame,
     options: SendOptions | undefined,
-    isCarried: boolean,
+    isTransferable: boolean,
   ): Promise<void> {
-    this.#backlog ??= new Backlog(this.#limits);
-    const level = this.#socket.bufferedAmount;
+    this.#queue ??= new SendQueue(this.#limits);
+    const buffered = this.#socket.bufferedAmount;
     // What is carried is not in the way of what can go out here only.
-    const held = isCarried ? level : Math.min(level, this.#since);
-    const { entry, isTaken } = this.#backlog.add(
+    const heldBytes = isTransferable
+      ? buffered
+      : Math.min(buffered, this.#bytesSinceTransferable);
+    const { entry, isQueued } = this.#queue.add(
       frame,
       options,
-      isCarried,
-      held,
+      isTransferable,
+      heldBytes,
     );
-    this.#isAwaited ||= this.#full !== undefined;
-    if (!isTaken) {
+    this.#isDrainAwaited ||= this.#drained !== undefined;
+    if (!isQueued) {
       // What is carried would only fill the next connection, too.
-      if (entry.overflow === "terminate" && !isCarried) this.#tell("overflow");
-      this.#backlog.drop(entry);
+      if (entry.overflow === "terminate" && !isTransferable) {
+        this.#onSignal("overflow");
+      }
+      this.#queue.drop(entry);
     }
-    if (!this.#full) this.#flush();
+    if (!this.#drained) this.#flush();
     return entry.promise;
   }
 
-  #sendUrgent(): void {
-    const text = this.#urgent;
+  #flushCredit(): void {
+    const text = this.#creditFrame;
     if (text === undefined || this.#socket.readyState !== 1) return;
-    this.#urgent = undefined;
-    this.#hand(text, false);
-    this.#sent--; // it is no message
+    this.#creditFrame = undefined;
+    this.#write(text, false);
+    this.#sentCount--; // it is no message
     this.#sentBytes -= text.length;
   }
 
   /** Hands to the socket what has waited longest, while there is room. */
   #flush(): void {
-    this.#sendUrgent();
-    const backlog = this.#backlog;
+    this.#flushCredit();
+    const queue = this.#queue;
     for (
-      let entry = backlog?.first;
-      entry && !this.#full;
-      entry = backlog?.first
+      let entry = queue?.first;
+      entry && !this.#drained;
+      entry = queue?.first
     ) {
       // It would take it, and tell nobody that it did not send it.
       if (this.#socket.readyState !== 1) return;
-      if (entry.frame instanceof Blob) return this.#read(entry, entry.frame);
-      backlog?.shift();
-      const { isCarried } = entry;
-      entry.resolve(handed(this.#hand(entry.frame, isCarried), isCarried));
+      if (entry.frame instanceof Blob) {
+        return this.#readBlob(entry, entry.frame);
+      }
+      queue?.shift();
+      const { isTransferable } = entry;
+      entry.resolve(
+        ignoreLossIfTransferable(
+          this.#write(entry.frame, isTransferable),
+          isTransferable,
+        ),
+      );
     }
-    if (this.#isWaiting) return;
+    if (this.#hasQueued) return;
     const onEmpty = this.#onEmpty;
     this.#onEmpty = undefined;
     onEmpty?.();
-    if (!this.#isAwaited || this.#full || this.#isStopped) return;
-    this.#isAwaited = false;
-    this.#tell("drained");
+    if (!this.#isDrainAwaited || this.#drained || this.#isStopped) return;
+    this.#isDrainAwaited = false;
+    this.#onSignal("drained");
   }
 
   /** Fetches the bytes of a `Blob`; all else waits behind it. */
-  #read(entry: Entry, blob: Blob): void {
-    if (this.#isReading) return;
-    this.#isReading = true;
+  #readBlob(entry: QueuedMessage, blob: Blob): void {
+    if (this.#isReadingBlob) return;
+    this.#isReadingBlob = true;
     // Meanwhile it may have gone elsewhere, where it has another beginning.
-    const isHere = () => this.#backlog?.first === entry;
+    const isFirst = () => this.#queue?.first === entry;
     blob.arrayBuffer().then((bytes) => {
-      if (isHere()) entry.frame = bytes;
+      if (isFirst()) entry.frame = bytes;
     }, (error: unknown) => {
-      if (!isHere()) return;
+      if (!isFirst()) return;
       entry.reject(error);
-      this.#backlog?.shift();
+      this.#queue?.shift();
     }).then(() => {
-      this.#isReading = false;
-      if (!this.#full) this.#flush();
+      this.#isReadingBlob = false;
+      if (!this.#drained) this.#flush();
     });
   }
 }
@@ -542,6 +568,11 @@ export class Flow {
  * Who sends by one connection wants to know; who sends by any must not take it
  * for one that can be sent again.
  */
-function handed(promise: Promise<void>, isCarried: boolean): Promise<void> {
-  return isCarried && promise !== RESOLVED ? promise.catch(() => {}) : promise;
+function ignoreLossIfTransferable(
+  promise: Promise<void>,
+  isTransferable: boolean,
+): Promise<void> {
+  return isTransferable && promise !== RESOLVED
+    ? promise.catch(() => {})
+    : promise;
 }

@@ -163,9 +163,9 @@ Deno.test("Connection: a batch of more than 1,024 items ends it, and none is sen
       const { socket, hub, connection } = open();
       const before = hub.heard.length;
       socket.receive(batch);
-      const isTaken = count === 1_024;
-      assertEquals(socket.closes.map(([code]) => code), isTaken ? [] : [1002]);
-      assertEquals(hub.heard.length - before, isTaken ? count : 0);
+      const isQueued = count === 1_024;
+      assertEquals(socket.closes.map(([code]) => code), isQueued ? [] : [1002]);
+      assertEquals(hub.heard.length - before, isQueued ? count : 0);
       connection.terminate();
     }
   }

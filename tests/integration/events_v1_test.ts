@@ -21,7 +21,7 @@ import {
   type ServerOptions,
   ServerSocket,
 } from "../../mod.ts";
-import { flowLimits } from "../../core/sending/socket_writer.ts";
+import { resolveWriterLimits } from "../../core/sending/socket_writer.ts";
 import type { Side } from "../../core/runtime/websocket.ts";
 import { encodeHex } from "../support/hex.ts";
 import { pair, type Party, party, type PartyInit } from "../support/pair.ts";
@@ -274,11 +274,13 @@ test("late replies count for the limits", async () => {
 });
 
 test("a request that is dropped rejects at once", async () => {
-  const flow = flowLimits(
+  const flow = resolveWriterLimits(
     { highWaterMark: 1, maxBufferedAmount: 1, overflow: "drop-newest" },
     0,
   );
-  const { connection, socket } = own("server", { manner: { flow } });
+  const { connection, socket } = own("server", {
+    manner: { writerLimits: flow },
+  });
   socket.isStalled = true;
   connection.send("x");
   await turn();

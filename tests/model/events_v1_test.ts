@@ -5,7 +5,7 @@
 
 import { assertEquals } from "@std/assert";
 import { ClientSocket } from "../../client.ts";
-import type { SendOptions } from "../../core/sending/backlog.ts";
+import type { SendOptions } from "../../core/sending/send_queue.ts";
 import { byteLengthOf, type Frame, toBytes } from "../../core/values/codec.ts";
 import type {
   Connection,
@@ -17,9 +17,12 @@ import {
   isMarked,
   type Payload,
 } from "../../core/protocol/frames.ts";
-import { costOf, FIRST_CREDIT } from "../../core/sending/credit_window.ts";
+import {
+  creditCost,
+  INITIAL_CREDIT,
+} from "../../core/sending/credit_window.ts";
 import { mannerOf } from "../../core/connection/connection_options.ts";
-import type { Overflow } from "../../core/sending/outbox.ts";
+import type { Overflow } from "../../core/sending/bounded_queue.ts";
 import type { SocketTypes } from "../../core/values/types.ts";
 import { Chance } from "../support/chance.ts";
 import { Dial } from "../support/dialled.ts";
@@ -96,7 +99,7 @@ function idOf(content: string): string {
 /** What goes through a socket: checks it, and counts what it costs. */
 class Meter {
   #spent = 0;
-  #limit: number = FIRST_CREDIT;
+  #limit: number = INITIAL_CREDIT;
 
   constructor(readonly faults: Set<string>) {}
 
@@ -122,7 +125,7 @@ class Meter {
       const kind = frame?.kind ?? "message";
       if (kind !== "message" && kind !== "request") continue;
       if (this.#spent >= this.#limit) this.faults.add("credit is overrun");
-      this.#spent += costOf(item);
+      this.#spent += creditCost(item);
     }
   }
 }
@@ -586,7 +589,7 @@ class ClientRun {
     } else if (what < 8) this.#request();
     else if (socket?.readyState === 0) {
       socket.protocol = chance.pick(["", "events.v1", "events.v1"]);
-      this.#limits.set(socket, FIRST_CREDIT);
+      this.#limits.set(socket, INITIAL_CREDIT);
       socket.open();
     } else if (socket?.readyState !== 1) return;
     else if (what < 10) socket.lose();

@@ -10,7 +10,7 @@ import {
   type SendOptions,
 } from "../../client.ts";
 import type { Connection } from "../../core/connection/connection.ts";
-import type { Overflow } from "../../core/sending/outbox.ts";
+import type { Overflow } from "../../core/sending/bounded_queue.ts";
 import { Chance } from "../support/chance.ts";
 import { Dial } from "../support/dialled.ts";
 

@@ -10,7 +10,7 @@ import {
   type Hub,
   type SocketMessage,
 } from "../../core/connection/connection.ts";
-import type { Entry } from "../../core/sending/backlog.ts";
+import type { QueuedMessage } from "../../core/sending/send_queue.ts";
 import { byteLengthOf } from "../../core/values/codec.ts";
 import {
   type Manner,
@@ -111,7 +111,7 @@ export class FakeHub<Types extends SocketTypes = SocketTypes>
   readonly ends: End[] = [];
   readonly errors: unknown[] = [];
   /** What was left of what may go out by another connection. */
-  readonly entries: Entry[] = [];
+  readonly entries: QueuedMessage[] = [];
   /** What `connect` listeners have not finished. */
   pending: Promise<void>[] = [];
   /** Called when the connection is open, as `connect` listeners are. */
@@ -160,7 +160,7 @@ export class FakeHub<Types extends SocketTypes = SocketTypes>
     if (this.listens) this.heard.push(message.content);
   }
 
-  unsent(entries: readonly Entry[]): void {
+  unsent(entries: readonly QueuedMessage[]): void {
     this.entries.push(...entries);
   }
 

@@ -4,12 +4,16 @@ import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { toBytes } from "../../../core/values/codec.ts";
 import { encodeTextBatch } from "../../../core/protocol/frames.ts";
 import { MAX_BATCH_BYTES } from "../../../core/protocol/frames.ts";
-import { Packer } from "../../../core/sending/batcher.ts";
+import { FrameBatcher } from "../../../core/sending/batcher.ts";
 import { encodeHex } from "../../support/hex.ts";
 import { FakeSocket } from "../../support/pair.ts";
 
 /** An open socket, and what sends by it. */
-function open(): { socket: FakeSocket; packer: Packer; sent: () => unknown[] } {
+function open(): {
+  socket: FakeSocket;
+  packer: FrameBatcher;
+  sent: () => unknown[];
+} {
   const socket = new FakeSocket();
   socket.readyState = 1;
   const sent = () =>
@@ -25,10 +29,10 @@ function open(): { socket: FakeSocket; packer: Packer; sent: () => unknown[] } {
         )
         : data
     );
-  return { socket, packer: new Packer(socket), sent };
+  return { socket, packer: new FrameBatcher(socket), sent };
 }
 
-Deno.test("Packer sends a lone message as it is, in the same turn", async () => {
+Deno.test("FrameBatcher sends a lone message as it is, in the same turn", async () => {
   const { packer, sent } = open();
   packer.send("alone");
   assertEquals(sent(), []);
@@ -41,14 +45,14 @@ Deno.test("Packer sends a lone message as it is, in the same turn", async () => 
   assertEquals(sent(), []);
 });
 
-Deno.test("Packer makes one frame of all texts of one turn, in order", async () => {
+Deno.test("FrameBatcher makes one frame of all texts of one turn, in order", async () => {
   const { packer, sent } = open();
   for (const text of ["a", "", "\u0001?1,b", "c"]) packer.send(text);
   await Promise.resolve();
   assertEquals(sent(), ["\u0001[a\u001e\u001e\u0001?1,b\u001ec"]);
 });
 
-Deno.test("Packer makes one frame of all bytes of one turn, as they were then", async () => {
+Deno.test("FrameBatcher makes one frame of all bytes of one turn, as they were then", async () => {
   const { packer, sent } = open();
   const bytes = new Uint8Array([0, 97, 98]);
   packer.send(bytes.subarray(1));
@@ -58,7 +62,7 @@ Deno.test("Packer makes one frame of all bytes of one turn, as they were then", 
   assertEquals(sent(), ["c15b0000000261620000000161"]);
 });
 
-Deno.test("Packer keeps the order of texts and bytes", async () => {
+Deno.test("FrameBatcher keeps the order of texts and bytes", async () => {
   const { packer, sent } = open();
   packer.send("a");
   packer.send("b");
@@ -69,7 +73,7 @@ Deno.test("Packer keeps the order of texts and bytes", async () => {
   assertEquals(sent(), ["c"]);
 });
 
-Deno.test("Packer puts nothing into a batch that would not come out of it", async () => {
+Deno.test("FrameBatcher puts nothing into a batch that would not come out of it", async () => {
   const { packer, sent } = open();
   packer.send("a");
   packer.send("b\u001ec");
@@ -79,7 +83,7 @@ Deno.test("Packer puts nothing into a batch that would not come out of it", asyn
   assertEquals(sent(), ["d"]);
 });
 
-Deno.test("Packer makes no batch of more than 64 KiB, and waits with no large message", async () => {
+Deno.test("FrameBatcher makes no batch of more than 64 KiB, and waits with no large message", async () => {
   const { packer, socket, sent } = open();
   const large = "ä".repeat(MAX_BATCH_BYTES / 3);
   packer.send("a");
@@ -104,7 +108,7 @@ Deno.test("Packer makes no batch of more than 64 KiB, and waits with no large me
   assertStrictEquals(socket.sent.length, 2);
 });
 
-Deno.test("Packer tells what waits, here and in the socket", async () => {
+Deno.test("FrameBatcher tells what waits, here and in the socket", async () => {
   const { packer, socket } = open();
   assertStrictEquals(packer.bufferedAmount, 0);
   socket.bufferedAmount = 7;
@@ -116,7 +120,7 @@ Deno.test("Packer tells what waits, here and in the socket", async () => {
   assertStrictEquals(packer.bufferedAmount, 7);
 });
 
-Deno.test("Packer sends at once when it is flushed, and nothing when it is cleared", async () => {
+Deno.test("FrameBatcher sends at once when it is flushed, and nothing when it is cleared", async () => {
   const { packer, socket, sent } = open();
   packer.send("a");
   packer.send("b");

@@ -1,11 +1,11 @@
 /** What a peer has room for. */
 
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
-import type { Entry } from "../../../core/sending/backlog.ts";
+import type { QueuedMessage } from "../../../core/sending/send_queue.ts";
 import {
-  costOf,
-  FIRST_CREDIT,
-  Gate,
+  creditCost,
+  CreditWindow,
+  INITIAL_CREDIT,
 } from "../../../core/sending/credit_window.ts";
 
 const LIMITS = {
@@ -17,108 +17,117 @@ const LIMITS = {
 /** A gate whose first credit is used up. */
 function shut() {
   const passed: unknown[] = [];
-  const gate = new Gate(LIMITS, (entry) => {
+  const window = new CreditWindow(LIMITS, (entry) => {
     passed.push(entry.frame);
     entry.resolve();
   });
-  for (let i = 0; i < FIRST_CREDIT; i++) assert(gate.admit("x"));
-  return { gate, passed };
+  for (let i = 0; i < INITIAL_CREDIT; i++) assert(window.trySpend("x"));
+  return { gate: window, passed };
 }
 
-function keep(gate: Gate, frame: string, isCarried = false): Entry {
-  assert(!gate.admit(frame));
-  const { entry, isTaken } = gate.keep(frame, undefined, isCarried, 0);
-  assert(isTaken);
+function keep(
+  window: CreditWindow,
+  frame: string,
+  isTransferable = false,
+): QueuedMessage {
+  assert(!window.trySpend(frame));
+  const { entry, isQueued } = window.enqueue(
+    frame,
+    undefined,
+    isTransferable,
+    0,
+  );
+  assert(isQueued);
   return entry;
 }
 
-Deno.test("costOf() is 1, and 1 for each 16 KiB", () => {
-  assertStrictEquals(costOf(""), 1);
-  assertStrictEquals(costOf("x".repeat(16_383)), 1);
-  assertStrictEquals(costOf("ä".repeat(16_384)), 2);
-  assertStrictEquals(costOf("😀".repeat(8_192)), 2); // two code units each
-  assertStrictEquals(costOf(new ArrayBuffer(32_767)), 2);
-  assertStrictEquals(costOf(new Uint8Array(32_768)), 3);
-  assertStrictEquals(costOf(new Blob(["x".repeat(49_152)])), 4);
-  assertStrictEquals(costOf("\u0001t1,00-…"), 0); // a trace is no message
-  assertStrictEquals(costOf("t1,00-…"), 1);
+Deno.test("creditCost() is 1, and 1 for each 16 KiB", () => {
+  assertStrictEquals(creditCost(""), 1);
+  assertStrictEquals(creditCost("x".repeat(16_383)), 1);
+  assertStrictEquals(creditCost("ä".repeat(16_384)), 2);
+  assertStrictEquals(creditCost("😀".repeat(8_192)), 2); // two code units each
+  assertStrictEquals(creditCost(new ArrayBuffer(32_767)), 2);
+  assertStrictEquals(creditCost(new Uint8Array(32_768)), 3);
+  assertStrictEquals(creditCost(new Blob(["x".repeat(49_152)])), 4);
+  assertStrictEquals(creditCost("\u0001t1,00-…"), 0); // a trace is no message
+  assertStrictEquals(creditCost("t1,00-…"), 1);
 });
 
-Deno.test("Gate lets pass what costs 1,024, and what comes last may cost more", () => {
-  const { gate } = shut();
-  assert(!gate.admit(""));
-  const other = new Gate(LIMITS, () => {});
-  for (let i = 0; i < FIRST_CREDIT - 1; i++) assert(other.admit("x"));
-  assert(other.admit("x".repeat(1024 * 1024)));
-  assert(!other.admit(""));
+Deno.test("CreditWindow lets pass what costs 1,024, and what comes last may cost more", () => {
+  const { gate: window } = shut();
+  assert(!window.trySpend(""));
+  const other = new CreditWindow(LIMITS, () => {});
+  for (let i = 0; i < INITIAL_CREDIT - 1; i++) assert(other.trySpend("x"));
+  assert(other.trySpend("x".repeat(1024 * 1024)));
+  assert(!other.trySpend(""));
 });
 
-Deno.test("Gate keeps the rest in order, until the peer has room", async () => {
-  const { gate, passed } = shut();
-  const entries = ["a", "b", "c"].map((frame) => keep(gate, frame));
-  assertStrictEquals(gate.size, 3);
+Deno.test("CreditWindow keeps the rest in order, until the peer has room", async () => {
+  const { gate: window, passed } = shut();
+  const entries = ["a", "b", "c"].map((frame) => keep(window, frame));
+  assertStrictEquals(window.size, 3);
   let isEmpty = false;
-  gate.whenEmpty(() => isEmpty = true);
-  assertStrictEquals(gate.allow(FIRST_CREDIT + 2), false);
+  window.whenEmpty(() => isEmpty = true);
+  assertStrictEquals(window.raiseLimit(INITIAL_CREDIT + 2), false);
   assertEquals(passed, ["a", "b"]);
-  assert(!gate.admit("d"), "c waits");
+  assert(!window.trySpend("d"), "c waits");
   // It does not go back.
-  assertStrictEquals(gate.allow(0), false);
+  assertStrictEquals(window.raiseLimit(0), false);
   assert(!isEmpty);
-  assertStrictEquals(gate.allow(FIRST_CREDIT + 4), true);
+  assertStrictEquals(window.raiseLimit(INITIAL_CREDIT + 4), true);
   assertEquals(passed, ["a", "b", "c"]);
   assert(isEmpty);
-  assert(gate.admit("d"));
-  assert(!gate.admit("e"));
-  assertStrictEquals(gate.allow(FIRST_CREDIT + 5), false);
+  assert(window.trySpend("d"));
+  assert(!window.trySpend("e"));
+  assertStrictEquals(window.raiseLimit(INITIAL_CREDIT + 5), false);
   await Promise.all(entries.map(({ promise }) => promise));
   // It is told once.
   isEmpty = false;
-  assert(gate.admit("e"));
-  const late = keep(gate, "f");
-  assertStrictEquals(gate.allow(FIRST_CREDIT + 6), true);
+  assert(window.trySpend("e"));
+  const late = keep(window, "f");
+  assertStrictEquals(window.raiseLimit(INITIAL_CREDIT + 6), true);
   assert(!isEmpty);
   await late.promise;
-  gate.whenEmpty(() => passed.push("at once"));
+  window.whenEmpty(() => passed.push("at once"));
   assertStrictEquals(passed.at(-1), "at once");
 });
 
-Deno.test("Gate lets go of what waits, and gives back what may go elsewhere", async () => {
-  const { gate } = shut();
-  const own = keep(gate, "own");
-  const carried = keep(gate, "carried", true);
-  gate.whenEmpty(() => assert(false, "it is not empty: it has ended"));
+Deno.test("CreditWindow lets go of what waits, and gives back what may go elsewhere", async () => {
+  const { gate: window } = shut();
+  const own = keep(window, "own");
+  const carried = keep(window, "carried", true);
+  window.whenEmpty(() => assert(false, "it is not empty: it has ended"));
   const error = new Error("over");
-  assertEquals(gate.stop(() => error), [carried]);
+  assertEquals(window.stop(() => error), [carried]);
   assertStrictEquals(await own.promise.catch((why) => why), error);
-  assertStrictEquals(gate.allow(9_999), false);
-  assert(gate.admit("x"));
+  assertStrictEquals(window.raiseLimit(9_999), false);
+  assert(window.trySpend("x"));
 });
 
-Deno.test("Gate takes over what has waited elsewhere, and is bounded", () => {
-  const { gate, passed } = shut();
-  const entry = (frame: string): Entry => ({
+Deno.test("CreditWindow takes over what has waited elsewhere, and is bounded", () => {
+  const { gate: window, passed } = shut();
+  const entry = (frame: string): QueuedMessage => ({
     memory: 640,
     frame,
     size: frame.length,
     overflow: "terminate",
     key: "",
-    isCarried: false,
+    isTransferable: false,
     ...Promise.withResolvers<void>(),
   });
-  gate.adopt(entry("one"));
+  window.adopt(entry("one"));
   assertEquals(passed, []);
-  const { entry: large, isTaken } = gate.keep(
+  const { entry: large, isQueued } = window.enqueue(
     "x".repeat(101),
     undefined,
     false,
     0,
   );
-  assert(!isTaken);
-  gate.drop(large);
+  assert(!isQueued);
+  window.drop(large);
   large.promise.catch(() => {});
-  assertStrictEquals(gate.dropped, 1);
-  gate.allow(FIRST_CREDIT + 2);
-  gate.adopt(entry("two"));
+  assertStrictEquals(window.dropped, 1);
+  window.raiseLimit(INITIAL_CREDIT + 2);
+  window.adopt(entry("two"));
   assertEquals(passed, ["one", "two"]);
 });

@@ -1,10 +1,10 @@
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
-import { Clock } from "../../../core/sending/poll_timer.ts";
+import { PollTimer } from "../../../core/sending/poll_timer.ts";
 
 /** Something that is looked at, and writes down when. */
 class Thing {
-  readonly looks: number[] = [];
+  readonly polls: number[] = [];
 
   constructor(
     readonly time: FakeTime,
@@ -12,40 +12,40 @@ class Thing {
     readonly start = time.now,
   ) {}
 
-  look(): number {
-    this.looks.push(this.time.now - this.start);
+  poll(): number {
+    this.polls.push(this.time.now - this.start);
     return this.waits.shift() ?? 0;
   }
 }
 
-Deno.test("Clock looks again after as long as it is told", async () => {
+Deno.test("PollTimer looks again after as long as it is told", async () => {
   using time = new FakeTime();
-  const clock = new Clock();
+  const clock = new PollTimer();
   const thing = new Thing(time, [20, 30]);
   clock.add(thing, 10);
   await time.tickAsync(1_000);
-  assertEquals(thing.looks, [10, 30, 60]);
+  assertEquals(thing.polls, [10, 30, 60]);
   assertStrictEquals(clock.size, 0);
 });
 
-Deno.test("Clock looks at many with one timer", async () => {
+Deno.test("PollTimer looks at many with one timer", async () => {
   using time = new FakeTime();
-  const clock = new Clock();
+  const clock = new PollTimer();
   const slow = new Thing(time, [100, 100]);
   const quick = new Thing(time, Array(9).fill(10));
   clock.add(slow, 100);
   clock.add(quick, 10);
   await time.tickAsync(10);
-  assertEquals([slow.looks, quick.looks], [[], [10]]);
+  assertEquals([slow.polls, quick.polls], [[], [10]]);
   await time.tickAsync(1_000);
-  assertEquals(slow.looks, [100, 200, 300]);
-  assertEquals(quick.looks.length, 10);
+  assertEquals(slow.polls, [100, 200, 300]);
+  assertEquals(quick.polls.length, 10);
   assertStrictEquals(clock.size, 0);
 });
 
-Deno.test("Clock does not look at what has been removed", async () => {
+Deno.test("PollTimer does not look at what has been removed", async () => {
   using time = new FakeTime();
-  const clock = new Clock();
+  const clock = new PollTimer();
   const removed = new Thing(time, [10, 10]);
   const kept = new Thing(time, []);
   clock.add(removed, 10);
@@ -53,17 +53,17 @@ Deno.test("Clock does not look at what has been removed", async () => {
   clock.remove(removed);
   clock.remove(removed); // twice is once
   await time.tickAsync(20);
-  assertEquals([removed.looks, kept.looks], [[], [20]]);
+  assertEquals([removed.polls, kept.polls], [[], [20]]);
   clock.add(removed, 10);
   clock.remove(removed); // and no timer is left, or the sanitizer tells
 });
 
-Deno.test("Clock goes on when one is removed, or added, amid its look", async () => {
+Deno.test("PollTimer goes on when one is removed, or added, amid its look", async () => {
   using time = new FakeTime();
-  const clock = new Clock();
+  const clock = new PollTimer();
   const later = new Thing(time, []);
   const self = {
-    look() {
+    poll() {
       clock.remove(self);
       clock.add(later, 30);
       return 10;
@@ -73,13 +73,13 @@ Deno.test("Clock goes on when one is removed, or added, amid its look", async ()
   await time.tickAsync(10);
   assertStrictEquals(clock.size, 1);
   await time.tickAsync(1_000);
-  assertStrictEquals(later.looks.length, 1);
+  assertStrictEquals(later.polls.length, 1);
   assertStrictEquals(clock.size, 0);
 });
 
-Deno.test("Clock takes no jump of the machine's clock for time that has passed", async () => {
+Deno.test("PollTimer takes no jump of the machine's clock for time that has passed", async () => {
   using time = new FakeTime();
-  const clock = new Clock();
+  const clock = new PollTimer();
   const thing = new Thing(time, [10, 10]);
   clock.add(thing, 10);
   await time.tickAsync(10);
@@ -87,24 +87,24 @@ Deno.test("Clock takes no jump of the machine's clock for time that has passed",
   Date.now = () => now() + 3_600_000;
   try {
     await time.tickAsync(9);
-    assertEquals(thing.looks, [10]);
+    assertEquals(thing.polls, [10]);
     await time.tickAsync(1);
-    assertEquals(thing.looks.length, 2);
+    assertEquals(thing.polls.length, 2);
   } finally {
     Date.now = now;
   }
   clock.remove(thing);
 });
 
-Deno.test("Clock takes nothing from those who wait when others come and go", async () => {
+Deno.test("PollTimer takes nothing from those who wait when others come and go", async () => {
   using time = new FakeTime();
-  const clock = new Clock();
+  const clock = new PollTimer();
   const slow = new Thing(time, Array(9).fill(32));
   clock.add(slow, 32);
   for (let i = 0; i < 32; i++) {
-    clock.add({ look: () => 0 }, 1);
+    clock.add({ poll: () => 0 }, 1);
     await time.tickAsync(10);
   }
-  assertEquals(slow.looks, Array.from({ length: 10 }, (_, i) => 32 * (i + 1)));
+  assertEquals(slow.polls, Array.from({ length: 10 }, (_, i) => 32 * (i + 1)));
   assertStrictEquals(clock.size, 0);
 });

@@ -11,10 +11,10 @@ import {
   MessageDroppedError,
 } from "../../../core/events/errors.ts";
 import {
-  flowLimits,
   type FlowOptions,
+  resolveWriterLimits,
 } from "../../../core/sending/socket_writer.ts";
-import type { SendOptions } from "../../../core/sending/backlog.ts";
+import type { SendOptions } from "../../../core/sending/send_queue.ts";
 import type { Sendable } from "../../../core/values/codec.ts";
 import { type Party, party } from "../../support/pair.ts";
 
@@ -27,7 +27,7 @@ class Stalled implements Disposable {
 
   constructor(options: FlowOptions = {}, stallTimeout = 0) {
     this.party = party("server", {
-      manner: { flow: flowLimits(options, stallTimeout) },
+      manner: { writerLimits: resolveWriterLimits(options, stallTimeout) },
     });
     const { socket, connection } = this.party;
     socket.isStalled = true;
@@ -82,15 +82,22 @@ Deno.test("flow: options that are no sizes, or no policy, are refused", () => {
   for (const name of ["highWaterMark", "maxBufferedAmount"]) {
     for (const value of [-1, NaN]) {
       assertThrows(
-        () => flowLimits({ [name]: value }, 0),
+        () => resolveWriterLimits({ [name]: value }, 0),
         RangeError,
         `Cannot use "${name}" unless it is 0 or more: current value is`,
       );
     }
   }
   const options: object = { overflow: "oldest" };
-  assertThrows(() => flowLimits(options, 0), RangeError, "one of terminate");
-  const { highWaterMark, maxBufferedAmount, overflow } = flowLimits({}, 0);
+  assertThrows(
+    () => resolveWriterLimits(options, 0),
+    RangeError,
+    "one of terminate",
+  );
+  const { highWaterMark, maxBufferedAmount, overflow } = resolveWriterLimits(
+    {},
+    0,
+  );
   assertEquals([highWaterMark, maxBufferedAmount, overflow], [
     1024 ** 2,
     16 * 1024 ** 2,
@@ -422,7 +429,7 @@ test("nobody is watched for ever if idleTimeout is 0", async (time) => {
 });
 
 test("close() sends what waits first, and waits for closeTimeout at most", async (time) => {
-  for (const isTaken of [true, false]) {
+  for (const isQueued of [true, false]) {
     using self = new Stalled({ highWaterMark: 5 });
     const { connection, socket } = self.party;
     socket.answers = true;
@@ -433,7 +440,7 @@ test("close() sends what waits first, and waits for closeTimeout at most", async
     await assertRejects(() => late, ConnectionEndedError, "is closing");
     await pass(time, 9_900);
     assertEquals([self.sent, socket.closes], [["12345"], []]);
-    if (isTaken) {
+    if (isQueued) {
       self.take(5);
       await pass(time, 50);
       assertEquals(self.sent, ["12345", "67890"]);
@@ -442,10 +449,10 @@ test("close() sends what waits first, and waits for closeTimeout at most", async
     } else await pass(time, 100);
     await closing;
     await pass(time, 0);
-    const sent = isTaken ? "sent" : "ConnectionEndedError";
+    const sent = isQueued ? "sent" : "ConnectionEndedError";
     assertEquals(self.fates, [sent, sent]);
     const [end] = self.party.hub.ends;
-    assertStrictEquals(end?.type, isTaken ? "close" : "disconnect");
+    assertStrictEquals(end?.type, isQueued ? "close" : "disconnect");
   }
 });
 
@@ -556,17 +563,19 @@ test("idleTimeout 0 leaves what does not move its way", async (time) => {
 });
 
 test("a flow of which nothing waits is not looked at", async (time) => {
-  const flow = flowLimits({}, 1_000);
-  const { socket, connection } = party("server", { manner: { flow } });
+  const flow = resolveWriterLimits({}, 1_000);
+  const { socket, connection } = party("server", {
+    manner: { writerLimits: flow },
+  });
   socket.open();
   connection.send("1");
-  assertStrictEquals(flow.leisurely.size, 1);
+  assertStrictEquals(flow.slowPoll.size, 1);
   await pass(time, 300);
-  assertEquals([flow.leisurely.size, flow.hurried.size], [0, 0]);
+  assertEquals([flow.slowPoll.size, flow.fastPoll.size], [0, 0]);
   connection.send("2");
-  assertStrictEquals(flow.leisurely.size, 1);
+  assertStrictEquals(flow.slowPoll.size, 1);
   connection.terminate();
-  assertStrictEquals(flow.leisurely.size, 0);
+  assertStrictEquals(flow.slowPoll.size, 0);
 });
 
 test("a Blob is read once, and not sent where the socket takes nothing", async (time) => {

@@ -19,7 +19,7 @@
  */
 export type Overflow = "terminate" | "drop-oldest" | "drop-newest" | "latest";
 
-const POLICIES: readonly Overflow[] = [
+const OVERFLOW_POLICIES: readonly Overflow[] = [
   "terminate",
   "drop-oldest",
   "drop-newest",
@@ -33,7 +33,7 @@ const POLICIES: readonly Overflow[] = [
  * @returns True if so.
  */
 export function isOverflow(value: unknown): value is Overflow {
-  return POLICIES.some((policy) => policy === value);
+  return OVERFLOW_POLICIES.some((policy) => policy === value);
 }
 
 /**
@@ -49,13 +49,13 @@ export function assertOverflow(
   if (overflow === undefined || isOverflow(overflow)) return;
   throw new RangeError(
     `Cannot use "overflow" unless it is one of ${
-      POLICIES.join(", ")
+      OVERFLOW_POLICIES.join(", ")
     }: current value is ${overflow}`,
   );
 }
 
 /** Something that waits to be sent. */
-export interface Waiting {
+export interface QueueItem {
   /** Its bytes. */
   readonly size: number;
   /** What to do if it does not fit. */
@@ -66,44 +66,44 @@ export interface Waiting {
    * Whether it may be sent elsewhere as well. It fills a bound for its like only:
    * there is as much room besides for what can be sent nowhere else.
    */
-  readonly isCarried?: boolean;
+  readonly isTransferable?: boolean;
 }
 
-/** What came of offering something to an {@linkcode Outbox}. */
-export interface Offer<W> {
+/** What came of offering something to an {@linkcode BoundedQueue}. */
+export interface OfferResult<W> {
   /** Whether it waits now. */
-  readonly isTaken: boolean;
+  readonly isQueued: boolean;
   /** What it has displaced. */
   readonly dropped: readonly W[];
 }
 
-const NONE: readonly never[] = [];
+const NOTHING_DROPPED: readonly never[] = [];
 
 /** How much waits, and how much of that may be dropped. */
-class Tally {
+class QueueTotals {
   size = 0;
   count = 0;
   droppableSize = 0;
   droppableCount = 0;
 
   /** Adds something that waits now, or takes off what does no longer. */
-  add(waiting: Waiting, sign: 1 | -1): void {
-    const size = waiting.size * sign;
+  add(item: QueueItem, sign: 1 | -1): void {
+    const size = item.size * sign;
     this.size += size;
     this.count += sign;
-    if (!isDroppable(waiting)) return;
+    if (!isDroppable(item)) return;
     this.droppableSize += size;
     this.droppableCount += sign;
   }
 }
 
-function isDroppable({ overflow }: Waiting): boolean {
+function isDroppable({ overflow }: QueueItem): boolean {
   return overflow === "drop-oldest" || overflow === "latest";
 }
 
 /** Whether something that waits takes room from something that is offered. */
-function isInTheWay(waiting: Waiting, offered: Waiting): boolean {
-  return !waiting.isCarried || offered.isCarried === true;
+function countsAgainst(item: QueueItem, offered: QueueItem): boolean {
+  return !item.isTransferable || offered.isTransferable === true;
 }
 
 /**
@@ -112,52 +112,52 @@ function isInTheWay(waiting: Waiting, offered: Waiting): boolean {
  *
  * @typeParam W What waits.
  */
-export class Outbox<W extends Waiting> {
-  readonly #max: number;
+export class BoundedQueue<W extends QueueItem> {
+  readonly #maxBytes: number;
   readonly #maxCount: number;
   /** In order; what is set again keeps its place. */
-  readonly #waiting = new Map<string | number, W>();
+  readonly #items = new Map<string | number, W>();
   readonly #droppable = new Map<string | number, W>();
   /** Goes through the ids, in order, as what has waited longest is taken away. */
-  #ids: Iterator<string | number> | undefined;
+  #idIterator: Iterator<string | number> | undefined;
   /** What has waited longest, once that was asked for. */
-  #first: string | number | undefined;
+  #firstId: string | number | undefined;
   /** Of all that waits. */
-  #all = new Tally();
+  #totals = new QueueTotals();
   /** Of what is not carried. */
-  #own = new Tally();
-  #count = 0;
+  #ownTotals = new QueueTotals();
+  #nextId = 0;
 
   /**
-   * Creates an empty outbox.
+   * Creates an empty queue.
    *
-   * @param max How many bytes may wait, here and in the socket.
+   * @param maxBytes How many bytes may wait, here and in the socket.
    * @param maxCount How many messages may wait here.
    */
-  constructor(max: number, maxCount = Infinity) {
-    this.#max = max;
+  constructor(maxBytes: number, maxCount = Infinity) {
+    this.#maxBytes = maxBytes;
     this.#maxCount = maxCount;
   }
 
   /** How many bytes wait here. */
   get size(): number {
-    return this.#all.size;
+    return this.#totals.size;
   }
 
   /** Whether nothing waits. */
   get isEmpty(): boolean {
-    return this.#waiting.size === 0;
+    return this.#items.size === 0;
   }
 
   /** What waits, in order. */
-  get waiting(): Iterable<W> {
-    return this.#waiting.values();
+  get items(): Iterable<W> {
+    return this.#items.values();
   }
 
   /** What has waited longest. */
   get first(): W | undefined {
-    const id = this.#firstId();
-    return id === undefined ? undefined : this.#waiting.get(id);
+    const id = this.#findFirstId();
+    return id === undefined ? undefined : this.#items.get(id);
   }
 
   /**
@@ -165,44 +165,47 @@ export class Outbox<W extends Waiting> {
    * else it could never be sent.
    *
    * @param offered What is to wait.
-   * @param held How many bytes the socket holds already.
+   * @param heldBytes How many bytes the socket holds already.
    * @returns Whether it waits now, and what it has displaced.
    */
-  offer(offered: W, held: number): Offer<W> {
+  offer(offered: W, heldBytes: number): OfferResult<W> {
     const { size, overflow } = offered;
-    const id = this.#idOf(offered);
-    const replaced = this.#waiting.get(id);
-    const isFreed = replaced !== undefined && isInTheWay(replaced, offered);
-    const freed = isFreed ? replaced.size : 0;
-    const others = isFreed ? 1 : 0;
-    const tally = offered.isCarried ? this.#all : this.#own;
-    const kept = tally.size - freed;
-    const room = this.#max - held - kept;
-    const isCrowded = tally.count - others >= this.#maxCount;
-    const isMeek = overflow === "drop-newest";
-    const canDrop = isMeek ? 0 : tally.droppableSize - freed;
-    const isTooLarge = size > room + canDrop && held + kept > 0;
-    const isTooMany = isCrowded && (isMeek || tally.droppableCount <= others);
-    if (isTooLarge || isTooMany) return { isTaken: false, dropped: NONE };
-    const excess = isCrowded ? Math.max(size - room, 1) : size - room;
+    const id = this.#idFor(offered);
+    const replaced = this.#items.get(id);
+    const isReplacedCounted = replaced !== undefined &&
+      countsAgainst(replaced, offered);
+    const freed = isReplacedCounted ? replaced.size : 0;
+    const others = isReplacedCounted ? 1 : 0;
+    const totals = offered.isTransferable ? this.#totals : this.#ownTotals;
+    const kept = totals.size - freed;
+    const room = this.#maxBytes - heldBytes - kept;
+    const isFull = totals.count - others >= this.#maxCount;
+    const dropSelf = overflow === "drop-newest";
+    const canDrop = dropSelf ? 0 : totals.droppableSize - freed;
+    const isTooLarge = size > room + canDrop && heldBytes + kept > 0;
+    const isTooMany = isFull && (dropSelf || totals.droppableCount <= others);
+    if (isTooLarge || isTooMany) {
+      return { isQueued: false, dropped: NOTHING_DROPPED };
+    }
+    const excess = isFull ? Math.max(size - room, 1) : size - room;
     const dropped = [
       ...replaced ? [replaced] : [],
-      ...this.#displace(id, offered, excess),
+      ...this.#dropOldest(id, offered, excess),
     ];
     this.#put(id, offered, replaced);
-    return { isTaken: true, dropped };
+    return { isQueued: true, dropped };
   }
 
   /**
    * Adds something beyond the bound, behind all others.
    *
-   * @param waiting What is to wait.
+   * @param item What is to wait.
    * @returns False if something newer with the same key waits: then it does not.
    */
-  append(waiting: W): boolean {
-    const id = this.#idOf(waiting);
-    if (this.#waiting.has(id)) return false;
-    this.#put(id, waiting, undefined);
+  append(item: W): boolean {
+    const id = this.#idFor(item);
+    if (this.#items.has(id)) return false;
+    this.#put(id, item, undefined);
     return true;
   }
 
@@ -213,33 +216,35 @@ export class Outbox<W extends Waiting> {
    * @returns What has waited, if something has.
    */
   take(key: string): W | undefined {
-    const id = idOf(key);
-    const waiting = this.#waiting.get(id);
-    if (waiting) this.#delete(id, waiting);
-    return waiting;
+    const id = latestId(key);
+    const item = this.#items.get(id);
+    if (item) this.#delete(id, item);
+    return item;
   }
 
-  #idOf({ overflow, key }: W): string | number {
-    return overflow === "latest" ? idOf(key) : this.#count++;
+  #idFor({ overflow, key }: W): string | number {
+    return overflow === "latest" ? latestId(key) : this.#nextId++;
   }
 
   /** Takes away what has waited longest. */
   shift(): void {
     const { first } = this;
-    if (first && this.#first !== undefined) this.#delete(this.#first, first);
+    if (first && this.#firstId !== undefined) {
+      this.#delete(this.#firstId, first);
+    }
   }
 
   /**
    * A map that is emptied from its front would be searched from there again and
    * again, past all that is gone: one iterator goes on where it was.
    */
-  #firstId(): string | number | undefined {
-    if (this.#first !== undefined) return this.#first;
-    this.#ids ??= this.#waiting.keys();
-    const { done, value } = this.#ids.next();
-    if (done) this.#ids = undefined; // all are gone, and others may come
-    else this.#first = value;
-    return this.#first;
+  #findFirstId(): string | number | undefined {
+    if (this.#firstId !== undefined) return this.#firstId;
+    this.#idIterator ??= this.#items.keys();
+    const { done, value } = this.#idIterator.next();
+    if (done) this.#idIterator = undefined; // all are gone, and others may come
+    else this.#firstId = value;
+    return this.#firstId;
   }
 
   /**
@@ -248,49 +253,49 @@ export class Outbox<W extends Waiting> {
    * @returns All that has waited, in order.
    */
   takeAll(): W[] {
-    const all = [...this.#waiting.values()];
-    this.#waiting.clear();
+    const all = [...this.#items.values()];
+    this.#items.clear();
     this.#droppable.clear();
-    this.#all = new Tally();
-    this.#own = new Tally();
-    this.#ids = this.#first = undefined;
+    this.#totals = new QueueTotals();
+    this.#ownTotals = new QueueTotals();
+    this.#idIterator = this.#firstId = undefined;
     return all;
   }
 
   /** Drops from what may be dropped, the oldest first, until it is enough. */
-  #displace(id: string | number, offered: W, excess: number): W[] {
+  #dropOldest(id: string | number, offered: W, excess: number): W[] {
     const dropped: W[] = [];
-    for (const [other, waiting] of this.#droppable) {
+    for (const [other, item] of this.#droppable) {
       if (excess <= 0) break;
-      if (other === id || !isInTheWay(waiting, offered)) continue;
-      this.#delete(other, waiting);
-      dropped.push(waiting);
-      excess -= Math.max(waiting.size, 1);
+      if (other === id || !countsAgainst(item, offered)) continue;
+      this.#delete(other, item);
+      dropped.push(item);
+      excess -= Math.max(item.size, 1);
     }
     return dropped;
   }
 
-  #put(id: string | number, waiting: W, replaced: W | undefined): void {
-    if (replaced) this.#tally(replaced, -1);
-    this.#tally(waiting, 1);
-    this.#waiting.set(id, waiting);
-    if (isDroppable(waiting)) this.#droppable.set(id, waiting);
+  #put(id: string | number, item: W, replaced: W | undefined): void {
+    if (replaced) this.#count(replaced, -1);
+    this.#count(item, 1);
+    this.#items.set(id, item);
+    if (isDroppable(item)) this.#droppable.set(id, item);
   }
 
-  #delete(id: string | number, waiting: W): void {
-    this.#waiting.delete(id);
-    if (this.#first === id) this.#first = undefined;
+  #delete(id: string | number, item: W): void {
+    this.#items.delete(id);
+    if (this.#firstId === id) this.#firstId = undefined;
     this.#droppable.delete(id);
-    this.#tally(waiting, -1);
+    this.#count(item, -1);
   }
 
-  #tally(waiting: W, sign: 1 | -1): void {
-    this.#all.add(waiting, sign);
-    if (!waiting.isCarried) this.#own.add(waiting, sign);
+  #count(item: W, sign: 1 | -1): void {
+    this.#totals.add(item, sign);
+    if (!item.isTransferable) this.#ownTotals.add(item, sign);
   }
 }
 
 /** What the latest of a key is filed under; no number is. */
-function idOf(key: string): string {
+function latestId(key: string): string {
   return `key ${key}`;
 }

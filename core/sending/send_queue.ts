@@ -11,7 +11,11 @@ import {
   toBytes,
 } from "../values/codec.ts";
 import { ignoreRejection, MessageDroppedError } from "../events/errors.ts";
-import { Outbox, type Overflow, type Waiting } from "./outbox.ts";
+import {
+  BoundedQueue,
+  type Overflow,
+  type QueueItem,
+} from "./bounded_queue.ts";
 
 /** Options of {@linkcode Connection.send}. */
 export interface SendOptions {
@@ -27,7 +31,7 @@ export interface SendOptions {
 }
 
 /** How much may wait, and what becomes of the rest. */
-export interface BacklogLimits {
+export interface SendQueueLimits {
   /** How many bytes may wait. */
   readonly maxBufferedAmount: number;
   /** How many messages may wait. */
@@ -37,11 +41,11 @@ export interface BacklogLimits {
 }
 
 /** A message that waits. */
-export interface Entry extends Waiting, PromiseWithResolvers<void> {
+export interface QueuedMessage extends QueueItem, PromiseWithResolvers<void> {
   /** What to send. */
   frame: Frame;
   /** Whether it may go out by another connection if this one is lost. */
-  readonly isCarried: boolean;
+  readonly isTransferable: boolean;
   /** About how many bytes of memory it takes as a whole. */
   readonly memory: number;
 }
@@ -53,13 +57,13 @@ export interface Entry extends Waiting, PromiseWithResolvers<void> {
 export const ENTRY_COST = 640;
 
 /** What waits for one peer. */
-export class Backlog {
-  readonly #limits: BacklogLimits;
-  readonly #outbox: Outbox<Entry>;
+export class SendQueue {
+  readonly #limits: SendQueueLimits;
+  readonly #queue: BoundedQueue<QueuedMessage>;
   #dropped = 0;
   #memory = 0;
   /** Tells why nothing is sent any more. */
-  #stopped: (() => Error) | undefined;
+  #stopError: (() => Error) | undefined;
   /** What dropped messages reject with: one error for all, as they may be many. */
   #dropError: MessageDroppedError | undefined;
 
@@ -68,14 +72,14 @@ export class Backlog {
    *
    * @param limits How much may wait.
    */
-  constructor(limits: BacklogLimits) {
+  constructor(limits: SendQueueLimits) {
     this.#limits = limits;
-    this.#outbox = new Outbox(limits.maxBufferedAmount, limits.maxCount);
+    this.#queue = new BoundedQueue(limits.maxBufferedAmount, limits.maxCount);
   }
 
   /** How many bytes wait. */
   get size(): number {
-    return this.#outbox.size;
+    return this.#queue.size;
   }
 
   /** About how many bytes of memory it takes. */
@@ -85,7 +89,7 @@ export class Backlog {
 
   /** Whether nothing waits. */
   get isEmpty(): boolean {
-    return this.#outbox.isEmpty;
+    return this.#queue.isEmpty;
   }
 
   /** How many messages were dropped. */
@@ -94,14 +98,14 @@ export class Backlog {
   }
 
   /** What has waited longest. */
-  get first(): Entry | undefined {
-    return this.#outbox.first;
+  get first(): QueuedMessage | undefined {
+    return this.#queue.first;
   }
 
   /** Takes away what has waited longest. */
   shift(): void {
-    this.#memory -= this.#outbox.first?.memory ?? 0;
-    this.#outbox.shift();
+    this.#memory -= this.#queue.first?.memory ?? 0;
+    this.#queue.shift();
   }
 
   /**
@@ -109,22 +113,22 @@ export class Backlog {
    *
    * @returns All that has waited, in order.
    */
-  takeAll(): Entry[] {
+  takeAll(): QueuedMessage[] {
     this.#memory = 0;
-    return this.#outbox.takeAll();
+    return this.#queue.takeAll();
   }
 
   /**
    * Stops for good, and lets go of all that waits.
    *
-   * @param why Makes what messages reject with that are not carried.
+   * @param makeError Makes what messages reject with that are not carried.
    * @returns What may go out by another connection, in order; its promises wait.
    */
-  stop(why: () => Error): Entry[] {
-    this.#stopped = why;
+  stop(makeError: () => Error): QueuedMessage[] {
+    this.#stopError = makeError;
     return this.takeAll().filter((entry) => {
-      if (!entry.isCarried) entry.reject(why());
-      return entry.isCarried;
+      if (!entry.isTransferable) entry.reject(makeError());
+      return entry.isTransferable;
     });
   }
 
@@ -133,48 +137,48 @@ export class Backlog {
    *
    * @param frame What to send.
    * @param options What to do if it does not fit.
-   * @param isCarried Whether it may go out by another connection.
-   * @param held How many bytes wait elsewhere already.
+   * @param isTransferable Whether it may go out by another connection.
+   * @param heldBytes How many bytes wait elsewhere already.
    * @returns The message, whose promise is quiet; and whether it waits now.
    */
   add(
     frame: Frame,
     options: SendOptions | undefined,
-    isCarried: boolean,
-    held: number,
-  ): { entry: Entry; isTaken: boolean } {
+    isTransferable: boolean,
+    heldBytes: number,
+  ): { entry: QueuedMessage; isQueued: boolean } {
     const { overflow = this.#limits.overflow, key = "" } = options ?? {};
-    const entry: Entry = {
+    const entry: QueuedMessage = {
       frame,
       size: byteLengthOf(frame),
       overflow,
       key,
-      isCarried,
+      isTransferable,
       memory: ENTRY_COST + memoryOf(frame),
       ...Promise.withResolvers<void>(),
     };
     ignoreRejection(entry.promise);
-    return { entry, isTaken: this.put(entry, held) };
+    return { entry, isQueued: this.enqueue(entry, heldBytes) };
   }
 
   /**
    * Adds a message that has waited elsewhere.
    *
    * @param entry The message.
-   * @param held How many bytes wait elsewhere already.
+   * @param heldBytes How many bytes wait elsewhere already.
    * @returns Whether it waits now.
    */
-  put(entry: Entry, held: number): boolean {
-    const { isTaken, dropped } = this.#outbox.offer(entry, held);
+  enqueue(entry: QueuedMessage, heldBytes: number): boolean {
+    const { isQueued, dropped } = this.#queue.offer(entry, heldBytes);
     for (const other of dropped) {
       this.#memory -= other.memory;
       this.drop(other);
     }
-    if (isTaken) {
+    if (isQueued) {
       this.#memory += entry.memory;
-      entry.frame = copy(entry.frame, dropped.at(-1)?.frame);
+      entry.frame = copyFrame(entry.frame, dropped.at(-1)?.frame);
     }
-    return isTaken;
+    return isQueued;
   }
 
   /**
@@ -183,8 +187,8 @@ export class Backlog {
    *
    * @param entry The message.
    */
-  adopt(entry: Entry): void {
-    if (this.#outbox.append(entry)) this.#memory += entry.memory;
+  adopt(entry: QueuedMessage): void {
+    if (this.#queue.append(entry)) this.#memory += entry.memory;
     else this.drop(entry);
   }
 
@@ -194,10 +198,10 @@ export class Backlog {
    *
    * @param options Those of the message that has been sent.
    */
-  outdate(options: SendOptions | undefined): void {
+  dropSuperseded(options: SendOptions | undefined): void {
     const { overflow = this.#limits.overflow, key = "" } = options ?? {};
     if (this.isEmpty || overflow !== "latest") return;
-    const old = this.#outbox.take(key);
+    const old = this.#queue.take(key);
     if (!old) return;
     this.#memory -= old.memory;
     this.drop(old);
@@ -209,8 +213,8 @@ export class Backlog {
    *
    * @param entry The message.
    */
-  drop(entry: Entry): void {
-    if (this.#stopped) return entry.reject(this.#stopped());
+  drop(entry: QueuedMessage): void {
+    if (this.#stopError) return entry.reject(this.#stopError());
     this.#dropped++;
     this.#dropError ??= new MessageDroppedError(
       `Cannot send a message as too much waits to be sent: it was dropped, as "maxBufferedAmount" (${this.#limits.maxBufferedAmount}) or a newer one with the same key asked for it`,
@@ -224,12 +228,12 @@ export class Backlog {
  * message was that has just been dropped, if it fits there: a stream to a peer
  * that does not take it would else be a stream of garbage.
  */
-function copy(frame: Frame, spare: Frame | undefined): Frame {
+function copyFrame(frame: Frame, reusable: Frame | undefined): Frame {
   if (typeof frame === "string" || frame instanceof Blob) return frame;
   const bytes = toBytes(frame);
-  const isFit = spare instanceof ArrayBuffer &&
-    spare.byteLength === bytes.byteLength;
-  if (!isFit) return bytes.slice().buffer;
-  new Uint8Array(spare).set(bytes);
-  return spare;
+  const isReusable = reusable instanceof ArrayBuffer &&
+    reusable.byteLength === bytes.byteLength;
+  if (!isReusable) return bytes.slice().buffer;
+  new Uint8Array(reusable).set(bytes);
+  return reusable;
 }
