@@ -43,13 +43,13 @@ import {
   type MessagesOptions,
 } from "./core/events/emitter.ts";
 import {
-  REQUEST_TIMEOUT,
+  REQUEST_TIMEOUT_MS,
   type RequestOptions,
 } from "./core/requests/session.ts";
 import {
+  forType,
   type HandleOptions,
-  Handlers,
-  onlyKind,
+  RequestHandlers,
 } from "./core/requests/handlers.ts";
 import {
   type Manner,
@@ -374,7 +374,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   readonly #noReconnect: AbortSignal | undefined;
   readonly #manner: Manner<Types>;
   readonly #errorLog = new ErrorLog();
-  readonly #handlers = new Handlers<
+  readonly #handlers = new RequestHandlers<
     Incoming<Types>,
     Outgoing<Types>,
     Connection<Types>
@@ -660,7 +660,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     options: RequestOptions & { schema?: StandardSchema },
   ): Promise<unknown> {
     if (!this.#trip) throw this.#cannotSend("await connect() first");
-    const { timeout = REQUEST_TIMEOUT, signal } = options;
+    const { timeout = REQUEST_TIMEOUT_MS, signal } = options;
     assertSize("timeout", timeout);
     const start = performance.now();
     const [connection] = await this.waitFor("connect", {
@@ -737,7 +737,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     listener: (message: MessageOf<Types, Kind>) => unknown,
     options?: Omit<ListenOptions, "once">,
   ): this {
-    return this.on("message", onlyKind(kind, listener), options);
+    return this.on("message", forType(kind, listener), options);
   }
 
   /**

@@ -29,9 +29,9 @@ import {
 import type { SendOptions } from "./core/sending/send_queue.ts";
 import { BufferBudget } from "./core/sending/buffer_budget.ts";
 import {
+  forType,
   type HandleOptions,
-  Handlers,
-  onlyKind,
+  RequestHandlers,
 } from "./core/requests/handlers.ts";
 import {
   type Manner,
@@ -381,7 +381,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   readonly #ripening = new Ripening();
   readonly #describe: ServerOptions<Types>["presence"];
   readonly #presence: Presence | undefined;
-  readonly #handlers = new Handlers<
+  readonly #handlers = new RequestHandlers<
     Incoming<Types>,
     Outgoing<Types>,
     Connection<Types>
@@ -900,7 +900,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     listener: (message: MessageOf<Types, Kind>) => unknown,
     options?: Omit<ListenOptions, "once">,
   ): this {
-    return this.on("message", onlyKind(kind, listener), options);
+    return this.on("message", forType(kind, listener), options);
   }
 
   /**

@@ -36,7 +36,7 @@ import {
   FailureEvent,
   ReceivedEvent,
 } from "../events/event_types.ts";
-import { Exchange, type RequestOptions } from "../requests/session.ts";
+import { EventsSession, type RequestOptions } from "../requests/session.ts";
 import type { Carried, WriterSignal } from "../sending/socket_writer.ts";
 import {
   isMarked,
@@ -46,12 +46,15 @@ import {
   type RequestFailure,
 } from "../protocol/frames.ts";
 import { creditCost, INITIAL_CREDIT } from "../sending/credit_window.ts";
-import { type Handler, onlyKind } from "../requests/handlers.ts";
+import { forType, type RequestHandler } from "../requests/handlers.ts";
 import { Inbox } from "./early_messages.ts";
 import { MESSAGE_COST } from "../sending/buffer_budget.ts";
 import { Sender } from "../sending/sender.ts";
 import type { Manner } from "./connection_options.ts";
-import { type Answerer, Question } from "../requests/incoming_request.ts";
+import {
+  IncomingRequest,
+  type Responder,
+} from "../requests/incoming_request.ts";
 import { randomId } from "../util/random_id.ts";
 import { DEFAULT_RATE, TokenBucket } from "./rate_limiter.ts";
 import { assertRoom, type Rooms } from "../rooms/rooms.ts";
@@ -203,7 +206,7 @@ export interface Hub<Types extends SocketTypes> {
    */
   handlerOf(
     request: SocketMessage<Types>,
-  ): Handler<SocketMessage<Types>, Outgoing<Types>> | undefined;
+  ): RequestHandler<SocketMessage<Types>, Outgoing<Types>> | undefined;
   /** Hears that there is room again for what is to be sent. */
   drained(): void;
   /**
@@ -403,10 +406,10 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   /** The way out, once something has been sent. */
   #sender: Sender | undefined;
   /** What `events.v1` adds, where it is spoken. */
-  #exchange: Exchange | undefined;
+  #exchange: EventsSession | undefined;
   /** Hands out what has come in slices, once it was too much for one. */
   #receiver: SlicedReceiver | undefined;
-  #answerer: Answerer | undefined;
+  #answerer: Responder | undefined;
   /** Where messages wait for others to be handled, if they have to. */
   #turns: Turns<Taken<Types>> | undefined;
   #bucket: TokenBucket | undefined;
@@ -731,7 +734,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     listener: (message: MessageOf<Types, Kind>) => unknown,
     options?: Omit<ListenOptions, "once">,
   ): this {
-    return this.on("message", onlyKind(kind, listener), options);
+    return this.on("message", forType(kind, listener), options);
   }
 
   /**
@@ -1050,7 +1053,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         concurrency,
         (taken) => this.#handle(taken),
         (handled) => {
-          this.#exchange?.handled(handled);
+          this.#exchange?.grantForHandled(handled);
           if (this.#state.phase === "ended") this.#tell();
         },
       );
@@ -1075,29 +1078,30 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     );
   }
 
-  #makeExchange(): Exchange {
-    return new Exchange({
+  #makeExchange(): EventsSession {
+    return new EventsSession({
       name: this.remoteAddress,
       send: (frame, options) =>
         this.#openSender()?.sendWithoutCredit(frame, options),
-      urge: (text) => {
+      sendCredit: (text) => {
         // Also while this side waits to close, as the other may, too.
         if (this.#canSend()) {
           (this.#sender ??= this.#makeSender()).sendCredit(text);
         }
       },
-      ask: (frame, options) => this.#openSender()?.sendMarked(frame, options),
-      unpack: (items) => this.#unpack(items),
+      sendCounted: (frame, options) =>
+        this.#openSender()?.sendMarked(frame, options),
+      unpackBatch: (items) => this.#unpack(items),
       hasParts: this.#negotiated?.hasParts ?? false,
       maxFrame: this.#maxFrame,
-      tooBig: () => this.#tooBig(),
-      take: (payload, frame, id, trace) =>
+      frameTooBig: () => this.#tooBig(),
+      deliver: (payload, frame, id, trace) =>
         this.#take(payload, frame, id, trace),
-      skip: (frame) => this.#skip(frame),
-      admits: (payload) => this.#admits(payload),
-      allow: (limit) => this.#sender?.raiseLimit(limit),
+      skipMessage: (frame) => this.#skip(frame),
+      isWithinLimits: (payload) => this.#admits(payload),
+      raiseLimit: (limit) => this.#sender?.raiseLimit(limit),
       creditDelay: () => this.#creditDelay(),
-      stand: (update) => {
+      updatePosition: (update) => {
         const resumePoint = this.#resumePoint;
         if (typeof update === "number") resumePoint?.advance(update);
         else {
@@ -1107,7 +1111,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         }
         return resumePoint !== undefined;
       },
-      broken: (why) => this.#blame(CloseCode.ProtocolError, why, "protocol"),
+      protocolError: (why) =>
+        this.#blame(CloseCode.ProtocolError, why, "protocol"),
     }, this.#manner.limits !== undefined);
   }
 
@@ -1165,7 +1170,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   /** Lets a frame wait for the next slice. */
   #postpone(data: Payload): void {
     const receiver = this.#receiver ??= this.#makeReceiver();
-    const items = this.#exchange?.itemsOf(data);
+    const items = this.#exchange?.batchItemsOf(data);
     if (items) this.#manner.instrumentation?.batched("receive", items.length);
     if (!this.#exchange && !this.#admits(data)) return this.#count(data);
     const isAllowed = receiver.push(data, items);
@@ -1203,7 +1208,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #skip(frame: Payload): void {
     const cost = creditCost(frame);
     if (this.#turns) this.#turns.skip(cost);
-    else this.#exchange?.count(cost);
+    else this.#exchange?.countReceived(cost);
   }
 
   /**
@@ -1223,7 +1228,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         return this.#letGo({ type: "timeout" });
       }
     }
-    this.#exchange?.receiveLate(data);
+    this.#exchange?.receiveWhileClosing(data);
   }
 
   /** Whether what has come is still handed out: also after the end, what waits. */
@@ -1274,7 +1279,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       ? this.#read(payload, id, trace)
       : undefined;
     if (!turns) {
-      this.#exchange?.count(cost);
+      this.#exchange?.countReceived(cost);
       if (taken) this.#handle(taken);
     } else if (!taken) turns.skip(cost);
     else if (turns.add(taken, cost, MESSAGE_COST + byteCount(payload))) {
@@ -1297,7 +1302,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     }
     const question = id === undefined
       ? undefined
-      : new Question(id, this.#answerer ??= this.#makeAnswerer(), trace);
+      : new IncomingRequest(id, this.#answerer ??= this.#makeAnswerer(), trace);
     let value: { data: Incoming<Types> } | undefined;
     if (schema) {
       try {
@@ -1316,7 +1321,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         codec,
         ...value && { value },
         ...question && {
-          answer: (data: Outgoing<Types>) => question.answer(data),
+          answer: (data: Outgoing<Types>) => question.reply(data),
         },
       },
     );
@@ -1324,7 +1329,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   /** Tells of a message that is not fit to be one. */
-  #reject(error: unknown, question: Question | undefined): undefined {
+  #reject(error: unknown, question: IncomingRequest | undefined): undefined {
     this.#depth++;
     this.onListenerError(error, "message");
     const message = error instanceof SchemaError
@@ -1351,12 +1356,12 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     if (handler) {
       const { instrumentation } = this.#manner;
       const handle = () => handler(message);
-      const done = question.respond(
+      const done = question.run(
         instrumentation
           ? () =>
             instrumentation.traceHandler(
               this,
-              handler.kind,
+              handler.type,
               question.trace,
               handle,
             )
@@ -1386,7 +1391,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   /** Who answers a request. That a codec fails to read it is no fault of theirs. */
   #handlerOf(
     message: SocketMessage<Types>,
-    question: Question,
+    question: IncomingRequest,
   ): ReturnType<Hub<Types>["handlerOf"]> {
     try {
       const { data: _data } = message;
@@ -1396,7 +1401,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     }
   }
 
-  #makeAnswerer(): Answerer {
+  #makeAnswerer(): Responder {
     return {
       name: this.remoteAddress,
       encode: (data) => this.#encode(data),
@@ -1409,7 +1414,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   /** What nobody hears would never be answered. */
-  #refuseUnheard(question: Question): void {
+  #refuseUnheard(question: IncomingRequest): void {
     const isHeard = this.isHeard("message") || this.#hub.isHeard("message");
     if (!isHeard) question.refuse(UNHANDLED);
   }
@@ -1708,7 +1713,7 @@ function pickHeaders(all: Headers, names: readonly string[]): Headers {
 /** A message that has come, and the request that it may be. */
 interface Taken<Types extends SocketTypes> {
   readonly message: SocketMessage<Types>;
-  readonly question: Question | undefined;
+  readonly question: IncomingRequest | undefined;
 }
 
 /** What a peer is told whose requests nobody answers. */

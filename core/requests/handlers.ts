@@ -17,39 +17,39 @@ export interface HandleOptions {
 /**
  * Makes a listener to messages of one kind.
  *
- * @param kind The kind.
+ * @param type The kind.
  * @param listener What to call for it.
  * @returns What to call for all messages.
  */
-export function onlyKind<
+export function forType<
   Data,
   Outgoing,
   From extends Author<Outgoing>,
   Kind extends string,
 >(
-  kind: Kind,
+  type: Kind,
   listener: (message: Message<OfKind<Data, Kind>, Outgoing, From>) => unknown,
 ): (message: Message<Data, Outgoing, From>) => unknown {
-  assertType("kind", kind, "string");
+  assertType("kind", type, "string");
   assertType("listener", listener, "function");
-  return (message) => isOfKind(message, kind) ? listener(message) : undefined;
+  return (message) => hasType(message, type) ? listener(message) : undefined;
 }
 
-function isOfKind<
+function hasType<
   Data,
   Outgoing,
   From extends Author<Outgoing>,
   Kind extends string,
 >(
   message: Message<Data, Outgoing, From>,
-  kind: Kind,
+  type: Kind,
 ): message is
   & Message<Data, Outgoing, From>
   & Message<OfKind<Data, Kind>, Outgoing, From> {
-  return kindOf(message.data) === kind;
+  return typeOf(message.data) === type;
 }
 
-function kindOf(data: unknown): string | undefined {
+function typeOf(data: unknown): string | undefined {
   return typeof data === "object" && data !== null && "type" in data &&
       typeof data.type === "string"
     ? data.type
@@ -62,10 +62,10 @@ function kindOf(data: unknown): string | undefined {
  * @typeParam Request The type of a request.
  * @typeParam Outgoing What can be sent.
  */
-export interface Handler<Request, Outgoing> {
+export interface RequestHandler<Request, Outgoing> {
   (request: Request): Answer<Outgoing>;
   /** The kind that it answers, if it is not for all. */
-  readonly kind?: string | undefined;
+  readonly type?: string | undefined;
 }
 
 /**
@@ -75,10 +75,10 @@ export interface Handler<Request, Outgoing> {
  * @typeParam Outgoing What can be sent.
  * @typeParam From The type of a request's author.
  */
-export class Handlers<Data, Outgoing, From extends Author<Outgoing>> {
-  readonly #byKind = new Map<
+export class RequestHandlers<Data, Outgoing, From extends Author<Outgoing>> {
+  readonly #byType = new Map<
     string | undefined,
-    Handler<Message<Data, Outgoing, From>, Outgoing>
+    RequestHandler<Message<Data, Outgoing, From>, Outgoing>
   >();
 
   /**
@@ -92,9 +92,9 @@ export class Handlers<Data, Outgoing, From extends Author<Outgoing>> {
    * @throws {Error} If there is one for that already.
    */
   add<Kind extends string>(
-    first: Kind | Handler<Message<Data, Outgoing, From>, Outgoing>,
+    first: Kind | RequestHandler<Message<Data, Outgoing, From>, Outgoing>,
     second:
-      | Handler<Message<OfKind<Data, Kind>, Outgoing, From>, Outgoing>
+      | RequestHandler<Message<OfKind<Data, Kind>, Outgoing, From>, Outgoing>
       | HandleOptions
       | undefined,
     third: HandleOptions | undefined,
@@ -105,16 +105,16 @@ export class Handlers<Data, Outgoing, From extends Author<Outgoing>> {
       return;
     }
     assertType("kind", first, "string");
-    const what = `requests of "${first}"`;
+    const subject = `requests of "${first}"`;
     if (typeof second !== "function") {
       throw new TypeError(
-        `Cannot handle ${what} with something other than a function: current value is of type ${typeof second}`,
+        `Cannot handle ${subject} with something other than a function: current value is of type ${typeof second}`,
       );
     }
-    const answer = (request: Message<Data, Outgoing, From>) =>
-      isOfKind(request, first) ? second(request) : undefined;
-    const handler = Object.assign(answer, { kind: first });
-    this.#add(first, what, handler, third);
+    const respond = (request: Message<Data, Outgoing, From>) =>
+      hasType(request, first) ? second(request) : undefined;
+    const handler = Object.assign(respond, { type: first });
+    this.#add(first, subject, handler, third);
   }
 
   /**
@@ -125,29 +125,29 @@ export class Handlers<Data, Outgoing, From extends Author<Outgoing>> {
    */
   find(
     request: Message<Data, Outgoing, From>,
-  ): Handler<Message<Data, Outgoing, From>, Outgoing> | undefined {
-    const { size } = this.#byKind;
-    const any = this.#byKind.get(undefined);
+  ): RequestHandler<Message<Data, Outgoing, From>, Outgoing> | undefined {
+    const { size } = this.#byType;
+    const any = this.#byType.get(undefined);
     // Its data need not be looked at where that makes no difference.
     return size === 0 || (any && size === 1)
       ? any
-      : this.#byKind.get(kindOf(request.data) ?? "") ?? any;
+      : this.#byType.get(typeOf(request.data) ?? "") ?? any;
   }
 
   #add(
-    kind: string | undefined,
-    what: string,
-    handler: Handler<Message<Data, Outgoing, From>, Outgoing>,
+    type: string | undefined,
+    subject: string,
+    handler: RequestHandler<Message<Data, Outgoing, From>, Outgoing>,
     { signal }: HandleOptions = {},
   ): void {
-    if (this.#byKind.has(kind)) {
+    if (this.#byType.has(type)) {
       throw new Error(
-        `Cannot handle ${what} twice, as a request has one answer: remove the other handler by its signal first`,
+        `Cannot handle ${subject} twice, as a request has one answer: remove the other handler by its signal first`,
       );
     }
     if (signal?.aborted) return;
-    this.#byKind.set(kind, handler);
-    signal?.addEventListener("abort", () => this.#byKind.delete(kind), {
+    this.#byType.set(type, handler);
+    signal?.addEventListener("abort", () => this.#byType.delete(type), {
       once: true,
     });
   }

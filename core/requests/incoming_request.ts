@@ -8,8 +8,8 @@ import type { Frame } from "../values/codec.ts";
 import { isThenable, RequestError } from "../events/errors.ts";
 import type { RequestFailure } from "../protocol/frames.ts";
 
-/** What a question needs of its connection. */
-export interface Answerer {
+/** What a request needs of its connection. */
+export interface Responder {
   /** The peer, for an error's text. */
   readonly name: string;
   /**
@@ -41,9 +41,9 @@ export interface Answerer {
 }
 
 /** One request. */
-export class Question {
+export class IncomingRequest {
   readonly #id: number;
-  readonly #answerer: Answerer;
+  readonly #responder: Responder;
   /** Which trace it is part of, if its sender says so. */
   readonly trace: string | undefined;
   #isAnswered = false;
@@ -52,12 +52,12 @@ export class Question {
    * Creates one.
    *
    * @param id Its id.
-   * @param answerer The connection.
+   * @param responder The connection.
    * @param trace Which trace it is part of, if its sender says so.
    */
-  constructor(id: number, answerer: Answerer, trace?: string) {
+  constructor(id: number, responder: Responder, trace?: string) {
     this.#id = id;
-    this.#answerer = answerer;
+    this.#responder = responder;
     this.trace = trace;
   }
 
@@ -74,14 +74,14 @@ export class Question {
    * @throws {TypeError} If the answer cannot be sent.
    * @throws {Error} If it has been answered.
    */
-  answer(data: unknown): Promise<void> {
-    const { name } = this.#answerer;
+  reply(data: unknown): Promise<void> {
+    const { name } = this.#responder;
     if (this.#isAnswered) {
       throw new Error(`Cannot answer a request of ${name} twice`);
     }
-    const frame = this.#answerer.encode(data);
+    const frame = this.#responder.encode(data);
     this.#isAnswered = true;
-    return this.#answerer.reply(this.#id, frame);
+    return this.#responder.reply(this.#id, frame);
   }
 
   /**
@@ -92,7 +92,7 @@ export class Question {
   refuse(failure: RequestFailure): void {
     if (this.#isAnswered) return;
     this.#isAnswered = true;
-    this.#answerer.refuse(this.#id, failure);
+    this.#responder.refuse(this.#id, failure);
   }
 
   /**
@@ -101,13 +101,13 @@ export class Question {
    * @param handle Gives the answer, or a promise of it.
    * @returns A promise if that takes time; it never rejects.
    */
-  respond(handle: () => unknown): Promise<void> | undefined {
+  run(handle: () => unknown): Promise<void> | undefined {
     try {
-      const said = handle();
-      if (!isThenable(said)) this.#say(said);
+      const result = handle();
+      if (!isThenable(result)) this.#replyWith(result);
       else {
-        return Promise.resolve(said)
-          .then((later) => this.#say(later))
+        return Promise.resolve(result)
+          .then((value) => this.#replyWith(value))
           .catch((error) => this.#fail(error));
       }
     } catch (error) {
@@ -117,15 +117,15 @@ export class Question {
   }
 
   /** Answers by what a handler has returned, unless it has answered itself. */
-  #say(said: unknown): void {
-    if (said !== undefined || !this.#isAnswered) this.answer(said ?? null);
+  #replyWith(result: unknown): void {
+    if (result !== undefined || !this.#isAnswered) this.reply(result ?? null);
   }
 
   /** A handler has failed. What it has not meant for the peer stays here. */
   #fail(error: unknown): void {
     if (!(error instanceof RequestError)) {
-      this.refuse(INTERNAL);
-      this.#answerer.failed(error);
+      this.refuse(INTERNAL_FAILURE);
+      this.#responder.failed(error);
     } else {
       const { message, code } = error;
       this.refuse(code === undefined ? { message } : { message, code });
@@ -134,7 +134,7 @@ export class Question {
 }
 
 /** What a peer is told of a failure that is none of its business. */
-const INTERNAL: RequestFailure = {
+const INTERNAL_FAILURE: RequestFailure = {
   message: "The request has failed",
   code: "internal",
 };

@@ -7,7 +7,7 @@
 import { MAX_REQUEST_ID } from "../protocol/frames.ts";
 
 /** Who waits for an answer. */
-export interface Asker<Answer> {
+export interface PendingReply<Answer> {
   /**
    * Takes the answer.
    *
@@ -22,8 +22,8 @@ export interface Asker<Answer> {
   reject(reason: unknown): void;
 }
 
-interface Pending<Answer> {
-  readonly asker: Asker<Answer>;
+interface PendingRequest<Answer> {
+  readonly reply: PendingReply<Answer>;
   readonly timeout: number;
   readonly deadline: number;
 }
@@ -31,17 +31,17 @@ interface Pending<Answer> {
 /**
  * What came of an answer: it was awaited; it came too late; or nobody ever asked.
  */
-export type Delivery = "awaited" | "late" | "unasked";
+export type ReplyOutcome = "awaited" | "late" | "unasked";
 
 /**
  * Requests that wait for an answer.
  *
  * @typeParam Answer What an answer is.
  */
-export class Requests<Answer> {
-  readonly #pending = new Map<number, Pending<Answer>>();
+export class PendingRequests<Answer> {
+  readonly #pending = new Map<number, PendingRequest<Answer>>();
   /** By how long they may wait, in the order in which their time is over. */
-  readonly #lanes = new Map<number, Set<number>>();
+  readonly #byTimeout = new Map<number, Set<number>>();
   #lastId = 0;
 
   /** How many wait. */
@@ -52,7 +52,7 @@ export class Requests<Answer> {
   /** When the time of the next one is over; `Infinity` if that never is. */
   get deadline(): number {
     let next = Infinity;
-    for (const [first = 0] of this.#lanes.values()) {
+    for (const [first = 0] of this.#byTimeout.values()) {
       next = Math.min(next, this.#pending.get(first)?.deadline ?? Infinity);
     }
     return next;
@@ -61,22 +61,22 @@ export class Requests<Answer> {
   /**
    * Adds one.
    *
-   * @param asker Who waits.
+   * @param reply Who waits.
    * @param timeout How long it may wait, in milliseconds; `Infinity` for ever.
    * @param now The time in milliseconds, on any clock that goes forward only.
    * @returns Its id; undefined if all ids have been used.
    */
   add(
-    asker: Asker<Answer>,
+    reply: PendingReply<Answer>,
     timeout: number,
     now: number,
   ): number | undefined {
     if (this.#lastId === MAX_REQUEST_ID) return undefined;
     const id = ++this.#lastId;
-    this.#pending.set(id, { asker, timeout, deadline: now + timeout });
-    const lane = this.#lanes.get(timeout);
-    if (lane) lane.add(id);
-    else this.#lanes.set(timeout, new Set([id]));
+    this.#pending.set(id, { reply, timeout, deadline: now + timeout });
+    const ids = this.#byTimeout.get(timeout);
+    if (ids) ids.add(id);
+    else this.#byTimeout.set(timeout, new Set([id]));
     return id;
   }
 
@@ -84,17 +84,20 @@ export class Requests<Answer> {
    * Takes the one away that an answer is for.
    *
    * @param id Its id.
-   * @param answer Gives the answer.
+   * @param settle Gives the answer.
    * @returns Whether it was awaited.
    */
-  settle(id: number, answer: (asker: Asker<Answer>) => void): Delivery {
+  settle(
+    id: number,
+    settle: (reply: PendingReply<Answer>) => void,
+  ): ReplyOutcome {
     const pending = this.#pending.get(id);
     if (!pending) return id <= this.#lastId ? "late" : "unasked";
     this.#pending.delete(id);
-    const lane = this.#lanes.get(pending.timeout);
-    lane?.delete(id);
-    if (lane?.size === 0) this.#lanes.delete(pending.timeout);
-    answer(pending.asker);
+    const ids = this.#byTimeout.get(pending.timeout);
+    ids?.delete(id);
+    if (ids?.size === 0) this.#byTimeout.delete(pending.timeout);
+    settle(pending.reply);
     return "awaited";
   }
 
@@ -102,14 +105,14 @@ export class Requests<Answer> {
    * Rejects those whose time is over.
    *
    * @param now The time in milliseconds, on the same clock.
-   * @param why Makes what they are told.
+   * @param makeReason Makes what they are told.
    */
-  expire(now: number, why: (timeout: number) => unknown): void {
-    for (const [timeout, lane] of [...this.#lanes]) {
-      for (const id of lane) {
+  expire(now: number, makeReason: (timeout: number) => unknown): void {
+    for (const [timeout, ids] of [...this.#byTimeout]) {
+      for (const id of ids) {
         const { deadline = Infinity } = this.#pending.get(id) ?? {};
         if (deadline > now) break;
-        this.settle(id, (asker) => asker.reject(why(timeout)));
+        this.settle(id, (reply) => reply.reject(makeReason(timeout)));
       }
     }
   }
@@ -117,12 +120,12 @@ export class Requests<Answer> {
   /**
    * Rejects all.
    *
-   * @param why What they are told.
+   * @param reason What they are told.
    */
-  failAll(why: unknown): void {
+  rejectAll(reason: unknown): void {
     const all = [...this.#pending.values()];
     this.#pending.clear();
-    this.#lanes.clear();
-    for (const { asker } of all) asker.reject(why);
+    this.#byTimeout.clear();
+    for (const { reply } of all) reply.reject(reason);
   }
 }

@@ -25,7 +25,7 @@ import {
   type RequestFailure,
 } from "../protocol/frames.ts";
 import { INITIAL_CREDIT } from "../sending/credit_window.ts";
-import { type Asker, Requests } from "./pending_requests.ts";
+import { type PendingReply, PendingRequests } from "./pending_requests.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 
 /** Options of `request`. */
@@ -41,8 +41,8 @@ export interface RequestOptions {
   readonly timeout?: number;
 }
 
-/** What an exchange needs of its connection. */
-export interface Carrier {
+/** What a session needs of its connection. */
+export interface SessionTransport {
   /** The peer, for an error's text. */
   readonly name: string;
   /**
@@ -57,26 +57,26 @@ export interface Carrier {
    *
    * @param text The frame.
    */
-  urge(text: string): void;
+  sendCredit(text: string): void;
   /**
    * Sends a request, or what goes before it.
    *
    * @param frame The frame.
    * @param options What to do if the peer does not keep up.
    */
-  ask(frame: Frame, options?: SendOptions): Promise<void> | undefined;
+  sendCounted(frame: Frame, options?: SendOptions): Promise<void> | undefined;
   /** Whether both sides send large frames in parts. */
   readonly hasParts: boolean;
   /** How many bytes the parts of one frame may have in all. */
   readonly maxFrame: number;
   /** Hears that they have more. */
-  tooBig(): void;
+  frameTooBig(): void;
   /**
    * Takes the items of a batch, and gives them back one after the other.
    *
    * @param items The items.
    */
-  unpack(items: readonly Payload[]): void;
+  unpackBatch(items: readonly Payload[]): void;
   /**
    * Takes a message, or a request.
    *
@@ -85,25 +85,25 @@ export interface Carrier {
    * @param id Which request it is, if it is one.
    * @param trace Which trace that is part of, if its sender says so.
    */
-  take(payload: Payload, frame: Payload, id?: number, trace?: string): void;
+  deliver(payload: Payload, frame: Payload, id?: number, trace?: string): void;
   /**
    * Counts a message, or a request, that is dropped.
    *
    * @param frame The frame that it came in, or the item of a batch.
    */
-  skip(frame: Payload): void;
+  skipMessage(frame: Payload): void;
   /**
    * Whether something that has come is within the limits.
    *
    * @param payload What it holds.
    */
-  admits(payload: Payload): boolean;
+  isWithinLimits(payload: Payload): boolean;
   /**
    * Hears what the peer has room for.
    *
    * @param limit What all messages may cost.
    */
-  allow(limit: number): void;
+  raiseLimit(limit: number): void;
   /** How long the next credit has to wait, in milliseconds. */
   creditDelay(): number;
   /**
@@ -112,39 +112,39 @@ export interface Carrier {
    * @param update Where; or the number of a kept message that it gets now.
    * @returns Whether it is a client's side, to which a server may tell this.
    */
-  stand(update: PositionUpdate | number): boolean;
+  updatePosition(update: PositionUpdate | number): boolean;
   /**
    * Hears that the peer broke the protocol.
    *
-   * @param why How.
+   * @param reason How.
    */
-  broken(why: string): void;
+  protocolError(reason: string): void;
 }
 
 /** The whole number that stands for no limit. */
-const ENDLESS = Number.MAX_SAFE_INTEGER;
+const UNLIMITED_CREDIT = Number.MAX_SAFE_INTEGER;
 
 /** One side of `events.v1` on one connection. */
-export class Exchange {
-  readonly #carrier: Carrier;
-  readonly #requests = new Requests<Payload>();
+export class EventsSession {
+  readonly #transport: SessionTransport;
+  readonly #requests = new PendingRequests<Payload>();
   #timer: Timer | undefined;
   /** When the timer goes off. */
-  #alarm = Infinity;
+  #deadline = Infinity;
   #lateReplies = 0;
   #pongs = 0;
   #joiner: PartJoiner | undefined;
   /** When this side has last said that parts come in. */
-  #saidAt = 0;
+  #lastPartsPongAt = 0;
   /** Which trace the next request is part of. */
   #trace: Extract<MarkedFrame, { kind: "trace" }> | undefined;
   /** What all that has come has cost. */
-  #cost = 0;
+  #receivedCost = 0;
   /** What the peer may send in all, as it was told. */
-  #granted: number = INITIAL_CREDIT;
+  #grantedCredit: number = INITIAL_CREDIT;
   readonly #isBounded: boolean;
   /** What all that are done with have cost. */
-  #handled = 0;
+  #handledCost = 0;
   /** Whether the next credit waits, so that the peer keeps to its rate. */
   #isPaced = false;
   #creditTimer: Timer | undefined;
@@ -152,13 +152,13 @@ export class Exchange {
   /**
    * Begins.
    *
-   * @param carrier The connection.
+   * @param transport The connection.
    * @param isBounded Whether the peer is not trusted: then credit is given as messages
    * are handed out. Otherwise the peer gets credit without limit, unless messages are
    * handled one after the other.
    */
-  constructor(carrier: Carrier, isBounded: boolean) {
-    this.#carrier = carrier;
+  constructor(transport: SessionTransport, isBounded: boolean) {
+    this.#transport = transport;
     this.#isBounded = isBounded;
   }
 
@@ -180,7 +180,7 @@ export class Exchange {
   receive(payload: Payload): void {
     const frame = decodeFrame(payload);
     if (frame?.kind !== "batch") return this.#handle(frame, payload);
-    this.#carrier.unpack(frame.items);
+    this.#transport.unpackBatch(frame.items);
   }
 
   /**
@@ -189,7 +189,7 @@ export class Exchange {
    * @param item The item.
    */
   receiveItem(item: Payload): void {
-    if (!isMarked(item)) return this.#carrier.take(item, item);
+    if (!isMarked(item)) return this.#transport.deliver(item, item);
     const inner = decodeFrame(item);
     this.#handle(inner?.kind === "batch" ? undefined : inner, item);
   }
@@ -200,7 +200,7 @@ export class Exchange {
    * @param payload What a frame holds.
    * @returns The items; undefined if it is another frame, or malformed.
    */
-  itemsOf(payload: Payload): readonly Payload[] | undefined {
+  batchItemsOf(payload: Payload): readonly Payload[] | undefined {
     const frame = isMarked(payload) ? decodeFrame(payload) : undefined;
     return frame?.kind === "batch" ? frame.items : undefined;
   }
@@ -211,7 +211,7 @@ export class Exchange {
    *
    * @param payload What a frame holds.
    */
-  receiveLate(payload: Payload): void {
+  receiveWhileClosing(payload: Payload): void {
     if (isPart(payload)) {
       const whole = this.join(payload);
       if (whole === undefined) return;
@@ -221,8 +221,8 @@ export class Exchange {
     const items = first?.kind === "batch" ? first.items : [payload];
     for (const item of items) {
       const frame = isMarked(item) ? decodeFrame(item) : undefined;
-      if (frame?.kind === "credit") this.#carrier.allow(frame.limit);
-      if (isCounted(item)) this.#carrier.skip(item);
+      if (frame?.kind === "credit") this.#transport.raiseLimit(frame.limit);
+      if (isCounted(item)) this.#transport.skipMessage(item);
     }
   }
 
@@ -231,11 +231,13 @@ export class Exchange {
    *
    * @param cost What it costs.
    */
-  count(cost: number): void {
-    if (this.#granted === ENDLESS) return;
-    this.#cost += cost;
-    if (this.#isBounded) this.handled(this.#cost);
-    else if (this.#cost >= INITIAL_CREDIT / 2) this.#grant(ENDLESS);
+  countReceived(cost: number): void {
+    if (this.#grantedCredit === UNLIMITED_CREDIT) return;
+    this.#receivedCost += cost;
+    if (this.#isBounded) this.grantForHandled(this.#receivedCost);
+    else if (this.#receivedCost >= INITIAL_CREDIT / 2) {
+      this.#grantCredit(UNLIMITED_CREDIT);
+    }
   }
 
   /**
@@ -243,22 +245,26 @@ export class Exchange {
    *
    * @param handled What all that are done with have cost.
    */
-  handled(handled: number): void {
-    this.#handled = handled;
+  grantForHandled(handled: number): void {
+    this.#handledCost = handled;
     const limit = handled + INITIAL_CREDIT;
-    if (limit - this.#granted < INITIAL_CREDIT / 2 || this.#isPaced) return;
-    const delay = this.#carrier.creditDelay();
-    if (delay === 0) return this.#grant(limit);
+    if (limit - this.#grantedCredit < INITIAL_CREDIT / 2 || this.#isPaced) {
+      return;
+    }
+    const delay = this.#transport.creditDelay();
+    if (delay === 0) return this.#grantCredit(limit);
     this.#isPaced = true;
     this.#creditTimer = startTimer(() => {
       this.#isPaced = false;
-      this.handled(this.#handled);
+      this.grantForHandled(this.#handledCost);
     }, Math.ceil(delay));
   }
 
   /** Asks whether the peer is there. */
   ping(): void {
-    this.#carrier.send(encodePing("ping", PING), { overflow: "drop-newest" });
+    this.#transport.send(encodePing("ping", PING_TEXT), {
+      overflow: "drop-newest",
+    });
   }
 
   /**
@@ -266,17 +272,17 @@ export class Exchange {
    *
    * @param frame The message.
    * @param options How long to wait.
-   * @param text Which trace it is part of, if it is.
+   * @param trace Which trace it is part of, if it is.
    * @returns A promise of what the answer holds, which is quiet if it rejects.
    * @throws {RangeError} If the timeout is negative or no number.
    */
   request(
     frame: Frame,
     options: RequestOptions,
-    text?: string,
+    trace?: string,
   ): Promise<Payload> {
     const { promise, resolve, reject } = Promise.withResolvers<Payload>();
-    const { signal, timeout = REQUEST_TIMEOUT } = options;
+    const { signal, timeout = REQUEST_TIMEOUT_MS } = options;
     assertSize("timeout", timeout); // NaN would end all that wait
     ignoreRejection(promise);
     if (signal?.aborted) {
@@ -284,26 +290,34 @@ export class Exchange {
       return promise;
     }
     const now = performance.now();
-    const asker = signal
-      ? heeding(signal, { resolve, reject }, () => this.#drop(id, signal))
+    const reply = signal
+      ? untilAborted(
+        signal,
+        { resolve, reject },
+        () => this.#abandon(id, signal),
+      )
       : { resolve, reject };
-    const id = this.#requests.add(asker, timeout, now);
+    const id = this.#requests.add(reply, timeout, now);
     if (id === undefined) {
-      asker.reject(
+      reply.reject(
         new RangeError(
-          `Cannot request anything more of ${this.#carrier.name} by this connection: all ids are used`,
+          `Cannot request anything more of ${this.#transport.name} by this connection: all ids are used`,
         ),
       );
       return promise;
     }
-    this.#setAlarm(now + timeout, now);
-    if (text) {
-      this.#carrier.ask(encodeTrace(id, text), { overflow: "drop-newest" });
+    this.#scheduleTimeout(now + timeout, now);
+    if (trace) {
+      this.#transport.sendCounted(encodeTrace(id, trace), {
+        overflow: "drop-newest",
+      });
     }
-    const sent = this.#carrier.ask(encodeAddressed("request", id, frame));
+    const sent = this.#transport.sendCounted(
+      encodeAddressed("request", id, frame),
+    );
     // What the peer is not even sent, it cannot answer.
     sent?.catch((error) => {
-      this.#requests.settle(id, (asker) => asker.reject(error));
+      this.#requests.settle(id, (reply) => reply.reject(error));
     });
     return promise;
   }
@@ -316,7 +330,7 @@ export class Exchange {
    * @returns As `send`.
    */
   reply(id: number, frame: Frame): Promise<void> | undefined {
-    return this.#carrier.send(encodeAddressed("reply", id, frame));
+    return this.#transport.send(encodeAddressed("reply", id, frame));
   }
 
   /**
@@ -326,19 +340,19 @@ export class Exchange {
    * @param failure Why.
    */
   refuse(id: number, failure: RequestFailure): void {
-    this.#carrier.send(encodeFailure(id, failure));
+    this.#transport.send(encodeFailure(id, failure));
   }
 
   /**
    * Ends it: nothing more comes.
    *
-   * @param why Makes what requests reject with that are not answered.
+   * @param makeError Makes what requests reject with that are not answered.
    */
-  stop(why: () => Error): void {
+  stop(makeError: () => Error): void {
     clearTimeout(this.#timer);
     clearTimeout(this.#creditTimer);
-    this.#alarm = -Infinity;
-    if (this.#requests.size > 0) this.#requests.failAll(why());
+    this.#deadline = -Infinity;
+    if (this.#requests.size > 0) this.#requests.rejectAll(makeError());
   }
 
   /**
@@ -348,159 +362,163 @@ export class Exchange {
    * @returns The frame, if that was the last of it.
    */
   join(frame: Payload): Payload | undefined {
-    const carrier = this.#carrier;
+    const transport = this.#transport;
     const part = decodeFrame(frame);
-    const { payload, isLast } = part?.kind === "part" ? part : NO_PART;
+    const { payload, isLast } = part?.kind === "part" ? part : MALFORMED_PART;
     const isFirst = !this.#joiner;
     const joiner = this.#joiner ??= new PartJoiner();
-    if (!carrier.hasParts || payload === "" || !joiner.add(payload)) {
-      carrier.broken(MALFORMED);
+    if (!transport.hasParts || payload === "" || !joiner.add(payload)) {
+      transport.protocolError(MALFORMED_REASON);
       return undefined;
     }
-    if (joiner.size > carrier.maxFrame) {
+    if (joiner.size > transport.maxFrame) {
       this.#joiner = undefined;
-      carrier.tooBig();
+      transport.frameTooBig();
       return undefined;
     }
     if (isLast) {
       this.#joiner = undefined;
       const whole = joiner.take();
-      if (!isLargerThan(whole, carrier.maxFrame)) return whole;
-      carrier.tooBig();
+      if (!isLargerThan(whole, transport.maxFrame)) return whole;
+      transport.frameTooBig();
       return undefined;
     }
     // The peer's question waits behind the parts, and so this side's answer.
     const now = performance.now();
-    if (isFirst) this.#saidAt = now;
-    else if (now - this.#saidAt >= SAY_EVERY) {
-      this.#saidAt = now;
-      carrier.send(encodePing("pong", PARTS), { overflow: "drop-newest" });
+    if (isFirst) this.#lastPartsPongAt = now;
+    else if (now - this.#lastPartsPongAt >= PARTS_PONG_INTERVAL_MS) {
+      this.#lastPartsPongAt = now;
+      transport.send(encodePing("pong", PARTS_PONG_TEXT), {
+        overflow: "drop-newest",
+      });
     }
     return undefined;
   }
 
   #handle(frame: MarkedFrame | undefined, payload: Payload): void {
-    const carrier = this.#carrier;
+    const transport = this.#transport;
     switch (frame?.kind) {
       case "message":
-        return carrier.take(frame.payload, payload);
+        return transport.deliver(frame.payload, payload);
       case "request": {
         const { id } = frame;
-        const text = this.#trace?.id === id ? this.#trace.text : undefined;
+        const trace = this.#trace?.id === id ? this.#trace.text : undefined;
         this.#trace = undefined;
-        return carrier.take(frame.payload, payload, id, text);
+        return transport.deliver(frame.payload, payload, id, trace);
       }
       case "trace":
         // One whose request has not come counts like any frame.
-        if (this.#trace) carrier.admits(payload);
+        if (this.#trace) transport.isWithinLimits(payload);
         this.#trace = frame;
         return;
       case "stored":
-        if (!carrier.stand(frame.offset)) break;
-        return carrier.take(frame.payload, payload);
+        if (!transport.updatePosition(frame.offset)) break;
+        return transport.deliver(frame.payload, payload);
       case "position":
-        if (!carrier.stand(frame.update)) break;
-        return carrier.skip(payload);
+        if (!transport.updatePosition(frame.update)) break;
+        return transport.skipMessage(payload);
       case "reply":
-        return this.#settle(
+        return this.#settleRequest(
           frame.id,
           payload,
-          (asker) => asker.resolve(frame.payload),
+          (reply) => reply.resolve(frame.payload),
         );
       case "failure": {
         const { message, code } = frame.failure;
-        return this.#settle(
+        return this.#settleRequest(
           frame.id,
           payload,
-          (asker) => asker.reject(new RequestError(message, code)),
+          (reply) => reply.reject(new RequestError(message, code)),
         );
       }
       case "ping":
-        if (!carrier.admits(payload)) return;
-        carrier.send(encodePing("pong", frame.text), {
+        if (!transport.isWithinLimits(payload)) return;
+        transport.send(encodePing("pong", frame.text), {
           overflow: "drop-newest",
         });
         return;
       case "credit":
-        if (carrier.admits(payload)) carrier.allow(frame.limit);
+        if (transport.isWithinLimits(payload)) {
+          transport.raiseLimit(frame.limit);
+        }
         return;
       case "pong":
-        if (frame.text === PING) this.#pongs++;
-        carrier.admits(payload); // it counts
+        if (frame.text === PING_TEXT) this.#pongs++;
+        transport.isWithinLimits(payload); // it counts
         return;
       case "unknown":
-        carrier.admits(payload); // it counts
+        transport.isWithinLimits(payload); // it counts
         return;
     }
-    carrier.broken(MALFORMED);
+    transport.protocolError(MALFORMED_REASON);
   }
 
-  #settle(
+  #settleRequest(
     id: number,
     payload: Payload,
-    answer: (asker: Asker<Payload>) => void,
+    settle: (reply: PendingReply<Payload>) => void,
   ): void {
-    const delivery = this.#requests.settle(id, answer);
-    if (delivery === "awaited") return;
-    if (delivery === "unasked") {
-      return this.#carrier.broken("A reply answers no request");
+    const outcome = this.#requests.settle(id, settle);
+    if (outcome === "awaited") return;
+    if (outcome === "unasked") {
+      return this.#transport.protocolError("A reply answers no request");
     }
     this.#lateReplies++;
-    this.#carrier.admits(payload);
+    this.#transport.isWithinLimits(payload);
   }
 
-  #drop(id: number | undefined, { reason }: AbortSignal): void {
+  #abandon(id: number | undefined, { reason }: AbortSignal): void {
     if (id === undefined) return;
-    this.#requests.settle(id, (asker) => asker.reject(reason));
+    this.#requests.settle(id, (reply) => reply.reject(reason));
   }
 
-  #grant(limit: number): void {
-    this.#granted = limit;
-    this.#carrier.urge(encodeCredit(limit));
+  #grantCredit(limit: number): void {
+    this.#grantedCredit = limit;
+    this.#transport.sendCredit(encodeCredit(limit));
   }
 
   /** Lets the one timer of all requests go off in time. */
-  #setAlarm(deadline: number, now: number): void {
-    if (deadline >= this.#alarm) return;
+  #scheduleTimeout(deadline: number, now: number): void {
+    if (deadline >= this.#deadline) return;
     clearTimeout(this.#timer);
-    this.#alarm = deadline;
+    this.#deadline = deadline;
     this.#timer = startTimer(() => {
       // That it goes off is proof that it is time, whatever a clock says.
-      const now = Math.max(performance.now(), this.#alarm);
-      this.#alarm = Infinity;
+      const now = Math.max(performance.now(), this.#deadline);
+      this.#deadline = Infinity;
       this.#requests.expire(now, (timeout) =>
         new DOMException(
-          `Cannot wait any longer for an answer of ${this.#carrier.name}: ${timeout} ms have passed`,
+          `Cannot wait any longer for an answer of ${this.#transport.name}: ${timeout} ms have passed`,
           "TimeoutError",
         ));
-      this.#setAlarm(this.#requests.deadline, now);
+      this.#scheduleTimeout(this.#requests.deadline, now);
     }, Math.ceil(deadline - now));
   }
 }
 
 /** What this side's pings say, and what answers them. */
-const PING = "";
+const PING_TEXT = "";
 
 /** What stands for a part that is malformed: none is empty. */
-const NO_PART = { payload: "", isLast: false };
+const MALFORMED_PART = { payload: "", isLast: false };
 
 /** What a pong says that answers no ping, but tells that parts come in. */
-const PARTS = "parts";
+const PARTS_PONG_TEXT = "parts";
 
 /** How often it is sent, in milliseconds, while the parts of one frame come in. */
-const SAY_EVERY = 1_000;
+const PARTS_PONG_INTERVAL_MS = 1_000;
 
-const MALFORMED = "A frame of events.v1 is malformed";
+const MALFORMED_REASON = "A frame of events.v1 is malformed";
 
 /** How long to wait for an answer if the program does not say, in milliseconds. */
-export const REQUEST_TIMEOUT = 10_000;
+export const REQUEST_TIMEOUT_MS = 10_000;
 
 /** Heeds a signal for as long as somebody waits. */
-function heeding(
+function untilAborted(
   signal: AbortSignal,
-  { resolve, reject }: Asker<Payload>,
+  { resolve, reject }: PendingReply<Payload>,
   abort: () => void,
-): Asker<Payload> {
+): PendingReply<Payload> {
   const done = () => signal.removeEventListener("abort", abort);
   signal.addEventListener("abort", abort);
   return {

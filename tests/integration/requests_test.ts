@@ -19,7 +19,7 @@ import {
   type ServerOptions,
   ServerSocket,
 } from "../../mod.ts";
-import { Requests } from "../../core/requests/pending_requests.ts";
+import { PendingRequests } from "../../core/requests/pending_requests.ts";
 import { lacks } from "../support/permissions.ts";
 import { reach } from "../support/reach.ts";
 
@@ -345,7 +345,7 @@ Deno.test({
 
 Deno.test("Requests: each time that is over is told, and only that", () => {
   const told: string[] = [];
-  const requests = new Requests<string>();
+  const requests = new PendingRequests<string>();
   const ask = (name: string, timeout: number, now: number) =>
     requests.add(
       {
@@ -380,10 +380,10 @@ Deno.test("Requests: each time that is over is told, and only that", () => {
   assertEquals(told.splice(0), ["c after 100"]);
   assertStrictEquals(requests.deadline, Infinity);
   assertStrictEquals(requests.size, 1);
-  requests.failAll("end");
+  requests.rejectAll("end");
   assertEquals(told, ["d end"]);
   assertStrictEquals(requests.size, 0);
   ask("e", 10, 0);
-  requests.failAll("over");
+  requests.rejectAll("over");
   assertStrictEquals(requests.deadline, Infinity);
 });
