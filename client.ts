@@ -31,9 +31,9 @@ import { encodeWith } from "./core/values/codec.ts";
 import {
   type CheckedRequestOptions,
   Connection,
-  type Hub,
+  type ConnectionOwner,
+  internals,
   type MessageOf,
-  owned,
   type SocketMessage,
 } from "./core/connection/connection.ts";
 import { ErrorLog } from "./core/events/error_log.ts";
@@ -52,8 +52,8 @@ import {
   RequestHandlers,
 } from "./core/requests/handlers.ts";
 import {
-  type Manner,
-  mannerOf,
+  type ConnectionOptions,
+  resolveOptions,
   type SpeechOptions,
 } from "./core/connection/connection_options.ts";
 import { assertOverflow } from "./core/sending/bounded_queue.ts";
@@ -372,7 +372,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   readonly #connectTimeout: number;
   readonly #reconnect: Required<Omit<ReconnectOptions, "signal">> | undefined;
   readonly #noReconnect: AbortSignal | undefined;
-  readonly #manner: Manner<Types>;
+  readonly #options: ConnectionOptions<Types>;
   readonly #errorLog = new ErrorLog();
   readonly #handlers = new RequestHandlers<
     Incoming<Types>,
@@ -429,12 +429,12 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     this.#headers = headers;
     this.#connectTimeout = connectTimeout;
     const patience = idleTimeout === Infinity ? 0 : idleTimeout;
-    this.#manner = mannerOf(options, patience ?? 0, {
+    this.#options = resolveOptions(options, patience ?? 0, {
       closeTimeout,
       idleTimeout: (canAsk) => patience ?? (canAsk ? IDLE_TIMEOUT : 0),
     });
-    register(this, this.#manner);
-    this.#queue = new SendQueue(this.#manner.writerLimits);
+    register(this, this.#options);
+    this.#queue = new SendQueue(this.#options.writerLimits);
     if (reconnect !== false) {
       if (reconnect !== true) assertType("reconnect", reconnect, "object");
       const { signal, ...rest } = reconnect === true ? {} : reconnect;
@@ -584,12 +584,12 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * ```
    */
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
-    const frame = encodeWith(data, this.#manner.codec);
+    const frame = encodeWith(data, this.#options.codec);
     const connection = this.#connection;
     // What introduces the client to a connection is meant for that one.
     const isTransferable = this.#reconnect !== undefined && !this.#isOpening;
     const sent = connection &&
-      owned.send(connection, frame, options, isTransferable);
+      internals.send(connection, frame, options, isTransferable);
     if (sent) return sent;
     if (!this.#trip) {
       if (!connection) {
@@ -650,7 +650,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     if (this.#connection && (this.#isOpening || !this.#trip)) {
       return this.#connection.request(data, options);
     }
-    encodeWith(data, this.#manner.codec); // what cannot be sent is told at once
+    encodeWith(data, this.#options.codec); // what cannot be sent is told at once
     return ignoreRejection(this.#requestLater(data, options));
   }
 
@@ -753,7 +753,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     options: MessagesOptions = {},
   ): AsyncIterableIterator<SocketMessage<Types>, undefined> {
     return this.iterate("message", options, ([message]) => message, () => {
-      if (this.#connection) owned.outrun(this.#connection);
+      if (this.#connection) internals.outrun(this.#connection);
     });
   }
 
@@ -835,7 +835,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
 
   /** Turns what a listener threw into an `error` event. */
   protected override onListenerError(error: unknown, from: string): void {
-    this.#manner.instrumentation?.listenerFailed(error, from);
+    this.#options.instrumentation?.listenerFailed(error, from);
     if (this.isHeard("error")) {
       this.emit("error", FailureEvent, [error, from, this.#connection]);
     } else this.#errorLog.write(`Unhandled error in "${from}":`, error);
@@ -951,11 +951,11 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       const target = await Promise.race([this.#ask(), promise]);
       signal.throwIfAborted();
       if (!target) return;
-      const { instrumentation } = this.#manner;
+      const { instrumentation } = this.#options;
       const open = () => openSocket(...target);
       const socket = instrumentation ? instrumentation.detach(open) : open();
       const { host, port, protocol, pathname } = new URL(socket.url);
-      const hub = this.#makeHub(
+      const owner = this.#createOwner(
         () => {
           settled();
           trip.finish();
@@ -973,9 +973,9 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
         remoteAddress: port
           ? host
           : `${host}:${protocol === "wss:" ? 443 : 80}`,
-        manner: this.#manner,
+        options: this.#options,
         resumePoint: this.#resumePoint,
-      }, hub);
+      }, owner);
       await promise;
     } finally {
       settled();
@@ -993,7 +993,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
         ask(this.#headers),
       ]);
       const own = typeof protocols === "string" ? [protocols] : protocols;
-      const { support } = this.#manner;
+      const { support } = this.#options;
       const { subprotocol } = this.#resumePoint;
       return [url, offerSubprotocols(own, support, subprotocol), headers];
     } catch (error) {
@@ -1058,22 +1058,22 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   }
 
   /** What one connection tells this client. */
-  #makeHub(
+  #createOwner(
     settled: () => void,
     resolve: () => void,
     reject: (error: unknown) => void,
-  ): Hub<Types> {
+  ): ConnectionOwner<Types> {
     let own: Connection<Types> | undefined;
     return {
-      isEarly: false,
+      isImmediate: false,
       rooms: undefined,
-      leaving: () => {
+      beforeClose: () => {
         // It may be an attempt that is given up, or a connection of long ago.
         if (own && own === this.#connection) this.#isLeaving = true;
         return "local";
       },
       isHosted: () => false,
-      isHeard: (type) => this.isHeard(type),
+      hasListener: (type) => this.isHeard(type),
       opened: (connection, flush) => {
         settled();
         this.#connection = own = connection;
@@ -1091,19 +1091,19 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       },
       received: (message, pending) =>
         this.emit("message", ReceivedEvent, [message], pending),
-      handlerOf: (request) => this.#handlers.find(request),
+      findHandler: (request) => this.#handlers.find(request),
       drained: () => this.emit("drain", DrainEvent, []),
       recovered: (recovered) =>
         this.emit("recovery", RecoveryEvent, [recovered]),
-      outdated: (options) => this.#queue.dropSuperseded(options),
+      superseded: (options) => this.#queue.dropSuperseded(options),
       unsent: (entries) => {
         const later = this.#queue.takeAll();
         for (const entry of [...entries, ...later]) this.#enqueue(entry);
       },
       ended: (connection, end) => this.#ended(connection, end),
-      lingers: () => {},
+      endDeferred: () => {},
       refused: ({ url }, cause) => {
-        const { isPlain } = this.#manner.support;
+        const { isPlain } = this.#options.support;
         reject(
           connectError(nameOf(url), cause, isPlain ? "" : adviceFor(cause)),
         );
@@ -1116,7 +1116,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   #sendQueued(connection: Connection<Types>): void {
     const queued = this.#queue.takeAll();
     for (const entry of queued) {
-      if (!owned.adopt(connection, entry)) this.#enqueue(entry);
+      if (!internals.adopt(connection, entry)) this.#enqueue(entry);
     }
   }
 

@@ -14,9 +14,9 @@
 
 import {
   Connection,
-  type Hub,
+  type ConnectionOwner,
+  internals,
   type MessageOf,
-  owned,
   type SocketMessage,
 } from "./core/connection/connection.ts";
 import {
@@ -34,13 +34,16 @@ import {
   RequestHandlers,
 } from "./core/requests/handlers.ts";
 import {
-  type Manner,
-  mannerOf,
+  type ConnectionOptions,
+  resolveOptions,
   type SpeechOptions,
 } from "./core/connection/connection_options.ts";
 import type { Adapter } from "./core/cluster/adapter.ts";
 import { Audience, type Excluded, sendToAll } from "./core/rooms/recipients.ts";
-import { type MessageRate, rateLimit } from "./core/connection/rate_limiter.ts";
+import {
+  type MessageRate,
+  resolveMessageRate,
+} from "./core/connection/rate_limiter.ts";
 import type {
   Answer as Told,
   Inquiry,
@@ -319,7 +322,7 @@ export interface BroadcastOptions<Types extends SocketTypes = SocketTypes>
 }
 
 /**
- * The hub of all connections of one server; not one peer: that is a
+ * The owner of all connections of one server; not one peer: that is a
  * {@linkcode Connection}. It listens by itself, or answers the upgrades of any
  * other server by {@linkcode ServerSocket.fetch}.
  *
@@ -364,14 +367,14 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    */
   readonly #grace: number;
   readonly #maxDisconnectedClients: number;
-  readonly #manner: Manner<Types>;
+  readonly #options: ConnectionOptions<Types>;
   readonly #admission: Admission<Context<Types>>;
   readonly #fallback: ServerOptions["fallback"];
   readonly #clients = new Set<Connection<Types>>();
   /** Upgraded, but not open yet. */
   readonly #connecting = new Set<Connection<Types>>();
   /** Ended, but their `connect` listeners have not heard all yet. */
-  readonly #lingering = new Set<Connection<Types>>();
+  readonly #endDeferred = new Set<Connection<Types>>();
   readonly #disconnected: DisconnectedClient[] = [];
   readonly #rooms: Rooms<Connection<Types>>;
   readonly #relay: Relay | undefined;
@@ -386,7 +389,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     Outgoing<Types>,
     Connection<Types>
   >();
-  readonly #hub: Hub<Types>;
+  readonly #owner: ConnectionOwner<Types>;
   readonly #errorLog = new ErrorLog();
   /** The statuses of refusals that were told on the console. */
   readonly #warned = new Set<number>();
@@ -438,24 +441,24 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         MIN_PEER_BYTES_PER_SECOND * 1000
       : 0;
     this.#maxDisconnectedClients = maxDisconnectedClients;
-    const messageRate = rateLimit(options.messageRate);
-    this.#manner = mannerOf(options, idleTimeout, {
+    const messageRate = resolveMessageRate(options.messageRate);
+    this.#options = resolveOptions(options, idleTimeout, {
       closeTimeout,
       limits: { maxPayload, messageRate },
       keepHeaders: options.keepHeaders ?? [],
       budget: new BufferBudget(
         maxBufferedTotal,
         () => this.#holders(),
-        owned.heldBy,
-        owned.endLargest,
+        internals.heldBy,
+        internals.endLargest,
       ),
       idleTimeout: () => 0, // the keepalive sees to it
     });
-    register(this, this.#manner);
+    register(this, this.#options);
     const history = historyLimits(options.history ?? false);
     this.#admission = new Admission(
       options,
-      { ...this.#manner.support, hasHistory: history !== undefined },
+      { ...this.#options.support, hasHistory: history !== undefined },
       (error) => this.#fail(error, "authorize"),
     );
     this.#fallback = options.fallback;
@@ -476,7 +479,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         else this.#relay?.leave(room);
       },
     });
-    this.#hub = this.#makeHub();
+    this.#owner = this.#createOwner();
     this.#addOverrides();
     const name = crypto.randomUUID();
     this.#describe = options.presence;
@@ -497,7 +500,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     this.#recovery = new Recovery(
       shelf,
       history.maxAge,
-      this.#manner.writerLimits,
+      this.#options.writerLimits,
       (error) => this.#fail(error, "adapter"),
     );
   }
@@ -699,7 +702,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   /** All connections that may hold messages. */
   *#holders(): Generator<Connection<Types>> {
     yield* this.#clients;
-    yield* this.#lingering;
+    yield* this.#endDeferred;
   }
 
   /** Those of this server who are in some rooms; all if none are named. */
@@ -718,7 +721,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       this.#rooms,
       () => this.#groupsOf(rooms),
       except,
-      this.#manner.codec,
+      this.#options.codec,
       (frame, audience, except, options) => {
         const left = except.filter((one) => typeof one === "string");
         const address = { ...rooms && { rooms }, except: left };
@@ -1260,7 +1263,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   }
 
   #fail(error: unknown, from: string, client?: Connection<Types>): void {
-    this.#manner.instrumentation?.listenerFailed(error, from);
+    this.#options.instrumentation?.listenerFailed(error, from);
     if (this.isHeard("error")) {
       this.emit("error", FailureEvent, [error, from, client]);
     } else this.#errorLog.write(`Unhandled error in "${from}":`, error);
@@ -1291,13 +1294,13 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   }
 
   /** What connections tell this server. */
-  #makeHub(): Hub<Types> {
+  #createOwner(): ConnectionOwner<Types> {
     return {
-      isEarly: true,
+      isImmediate: true,
       rooms: this.#rooms,
-      leaving: () => this.#cause,
+      beforeClose: () => this.#cause,
       isHosted: () => this.#isHosted,
-      isHeard: (type) => this.isHeard(type),
+      hasListener: (type) => this.isHeard(type),
       opened: (client) => {
         this.#connecting.delete(client);
         this.#clients.add(client);
@@ -1310,7 +1313,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       },
       received: (message, pending) =>
         this.emit("message", ReceivedEvent, [message], pending),
-      handlerOf: (request) => this.#handlers.find(request),
+      findHandler: (request) => this.#handlers.find(request),
       drained: () => {},
       ended: (client, end) => {
         this.#clients.delete(client);
@@ -1323,9 +1326,9 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         this.emit(type, ClientEndEvent, [client, code, reason, cause]);
       },
       unsent: () => {},
-      lingers: (client, isWaiting) => {
-        if (isWaiting) this.#lingering.add(client);
-        else this.#lingering.delete(client);
+      endDeferred: (client, isWaiting) => {
+        if (isWaiting) this.#endDeferred.add(client);
+        else this.#endDeferred.delete(client);
       },
       refused: (client) => {
         this.#connecting.delete(client);
@@ -1448,7 +1451,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     // Once it is upgraded, a request can be asked nothing any more, and what
     // throws takes the whole listener down: so all that can fail comes first.
     const { headers } = request;
-    const { instrumentation } = this.#manner;
+    const { instrumentation } = this.#options;
     const grace = selected.hasParts ? 0 : this.#grace;
     const begin = () =>
       upgradeRequest(request, selected.subprotocol, this.#keepalive, grace);
@@ -1463,11 +1466,11 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       headers,
       remoteAddress,
       negotiated: selected,
-      manner: this.#manner,
+      options: this.#options,
       context,
       openTimeout,
       idleWatch,
-    }, this.#hub);
+    }, this.#owner);
     this.#connecting.add(client);
     for (const [name, value] of responseHeaders ?? []) {
       response.headers.append(name, value);
@@ -1494,7 +1497,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     for (const client of this.#connecting) client.terminate();
     // What was sent still goes out, also what has to come back from a broker before.
     const journal = this.#relay?.journal;
-    if (journal) await journal.settle(this.#manner.closeTimeout);
+    if (journal) await journal.settle(this.#options.closeTimeout);
     for (;;) {
       const open = [...this.#clients].filter((one) => one.readyState === 1);
       this.#cause = "shutdown";
@@ -1504,10 +1507,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       await this.#wait(every);
     }
     await Promise.all(Array.from(this.#clients, (client) => client.close()));
-    for (const client of this.#lingering) client.terminate();
+    for (const client of this.#endDeferred) client.terminate();
     if (this.#httpServer) {
       // A fallback that never ends its answer must not hold the shutdown up.
-      await withTimeout(this.#manner.closeTimeout, this.#httpServer.close());
+      await withTimeout(this.#options.closeTimeout, this.#httpServer.close());
     }
     try {
       await this.#relay?.close();

@@ -19,7 +19,7 @@ import {
   encodeTextBatch,
 } from "../core/protocol/frames.ts";
 import { Rooms } from "../core/rooms/rooms.ts";
-import { FakeHub, FakeSocket, party } from "../tests/support/pair.ts";
+import { FakeOwner, FakeSocket, party } from "../tests/support/fake_socket.ts";
 
 const CALIBRATION = "calibration";
 /** How much slower a step may be. */
@@ -46,7 +46,7 @@ class QuietSocket extends FakeSocket {
 }
 
 /** A hub that forgets what it hears. */
-class QuietHub extends FakeHub {
+class QuietHub extends FakeOwner {
   override received(): void {}
 }
 

@@ -15,7 +15,7 @@ import { type Cause, CloseCode, type End } from "../events/errors.ts";
 import type { Side } from "../runtime/websocket.ts";
 
 /** What this side wants to end the connection with. */
-export interface Closing {
+export interface CloseRequest {
   /** The code that this side closes with. */
   readonly code: number;
   /** The reason that this side closes with. */
@@ -32,13 +32,13 @@ export interface Closing {
 }
 
 /** Where a connection is in its life. */
-export type State =
+export type ConnectionState =
   | { readonly phase: "connecting" }
   | { readonly phase: "open"; readonly failure?: string }
   | {
     readonly phase: "closing";
     /** What this side closes with. */
-    readonly closing: Closing;
+    readonly closing: CloseRequest;
     /** The close frame was on its way before anything else came. */
     readonly isSent: boolean;
     readonly failure?: string;
@@ -51,11 +51,11 @@ export type State =
   };
 
 /** What happens to a connection. */
-export type Signal =
+export type ConnectionSignal =
   /** The runtime's `open` event. */
   | { readonly type: "open" }
   /** This side asks for the closing handshake. */
-  | ({ readonly type: "close" } & Closing)
+  | ({ readonly type: "close" } & CloseRequest)
   /** The close frame is on its way, before anything else has come. */
   | { readonly type: "sent" }
   /** The runtime's `error` event. */
@@ -75,18 +75,18 @@ export type Signal =
   | { readonly type: "terminate"; readonly cause: Cause };
 
 /** The state of a connection that is not open yet. */
-export const CONNECTING: State = { phase: "connecting" };
+export const CONNECTING_STATE: ConnectionState = { phase: "connecting" };
 
-const OPEN: State = { phase: "open" };
+const OPEN_STATE: ConnectionState = { phase: "open" };
 
 /**
  * What Deno says of a peer that did not answer its ping. It is no peer's word:
  * the close event that follows (1001) was made up by the runtime.
  */
-const IDLE = "No response from ping frame.";
+const DENO_PING_TIMEOUT = "No response from ping frame.";
 
 /** What Deno's own shutdown tells all peers. */
-const HOST_CLOSING = {
+const DENO_SHUTDOWN_CLOSE = {
   code: CloseCode.GoingAway,
   reason: "Server shutting down",
 } as const;
@@ -95,7 +95,7 @@ const HOST_CLOSING = {
  * What Deno says of a peer that broke the protocol. Anything else that it says
  * of an error is the network's doing.
  */
-const FAULTS: ReadonlyMap<string, Cause> = new Map([
+const DENO_ERROR_CAUSES: ReadonlyMap<string, Cause> = new Map([
   ["Control frame must not be fragmented", "protocol"],
   ["Frame too large", "limit"],
   ["Invalid UTF-8", "protocol"],
@@ -119,11 +119,15 @@ const FAULTS: ReadonlyMap<string, Cause> = new Map([
  * server's code is the one that counts, for both.
  * @returns The state after the signal; the same object where nothing changes.
  */
-export function next(state: State, signal: Signal, side: Side): State {
+export function transition(
+  state: ConnectionState,
+  signal: ConnectionSignal,
+  side: Side,
+): ConnectionState {
   if (state.phase === "ended") return state;
   switch (signal.type) {
     case "open":
-      return state.phase === "connecting" ? OPEN : state;
+      return state.phase === "connecting" ? OPEN_STATE : state;
     case "close": {
       if (state.phase !== "open") return state;
       const { code, reason, cause, isFlushed, isHosted } = signal;
@@ -140,27 +144,32 @@ export function next(state: State, signal: Signal, side: Side): State {
       // An upgrade that fails is told by an error alone, and so is a client's
       // failure to connect in Node; elsewhere a close event follows.
       return state.phase === "connecting"
-        ? ended(state, lost("network"))
+        ? endedState(state, disconnected("network"))
         : { ...state, failure: signal.message };
     case "stuck":
       // A client's socket is closing as soon as its peer is, which is no fault.
       return state.phase === "open" && side === "server"
-        ? { ...state, failure: IDLE }
+        ? { ...state, failure: DENO_PING_TIMEOUT }
         : state;
     case "closed":
-      return ended(state, told(state, settled(state, signal, side), side));
+      return endedState(
+        state,
+        interpretClose(state, correctWasClean(state, signal, side), side),
+      );
     case "timeout":
-      return state.phase === "closing" ? ended(state, lost("timeout")) : state;
+      return state.phase === "closing"
+        ? endedState(state, disconnected("timeout"))
+        : state;
     case "terminate":
-      return ended(state, lost(signal.cause));
+      return endedState(state, disconnected(signal.cause));
   }
 }
 
-function ended(state: State, end: End): State {
+function endedState(state: ConnectionState, end: End): ConnectionState {
   return { phase: "ended", end, opened: state.phase !== "connecting" };
 }
 
-function lost(
+function disconnected(
   cause: Cause,
   code: number = CloseCode.Abnormal,
   reason = "",
@@ -169,50 +178,51 @@ function lost(
 }
 
 /** What the runtime's `close` event says. */
-type Closed = Extract<Signal, { type: "closed" }>;
+type ClosedSignal = Extract<ConnectionSignal, { type: "closed" }>;
 
 /**
  * Chromium calls an end unclean if not all was taken that the page had sent, though
  * the handshake is finished. But a code that is none of the runtime's own has come
  * in a close frame of the server's, and nothing has gone wrong without an error.
  */
-function settled(
-  state: Exclude<State, { phase: "ended" }>,
-  signal: Closed,
+function correctWasClean(
+  state: Exclude<ConnectionState, { phase: "ended" }>,
+  signal: ClosedSignal,
   side: Side,
-): Closed {
+): ClosedSignal {
   const failure = state.phase === "connecting" ? undefined : state.failure;
-  const isSaid = side === "client" && failure === undefined &&
+  const isFromPeer = side === "client" && failure === undefined &&
     signal.code !== 0 && signal.code !== CloseCode.NoStatus &&
     signal.code !== CloseCode.Abnormal;
-  return isSaid ? { ...signal, wasClean: true } : signal;
+  return isFromPeer ? { ...signal, wasClean: true } : signal;
 }
 
 /** What the runtime's close event really means. */
-function told(
-  state: Exclude<State, { phase: "ended" }>,
-  signal: Closed,
+function interpretClose(
+  state: Exclude<ConnectionState, { phase: "ended" }>,
+  signal: ClosedSignal,
   side: Side,
 ): End {
-  if (state.phase === "closing") return answered(state, signal, side);
+  if (state.phase === "closing") return interpretAnswer(state, signal, side);
   const { wasClean, code, reason } = signal;
   const failure = state.phase === "open" ? state.failure : undefined;
   // Of a peer that did not answer a ping, and whose TCP then ended while Deno was
   // waiting to tell it, Deno tells a clean end without a code.
-  const isIdle = failure === IDLE && (!wasClean || code === CloseCode.NoStatus);
-  if (isIdle) return lost("timeout");
+  const isIdle = failure === DENO_PING_TIMEOUT &&
+    (!wasClean || code === CloseCode.NoStatus);
+  if (isIdle) return disconnected("timeout");
   if (wasClean) return { type: "close", code, reason, cause: "peer" };
-  const cause = FAULTS.get(failure ?? "") ?? "network";
+  const cause = DENO_ERROR_CAUSES.get(failure ?? "") ?? "network";
   // A browser tells the code of a close frame even where the rest went wrong.
   return code === 0 || code === CloseCode.NoStatus
-    ? lost(cause)
-    : lost(cause, code, reason);
+    ? disconnected(cause)
+    : disconnected(cause, code, reason);
 }
 
 /** What became of a closing handshake that this side began. */
-function answered(
-  state: Extract<State, { phase: "closing" }>,
-  { wasClean, code, reason }: Closed,
+function interpretAnswer(
+  state: Extract<ConnectionState, { phase: "closing" }>,
+  { wasClean, code, reason }: ClosedSignal,
   side: Side,
 ): End {
   const { closing, isSent, failure } = state;
@@ -226,7 +236,7 @@ function answered(
   // it sends a close frame to all, and stops listening to them.
   const isHostClosing = closing.isHosted && closing.cause === "shutdown";
   if (wasClean && code === CloseCode.NoStatus && isHostClosing) {
-    return { ...own, ...HOST_CLOSING };
+    return { ...own, ...DENO_SHUTDOWN_CLOSE };
   }
   // The peer's close frame had come already: it was answered, and ours dropped.
   if (wasClean && !isSent) {
@@ -235,9 +245,9 @@ function answered(
   if (wasClean && code !== CloseCode.NoStatus) {
     // Both sides closed at once if the answer is no echo. Each then holds two
     // codes; that both tell the same one, the server's counts.
-    const echo = code === closing.code &&
+    const isEcho = code === closing.code &&
       (reason === "" || reason === closing.reason);
-    return side === "server" || echo
+    return side === "server" || isEcho
       ? own
       : { type: "close", code, reason, cause: "peer" };
   }
@@ -246,7 +256,7 @@ function answered(
   // unclean without an error is no loss: the runtime has sent our close frame,
   // then met data that the peer had sent before it could know, and stopped
   // listening. The peer has been told, and finishes the handshake alone.
-  const isTold = side === "server" && closing.isFlushed && code === 0 &&
+  const isDelivered = side === "server" && closing.isFlushed && code === 0 &&
     failure === undefined;
-  return isTold ? own : lost("network");
+  return isDelivered ? own : disconnected("network");
 }

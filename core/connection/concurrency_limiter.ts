@@ -7,12 +7,12 @@
 import { continueLater, isTurnOver } from "../runtime/time_slices.ts";
 
 /** What may wait, in the cost of `core/sending/credit_window.ts`. */
-const MAX_COST = 1024;
+const MAX_WAITING_COST = 1024;
 
 /** After how many messages to look how long this turn of the event loop has lasted. */
-const LOOK_AFTER = 8;
+const MESSAGES_PER_CLOCK_CHECK = 8;
 
-interface Turn<M> {
+interface WaitingMessage<M> {
   readonly message: M;
   readonly cost: number;
   readonly size: number;
@@ -24,15 +24,15 @@ interface Turn<M> {
  *
  * @typeParam M The type of a message.
  */
-export class Turns<M> {
+export class ConcurrencyLimiter<M> {
   readonly #concurrency: number;
-  readonly #hand: (message: M) => readonly Promise<unknown>[];
-  readonly #done: (handled: number) => void;
-  #waiting: Turn<M>[] = [];
+  readonly #handle: (message: M) => readonly Promise<unknown>[];
+  readonly #onHandled: (handled: number) => void;
+  #waiting: WaitingMessage<M>[] = [];
   #running = 0;
-  #cost = 0;
+  #pendingCost = 0;
   #size = 0;
-  #handled = 0;
+  #handledCost = 0;
   /** How many messages were handed out while others waited. */
   #late = 0;
 
@@ -40,18 +40,18 @@ export class Turns<M> {
    * Creates an empty one.
    *
    * @param concurrency How many may be handled at a time.
-   * @param hand Hands a message out, and gives promises of those who are not done
+   * @param handle Hands a message out, and gives promises of those who are not done
    * with it yet, which never reject.
-   * @param done Hears, whenever a message is done with, what all have cost that are.
+   * @param onHandled Hears, whenever a message is done with, what all have cost that are.
    */
   constructor(
     concurrency: number,
-    hand: (message: M) => readonly Promise<unknown>[],
-    done: (handled: number) => void,
+    handle: (message: M) => readonly Promise<unknown>[],
+    onHandled: (handled: number) => void,
   ) {
     this.#concurrency = concurrency;
-    this.#hand = hand;
-    this.#done = done;
+    this.#handle = handle;
+    this.#onHandled = onHandled;
   }
 
   /** How many bytes those messages have that wait for their turn. */
@@ -73,11 +73,11 @@ export class Turns<M> {
    * @returns False if too much waits: then it is not taken.
    */
   add(message: M, cost: number, size = 0): boolean {
-    if (this.#cost >= MAX_COST) return false;
-    this.#cost += cost;
+    if (this.#pendingCost >= MAX_WAITING_COST) return false;
+    this.#pendingCost += cost;
     this.#size += size;
     this.#waiting.push({ message, cost, size });
-    this.#goOn();
+    this.#startNext();
     return true;
   }
 
@@ -87,8 +87,8 @@ export class Turns<M> {
    * @param cost What it costs.
    */
   skip(cost: number): void {
-    this.#handled += cost;
-    this.#done(this.#handled);
+    this.#handledCost += cost;
+    this.#onHandled(this.#handledCost);
   }
 
   /**
@@ -99,9 +99,9 @@ export class Turns<M> {
   clear(): number {
     const { length } = this.#waiting;
     for (const { cost, size } of this.#waiting) {
-      this.#cost -= cost;
+      this.#pendingCost -= cost;
       this.#size -= size;
-      this.#handled += cost;
+      this.#handledCost += cost;
     }
     this.#waiting = [];
     return length;
@@ -111,33 +111,36 @@ export class Turns<M> {
    * Goes on with what has waited. If promises are settled already, all of it could be
    * handled in one turn of the event loop, so it is divided into slices.
    */
-  readonly #goOn = (): boolean => {
+  readonly #startNext = (): boolean => {
     while (this.#running < this.#concurrency) {
       const isBehind = this.#waiting.length > 1;
-      if (isBehind && ++this.#late % LOOK_AFTER === 0 && isTurnOver()) {
-        continueLater(this.#goOn);
+      if (
+        isBehind && ++this.#late % MESSAGES_PER_CLOCK_CHECK === 0 &&
+        isTurnOver()
+      ) {
+        continueLater(this.#startNext);
         return true;
       }
-      const turn = this.#waiting.shift();
-      if (turn === undefined) return false;
-      this.#size -= turn.size;
+      const next = this.#waiting.shift();
+      if (next === undefined) return false;
+      this.#size -= next.size;
       this.#running++;
-      const pending = this.#hand(turn.message);
-      if (pending.length === 0) this.#finish(turn);
+      const pending = this.#handle(next.message);
+      if (pending.length === 0) this.#finish(next);
       else {
         Promise.all(pending).then(() => {
-          this.#finish(turn);
-          this.#goOn();
+          this.#finish(next);
+          this.#startNext();
         });
       }
     }
     return false;
   };
 
-  #finish({ cost }: Turn<M>): void {
+  #finish({ cost }: WaitingMessage<M>): void {
     this.#running--;
-    this.#cost -= cost;
-    this.#handled += cost;
-    this.#done(this.#handled);
+    this.#pendingCost -= cost;
+    this.#handledCost += cost;
+    this.#onHandled(this.#handledCost);
   }
 }

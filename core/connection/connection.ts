@@ -19,7 +19,12 @@ import {
   type ListenOptions,
   type MessagesOptions,
 } from "../events/emitter.ts";
-import { CONNECTING, next, type Signal, type State } from "./close_state.ts";
+import {
+  CONNECTING_STATE,
+  type ConnectionSignal,
+  type ConnectionState,
+  transition,
+} from "./close_state.ts";
 import {
   assertCloseFrame,
   type Cause,
@@ -47,16 +52,16 @@ import {
 } from "../protocol/frames.ts";
 import { creditCost, INITIAL_CREDIT } from "../sending/credit_window.ts";
 import { forType, type RequestHandler } from "../requests/handlers.ts";
-import { Inbox } from "./early_messages.ts";
+import { EarlyMessages } from "./early_messages.ts";
 import { MESSAGE_COST } from "../sending/buffer_budget.ts";
 import { Sender } from "../sending/sender.ts";
-import type { Manner } from "./connection_options.ts";
+import type { ConnectionOptions } from "./connection_options.ts";
 import {
   IncomingRequest,
   type Responder,
 } from "../requests/incoming_request.ts";
 import { randomId } from "../util/random_id.ts";
-import { DEFAULT_RATE, TokenBucket } from "./rate_limiter.ts";
+import { DEFAULT_MESSAGE_RATE, TokenBucket } from "./rate_limiter.ts";
 import { assertRoom, type Rooms } from "../rooms/rooms.ts";
 import {
   SchemaError,
@@ -64,7 +69,7 @@ import {
   toSchema,
   validate,
 } from "../values/schema.ts";
-import { Silence } from "./idle_timer.ts";
+import { IdleTimer } from "./idle_timer.ts";
 import { SlicedReceiver } from "./sliced_receiver.ts";
 import { isTurnOver } from "../runtime/time_slices.ts";
 import {
@@ -80,7 +85,7 @@ import {
   type ResumeRequest,
 } from "../protocol/subprotocol.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
-import { Turns } from "./concurrency_limiter.ts";
+import { ConcurrencyLimiter } from "./concurrency_limiter.ts";
 import type {
   Context,
   Incoming,
@@ -122,7 +127,7 @@ export interface ConnectionInit<Types extends SocketTypes> {
   /** What both sides speak; by default what the socket says once it is open. */
   readonly negotiated?: NegotiatedProtocol;
   /** What is common to all connections of one owner. */
-  readonly manner: Manner<Types>;
+  readonly options: ConnectionOptions<Types>;
   /** What `authorize` has returned. */
   readonly context?: unknown;
   /** Where a client stands among what its server keeps; on its side. */
@@ -147,13 +152,13 @@ export interface CheckedRequestOptions<Output> extends RequestOptions {
  *
  * @typeParam Types The types of the sockets.
  */
-export interface Hub<Types extends SocketTypes> {
+export interface ConnectionOwner<Types extends SocketTypes> {
   /**
    * Whether the owner hears messages and the end as soon as they come, even
    * while those who may want to listen to the connection itself are still
    * getting ready.
    */
-  readonly isEarly: boolean;
+  readonly isImmediate: boolean;
   /** The rooms that connections may join; undefined on a client's side. */
   readonly rooms: Rooms<Connection<Types>> | undefined;
   /**
@@ -161,7 +166,7 @@ export interface Hub<Types extends SocketTypes> {
    *
    * @returns Why it does so.
    */
-  leaving(): Cause;
+  beforeClose(): Cause;
   /**
    * Whether a server of another's carries the connection.
    *
@@ -174,7 +179,7 @@ export interface Hub<Types extends SocketTypes> {
    * @param type The event's name.
    * @returns True if so.
    */
-  isHeard(type: "message" | "close" | "disconnect"): boolean;
+  hasListener(type: "message" | "close" | "disconnect"): boolean;
   /**
    * Hears that the connection is open.
    *
@@ -204,7 +209,7 @@ export interface Hub<Types extends SocketTypes> {
    * @param request The request.
    * @returns The handler, if there is one for it.
    */
-  handlerOf(
+  findHandler(
     request: SocketMessage<Types>,
   ): RequestHandler<SocketMessage<Types>, Outgoing<Types>> | undefined;
   /** Hears that there is room again for what is to be sent. */
@@ -220,7 +225,7 @@ export interface Hub<Types extends SocketTypes> {
    *
    * @param options Those of the message.
    */
-  outdated?(options: SendOptions | undefined): void;
+  superseded?(options: SendOptions | undefined): void;
   /**
    * Hears of messages that were to be sent by any connection, and were not sent
    * by this one, which has ended: before it hears of the end.
@@ -240,9 +245,9 @@ export interface Hub<Types extends SocketTypes> {
    * listeners of its own, or no longer does. Closing it ends the wait.
    *
    * @param connection The connection.
-   * @param isWaiting Whether it waits.
+   * @param isDeferred Whether it waits.
    */
-  lingers(connection: Connection<Types>, isWaiting: boolean): void;
+  endDeferred(connection: Connection<Types>, isDeferred: boolean): void;
   /**
    * Hears that the connection could not be had.
    *
@@ -261,7 +266,7 @@ export interface Hub<Types extends SocketTypes> {
 }
 
 /** What the owner of a connection may do with it, and nobody else. */
-export interface Owned {
+export interface ConnectionInternals {
   /**
    * Sends for the owner.
    *
@@ -307,7 +312,7 @@ export interface Owned {
    * @param connection The connection.
    * @returns The client.
    */
-  visitorOf<Types extends SocketTypes>(
+  resumeOf<Types extends SocketTypes>(
     connection: Connection<Types>,
   ): ResumeRequest | undefined;
   /**
@@ -334,7 +339,7 @@ export interface Owned {
 }
 
 /** What the owner of a connection may do with it; no program gets this. */
-export let owned: Owned;
+export let internals: ConnectionInternals;
 
 /**
  * One live WebSocket: what a server's listeners call `client`, what
@@ -378,66 +383,66 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #headers: Headers | undefined;
   readonly #socket: RawSocket;
   readonly #driver: SocketDriver;
-  readonly #hub: Hub<Types>;
-  readonly #manner: Manner<Types>;
+  readonly #owner: ConnectionOwner<Types>;
+  readonly #options: ConnectionOptions<Types>;
   readonly #resumePoint: ResumePoint | undefined;
   #negotiated: NegotiatedProtocol | undefined;
-  #state: State = CONNECTING;
+  #state: ConnectionState = CONNECTING_STATE;
   #id: string | undefined;
   #connectedAt = 0;
   /** What the runtime said of the last error. */
   #failure: unknown;
   /** Settles what `close` has returned. */
-  #over: PromiseWithResolvers<void> | undefined;
+  #closed: PromiseWithResolvers<void> | undefined;
   /** How many dispatches are under way; the end waits for them. */
-  #depth = 0;
-  #isOwnerTold = false;
-  #isTold = false;
+  #dispatchDepth = 0;
+  #isOwnerNotified = false;
+  #isEndEmitted = false;
   /** Somebody may still be about to listen: what nobody hears is kept. */
   #isOpening = false;
   /** Some `connect` listeners are not done. */
-  #isAwaited = false;
-  #inbox: Inbox<Taken<Types>> | undefined;
-  /** Stops keeping what is in the inbox. */
-  #keepTimer: Timer | undefined;
+  #isConnectPending = false;
+  #earlyMessages: EarlyMessages<InboundMessage<Types>> | undefined;
+  /** Stops keeping what is in the early messages. */
+  #earlyTimer: Timer | undefined;
   /** Stops waiting: for the opening, for the peer's answer, or for listeners. */
   #endTimer: Timer | undefined;
-  #stopShaking: (() => void) | undefined;
+  #stopClosing: (() => void) | undefined;
   /** The way out, once something has been sent. */
   #sender: Sender | undefined;
   /** What `events.v1` adds, where it is spoken. */
-  #exchange: EventsSession | undefined;
+  #session: EventsSession | undefined;
   /** Hands out what has come in slices, once it was too much for one. */
   #receiver: SlicedReceiver | undefined;
-  #answerer: Responder | undefined;
+  #responder: Responder | undefined;
   /** Where messages wait for others to be handled, if they have to. */
-  #turns: Turns<Taken<Types>> | undefined;
-  #bucket: TokenBucket | undefined;
+  #limiter: ConcurrencyLimiter<InboundMessage<Types>> | undefined;
+  #rateBucket: TokenBucket | undefined;
   /** Bounds what may be dropped, too. */
   #floodBucket: TokenBucket | undefined;
   #droppedIncoming = 0;
-  #received = 0;
+  #receivedMessages = 0;
   #receivedBytes = 0;
   /** What has come since this side began to close, and when to look at the clock. */
-  #late = 0;
-  #nextLateCheck = LATE_CHECK;
+  #bytesWhileClosing = 0;
+  #nextClockCheck = CLOSING_BYTES_PER_CHECK;
   /** When this side waits no longer for the peer to close. */
   #closeDeadline = Infinity;
-  #silence: IdleWatch | Silence | undefined;
+  #idleTimer: IdleWatch | IdleTimer | undefined;
 
   static {
-    owned = {
+    internals = {
       send: (connection, frame, options, isTransferable) =>
         connection.#send(frame, options, isTransferable),
       adopt: (connection, entry) => {
-        const sender = connection.#openSender();
+        const sender = connection.#writableSender();
         sender?.adopt(entry);
         return sender !== undefined;
       },
       sendMarked: (connection, frame, options) => {
-        connection.#openSender()?.sendMarked(frame, options);
+        connection.#writableSender()?.sendMarked(frame, options);
       },
-      visitorOf: (connection) => connection.#negotiated?.resume,
+      resumeOf: (connection) => connection.#negotiated?.resume,
       heldBy: (connection) => {
         const memory = connection.#measureMemory();
         return memory.out + memory.in;
@@ -445,8 +450,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       endLargest: (connection) => {
         const memory = connection.#measureMemory();
         const cause = memory.out < memory.in ? "limit" : "backpressure";
-        connection.#dropInbox();
-        connection.#letGo({ type: "terminate", cause });
+        connection.#discardWaiting();
+        connection.#abort({ type: "terminate", cause });
       },
       outrun: (connection) => connection.#outrun(),
     };
@@ -456,9 +461,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * Sockets make connections; programs get them from sockets.
    *
    * @param init What it is made of.
-   * @param hub Who owns it.
+   * @param owner Who owns it.
    */
-  constructor(init: ConnectionInit<Types>, hub: Hub<Types>) {
+  constructor(init: ConnectionInit<Types>, owner: ConnectionOwner<Types>) {
     super();
     const { socket, driver, url, path, headers, remoteAddress } = init;
     this.#url = url;
@@ -467,21 +472,23 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.remoteAddress = remoteAddress;
     this.#resumePoint = init.resumePoint;
     this.#negotiated = init.negotiated;
-    this.#manner = init.manner;
+    this.#options = init.options;
     // `authorize` returned it, whose type is this; there is no other way here.
     this.context = init.context as Context<Types>;
     this.#socket = socket;
     this.#driver = driver;
-    this.#silence = init.idleWatch;
-    this.#hub = hub;
-    init.manner.instrumentation?.connectionCreated(this);
+    this.#idleTimer = init.idleWatch;
+    this.#owner = owner;
+    init.options.instrumentation?.connectionCreated(this);
     socket.binaryType = "arraybuffer";
     for (const type of SOCKET_EVENTS) {
       // It opens once, and then the runtime need not remember who has listened to it.
-      socket.addEventListener(type, this.#hear, { once: type === "open" });
+      socket.addEventListener(type, this.#onSocketEvent, {
+        once: type === "open",
+      });
     }
     this.#endTimer = startTimer(
-      () => this.#letGo({ type: "terminate", cause: "network" }),
+      () => this.#abort({ type: "terminate", cause: "network" }),
       init.openTimeout ?? Infinity,
     );
   }
@@ -570,8 +577,11 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     readonly sent: Carried;
   } {
     return {
-      received: { messages: this.#received, bytes: this.#receivedBytes },
-      sent: this.#sender?.sent ?? NOTHING,
+      received: {
+        messages: this.#receivedMessages,
+        bytes: this.#receivedBytes,
+      },
+      sent: this.#sender?.sent ?? NO_TRAFFIC,
     };
   }
 
@@ -588,7 +598,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     return {
       incoming: this.#droppedIncoming,
       outgoing: this.#sender?.dropped ?? 0,
-      replies: this.#exchange?.lateReplies ?? 0,
+      replies: this.#session?.lateReplies ?? 0,
     };
   }
 
@@ -634,7 +644,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    */
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
     return this.#send(this.#encode(data), options, false) ??
-      ignoreRejection(Promise.reject(this.#tooLate("send")));
+      ignoreRejection(Promise.reject(this.#endedError("send")));
   }
 
   /**
@@ -685,7 +695,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     data: Outgoing<Types>,
     options: RequestOptions & { schema?: StandardSchema } = {},
   ): Promise<unknown> {
-    const { instrumentation } = this.#manner;
+    const { instrumentation } = this.#options;
     return instrumentation
       ? instrumentation.traceRequest(
         this,
@@ -701,11 +711,11 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     trace?: string,
   ): Promise<unknown> {
     const frame = this.#encode(data);
-    const exchange = this.#exchange;
-    if (this.#state.phase !== "open" || !this.#canSend()) {
-      return ignoreRejection(Promise.reject(this.#tooLate("send")));
+    const session = this.#session;
+    if (this.#state.phase !== "open" || !this.#isWritable()) {
+      return ignoreRejection(Promise.reject(this.#endedError("send")));
     }
-    if (!exchange) {
+    if (!session) {
       return ignoreRejection(Promise.reject(
         new DOMException(
           `Cannot request anything of ${this.remoteAddress} as it does not speak events.v1: send it a message, or let it offer that subprotocol`,
@@ -714,8 +724,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       ));
     }
     const schema = options.schema && toSchema(options.schema);
-    const answer = exchange.request(frame, options, trace).then((payload) => {
-      const reply = decodeWith(payload, this.#manner.codec);
+    const answer = session.request(frame, options, trace).then((payload) => {
+      const reply = decodeWith(payload, this.#options.codec);
       return schema ? validate(schema, reply, "The answer") : reply;
     });
     return ignoreRejection(answer);
@@ -770,9 +780,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   /** A loop was too slow: the peer goes on, though nobody hears it any more. */
   #outrun(): void {
-    if (this.isHeard("message") || this.#hub.isHeard("message")) return;
+    if (this.isHeard("message") || this.#owner.hasListener("message")) return;
     const why = "Messages come faster than they are read";
-    this.#blame(CloseCode.PolicyViolation, why, "limit");
+    this.#closeOnViolation(CloseCode.PolicyViolation, why, "limit");
   }
 
   /** The same as {@linkcode Connection.messages} without options. */
@@ -784,7 +794,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   #encode(data: unknown): Frame {
-    return encodeWith(data, this.#manner.codec);
+    return encodeWith(data, this.#options.codec);
   }
 
   #send(
@@ -792,29 +802,29 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     options: SendOptions | undefined,
     isTransferable: boolean,
   ): Promise<void> | undefined {
-    const sent = this.#openSender()?.send(frame, options, isTransferable);
-    if (sent) this.#hub.outdated?.(options);
+    const sent = this.#writableSender()?.send(frame, options, isTransferable);
+    if (sent) this.#owner.superseded?.(options);
     return sent;
   }
 
   /** The way out, as long as it is open. */
-  #openSender(): Sender | undefined {
+  #writableSender(): Sender | undefined {
     if (this.#state.phase !== "open") return undefined;
-    if (this.#canSend()) return this.#sender ??= this.#makeSender();
+    if (this.#isWritable()) return this.#sender ??= this.#createSender();
     // In Node it is closing from the peer's close frame to the end of TCP, which
     // may never come.
-    this.#heed("stuck");
+    this.#onWriterSignal("stuck");
     return undefined;
   }
 
-  #makeSender(): Sender {
+  #createSender(): Sender {
     return new Sender(
       this.#socket,
-      this.#manner.writerLimits,
+      this.#options.writerLimits,
       this.#negotiated ?? { isEvents: false },
-      (signal) => this.#heed(signal),
-      this.#manner,
-      this.#manner.budget,
+      (signal) => this.#onWriterSignal(signal),
+      this.#options,
+      this.#options.budget,
     );
   }
 
@@ -834,56 +844,56 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    */
   close(code: number = CloseCode.Normal, reason = ""): Promise<void> {
     assertCloseFrame(code, reason, this.#driver.side);
-    const cause = this.#hub.leaving();
-    this.#dropInbox();
-    this.#turns?.skip(0); // what it drops gives credit
+    const cause = this.#owner.beforeClose();
+    this.#discardWaiting();
+    this.#limiter?.skip(0); // what it drops gives credit
     if (this.#state.phase === "connecting") this.#socket.close();
-    return this.#shut(code, reason, cause);
+    return this.#startClosing(code, reason, cause);
   }
 
   /** Closes for what the peer has done. */
-  #blame(code: number, reason: string, cause: Cause): void {
+  #closeOnViolation(code: number, reason: string, cause: Cause): void {
     // What came before is still heard, what came after is not.
-    if (this.#receiver?.isHandingOut) this.#dropFrames();
+    if (this.#receiver?.isDispatching) this.#dropFrames();
     // A client may not send the codes that say so: it adds 3000 to them.
-    this.#shut(
+    this.#startClosing(
       this.#driver.side === "client" ? code + 3000 : code,
       reason,
       cause,
     );
   }
 
-  #shut(code: number, reason: string, cause: Cause): Promise<void> {
+  #startClosing(code: number, reason: string, cause: Cause): Promise<void> {
     this.#sender?.flush();
     const isFlushed = this.bufferedAmount === 0;
-    const isHosted = this.#hub.isHosted();
+    const isHosted = this.#owner.isHosted();
     const closing = { code, reason, cause, isFlushed, isHosted };
     if (this.#apply({ type: "close", ...closing })) {
-      this.#silence?.stop(); // from now on there is a limit for the answer
+      this.#idleTimer?.stop(); // from now on there is a limit for the answer
       clearTimeout(this.#endTimer);
-      const { closeTimeout } = this.#manner;
+      const { closeTimeout } = this.#options;
       this.#closeDeadline = performance.now() + closeTimeout;
       this.#endTimer = startTimer(
-        () => this.#letGo({ type: "timeout" }),
+        () => this.#abort({ type: "timeout" }),
         closeTimeout,
       );
-      const shake = () => {
+      const close = () => {
         // The runtime may have the peer's close frame already, and tell soon.
-        if (!this.#canSend()) return;
+        if (!this.#isWritable()) return;
         const sent = () => this.#apply({ type: "sent" });
-        this.#stopShaking = this.#driver.close(
+        this.#stopClosing = this.#driver.close(
           this.#socket,
           code,
           reason,
           sent,
         );
       };
-      if (this.#sender) this.#sender.whenEmpty(shake);
-      else shake();
+      if (this.#sender) this.#sender.whenEmpty(close);
+      else close();
     }
-    return this.#isTold
+    return this.#isEndEmitted
       ? RESOLVED
-      : (this.#over ??= Promise.withResolvers()).promise;
+      : (this.#closed ??= Promise.withResolvers()).promise;
   }
 
   /**
@@ -894,9 +904,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * a code.
    */
   terminate(): void {
-    const cause = this.#hub.leaving();
-    this.#dropInbox();
-    this.#letGo({ type: "terminate", cause });
+    const cause = this.#owner.beforeClose();
+    this.#discardWaiting();
+    this.#abort({ type: "terminate", cause });
   }
 
   /**
@@ -904,7 +914,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * that it was in at its end when it has ended. Nothing is sent to it there then.
    */
   get rooms(): ReadonlySet<string> {
-    return this.#hub.rooms?.roomsOf(this) ?? NO_ROOMS;
+    return this.#owner.rooms?.roomsOf(this) ?? NO_ROOMS;
   }
 
   /**
@@ -947,7 +957,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   #roomsFor(attempt: "join" | "leave", room: string): Rooms<Connection<Types>> {
     assertRoom(attempt, room);
-    const { rooms } = this.#hub;
+    const { rooms } = this.#owner;
     if (rooms === undefined) {
       throw new Error(
         `Cannot ${attempt} room "${room}" on a client's side: rooms are the server's, so ask it to`,
@@ -970,20 +980,20 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   /** Turns what a listener threw into an `error` event, here or at the owner's. */
   protected override onListenerError(error: unknown, from: string): void {
     if (this.isHeard("error")) {
-      this.#manner.instrumentation?.listenerFailed(error, from);
+      this.#options.instrumentation?.listenerFailed(error, from);
       this.emit("error", FailureEvent, [error, from, this]);
-    } else this.#hub.failed(error, from, this);
+    } else this.#owner.failed(error, from, this);
   }
 
   /** Hands messages that came early to their first listener. */
   protected override onListenerAdded(type: string): void {
-    if (type === "message" && this.#inbox) this.#flushSoon();
+    if (type === "message" && this.#earlyMessages) this.#deliverEarlySoon();
   }
 
   /** The one place where the state changes. Tells whether it did. */
-  #apply(signal: Signal): boolean {
+  #apply(signal: ConnectionSignal): boolean {
     const before = this.#state;
-    const state = next(before, signal, this.#driver.side);
+    const state = transition(before, signal, this.#driver.side);
     this.#state = state;
     if (state === before) return false;
     if (state.phase === "ended") this.#ended(state.opened, state.end);
@@ -991,7 +1001,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   /** Whatever the socket dispatches. */
-  readonly #hear = (event: Event | MessageEvent | CloseEvent): void => {
+  readonly #onSocketEvent = (
+    event: Event | MessageEvent | CloseEvent,
+  ): void => {
     if ("data" in event) this.#receive(event.data);
     else if ("wasClean" in event) {
       const { wasClean, code, reason } = event;
@@ -1006,35 +1018,35 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   #open(): void {
     if (this.#state.phase !== "connecting") return;
-    const { support } = this.#manner;
+    const { support } = this.#options;
     this.#negotiated ??= parseSelected(this.#socket.protocol, support);
     if (!this.#negotiated) {
       this.#failure = new Error(
         `the server does not speak "${support.codecName}", the codec of this client`,
       );
-      return this.#letGo({ type: "terminate", cause: "protocol" });
+      return this.#abort({ type: "terminate", cause: "protocol" });
     }
     this.#apply({ type: "open" });
     clearTimeout(this.#endTimer);
     this.#endTimer = undefined;
     this.#connectedAt = Date.now();
     this.#isOpening = true;
-    this.#prepare(this.#negotiated.isEvents);
-    this.#manner.instrumentation?.connectionOpened(this);
-    this.#depth++;
-    const pending = this.#hub.opened(this, () => this.#flushSoon());
-    this.#leave();
+    this.#setUp(this.#negotiated.isEvents);
+    this.#options.instrumentation?.connectionOpened(this);
+    this.#dispatchDepth++;
+    const pending = this.#owner.opened(this, () => this.#deliverEarlySoon());
+    this.#leaveDispatch();
     if (pending.length === 0) return this.#dropHeaders();
-    this.#isAwaited = true;
+    this.#isConnectPending = true;
     Promise.all(pending).then(() => {
-      this.#isAwaited = false;
+      this.#isConnectPending = false;
       this.#dropHeaders();
-      if (this.#inbox) this.#releaseSoon();
+      if (this.#earlyMessages) this.#endOpeningSoon();
     });
   }
 
   #dropHeaders(): void {
-    const { keepHeaders = [] } = this.#manner;
+    const { keepHeaders = [] } = this.#options;
     const all = this.#headers;
     this.#headers = all && keepHeaders.length > 0
       ? pickHeaders(all, keepHeaders)
@@ -1042,63 +1054,63 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   /** Makes what the connection needs for what both sides speak. */
-  #prepare(isEvents: boolean): void {
-    const { idleTimeout, concurrency } = this.#manner;
+  #setUp(isEvents: boolean): void {
+    const { idleTimeout, concurrency } = this.#options;
     if (isEvents) {
-      this.#sender = this.#makeSender();
-      this.#exchange = this.#makeExchange();
+      this.#sender = this.#createSender();
+      this.#session = this.#createSession();
     }
     if (concurrency < Infinity) {
-      this.#turns = new Turns(
+      this.#limiter = new ConcurrencyLimiter(
         concurrency,
-        (taken) => this.#handle(taken),
+        (inbound) => this.#dispatch(inbound),
         (handled) => {
-          this.#exchange?.grantForHandled(handled);
-          if (this.#state.phase === "ended") this.#tell();
+          this.#session?.grantForHandled(handled);
+          if (this.#state.phase === "ended") this.#notifyEnd();
         },
       );
     }
-    if (this.#silence && "attach" in this.#silence) {
-      this.#silence.attach(
+    if (this.#idleTimer && "attach" in this.#idleTimer) {
+      this.#idleTimer.attach(
         () => this.#sender?.sent.bytes ?? 0,
-        () => this.#letGo({ type: "terminate", cause: "limit" }),
+        () => this.#abort({ type: "terminate", cause: "limit" }),
       );
     }
     const timeout = idleTimeout(isEvents);
     if (timeout === 0) return;
-    const silence = this.#silence = new Silence(timeout);
-    silence.start(
-      () => this.#letGo({ type: "terminate", cause: "timeout" }),
-      this.#exchange && {
-        ask: () => this.#exchange?.ping(),
-        answers: () => this.#exchange?.pongs ?? 0,
+    const idleTimer = this.#idleTimer = new IdleTimer(timeout);
+    idleTimer.start(
+      () => this.#abort({ type: "terminate", cause: "timeout" }),
+      this.#session && {
+        ask: () => this.#session?.ping(),
+        answers: () => this.#session?.pongs ?? 0,
         sent: () => this.#sender?.sent.bytes ?? 0,
         buffered: () => this.#socket.bufferedAmount,
       },
     );
   }
 
-  #makeExchange(): EventsSession {
+  #createSession(): EventsSession {
     return new EventsSession({
       name: this.remoteAddress,
       send: (frame, options) =>
-        this.#openSender()?.sendWithoutCredit(frame, options),
+        this.#writableSender()?.sendWithoutCredit(frame, options),
       sendCredit: (text) => {
         // Also while this side waits to close, as the other may, too.
-        if (this.#canSend()) {
-          (this.#sender ??= this.#makeSender()).sendCredit(text);
+        if (this.#isWritable()) {
+          (this.#sender ??= this.#createSender()).sendCredit(text);
         }
       },
       sendCounted: (frame, options) =>
-        this.#openSender()?.sendMarked(frame, options),
+        this.#writableSender()?.sendMarked(frame, options),
       unpackBatch: (items) => this.#unpack(items),
       hasParts: this.#negotiated?.hasParts ?? false,
       maxFrame: this.#maxFrame,
-      frameTooBig: () => this.#tooBig(),
+      frameTooBig: () => this.#closeTooBig(),
       deliver: (payload, frame, id, trace) =>
-        this.#take(payload, frame, id, trace),
+        this.#accept(payload, frame, id, trace),
       skipMessage: (frame) => this.#skip(frame),
-      isWithinLimits: (payload) => this.#admits(payload),
+      isWithinLimits: (payload) => this.#isWithinLimits(payload),
       raiseLimit: (limit) => this.#sender?.raiseLimit(limit),
       creditDelay: () => this.#creditDelay(),
       updatePosition: (update) => {
@@ -1107,89 +1119,92 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         else {
           const { position, recovered } = update;
           resumePoint?.update(position);
-          if (recovered !== undefined) this.#hub.recovered?.(recovered);
+          if (recovered !== undefined) this.#owner.recovered?.(recovered);
         }
         return resumePoint !== undefined;
       },
-      protocolError: (why) =>
-        this.#blame(CloseCode.ProtocolError, why, "protocol"),
-    }, this.#manner.limits !== undefined);
+      protocolError: (reason) =>
+        this.#closeOnViolation(CloseCode.ProtocolError, reason, "protocol"),
+    }, this.#options.limits !== undefined);
   }
 
   #makeReceiver(): SlicedReceiver {
     return new SlicedReceiver({
-      isTaking: () => this.#isTaking,
-      handOut: (payload, isItem) => {
-        const exchange = this.#exchange;
-        if (!exchange) this.#take(payload, payload, undefined, undefined, true);
-        else if (!isItem && isMarked(payload)) exchange.receive(payload);
+      isAccepting: () => this.#isAccepting,
+      dispatchFrame: (payload, isItem) => {
+        const exchange = this.#session;
+        if (!exchange) {
+          this.#accept(payload, payload, undefined, undefined, true);
+        } else if (!isItem && isMarked(payload)) exchange.receive(payload);
         else exchange.receiveItem(payload);
       },
       skip: (payload) => this.#skip(payload),
       caughtUp: () => {
         if (this.#state.phase !== "ended") return;
-        this.#stopExchange();
-        if (this.#depth === 0) this.#tell();
+        this.#stopSession();
+        if (this.#dispatchDepth === 0) this.#notifyEnd();
       },
-    }, this.#exchange !== undefined);
+    }, this.#session !== undefined);
   }
 
   #receive(data: Payload): void {
     if (this.#state.phase === "closing") {
-      this.#silence?.heard(); // else it would count as a pong
-      return this.#receiveLate(data, this.#state.closing.cause);
+      this.#idleTimer?.reset(); // else it would count as a pong
+      return this.#receiveWhileClosing(data, this.#state.closing.cause);
     }
     if (this.#state.phase !== "open") return;
     this.#sender?.noteActivity();
-    this.#silence?.heard();
+    this.#idleTimer?.reset();
     this.#resumePoint?.noteActivity();
-    const exchange = this.#exchange;
-    let isOurs = exchange !== undefined && isMarked(data);
+    const session = this.#session;
+    let isOurs = session !== undefined && isMarked(data);
     // The limit is for each message, and a batch holds many.
-    if (isOurs && isLargerThan(data, this.#maxFrame)) return this.#tooBig();
+    if (isOurs && isLargerThan(data, this.#maxFrame)) {
+      return this.#closeTooBig();
+    }
     if (isOurs && isPart(data)) {
-      const whole = exchange?.join(data);
+      const whole = session?.join(data);
       if (whole === undefined) return;
       data = whole;
       isOurs = isMarked(data);
     }
-    if (this.#receiver?.isBusy || this.#isHogging()) this.#postpone(data);
-    else if (isOurs) exchange?.receive(data);
-    else this.#take(data, data);
+    if (this.#receiver?.isBusy || this.#hasUsedItsTurn()) this.#postpone(data);
+    else if (isOurs) session?.receive(data);
+    else this.#accept(data, data);
   }
 
   /**
    * Whether this turn of the event loop has lasted for longer than a slice. A peer
    * that sends more than there is time to hear has the runtime read on in one turn.
    */
-  #isHogging(): boolean {
-    return (this.#received & HOG_MASK) === HOG_MASK &&
-      this.#manner.limits !== undefined && isTurnOver();
+  #hasUsedItsTurn(): boolean {
+    return (this.#receivedMessages & CLOCK_CHECK_MASK) === CLOCK_CHECK_MASK &&
+      this.#options.limits !== undefined && isTurnOver();
   }
 
   /** Lets a frame wait for the next slice. */
   #postpone(data: Payload): void {
     const receiver = this.#receiver ??= this.#makeReceiver();
-    const items = this.#exchange?.batchItemsOf(data);
-    if (items) this.#manner.instrumentation?.batched("receive", items.length);
-    if (!this.#exchange && !this.#admits(data)) return this.#count(data);
+    const items = this.#session?.batchItemsOf(data);
+    if (items) this.#options.instrumentation?.batched("receive", items.length);
+    if (!this.#session && !this.#isWithinLimits(data)) return this.#count(data);
     const isAllowed = receiver.push(data, items);
     this.#spend(byteCount(data));
     if (isAllowed) return;
     const why = "More messages came than there was credit for";
-    this.#blame(CloseCode.PolicyViolation, why, "limit");
+    this.#closeOnViolation(CloseCode.PolicyViolation, why, "limit");
   }
 
   /** Takes the items of a batch: what this side limits in slices, else at once. */
   #unpack(items: readonly Payload[]): void {
-    this.#manner.instrumentation?.batched("receive", items.length);
-    if (this.#manner.limits !== undefined) {
+    this.#options.instrumentation?.batched("receive", items.length);
+    if (this.#options.limits !== undefined) {
       const receiver = this.#receiver ??= this.#makeReceiver();
       return receiver.receiveItems(items);
     }
     for (const item of items) {
-      if (!this.#isTaking) return;
-      this.#exchange?.receiveItem(item);
+      if (!this.#isAccepting) return;
+      this.#session?.receiveItem(item);
     }
   }
 
@@ -1198,17 +1213,17 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * `messageRate`: it is slowed down instead of being closed.
    */
   #creditDelay(): number {
-    const { burst = 0 } = this.#manner.limits?.messageRate ?? {};
+    const { burst = 0 } = this.#options.limits?.messageRate ?? {};
     const needed = INITIAL_CREDIT + CREDIT_RESERVE;
-    if (this.#bucket === undefined || burst < needed) return 0;
-    return this.#bucket.delayFor(needed, performance.now());
+    if (this.#rateBucket === undefined || burst < needed) return 0;
+    return this.#rateBucket.delayFor(needed, performance.now());
   }
 
   /** Gives credit for a message that is dropped. */
   #skip(frame: Payload): void {
     const cost = creditCost(frame);
-    if (this.#turns) this.#turns.skip(cost);
-    else this.#exchange?.countReceived(cost);
+    if (this.#limiter) this.#limiter.skip(cost);
+    else this.#session?.countReceived(cost);
   }
 
   /**
@@ -1216,36 +1231,36 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * for. A peer that is closed for what it has sent, and goes on, is cut off: it may
    * keep the runtime so busy that neither a close frame nor a timer gets its turn.
    */
-  #receiveLate(data: Payload, cause: Cause): void {
-    this.#late += LATE_FRAME + byteCount(data);
+  #receiveWhileClosing(data: Payload, cause: Cause): void {
+    this.#bytesWhileClosing += CLOSING_BYTES_PER_FRAME + byteCount(data);
     const isBlamed = cause === "limit" || cause === "protocol";
-    if (isBlamed && this.#late > MAX_LATE) {
-      return this.#letGo({ type: "terminate", cause });
+    if (isBlamed && this.#bytesWhileClosing > MAX_BYTES_WHILE_CLOSING) {
+      return this.#abort({ type: "terminate", cause });
     }
-    if (this.#late > this.#nextLateCheck) {
-      this.#nextLateCheck = this.#late + LATE_CHECK;
+    if (this.#bytesWhileClosing > this.#nextClockCheck) {
+      this.#nextClockCheck = this.#bytesWhileClosing + CLOSING_BYTES_PER_CHECK;
       if (performance.now() > this.#closeDeadline) {
-        return this.#letGo({ type: "timeout" });
+        return this.#abort({ type: "timeout" });
       }
     }
-    this.#exchange?.receiveWhileClosing(data);
+    this.#session?.receiveWhileClosing(data);
   }
 
   /** Whether what has come is still handed out: also after the end, what waits. */
-  get #isTaking(): boolean {
+  get #isAccepting(): boolean {
     return this.#state.phase === "open" || this.#receiver?.isBusy === true;
   }
 
   /** Counts what has come, and waits. It may end this connection, or another. */
   #spend(size: number): void {
-    this.#manner.budget?.spend(size * 2 + MESSAGE_COST);
+    this.#options.budget?.spend(size * 2 + MESSAGE_COST);
   }
 
   /** About how many bytes of memory take what is to go out, and what has come in. */
   #measureMemory(): { readonly out: number; readonly in: number } {
-    const inbox = this.#inbox;
+    const inbox = this.#earlyMessages;
     const early = inbox ? inbox.size + inbox.length * MESSAGE_COST : 0;
-    const waiting = (this.#receiver?.size ?? 0) + (this.#turns?.size ?? 0);
+    const waiting = (this.#receiver?.size ?? 0) + (this.#limiter?.size ?? 0);
     const isEnded = this.#state.phase === "ended";
     const out = isEnded ? 0 : this.#sender?.measureMemory() ?? 0;
     return { out, in: waiting + early };
@@ -1253,56 +1268,58 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   /** Counts what has come. */
   #count(payload: Payload): void {
-    this.#received++;
+    this.#receivedMessages++;
     this.#receivedBytes += byteCount(payload);
   }
 
   /** How many bytes a marked frame may have. */
   get #maxFrame(): number {
-    const { maxPayload = Infinity } = this.#manner.limits ?? {};
-    return Math.max(maxPayload, MAX_BATCH_BYTES) + HEADROOM;
+    const { maxPayload = Infinity } = this.#options.limits ?? {};
+    return Math.max(maxPayload, MAX_BATCH_BYTES) + MARK_OVERHEAD_BYTES;
   }
 
   /** Takes a message, or a request. */
-  #take(
+  #accept(
     payload: Payload,
     frame: Payload,
     id?: number,
     trace?: string,
     isAdmitted = false,
   ): void {
-    if (!this.#isTaking) return;
+    if (!this.#isAccepting) return;
     this.#count(payload);
-    const turns = this.#turns;
-    const cost = turns || this.#exchange ? creditCost(frame) : 0;
-    const taken = isAdmitted || this.#admits(payload)
-      ? this.#read(payload, id, trace)
+    const limiter = this.#limiter;
+    const cost = limiter || this.#session ? creditCost(frame) : 0;
+    const inbound = isAdmitted || this.#isWithinLimits(payload)
+      ? this.#parse(payload, id, trace)
       : undefined;
-    if (!turns) {
-      this.#exchange?.countReceived(cost);
-      if (taken) this.#handle(taken);
-    } else if (!taken) turns.skip(cost);
-    else if (turns.add(taken, cost, MESSAGE_COST + byteCount(payload))) {
+    if (!limiter) {
+      this.#session?.countReceived(cost);
+      if (inbound) this.#dispatch(inbound);
+    } else if (!inbound) limiter.skip(cost);
+    else if (limiter.add(inbound, cost, MESSAGE_COST + byteCount(payload))) {
       this.#spend(byteCount(payload));
     } else {
-      const why = "Too many messages wait to be handled";
-      this.#blame(CloseCode.PolicyViolation, why, "limit");
+      const reason = "Too many messages wait to be handled";
+      this.#closeOnViolation(CloseCode.PolicyViolation, reason, "limit");
     }
   }
 
   /** Makes a message of what has come, if it is fit to be one. */
-  #read(
+  #parse(
     payload: Payload,
     id: number | undefined,
     trace: string | undefined,
-  ): Taken<Types> | undefined {
-    const { codec, schema } = this.#manner;
+  ): InboundMessage<Types> | undefined {
+    const { codec, schema } = this.#options;
     if (!schema && !codec && id === undefined) {
-      return { message: new Message(payload, this), question: undefined };
+      return { message: new Message(payload, this), request: undefined };
     }
-    const question = id === undefined
-      ? undefined
-      : new IncomingRequest(id, this.#answerer ??= this.#makeAnswerer(), trace);
+    const request = id === undefined ? undefined : new IncomingRequest(
+      id,
+      this.#responder ??= this.#createResponder(),
+      trace,
+    );
     let value: { data: Incoming<Types> } | undefined;
     if (schema) {
       try {
@@ -1310,7 +1327,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
           data: validate(schema, decodeWith(payload, codec), "A message"),
         };
       } catch (error) {
-        return this.#reject(error, question);
+        return this.#rejectInvalid(error, request);
       }
     }
     const message: SocketMessage<Types> = new Message(
@@ -1320,27 +1337,30 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       {
         codec,
         ...value && { value },
-        ...question && {
-          answer: (data: Outgoing<Types>) => question.reply(data),
+        ...request && {
+          answer: (data: Outgoing<Types>) => request.reply(data),
         },
       },
     );
-    return { message, question };
+    return { message, request };
   }
 
   /** Tells of a message that is not fit to be one. */
-  #reject(error: unknown, question: IncomingRequest | undefined): undefined {
-    this.#depth++;
+  #rejectInvalid(
+    error: unknown,
+    request: IncomingRequest | undefined,
+  ): undefined {
+    this.#dispatchDepth++;
     this.onListenerError(error, "message");
     const message = error instanceof SchemaError
       ? error.message
       : "The request could not be read";
-    question?.refuse({ message, code: "invalid" });
-    if (this.#manner.isStrict) {
-      const why = "A message does not fit the schema";
-      this.#blame(CloseCode.PolicyViolation, why, "protocol");
+    request?.refuse({ message, code: "invalid" });
+    if (this.#options.isStrict) {
+      const reason = "A message does not fit the schema";
+      this.#closeOnViolation(CloseCode.PolicyViolation, reason, "protocol");
     }
-    this.#leave();
+    this.#leaveDispatch();
   }
 
   /**
@@ -1348,123 +1368,130 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    *
    * @returns Promises of those who are not done with it yet, where that matters.
    */
-  #handle(taken: Taken<Types>): readonly Promise<unknown>[] {
-    const { message, question } = taken;
-    const pending: Promise<unknown>[] | undefined = this.#turns && [];
-    this.#depth++;
-    const handler = question && this.#handlerOf(message, question);
+  #dispatch(inbound: InboundMessage<Types>): readonly Promise<unknown>[] {
+    const { message, request } = inbound;
+    const pending: Promise<unknown>[] | undefined = this.#limiter && [];
+    this.#dispatchDepth++;
+    const handler = request && this.#findHandler(message, request);
     if (handler) {
-      const { instrumentation } = this.#manner;
-      const handle = () => handler(message);
-      const done = question.run(
+      const { instrumentation } = this.#options;
+      const run = () => handler(message);
+      const done = request.run(
         instrumentation
           ? () =>
             instrumentation.traceHandler(
               this,
               handler.type,
-              question.trace,
-              handle,
+              request.trace,
+              run,
             )
-          : handle,
+          : run,
       );
       if (done) pending?.push(done);
-    } else if (question?.isAnswered) {
+    } else if (request?.isAnswered) {
       // What cannot be read has been refused.
     } else if (!this.#isOpening) {
-      if (question) this.#refuseUnheard(question);
-      this.#hub.received(message, pending);
+      if (request) this.#refuseUnhandled(request);
+      this.#owner.received(message, pending);
       this.emit("message", ReceivedEvent, [message], pending);
     } else {
-      const { isEarly } = this.#hub;
-      if (isEarly) this.#hub.received(message, pending);
-      if (this.#isHearing() && !this.#inbox) this.#handOut(message, pending);
-      else if (this.#isTaking) {
-        (this.#inbox ??= new Inbox()).push(taken, message.size);
+      const { isImmediate } = this.#owner;
+      if (isImmediate) this.#owner.received(message, pending);
+      if (this.#hasMessageListener() && !this.#earlyMessages) {
+        this.#emitMessage(message, pending);
+      } else if (this.#isAccepting) {
+        (this.#earlyMessages ??= new EarlyMessages()).push(
+          inbound,
+          message.size,
+        );
         this.#spend(message.size);
-        if (!this.#isAwaited) this.#releaseSoon();
+        if (!this.#isConnectPending) this.#endOpeningSoon();
       }
     }
-    this.#leave();
-    return pending ?? NONE;
+    this.#leaveDispatch();
+    return pending ?? NO_PENDING;
   }
 
   /** Who answers a request. That a codec fails to read it is no fault of theirs. */
-  #handlerOf(
+  #findHandler(
     message: SocketMessage<Types>,
-    question: IncomingRequest,
-  ): ReturnType<Hub<Types>["handlerOf"]> {
+    request: IncomingRequest,
+  ): ReturnType<ConnectionOwner<Types>["findHandler"]> {
     try {
       const { data: _data } = message;
-      return this.#hub.handlerOf(message);
+      return this.#owner.findHandler(message);
     } catch (error) {
-      return this.#reject(error, question);
+      return this.#rejectInvalid(error, request);
     }
   }
 
-  #makeAnswerer(): Responder {
+  #createResponder(): Responder {
     return {
       name: this.remoteAddress,
       encode: (data) => this.#encode(data),
       reply: (id, frame) =>
-        this.#exchange?.reply(id, frame) ??
-          ignoreRejection(Promise.reject(this.#tooLate("send"))),
-      refuse: (id, failure) => this.#exchange?.refuse(id, failure),
+        this.#session?.reply(id, frame) ??
+          ignoreRejection(Promise.reject(this.#endedError("send"))),
+      refuse: (id, failure) => this.#session?.refuse(id, failure),
       failed: (error) => this.onListenerError(error, "request"),
     };
   }
 
   /** What nobody hears would never be answered. */
-  #refuseUnheard(question: IncomingRequest): void {
-    const isHeard = this.isHeard("message") || this.#hub.isHeard("message");
-    if (!isHeard) question.refuse(UNHANDLED);
+  #refuseUnhandled(request: IncomingRequest): void {
+    const hasListener = this.isHeard("message") ||
+      this.#owner.hasListener("message");
+    if (!hasListener) request.refuse(UNHANDLED_FAILURE);
   }
 
-  #tooBig(): void {
-    const { maxPayload = Infinity } = this.#manner.limits ?? {};
-    const why = `A message may have at most ${maxPayload} bytes`;
-    this.#blame(CloseCode.TooBig, why, "limit");
+  #closeTooBig(): void {
+    const { maxPayload = Infinity } = this.#options.limits ?? {};
+    const reason = `A message may have at most ${maxPayload} bytes`;
+    this.#closeOnViolation(CloseCode.TooBig, reason, "limit");
   }
 
   /** Whether a message that has come is within the limits. */
-  #admits(data: Payload): boolean {
-    const { limits } = this.#manner;
+  #isWithinLimits(data: Payload): boolean {
+    const { limits } = this.#options;
     if (limits === undefined) return true;
     const { maxPayload, messageRate } = limits;
     if (isLargerThan(data, maxPayload)) {
-      this.#tooBig();
+      this.#closeTooBig();
       return false;
     }
     if (messageRate === undefined) return true;
     const { perSecond, burst, policy } = messageRate;
-    this.#bucket ??= new TokenBucket(perSecond, burst, performance.now());
-    if (this.#bucket.takeSpare() || this.#bucket.take(performance.now())) {
+    this.#rateBucket ??= new TokenBucket(perSecond, burst, performance.now());
+    if (
+      this.#rateBucket.takeSpare() || this.#rateBucket.take(performance.now())
+    ) {
       return true;
     }
     if (policy === "drop") this.#droppedIncoming++;
     if (policy === "close" || this.#isFlood()) {
-      const why = `At most ${perSecond} messages a second may be sent`;
-      this.#blame(CloseCode.PolicyViolation, why, "limit");
+      const reason = `At most ${perSecond} messages a second may be sent`;
+      this.#closeOnViolation(CloseCode.PolicyViolation, reason, "limit");
     }
     return false;
   }
 
   /** Whether even to drop all that is to be dropped takes more time than it may. */
   #isFlood(): boolean {
-    const { perSecond, burst } = DEFAULT_RATE;
+    const { perSecond, burst } = DEFAULT_MESSAGE_RATE;
     const now = performance.now();
     this.#floodBucket ??= new TokenBucket(perSecond, burst, now);
     return !this.#floodBucket.take(now);
   }
 
   /** Does what the way out asks for. */
-  #heed(signal: WriterSignal): void {
+  #onWriterSignal(signal: WriterSignal): void {
     if (signal === "stuck") {
       if (this.#state.phase !== "open" || this.#endTimer !== undefined) return;
       // A close frame of the runtime's may wait behind what the peer does not take:
       // nothing would ever tell of the end.
       this.#endTimer = startTimer(
-        () => this.#letGo({ type: "terminate", cause: "timeout" }),
-        this.#manner.closeTimeout,
+        () => this.#abort({ type: "terminate", cause: "timeout" }),
+        this.#options.closeTimeout,
       );
       // Deno closes by itself at a missing pong. If the peer has closed, it is
       // further: it answers, and takes the connection for closed already.
@@ -1473,52 +1500,54 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       }
     } else if (signal === "drained") {
       if (this.#state.phase !== "open") return; // nobody may send any more
-      this.#depth++;
-      this.#hub.drained();
+      this.#dispatchDepth++;
+      this.#owner.drained();
       this.emit("drain", DrainEvent, []);
-      this.#leave();
+      this.#leaveDispatch();
     } else {
-      const isDeaf = signal === "overflow" || this.#sender?.isPeerActive;
-      const cause = isDeaf ? "backpressure" : "timeout";
-      this.#letGo({ type: "terminate", cause });
+      const isNotReading = signal === "overflow" || this.#sender?.isPeerActive;
+      const cause = isNotReading ? "backpressure" : "timeout";
+      this.#abort({ type: "terminate", cause });
     }
   }
 
   /** Whether a message that is handed out would be heard. */
-  #isHearing(): boolean {
+  #hasMessageListener(): boolean {
     return this.isHeard("message") ||
-      (!this.#hub.isEarly && this.#hub.isHeard("message"));
+      (!this.#owner.isImmediate && this.#owner.hasListener("message"));
   }
 
   /** Lets those hear a message who do not hear of it early. */
-  #handOut(
+  #emitMessage(
     message: SocketMessage<Types>,
     pending?: Promise<unknown>[],
   ): void {
-    if (!this.#hub.isEarly) this.#hub.received(message, pending);
+    if (!this.#owner.isImmediate) this.#owner.received(message, pending);
     this.emit("message", ReceivedEvent, [message], pending);
   }
 
   /** A dispatch is over. The end that came about in it is told now. */
-  #leave(): void {
-    if (--this.#depth === 0 && this.#state.phase === "ended") this.#tell();
+  #leaveDispatch(): void {
+    if (--this.#dispatchDepth === 0 && this.#state.phase === "ended") {
+      this.#notifyEnd();
+    }
   }
 
   /** Whoever has just begun to listen first gets what came before, but later. */
-  #flushSoon(): void {
+  #deliverEarlySoon(): void {
     queueMicrotask(() => {
-      const inbox = this.#inbox;
-      if (inbox === undefined) return;
-      this.#depth++;
-      while (inbox === this.#inbox && this.#isHearing()) {
-        const taken = inbox.shift();
-        if (taken === undefined) {
-          this.#inbox = undefined;
+      const early = this.#earlyMessages;
+      if (early === undefined) return;
+      this.#dispatchDepth++;
+      while (early === this.#earlyMessages && this.#hasMessageListener()) {
+        const inbound = early.shift();
+        if (inbound === undefined) {
+          this.#earlyMessages = undefined;
           break;
         }
-        this.#handOut(taken.message);
+        this.#emitMessage(inbound.message);
       }
-      const dropped = inbox.takeDropped();
+      const dropped = early.takeDropped();
       if (dropped > 0) {
         this.onListenerError(
           new RangeError(
@@ -1527,103 +1556,106 @@ export class Connection<Types extends SocketTypes = SocketTypes>
           "message",
         );
       }
-      this.#leave();
+      this.#leaveDispatch();
     });
   }
 
   /** Lets those who have just been called back have a turn to listen. */
-  #releaseSoon(): void {
-    this.#keepTimer ??= setTimeout(() => {
+  #endOpeningSoon(): void {
+    this.#earlyTimer ??= setTimeout(() => {
       this.#isOpening = false;
-      const inbox = this.#inbox;
-      this.#inbox = undefined;
-      if (this.#state.phase === "ended") return this.#tell();
-      for (let taken = inbox?.shift(); taken; taken = inbox?.shift()) {
-        if (taken.question) this.#refuseUnheard(taken.question);
+      const early = this.#earlyMessages;
+      this.#earlyMessages = undefined;
+      if (this.#state.phase === "ended") return this.#notifyEnd();
+      for (let inbound = early?.shift(); inbound; inbound = early?.shift()) {
+        if (inbound.request) this.#refuseUnhandled(inbound.request);
       }
     }, 0);
   }
 
   /** Who ends a connection wants no more of its messages. */
-  #dropInbox(): void {
-    this.#inbox = undefined;
+  #discardWaiting(): void {
+    this.#earlyMessages = undefined;
     this.#dropFrames();
-    this.#turns?.clear();
-    if (this.#depth === 0) this.#tell();
+    this.#limiter?.clear();
+    if (this.#dispatchDepth === 0) this.#notifyEnd();
   }
 
-  #letGo(signal: Signal): void {
+  #abort(signal: ConnectionSignal): void {
     if (this.#apply(signal)) destroySocket(this.#socket);
   }
 
   #ended(opened: boolean, end: End): void {
     for (const type of SOCKET_EVENTS) {
-      this.#socket.removeEventListener(type, this.#hear);
+      this.#socket.removeEventListener(type, this.#onSocketEvent);
     }
     freeTimers(this.#socket);
-    this.#silence?.stop();
-    this.#letUnsentGo(end.type === "close");
-    if (opened) this.#manner.instrumentation?.connectionEnded(this, end);
+    this.#idleTimer?.stop();
+    this.#rejectUnsent(end.type === "close");
+    if (opened) this.#options.instrumentation?.connectionEnded(this, end);
     // What it waited for has come; it may have to wait for listeners now.
     clearTimeout(this.#endTimer);
     this.#endTimer = undefined;
     if (!opened) {
-      this.#isTold = true;
-      this.#hub.refused(this, this.#failure);
-      this.#over?.resolve();
-    } else if (this.#depth === 0) this.#tell();
+      this.#isEndEmitted = true;
+      this.#owner.refused(this, this.#failure);
+      this.#closed?.resolve();
+    } else if (this.#dispatchDepth === 0) this.#notifyEnd();
   }
 
   /** Nothing goes out any more. What may go out by another connection does. */
-  #letUnsentGo(isDelivered: boolean): void {
+  #rejectUnsent(isDelivered: boolean): void {
     // One error for all; and none, with all that it costs, if nobody hears of it.
     let error: Error | undefined;
-    const why = () => error ??= this.#tooLate("send");
-    const unsent = this.#sender?.stop(why, isDelivered);
-    if (!this.#receiver?.isBusy) this.#stopExchange();
-    if (unsent?.length) this.#hub.unsent(unsent);
+    const makeError = () => error ??= this.#endedError("send");
+    const unsent = this.#sender?.stop(makeError, isDelivered);
+    if (!this.#receiver?.isBusy) this.#stopSession();
+    if (unsent?.length) this.#owner.unsent(unsent);
   }
 
   /** What waits to be handed out is not. */
   #dropFrames(): void {
     this.#receiver?.drop();
-    if (this.#state.phase === "ended") this.#stopExchange();
+    if (this.#state.phase === "ended") this.#stopSession();
   }
 
   /** No answer comes any more. */
-  #stopExchange(): void {
-    this.#exchange?.stop(() => this.#tooLate("hear"));
+  #stopSession(): void {
+    this.#session?.stop(() => this.#endedError("hear"));
   }
 
   /** Tells the end to everybody who is not still to hear what came before it. */
-  #tell(): void {
+  #notifyEnd(): void {
     const state = this.#state;
-    if (state.phase !== "ended" || this.#isTold) return;
-    const isWaiting = this.#turns && !this.#turns.isEmpty;
-    if (isWaiting || this.#receiver?.isBusy) return this.#awaitTurns();
-    const isKeeping = this.#inbox !== undefined && !this.#isEndDue();
-    if (!this.#isOwnerTold && (this.#hub.isEarly || !isKeeping)) {
-      this.#isOwnerTold = true;
-      this.#depth++; // the owner's listeners come first, whatever they do
-      this.#hub.ended(this, state.end);
-      this.#depth--;
+    if (state.phase !== "ended" || this.#isEndEmitted) return;
+    const isWaiting = this.#limiter && !this.#limiter.isEmpty;
+    if (isWaiting || this.#receiver?.isBusy) return this.#awaitHandling();
+    const hasEarlyMessages = this.#earlyMessages !== undefined &&
+      !this.#canEmitEnd();
+    if (
+      !this.#isOwnerNotified && (this.#owner.isImmediate || !hasEarlyMessages)
+    ) {
+      this.#isOwnerNotified = true;
+      this.#dispatchDepth++; // the owner's listeners come first, whatever they do
+      this.#owner.ended(this, state.end);
+      this.#dispatchDepth--;
     }
-    if (!isKeeping || this.#inbox === undefined) {
-      return this.#finish(state.end);
+    if (!hasEarlyMessages || this.#earlyMessages === undefined) {
+      return this.#emitEnd(state.end);
     }
-    if (this.#hub.isEarly) this.#hub.lingers(this, true);
+    if (this.#owner.isImmediate) this.#owner.endDeferred(this, true);
     // If nobody comes to listen, the end is told all the same.
     this.#endTimer ??= startTimer(
-      () => this.#dropInbox(),
-      this.#manner.closeTimeout,
+      () => this.#discardWaiting(),
+      this.#options.closeTimeout,
     );
   }
 
   /** What has come before the end is still to be handled, but not for ever. */
-  #awaitTurns(): void {
+  #awaitHandling(): void {
     this.#endTimer ??= startTimer(() => {
       this.#dropFrames();
-      const count = this.#turns?.clear() ?? 0;
+      const count = this.#limiter?.clear() ?? 0;
       if (count > 0) {
         this.onListenerError(
           new Error(
@@ -1632,49 +1664,49 @@ export class Connection<Types extends SocketTypes = SocketTypes>
           "message",
         );
       }
-      this.#dropInbox(); // its time is over, too
-    }, this.#manner.closeTimeout);
+      this.#discardWaiting(); // its time is over, too
+    }, this.#options.closeTimeout);
   }
 
   /** Whether there is nobody who could still come to listen to what is kept. */
-  #isEndDue(): boolean {
-    const { isEarly } = this.#hub;
+  #canEmitEnd(): boolean {
+    const { isImmediate } = this.#owner;
     // A client's own listeners may come right after `connect()` has resolved.
-    if (!this.#isAwaited) return isEarly;
+    if (!this.#isConnectPending) return isImmediate;
     // Those who are busy may be waiting for the end itself.
-    const isHeard = (type: "close" | "disconnect") =>
-      this.isHeard(type) || (!isEarly && this.#hub.isHeard(type));
-    return isHeard("close") || isHeard("disconnect");
+    const hasListener = (type: "close" | "disconnect") =>
+      this.isHeard(type) || (!isImmediate && this.#owner.hasListener(type));
+    return hasListener("close") || hasListener("disconnect");
   }
 
-  #finish(end: End): void {
-    this.#isTold = true;
-    this.#hub.lingers(this, false);
+  #emitEnd(end: End): void {
+    this.#isEndEmitted = true;
+    this.#owner.endDeferred(this, false);
     this.#isOpening = false;
-    this.#inbox = undefined;
-    clearTimeout(this.#keepTimer);
+    this.#earlyMessages = undefined;
+    clearTimeout(this.#earlyTimer);
     clearTimeout(this.#endTimer);
-    this.#stopShaking?.();
+    this.#stopClosing?.();
     const { type, code, reason, cause } = end;
     this.stopWaiting(
-      () => this.#tooLate("wait"),
+      () => this.#endedError("wait"),
       true,
       () => this.emit(type, EndEvent, [code, reason, cause]),
     );
-    this.#over?.resolve();
+    this.#closed?.resolve();
   }
 
   /**
    * Whether what is handed to the socket goes out. It stops to take anything,
    * without a word, before it tells of the end.
    */
-  #canSend(): boolean {
+  #isWritable(): boolean {
     return this.#socket.readyState === READY_STATE.open &&
       this.#state.phase !== "ended";
   }
 
-  #tooLate(attempt: "send" | "hear" | "wait"): ConnectionEndedError {
-    const what = {
+  #endedError(attempt: "send" | "hear" | "wait"): ConnectionEndedError {
+    const action = {
       send: `Cannot send to ${this.remoteAddress}`,
       hear: `Cannot wait any longer for an answer of ${this.remoteAddress}`,
       wait: `Cannot wait any longer for an event of ${this.remoteAddress}`,
@@ -1683,12 +1715,12 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     if (state.phase !== "ended") {
       const phase = state.phase === "open" ? "closing" : state.phase;
       return new ConnectionEndedError(
-        `${what} as the connection is ${phase}`,
+        `${action} as the connection is ${phase}`,
       );
     }
     const { type, code, reason } = state.end;
     return new ConnectionEndedError(
-      `${what} as the connection has ended: ${type} with code ${code} and reason "${
+      `${action} as the connection has ended: ${type} with code ${code} and reason "${
         printable(reason)
       }"`,
       state.end,
@@ -1711,43 +1743,43 @@ function pickHeaders(all: Headers, names: readonly string[]): Headers {
 }
 
 /** A message that has come, and the request that it may be. */
-interface Taken<Types extends SocketTypes> {
+interface InboundMessage<Types extends SocketTypes> {
   readonly message: SocketMessage<Types>;
-  readonly question: IncomingRequest | undefined;
+  readonly request: IncomingRequest | undefined;
 }
 
 /** What a peer is told whose requests nobody answers. */
-const UNHANDLED: RequestFailure = {
+const UNHANDLED_FAILURE: RequestFailure = {
   message: "Nobody handles requests",
   code: "unhandled",
 };
 
 /** How many bytes marks may add to a message. */
-const HEADROOM = 64;
+const MARK_OVERHEAD_BYTES = 64;
 
 /** How many frames that need no credit a peer may send beside what it has credit for. */
 const CREDIT_RESERVE = 256;
 
 /** After how many messages to look how long this turn has lasted: a power of two. */
-const HOG_MASK = 15;
+const CLOCK_CHECK_MASK = 15;
 
 /** How much may come of a peer that is closed for what it has sent, in bytes. */
-const MAX_LATE = 4 * 1024 * 1024;
+const MAX_BYTES_WHILE_CLOSING = 4 * 1024 * 1024;
 
 /** What a frame counts for there, however small it is. */
-const LATE_FRAME = 2 * 1024;
+const CLOSING_BYTES_PER_FRAME = 2 * 1024;
 
 /** How much may come before this side looks at the clock, while it waits to close. */
-const LATE_CHECK = 1024 * 1024;
+const CLOSING_BYTES_PER_CHECK = 1024 * 1024;
 
 /** The bytes of a frame; of a text, its length. */
 function byteCount(payload: Payload): number {
   return typeof payload === "string" ? payload.length : payload.byteLength;
 }
 
-const NONE: readonly never[] = [];
+const NO_PENDING: readonly never[] = [];
 
-const NOTHING: Carried = { messages: 0, bytes: 0 };
+const NO_TRAFFIC: Carried = { messages: 0, bytes: 0 };
 
 const NO_ROOMS: ReadonlySet<string> = new Set<string>();
 

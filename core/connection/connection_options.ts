@@ -78,7 +78,7 @@ export interface InboundLimits {
 }
 
 /** What only one side says. */
-export interface SideManner {
+export interface SideOptions {
   /** How long a peer has to answer a closing handshake, in milliseconds. */
   readonly closeTimeout: number;
   /** What a peer may send; all by default. */
@@ -90,9 +90,9 @@ export interface SideManner {
   /**
    * After how many milliseconds of silence a peer counts as lost; 0 for never.
    *
-   * @param canAsk Whether it can be asked for a sign of life.
+   * @param canPing Whether it can be asked for a sign of life.
    */
-  idleTimeout(canAsk: boolean): number;
+  idleTimeout(canPing: boolean): number;
 }
 
 /**
@@ -100,8 +100,8 @@ export interface SideManner {
  *
  * @typeParam Types The types of the socket.
  */
-export interface Manner<Types extends SocketTypes>
-  extends SideManner, Instrumented {
+export interface ConnectionOptions<Types extends SocketTypes>
+  extends SideOptions, Instrumented {
   /** Looks into the connections, if somebody does. */
   instrumentation: Instrumentation | undefined;
   /** What the socket speaks. */
@@ -128,11 +128,11 @@ export interface Manner<Types extends SocketTypes>
  * @throws {RangeError} If a number or a word among the options is none.
  * @throws {TypeError} If the schema or the codec is none, or could not be used.
  */
-export function mannerOf<Types extends SocketTypes>(
+export function resolveOptions<Types extends SocketTypes>(
   options: SpeechOptions<Types>,
   stallTimeout: number,
-  side: SideManner,
-): Manner<Types> {
+  side: SideOptions,
+): ConnectionOptions<Types> {
   const {
     schema,
     onInvalid = "report",

@@ -5,10 +5,10 @@
  */
 
 /** How many messages may wait for a listener. */
-const MAX_MESSAGES = 256;
+const MAX_EARLY_MESSAGES = 256;
 
 /** How many bytes, or characters, may wait for a listener, if more than one message does. */
-const MAX_SIZE = 1024 * 1024;
+const MAX_EARLY_BYTES = 1024 * 1024;
 
 /**
  * Keeps messages, in order, for a listener that is about to come, up to a bound.
@@ -16,8 +16,8 @@ const MAX_SIZE = 1024 * 1024;
  *
  * @typeParam M The type of a message.
  */
-export class Inbox<M> {
-  readonly #kept: { readonly message: M; readonly size: number }[] = [];
+export class EarlyMessages<M> {
+  readonly #messages: { readonly message: M; readonly size: number }[] = [];
   #size = 0;
   #dropped = 0;
 
@@ -28,7 +28,7 @@ export class Inbox<M> {
 
   /** How many messages are kept. */
   get length(): number {
-    return this.#kept.length;
+    return this.#messages.length;
   }
 
   /**
@@ -38,14 +38,14 @@ export class Inbox<M> {
    * @param size Its bytes or characters.
    */
   push(message: M, size: number): void {
-    const isFull = this.#kept.length >= MAX_MESSAGES ||
-      (this.#kept.length > 0 && this.#size + size > MAX_SIZE);
+    const isFull = this.#messages.length >= MAX_EARLY_MESSAGES ||
+      (this.#messages.length > 0 && this.#size + size > MAX_EARLY_BYTES);
     if (isFull || this.#dropped > 0) {
       // A part would be a puzzle.
-      this.#dropped += this.#kept.length + 1;
-      this.#kept.length = this.#size = 0;
+      this.#dropped += this.#messages.length + 1;
+      this.#messages.length = this.#size = 0;
     } else {
-      this.#kept.push({ message, size });
+      this.#messages.push({ message, size });
       this.#size += size;
     }
   }
@@ -56,7 +56,7 @@ export class Inbox<M> {
    * @returns The message, or undefined if none is kept.
    */
   shift(): M | undefined {
-    const first = this.#kept.shift();
+    const first = this.#messages.shift();
     this.#size -= first?.size ?? 0;
     return first?.message;
   }

@@ -8,10 +8,10 @@ import { Liveness } from "../util/liveness.ts";
 import { MAX_DELAY_MS } from "../util/timer.ts";
 
 /** In how many steps the time is counted. */
-const STEPS = 4;
+const STEPS_PER_TIMEOUT = 4;
 
 /** How to ask the peer for a sign of life, and what is known of its answers. */
-export interface Inquiry {
+export interface LivenessCheck {
   /** Asks the peer. */
   ask(): void;
   /** How many answers have come. */
@@ -27,14 +27,14 @@ export interface Inquiry {
  * machine that was asleep, finds out only after it has had the time to hear what has
  * come meanwhile; but a page whose timers run late all the time counts that time.
  */
-export class Silence {
+export class IdleTimer {
   readonly #interval: number;
   readonly #liveness: Liveness;
   #timer: ReturnType<typeof setInterval> | undefined;
   /** The time that counts, in milliseconds. */
   #now = 0;
-  #heardAt = 0;
-  #lookedAt = 0;
+  #lastActivityAt = 0;
+  #lastCheckAt = 0;
   /** Whether the last look was late. */
   #isLate = false;
 
@@ -45,29 +45,29 @@ export class Silence {
    * after a quarter of that more, at the latest.
    */
   constructor(timeout: number) {
-    this.#interval = Math.min(timeout / STEPS, MAX_DELAY_MS);
-    this.#liveness = new Liveness(this.#interval * STEPS);
+    this.#interval = Math.min(timeout / STEPS_PER_TIMEOUT, MAX_DELAY_MS);
+    this.#liveness = new Liveness(this.#interval * STEPS_PER_TIMEOUT);
   }
 
   /**
    * Starts to watch.
    *
-   * @param action What to call, once, when there is silence.
-   * @param inquiry How to ask after half of that, to get an answer, if it can be asked.
+   * @param onIdle What to call, once, when there is silence.
+   * @param check How to ask after half of that, to get an answer, if it can be asked.
    */
-  start(action: () => void, inquiry?: Inquiry): void {
-    this.#lookedAt = performance.now();
+  start(onIdle: () => void, check?: LivenessCheck): void {
+    this.#lastCheckAt = performance.now();
     this.#timer = setInterval(() => {
-      const isSilent = this.#look(inquiry);
+      const isSilent = this.#check(check);
       if (!isSilent) return;
       this.stop();
-      action();
+      onIdle();
     }, this.#interval);
   }
 
   /** Hears something. */
-  heard(): void {
-    this.#heardAt = this.#now + this.#interval;
+  reset(): void {
+    this.#lastActivityAt = this.#now + this.#interval;
   }
 
   /** Stops to watch. */
@@ -76,18 +76,18 @@ export class Silence {
   }
 
   /** Tells whether the silence has been too long. */
-  #look(inquiry: Inquiry | undefined): boolean {
+  #check(inquiry: LivenessCheck | undefined): boolean {
     const lookedAt = performance.now();
-    const passed = Math.max(this.#interval, lookedAt - this.#lookedAt);
+    const passed = Math.max(this.#interval, lookedAt - this.#lastCheckAt);
     const wasLate = this.#isLate;
     this.#isLate = passed >= this.#interval * 2;
-    this.#lookedAt = lookedAt;
+    this.#lastCheckAt = lookedAt;
     // What was heard since the last look was heard by now.
-    const isHeard = this.#heardAt > this.#now;
+    const isHeard = this.#lastActivityAt > this.#now;
     this.#now += passed;
-    if (isHeard) this.#heardAt = this.#now;
+    if (isHeard) this.#lastActivityAt = this.#now;
     const verdict = this.#liveness.check(this.#now, {
-      heardAt: this.#heardAt,
+      heardAt: this.#lastActivityAt,
       answers: inquiry?.answers() ?? 0,
       sent: inquiry?.sent() ?? 0,
       buffered: inquiry?.buffered() ?? 0,

@@ -8,10 +8,10 @@ import { isCounted, type Payload } from "../protocol/frames.ts";
 import { creditCost, INITIAL_CREDIT } from "../sending/credit_window.ts";
 
 /** How many bytes may wait, each frame with what it takes to hold it. */
-const MAX_SIZE = 16 * 1024 * 1024;
+const MAX_INBOUND_BYTES = 16 * 1024 * 1024;
 
 /** About how many bytes it takes to hold a frame, however small it is. */
-const OVERHEAD = 64;
+const BYTES_PER_FRAME = 64;
 
 /** A frame, or the items of a batch. */
 type Arrival =
@@ -26,12 +26,12 @@ export interface InboundFrame {
 }
 
 /** What a frame takes of its sender's credit. */
-function creditOf(frame: Payload): number {
+function creditCostOf(frame: Payload): number {
   return isCounted(frame) ? creditCost(frame) : 0;
 }
 
-function sizeOf(frame: Payload): number {
-  return OVERHEAD +
+function heldBytesOf(frame: Payload): number {
+  return BYTES_PER_FRAME +
     (typeof frame === "string" ? frame.length : frame.byteLength);
 }
 
@@ -54,7 +54,7 @@ export class InboundFrames {
 
   /** Whether more waits than may. */
   get isFull(): boolean {
-    return this.#size > MAX_SIZE;
+    return this.#size > MAX_INBOUND_BYTES;
   }
 
   /**
@@ -95,8 +95,8 @@ export class InboundFrames {
     if (arrival === undefined) return undefined;
     const { items } = arrival;
     const payload = items ? items[arrival.at++] ?? "" : arrival.frame;
-    this.#credit -= creditOf(payload);
-    this.#size -= sizeOf(payload);
+    this.#credit -= creditCostOf(payload);
+    this.#size -= heldBytesOf(payload);
     if (!items || arrival.at === items.length) this.#first++;
     if (this.#first > 1024 && this.#first * 2 > this.#arrivals.length) {
       this.#arrivals.splice(0, this.#first);
@@ -106,10 +106,10 @@ export class InboundFrames {
   }
 
   #count(frame: Payload): boolean {
-    const credit = creditOf(frame);
+    const credit = creditCostOf(frame);
     const hasCredit = credit === 0 || this.#credit < INITIAL_CREDIT;
     this.#credit += credit;
-    this.#size += sizeOf(frame);
+    this.#size += heldBytesOf(frame);
     return hasCredit;
   }
 }

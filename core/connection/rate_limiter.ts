@@ -34,7 +34,7 @@ export interface MessageRate {
  * most. To read a frame takes the runtime 5 to 10 microseconds, and it reads all that
  * has come in one go: so a burst of 5,000 is what stands still for 50 ms at most.
  */
-export const DEFAULT_RATE: Required<MessageRate> = {
+export const DEFAULT_MESSAGE_RATE: Required<MessageRate> = {
   perSecond: 20_000,
   burst: 5_000,
   policy: "close",
@@ -47,10 +47,10 @@ export const DEFAULT_RATE: Required<MessageRate> = {
  * @returns The limit, if there is one.
  * @throws {RangeError} If a number is out of range, or the policy unknown.
  */
-export function rateLimit(
+export function resolveMessageRate(
   rate: MessageRate | false | undefined,
 ): Required<MessageRate> | undefined {
-  if (rate === undefined) return DEFAULT_RATE;
+  if (rate === undefined) return DEFAULT_MESSAGE_RATE;
   if (rate === false) return undefined;
   assertType("messageRate", rate, "object");
   const { perSecond, burst = Math.max(perSecond, 1), policy = "close" } = rate;
@@ -71,7 +71,7 @@ export function rateLimit(
 
 /** A token bucket: it fills as time passes, and each event takes one out. */
 export class TokenBucket {
-  readonly #perMs: number;
+  readonly #tokensPerMs: number;
   readonly #burst: number;
   #tokens: number;
   #time: number;
@@ -86,7 +86,7 @@ export class TokenBucket {
    * @param now The time in milliseconds, on any clock that goes forward only.
    */
   constructor(perSecond: number, burst: number, now: number) {
-    this.#perMs = perSecond / 1000;
+    this.#tokensPerMs = perSecond / 1000;
     this.#burst = burst;
     this.#tokens = burst;
     this.#time = now;
@@ -99,12 +99,12 @@ export class TokenBucket {
    * @returns False if there is none.
    */
   take(now: number): boolean {
-    const filled = this.#tokens + (now - this.#time) * this.#perMs;
+    const filled = this.#tokens + (now - this.#time) * this.#tokensPerMs;
     this.#time = now;
     this.#tokens = Math.min(this.#burst, filled);
     if (this.#tokens < 1) return false;
     this.#tokens--;
-    this.#spare = Math.min(this.#tokens / 16, MAX_SPARE);
+    this.#spare = Math.min(this.#tokens / 16, MAX_SPARE_TOKENS);
     return true;
   }
 
@@ -116,8 +116,8 @@ export class TokenBucket {
    * @returns The time in milliseconds; 0 if they are there.
    */
   delayFor(count: number, now: number): number {
-    const filled = this.#tokens + (now - this.#time) * this.#perMs;
-    return filled >= count ? 0 : (count - filled) / this.#perMs;
+    const filled = this.#tokens + (now - this.#time) * this.#tokensPerMs;
+    return filled >= count ? 0 : (count - filled) / this.#tokensPerMs;
   }
 
   /**
@@ -135,4 +135,4 @@ export class TokenBucket {
 }
 
 /** How many tokens may be taken, at most, between two looks at the clock. */
-const MAX_SPARE = 64;
+const MAX_SPARE_TOKENS = 64;

@@ -10,16 +10,16 @@ import { isCounted, type Payload } from "../protocol/frames.ts";
 import { continueLater, SliceTimer } from "../runtime/time_slices.ts";
 
 /** The connection that receives. */
-export interface Receiving {
+export interface FrameReceiver {
   /** Whether frames still count. */
-  isTaking(): boolean;
+  isAccepting(): boolean;
   /**
    * Takes a frame.
    *
    * @param payload What it holds.
    * @param isItem Whether it is an item of a batch.
    */
-  handOut(payload: Payload, isItem: boolean): void;
+  dispatchFrame(payload: Payload, isItem: boolean): void;
   /**
    * Hears of a frame that counts for credit, and is dropped.
    *
@@ -31,14 +31,14 @@ export interface Receiving {
 }
 
 /** So many items are handed out without a look at the clock. */
-const SHORT = 8;
+const ITEMS_PER_CLOCK_CHECK = 8;
 
 /** Hands out frames in order. */
 export class SlicedReceiver {
-  readonly #connection: Receiving;
+  readonly #connection: FrameReceiver;
   readonly #isCredited: boolean;
   #waiting: InboundFrames | undefined;
-  #isHandingOut = false;
+  #isDispatching = false;
 
   /**
    * Creates one.
@@ -46,7 +46,7 @@ export class SlicedReceiver {
    * @param connection The connection.
    * @param isCredited Whether the peer needs credit for what it sends.
    */
-  constructor(connection: Receiving, isCredited: boolean) {
+  constructor(connection: FrameReceiver, isCredited: boolean) {
     this.#connection = connection;
     this.#isCredited = isCredited;
   }
@@ -62,8 +62,8 @@ export class SlicedReceiver {
   }
 
   /** Whether a frame is just being handed out. */
-  get isHandingOut(): boolean {
-    return this.#isHandingOut;
+  get isDispatching(): boolean {
+    return this.#isDispatching;
   }
 
   /**
@@ -72,12 +72,14 @@ export class SlicedReceiver {
    * @param items The items. Nothing may wait.
    */
   receiveItems(items: readonly Payload[]): void {
-    const timer = items.length > SHORT ? new SliceTimer() : undefined;
+    const timer = items.length > ITEMS_PER_CLOCK_CHECK
+      ? new SliceTimer()
+      : undefined;
     for (let i = 0; i < items.length; i++) {
-      if (!this.#connection.isTaking()) return;
-      this.#handOut(items[i] ?? "", true);
+      if (!this.#connection.isAccepting()) return;
+      this.#dispatch(items[i] ?? "", true);
       if (!timer?.isOver() || i + 1 === items.length) continue;
-      if (this.#connection.isTaking()) {
+      if (this.#connection.isAccepting()) {
         this.#waitingFrames.pushItems(items, i + 1);
       }
       return;
@@ -112,16 +114,16 @@ export class SlicedReceiver {
   get #waitingFrames(): InboundFrames {
     if (this.#waiting === undefined) {
       this.#waiting = new InboundFrames();
-      continueLater(this.#goOn);
+      continueLater(this.#runSlice);
     }
     return this.#waiting;
   }
 
   /** Hands out what waits, for as long as a slice lasts. */
-  readonly #goOn = (until: number): boolean => {
+  readonly #runSlice = (until: number): boolean => {
     const timer = new SliceTimer(until);
     const waiting = this.#waiting;
-    while (waiting && this.#connection.isTaking()) {
+    while (waiting && this.#connection.isAccepting()) {
       this.#next(waiting);
       if (this.#waiting !== waiting || waiting.isEmpty) break;
       if (timer.isOver()) return true;
@@ -134,12 +136,12 @@ export class SlicedReceiver {
 
   #next(waiting: InboundFrames): void {
     const next = waiting.shift();
-    if (next) this.#handOut(next.payload, next.isItem);
+    if (next) this.#dispatch(next.payload, next.isItem);
   }
 
-  #handOut(payload: Payload, isItem: boolean): void {
-    this.#isHandingOut = true;
-    this.#connection.handOut(payload, isItem);
-    this.#isHandingOut = false;
+  #dispatch(payload: Payload, isItem: boolean): void {
+    this.#isDispatching = true;
+    this.#connection.dispatchFrame(payload, isItem);
+    this.#isDispatching = false;
   }
 }

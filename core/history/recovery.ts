@@ -6,7 +6,7 @@
  */
 
 import { byteLengthOf } from "../values/codec.ts";
-import { type Connection, owned } from "../connection/connection.ts";
+import { type Connection, internals } from "../connection/connection.ts";
 import type { Body } from "./envelope.ts";
 import {
   encodePosition,
@@ -72,7 +72,7 @@ export function historyLimits(
 export function nameOf<Types extends SocketTypes>(
   connection: Connection<Types>,
 ): string {
-  return owned.visitorOf(connection)?.session ?? connection.id;
+  return internals.resumeOf(connection)?.session ?? connection.id;
 }
 
 /**
@@ -83,9 +83,9 @@ export function nameOf<Types extends SocketTypes>(
 export function keepsNothing<Types extends SocketTypes>(
   connection: Connection<Types>,
 ): void {
-  if (owned.visitorOf(connection)?.position === undefined) return;
+  if (internals.resumeOf(connection)?.position === undefined) return;
   const update = { position: undefined, recovered: false };
-  owned.sendMarked(connection, encodePosition(update));
+  internals.sendMarked(connection, encodePosition(update));
 }
 
 /**
@@ -136,20 +136,20 @@ export class Recovery<Types extends SocketTypes> {
     let marked: Body | undefined;
     for (const member of members) {
       if (!isExact && !isFor(entry, member)) {
-        if (owned.visitorOf(member)) this.stand(member);
+        if (internals.resumeOf(member)) this.stand(member);
         continue;
       }
-      if (owned.visitorOf(member) === undefined) {
-        owned.send(member, body, options, false);
+      if (internals.resumeOf(member) === undefined) {
+        internals.send(member, body, options, false);
         continue;
       }
       const held = this.#returns.size > 0 && this.#returns.get(member)?.held;
       if (held) held.push(entry);
       else if (overflow === "latest" && member.bufferedAmount > 0) {
         // It may take the place of one before others, which have not come then.
-        owned.send(member, body, options, false);
+        internals.send(member, body, options, false);
         this.stand(member);
-      } else {owned.sendMarked(
+      } else {internals.sendMarked(
           member,
           marked ??= encodeStored(offset, body),
           options,
@@ -183,12 +183,12 @@ export class Recovery<Types extends SocketTypes> {
       back.isLost ||= recovered === false;
       return;
     }
-    if (owned.visitorOf(connection) === undefined) return;
+    if (internals.resumeOf(connection) === undefined) return;
     const { epoch, offset } = this.#shelf;
     const position = epoch === undefined ? UNKNOWN_POSITION : { epoch, offset };
     // The next one tells as much, but not what has become of what was missed.
     const overflow = recovered === undefined ? "drop-newest" : "terminate";
-    owned.sendMarked(connection, encodePosition({ position, recovered }), {
+    internals.sendMarked(connection, encodePosition({ position, recovered }), {
       overflow,
     });
   }
@@ -199,7 +199,7 @@ export class Recovery<Types extends SocketTypes> {
    * @param connection The connection.
    */
   arrive(connection: Connection<Types>): void {
-    const resume = owned.visitorOf(connection);
+    const resume = internals.resumeOf(connection);
     if (resume?.position === undefined) return this.stand(connection);
     const { position, awayMs: away } = resume;
     const { epoch, opening } = this.#shelf;

@@ -6,7 +6,7 @@
 
 import type { SendOptions } from "../sending/send_queue.ts";
 import { type Codec, encodeWith, type Frame } from "../values/codec.ts";
-import { Connection, owned } from "../connection/connection.ts";
+import { Connection, internals } from "../connection/connection.ts";
 import { RESOLVED } from "../events/errors.ts";
 import { assertOverflow } from "../sending/bounded_queue.ts";
 import type { Rooms } from "./rooms.ts";
@@ -40,7 +40,7 @@ export function sendToAll<Types extends SocketTypes>(
   options: SendOptions | undefined,
 ): void {
   for (const connection of connections) {
-    owned.send(connection, frame, options, false);
+    internals.send(connection, frame, options, false);
   }
 }
 

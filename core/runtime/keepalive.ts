@@ -158,7 +158,7 @@ class WatchedSocket implements IdleWatch {
     this.#flooded = flooded;
   }
 
-  heard(): void {
+  reset(): void {
     this.#messages++;
   }
 

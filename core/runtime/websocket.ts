@@ -56,7 +56,7 @@ export interface IdleWatch {
    */
   attach(sent: () => number, flooded: () => void): void;
   /** Hears that a message has come. */
-  heard(): void;
+  reset(): void;
   /** Stops to watch. */
   stop(): void;
 }

@@ -10,8 +10,8 @@ import {
   MessageDroppedError,
 } from "../../core/events/errors.ts";
 import {
-  type Manner,
-  mannerOf,
+  type ConnectionOptions,
+  resolveOptions,
   type SpeechOptions,
 } from "../../core/connection/connection_options.ts";
 import {
@@ -21,19 +21,19 @@ import {
 } from "../../core/protocol/frames.ts";
 import type { SocketTypes } from "../../core/values/types.ts";
 import { Dial } from "../support/dialled.ts";
-import { pair, type Party, party } from "../support/pair.ts";
+import { pair, type Party, party } from "../support/fake_socket.ts";
 
 /** One end whose peer is the test. */
 function open(options: SpeechOptions = {}): Party {
-  const one = party("server", { manner: manner(options), negotiated: EVENTS });
+  const one = party("server", { options: manner(options), negotiated: EVENTS });
   one.socket.open();
   return one;
 }
 
 const EVENTS = { protocol: "", isEvents: true };
 
-function manner(options: SpeechOptions): Manner<SocketTypes> {
-  return mannerOf<SocketTypes>(options, 0, {
+function manner(options: SpeechOptions): ConnectionOptions<SocketTypes> {
+  return resolveOptions<SocketTypes>(options, 0, {
     closeTimeout: 10_000,
     idleTimeout: () => 0,
   });
@@ -53,18 +53,18 @@ Deno.test("Connection: a request that the codec cannot read is refused, and no m
       return decodeText(frame);
     },
   };
-  const { socket, hub, connection } = open({ codec, concurrency: 1 });
-  hub.handler = ({ data }) => ({ data });
+  const { socket, owner, connection } = open({ codec, concurrency: 1 });
+  owner.handler = ({ data }) => ({ data });
   socket.receive(new Uint8Array([0xc1, 0x3f, 0, 0, 0, 1, 2]).buffer);
   socket.receive('\u0001?2,"text"');
   await settle();
-  assertEquals(hub.errors.map(String), ["Error: no text"]);
+  assertEquals(owner.errors.map(String), ["Error: no text"]);
   assertEquals(socket.sent, [
     '\u0001[\u0001~1,{"message":"The request could not be read","code":"invalid"}' +
     '\u001e\u0001!2,{"data":"text"}',
   ]);
   connection.terminate();
-  assertEquals(hub.heard, ["connect", "disconnect"]);
+  assertEquals(owner.events, ["connect", "disconnect"]);
 });
 
 Deno.test("Connection: an asynchronous schema that rejects is an error event only", async () => {
@@ -75,11 +75,11 @@ Deno.test("Connection: an asynchronous schema that rejects is an error event onl
       validate: () => Promise.reject(new Error("no database")),
     },
   };
-  const { socket, hub } = open({ schema });
+  const { socket, owner } = open({ schema });
   socket.receive("text");
   // A rejection that nobody handles would fail the test.
   await new Promise((resolve) => setTimeout(resolve, 0));
-  assertEquals(hub.errors.length, 1);
+  assertEquals(owner.errors.length, 1);
 });
 
 Deno.test("Connection.send(): what is dropped takes no credit", async () => {
@@ -160,12 +160,12 @@ Deno.test("Connection: a batch of more than 1,024 items ends it, and none is sen
       Array.from({ length: Math.min(count, 13_000) }, () => new Uint8Array(1)),
     ).buffer;
     for (const batch of [texts, bytes]) {
-      const { socket, hub, connection } = open();
-      const before = hub.heard.length;
+      const { socket, owner, connection } = open();
+      const before = owner.events.length;
       socket.receive(batch);
       const isQueued = count === 1_024;
       assertEquals(socket.closes.map(([code]) => code), isQueued ? [] : [1002]);
-      assertEquals(hub.heard.length - before, isQueued ? count : 0);
+      assertEquals(owner.events.length - before, isQueued ? count : 0);
       connection.terminate();
     }
   }
@@ -229,13 +229,13 @@ Deno.test("Connection.request() with a timeout that is no number harms no other"
 
 Deno.test("Connection: an end that waits for a turn, then for listeners, is told in time", async () => {
   using time = new FakeTime();
-  const { socket, hub, connection } = party("server", {
-    manner: manner({ concurrency: 1 }),
+  const { socket, owner, connection } = party("server", {
+    options: manner({ concurrency: 1 }),
     negotiated: EVENTS,
   });
-  hub.pending = [new Promise(() => {})];
+  owner.pending = [new Promise(() => {})];
   const first = Promise.withResolvers<void>();
-  hub.received = (_message, pending) => void pending?.push(first.promise);
+  owner.received = (_message, pending) => void pending?.push(first.promise);
   socket.open();
   socket.receive("one");
   socket.receive("two");
@@ -244,18 +244,19 @@ Deno.test("Connection: an end that waits for a turn, then for listeners, is told
   first.resolve();
   await settle();
   const ends: string[] = [];
-  hub.lingers = (_connection, isWaiting) => void ends.push(String(isWaiting));
+  owner.endDeferred = (_connection, isWaiting) =>
+    void ends.push(String(isWaiting));
   await time.tickAsync(5_000);
   await settle();
   assertEquals(ends, ["false"]);
-  assertEquals(hub.errors, []);
+  assertEquals(owner.errors, []);
   await connection.close();
 });
 
 for (const concurrency of [1, Infinity]) {
   Deno.test(`Connection.close() on both sides at once sends what waits, by turns of ${concurrency}`, async () => {
     const [one, other] = pair("server", {
-      manner: manner({ concurrency }),
+      options: manner({ concurrency }),
       negotiated: EVENTS,
     });
     for (const { connection } of [one, other]) {
@@ -269,6 +270,8 @@ for (const concurrency of [1, Infinity]) {
       connection.close();
     }
     await settle();
-    for (const { hub } of [one, other]) assertEquals(hub.heard.at(-1), "close");
+    for (const { owner } of [one, other]) {
+      assertEquals(owner.events.at(-1), "close");
+    }
   });
 }

@@ -104,7 +104,7 @@ test("each close code, by its name", async (page) => {
     assertEquals(row?.[1], `\`CloseCode.${name}\``);
   }
   // A client adds 3000 to what it may not send. Messages are of any size to it.
-  const blamed = found(await sources(), /#blame\(CloseCode\.(\w+)/g)
+  const blamed = found(await sources(), /#closeOnViolation\(CloseCode\.(\w+)/g)
     .filter((name) => name !== "TooBig");
   const own = Object.entries(CloseCode)
     .filter(([name]) => blamed.includes(name))

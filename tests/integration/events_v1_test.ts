@@ -24,7 +24,12 @@ import {
 import { resolveWriterLimits } from "../../core/sending/socket_writer.ts";
 import type { Side } from "../../core/runtime/websocket.ts";
 import { encodeHex } from "../support/hex.ts";
-import { pair, type Party, party, type PartyInit } from "../support/pair.ts";
+import {
+  pair,
+  type Party,
+  party,
+  type PartyInit,
+} from "../support/fake_socket.ts";
 import { lacks } from "../support/permissions.ts";
 import { frame, RawPeer } from "../support/raw_peer.ts";
 
@@ -147,12 +152,12 @@ test("nothing is sent after the end", async () => {
 });
 
 test("a batch is as many messages, as long as the connection is open", () => {
-  const { connection, socket, hub } = own();
+  const { connection, socket, owner } = own();
   connection.on("message", ({ content }) => {
     if (content === "c") connection.close();
   });
   socket.receive("\u0001[a\u001e\u0001=\u0001b\u001ec\u001ed");
-  assertEquals(hub.heard, ["connect", "a", "\u0001b", "c"]);
+  assertEquals(owner.events, ["connect", "a", "\u0001b", "c"]);
 });
 
 for (
@@ -169,23 +174,23 @@ for (
       new Uint8Array([0xc1]).buffer,
     ];
     for (const bad of malformed) {
-      const { socket, hub } = own(role);
+      const { socket, owner } = own(role);
       socket.receive(bad);
       assertStrictEquals(socket.closes[0]?.[0], code, Deno.inspect(bad));
       socket.end(true, code);
-      assertStrictEquals(hub.ends[0]?.cause, "protocol");
+      assertStrictEquals(owner.ends[0]?.cause, "protocol");
     }
   });
 }
 
 test("frames of later versions are ignored, pongs mean nothing", async () => {
-  const { socket, hub } = own();
+  const { socket, owner } = own();
   for (const text of ["\u0001z", "\u0001q1,2", "\u0001>any", "plain"]) {
     socket.receive(text);
   }
   await turn();
   assertEquals(socket.sent, []);
-  assertEquals(hub.heard, ["connect", "plain"]);
+  assertEquals(owner.events, ["connect", "plain"]);
 });
 
 test("a ping is answered with its text, behind what waits", async () => {
@@ -211,7 +216,7 @@ test("who takes all that comes says so before the first credit is used up", asyn
 
 test("who handles one after the other gives credit back now and then", async () => {
   const { connection, socket } = own("server", {
-    manner: { concurrency: 1 },
+    options: { concurrency: 1 },
   });
   connection.on("message", () => {});
   for (let n = 0; n < 511; n++) socket.receive("x");
@@ -260,7 +265,7 @@ test("a request lets go of its signal", async () => {
 test("late replies count for the limits", async () => {
   const messageRate = { perSecond: 0, burst: 1, policy: "drop" } as const;
   const { connection, socket } = own("server", {
-    manner: { limits: { maxPayload: 99, messageRate } },
+    options: { limits: { maxPayload: 99, messageRate } },
   });
   await assertRejects(() =>
     connection.request("x", { signal: AbortSignal.abort() })
@@ -279,7 +284,7 @@ test("a request that is dropped rejects at once", async () => {
     0,
   );
   const { connection, socket } = own("server", {
-    manner: { writerLimits: flow },
+    options: { writerLimits: flow },
   });
   socket.isStalled = true;
   connection.send("x");
@@ -304,40 +309,40 @@ test("credit is asked for also while this side waits to close", async () => {
 
 test("limits count each message of a batch, and all else that comes", () => {
   const limits = { maxPayload: 5, messageRate: undefined };
-  const first = own("server", { manner: { limits } });
+  const first = own("server", { options: { limits } });
   first.socket.receive("\u0001[12345\u001e\u0001?1,12345\u001e123456");
-  assertEquals(first.hub.heard, ["connect", "12345", "12345"]);
+  assertEquals(first.owner.events, ["connect", "12345", "12345"]);
   assertStrictEquals(first.socket.closes[0]?.[0], 1009);
   const messageRate = { perSecond: 0, burst: 3, policy: "drop" } as const;
   const second = own("server", {
-    manner: { limits: { maxPayload: 5, messageRate } },
+    options: { limits: { maxPayload: 5, messageRate } },
   });
   second.socket.receive("\u0001[1\u001e\u0001<\u001e\u0001z\u001e2\u001e3");
-  assertEquals(second.hub.heard, ["connect", "1"]);
+  assertEquals(second.owner.events, ["connect", "1"]);
   assertStrictEquals(second.connection.dropped.incoming, 2);
-  const huge = own("server", { manner: { limits } });
+  const huge = own("server", { options: { limits } });
   huge.socket.receive(`\u0001[${"\u001e".repeat(70_000)}`);
-  assertEquals(huge.hub.heard, ["connect"]);
+  assertEquals(huge.owner.events, ["connect"]);
   assertStrictEquals(huge.socket.closes[0]?.[0], 1009);
 });
 
 test("a server that says nothing is asked for a sign of life", async (time) => {
   const idleTimeout = (canAsk: boolean) => canAsk ? 1_000 : 0;
-  const { socket, hub } = own("client", { manner: { idleTimeout } });
+  const { socket, owner } = own("client", { options: { idleTimeout } });
   await time.tickAsync(500);
   assertEquals(socket.sent, ["\u0001<"]);
   socket.receive("\u0001>");
   await time.tickAsync(1_000);
   assertStrictEquals(socket.sent.length, 2);
-  assertEquals(hub.heard, ["connect"]);
+  assertEquals(owner.events, ["connect"]);
   await time.tickAsync(500);
-  assertEquals(hub.heard, ["connect", "disconnect"]);
-  assertStrictEquals(hub.ends[0]?.cause, "timeout");
+  assertEquals(owner.events, ["connect", "disconnect"]);
+  assertStrictEquals(owner.ends[0]?.cause, "timeout");
   // Of a plain one nothing can be asked.
-  const plain = party("client", { manner: { idleTimeout } });
+  const plain = party("client", { options: { idleTimeout } });
   plain.socket.open();
   await time.tickAsync(10_000);
-  assertEquals(plain.hub.heard, ["connect"]);
+  assertEquals(plain.owner.events, ["connect"]);
 });
 
 const MSGPACK: Codec = {
@@ -427,19 +432,19 @@ test("a codec that fails is told to who uses it", async () => {
       throw new Error("too strange");
     },
   };
-  const { connection, socket, hub } = own("server", { manner: { codec } });
+  const { connection, socket, owner } = own("server", { options: { codec } });
   const error = assertThrows(() => connection.send(1), TypeError, "too hard");
   assertInstanceOf(error.cause, Error);
   assertThrows(() => connection.request(1), TypeError, "too hard");
   connection.on("message", (message) => message.data);
   socket.receive("text");
   await turn();
-  assertMatch(String(hub.errors[0]), /too strange/);
+  assertMatch(String(owner.errors[0]), /too strange/);
   // A request is refused before a handler sees it.
-  hub.handler = () => "never";
+  owner.handler = () => "never";
   socket.receive("\u0001?1,x");
   await turn();
-  assertMatch(String(hub.errors[1]), /too strange/);
+  assertMatch(String(owner.errors[1]), /too strange/);
   assertEquals(socket.sent, [
     '\u0001~1,{"message":"The request could not be read","code":"invalid"}',
   ]);
@@ -506,13 +511,13 @@ test("what is malformed among parts ends with 1002, and what is too large with 1
     [[...Array(15).fill(`\u0001-${"\u20ac".repeat(4096)}`), "\u0001.x"], 1009],
   ];
   for (const [frames, code] of cases) {
-    const { socket, hub } = own("server", {
+    const { socket, owner } = own("server", {
       ...PARTED,
-      manner: { limits },
+      options: { limits },
     });
     for (const frame of frames) socket.receive(frame);
     assertStrictEquals(socket.closes[0]?.[0], code, `${frames[0]}`.slice(0, 9));
-    assertEquals(hub.heard, ["connect"]);
+    assertEquals(owner.events, ["connect"]);
   }
   const none = own("server", EVENTS);
   none.socket.receive(`\u0001-${FULL_PART}`);
@@ -522,7 +527,7 @@ test("what is malformed among parts ends with 1002, and what is too large with 1
 test("between parts pings are answered, and a slow sender is told that they come", async () => {
   let now = 0;
   using _ = stub(performance, "now", () => now);
-  const { socket, hub } = own("server", PARTED);
+  const { socket, owner } = own("server", PARTED);
   socket.receive(`\u0001-${FULL_PART}`);
   socket.receive("\u0001<?");
   now = 999;
@@ -531,9 +536,9 @@ test("between parts pings are answered, and a slow sender is told that they come
   socket.receive(`\u0001-${FULL_PART}`);
   now = 1_999;
   socket.receive(`\u0001-${FULL_PART}`);
-  assertEquals(hub.heard, ["connect"]);
+  assertEquals(owner.events, ["connect"]);
   socket.receive("\u0001.end");
-  assertStrictEquals(hub.heard.length, 2);
+  assertStrictEquals(owner.events.length, 2);
   await turn();
   const sent = socket.sent.join("\u001e");
   assertStrictEquals(sent.split("\u0001>?").length, 2);

@@ -9,7 +9,7 @@ import {
   slotOf,
 } from "../../core/events/instrumentation.ts";
 import { ServerSocket } from "../../server.ts";
-import { type Party, party } from "../support/pair.ts";
+import { type Party, party } from "../support/fake_socket.ts";
 import { reach } from "../support/reach.ts";
 import { InstrumentationRecorder } from "../support/instrumentation_recorder.ts";
 
@@ -22,9 +22,9 @@ function own(
   const role: Side = "server";
   const self = party(role, {
     negotiated: spoken,
-    manner: { instrumentation, limits },
+    options: { instrumentation, limits },
   });
-  self.hub.handler = ({ content }) => content;
+  self.owner.handler = ({ content }) => content;
   self.socket.open();
   return self;
 }
@@ -86,13 +86,13 @@ Deno.test("a probe sees what happens to the connections of a server and a client
 
 Deno.test("a probe hears of an error once, whoever listens to it", () => {
   const instrumentation = new InstrumentationRecorder();
-  const { connection, hub, socket } = own(instrumentation);
-  hub.received = () => {};
+  const { connection, owner, socket } = own(instrumentation);
+  owner.received = () => {};
   connection.on("message", () => {
     throw new Error("oops");
   });
   socket.receive("one");
-  assertStrictEquals(hub.errors.length, 1);
+  assertStrictEquals(owner.errors.length, 1);
   assertEquals(instrumentation.seen, ["created", "opened /path"]); // its owner tells
   connection.on("error", () => {});
   socket.receive("two");
@@ -168,7 +168,7 @@ Deno.test("events.v1: a trace counts for messageRate only if its request does no
   const spoken = { protocol: "", isEvents: true };
   const { connection, socket } = party("server", {
     negotiated: spoken,
-    manner: { limits },
+    options: { limits },
   });
   socket.open();
   for (let id = 1; id <= 3; id++) {

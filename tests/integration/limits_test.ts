@@ -9,9 +9,9 @@ import {
 import { FakeTime } from "@std/testing/time";
 import { byteLengthOf, isLargerThan } from "../../core/values/codec.ts";
 import type { InboundLimits } from "../../core/connection/connection_options.ts";
-import { rateLimit } from "../../core/connection/rate_limiter.ts";
+import { resolveMessageRate } from "../../core/connection/rate_limiter.ts";
 import { type MessageRate, ServerSocket } from "../../server.ts";
-import { FakeHub, type Party, party } from "../support/pair.ts";
+import { FakeOwner, type Party, party } from "../support/fake_socket.ts";
 import { lacks } from "../support/permissions.ts";
 import { frame, RawPeer } from "../support/raw_peer.ts";
 
@@ -20,7 +20,7 @@ const ignore = await lacks("net");
 /** An open connection with such limits. */
 function limited(limits: Partial<InboundLimits>): Party {
   const self = party("server", {
-    manner: { limits: { maxPayload: 10, messageRate: undefined, ...limits } },
+    options: { limits: { maxPayload: 10, messageRate: undefined, ...limits } },
   });
   self.socket.open();
   return self;
@@ -52,18 +52,18 @@ Deno.test("maxPayload: what is as large gets through, one byte more ends with 10
     [new ArrayBuffer(10), new ArrayBuffer(11)],
   ];
   for (const [fits, larger] of cases) {
-    const { socket, connection, hub } = limited({});
+    const { socket, connection, owner } = limited({});
     let heard = 0;
     connection.on("message", () => heard++);
     socket.receive(fits);
-    assertEquals([heard, hub.heard.length, socket.closes], [1, 2, []]);
+    assertEquals([heard, owner.events.length, socket.closes], [1, 2, []]);
     socket.receive(larger);
     socket.receive(fits); // nor anything after it
-    assertEquals([heard, hub.heard.length], [1, 2]);
+    assertEquals([heard, owner.events.length], [1, 2]);
     const reason = "A message may have at most 10 bytes";
     assertEquals(socket.closes, [[1009, reason]]);
     socket.end(true, 1009, reason);
-    assertEquals(hub.ends, [
+    assertEquals(owner.ends, [
       { type: "close", code: 1009, reason, cause: "limit" },
     ]);
   }
@@ -82,21 +82,21 @@ Deno.test("maxPayload: what came before is still handed out", async () => {
 
 Deno.test("maxPayload: the end is told though a connect listener hangs", async () => {
   using time = new FakeTime();
-  const hub = new FakeHub(true);
-  hub.pending = [new Promise(() => {})];
+  const owner = new FakeOwner(true);
+  owner.pending = [new Promise(() => {})];
   const limits = { maxPayload: 10, messageRate: undefined };
-  const init = { manner: { limits, closeTimeout: 300 } };
-  const { socket } = party("server", init, hub);
+  const init = { options: { limits, closeTimeout: 300 } };
+  const { socket } = party("server", init, owner);
   socket.open();
   socket.receive("kept");
   socket.receive("too large a message");
   await time.tickAsync(200);
   socket.end(true, 1009);
-  assertEquals([hub.heard.at(-1), hub.isLingering], ["close", true]);
+  assertEquals([owner.events.at(-1), owner.isLingering], ["close", true]);
   await time.tickAsync(299);
-  assertStrictEquals(hub.isLingering, true);
+  assertStrictEquals(owner.isLingering, true);
   await time.tickAsync(1);
-  assertStrictEquals(hub.isLingering, false);
+  assertStrictEquals(owner.isLingering, false);
 });
 
 function rate(
@@ -107,31 +107,31 @@ function rate(
 }
 
 Deno.test("messageRate: one too many ends with 1008", () => {
-  const { socket, connection, hub } = limited(rate({}));
+  const { socket, connection, owner } = limited(rate({}));
   for (const text of ["1", "2", "3"]) socket.receive(text);
-  assertEquals([hub.heard, socket.closes], [["connect", "1", "2", "3"], []]);
+  assertEquals([owner.events, socket.closes], [["connect", "1", "2", "3"], []]);
   socket.receive("4");
   socket.receive("5");
-  assertStrictEquals(hub.heard.length, 4);
+  assertStrictEquals(owner.events.length, 4);
   const [close] = socket.closes;
   assertStrictEquals(close?.[0], 1008);
   assertMatch(close?.[1] ?? "", /^At most .* messages a second may be sent$/);
   socket.end(true, 1008);
-  assertEquals(hub.ends.map(({ cause }) => cause), ["limit"]);
+  assertEquals(owner.ends.map(({ cause }) => cause), ["limit"]);
   assertEquals(connection.dropped, { incoming: 0, outgoing: 0, replies: 0 });
 });
 
 Deno.test("messageRate: with drop, one too many is dropped and counted", () => {
-  const { socket, connection, hub } = limited(rate({ policy: "drop" }));
+  const { socket, connection, owner } = limited(rate({ policy: "drop" }));
   for (const text of ["1", "2", "3", "4", "5"]) socket.receive(text);
-  assertEquals(hub.heard, ["connect", "1", "2", "3"]);
+  assertEquals(owner.events, ["connect", "1", "2", "3"]);
   assertEquals(socket.closes, []);
   assertEquals(connection.dropped, { incoming: 2, outgoing: 0, replies: 0 });
   connection.terminate();
 });
 
 Deno.test("messageRate: more come as time passes", async () => {
-  const { socket, connection, hub } = limited(
+  const { socket, connection, owner } = limited(
     rate({ perSecond: 1e12, burst: 1 }),
   );
   const start = performance.now();
@@ -142,16 +142,16 @@ Deno.test("messageRate: more come as time passes", async () => {
     while (performance.now() === now);
   }
   // Those that come in one turn may be heard in the next ones.
-  while (hub.heard.length < 101 && socket.closes.length === 0) {
+  while (owner.events.length < 101 && socket.closes.length === 0) {
     await new Promise<void>((go) => setImmediate(go));
   }
-  assertStrictEquals(hub.heard.length, 101);
+  assertStrictEquals(owner.events.length, 101);
   connection.terminate();
 });
 
 Deno.test("messageRate: a peer that is closed, and goes on, is cut off", () => {
   for (const size of [0, 1024 * 1024]) {
-    const { socket, hub } = limited({
+    const { socket, owner } = limited({
       maxPayload: 1024 ** 2,
       ...rate({ burst: 1 }),
     });
@@ -161,31 +161,31 @@ Deno.test("messageRate: a peer that is closed, and goes on, is cut off", () => {
     assertEquals(socket.closes.map(([code]) => code), [1008]);
     // What was under way already is no reason.
     socket.receive(data);
-    assertEquals(hub.ends, []);
+    assertEquals(owner.ends, []);
     let count = 0;
-    while (hub.ends.length === 0 && count++ < 4_000) socket.receive(data);
-    assertEquals(hub.ends.map(({ type, cause }) => [type, cause]), [
+    while (owner.ends.length === 0 && count++ < 4_000) socket.receive(data);
+    assertEquals(owner.ends.map(({ type, cause }) => [type, cause]), [
       ["disconnect", "limit"],
     ]);
-    assertEquals(hub.heard.filter((name) => name === "connect").length, 1);
+    assertEquals(owner.events.filter((name) => name === "connect").length, 1);
   }
 });
 
 Deno.test("closeTimeout ends a peer that goes on, though no timer gets its turn", () => {
-  const { socket, connection, hub } = party("server", {
-    manner: { closeTimeout: 20 },
+  const { socket, connection, owner } = party("server", {
+    options: { closeTimeout: 20 },
   });
   socket.open();
   connection.close();
   const end = performance.now() + 1_000;
-  while (hub.ends.length === 0 && performance.now() < end) socket.receive("");
-  assertEquals(hub.ends.map(({ type, cause }) => [type, cause]), [
+  while (owner.ends.length === 0 && performance.now() < end) socket.receive("");
+  assertEquals(owner.ends.map(({ type, cause }) => [type, cause]), [
     ["disconnect", "timeout"],
   ]);
 });
 
 Deno.test("messageRate: a flood is closed even if it could be dropped", () => {
-  const { socket, connection, hub } = limited(rate({ policy: "drop" }));
+  const { socket, connection, owner } = limited(rate({ policy: "drop" }));
   for (let i = 0; i < 5_003; i++) socket.receive("");
   assertEquals(socket.closes, []);
   assertStrictEquals(connection.dropped.incoming, 5_000);
@@ -196,17 +196,17 @@ Deno.test("messageRate: a flood is closed even if it could be dropped", () => {
   }
   assertEquals(socket.closes.map(([code]) => code), [1008]);
   connection.terminate();
-  assertEquals(hub.heard.length, 1 + 3 + 1);
+  assertEquals(owner.events.length, 1 + 3 + 1);
 });
 
-Deno.test("rateLimit() has a default, and can be switched off", () => {
-  assertEquals(rateLimit(undefined), {
+Deno.test("resolveMessageRate() has a default, and can be switched off", () => {
+  assertEquals(resolveMessageRate(undefined), {
     perSecond: 20_000,
     burst: 5_000,
     policy: "close",
   });
-  assertStrictEquals(rateLimit(false), undefined);
-  assertStrictEquals(rateLimit({ perSecond: Infinity }), undefined);
+  assertStrictEquals(resolveMessageRate(false), undefined);
+  assertStrictEquals(resolveMessageRate({ perSecond: Infinity }), undefined);
 });
 
 Deno.test("messageRate: refuses what is no rate", () => {

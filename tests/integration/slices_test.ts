@@ -9,24 +9,24 @@ import {
 } from "../../core/protocol/frames.ts";
 import { FakeTime } from "@std/testing/time";
 import { stub } from "@std/testing/mock";
-import { FakeHub, party } from "../support/pair.ts";
-import type { PartyInit } from "../support/pair.ts";
+import { FakeOwner, party } from "../support/fake_socket.ts";
+import type { PartyInit } from "../support/fake_socket.ts";
 
 const LIMITS = { maxPayload: 1024 * 1024, messageRate: undefined };
 
 /** A server's end that takes a millisecond for each message. */
-function open(manner: PartyInit["manner"] = {}, isEvents = true) {
+function open(options: PartyInit["options"] = {}, isEvents = true) {
   const one = party("server", {
-    manner: { limits: LIMITS, ...manner },
+    options: { limits: LIMITS, ...options },
     negotiated: { protocol: "", isEvents },
   });
-  const { connection, hub, socket } = one;
+  const { connection, owner, socket } = one;
   socket.open();
   connection.on("message", () => {
     const end = performance.now() + 1;
     while (performance.now() < end);
   });
-  return { ...one, heard: hub.heard };
+  return { ...one, heard: owner.events };
 }
 
 /** Names, of which the first is the given one. */
@@ -67,11 +67,11 @@ Deno.test("Connection hands out a short batch at once", () => {
 
 Deno.test("Connection tells the end after what came before it, in slices", async () => {
   for (const concurrency of [Infinity, 1]) {
-    const { socket, heard, hub } = open({ concurrency });
+    const { socket, heard, owner } = open({ concurrency });
     socket.receive(encodeTextBatch(names(40)));
     socket.end(true, 4000, "bye");
-    assertEquals(hub.ends, []);
-    await turnsUntil(() => hub.ends.length > 0);
+    assertEquals(owner.ends, []);
+    await turnsUntil(() => owner.ends.length > 0);
     assertEquals(heard, ["connect", ...names(40), "close"]);
   }
 });
@@ -117,7 +117,7 @@ Deno.test("Connection.request() gets an answer that came before the end, in slic
 });
 
 Deno.test("Connection ends a peer that sends more than its credit", async () => {
-  const { socket, heard, hub } = open();
+  const { socket, heard, owner } = open();
   // 1,024 may wait, and no more, whatever they come in.
   socket.receive(encodeTextBatch(names(1_000)));
   socket.receive(encodeTextBatch(names(20)));
@@ -132,10 +132,10 @@ Deno.test("Connection ends a peer that sends more than its credit", async () => 
   // What there was credit for is still heard, and nothing after it.
   socket.receive("late");
   socket.end(true, 1008);
-  await turnsUntil(() => hub.ends.length > 0);
+  await turnsUntil(() => owner.ends.length > 0);
   assertEquals(heard.filter((name) => name === "late"), []);
   assertEquals(heard.slice(1, 1_021), [...names(1_000), ...names(20)]);
-  assertEquals(hub.ends.map(({ cause }) => cause), ["limit"]);
+  assertEquals(owner.ends.map(({ cause }) => cause), ["limit"]);
 });
 
 Deno.test("Connection drops what comes after a frame of a batch that is malformed", async () => {
@@ -151,12 +151,12 @@ Deno.test("Connection drops what comes after a frame of a batch that is malforme
 
 Deno.test("Connection hands out messages in slices that come in one turn", async () => {
   for (const isEvents of [true, false]) {
-    const { socket, heard, hub } = open({}, isEvents);
+    const { socket, heard, owner } = open({}, isEvents);
     for (const name of names(100)) socket.receive(name);
     assert(heard.length < 60, "all at once");
     socket.end(false, 0);
-    assertEquals(hub.ends, []);
-    await turnsUntil(() => hub.ends.length > 0);
+    assertEquals(owner.ends, []);
+    await turnsUntil(() => owner.ends.length > 0);
     assertEquals(heard, ["connect", ...names(100), "disconnect"]);
   }
 });
@@ -174,11 +174,11 @@ Deno.test("Connection hands out what comes in turns of its own at once", async (
 Deno.test("messageRate counts a message when it comes, also if it has to wait", async () => {
   const messageRate = { perSecond: 0, burst: 100, policy: "close" } as const;
   const limits = { ...LIMITS, messageRate };
-  const { socket, heard, hub } = open({ limits }, false);
+  const { socket, heard, owner } = open({ limits }, false);
   for (const name of names(200)) socket.receive(name);
   assertEquals(socket.closes.map(([code]) => code), [1008]);
   socket.end(true, 1008);
-  await turnsUntil(() => hub.ends.length > 0);
+  await turnsUntil(() => owner.ends.length > 0);
   const { length } = heard;
   assert(length > 100 && length < 110, `${length}`);
   assertEquals(heard.slice(1, -1), names(length - 2));
@@ -206,7 +206,7 @@ Deno.test("Connection gives credit no faster than messageRate allows", async () 
   let now = 0;
   using _now = stub(performance, "now", () => now);
   const { socket } = party("server", {
-    manner: { limits: { ...LIMITS, messageRate } },
+    options: { limits: { ...LIMITS, messageRate } },
     negotiated: { protocol: "", isEvents: true },
   });
   socket.open();
@@ -228,8 +228,8 @@ for (const isEarly of [true, false]) {
   const side = isEarly ? "server" : "client";
   Deno.test(`Connection.messages() on a ${side} ends a peer that outruns it, if nobody else listens`, async () => {
     for (const others of ["nobody", "here", "owner"] as const) {
-      const hub = new FakeHub(isEarly, others === "owner");
-      const { socket, connection } = party(side, {}, hub);
+      const owner = new FakeOwner(isEarly, others === "owner");
+      const { socket, connection } = party(side, {}, owner);
       socket.open();
       if (others === "here") connection.on("message", () => {});
       const messages = connection.messages({ limit: 2 });
@@ -251,7 +251,7 @@ for (const isEarly of [true, false]) {
       assertEquals(contents, ["a", "b"]);
       socket.end(true, isEarly ? 1008 : 4008);
       if (others === "nobody") {
-        assertEquals(hub.ends.map(({ cause }) => cause), ["limit"]);
+        assertEquals(owner.ends.map(({ cause }) => cause), ["limit"]);
       }
     }
   });

@@ -21,12 +21,17 @@ import {
   creditCost,
   INITIAL_CREDIT,
 } from "../../core/sending/credit_window.ts";
-import { mannerOf } from "../../core/connection/connection_options.ts";
+import { resolveOptions } from "../../core/connection/connection_options.ts";
 import type { Overflow } from "../../core/sending/bounded_queue.ts";
 import type { SocketTypes } from "../../core/values/types.ts";
 import { Chance } from "../support/chance.ts";
 import { Dial } from "../support/dialled.ts";
-import { FakeHub, FakeSocket, type Party, party } from "../support/pair.ts";
+import {
+  FakeOwner,
+  FakeSocket,
+  type Party,
+  party,
+} from "../support/fake_socket.ts";
 
 /** How many runs there are of each model. */
 const SEEDS = 40;
@@ -206,7 +211,7 @@ class End {
     const pick = <T>(...list: T[]): T => chance.pick(list);
     this.concurrency = pick(1, 2, 3, Infinity, Infinity);
     this.#byDefault = chance.pick(POLICIES);
-    const manner = mannerOf<SocketTypes>(
+    const options = resolveOptions<SocketTypes>(
       {
         concurrency: this.concurrency,
         highWaterMark: pick(10, 1_000, 1_000_000),
@@ -219,10 +224,10 @@ class End {
         idleTimeout: () => pick(0, 0, 100_000),
       },
     );
-    const hub = new FakeHub(role === "server", false);
+    const owner = new FakeOwner(role === "server", false);
     const spoken = { protocol: "", isEvents: true };
-    this.party = party(role, { manner, negotiated: spoken }, hub);
-    if (chance.below(4) > 0) hub.handler = (request) => this.#handle(request);
+    this.party = party(role, { options, negotiated: spoken }, owner);
+    if (chance.below(4) > 0) owner.handler = (request) => this.#handle(request);
     const { connection } = this.party;
     connection.on("message", (message) => this.#hear(message));
     connection.on("error", (error) => {

@@ -2,7 +2,7 @@
 
 import { assert } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
-import { FakeSocket } from "./pair.ts";
+import { FakeSocket } from "./fake_socket.ts";
 
 /** A socket that a client has opened. */
 export class Dialled extends FakeSocket {

@@ -1,14 +1,14 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import {
-  CONNECTING,
-  next,
-  type Signal,
+  CONNECTING_STATE,
+  type ConnectionSignal,
+  transition,
 } from "../../../core/connection/close_state.ts";
 import type { Side } from "../../../core/runtime/websocket.ts";
 
 const ROLES: readonly Side[] = ["server", "client"];
 
-const open: Signal = { type: "open" };
+const open: ConnectionSignal = { type: "open" };
 const close = {
   type: "close",
   code: 4000,
@@ -16,31 +16,41 @@ const close = {
   cause: "local",
   isFlushed: true,
   isHosted: false,
-} satisfies Signal;
-const sent: Signal = { type: "sent" };
-const timeout: Signal = { type: "timeout" };
-const terminate: Signal = { type: "terminate", cause: "local" };
-const error = (message: string): Signal => ({ type: "error", message });
-const closed = (wasClean: boolean, code: number, reason = ""): Signal => ({
+} satisfies ConnectionSignal;
+const sent: ConnectionSignal = { type: "sent" };
+const timeout: ConnectionSignal = { type: "timeout" };
+const terminate: ConnectionSignal = { type: "terminate", cause: "local" };
+const error = (message: string): ConnectionSignal => ({
+  type: "error",
+  message,
+});
+const closed = (
+  wasClean: boolean,
+  code: number,
+  reason = "",
+): ConnectionSignal => ({
   type: "closed",
   wasClean,
   code,
   reason,
 });
 
-function run(side: Side, ...signals: Signal[]) {
-  return signals.reduce((state, s) => next(state, s, side), CONNECTING);
+function run(side: Side, ...signals: ConnectionSignal[]) {
+  return signals.reduce(
+    (state, s) => transition(state, s, side),
+    CONNECTING_STATE,
+  );
 }
 
 /** The end as `type code "reason" cause`, or the phase. */
-function told(side: Side, ...signals: Signal[]): string {
+function told(side: Side, ...signals: ConnectionSignal[]): string {
   const state = run(side, open, ...signals);
   if (state.phase !== "ended") return state.phase;
   const { type, code, reason, cause } = state.end;
   return `${type} ${code} "${reason}" ${cause}`;
 }
 
-const BOTH: [string, Signal[], string][] = [
+const BOTH: [string, ConnectionSignal[], string][] = [
   ["the peer closes", [closed(true, 1000)], 'close 1000 "" peer'],
   [
     "the peer closes with a code and a reason",
@@ -165,13 +175,13 @@ const BOTH: [string, Signal[], string][] = [
 
 for (const role of ROLES) {
   for (const [name, signals, end] of BOTH) {
-    Deno.test(`next() on a ${role}: ${name}`, () => {
+    Deno.test(`transition() on a ${role}: ${name}`, () => {
       assertStrictEquals(told(role, ...signals), end);
     });
   }
 }
 
-Deno.test("next(): where both close at once, both tell the server's code", () => {
+Deno.test("transition(): where both close at once, both tell the server's code", () => {
   assertStrictEquals(
     told("server", close, sent, closed(true, 4001, "other")),
     'close 4000 "bye" local',
@@ -190,7 +200,7 @@ Deno.test("next(): where both close at once, both tell the server's code", () =>
   );
 });
 
-Deno.test("next(): a server that stops reading after its close was told is closed", () => {
+Deno.test("transition(): a server that stops reading after its close was told is closed", () => {
   for (const signals of [[close], [close, sent]]) {
     assertStrictEquals(
       told("server", ...signals, closed(false, 0)),
@@ -213,14 +223,14 @@ Deno.test("next(): a server that stops reading after its close was told is close
   );
 });
 
-Deno.test("next(): an error before the close still counts", () => {
+Deno.test("transition(): an error before the close still counts", () => {
   assertStrictEquals(
     told("server", error("Broken pipe"), close, sent, closed(false, 0)),
     'disconnect 1006 "" network',
   );
 });
 
-Deno.test("next(): a connection that was never open ends untold", () => {
+Deno.test("transition(): a connection that was never open ends untold", () => {
   for (const side of ROLES) {
     for (const last of [closed(false, 0), terminate]) {
       const state = run(side, error("refused"), last);
@@ -232,10 +242,10 @@ Deno.test("next(): a connection that was never open ends untold", () => {
   assertStrictEquals(opened.phase === "ended" && opened.opened, true);
 });
 
-Deno.test("next(): nothing leads out of the end", () => {
+Deno.test("transition(): nothing leads out of the end", () => {
   for (const side of ROLES) {
     const state = run(side, open, closed(true, 1000));
-    const signals: Signal[] = [
+    const signals: ConnectionSignal[] = [
       open,
       close,
       sent,
@@ -245,12 +255,12 @@ Deno.test("next(): nothing leads out of the end", () => {
       terminate,
     ];
     for (const signal of signals) {
-      assertStrictEquals(next(state, signal, side), state);
+      assertStrictEquals(transition(state, signal, side), state);
     }
   }
 });
 
-Deno.test("next(): who cannot connect may hear of an error only", () => {
+Deno.test("transition(): who cannot connect may hear of an error only", () => {
   // So does a server whose upgrade fails, and so does a client in Node.
   for (const side of ROLES) {
     const state = run(side, error("upgrade failed"));
@@ -258,7 +268,7 @@ Deno.test("next(): who cannot connect may hear of an error only", () => {
   }
 });
 
-Deno.test("next(): a code of the server's is its goodbye, be there something that it did not take", () => {
+Deno.test("transition(): a code of the server's is its goodbye, be there something that it did not take", () => {
   // Chromium calls that unclean, but tells of no error.
   const flood = closed(false, 1008, "too many");
   assertStrictEquals(told("client", flood), 'close 1008 "too many" peer');
@@ -288,7 +298,7 @@ Deno.test("next(): a code of the server's is its goodbye, be there something tha
   );
 });
 
-Deno.test("next() takes a host's own shutdown for that of the server", () => {
+Deno.test("transition() takes a host's own shutdown for that of the server", () => {
   const shutdown = { ...close, cause: "shutdown", isHosted: true } as const;
   const own = 'close 1001 "Server shutting down" shutdown';
   assertEquals(told("server", shutdown, closed(true, 1005)), own);
@@ -304,8 +314,8 @@ Deno.test("next() takes a host's own shutdown for that of the server", () => {
   );
 });
 
-Deno.test("next(): what the runtime cannot end is a timeout", () => {
-  const stuck: Signal = { type: "stuck" };
+Deno.test("transition(): what the runtime cannot end is a timeout", () => {
+  const stuck: ConnectionSignal = { type: "stuck" };
   assertEquals(told("server", stuck), "open");
   const lost = 'disconnect 1006 "" timeout';
   // The peer's TCP ended while Deno waited to tell it that it was too late.
@@ -319,8 +329,8 @@ Deno.test("next(): what the runtime cannot end is a timeout", () => {
   assertEquals(told("server", close, stuck, timeout), lost);
 });
 
-Deno.test("next(): a client's socket that is closing is not stuck", () => {
-  const stuck: Signal = { type: "stuck" };
+Deno.test("transition(): a client's socket that is closing is not stuck", () => {
+  const stuck: ConnectionSignal = { type: "stuck" };
   assertEquals(
     told("client", stuck, closed(true, 1005)),
     'close 1005 "" peer',

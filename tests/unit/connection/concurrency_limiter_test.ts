@@ -1,14 +1,14 @@
 /** Messages that are handled one after the other. */
 
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
-import { Turns } from "../../../core/connection/concurrency_limiter.ts";
+import { ConcurrencyLimiter } from "../../../core/connection/concurrency_limiter.ts";
 
 /** Turns whose messages are done with by name. */
 function begin(concurrency: number) {
   const begun: string[] = [];
   const handled: number[] = [];
   const open = new Map<string, PromiseWithResolvers<void>>();
-  const turns = new Turns<string>(concurrency, (message) => {
+  const turns = new ConcurrencyLimiter<string>(concurrency, (message) => {
     begun.push(message);
     if (message === message.toUpperCase()) return []; // done at once
     const done = Promise.withResolvers<void>();
@@ -68,7 +68,7 @@ Deno.test("Turns takes no more than 1,024 costs, running ones included", async (
 
 Deno.test("Turns hands out what waits in slices, in order, if it takes long", async () => {
   const heard: number[] = [];
-  const turns = new Turns<number>(1, (message) => {
+  const turns = new ConcurrencyLimiter<number>(1, (message) => {
     const end = performance.now() + 1;
     while (performance.now() < end);
     heard.push(message);

@@ -10,7 +10,12 @@ import {
 import { FakeTime } from "@std/testing/time";
 import { ConnectionEndedError } from "../../../core/events/errors.ts";
 import type { Side } from "../../../core/runtime/websocket.ts";
-import { FakeHub, pair, type Party, party } from "../../support/pair.ts";
+import {
+  FakeOwner,
+  pair,
+  type Party,
+  party,
+} from "../../support/fake_socket.ts";
 
 const ROLES: readonly Side[] = ["server", "client"];
 const MIB = 1024 * 1024;
@@ -47,7 +52,7 @@ both(
     await self.connection.send(new Uint8Array([1, 2]));
     assertEquals(seen, ["", {}, [1, "2"], "text", new Uint8Array([1, 2])]);
     assertStrictEquals(self.socket.binaryType, "arraybuffer");
-    assertEquals(peer.hub.heard.length, 6);
+    assertEquals(peer.owner.events.length, 6);
   },
 );
 
@@ -89,8 +94,8 @@ both(
     assertStrictEquals(self.connection.readyState, 3);
     assertStrictEquals(self.driver.stops, 1); // nothing is left under way
     assertEquals(ends, [[4001, "bye", "peer"], [4001, "bye", "local"]]);
-    assertEquals(self.hub.heard, ["connect", "close"]);
-    assertEquals(peer.hub.heard, ["connect", "close"]);
+    assertEquals(self.owner.events, ["connect", "close"]);
+    assertEquals(peer.owner.events, ["connect", "close"]);
   },
 );
 
@@ -102,8 +107,8 @@ both("closes with 1000 by default, and once", async (self) => {
   ]);
   await self.connection.close();
   assertEquals(self.socket.closes, [[1000, ""]]);
-  assertEquals(self.hub.ends.length, 1);
-  assertEquals(self.hub.ends[0]?.code, 1000);
+  assertEquals(self.owner.ends.length, 1);
+  assertEquals(self.owner.ends[0]?.code, 1000);
 });
 
 both("refuses codes and reasons that may not be sent", async (self) => {
@@ -141,14 +146,14 @@ both("refuses codes and reasons that may not be sent", async (self) => {
   );
   assertStrictEquals(self.connection.readyState, 1);
   await self.connection.close(4999, "\u00e9".repeat(61) + "x");
-  assertEquals(self.hub.ends[0]?.type, "close");
+  assertEquals(self.owner.ends[0]?.type, "close");
 });
 
 for (const code of [1001, 1002, 1003, 1007, 1008, 1009, 1011, 1012, 1013]) {
   Deno.test(`Connection on a server closes with ${code}`, async () => {
     const [self, peer] = pair("server");
     await self.connection.close(code, "why");
-    assertEquals(peer.hub.ends, [
+    assertEquals(peer.owner.ends, [
       { type: "close", code, reason: "why", cause: "peer" },
     ]);
   });
@@ -164,7 +169,7 @@ both("drops messages as soon as it is closing", async (self, peer) => {
   peer.connection.send("second");
   await settle();
   assertEquals(seen, ["first"]);
-  assertEquals(self.hub.heard, ["connect", "first", "close"]);
+  assertEquals(self.owner.events, ["connect", "first", "close"]);
 });
 
 both("rejects sends while it closes and after the end", async (self) => {
@@ -194,7 +199,7 @@ both("ends a lost connection with one disconnect", async (self) => {
   self.socket.end(true, 1005);
   await settle();
   assertEquals(ends, [[1006, "", "network"]]);
-  assertEquals(self.hub.heard, ["connect", "disconnect"]);
+  assertEquals(self.owner.events, ["connect", "disconnect"]);
   assertStrictEquals(self.connection.bufferedAmount, 0);
 });
 
@@ -202,10 +207,10 @@ both("gives a silent peer closeTimeout to answer", async (self, peer, time) => {
   peer.socket.answers = false;
   const closing = self.connection.close(4000, "bye");
   await time.tickAsync(9_999);
-  assertEquals(self.hub.ends, []);
+  assertEquals(self.owner.ends, []);
   await time.tickAsync(1);
   await closing;
-  assertEquals(self.hub.ends, [
+  assertEquals(self.owner.ends, [
     { type: "disconnect", code: 1006, reason: "", cause: "timeout" },
   ]);
   assertEquals(self.socket.closes.at(-1), [undefined, undefined]);
@@ -225,7 +230,7 @@ both("terminates at once, and hears nothing more", async (self, peer) => {
   self.socket.end(true, 1000);
   assertEquals(seen, [1006]);
   assertEquals(self.socket.closes.at(-1), [undefined, undefined]);
-  assertEquals(self.hub.ends, [
+  assertEquals(self.owner.ends, [
     { type: "disconnect", code: 1006, reason: "", cause: "local" },
   ]);
 });
@@ -235,7 +240,7 @@ both("lets terminate cut a close short", async (self, peer) => {
   const closing = self.connection.close();
   self.connection.terminate();
   await closing;
-  assertEquals(self.hub.ends[0]?.cause, "local");
+  assertEquals(self.owner.ends[0]?.cause, "local");
 });
 
 both("sends a Blob in order, and before a close", async (self, peer) => {
@@ -258,7 +263,7 @@ both("sends a Blob in order, and before a close", async (self, peer) => {
     "4",
     new Uint8Array([3]).buffer,
   ]);
-  assertEquals(peer.hub.heard, [
+  assertEquals(peer.owner.events, [
     "connect",
     "1",
     "2",
@@ -301,7 +306,7 @@ both("rejects a send that its socket would not take any more", async (self) => {
   self.connection.close(4000);
   self.socket.end(true, 4001);
   assertEquals([self.socket.sent, self.socket.closes], [[], []]);
-  assertEquals(self.hub.ends, [
+  assertEquals(self.owner.ends, [
     { type: "close", code: 4001, reason: "", cause: "peer" },
   ]);
 });
@@ -310,11 +315,11 @@ both("ends once even if a listener of the end ends it", async (self, peer) => {
   for (const how of ["close", "terminate"] as const) {
     const [one] = pair(self.driver.side);
     const seen: string[] = [];
-    const { ended } = one.hub;
-    one.hub.ended = (connection, end) => {
+    const { ended } = one.owner;
+    one.owner.ended = (connection, end) => {
       connection[how]();
       seen.push("owner");
-      ended.call(one.hub, connection, end);
+      ended.call(one.owner, connection, end);
     };
     one.connection.on("close", () => {
       one.connection[how]();
@@ -360,11 +365,11 @@ both(
     });
     await peer.connection.send("first");
     await settle();
-    assertEquals(self.hub.errors, ["first"]);
+    assertEquals(self.owner.errors, ["first"]);
     self.connection.on("error", (...args) => errors.push(args));
     await peer.connection.send("second");
     await settle();
-    assertEquals(self.hub.errors, ["first"]);
+    assertEquals(self.owner.errors, ["first"]);
     assertEquals(errors, [["second", "message", self.connection]]);
   },
 );
@@ -419,7 +424,7 @@ Deno.test("Connection.protocol is what was agreed on, or what the socket says", 
 });
 
 Deno.test("Connection that could not be had ends without an event", async () => {
-  const { connection, socket, hub } = party("client");
+  const { connection, socket, owner } = party("client");
   assertStrictEquals(connection.readyState, 0);
   await assertRejects(
     () => connection.send("x"),
@@ -428,31 +433,31 @@ Deno.test("Connection that could not be had ends without an event", async () => 
   );
   socket.fail("refused");
   socket.end(false, 0);
-  assertEquals(hub.heard, ["refused"]);
-  assertStrictEquals(hub.failure, "refused");
+  assertEquals(owner.events, ["refused"]);
+  assertStrictEquals(owner.failure, "refused");
   assertStrictEquals(connection.readyState, 3);
 });
 
 Deno.test("Connection whose upgrade fails ends without an event", () => {
-  const { socket, hub } = party("server");
+  const { socket, owner } = party("server");
   socket.fail("upgrade failed");
-  assertEquals(hub.heard, ["refused"]);
+  assertEquals(owner.events, ["refused"]);
 });
 
 Deno.test("Connection.close() gives up connecting", async () => {
-  const { connection, socket, hub } = party("client");
+  const { connection, socket, owner } = party("client");
   const closing = connection.close();
   assertEquals(socket.closes.length, 1);
   socket.end(false, 0);
   await closing;
-  assertEquals(hub.heard, ["refused"]);
+  assertEquals(owner.events, ["refused"]);
 });
 
 Deno.test("Connection.terminate() before it is open ends without an event", () => {
-  const { connection, socket, hub } = party("server");
+  const { connection, socket, owner } = party("server");
   connection.terminate();
   socket.open();
-  assertEquals(hub.heard, ["refused"]);
+  assertEquals(owner.events, ["refused"]);
   assertEquals(socket.closes.length, 2); // at once, and when it is open
 });
 
@@ -462,10 +467,10 @@ Deno.test("Connection whose sides close at once tells both the server's code", a
     server.connection.close(4000, "server"),
     client.connection.close(4001, "client"),
   ]);
-  assertEquals(server.hub.ends, [
+  assertEquals(server.owner.ends, [
     { type: "close", code: 4000, reason: "server", cause: "local" },
   ]);
-  assertEquals(client.hub.ends, [
+  assertEquals(client.owner.ends, [
     { type: "close", code: 4000, reason: "server", cause: "peer" },
   ]);
 });
@@ -474,18 +479,18 @@ Deno.test("Connection whose sides close at once tells both the server's code", a
 function opening() {
   const { promise, resolve } = Promise.withResolvers<void>();
   const self = party("server");
-  self.hub.pending = [promise];
+  self.owner.pending = [promise];
   const seen: string[] = [];
   return { ...self, seen, ready: resolve };
 }
 
 Deno.test("Connection keeps messages for a connect listener that awaits first", async () => {
   using time = new FakeTime();
-  const { connection, socket, hub, seen, ready } = opening();
+  const { connection, socket, owner, seen, ready } = opening();
   socket.open();
   socket.receive("1");
   socket.receive("2");
-  assertEquals(hub.heard, ["connect", "1", "2"]); // the server does not wait
+  assertEquals(owner.events, ["connect", "1", "2"]); // the server does not wait
   await time.tickAsync(1_000);
   connection.on("message", ({ content }) => seen.push(content));
   socket.receive("3"); // must not overtake those that wait
@@ -496,7 +501,7 @@ Deno.test("Connection keeps messages for a connect listener that awaits first", 
   await time.tickAsync(0);
   socket.receive("5");
   assertEquals(seen, ["1", "2", "3", "4", "5"]);
-  assertEquals(hub.heard, ["connect", "1", "2", "3", "4", "5"]);
+  assertEquals(owner.events, ["connect", "1", "2", "3", "4", "5"]);
 });
 
 Deno.test("Connection keeps messages for one waitFor() after the other", async () => {
@@ -529,49 +534,49 @@ Deno.test("Connection stops keeping messages when connect listeners are done", a
 
 Deno.test("Connection tells how many messages it could not keep", async () => {
   using _time = new FakeTime();
-  const { connection, socket, hub, seen } = opening();
+  const { connection, socket, owner, seen } = opening();
   socket.open();
   for (let i = 0; i < 300; i++) socket.receive(`${i}`);
-  assertEquals(hub.heard.length, 301);
+  assertEquals(owner.events.length, 301);
   connection.on("message", ({ content }) => seen.push(content));
   await settle();
   socket.receive("last");
   assertEquals(seen, ["last"]);
-  assertMatch(String(hub.errors), /first 300 messages/);
+  assertMatch(String(owner.errors), /first 300 messages/);
 });
 
 Deno.test("Connection's end waits for what came before it", async () => {
   using time = new FakeTime();
-  const { connection, socket, hub, seen } = opening();
+  const { connection, socket, owner, seen } = opening();
   socket.open();
   socket.receive("1");
   socket.end(true, 1000);
-  assertEquals(hub.heard, ["connect", "1", "close"]); // the server does not wait
+  assertEquals(owner.events, ["connect", "1", "close"]); // the server does not wait
   await time.tickAsync(5_000);
   assertStrictEquals(connection.readyState, 3);
   connection.on("message", ({ content }) => seen.push(content));
   connection.on("close", () => seen.push("close"));
   await settle();
   assertEquals(seen, ["1", "close"]);
-  assertEquals(hub.heard, ["connect", "1", "close"]);
+  assertEquals(owner.events, ["connect", "1", "close"]);
 });
 
 Deno.test("Connection's end waits for connect listeners, but not for ever", async () => {
   using time = new FakeTime();
   for (const isPatient of [true, false]) {
-    const { connection, socket, hub, ready } = opening();
+    const { connection, socket, owner, ready } = opening();
     let isStopped = false;
     connection.waitFor("error").catch(() => isStopped = true);
     socket.open();
     socket.receive("1");
     socket.end(false, 0);
     await time.tickAsync(9_000);
-    assertEquals([isStopped, hub.isLingering], [false, true]);
+    assertEquals([isStopped, owner.isLingering], [false, true]);
     if (isPatient) ready();
     await time.tickAsync(999);
     assertStrictEquals(isStopped, isPatient);
     await time.tickAsync(1);
-    assertEquals([isStopped, hub.isLingering], [true, false]);
+    assertEquals([isStopped, owner.isLingering], [true, false]);
     ready();
     await time.tickAsync(0);
   }
@@ -579,17 +584,17 @@ Deno.test("Connection's end waits for connect listeners, but not for ever", asyn
 
 Deno.test("Connection keeps no message in which its owner closes it", () => {
   using _time = new FakeTime();
-  const { connection, socket, hub } = opening();
-  hub.received = () => connection.close(4000);
+  const { connection, socket, owner } = opening();
+  owner.received = () => connection.close(4000);
   socket.open();
   socket.receive("1");
   socket.end(true, 4000);
-  assertEquals([hub.ends.length, hub.isLingering], [1, false]);
+  assertEquals([owner.ends.length, owner.isLingering], [1, false]);
 });
 
 Deno.test("Connection's end on a server waits for nobody who is not busy", async () => {
   using _time = new FakeTime();
-  const { connection, socket, hub } = party("server");
+  const { connection, socket, owner } = party("server");
   const end = connection.waitFor("close");
   const message = connection.waitFor("error");
   socket.open();
@@ -597,25 +602,25 @@ Deno.test("Connection's end on a server waits for nobody who is not busy", async
   socket.end(true, 4000);
   assertEquals(await end, [4000, "", "peer"]);
   await assertRejects(() => message, ConnectionEndedError);
-  assertStrictEquals(hub.isLingering, false);
+  assertStrictEquals(owner.isLingering, false);
 });
 
 Deno.test("Connection's end on a client waits a turn for who has awaited connect", async () => {
   using time = new FakeTime();
   for (const comes of [true, false]) {
-    const hub = new FakeHub(false, false);
-    const { socket } = party("client", {}, hub);
+    const owner = new FakeOwner(false, false);
+    const { socket } = party("client", {}, owner);
     socket.open();
     socket.receive("1");
     socket.end(true, 4000);
-    assertEquals(hub.heard, ["connect"]);
+    assertEquals(owner.events, ["connect"]);
     if (comes) {
-      hub.listens = true;
-      hub.flush();
+      owner.listens = true;
+      owner.flush();
     }
     await time.tickAsync(0);
     assertEquals(
-      hub.heard,
+      owner.events,
       comes ? ["connect", "1", "close"] : ["connect", "close"],
     );
   }
@@ -624,13 +629,13 @@ Deno.test("Connection's end on a client waits a turn for who has awaited connect
 Deno.test("Connection's end waits no longer when it is closed", async () => {
   using time = new FakeTime();
   for (const how of ["close", "terminate"] as const) {
-    const { connection, socket, hub } = opening();
+    const { connection, socket, owner } = opening();
     socket.open();
     socket.receive("1");
     socket.end(true, 4000);
-    assertStrictEquals(hub.isLingering, true);
+    assertStrictEquals(owner.isLingering, true);
     await connection[how]();
-    assertStrictEquals(hub.isLingering, false);
+    assertStrictEquals(owner.isLingering, false);
   }
   await time.tickAsync(0);
 });
@@ -644,27 +649,27 @@ Deno.test("Connection's end comes at once to a connect listener that awaits it",
   socket.end(true, 4000);
   assertEquals(await closed, [4000, "", "peer"]);
 
-  const hub = new FakeHub(false, false);
-  hub.pending = [new Promise(() => {})];
-  hub.awaitsEnd = true;
-  const client = party("client", {}, hub);
+  const owner = new FakeOwner(false, false);
+  owner.pending = [new Promise(() => {})];
+  owner.awaitsEnd = true;
+  const client = party("client", {}, owner);
   client.socket.open();
   client.socket.receive("1");
   client.socket.end(true, 4000);
-  assertEquals(hub.heard, ["connect", "close"]);
+  assertEquals(owner.events, ["connect", "close"]);
 });
 
 Deno.test("Connection's end does not wait where nothing is kept", () => {
-  const { socket, hub } = opening();
+  const { socket, owner } = opening();
   socket.open();
   socket.end(true, 1000);
-  assertEquals(hub.heard, ["connect", "close"]);
+  assertEquals(owner.events, ["connect", "close"]);
 });
 
 Deno.test("Connection that this side ends keeps nothing", async () => {
   using _time = new FakeTime();
   for (const how of ["close", "terminate"] as const) {
-    const { connection, socket, hub, seen } = opening();
+    const { connection, socket, owner, seen } = opening();
     socket.open();
     socket.receive("1");
     connection[how]();
@@ -672,14 +677,14 @@ Deno.test("Connection that this side ends keeps nothing", async () => {
     socket.end(true, 1000);
     await settle();
     assertEquals(seen, []);
-    assertEquals(hub.ends.length, 1);
+    assertEquals(owner.ends.length, 1);
   }
 });
 
 Deno.test("Connection hands out nothing more once a listener has ended it", async () => {
   using _time = new FakeTime();
   for (const how of ["close", "terminate"] as const) {
-    const { connection, socket, hub, seen } = opening();
+    const { connection, socket, owner, seen } = opening();
     socket.open();
     socket.receive("1");
     socket.receive("2");
@@ -690,40 +695,40 @@ Deno.test("Connection hands out nothing more once a listener has ended it", asyn
     await settle();
     socket.end(true, 1000);
     assertEquals(seen, ["1"]);
-    assertEquals(hub.ends.length, 1);
+    assertEquals(owner.ends.length, 1);
   }
 });
 
 both("tells all of a message before the end that came amid it", (self) => {
   const seen: unknown[] = [];
-  const { connection, hub } = self;
-  hub.received = () => connection.terminate();
+  const { connection, owner } = self;
+  owner.received = () => connection.terminate();
   connection.on("message", ({ content }) => seen.push(content));
   connection.on("message", () => seen.push(connection.readyState));
   connection.on("disconnect", () => seen.push("disconnect"));
   self.socket.receive("1");
   self.socket.receive("2");
   assertEquals(seen, ["1", 3, "disconnect"]);
-  assertEquals(hub.ends.length, 1);
+  assertEquals(owner.ends.length, 1);
 });
 
 both("resolves close() at once when all has been told", async (self) => {
   self.connection.terminate();
   await self.connection.close();
   self.connection.terminate();
-  assertEquals(self.hub.ends.length, 1);
+  assertEquals(self.owner.ends.length, 1);
 });
 
 both(
   "waits for ever if closeTimeout is infinite",
   async (_self, _peer, time) => {
-    const { connection, socket, hub } = party("server", {
-      manner: { closeTimeout: Infinity },
+    const { connection, socket, owner } = party("server", {
+      options: { closeTimeout: Infinity },
     });
     socket.open();
     const closing = connection.close();
     await time.tickAsync(1_000_000_000);
-    assertEquals(hub.ends, []);
+    assertEquals(owner.ends, []);
     socket.end(true, 1000);
     await closing;
   },
@@ -744,17 +749,17 @@ both("resolves a waiting send when the handshake is finished", async (self) => {
 
 Deno.test("Connection of a client keeps messages until somebody listens", async () => {
   using time = new FakeTime();
-  const hub = new FakeHub(false, false);
-  const { socket, connection } = party("client", {}, hub);
+  const owner = new FakeOwner(false, false);
+  const { socket, connection } = party("client", {}, owner);
   socket.open();
   socket.receive("1");
   socket.receive("2");
-  hub.listens = true;
-  hub.flush();
+  owner.listens = true;
+  owner.flush();
   await settle();
-  assertEquals(hub.heard, ["connect", "1", "2"]);
+  assertEquals(owner.events, ["connect", "1", "2"]);
   await time.tickAsync(0);
-  hub.listens = false;
+  owner.listens = false;
   const seen: string[] = [];
   connection.on("message", ({ content }) => seen.push(content));
   socket.receive("3");
@@ -763,13 +768,13 @@ Deno.test("Connection of a client keeps messages until somebody listens", async 
 
 Deno.test("Connection of a client lets go a turn after connect", async () => {
   using time = new FakeTime();
-  const hub = new FakeHub(false, false);
-  const { socket } = party("client", {}, hub);
+  const owner = new FakeOwner(false, false);
+  const { socket } = party("client", {}, owner);
   socket.open();
   socket.receive("1");
   await time.tickAsync(0);
-  hub.listens = true;
-  hub.flush();
+  owner.listens = true;
+  owner.flush();
   await settle();
-  assertEquals(hub.heard, ["connect"]);
+  assertEquals(owner.events, ["connect"]);
 });

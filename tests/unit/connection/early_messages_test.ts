@@ -1,8 +1,8 @@
 import { assertEquals, assertStrictEquals } from "@std/assert";
-import { Inbox } from "../../../core/connection/early_messages.ts";
+import { EarlyMessages } from "../../../core/connection/early_messages.ts";
 
-Deno.test("Inbox hands out what it keeps in order", () => {
-  const inbox = new Inbox<string>();
+Deno.test("EarlyMessages hands out what it keeps in order", () => {
+  const inbox = new EarlyMessages<string>();
   assertStrictEquals(inbox.shift(), undefined);
   inbox.push("a", 1);
   inbox.push("b", 1);
@@ -14,8 +14,8 @@ Deno.test("Inbox hands out what it keeps in order", () => {
   ]);
 });
 
-Deno.test("Inbox keeps 256 messages, and none when there is one more", () => {
-  const inbox = new Inbox<number>();
+Deno.test("EarlyMessages keeps 256 messages, and none when there is one more", () => {
+  const inbox = new EarlyMessages<number>();
   for (let i = 0; i < 256; i++) inbox.push(i, 1);
   assertStrictEquals(inbox.length, 256);
   assertStrictEquals(inbox.takeDropped(), 0);
@@ -28,9 +28,9 @@ Deno.test("Inbox keeps 256 messages, and none when there is one more", () => {
   assertStrictEquals(inbox.shift(), 258);
 });
 
-Deno.test("Inbox keeps 1 MiB, and nothing when there is one byte more", () => {
+Deno.test("EarlyMessages keeps 1 MiB, and nothing when there is one byte more", () => {
   const half = 512 * 1024;
-  const inbox = new Inbox<string>();
+  const inbox = new EarlyMessages<string>();
   inbox.push("a", half);
   inbox.push("b", half);
   assertStrictEquals(inbox.length, 2);
@@ -38,17 +38,17 @@ Deno.test("Inbox keeps 1 MiB, and nothing when there is one byte more", () => {
   assertStrictEquals(inbox.takeDropped(), 3);
 });
 
-Deno.test("Inbox keeps one message of any size", () => {
-  const inbox = new Inbox<string>();
+Deno.test("EarlyMessages keeps one message of any size", () => {
+  const inbox = new EarlyMessages<string>();
   inbox.push("large", 64 * 1024 * 1024);
   assertStrictEquals(inbox.length, 1);
   inbox.push("small", 1);
   assertStrictEquals(inbox.takeDropped(), 2);
 });
 
-Deno.test("Inbox counts only what it still keeps", () => {
+Deno.test("EarlyMessages counts only what it still keeps", () => {
   const third = 350_000;
-  const inbox = new Inbox<number>();
+  const inbox = new EarlyMessages<number>();
   inbox.push(0, third);
   for (let i = 1; i < 100; i++) {
     inbox.push(i, third);

@@ -1,24 +1,27 @@
 import { assertEquals } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
 import { stub } from "@std/testing/mock";
-import { type Inquiry, Silence } from "../../../core/connection/idle_timer.ts";
+import {
+  IdleTimer,
+  type LivenessCheck,
+} from "../../../core/connection/idle_timer.ts";
 
-Deno.test("Silence is noticed after the time, and within a quarter more", () => {
+Deno.test("IdleTimer is noticed after the time, and within a quarter more", () => {
   using time = new FakeTime();
-  const silence = new Silence(1_000);
+  const silence = new IdleTimer(1_000);
   let count = 0;
   silence.start(() => count++);
   time.tick(10);
-  silence.heard();
+  silence.reset();
   time.tick(1_000);
   assertEquals(count, 0);
   time.tick(240);
   assertEquals(count, 1);
 });
 
-Deno.test("Silence is told once, and leaves no timer", () => {
+Deno.test("IdleTimer is told once, and leaves no timer", () => {
   using time = new FakeTime();
-  const silence = new Silence(1_000);
+  const silence = new IdleTimer(1_000);
   let count = 0;
   silence.start(() => count++);
   time.tick(100_000);
@@ -26,23 +29,23 @@ Deno.test("Silence is told once, and leaves no timer", () => {
   assertEquals(time.next(), false);
 });
 
-Deno.test("Silence is none as long as something is heard", () => {
+Deno.test("IdleTimer is none as long as something is heard", () => {
   using time = new FakeTime();
-  const silence = new Silence(1_000);
+  const silence = new IdleTimer(1_000);
   let count = 0;
   silence.start(() => count++);
   for (let i = 0; i < 100; i++) {
     time.tick(999);
-    silence.heard();
+    silence.reset();
   }
   assertEquals(count, 0);
   silence.stop();
   assertEquals(time.next(), false);
 });
 
-Deno.test("Silence that is stopped tells nothing", () => {
+Deno.test("IdleTimer that is stopped tells nothing", () => {
   using time = new FakeTime();
-  const silence = new Silence(1_000);
+  const silence = new IdleTimer(1_000);
   let count = 0;
   silence.start(() => count++);
   time.tick(900);
@@ -51,7 +54,7 @@ Deno.test("Silence that is stopped tells nothing", () => {
   assertEquals(count, 0);
 });
 
-Deno.test("Silence of a page that was frozen is not taken for the server's", () => {
+Deno.test("IdleTimer of a page that was frozen is not taken for the server's", () => {
   // A page that wakes up gets one late call of the timer, and then its messages.
   const calls: (() => void)[] = [];
   const { setInterval: real } = globalThis;
@@ -60,14 +63,14 @@ Deno.test("Silence of a page that was frozen is not taken for the server's", () 
     return 0;
   });
   try {
-    const silence = new Silence(1_000);
+    const silence = new IdleTimer(1_000);
     let count = 0;
     silence.start(() => count++);
     const late = () => calls.forEach((call) => call());
     late();
     late();
     late();
-    silence.heard();
+    silence.reset();
     late();
     assertEquals(count, 0);
   } finally {
@@ -75,9 +78,9 @@ Deno.test("Silence of a page that was frozen is not taken for the server's", () 
   }
 });
 
-Deno.test("Silence of more than a timer can wait for is none at once", () => {
+Deno.test("IdleTimer of more than a timer can wait for is none at once", () => {
   using time = new FakeTime();
-  const silence = new Silence(Number.MAX_VALUE);
+  const silence = new IdleTimer(Number.MAX_VALUE);
   let count = 0;
   silence.start(() => count++);
   time.tick(1_000_000);
@@ -108,7 +111,7 @@ class Looks implements Disposable {
   }
 
   /** Watches a peer that can be asked. */
-  watch(silence: Silence, known: Partial<Inquiry> = {}): void {
+  watch(silence: IdleTimer, known: Partial<LivenessCheck> = {}): void {
     silence.start(() => this.told.push("lost"), {
       ask: () => this.told.push("ask"),
       answers: () => 0,
@@ -124,15 +127,15 @@ class Looks implements Disposable {
   }
 }
 
-Deno.test("Silence after a freeze is told only once the peer could be heard", () => {
+Deno.test("IdleTimer after a freeze is told only once the peer could be heard", () => {
   using looks = new Looks();
-  const silence = new Silence(1_000);
+  const silence = new IdleTimer(1_000);
   let answers = 0;
   looks.watch(silence, { answers: () => answers });
   assertEquals(looks.after(250), []);
   assertEquals(looks.after(250), ["ask"]);
   assertEquals(looks.after(3_600_000), ["ask"]); // the machine was asleep
-  silence.heard();
+  silence.reset();
   answers = 2;
   assertEquals(looks.after(250), []);
   assertEquals(looks.after(250), []);
@@ -141,38 +144,38 @@ Deno.test("Silence after a freeze is told only once the peer could be heard", ()
   assertEquals(looks.after(250), ["lost"]);
 });
 
-Deno.test("Silence in a page whose timers are slowed down is counted in time", () => {
+Deno.test("IdleTimer in a page whose timers are slowed down is counted in time", () => {
   using looks = new Looks();
-  const silence = new Silence(30_000);
+  const silence = new IdleTimer(30_000);
   looks.watch(silence);
   // A hidden page in Chromium runs a timer once a minute.
   assertEquals(looks.after(60_000), ["ask"]);
-  silence.heard();
+  silence.reset();
   assertEquals(looks.after(60_000), []);
   assertEquals(looks.after(60_000), ["ask"]);
   assertEquals(looks.after(60_000), ["lost"]);
 });
 
-Deno.test("Silence of a peer that cannot be asked is counted in time, too", () => {
+Deno.test("IdleTimer of a peer that cannot be asked is counted in time, too", () => {
   using looks = new Looks();
-  const silence = new Silence(30_000);
+  const silence = new IdleTimer(30_000);
   silence.start(() => looks.told.push("lost"));
   assertEquals(looks.after(60_000), []);
   assertEquals(looks.after(60_000), ["lost"]);
 });
 
-Deno.test("Silence is none while what was sent before the ping is on its way", () => {
+Deno.test("IdleTimer is none while what was sent before the ping is on its way", () => {
   using looks = new Looks();
-  const silence = new Silence(1_000);
+  const silence = new IdleTimer(1_000);
   looks.watch(silence, { sent: () => 64 * 1024 }); // four seconds more
   const told = Array.from({ length: 19 }, () => looks.after(250));
   assertEquals(told.flat(), ["ask"]);
   assertEquals(looks.after(250), ["lost"]);
 });
 
-Deno.test("Silence is none while a full buffer empties", () => {
+Deno.test("IdleTimer is none while a full buffer empties", () => {
   using looks = new Looks();
-  const silence = new Silence(1_000);
+  const silence = new IdleTimer(1_000);
   let buffered = 10_000;
   looks.watch(silence, { sent: () => 10_000, buffered: () => buffered });
   for (let i = 0; i < 40; i++) {

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { stub } from "@std/testing/mock";
 import { FakeTime } from "@std/testing/time";
 import { Keepalive } from "../../../core/runtime/keepalive.ts";
-import { FakeSocket } from "../../support/pair.ts";
+import { FakeSocket } from "../../support/fake_socket.ts";
 
 const METHOD = Symbol("[[serverHandleIdleTimeout]]");
 const DURATION = Symbol("[[idleTimeout]]");
@@ -92,7 +92,7 @@ Deno.test("Keepalive makes no timer for what is heard", async () => {
   });
   for (let i = 0; i < 500; i++) {
     socket.hear();
-    watch?.heard();
+    watch?.reset();
     await time.tickAsync(10);
   }
   assertEquals([socket.told, timers.calls.length], [[], 0]);
@@ -211,7 +211,7 @@ Deno.test("Keepalive tells of a peer that floods with pongs, once", async () => 
   // Messages are none, and what is spread over time is no flood.
   for (let i = 0; i < 5_000; i++) {
     socket.hear();
-    watched?.heard();
+    watched?.reset();
   }
   for (let i = 0; i < 4; i++) {
     for (let j = 0; j < 1_000; j++) socket.hear();

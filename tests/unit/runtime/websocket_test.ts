@@ -6,7 +6,7 @@ import {
   destroySocket,
   freeTimers,
 } from "../../../core/runtime/websocket.ts";
-import { FakeSocket } from "../../support/pair.ts";
+import { FakeSocket } from "../../support/fake_socket.ts";
 
 /** A runtime without `setImmediate`, as browsers are. */
 function asBrowser(): Disposable {

@@ -6,7 +6,7 @@ import { encodeTextBatch } from "../../../core/protocol/frames.ts";
 import { MAX_BATCH_BYTES } from "../../../core/protocol/frames.ts";
 import { FrameBatcher } from "../../../core/sending/batcher.ts";
 import { encodeHex } from "../../support/hex.ts";
-import { FakeSocket } from "../../support/pair.ts";
+import { FakeSocket } from "../../support/fake_socket.ts";
 
 /** An open socket, and what sends by it. */
 function open(): {

@@ -16,7 +16,7 @@ import {
 } from "../../../core/sending/socket_writer.ts";
 import type { SendOptions } from "../../../core/sending/send_queue.ts";
 import type { Sendable } from "../../../core/values/codec.ts";
-import { type Party, party } from "../../support/pair.ts";
+import { type Party, party } from "../../support/fake_socket.ts";
 
 /** A connection that is open, and whose peer takes nothing until it is told to. */
 class Stalled implements Disposable {
@@ -27,7 +27,7 @@ class Stalled implements Disposable {
 
   constructor(options: FlowOptions = {}, stallTimeout = 0) {
     this.party = party("server", {
-      manner: { writerLimits: resolveWriterLimits(options, stallTimeout) },
+      options: { writerLimits: resolveWriterLimits(options, stallTimeout) },
     });
     const { socket, connection } = this.party;
     socket.isStalled = true;
@@ -49,7 +49,7 @@ class Stalled implements Disposable {
   }
 
   get ends(): unknown[] {
-    return this.party.hub.ends;
+    return this.party.owner.ends;
   }
 
   /** The peer takes so many bytes. */
@@ -204,7 +204,7 @@ test("drain: comes once there is room and nothing waits", async (time) => {
   self.take(10);
   await pass(time, 100);
   assertEquals(self.drains, [3]);
-  assertEquals(self.party.hub.heard, ["connect", "drain"]);
+  assertEquals(self.party.owner.events, ["connect", "drain"]);
 });
 
 test("drain: a listener may send, and wait once more", async (time) => {
@@ -451,7 +451,7 @@ test("close() sends what waits first, and waits for closeTimeout at most", async
     await pass(time, 0);
     const sent = isQueued ? "sent" : "ConnectionEndedError";
     assertEquals(self.fates, [sent, sent]);
-    const [end] = self.party.hub.ends;
+    const [end] = self.party.owner.ends;
     assertStrictEquals(end?.type, isQueued ? "close" : "disconnect");
   }
 });
@@ -538,7 +538,7 @@ test("a stalled peer counts as silent if it has sent before only", async (time) 
   await pass(time, 500);
   self.take(1);
   await pass(time, 1_100);
-  assertEquals(self.party.hub.ends.map(({ cause }) => cause), ["timeout"]);
+  assertEquals(self.party.owner.ends.map(({ cause }) => cause), ["timeout"]);
 });
 
 test("what moves is looked at soon again", async (time) => {
@@ -565,7 +565,7 @@ test("idleTimeout 0 leaves what does not move its way", async (time) => {
 test("a flow of which nothing waits is not looked at", async (time) => {
   const flow = resolveWriterLimits({}, 1_000);
   const { socket, connection } = party("server", {
-    manner: { writerLimits: flow },
+    options: { writerLimits: flow },
   });
   socket.open();
   connection.send("1");
@@ -686,7 +686,9 @@ test("maxBufferedAmount: many small messages count, too", async (time) => {
   await pass(time, 10);
   assertEquals(self.ends, []);
   self.send("");
-  assertEquals(self.party.hub.ends.map(({ cause }) => cause), ["backpressure"]);
+  assertEquals(self.party.owner.ends.map(({ cause }) => cause), [
+    "backpressure",
+  ]);
 });
 
 test("overflow: what is no policy throws, and sends nothing", async () => {
@@ -772,5 +774,5 @@ test("a peer that closes, and whose answer cannot leave, is cut", async (time) =
   self.send("1234567890");
   self.party.socket.readyState = 3;
   await pass(time, 10_100);
-  assertEquals(self.party.hub.ends.map(({ cause }) => cause), ["timeout"]);
+  assertEquals(self.party.owner.ends.map(({ cause }) => cause), ["timeout"]);
 });

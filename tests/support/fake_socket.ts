@@ -7,14 +7,14 @@
 import {
   Connection,
   type ConnectionInit,
-  type Hub,
+  type ConnectionOwner,
   type SocketMessage,
 } from "../../core/connection/connection.ts";
 import type { QueuedMessage } from "../../core/sending/send_queue.ts";
 import { byteLengthOf } from "../../core/values/codec.ts";
 import {
-  type Manner,
-  mannerOf,
+  type ConnectionOptions,
+  resolveOptions,
 } from "../../core/connection/connection_options.ts";
 import type { SocketTypes } from "../../core/values/types.ts";
 import type { Rooms } from "../../core/rooms/rooms.ts";
@@ -105,9 +105,9 @@ function bytesOf(
 }
 
 /** A hub that writes down what it hears. */
-export class FakeHub<Types extends SocketTypes = SocketTypes>
-  implements Hub<Types> {
-  readonly heard: string[] = [];
+export class FakeOwner<Types extends SocketTypes = SocketTypes>
+  implements ConnectionOwner<Types> {
+  readonly events: string[] = [];
   readonly ends: End[] = [];
   readonly errors: unknown[] = [];
   /** What was left of what may go out by another connection. */
@@ -123,15 +123,15 @@ export class FakeHub<Types extends SocketTypes = SocketTypes>
   /** Whether the connection waits for listeners of its own. */
   isLingering = false;
 
-  constructor(readonly isEarly: boolean, public listens: boolean = true) {}
+  constructor(readonly isImmediate: boolean, public listens: boolean = true) {}
 
-  isHeard(type: "message" | "close" | "disconnect"): boolean {
+  hasListener(type: "message" | "close" | "disconnect"): boolean {
     return type === "message" ? this.listens : this.awaitsEnd;
   }
 
   readonly rooms: Rooms<Connection<Types>> | undefined = undefined;
 
-  leaving(): "local" {
+  beforeClose(): "local" {
     return "local";
   }
 
@@ -140,16 +140,16 @@ export class FakeHub<Types extends SocketTypes = SocketTypes>
   }
 
   opened(connection: Connection<Types>, flush: () => void): Promise<void>[] {
-    this.heard.push("connect");
+    this.events.push("connect");
     this.flush = flush;
     this.onOpened(connection);
     return this.pending;
   }
 
   /** What answers requests, if something does. */
-  handler: ReturnType<Hub<Types>["handlerOf"]>;
+  handler: ReturnType<ConnectionOwner<Types>["findHandler"]>;
 
-  handlerOf(): ReturnType<Hub<Types>["handlerOf"]> {
+  findHandler(): ReturnType<ConnectionOwner<Types>["findHandler"]> {
     return this.handler;
   }
 
@@ -157,7 +157,7 @@ export class FakeHub<Types extends SocketTypes = SocketTypes>
     message: SocketMessage<Types>,
     _pending?: Promise<unknown>[],
   ): void {
-    if (this.listens) this.heard.push(message.content);
+    if (this.listens) this.events.push(message.content);
   }
 
   unsent(entries: readonly QueuedMessage[]): void {
@@ -165,21 +165,21 @@ export class FakeHub<Types extends SocketTypes = SocketTypes>
   }
 
   drained(): void {
-    this.heard.push("drain");
+    this.events.push("drain");
   }
 
   ended(_connection: Connection<Types>, end: End): void {
     this.ends.push(end);
-    this.heard.push(end.type);
+    this.events.push(end.type);
   }
 
-  lingers(_connection: Connection<Types>, isWaiting: boolean): void {
+  endDeferred(_connection: Connection<Types>, isWaiting: boolean): void {
     this.isLingering = isWaiting;
   }
 
   refused(_connection: Connection<Types>, failure: unknown): void {
     this.failure = failure;
-    this.heard.push("refused");
+    this.events.push("refused");
   }
 
   failed(error: unknown): void {
@@ -205,26 +205,26 @@ export function fakeDriver(side: Side): SocketDriver & { stops: number } {
 export interface Party {
   readonly socket: FakeSocket;
   readonly driver: ReturnType<typeof fakeDriver>;
-  readonly hub: FakeHub;
+  readonly owner: FakeOwner;
   readonly connection: Connection;
 }
 
 /** What a party is made of that is unlike the others. */
 export interface PartyInit
-  extends Partial<Omit<ConnectionInit<SocketTypes>, "manner">> {
-  readonly manner?: Partial<Manner<SocketTypes>>;
+  extends Partial<Omit<ConnectionInit<SocketTypes>, "options">> {
+  readonly options?: Partial<ConnectionOptions<SocketTypes>>;
 }
 
 /** The defaults, and nothing that happens by itself. */
-function quietManner(): Manner<SocketTypes> {
-  return mannerOf({}, 0, { closeTimeout: 10_000, idleTimeout: () => 0 });
+function testOptions(): ConnectionOptions<SocketTypes> {
+  return resolveOptions({}, 0, { closeTimeout: 10_000, idleTimeout: () => 0 });
 }
 
 /** Makes one party, not open yet. */
 export function party(
   side: Side,
-  { manner, ...init }: PartyInit = {},
-  hub: FakeHub = new FakeHub(side === "server"),
+  { options, ...init }: PartyInit = {},
+  owner: FakeOwner = new FakeOwner(side === "server"),
 ): Party {
   const socket = new FakeSocket();
   const driver = fakeDriver(side);
@@ -236,9 +236,9 @@ export function party(
     headers: new Headers(),
     remoteAddress: "localhost:80",
     ...init,
-    manner: { ...quietManner(), ...manner },
-  }, hub);
-  return { socket, driver, hub, connection };
+    options: { ...testOptions(), ...options },
+  }, owner);
+  return { socket, driver, owner, connection };
 }
 
 /** Makes two parties that are each other's peer, and opens both. */
