@@ -24,7 +24,7 @@ import {
 import {
   backoff,
   type BackoffOptions,
-  putOff,
+  withRetryAfter,
 } from "./core/reconnect/backoff.ts";
 import { ResumePoint } from "./core/protocol/resume_point.ts";
 import { encodeWith } from "./core/values/codec.ts";
@@ -57,7 +57,7 @@ import {
   type SpeechOptions,
 } from "./core/connection/connection_options.ts";
 import { assertOverflow } from "./core/sending/bounded_queue.ts";
-import { pause } from "./core/reconnect/retry_delay.ts";
+import { waitForRetry } from "./core/reconnect/retry_delay.ts";
 import { register } from "./core/events/instrumentation.ts";
 import { parseRetryAfter } from "./core/protocol/retry_after.ts";
 import type { StandardSchema } from "./core/values/schema.ts";
@@ -219,7 +219,7 @@ export interface Disconnection extends End {
 }
 
 /** The codes of ends after which a client may come back. */
-const TRANSIENT: readonly number[] = [
+const TRANSIENT_CODES: readonly number[] = [
   CloseCode.GoingAway,
   CloseCode.Abnormal,
   CloseCode.InternalError,
@@ -250,46 +250,46 @@ const TRANSIENT: readonly number[] = [
  * ```
  */
 export function isTransient(end: End): boolean {
-  return TRANSIENT.includes(end.code);
+  return TRANSIENT_CODES.includes(end.code);
 }
 
 /**
  * After how many milliseconds of silence a server counts as lost that can be asked for
  * a sign of life, if the program does not say.
  */
-const IDLE_TIMEOUT = 30_000;
+const CLIENT_IDLE_TIMEOUT_MS = 30_000;
 
 /** The way to a connection: one attempt, or one after the other. */
-class Trip {
-  readonly #stop = new AbortController();
+class ConnectAttempts {
+  readonly #controller = new AbortController();
   /** Is aborted when it is given up, with the reason. */
-  readonly signal: AbortSignal = this.#stop.signal;
+  readonly signal: AbortSignal = this.#controller.signal;
   /** What ends it from outside. */
   readonly #signals = new Map<AbortSignal, () => void>();
   /** Whether it is to be told if it leads nowhere: others count on it. */
-  isTold = false;
+  notifyOnFail = false;
   /** Whether the program has closed the client on the way. */
-  isLeft = false;
+  isCancelled = false;
 
   /** Calls back when a signal is aborted, as long as it is under way. */
-  heed(signal: AbortSignal, action: (reason: unknown) => void): void {
+  onSignal(signal: AbortSignal, action: (reason: unknown) => void): void {
     if (this.#signals.has(signal)) return;
-    const abort = () => action(signal.reason);
-    this.#signals.set(signal, abort);
-    signal.addEventListener("abort", abort);
+    const onAbort = () => action(signal.reason);
+    this.#signals.set(signal, onAbort);
+    signal.addEventListener("abort", onAbort);
   }
 
   /** It is over, and has led to a connection. */
   finish(): void {
-    for (const [signal, abort] of this.#signals) {
-      signal.removeEventListener("abort", abort);
+    for (const [signal, onAbort] of this.#signals) {
+      signal.removeEventListener("abort", onAbort);
     }
   }
 
   /** It is over, and has led nowhere. */
   fail(reason: unknown): void {
     this.finish();
-    this.#stop.abort(reason);
+    this.#controller.abort(reason);
   }
 }
 
@@ -297,45 +297,45 @@ class Trip {
  * Whose turn it is to be heard of: that a way is given up while an event is being
  * told is told after that event.
  */
-class Telling {
+class DeferredEvents {
   #isHeld = false;
-  #untold: (() => void) | undefined;
-  readonly #stops: (() => void)[] = [];
+  #deferred: (() => void) | undefined;
+  readonly #cleanups: (() => void)[] = [];
 
   /** Acts. What is given up meanwhile is told when that is over. */
-  hold(action: () => void): void {
+  run(action: () => void): void {
     if (this.#isHeld) return action();
     this.#isHeld = true;
     try {
       action();
-      while (this.#untold) this.catchUp();
+      while (this.#deferred) this.flush();
     } finally {
       this.#isHeld = false;
-      for (const stop of this.#stops.splice(0)) stop();
+      for (const cleanup of this.#cleanups.splice(0)) cleanup();
     }
   }
 
   /** Tells that a way is given up, then stops what has waited, each in its turn. */
-  giveUp(tell: () => void, stop: () => void): void {
-    this.hold(() => {
-      this.#untold = tell;
-      this.#stops.push(stop);
+  defer(emit: () => void, cleanup: () => void): void {
+    this.run(() => {
+      this.#deferred = emit;
+      this.#cleanups.push(cleanup);
     });
   }
 
   /** Tells at once what has been put off: something new begins. */
-  catchUp(): void {
-    const tell = this.#untold;
-    this.#untold = undefined;
-    tell?.();
+  flush(): void {
+    const emit = this.#deferred;
+    this.#deferred = undefined;
+    emit?.();
   }
 }
 
 /** What has come of the attempts since there was a connection that lived. */
-interface Tries {
+interface RetryState {
   count: number;
   /** How long they have taken, in milliseconds. */
-  spent: number;
+  elapsedMs: number;
   readonly delays: Generator<number, void, void> | undefined;
 }
 
@@ -371,7 +371,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   readonly #headers: Provided<HeadersInit> | undefined;
   readonly #connectTimeout: number;
   readonly #reconnect: Required<Omit<ReconnectOptions, "signal">> | undefined;
-  readonly #noReconnect: AbortSignal | undefined;
+  readonly #reconnectSignal: AbortSignal | undefined;
   readonly #options: ConnectionOptions<Types>;
   readonly #errorLog = new ErrorLog();
   readonly #handlers = new RequestHandlers<
@@ -384,12 +384,12 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   readonly #resumePoint = new ResumePoint();
   #url: Provided<string | URL> = "";
   /** The way to a connection, while there is none. */
-  #trip: Trip | undefined;
-  readonly #telling = new Telling();
-  #tries: Tries = { count: 0, spent: 0, delays: undefined };
+  #attempts: ConnectAttempts | undefined;
+  readonly #deferredEvents = new DeferredEvents();
+  #retryState: RetryState = { count: 0, elapsedMs: 0, delays: undefined };
   #connection: Connection<Types> | undefined;
   /** Whether the program wants the connection to end. */
-  #isLeaving = false;
+  #isClosing = false;
   /** Whether `connect` listeners are being called. */
   #isOpening = false;
   #openedAt = 0;
@@ -428,18 +428,19 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     this.#protocols = protocols;
     this.#headers = headers;
     this.#connectTimeout = connectTimeout;
-    const patience = idleTimeout === Infinity ? 0 : idleTimeout;
-    this.#options = resolveOptions(options, patience ?? 0, {
+    const idleMs = idleTimeout === Infinity ? 0 : idleTimeout;
+    this.#options = resolveOptions(options, idleMs ?? 0, {
       closeTimeout,
-      idleTimeout: (canAsk) => patience ?? (canAsk ? IDLE_TIMEOUT : 0),
+      idleTimeout: (canPing) =>
+        idleMs ?? (canPing ? CLIENT_IDLE_TIMEOUT_MS : 0),
     });
     register(this, this.#options);
     this.#queue = new SendQueue(this.#options.writerLimits);
     if (reconnect !== false) {
       if (reconnect !== true) assertType("reconnect", reconnect, "object");
       const { signal, ...rest } = reconnect === true ? {} : reconnect;
-      this.#reconnect = withDefaults(rest);
-      this.#noReconnect = signal;
+      this.#reconnect = resolveReconnectOptions(rest);
+      this.#reconnectSignal = signal;
     }
     this.#addOverrides();
   }
@@ -519,12 +520,17 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   ): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     try {
-      const trip = this.#setOut(url, options.signal);
-      this.#travel(trip, this.#attempt(trip)).then(resolve, (error) => {
-        // It is known already: by `giveup`, or as the program itself has closed it.
-        if (trip.isTold || trip.isLeft) ignoreRejection(promise);
-        reject(error);
-      });
+      const attempts = this.#startConnecting(url, options.signal);
+      this.#connectLoop(attempts, this.#connectOnce(attempts)).then(
+        resolve,
+        (error) => {
+          // It is known already: by `giveup`, or as the program itself has closed it.
+          if (attempts.notifyOnFail || attempts.isCancelled) {
+            ignoreRejection(promise);
+          }
+          reject(error);
+        },
+      );
     } catch (error) {
       reject(error);
     }
@@ -532,23 +538,28 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   }
 
   /** Begins the way to a connection. */
-  #setOut(url: Provided<string | URL>, signal: AbortSignal | undefined): Trip {
-    this.#telling.catchUp();
-    if (this.#trip || this.#connection) {
-      const to = nameOf(this.#connection?.url ?? this.#url);
-      const state = this.#trip ? "on its way" : "connected";
+  #startConnecting(
+    url: Provided<string | URL>,
+    signal: AbortSignal | undefined,
+  ): ConnectAttempts {
+    this.#deferredEvents.flush();
+    if (this.#attempts || this.#connection) {
+      const target = displayUrl(this.#connection?.url ?? this.#url);
+      const state = this.#attempts ? "on its way" : "connected";
       throw new Error(
         `Cannot connect to ${
-          nameOf(url)
-        } as this client is ${state} to ${to}: close it first`,
+          displayUrl(url)
+        } as this client is ${state} to ${target}: close it first`,
       );
     }
     signal?.throwIfAborted();
     this.#url = url;
-    this.#tries = this.#startOver();
-    const trip = this.#trip = new Trip();
-    if (signal) trip.heed(signal, (reason) => this.#giveUp(trip, reason));
-    return trip;
+    this.#retryState = this.#freshRetryState();
+    const attempts = this.#attempts = new ConnectAttempts();
+    if (signal) {
+      attempts.onSignal(signal, (reason) => this.#giveUp(attempts, reason));
+    }
+    return attempts;
   }
 
   /**
@@ -591,14 +602,14 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     const sent = connection &&
       internals.send(connection, frame, options, isTransferable);
     if (sent) return sent;
-    if (!this.#trip) {
+    if (!this.#attempts) {
       if (!connection) {
         return ignoreRejection(
-          Promise.reject(this.#cannotSend("await connect() first")),
+          Promise.reject(this.#notConnectedError("await connect() first")),
         );
       }
       // It is about to end. What comes next is not known yet, or nothing will.
-      if (!this.#reconnect || this.#isLeaving) return connection.send(data);
+      if (!this.#reconnect || this.#isClosing) return connection.send(data);
     }
     assertOverflow(options);
     const { entry, isQueued } = this.#queue.add(frame, options, true, 0);
@@ -647,19 +658,19 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     data: Outgoing<Types>,
     options: RequestOptions & { schema?: StandardSchema } = {},
   ): Promise<unknown> {
-    if (this.#connection && (this.#isOpening || !this.#trip)) {
+    if (this.#connection && (this.#isOpening || !this.#attempts)) {
       return this.#connection.request(data, options);
     }
     encodeWith(data, this.#options.codec); // what cannot be sent is told at once
-    return ignoreRejection(this.#requestLater(data, options));
+    return ignoreRejection(this.#requestWhenConnected(data, options));
   }
 
   /** Asks as soon as there is a connection. */
-  async #requestLater(
+  async #requestWhenConnected(
     data: Outgoing<Types>,
     options: RequestOptions & { schema?: StandardSchema },
   ): Promise<unknown> {
-    if (!this.#trip) throw this.#cannotSend("await connect() first");
+    if (!this.#attempts) throw this.#notConnectedError("await connect() first");
     const { timeout = REQUEST_TIMEOUT_MS, signal } = options;
     assertSize("timeout", timeout);
     const start = performance.now();
@@ -778,7 +789,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    */
   close(code: number = CloseCode.Normal, reason = ""): Promise<void> {
     assertCloseFrame(code, reason, "client");
-    this.#leave();
+    this.#stopConnecting();
     return this.#connection?.close(code, reason) ?? RESOLVED;
   }
 
@@ -787,7 +798,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * like {@linkcode ClientSocket.close}.
    */
   terminate(): void {
-    this.#leave();
+    this.#stopConnecting();
     this.#connection?.terminate();
   }
 
@@ -860,76 +871,84 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   }
 
   /** The program wants no connection any more, nor what is on its way to one. */
-  #leave(): void {
-    this.#isLeaving = true;
-    const why = "the client was closed";
-    if (this.#trip) {
-      this.#trip.isLeft = true;
-      this.#giveUp(this.#trip, this.#cannotConnect(why));
-    } else this.#fail(why);
+  #stopConnecting(): void {
+    this.#isClosing = true;
+    const reason = "the client was closed";
+    if (this.#attempts) {
+      this.#attempts.isCancelled = true;
+      this.#giveUp(this.#attempts, this.#connectError(reason));
+    } else this.#rejectQueued(reason);
   }
 
   /** Goes the way to a connection. The first attempt may be under way already. */
-  async #travel(trip: Trip, attempt?: Promise<void>): Promise<void> {
+  async #connectLoop(
+    attempts: ConnectAttempts,
+    first?: Promise<void>,
+  ): Promise<void> {
     try {
       let failure: unknown;
-      for (let next = attempt;; next = this.#attempt(trip)) {
+      for (let next = first;; next = this.#connectOnce(attempts)) {
         if (next) {
           try {
             return await next;
           } catch (error) {
-            const isFinal = trip.signal.aborted || !this.#reconnect ||
+            const isFinal = attempts.signal.aborted || !this.#reconnect ||
               !(error instanceof ConnectError);
             if (isFinal) throw error;
             failure = error;
           }
         }
-        await this.#wait(trip, failure);
+        await this.#waitForRetry(attempts, failure);
       }
     } catch (error) {
-      this.#giveUp(trip, error);
-      throw trip.signal.reason;
+      this.#giveUp(attempts, error);
+      throw attempts.signal.reason;
     }
   }
 
   /** Waits until it is time for the next attempt. */
-  async #wait(trip: Trip, failure: unknown): Promise<void> {
-    const tries = this.#tries;
-    const signal = this.#noReconnect;
+  async #waitForRetry(
+    attempts: ConnectAttempts,
+    failure: unknown,
+  ): Promise<void> {
+    const state = this.#retryState;
+    const signal = this.#reconnectSignal;
     signal?.throwIfAborted();
-    if (signal) trip.heed(signal, (reason) => this.#giveUp(trip, reason));
-    const step = tries.delays?.next();
-    if (!step || step.done) {
-      throw this.#cannotConnect(
-        `given up after ${tries.count} attempts to come back`,
+    if (signal) {
+      attempts.onSignal(signal, (reason) => this.#giveUp(attempts, reason));
+    }
+    const delayStep = state.delays?.next();
+    if (!delayStep || delayStep.done) {
+      throw this.#connectError(
+        `given up after ${state.count} attempts to come back`,
         failure,
       );
     }
     const retryAfter = failure ? undefined : this.#disconnection?.retryAfter;
     const isFixed = retryAfter !== undefined;
-    const delay = putOff(step.value, retryAfter, Math.random);
+    const delay = withRetryAfter(delayStep.value, retryAfter, Math.random);
     const { maxDuration = Infinity } = this.#reconnect ?? {};
-    if (isFixed && delay > maxDuration - tries.spent) {
-      throw this.#cannotConnect(
+    if (isFixed && delay > maxDuration - state.elapsedMs) {
+      throw this.#connectError(
         `the server asks to come back after ${retryAfter} ms, which is more than "maxDuration" (${maxDuration}) leaves`,
       );
     }
-    const count = ++tries.count;
-    trip.isTold = true;
-    this.#telling.hold(() =>
+    const count = ++state.count;
+    attempts.notifyOnFail = true;
+    this.#deferredEvents.run(() =>
       this.emit("reconnecting", ReconnectingEvent, [count, delay, failure])
     );
-    trip.signal.throwIfAborted(); // a listener may have closed the client
+    attempts.signal.throwIfAborted(); // a listener may have closed the client
     const start = performance.now();
-    await pause(delay, { signal: trip.signal, isFixed });
-    tries.spent += Math.min(performance.now() - start, delay);
+    await waitForRetry(delay, { signal: attempts.signal, isFixed });
+    state.elapsedMs += Math.min(performance.now() - start, delay);
   }
 
   /** Tries once. */
-  async #attempt(trip: Trip): Promise<void> {
-    const { signal } = trip;
+  async #connectOnce(attempts: ConnectAttempts): Promise<void> {
+    const { signal } = attempts;
     signal.throwIfAborted();
-    const tries = this.#tries;
+    const state = this.#retryState;
     const start = performance.now();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     let connection: Connection<Types> | undefined;
@@ -939,8 +958,8 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     };
     const abort = () => fail(signal.reason);
     const timer = startTimer(() => {
-      const why = `no answer within ${this.#connectTimeout} ms`;
-      fail(this.#cannotConnect(why));
+      const reason = `no answer within ${this.#connectTimeout} ms`;
+      fail(this.#connectError(reason));
     }, this.#connectTimeout);
     const settled = () => {
       clearTimeout(timer);
@@ -948,7 +967,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     };
     signal.addEventListener("abort", abort);
     try {
-      const target = await Promise.race([this.#ask(), promise]);
+      const target = await Promise.race([this.#resolveTarget(), promise]);
       signal.throwIfAborted();
       if (!target) return;
       const { instrumentation } = this.#options;
@@ -958,8 +977,8 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       const owner = this.#createOwner(
         () => {
           settled();
-          trip.finish();
-          this.#trip = undefined;
+          attempts.finish();
+          this.#attempts = undefined;
         },
         resolve,
         reject,
@@ -979,82 +998,84 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       await promise;
     } finally {
       settled();
-      const spent = performance.now() - start;
-      tries.spent += Math.min(spent, this.#connectTimeout);
+      const elapsed = performance.now() - start;
+      state.elapsedMs += Math.min(elapsed, this.#connectTimeout);
     }
   }
 
   /** Asks the program for what an attempt needs. */
-  async #ask(): Promise<Parameters<typeof openSocket>> {
+  async #resolveTarget(): Promise<Parameters<typeof openSocket>> {
     try {
       const [url, protocols, headers] = await Promise.all([
-        ask(this.#url),
-        ask(this.#protocols),
-        ask(this.#headers),
+        resolveProvided(this.#url),
+        resolveProvided(this.#protocols),
+        resolveProvided(this.#headers),
       ]);
-      const own = typeof protocols === "string" ? [protocols] : protocols;
+      const requested = typeof protocols === "string" ? [protocols] : protocols;
       const { support } = this.#options;
       const { subprotocol } = this.#resumePoint;
-      return [url, offerSubprotocols(own, support, subprotocol), headers];
+      return [url, offerSubprotocols(requested, support, subprotocol), headers];
     } catch (error) {
-      const why = "its URL, subprotocols or headers could not be had";
-      throw this.#cannotConnect(why, error);
+      const reason = "its URL, subprotocols or headers could not be had";
+      throw this.#connectError(reason, error);
     }
   }
 
   /** The way to a connection has led nowhere. */
-  #giveUp(trip: Trip, error: unknown): void {
-    if (this.#trip !== trip) return;
-    this.#trip = undefined;
-    trip.fail(error);
+  #giveUp(attempts: ConnectAttempts, error: unknown): void {
+    if (this.#attempts !== attempts) return;
+    this.#attempts = undefined;
+    attempts.fail(error);
     const reason = error instanceof Error
       ? error
-      : this.#cannotConnect("given up", error);
-    this.#fail(reason.message);
-    const tell = () => {
-      if (trip.isTold) this.emit("giveup", GiveUpEvent, [error]);
+      : this.#connectError("given up", error);
+    this.#rejectQueued(reason.message);
+    const emit = () => {
+      if (attempts.notifyOnFail) this.emit("giveup", GiveUpEvent, [error]);
     };
-    this.#telling.giveUp(tell, this.takeWaiting(() => reason));
+    this.#deferredEvents.defer(emit, this.takeWaiting(() => reason));
   }
 
   /** Rejects what waits for a connection. */
-  #fail(why: string): void {
+  #rejectQueued(reason: string): void {
     for (const entry of this.#queue.takeAll()) {
-      entry.reject(this.#cannotSend(why));
+      entry.reject(this.#notConnectedError(reason));
     }
   }
 
-  #cannotConnect(why: string, cause?: unknown): ConnectError {
-    return connectError(nameOf(this.#url), cause, why);
+  #connectError(reason: string, cause?: unknown): ConnectError {
+    return connectError(displayUrl(this.#url), cause, reason);
   }
 
-  #cannotSend(why: string): ConnectionEndedError {
+  #notConnectedError(reason: string): ConnectionEndedError {
     return new ConnectionEndedError(
-      `Cannot send without a connection: ${why}`,
+      `Cannot send without a connection: ${reason}`,
       this.#disconnection,
     );
   }
 
   /** The way back after an end, if the program wants one. */
-  #comeBack(end: Disconnection): Trip | undefined {
+  #startReconnecting(end: Disconnection): ConnectAttempts | undefined {
     const reconnect = this.#reconnect;
-    if (!reconnect || this.#isLeaving || this.#noReconnect?.aborted) {
+    if (!reconnect || this.#isClosing || this.#reconnectSignal?.aborted) {
       return undefined;
     }
     let decision: boolean | undefined;
     // It is on its way already, for what the program may do meanwhile.
-    const trip = this.#trip = new Trip();
+    const attempts = this.#attempts = new ConnectAttempts();
     try {
       decision = reconnect.shouldReconnect(end);
     } catch (error) {
       this.onListenerError(error, end.type);
     }
-    if (this.#trip !== trip) return undefined;
-    if (decision !== true) return this.#trip = undefined;
-    trip.isTold = true;
+    if (this.#attempts !== attempts) return undefined;
+    if (decision !== true) return this.#attempts = undefined;
+    attempts.notifyOnFail = true;
     const uptime = performance.now() - this.#openedAt;
-    if (uptime >= reconnect.minUptime) this.#tries = this.#startOver();
-    return trip;
+    if (uptime >= reconnect.minUptime) {
+      this.#retryState = this.#freshRetryState();
+    }
+    return attempts;
   }
 
   /** What one connection tells this client. */
@@ -1069,7 +1090,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       rooms: undefined,
       beforeClose: () => {
         // It may be an attempt that is given up, or a connection of long ago.
-        if (own && own === this.#connection) this.#isLeaving = true;
+        if (own && own === this.#connection) this.#isClosing = true;
         return "local";
       },
       isHosted: () => false,
@@ -1078,7 +1099,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
         settled();
         this.#connection = own = connection;
         this.#flush = flush;
-        this.#isLeaving = false;
+        this.#isClosing = false;
         this.#openedAt = performance.now();
         const pending: Promise<unknown>[] = [];
         const { path } = connection;
@@ -1105,7 +1126,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       refused: ({ url }, cause) => {
         const { isPlain } = this.#options.support;
         reject(
-          connectError(nameOf(url), cause, isPlain ? "" : adviceFor(cause)),
+          connectError(displayUrl(url), cause, isPlain ? "" : hintFor(cause)),
         );
       },
       failed: (error, from) => this.onListenerError(error, from),
@@ -1134,49 +1155,53 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     this.#connection = undefined;
     this.#flush = undefined;
     this.#disconnection = disconnection;
-    this.#telling.hold(() => this.#tellEnd(connection, disconnection));
+    this.#deferredEvents.run(() => this.#emitEnd(connection, disconnection));
   }
 
   /** Tells an end, and goes the way back if the program wants to. */
-  #tellEnd(connection: Connection<Types>, end: Disconnection): void {
+  #emitEnd(connection: Connection<Types>, end: Disconnection): void {
     const { type, code, reason, cause } = end;
-    const tell = () => this.emit(type, EndEvent, [code, reason, cause]);
-    const trip = this.#comeBack(end);
-    if (trip) {
-      tell();
+    const emit = () => this.emit(type, EndEvent, [code, reason, cause]);
+    const attempts = this.#startReconnecting(end);
+    if (attempts) {
+      emit();
       // The connection itself has not told its end yet.
       queueMicrotask(() => {
-        if (this.#trip === trip) ignoreRejection(this.#travel(trip));
+        if (this.#attempts === attempts) {
+          ignoreRejection(this.#connectLoop(attempts));
+        }
       });
       return;
     }
     // The program has closed the client just now, and connects it anew.
-    if (this.#trip) return tell();
-    const why = `${type} with code ${code} and reason "${printable(reason)}"`;
-    const to = nameOf(connection.url);
-    this.#fail(`the connection to ${to} has ended: ${why}`);
+    if (this.#attempts) return emit();
+    const description = `${type} with code ${code} and reason "${
+      printable(reason)
+    }"`;
+    const to = displayUrl(connection.url);
+    this.#rejectQueued(`the connection to ${to} has ended: ${description}`);
     this.stopWaiting(
       () =>
         new ConnectionEndedError(
-          `Cannot wait any longer for an event as the connection to ${to} has ended: ${why}`,
+          `Cannot wait any longer for an event as the connection to ${to} has ended: ${description}`,
           end,
         ),
       false,
-      tell,
+      emit,
     );
   }
 
   /** Counts attempts from the start. */
-  #startOver(): Tries {
-    const tries: Tries = {
+  #freshRetryState(): RetryState {
+    const state: RetryState = {
       count: 0,
-      spent: 0,
+      elapsedMs: 0,
       delays: this.#reconnect && backoff(this.#reconnect, {
         random: Math.random,
-        elapsed: () => tries.spent,
+        elapsed: () => state.elapsedMs,
       }),
     };
-    return tries;
+    return state;
   }
 }
 
@@ -1184,32 +1209,32 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
  * What may help. Browsers, Node and Bun refuse a server that picks no subprotocol of
  * those that were asked for; browsers do not even say so.
  */
-function adviceFor(cause: unknown): string {
-  const told = toldBy(cause);
-  return told === "" || /protocol/i.test(told)
+function hintFor(cause: unknown): string {
+  const message = messageOf(cause);
+  return message === "" || /protocol/i.test(message)
     ? 'if the server is there, and is none of this library, it may need the option "plain"'
     : "";
 }
 
 /** What a runtime has told of a failure. */
-function toldBy(cause: unknown): string {
+function messageOf(cause: unknown): string {
   if (cause instanceof Error) return cause.message;
   return typeof cause === "string" ? cause : "";
 }
 
 /** An attempt that failed: for a reason of this client's, if there is one. */
-function connectError(url: string, cause: unknown, why = ""): ConnectError {
-  const reasons = [why, toldBy(cause)];
-  const all = [`Cannot connect to ${url}`, ...reasons.filter(Boolean)];
+function connectError(url: string, cause: unknown, hint = ""): ConnectError {
+  const reasons = [hint, messageOf(cause)];
+  const parts = [`Cannot connect to ${url}`, ...reasons.filter(Boolean)];
   return new ConnectError(
-    all.join(": "),
+    parts.join(": "),
     url,
     cause === undefined ? {} : { cause },
   );
 }
 
 /** Fills in the defaults of {@linkcode ReconnectOptions}. */
-function withDefaults(
+function resolveReconnectOptions(
   {
     initialDelay = 1_000,
     maxDelay = 30_000,
@@ -1232,7 +1257,7 @@ function withDefaults(
 }
 
 /** The value, or what the function gives; it rejects if the function throws. */
-async function ask<T>(provided: Provided<T>): Promise<T> {
+async function resolveProvided<T>(provided: Provided<T>): Promise<T> {
   return await (isFunction(provided) ? provided() : provided);
 }
 
@@ -1243,6 +1268,6 @@ function isFunction<T>(
 }
 
 /** A URL for an error; that of a function is not known before it is called. */
-function nameOf(url: Provided<string | URL>): string {
+function displayUrl(url: Provided<string | URL>): string {
   return isFunction(url) ? "the server" : withoutSecrets(url);
 }

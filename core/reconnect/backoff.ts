@@ -8,7 +8,7 @@
  * What doubles at least, in milliseconds: who comes back at once the first time does
  * not go on like that.
  */
-const FLOOR = 100;
+const MIN_DOUBLING_MS = 100;
 
 /** How long to wait before each attempt, and how often to try. */
 export interface BackoffOptions {
@@ -74,7 +74,9 @@ export function* backoff(
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     const left = maxDuration - elapsed();
     if (left <= 0) return;
-    const first = attempt === 0 ? initialDelay : Math.max(initialDelay, FLOOR);
+    const first = attempt === 0
+      ? initialDelay
+      : Math.max(initialDelay, MIN_DOUBLING_MS);
     const bound = Math.min(maxDelay, first * 2 ** Math.min(attempt, 52));
     yield Math.min(random() * bound, left);
   }
@@ -89,7 +91,7 @@ export function* backoff(
  * @param random As in {@linkcode BackoffSource}.
  * @returns The delay in milliseconds.
  */
-export function putOff(
+export function withRetryAfter(
   delay: number,
   retryAfter: number | undefined,
   random: () => number,

@@ -6,8 +6,8 @@
 
 import { startTimer } from "../util/timer.ts";
 
-/** Options of {@linkcode pause}. */
-export interface PauseOptions {
+/** Options of {@linkcode waitForRetry}. */
+export interface RetryDelayOptions {
   /** Ends the wait when it is aborted. */
   readonly signal: AbortSignal;
   /** Whether nothing may cut the wait short. */
@@ -23,36 +23,36 @@ export interface PauseOptions {
  * @returns A promise that resolves when it is over, and rejects with the reason
  * of the signal.
  */
-export function pause(
+export function waitForRetry(
   delay: number,
-  { signal, isFixed }: PauseOptions,
+  { signal, isFixed }: RetryDelayOptions,
 ): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   // Not every runtime has it: Node's global object is no `EventTarget`.
   const hasEvents = typeof addEventListener === "function";
-  let isDue = false;
+  let isElapsed = false;
   const stop = () => {
     clearTimeout(timer);
-    signal.removeEventListener("abort", abort);
-    if (hasEvents) removeEventListener("online", wake);
+    signal.removeEventListener("abort", onAbort);
+    if (hasEvents) removeEventListener("online", onOnline);
   };
   const finish = () => {
     stop();
     resolve();
   };
-  const wake = () => {
-    if (isDue || !isFixed) finish();
+  const onOnline = () => {
+    if (isElapsed || !isFixed) finish();
   };
-  const abort = () => {
+  const onAbort = () => {
     stop();
     reject(signal.reason);
   };
   const timer = startTimer(() => {
-    isDue = true;
+    isElapsed = true;
     if (!isOffline()) finish();
   }, delay);
-  signal.addEventListener("abort", abort);
-  if (hasEvents) addEventListener("online", wake);
+  signal.addEventListener("abort", onAbort);
+  if (hasEvents) addEventListener("online", onOnline);
   return promise;
 }
 

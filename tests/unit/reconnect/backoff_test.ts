@@ -2,7 +2,7 @@ import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import {
   backoff,
   type BackoffOptions,
-  putOff,
+  withRetryAfter,
 } from "../../../core/reconnect/backoff.ts";
 import { Chance } from "../../support/chance.ts";
 
@@ -87,13 +87,13 @@ Deno.test("backoff() spreads each delay evenly from zero to its bound", () => {
   });
 });
 
-Deno.test("putOff() changes nothing unless the server has asked for it", () => {
-  assertEquals(putOff(70, undefined, () => 0.5), 70);
+Deno.test("withRetryAfter() changes nothing unless the server has asked for it", () => {
+  assertEquals(withRetryAfter(70, undefined, () => 0.5), 70);
 });
 
-Deno.test("putOff() waits for once to twice the time, never less", () => {
-  assertEquals(putOff(0, 5_000, () => 0), 5_000);
-  assertEquals(putOff(70, 5_000, () => 0.5), 7_570);
-  assert(putOff(0, 5_000, () => 0.999) < 10_000);
-  assertEquals(putOff(70, 0, () => 0.5), 70);
+Deno.test("withRetryAfter() waits for once to twice the time, never less", () => {
+  assertEquals(withRetryAfter(0, 5_000, () => 0), 5_000);
+  assertEquals(withRetryAfter(70, 5_000, () => 0.5), 7_570);
+  assert(withRetryAfter(0, 5_000, () => 0.999) < 10_000);
+  assertEquals(withRetryAfter(70, 0, () => 0.5), 70);
 });

@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
-import { pause } from "../../../core/reconnect/retry_delay.ts";
+import { waitForRetry } from "../../../core/reconnect/retry_delay.ts";
 
 /** A pause that tells when it is over. */
 class Waiting implements Disposable {
@@ -12,7 +12,7 @@ class Waiting implements Disposable {
 
   constructor(delay: number, isFixed = false) {
     const { signal } = this.stop;
-    this.promise = pause(delay, { signal, isFixed }).then(() => {
+    this.promise = waitForRetry(delay, { signal, isFixed }).then(() => {
       this.over = this.time.now - this.start;
     });
     this.promise.catch(() => {});
@@ -48,7 +48,7 @@ class Network implements Disposable {
   }
 }
 
-Deno.test("pause() is over after its time", async () => {
+Deno.test("waitForRetry() is over after its time", async () => {
   using waiting = new Waiting(100);
   await waiting.time.tickAsync(99);
   assertEquals(waiting.over, undefined);
@@ -56,7 +56,7 @@ Deno.test("pause() is over after its time", async () => {
   assertEquals(waiting.over, 100);
 });
 
-Deno.test("pause() rejects with the signal's reason, and leaves no timer", async () => {
+Deno.test("waitForRetry() rejects with the signal's reason, and leaves no timer", async () => {
   using waiting = new Waiting(100);
   await waiting.time.tickAsync(50);
   waiting.stop.abort(new Error("enough"));
@@ -64,7 +64,7 @@ Deno.test("pause() rejects with the signal's reason, and leaves no timer", async
   assertEquals(waiting.time.next(), false);
 });
 
-Deno.test("pause() is over as soon as the network is back", async () => {
+Deno.test("waitForRetry() is over as soon as the network is back", async () => {
   using network = new Network(false);
   using waiting = new Waiting(100);
   await waiting.time.tickAsync(40);
@@ -74,7 +74,7 @@ Deno.test("pause() is over as soon as the network is back", async () => {
   assertEquals(waiting.time.next(), false);
 });
 
-Deno.test("pause() that is fixed lasts even if the network is back", async () => {
+Deno.test("waitForRetry() that is fixed lasts even if the network is back", async () => {
   using network = new Network(false);
   using waiting = new Waiting(100, true);
   await waiting.time.tickAsync(40);
@@ -86,7 +86,7 @@ Deno.test("pause() that is fixed lasts even if the network is back", async () =>
 });
 
 for (const isFixed of [false, true]) {
-  Deno.test(`pause() lasts for as long as there is no network, fixed: ${isFixed}`, async () => {
+  Deno.test(`waitForRetry() lasts for as long as there is no network, fixed: ${isFixed}`, async () => {
     using network = new Network(true);
     using waiting = new Waiting(100, isFixed);
     network.goesAway();
@@ -98,7 +98,7 @@ for (const isFixed of [false, true]) {
   });
 }
 
-Deno.test("pause() without a network ends when it is aborted", async () => {
+Deno.test("waitForRetry() without a network ends when it is aborted", async () => {
   using _network = new Network(false);
   using waiting = new Waiting(100);
   await waiting.time.tickAsync(10_000);
@@ -106,7 +106,7 @@ Deno.test("pause() without a network ends when it is aborted", async () => {
   await assertRejects(() => waiting.promise, Error, "enough");
 });
 
-Deno.test("pause() hears nothing any more once it is over", async () => {
+Deno.test("waitForRetry() hears nothing any more once it is over", async () => {
   using network = new Network(true);
   using waiting = new Waiting(100);
   await waiting.time.tickAsync(100);
