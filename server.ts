@@ -69,14 +69,14 @@ import { Message } from "./message.ts";
 import {
   Admission,
   type AdmissionOptions,
-  type Admitted,
-  FAILURE,
-  NO_URL,
+  type AdmissionResult,
+  type AdmittedRequest,
+  INTERNAL_ERROR,
+  INVALID_URL,
   urlOf,
-  type Verdict,
 } from "./core/admission/admission.ts";
-import { bracketed } from "./core/admission/remote_address.ts";
-import { asksForUpgrade, type Refusal } from "./core/admission/handshake.ts";
+import { formatHost } from "./core/admission/remote_address.ts";
+import { isUpgradeRequest, type Refusal } from "./core/admission/handshake.ts";
 import { appendRetryAfter, toSeconds } from "./core/protocol/retry_after.ts";
 import { ErrorLog } from "./core/events/error_log.ts";
 import {
@@ -968,7 +968,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     assertType("options", options, "object");
     const { path, cert, key } = options;
     assertOption("path", path, "string");
-    const where = path ?? `${bracketed(hostname)}:${port}`;
+    const where = path ?? `${formatHost(hostname)}:${port}`;
     if (this.#closed) {
       throw new Error(
         `Cannot listen at ${where} as the server was closed: make a new one`,
@@ -998,7 +998,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     const { address } = bound;
     // No client connects to "any address", but this machine is one of them.
     const isAny = address === "0.0.0.0" || address === "::";
-    const host = isAny ? "localhost" : bracketed(address);
+    const host = isAny ? "localhost" : formatHost(address);
     this.#url = path === undefined
       ? `${cert === undefined ? "ws" : "wss"}://${host}:${bound.port}`
       : `ws+unix:${path}`;
@@ -1033,23 +1033,23 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     info?: RequestInfo,
   ): Response | Promise<Response> => {
     try {
-      if (this.#fallback && !asksForUpgrade(request)) {
+      if (this.#fallback && !isUpgradeRequest(request)) {
         // What no handler could make sense of need not reach one.
         if (urlOf(request) === undefined) {
-          return this.#refuse(request, NO_URL, "unknown");
+          return this.#refuse(request, INVALID_URL, "unknown");
         }
-        return this.#fallBack(this.#fallback, request, info ?? {});
+        return this.#callFallback(this.#fallback, request, info ?? {});
       }
-      const verdict = this.#admission.admit(request, info);
-      if (verdict instanceof Promise) {
-        return this.#answerLater(request, verdict);
+      const result = this.#admission.admit(request, info);
+      if (result instanceof Promise) {
+        return this.#respondLater(request, result);
       }
       // An upgrade in the same turn always opens, or tells that it fails; but
       // whoever mounts this server may have let a turn pass.
-      const openTimeout = this.#isHosted ? OPEN_TIMEOUT : Infinity;
-      return this.#answer(request, verdict, openTimeout);
+      const openTimeout = this.#isHosted ? OPEN_TIMEOUT_MS : Infinity;
+      return this.#respond(request, result, openTimeout);
     } catch (error) {
-      return this.#answerFailure(request, error);
+      return this.#respondWithFailure(request, error);
     }
   };
 
@@ -1320,7 +1320,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         this.#recovery?.end(client);
         this.#rooms.leaveAll(client);
         if (this.#clients.size === 0) this.#emptied?.();
-        this.#admission.leave(client.remoteAddress);
+        this.#admission.release(client.remoteAddress);
         const { type, code, reason, cause } = end;
         if (type === "disconnect") this.#remember(client, end);
         this.emit(type, ClientEndEvent, [client, code, reason, cause]);
@@ -1332,7 +1332,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       },
       refused: (client) => {
         this.#connecting.delete(client);
-        this.#admission.leave(client.remoteAddress);
+        this.#admission.release(client.remoteAddress);
       },
       failed: (error, from, client) => this.#fail(error, from, client),
     };
@@ -1351,7 +1351,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     }
   }
 
-  async #fallBack(
+  async #callFallback(
     fallback: NonNullable<ServerOptions["fallback"]>,
     request: Request,
     info: RequestInfo,
@@ -1373,18 +1373,18 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       );
     } catch (error) {
       this.#fail(error, "fallback");
-      return answer(FAILURE);
+      return refusalResponse(INTERNAL_ERROR);
     }
   }
 
-  async #answerLater(
+  async #respondLater(
     request: Request,
-    verdict: Promise<Verdict>,
+    result: Promise<AdmissionResult>,
   ): Promise<Response> {
     try {
-      return this.#answer(request, await verdict, OPEN_TIMEOUT);
+      return this.#respond(request, await result, OPEN_TIMEOUT_MS);
     } catch (error) {
-      return this.#answerFailure(request, error);
+      return this.#respondWithFailure(request, error);
     }
   }
 
@@ -1393,34 +1393,34 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     return this.#httpServer === undefined;
   }
 
-  #answer(
+  #respond(
     request: Request,
-    verdict: Verdict,
+    result: AdmissionResult,
     openTimeout: number,
   ): Response {
-    if ("refusal" in verdict) {
-      const { refusal, remoteAddress } = verdict;
+    if ("refusal" in result) {
+      const { refusal, remoteAddress } = result;
       return this.#refuse(request, refusal, remoteAddress);
     }
-    const { admitted } = verdict;
+    const { admitted } = result;
     const { remoteAddress } = admitted;
     // It may have closed since that was decided.
     const { closed } = this.#admission;
     if (closed) {
-      this.#admission.leave(remoteAddress);
+      this.#admission.release(remoteAddress);
       return this.#refuse(request, closed, remoteAddress);
     }
     try {
       return this.#upgrade(request, admitted, openTimeout);
     } catch (error) {
-      this.#admission.leave(remoteAddress);
+      this.#admission.release(remoteAddress);
       throw error;
     }
   }
 
-  #answerFailure(request: Request, error: unknown): Response {
+  #respondWithFailure(request: Request, error: unknown): Response {
     this.#fail(error, "upgrade");
-    return this.#refuse(request, FAILURE, "unknown");
+    return this.#refuse(request, INTERNAL_ERROR, "unknown");
   }
 
   #refuse(
@@ -1430,8 +1430,8 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   ): Response {
     const {
       status,
-      why,
-      advice = `Refused ${remoteAddress}: ${status} ${why}`,
+      reason,
+      advice = `Refused ${remoteAddress}: ${status} ${reason}`,
     } = refusal;
     if (!this.isHeard("refused") && !this.#warned.has(status)) {
       this.#warned.add(status);
@@ -1439,13 +1439,19 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         `${advice} (this is told once for each status: listen to "refused" for all)`,
       );
     }
-    this.emit("refused", RefusedEvent, [request, status, why, remoteAddress]);
-    return answer(refusal);
+    this.emit("refused", RefusedEvent, [
+      request,
+      status,
+      reason,
+      remoteAddress,
+    ]);
+    return refusalResponse(refusal);
   }
 
   #upgrade(
     request: Request,
-    { url, path, remoteAddress, selected, context, responseHeaders }: Admitted,
+    { url, path, remoteAddress, selected, context, responseHeaders }:
+      AdmittedRequest,
     openTimeout: number,
   ): Response {
     // Once it is upgraded, a request can be asked nothing any more, and what
@@ -1453,11 +1459,11 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     const { headers } = request;
     const { instrumentation } = this.#options;
     const grace = selected.hasParts ? 0 : this.#grace;
-    const begin = () =>
+    const upgrade = () =>
       upgradeRequest(request, selected.subprotocol, this.#keepalive, grace);
     const { socket, response, idleWatch } = instrumentation
-      ? instrumentation.detach(begin)
-      : begin();
+      ? instrumentation.detach(upgrade)
+      : upgrade();
     const client = new Connection<Types>({
       socket,
       driver: serverDriver,
@@ -1531,7 +1537,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
 }
 
 /** How long an upgrade may take to open, in milliseconds, far more than it does. */
-const OPEN_TIMEOUT = 10_000;
+const OPEN_TIMEOUT_MS = 10_000;
 
 /** How long a peer may be silent if the program does not say, in milliseconds. */
 const SERVER_IDLE_TIMEOUT_MS = 30_000;
@@ -1539,7 +1545,9 @@ const SERVER_IDLE_TIMEOUT_MS = 30_000;
 /** The runtime refuses a frame of so many bytes, or more. */
 const MAX_RUNTIME_FRAME_BYTES = 64 * 1024 * 1024;
 
-function answer({ status, why, headers, response }: Refusal): Response {
+function refusalResponse(
+  { status, reason, headers, response }: Refusal,
+): Response {
   return response ??
-    new Response(`${why}\n`, { status, headers: { ...headers } });
+    new Response(`${reason}\n`, { status, headers: { ...headers } });
 }

@@ -28,7 +28,7 @@
 import { type ClientOptions, ClientSocket } from "./client.ts";
 import type { RequestInfo } from "./core/runtime/deno_server.ts";
 import type { Connection } from "./core/connection/connection.ts";
-import { TOKEN } from "./core/admission/handshake.ts";
+import { TOKEN_PATTERN } from "./core/admission/handshake.ts";
 import { upgradeHandlers } from "./core/runtime/deno_server.ts";
 import { socketFactories } from "./core/runtime/websocket.ts";
 import {
@@ -223,7 +223,8 @@ function target(url: URL, protocols: readonly string[]): URL {
     all.protocol = all.protocol.replace("http", "ws");
   }
   const isUrl = /^wss?:$/.test(all.protocol) && all.hash === "";
-  const areTokens = protocols.every((protocol) => TOKEN.test(protocol)) &&
+  const areTokens =
+    protocols.every((protocol) => TOKEN_PATTERN.test(protocol)) &&
     new Set(protocols).size === protocols.length;
   if (isUrl && areTokens) return all;
   throw new DOMException(

@@ -7,8 +7,13 @@
  */
 
 import type { RequestInfo } from "../runtime/deno_server.ts";
-import { addressOf, networkOf } from "./remote_address.ts";
-import { listElements, type Refusal, refuse, TOKEN } from "./handshake.ts";
+import { networkOf, remoteAddressOf } from "./remote_address.ts";
+import {
+  checkHandshake,
+  listElements,
+  type Refusal,
+  TOKEN_PATTERN,
+} from "./handshake.ts";
 import { printable } from "../util/printable.ts";
 import { assertOption, assertSize, isThenable } from "../events/errors.ts";
 import { afterEventLoopTurn } from "../runtime/websocket.ts";
@@ -148,7 +153,7 @@ export interface AdmissionOptions<Context = unknown> {
 }
 
 /** A request that may become a WebSocket. It has taken a place. */
-export interface Admitted {
+export interface AdmittedRequest {
   /** The URL that was asked for, as one of HTTP. */
   readonly url: string;
   /** Its path, without the query. */
@@ -164,9 +169,9 @@ export interface Admitted {
 }
 
 /** What comes of a request. */
-export type Verdict =
+export type AdmissionResult =
   | { readonly refusal: Refusal; readonly remoteAddress: string }
-  | { readonly admitted: Admitted };
+  | { readonly admitted: AdmittedRequest };
 
 /**
  * Whether a page comes from the same host and port as the WebSocket that it asks for; to
@@ -221,7 +226,7 @@ function isLoopback(hostname: string | undefined): boolean {
 }
 
 /** When those who find no place may come again, in seconds. */
-const RETRY_AFTER = 5;
+const RETRY_AFTER_SECONDS = 5;
 
 /**
  * Decides which requests may become a WebSocket.
@@ -229,17 +234,17 @@ const RETRY_AFTER = 5;
  * @typeParam Context What `authorize` returns.
  */
 export class Admission<Context> {
-  readonly #isOrigin: Match;
+  readonly #isOrigin: Matcher;
   /** Whether the program says which origins may connect. */
   readonly #hasOrigins: boolean;
-  readonly #isPath: Match | undefined;
+  readonly #isPath: Matcher | undefined;
   readonly #protocols: readonly string[];
   readonly #support: SubprotocolSupport;
   readonly #authorize: AdmissionOptions<Context>["authorize"];
   readonly #authorizeTimeout: number;
   readonly #trustProxy: number;
-  readonly #places: Places;
-  readonly #failed: (error: unknown) => void;
+  readonly #limits: ConnectionLimits;
+  readonly #onError: (error: unknown) => void;
   /** The answer to all, once it is closed. */
   #closed: Refusal | undefined;
 
@@ -248,14 +253,14 @@ export class Admission<Context> {
    *
    * @param options Who may come in.
    * @param support What the server speaks.
-   * @param failed Hears of what `authorize` throws.
+   * @param onError Hears of what `authorize` throws.
    * @throws {RangeError} If a number is negative or none.
    * @throws {TypeError} If an origin or a path could never match.
    */
   constructor(
     options: AdmissionOptions<Context>,
     support: SubprotocolSupport,
-    failed: (error: unknown) => void,
+    onError: (error: unknown) => void,
   ) {
     const {
       protocols = [],
@@ -274,19 +279,22 @@ export class Admission<Context> {
       assertSize(name, value);
     }
     assertOption("authorize", options.authorize, "function");
-    assertTokens("protocols", protocols, "chat");
-    assertTokens("keepHeaders", options.keepHeaders ?? [], "user-agent");
-    this.#isOrigin = matcher("origins", options.origins, checkOrigin) ??
+    assertSubprotocols("protocols", protocols, "chat");
+    assertSubprotocols("keepHeaders", options.keepHeaders ?? [], "user-agent");
+    this.#isOrigin = compileMatcher("origins", options.origins, assertOrigin) ??
       sameSiteIfCredentials;
     this.#hasOrigins = options.origins !== undefined;
-    this.#isPath = matcher("paths", options.paths, checkPath);
+    this.#isPath = compileMatcher("paths", options.paths, assertPath);
     this.#protocols = protocols;
     this.#support = support;
     this.#authorize = options.authorize;
     this.#authorizeTimeout = authorizeTimeout;
     this.#trustProxy = trustProxy;
-    this.#places = new Places(maxConnections, maxConnectionsPerAddress);
-    this.#failed = failed;
+    this.#limits = new ConnectionLimits(
+      maxConnections,
+      maxConnectionsPerAddress,
+    );
+    this.#onError = onError;
   }
 
   /** The answer to all, once it is closed. */
@@ -299,14 +307,18 @@ export class Admission<Context> {
    *
    * @param retryAfter When to come again, in seconds.
    */
-  close(retryAfter: number = RETRY_AFTER): void {
+  close(retryAfter: number = RETRY_AFTER_SECONDS): void {
     const headers = { "retry-after": `${retryAfter}` };
-    this.#closed = { status: 503, why: "The server is shutting down", headers };
+    this.#closed = {
+      status: 503,
+      reason: "The server is shutting down",
+      headers,
+    };
   }
 
   /**
    * Decides about a request. Whoever is admitted has to
-   * {@linkcode Admission.leave} in the end.
+   * {@linkcode Admission.release} in the end.
    *
    * @param request The request.
    * @param info Who it is from.
@@ -316,23 +328,23 @@ export class Admission<Context> {
   admit(
     request: Request,
     info: RequestInfo = {},
-  ): Verdict | Promise<Verdict> {
+  ): AdmissionResult | Promise<AdmissionResult> {
     const { headers } = request;
-    const remoteAddress = addressOf(headers, info, this.#trustProxy);
+    const remoteAddress = remoteAddressOf(headers, info, this.#trustProxy);
     const url = urlOf(request);
-    if (url === undefined) return { refusal: NO_URL, remoteAddress };
+    if (url === undefined) return { refusal: INVALID_URL, remoteAddress };
     const path = url.pathname;
     const requested = listElements(headers.get("sec-websocket-protocol"));
     const selected = negotiate(requested, this.#protocols, this.#support);
-    const refusal = this.#closed ?? refuse(request) ??
-      this.#judge(request, path);
+    const refusal = this.#closed ?? checkHandshake(request) ??
+      this.#checkRequest(request, path);
     if (refusal !== undefined) return { refusal, remoteAddress };
     if (typeof selected === "string") {
-      return { refusal: { status: 400, why: selected }, remoteAddress };
+      return { refusal: { status: 400, reason: selected }, remoteAddress };
     }
-    const full = this.#places.take(remoteAddress);
+    const full = this.#limits.acquire(remoteAddress);
     if (full !== undefined) return { refusal: full, remoteAddress };
-    const admitted: Admitted = {
+    const admitted: AdmittedRequest = {
       url: url.href,
       path,
       remoteAddress,
@@ -357,10 +369,15 @@ export class Admission<Context> {
     try {
       const result = authorize(request, about);
       return isThenable(result)
-        ? this.#decideLater(request, admitted, Promise.resolve(result), decide)
+        ? this.#awaitDecision(
+          request,
+          admitted,
+          Promise.resolve(result),
+          decide,
+        )
         : decide(result);
     } catch (error) {
-      return this.#decideThrown(admitted, error);
+      return this.#rejectOnThrown(admitted, error);
     }
   }
 
@@ -369,22 +386,22 @@ export class Admission<Context> {
    *
    * @param remoteAddress Whose.
    */
-  leave(remoteAddress: string): void {
-    this.#places.leave(remoteAddress);
+  release(remoteAddress: string): void {
+    this.#limits.release(remoteAddress);
   }
 
   /** Checks the path and the origin. */
-  #judge(request: Request, path: string): Refusal | undefined {
+  #checkRequest(request: Request, path: string): Refusal | undefined {
     if (request.url.length > MAX_URL_LENGTH) {
-      const why =
+      const reason =
         `The URL of a WebSocket may have at most ${MAX_URL_LENGTH} characters`;
-      return { status: 414, why };
+      return { status: 414, reason };
     }
     if (hasDotSegments(request.url)) return DOT_SEGMENTS;
     if (this.#isPath && this.#isPath(path, request) !== true) {
       return {
         status: 404,
-        why: `There is no WebSocket at ${printable(path)}`,
+        reason: `There is no WebSocket at ${printable(path)}`,
       };
     }
     const origin = request.headers.get("origin");
@@ -392,61 +409,67 @@ export class Admission<Context> {
       return undefined;
     }
     const page = printable(origin);
-    const why = `Pages from ${page} may not connect to this server`;
-    if (this.#hasOrigins) return { status: 403, why };
+    const reason = `Pages from ${page} may not connect to this server`;
+    if (this.#hasOrigins) return { status: 403, reason };
     const advice =
       `Refused a page from ${page}, as it is of another site and its request carries credentials: add its origin to the option "origins" if it may act as the user`;
-    return { status: 403, why, advice };
+    return { status: 403, reason, advice };
   }
 
   /** Waits for what the program says. */
-  async #decideLater(
+  async #awaitDecision(
     request: Request,
-    admitted: Admitted,
+    admitted: AdmittedRequest,
     pending: Promise<unknown>,
-    decide: (result: unknown) => Verdict,
-  ): Promise<Verdict> {
-    const late = Promise.withResolvers<typeof LATE>();
-    const timer = startTimer(() => late.resolve(LATE), this.#authorizeTimeout);
+    decide: (result: unknown) => AdmissionResult,
+  ): Promise<AdmissionResult> {
+    const expired = Promise.withResolvers<typeof TIMED_OUT>();
+    const timer = startTimer(
+      () => expired.resolve(TIMED_OUT),
+      this.#authorizeTimeout,
+    );
     try {
-      const result = await Promise.race([pending, late.promise]);
-      if (result === LATE) pending.catch(this.#failed);
-      const isAdmitted = (this.#closed ?? refuseFor(result)) === undefined;
-      if (isAdmitted && await isGone(request)) {
-        return this.#turnAway(admitted, GONE);
+      const result = await Promise.race([pending, expired.promise]);
+      if (result === TIMED_OUT) pending.catch(this.#onError);
+      const isAdmitted = (this.#closed ?? refusalFor(result)) === undefined;
+      if (isAdmitted && await hasClientGone(request)) {
+        return this.#reject(admitted, CLIENT_GONE);
       }
       return decide(result);
     } catch (error) {
-      return this.#decideThrown(admitted, error);
+      return this.#rejectOnThrown(admitted, error);
     } finally {
       clearTimeout(timer);
     }
   }
 
-  #decide(admitted: Admitted, result: unknown): Verdict {
-    const refusal = this.#closed ?? refuseFor(result) ??
-      refuseHeaders(admitted.responseHeaders);
+  #decide(admitted: AdmittedRequest, result: unknown): AdmissionResult {
+    const refusal = this.#closed ?? refusalFor(result) ??
+      refusalForHeaders(admitted.responseHeaders);
     if (!refusal) return { admitted: { ...admitted, context: result } };
-    if (refusal.error !== undefined) this.#failed(refusal.error);
-    return this.#turnAway(admitted, refusal);
+    if (refusal.error !== undefined) this.#onError(refusal.error);
+    return this.#reject(admitted, refusal);
   }
 
-  #decideThrown(admitted: Admitted, thrown: unknown): Verdict {
+  #rejectOnThrown(admitted: AdmittedRequest, thrown: unknown): AdmissionResult {
     if (isResponseLike(thrown)) return this.#decide(admitted, thrown);
-    this.#failed(thrown);
-    return this.#turnAway(admitted, FAILURE);
+    this.#onError(thrown);
+    return this.#reject(admitted, INTERNAL_ERROR);
   }
 
-  #turnAway({ remoteAddress }: Admitted, refusal: Refusal): Verdict {
-    this.#places.leave(remoteAddress);
+  #reject(
+    { remoteAddress }: AdmittedRequest,
+    refusal: Refusal,
+  ): AdmissionResult {
+    this.#limits.release(remoteAddress);
     return { refusal, remoteAddress };
   }
 }
 
 /** What is told of a URL that is none. */
-export const NO_URL: Refusal = {
+export const INVALID_URL: Refusal = {
   status: 400,
-  why: "Cannot make sense of the URL, or of the Host header",
+  reason: "Cannot make sense of the URL, or of the Host header",
 };
 
 /**
@@ -468,7 +491,8 @@ const DOT_SEGMENT = /(?:^|[/\\])(?:\.|%2e){1,2}(?:[/\\?#]|$)/i;
 
 const DOT_SEGMENTS: Refusal = {
   status: 400,
-  why: 'Cannot answer for a path with the segments "." or "..": resolve them',
+  reason:
+    'Cannot answer for a path with the segments "." or "..": resolve them',
 };
 
 /**
@@ -488,16 +512,16 @@ function withUpperCaseHex(path: string): string {
 }
 
 /** Why what `authorize` has returned or thrown does not admit, if so. */
-function refuseFor(result: unknown): Refusal | undefined {
-  if (result === LATE) {
-    return { status: 504, why: "The authorization took too long" };
+function refusalFor(result: unknown): Refusal | undefined {
+  if (result === TIMED_OUT) {
+    return { status: 504, reason: "The authorization took too long" };
   }
-  if (isResponseLike(result)) return refuseBy(result);
+  if (isResponseLike(result)) return refusalFromResponse(result);
   if (isErrorLike(result)) return { ...FORBIDDEN, error: result };
   return result ? undefined : FORBIDDEN;
 }
 
-const FORBIDDEN: Refusal = { status: 403, why: "Not authorized" };
+const FORBIDDEN: Refusal = { status: 403, reason: "Not authorized" };
 
 /** What every class of responses has, also those of other realms and of packages. */
 interface ResponseLike {
@@ -522,38 +546,38 @@ function isErrorLike(value: unknown): boolean {
 }
 
 /** Refuses by the answer that `authorize` gives. */
-function refuseBy(answer: ResponseLike): Refusal {
+function refusalFromResponse(answer: ResponseLike): Refusal {
   const { status } = answer;
-  const why = `The authorization answered with ${status}`;
+  const reason = `The authorization answered with ${status}`;
   if (!(status >= 200 && status <= 599)) { // such as that of `Response.error()`
     return {
-      ...FAILURE,
+      ...INTERNAL_ERROR,
       error: new TypeError(
         `Cannot answer a request with a Response of status ${status}: use one from 200 to 599`,
       ),
     };
   }
-  if (!(answer instanceof Response)) return { status, why };
+  if (!(answer instanceof Response)) return { status, reason };
   try {
     // A copy, as a program may give the same one each time.
-    return { status, why, response: answer.clone() };
+    return { status, reason, response: answer.clone() };
   } catch (cause) { // its body was read
     const error = new TypeError(
       `Cannot answer a request with a Response whose body was read already: authorize has to make a new one for each request (its status was ${status})`,
       { cause },
     );
-    return { status, why, error };
+    return { status, reason, error };
   }
 }
 
 /** Why the headers that `authorize` has set cannot be sent, if so. */
-function refuseHeaders(headers: Headers | undefined): Refusal | undefined {
+function refusalForHeaders(headers: Headers | undefined): Refusal | undefined {
   for (const name of headers?.keys() ?? []) {
     if (!HANDSHAKE_HEADER.test(name)) continue;
     const error = new TypeError(
       `Cannot set the header "${name}" of the upgrade: it belongs to the handshake`,
     );
-    return { ...FAILURE, error };
+    return { ...INTERNAL_ERROR, error };
   }
   return undefined;
 }
@@ -562,13 +586,16 @@ const HANDSHAKE_HEADER =
   /^(?:connection|upgrade|content-length|transfer-encoding|keep-alive|te|trailer|sec-websocket-.*)$/i;
 
 /** The answer to a failure of the program, of which the peer learns nothing. */
-export const FAILURE: Refusal = { status: 500, why: "Internal server error" };
+export const INTERNAL_ERROR: Refusal = {
+  status: 500,
+  reason: "Internal server error",
+};
 
-const LATE = Symbol("late");
+const TIMED_OUT = Symbol("late");
 
-const GONE: Refusal = {
+const CLIENT_GONE: Refusal = {
   status: 499,
-  why: "The client went away before it was let in",
+  reason: "The client went away before it was let in",
 };
 
 /**
@@ -576,62 +603,62 @@ const GONE: Refusal = {
  * Deno a file descriptor for good: it tells nobody, and never lets go. Deno is
  * asked as late as can be, and needs a turn of the event loop to answer.
  */
-async function isGone({ signal }: Request): Promise<boolean> {
+async function hasClientGone({ signal }: Request): Promise<boolean> {
   await new Promise<void>((resolve) => afterEventLoopTurn(resolve));
   return signal.aborted;
 }
 
 /** How many connections there are, in all and from where. */
-class Places {
+class ConnectionLimits {
   readonly #max: number;
   readonly #maxPerAddress: number;
-  #taken = 0;
-  readonly #takenBy = new Map<string, number>();
+  #count = 0;
+  readonly #countByNetwork = new Map<string, number>();
 
   constructor(max: number, maxPerAddress: number) {
     this.#max = max;
     this.#maxPerAddress = maxPerAddress;
   }
 
-  take(remoteAddress: string): Refusal | undefined {
-    const headers = { "retry-after": `${RETRY_AFTER}` };
-    if (this.#taken >= this.#max) {
-      return { status: 503, why: "There are too many connections", headers };
+  acquire(remoteAddress: string): Refusal | undefined {
+    const headers = { "retry-after": `${RETRY_AFTER_SECONDS}` };
+    if (this.#count >= this.#max) {
+      return { status: 503, reason: "There are too many connections", headers };
     }
     if (this.#maxPerAddress < Infinity) {
       const network = networkOf(remoteAddress);
-      const taken = this.#takenBy.get(network) ?? 0;
+      const taken = this.#countByNetwork.get(network) ?? 0;
       if (taken >= this.#maxPerAddress) {
-        const why = `There are too many connections from ${network}`;
-        return { status: 429, why, headers };
+        const reason = `There are too many connections from ${network}`;
+        return { status: 429, reason, headers };
       }
-      this.#takenBy.set(network, taken + 1);
+      this.#countByNetwork.set(network, taken + 1);
     }
-    this.#taken++;
+    this.#count++;
     return undefined;
   }
 
-  leave(remoteAddress: string): void {
-    this.#taken--;
+  release(remoteAddress: string): void {
+    this.#count--;
     if (this.#maxPerAddress === Infinity) return;
     const network = networkOf(remoteAddress);
-    const taken = (this.#takenBy.get(network) ?? 0) - 1;
-    if (taken > 0) this.#takenBy.set(network, taken);
-    else this.#takenBy.delete(network);
+    const taken = (this.#countByNetwork.get(network) ?? 0) - 1;
+    if (taken > 0) this.#countByNetwork.set(network, taken);
+    else this.#countByNetwork.delete(network);
   }
 }
 
-type Match = (value: string, request: Request) => boolean;
+type Matcher = (value: string, request: Request) => boolean;
 
 /** Checks a list of tokens: nothing else can be a subprotocol or the name of a header. */
-function assertTokens(
+function assertSubprotocols(
   name: string,
   tokens: readonly string[],
   example: string,
 ): void {
   const all: readonly unknown[] = Array.isArray(tokens) ? tokens : [undefined];
   for (const one of all) {
-    if (typeof one === "string" && TOKEN.test(one)) continue;
+    if (typeof one === "string" && TOKEN_PATTERN.test(one)) continue;
     throw new TypeError(
       `Cannot use "${name}" unless it is a list of tokens, as in ["${example}"]: current value is ${
         JSON.stringify(tokens)
@@ -640,11 +667,11 @@ function assertTokens(
   }
 }
 
-function matcher(
+function compileMatcher(
   name: string,
   allowed: Allowed | undefined,
-  check: (value: string) => string,
-): Match | undefined {
+  assertEntry: (value: string) => string,
+): Matcher | undefined {
   if (allowed === undefined || typeof allowed === "function") return allowed;
   const isList: boolean = Array.isArray(allowed);
   if (!isList) {
@@ -656,7 +683,7 @@ function matcher(
   const patterns: RegExp[] = [];
   for (const one of allowed) {
     if (typeof one === "string") {
-      strings.add(check(one));
+      strings.add(assertEntry(one));
     } else if (!(one instanceof RegExp)) {
       throw new TypeError(
         `Cannot use what is neither a string nor a pattern among "${name}": current value is ${one}`,
@@ -672,7 +699,7 @@ function matcher(
     patterns.some((pattern) => pattern.test(value));
 }
 
-function checkOrigin(origin: string): string {
+function assertOrigin(origin: string): string {
   if (origin === "null") return origin; // what sandboxed pages and files send
   const url = URL.parse(origin);
   const isWeb = url?.protocol === "http:" || url?.protocol === "https:";
@@ -692,7 +719,7 @@ function checkOrigin(origin: string): string {
 }
 
 /** Returns the path as requests have it. */
-function checkPath(path: string): string {
+function assertPath(path: string): string {
   const url = URL.parse(path, "ws://localhost");
   const isPath = path.startsWith("/") && !path.startsWith("//") &&
     url !== null && url.search === "" && url.hash === "" &&

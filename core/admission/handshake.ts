@@ -12,7 +12,7 @@ export interface Refusal {
   /** The HTTP status. */
   readonly status: number;
   /** What went wrong and what to do, for a human reader. */
-  readonly why: string;
+  readonly reason: string;
   /** Headers that the status asks for. */
   readonly headers?: Readonly<Record<string, string>>;
   /** The answer, if the program has made one. */
@@ -32,10 +32,10 @@ export interface Handshake {
 }
 
 /** A token, as of HTTP. */
-export const TOKEN: RegExp = /^[!#$%&'*+.^_`|~\w-]+$/;
+export const TOKEN_PATTERN: RegExp = /^[!#$%&'*+.^_`|~\w-]+$/;
 
 /** The base64 of 16 bytes: the last of its characters holds four bits only. */
-const KEY = /^[A-Za-z0-9+/]{21}[AQgw]==$/;
+const KEY_PATTERN = /^[A-Za-z0-9+/]{21}[AQgw]==$/;
 
 /**
  * Whether a request asks to become a WebSocket at all, however badly.
@@ -43,7 +43,7 @@ const KEY = /^[A-Za-z0-9+/]{21}[AQgw]==$/;
  * @param handshake The request.
  * @returns True if its `Upgrade` header names `websocket`.
  */
-export function asksForUpgrade({ headers }: Handshake): boolean {
+export function isUpgradeRequest({ headers }: Handshake): boolean {
   return includesElement(headers.get("upgrade"), "websocket");
 }
 
@@ -54,43 +54,47 @@ export function asksForUpgrade({ headers }: Handshake): boolean {
  * @param handshake The request.
  * @returns Why it is refused, or undefined if it may be upgraded.
  */
-export function refuse(handshake: Handshake): Refusal | undefined {
+export function checkHandshake(handshake: Handshake): Refusal | undefined {
   const { method, headers } = handshake;
-  if (!asksForUpgrade(handshake)) {
+  if (!isUpgradeRequest(handshake)) {
     return {
       status: 426,
-      why: "Cannot answer without a WebSocket: ask for an upgrade",
+      reason: "Cannot answer without a WebSocket: ask for an upgrade",
       headers: { upgrade: "websocket", connection: "upgrade" },
     };
   }
   // Also reads the headers for good: once a request is upgraded, Deno answers
   // nothing that it has not been asked before.
   if (!headers.has("host")) {
-    return { status: 400, why: "Cannot upgrade: the Host header is missing" };
+    return {
+      status: 400,
+      reason: "Cannot upgrade: the Host header is missing",
+    };
   }
   if (headers.get("upgrade")?.toLowerCase() !== "websocket") {
     return {
       status: 400,
-      why: "Cannot upgrade to anything but websocket, or more than one of it",
+      reason:
+        "Cannot upgrade to anything but websocket, or more than one of it",
     };
   }
   if (method !== "GET") {
     return {
       status: 405,
-      why: `Cannot upgrade a ${printable(method)} request: use GET`,
+      reason: `Cannot upgrade a ${printable(method)} request: use GET`,
       headers: { allow: "GET" },
     };
   }
   if (!includesElement(headers.get("connection"), "upgrade")) {
     return {
       status: 400,
-      why: 'Cannot upgrade: the Connection header does not name "Upgrade"',
+      reason: 'Cannot upgrade: the Connection header does not name "Upgrade"',
     };
   }
   if (headers.get("sec-websocket-version") !== "13") {
     return {
       status: 426,
-      why: "Cannot speak this version of WebSocket: use version 13",
+      reason: "Cannot speak this version of WebSocket: use version 13",
       headers: {
         upgrade: "websocket",
         connection: "upgrade",
@@ -98,10 +102,10 @@ export function refuse(handshake: Handshake): Refusal | undefined {
       },
     };
   }
-  if (!KEY.test(headers.get("sec-websocket-key") ?? "")) {
+  if (!KEY_PATTERN.test(headers.get("sec-websocket-key") ?? "")) {
     return {
       status: 400,
-      why: "Cannot upgrade: Sec-WebSocket-Key is not the base64 of 16 bytes",
+      reason: "Cannot upgrade: Sec-WebSocket-Key is not the base64 of 16 bytes",
     };
   }
   return undefined;

@@ -18,20 +18,21 @@ const MAX_ADDRESS_CHARS = 64;
  *
  * @param headers The headers of the request.
  * @param info What is known of the other end of the TCP connection.
- * @param proxies The number of proxies that are trusted to tell the address.
+ * @param trustedProxies The number of proxies that are trusted to tell the address.
  * @returns The address, with its port where that is known; or `unknown`.
  */
-export function addressOf(
+export function remoteAddressOf(
   headers: Headers,
   info: RequestInfo,
-  proxies: number,
+  trustedProxies: number,
 ): string {
   const { hostname, port } = info.remoteAddr ?? {};
-  const own = hostname === undefined || port === undefined
+  const direct = hostname === undefined || port === undefined
     ? UNKNOWN
-    : `${bracketed(withoutMapping(hostname))}:${port}`;
-  if (proxies === 0) return own;
-  return forwardedAddress(headers.get("x-forwarded-for"), proxies) ?? own;
+    : `${formatHost(withoutMapping(hostname))}:${port}`;
+  if (trustedProxies === 0) return direct;
+  return forwardedAddress(headers.get("x-forwarded-for"), trustedProxies) ??
+    direct;
 }
 
 /**
@@ -59,7 +60,7 @@ function parseAddress(text: string): string | undefined {
     : isV6(host);
   if (!isAddress || Number(port ?? 0) > 65_535) return undefined;
   const address = withoutMapping(host);
-  return port === undefined ? address : `${bracketed(address)}:${port}`;
+  return port === undefined ? address : `${formatHost(address)}:${port}`;
 }
 
 function isV4(text: string): boolean {
@@ -88,7 +89,7 @@ function withoutMapping(host: string): string {
  * The network that an address belongs to: one IPv4 address, or 64 bits of IPv6, which is
  * what one subscriber has.
  *
- * @param address An address of {@linkcode addressOf}.
+ * @param address An address of {@linkcode remoteAddressOf}.
  * @returns The network.
  */
 export function networkOf(address: string): string {
@@ -116,6 +117,6 @@ export function networkOf(address: string): string {
  * @param host A name or an address.
  * @returns The same, with brackets around an IPv6 address.
  */
-export function bracketed(host: string): string {
+export function formatHost(host: string): string {
   return host.includes(":") ? `[${host}]` : host;
 }

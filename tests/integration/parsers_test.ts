@@ -9,10 +9,10 @@ import {
   urlOf,
 } from "../../core/admission/admission.ts";
 import {
-  asksForUpgrade,
+  checkHandshake,
+  isUpgradeRequest,
   listElements,
-  refuse,
-  TOKEN,
+  TOKEN_PATTERN,
 } from "../../core/admission/handshake.ts";
 import * as admission from "../../core/admission/admission.ts";
 import * as handshake from "../../core/admission/handshake.ts";
@@ -25,7 +25,7 @@ import * as codec from "../../core/values/codec.ts";
 import * as safeUrl from "../../core/util/safe_url.ts";
 import * as print from "../../core/util/printable.ts";
 
-const { addressOf, bracketed, networkOf } = addresses;
+const { remoteAddressOf, formatHost, networkOf } = addresses;
 const encoder = new TextEncoder();
 
 /** A text that is longer than the small one by this factor takes little more than that. */
@@ -123,16 +123,17 @@ const PARSERS: Record<string, (text: string) => unknown> = {
   },
   "Admission subprotocols of a codec": (text) =>
     admitWithCodec.admit(withHeader("sec-websocket-protocol", text)),
-  asksForUpgrade: (text) => asksForUpgrade(withHeader("upgradeRequest", text)),
-  refuse: (text) => refuse(withHeader("connection", text)),
+  isUpgradeRequest: (text) =>
+    isUpgradeRequest(withHeader("upgradeRequest", text)),
+  checkHandshake: (text) => checkHandshake(withHeader("connection", text)),
   listElements,
-  TOKEN: (text) => TOKEN.test(text),
+  TOKEN: (text) => TOKEN_PATTERN.test(text),
   sameOrigin: (text) => sameOrigin(headerOf(text), withHeader("host", text)),
   urlOf: (text) => urlOf(withHeader("host", text)),
-  addressOf: (text) =>
-    addressOf(new Headers({ "x-forwarded-for": headerOf(text) }), {}, 3),
+  remoteAddressOf: (text) =>
+    remoteAddressOf(new Headers({ "x-forwarded-for": headerOf(text) }), {}, 3),
   networkOf,
-  bracketed,
+  formatHost,
   decodeFrame: (text) => frames.decodeFrame(text),
   "readFrame bytes": (text) => frames.decodeFrame(encoder.encode(text).buffer),
   isMarked: (text) => frames.isMarked(text),

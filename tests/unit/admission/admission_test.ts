@@ -9,16 +9,19 @@ import { FakeTime } from "@std/testing/time";
 import {
   Admission,
   type AdmissionOptions,
+  type AdmissionResult,
   type Allowed,
   sameOrigin,
-  type Verdict,
 } from "../../../core/admission/admission.ts";
 import {
-  addressOf,
   networkOf,
+  remoteAddressOf,
 } from "../../../core/admission/remote_address.ts";
 import type { RequestInfo } from "../../../core/runtime/deno_server.ts";
-import { asksForUpgrade, refuse } from "../../../core/admission/handshake.ts";
+import {
+  checkHandshake,
+  isUpgradeRequest,
+} from "../../../core/admission/handshake.ts";
 
 const GOOD = {
   host: "localhost",
@@ -40,8 +43,8 @@ function handshake(
   return { method, headers: all };
 }
 
-Deno.test("refuse() lets valid handshakes pass", () => {
-  assertStrictEquals(refuse(handshake()), undefined);
+Deno.test("checkHandshake() lets valid handshakes pass", () => {
+  assertStrictEquals(checkHandshake(handshake()), undefined);
   const variants = [
     { upgrade: "WebSocket" },
     { connection: "keep-alive, Upgrade" },
@@ -50,11 +53,11 @@ Deno.test("refuse() lets valid handshakes pass", () => {
     { "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==" },
   ];
   for (const headers of variants) {
-    assertStrictEquals(refuse(handshake(headers)), undefined);
+    assertStrictEquals(checkHandshake(handshake(headers)), undefined);
   }
 });
 
-Deno.test("refuse() says what is wrong with all others", () => {
+Deno.test("checkHandshake() says what is wrong with all others", () => {
   const cases: [Record<string, string | undefined>, number][] = [
     [{ upgrade: undefined }, 426],
     [{ upgrade: "h2c" }, 426],
@@ -77,31 +80,34 @@ Deno.test("refuse() says what is wrong with all others", () => {
   ];
   for (const [headers, status] of cases) {
     assertEquals(
-      refuse(handshake(headers))?.status,
+      checkHandshake(handshake(headers))?.status,
       status,
       Deno.inspect(headers),
     );
   }
 });
 
-Deno.test("refuse() names the headers that its status asks for", () => {
-  assertEquals(refuse(handshake({}, "POST")), {
+Deno.test("checkHandshake() names the headers that its status asks for", () => {
+  assertEquals(checkHandshake(handshake({}, "POST")), {
     status: 405,
-    why: "Cannot upgrade a POST request: use GET",
+    reason: "Cannot upgrade a POST request: use GET",
     headers: { allow: "GET" },
   });
-  const version = refuse(handshake({ "sec-websocket-version": "12" }));
+  const version = checkHandshake(handshake({ "sec-websocket-version": "12" }));
   assertEquals(version?.headers?.["sec-websocket-version"], "13");
-  const plain = refuse(handshake({ upgrade: undefined }));
+  const plain = checkHandshake(handshake({ upgrade: undefined }));
   assertEquals(plain?.headers?.upgrade, "websocket");
 });
 
-Deno.test("asksForUpgrade() is true however bad the rest of the request is", () => {
+Deno.test("isUpgradeRequest() is true however bad the rest of the request is", () => {
   assertStrictEquals(
-    asksForUpgrade(handshake({ connection: undefined })),
+    isUpgradeRequest(handshake({ connection: undefined })),
     true,
   );
-  assertStrictEquals(asksForUpgrade(handshake({ upgrade: undefined })), false);
+  assertStrictEquals(
+    isUpgradeRequest(handshake({ upgrade: undefined })),
+    false,
+  );
 });
 
 /** A request for an upgrade, as `Deno.serve` would give it. */
@@ -118,7 +124,7 @@ function from(hostname: string, port = 1): RequestInfo {
 }
 
 /** What came of a request: the context, or the status of the refusal. */
-function outcome(verdict: Verdict | Promise<Verdict>): unknown {
+function outcome(verdict: AdmissionResult | Promise<AdmissionResult>): unknown {
   if (verdict instanceof Promise) return "undecided";
   return "admitted" in verdict
     ? { context: verdict.admitted.context }
@@ -390,7 +396,7 @@ Deno.test("Admission: protocols are echoed only if they are spoken", () => {
 Deno.test("Admission: maxConnections at, below and above", async () => {
   for (const max of [0, 1, 3]) {
     const { admission } = door({ maxConnections: max });
-    const full = { status: 503, why: "There are too many connections" };
+    const full = { status: 503, reason: "There are too many connections" };
     for (let i = 0; i < max; i++) assert("admitted" in admission.admit(ask()));
     for (let i = 0; i < 3; i++) {
       const verdict = admission.admit(ask());
@@ -399,7 +405,7 @@ Deno.test("Admission: maxConnections at, below and above", async () => {
       assertEquals(verdict.refusal, { ...full, headers });
     }
     if (max === 0) continue;
-    admission.leave("unknown");
+    admission.release("unknown");
     assert("admitted" in admission.admit(ask()));
     assertStrictEquals(outcome(admission.admit(ask())), 503);
   }
@@ -431,16 +437,16 @@ Deno.test("Admission: maxConnectionsPerAddress at, below and above", () => {
   assertEquals(admit("2001:db8::1", 1), ok);
   assertEquals(admit("2001:db8:0:0:ffff::2", 1), ok); // the same network
   assertStrictEquals(admit("192.0.2.2", 2), 503);
-  admission.leave("192.0.2.2:1");
+  admission.release("192.0.2.2:1");
   assertStrictEquals(admit("2001:db8::3", 1), 429);
   const refused = admission.admit(ask(), from("2001:db8::3"));
   assert("refusal" in refused);
   assertEquals(refused.refusal, {
     status: 429,
-    why: "There are too many connections from 2001:db8:0:0::/64",
+    reason: "There are too many connections from 2001:db8:0:0::/64",
     headers: { "retry-after": "5" },
   });
-  admission.leave("[2001:db8::1]:1");
+  admission.release("[2001:db8::1]:1");
   assertEquals(admit("2001:db8:0:0::3", 1), ok);
   const { admission: other } = door({ maxConnectionsPerAddress: 1 });
   assertEquals(outcome(other.admit(ask())), ok);
@@ -466,7 +472,7 @@ Deno.test("networkOf() is the address without its port, or 64 bits of it", () =>
   }
 });
 
-Deno.test("addressOf() writes an IPv4 address as IPv4, also on a dual-stack socket", () => {
+Deno.test("remoteAddressOf() writes an IPv4 address as IPv4, also on a dual-stack socket", () => {
   const none = new Headers();
   for (
     const [hostname, address] of [
@@ -477,7 +483,7 @@ Deno.test("addressOf() writes an IPv4 address as IPv4, also on a dual-stack sock
       ["2001:db8::ffff:1:2", "[2001:db8::ffff:1:2]:7"],
       ["::1", "[::1]:7"],
     ] as const
-  ) assertStrictEquals(addressOf(none, from(hostname, 7), 0), address);
+  ) assertStrictEquals(remoteAddressOf(none, from(hostname, 7), 0), address);
 });
 
 Deno.test("trustProxy: so many entries of X-Forwarded-For are believed", () => {
@@ -518,12 +524,12 @@ Deno.test("trustProxy: so many entries of X-Forwarded-For are believed", () => {
       },
     );
     const info = from("192.0.2.9", 7);
-    assertStrictEquals(addressOf(headers, info, proxies), address, told);
+    assertStrictEquals(remoteAddressOf(headers, info, proxies), address, told);
   }
-  assertStrictEquals(addressOf(new Headers(), {}, 1), "unknown");
+  assertStrictEquals(remoteAddressOf(new Headers(), {}, 1), "unknown");
   const several = new Headers({ "x-forwarded-for": "203.0.113.66" });
   several.append("x-forwarded-for", "198.51.100.1");
-  assertStrictEquals(addressOf(several, {}, 1), "198.51.100.1");
+  assertStrictEquals(remoteAddressOf(several, {}, 1), "198.51.100.1");
   const { admission } = door({ trustProxy: 1, maxConnectionsPerAddress: 1 });
   const admit = (told: string) =>
     outcome(
@@ -726,7 +732,7 @@ Deno.test("Admission.close() refuses all, also whom authorize lets in later", as
     assert("refusal" in verdict);
     assertEquals(verdict.refusal, {
       status: 503,
-      why: "The server is shutting down",
+      reason: "The server is shutting down",
       headers: { "retry-after": "7" },
     });
   }
