@@ -4,7 +4,7 @@
  * @module
  */
 
-const NOBODY: ReadonlySet<never> = new Set<never>();
+const NO_MEMBERS: ReadonlySet<never> = new Set<never>();
 
 /**
  * A two-way index of rooms and their members. A room is there as long as somebody is
@@ -14,19 +14,19 @@ const NOBODY: ReadonlySet<never> = new Set<never>();
  */
 export class Rooms<Member extends object> {
   /** Hears of each room that somebody is in now, or nobody any more. */
-  readonly #watch: RoomsWatch<Member> | undefined;
+  readonly #observer: RoomsObserver<Member> | undefined;
   readonly #members = new Map<string, Set<Member>>();
   readonly #rooms = new Map<Member, Set<string>>();
   /** Where those were who have left for good, for as long as anybody knows them. */
-  readonly #last = new WeakMap<Member, ReadonlySet<string>>();
+  readonly #lastRooms = new WeakMap<Member, ReadonlySet<string>>();
 
   /**
    * Creates an index of nobody.
    *
-   * @param watch Hears of rooms that come and go.
+   * @param observer Hears of rooms that come and go.
    */
-  constructor(watch?: RoomsWatch<Member>) {
-    this.#watch = watch;
+  constructor(observer?: RoomsObserver<Member>) {
+    this.#observer = observer;
   }
 
   /** The rooms that somebody is in, and who is in them. */
@@ -41,7 +41,7 @@ export class Rooms<Member extends object> {
    * @returns Its members, in the order in which they came.
    */
   membersOf(room: string): ReadonlySet<Member> {
-    return this.#members.get(room) ?? NOBODY;
+    return this.#members.get(room) ?? NO_MEMBERS;
   }
 
   /**
@@ -52,7 +52,7 @@ export class Rooms<Member extends object> {
    * has left all.
    */
   roomsOf(member: Member): ReadonlySet<string> {
-    return this.#rooms.get(member) ?? this.#last.get(member) ?? NOBODY;
+    return this.#rooms.get(member) ?? this.#lastRooms.get(member) ?? NO_MEMBERS;
   }
 
   /**
@@ -64,10 +64,10 @@ export class Rooms<Member extends object> {
   join(member: Member, room: string): void {
     const others = this.#members.get(room);
     if (others?.has(member)) return;
-    add(this.#members, room, member);
-    add(this.#rooms, member, room);
-    if (!others) this.#watch?.opened(room);
-    this.#watch?.joined(member, room);
+    addTo(this.#members, room, member);
+    addTo(this.#rooms, member, room);
+    if (!others) this.#observer?.opened(room);
+    this.#observer?.joined(member, room);
   }
 
   /**
@@ -77,8 +77,8 @@ export class Rooms<Member extends object> {
    * @param room The room.
    */
   leave(member: Member, room: string): void {
-    this.#empty(room, member);
-    remove(this.#rooms, member, room);
+    this.#removeMember(room, member);
+    removeFrom(this.#rooms, member, room);
   }
 
   /**
@@ -89,9 +89,9 @@ export class Rooms<Member extends object> {
   leaveAll(member: Member): void {
     const rooms = this.#rooms.get(member);
     if (rooms === undefined) return;
-    for (const room of rooms) this.#empty(room, member);
+    for (const room of rooms) this.#removeMember(room, member);
     this.#rooms.delete(member);
-    this.#last.set(member, rooms);
+    this.#lastRooms.set(member, rooms);
   }
 
   /**
@@ -105,22 +105,22 @@ export class Rooms<Member extends object> {
     groups: readonly ReadonlySet<Member>[],
     except: readonly (Member | string)[],
   ): Member[] {
-    const [only] = groups;
-    const all = groups.length === 1 && only ? only : union(groups);
-    if (except.length === 0) return [...all];
-    const outsiders = union(
+    const [first] = groups;
+    const selected = groups.length === 1 && first ? first : unionOf(groups);
+    if (except.length === 0) return [...selected];
+    const excluded = unionOf(
       except.map((entry) =>
         typeof entry === "string" ? this.membersOf(entry) : [entry]
       ),
     );
-    return [...all].filter((member) => !outsiders.has(member));
+    return [...selected].filter((member) => !excluded.has(member));
   }
 
-  #empty(room: string, member: Member): void {
+  #removeMember(room: string, member: Member): void {
     if (!this.#members.get(room)?.has(member)) return;
-    remove(this.#members, room, member);
-    this.#watch?.left(member, room);
-    if (!this.#members.has(room)) this.#watch?.closed(room);
+    removeFrom(this.#members, room, member);
+    this.#observer?.left(member, room);
+    if (!this.#members.has(room)) this.#observer?.closed(room);
   }
 }
 
@@ -129,7 +129,7 @@ export class Rooms<Member extends object> {
  *
  * @typeParam Member Who can be in a room.
  */
-export interface RoomsWatch<Member> {
+export interface RoomsObserver<Member> {
   /**
    * Hears that somebody is in a room where nobody was.
    *
@@ -164,7 +164,7 @@ export interface RoomsWatch<Member> {
  */
 export const MAX_ROOM_BYTES = 1024;
 
-const encoder = new TextEncoder();
+const roomNameEncoder = new TextEncoder();
 
 /**
  * Checks the name of a room.
@@ -185,7 +185,7 @@ export function assertRoom(attempt: string, room: string): void {
   // A UTF-16 code unit takes one to three bytes.
   if (room.length * 3 <= MAX_ROOM_BYTES) return;
   const isLong = room.length > MAX_ROOM_BYTES ||
-    encoder.encode(room).length > MAX_ROOM_BYTES;
+    roomNameEncoder.encode(room).length > MAX_ROOM_BYTES;
   if (isLong) {
     throw new RangeError(
       `Cannot ${attempt} a room whose name is longer than ${MAX_ROOM_BYTES} bytes: use a shorter name, or a hash of it: current value has ${room.length} characters`,
@@ -193,7 +193,7 @@ export function assertRoom(attempt: string, room: string): void {
   }
 }
 
-function union<T>(groups: readonly Iterable<T>[]): Set<T> {
+function unionOf<T>(groups: readonly Iterable<T>[]): Set<T> {
   const all = new Set<T>();
   for (const group of groups) {
     for (const member of group) all.add(member);
@@ -201,7 +201,7 @@ function union<T>(groups: readonly Iterable<T>[]): Set<T> {
   return all;
 }
 
-function add<Key, Value>(
+function addTo<Key, Value>(
   index: Map<Key, Set<Value>>,
   key: Key,
   value: Value,
@@ -211,7 +211,7 @@ function add<Key, Value>(
   else index.set(key, new Set([value]));
 }
 
-function remove<Key, Value>(
+function removeFrom<Key, Value>(
   index: Map<Key, Set<Value>>,
   key: Key,
   value: Value,
