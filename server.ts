@@ -48,22 +48,22 @@ import type {
   Answer as Told,
   Inquiry,
 } from "./core/cluster/server_registry.ts";
-import type { Address, Letter } from "./core/history/envelope.ts";
+import type { Broadcast, BroadcastTarget } from "./core/history/envelope.ts";
 import {
-  type Entry,
-  History,
   type HistoryOptions,
+  MemoryStore,
+  type StoredMessage,
 } from "./core/history/message_store.ts";
 import {
-  historyLimits,
-  keepsNothing,
-  nameOf,
+  recipientId,
   Recovery,
+  refuseResume,
+  resolveHistoryOptions,
 } from "./core/history/recovery.ts";
 import { Presence } from "./core/cluster/presence.ts";
 import { register } from "./core/events/instrumentation.ts";
 import { type Post, Relay } from "./core/cluster/cluster_link.ts";
-import { Ripening } from "./core/history/ripening.ts";
+import { BlobResolver } from "./core/history/blob_resolver.ts";
 import { assertRoom, Rooms } from "./core/rooms/rooms.ts";
 import { Message } from "./message.ts";
 import {
@@ -379,9 +379,9 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   readonly #rooms: Rooms<Connection<Types>>;
   readonly #relay: Relay | undefined;
   /** What is kept in memory for clients that come back. */
-  readonly #history: History | undefined;
+  readonly #memoryStore: MemoryStore | undefined;
   readonly #recovery: Recovery<Types> | undefined;
-  readonly #ripening = new Ripening();
+  readonly #blobs = new BlobResolver();
   readonly #describe: ServerOptions<Types>["presence"];
   readonly #presence: Presence | undefined;
   readonly #handlers = new RequestHandlers<
@@ -455,7 +455,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       idleTimeout: () => 0, // the keepalive sees to it
     });
     register(this, this.#options);
-    const history = historyLimits(options.history ?? false);
+    const history = resolveHistoryOptions(options.history ?? false);
     this.#admission = new Admission(
       options,
       { ...this.#options.support, hasHistory: history !== undefined },
@@ -464,18 +464,18 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     this.#fallback = options.fallback;
     this.#rooms = new Rooms({
       opened: (room) => {
-        const isNew = this.#history?.enter(room) ?? true;
+        const isNew = this.#memoryStore?.roomOpened(room) ?? true;
         if (isNew) this.#relay?.enter(room);
         if (this.#presence) this.#relay?.watch(room);
       },
       joined: (client, room) => {
-        this.#recovery?.stand(client);
+        this.#recovery?.sendPosition(client);
         this.#presence?.join(room, this.#memberOf(client));
       },
       left: (client, room) => this.#presence?.leave(room, client.id),
       closed: (room) => {
         if (this.#presence) this.#relay?.unwatch(room);
-        if (this.#history) this.#history.leave(room);
+        if (this.#memoryStore) this.#memoryStore.roomClosed(room);
         else this.#relay?.leave(room);
       },
     });
@@ -492,13 +492,13 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     this.#relay = adapter &&
       new Relay(adapter, { name, keep, history, presence }, this.#makePost());
     if (!history) return;
-    const shelf = this.#relay?.journal ??
-      (this.#history = new History(
+    const store = this.#relay?.journal ??
+      (this.#memoryStore = new MemoryStore(
         history,
         (room) => this.#relay?.leave(room),
       ));
     this.#recovery = new Recovery(
-      shelf,
+      store,
       history.maxAge,
       this.#options.writerLimits,
       (error) => this.#fail(error, "adapter"),
@@ -724,39 +724,39 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       this.#options.codec,
       (frame, audience, except, options) => {
         const left = except.filter((one) => typeof one === "string");
-        const address = { ...rooms && { rooms }, except: left };
+        const target = { ...rooms && { rooms }, except: left };
         if (rooms?.length === 0) return;
         if (this.#recovery) {
           const without = except
-            .filter((one) => one instanceof Connection).map(nameOf);
-          const all = { ...address, without };
-          return this.#ripening.take(
+            .filter((one) => one instanceof Connection).map(recipientId);
+          const all = { ...target, without };
+          return this.#blobs.resolve(
             frame,
             (body) =>
-              this.#keep({ address: all, body, options: options ?? {} }),
+              this.#store({ target: all, body, options: options ?? {} }),
             (error) => this.#fail(error, "send"),
           );
         }
         sendToAll(audience.members, frame, options);
-        this.#relay?.publish(frame, address, options ?? {});
+        this.#relay?.publish(frame, target, options ?? {});
       },
     );
   }
 
   /** Sends what is kept: by way of the broker, if that keeps it. */
-  #keep(letter: Letter): void {
-    const { address, body, options } = letter;
-    if (this.#history) this.#hand(this.#history.add(letter));
-    this.#relay?.publish(body, address, options);
+  #store(broadcast: Broadcast): void {
+    const { target, body, options } = broadcast;
+    if (this.#memoryStore) this.#deliver(this.#memoryStore.add(broadcast));
+    this.#relay?.publish(body, target, options);
   }
 
   /** Hands what is kept to those whom it is for. */
-  #hand(entry: Entry): void {
-    const all = { ...entry.address, except: [] }; // who is left out is told so
+  #deliver(entry: StoredMessage): void {
+    const all = { ...entry.target, except: [] }; // who is left out is told so
     this.#recovery?.deliver(this.#membersOf(all), entry);
   }
 
-  #membersOf({ rooms, except }: Address): Connection<Types>[] {
+  #membersOf({ rooms, except }: BroadcastTarget): Connection<Types>[] {
     return this.#rooms.select(this.#groupsOf(rooms), except);
   }
 
@@ -801,17 +801,23 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
 
   #makePost(): Post {
     return {
-      deliver: (letter, offset) => {
-        if (offset !== undefined) return this.#hand({ ...letter, offset });
-        if (this.#history) return this.#hand(this.#history.add(letter));
-        const { address, body, options } = letter;
-        sendToAll(this.#membersOf(address), body, options);
+      deliver: (broadcast, offset) => {
+        if (offset !== undefined) {
+          return this.#deliver({ ...broadcast, offset });
+        }
+        if (this.#memoryStore) {
+          return this.#deliver(this.#memoryStore.add(broadcast));
+        }
+        const { target, body, options } = broadcast;
+        sendToAll(this.#membersOf(target), body, options);
       },
       stand: (room, recovered) => {
         const clients = room === undefined
           ? this.#clients
           : this.#rooms.membersOf(room);
-        for (const client of clients) this.#recovery?.stand(client, recovered);
+        for (const client of clients) {
+          this.#recovery?.sendPosition(client, recovered);
+        }
       },
       changed: (state, error) =>
         this.emit("adapter", AdapterEvent, [state, error]),
@@ -1305,10 +1311,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         this.#connecting.delete(client);
         this.#clients.add(client);
         const pending: Promise<unknown>[] = [];
-        if (this.#recovery) this.#recovery.arrive(client);
-        else keepsNothing(client);
+        if (this.#recovery) this.#recovery.clientConnected(client);
+        else refuseResume(client);
         this.emit("connect", ConnectEvent, [client, client.path], pending);
-        this.#recovery?.settle(client, pending);
+        this.#recovery?.recover(client, pending);
         return pending;
       },
       received: (message, pending) =>
@@ -1317,7 +1323,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       drained: () => {},
       ended: (client, end) => {
         this.#clients.delete(client);
-        this.#recovery?.end(client);
+        this.#recovery?.clientEnded(client);
         this.#rooms.leaveAll(client);
         if (this.#clients.size === 0) this.#emptied?.();
         this.#admission.release(client.remoteAddress);
@@ -1524,7 +1530,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       this.#fail(error, "adapter");
     }
     this.#presence?.stop();
-    this.#history?.stop();
+    this.#memoryStore?.stop();
     this.#errorLog.flush();
     this.stopWaiting(
       () =>

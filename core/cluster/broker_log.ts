@@ -10,18 +10,18 @@
 
 import type { Log } from "./adapter.ts";
 import {
-  ALL,
-  channelOf,
-  pack,
-  type Posted,
-  unpack,
+  ALL_CHANNEL,
+  decodeEnvelope,
+  encodeEnvelope,
+  roomChannel,
+  type SequencedBroadcast,
 } from "../history/envelope.ts";
 import { ignoreRejection, RESOLVED } from "../events/errors.ts";
 import {
-  type Entry,
+  channelFor,
   type HistoryOptions,
-  placeOf,
-  type Shelf,
+  type MessageStore,
+  type StoredMessage,
 } from "../history/message_store.ts";
 import {
   MAX_DELAY_MS,
@@ -37,7 +37,7 @@ export interface Desk {
    *
    * @param entry What to send, and to whom.
    */
-  deliver(entry: Entry): void;
+  deliver(entry: StoredMessage): void;
   /**
    * Tells clients where they stand.
    *
@@ -73,11 +73,11 @@ interface Mark {
 }
 
 /** A message that has come back. */
-interface Returned extends Posted, Entry {}
+interface Returned extends SequencedBroadcast, StoredMessage {}
 
 /** A message that has not come back yet. */
 interface Parcel {
-  readonly posted: Posted;
+  readonly posted: SequencedBroadcast;
   readonly channel: string;
   /** When it went to the broker for the first time; undefined if it did not. */
   sentAt: number | undefined;
@@ -90,14 +90,14 @@ interface Parcel {
 }
 
 /** One server's way to a broker that keeps messages. */
-export class Journal implements Shelf {
+export class Journal implements MessageStore {
   readonly #log: Log;
   readonly #limits: Required<HistoryOptions>;
   readonly #keep: number;
   readonly #name: string;
   readonly #desk: Desk;
   /** What is subscribed to. */
-  readonly #channels = new Set<string>([ALL]);
+  readonly #channels = new Set<string>([ALL_CHANNEL]);
   /** When it hears what is for all, and what is for this server alone. */
   #listening: Promise<unknown> = RESOLVED;
   /** Subscriptions that the broker may not know of yet. */
@@ -182,19 +182,19 @@ export class Journal implements Shelf {
   /**
    * Sends a message.
    *
-   * @param posted The message.
+   * @param broadcast The message.
    */
-  send(posted: Posted): void {
-    const channel = placeOf(posted.address.rooms);
+  send(broadcast: SequencedBroadcast): void {
+    const channel = channelFor(broadcast.target.rooms);
     const parcel = {
-      posted,
+      posted: broadcast,
       channel,
       sentAt: undefined,
       isKept: false,
       isAwaited: false,
       isAhead: false,
     };
-    this.#pending.set(posted.id, parcel);
+    this.#pending.set(broadcast.id, parcel);
     if (this.#epoch === undefined) {
       this.#deliverAhead(parcel);
       this.#trim();
@@ -209,16 +209,20 @@ export class Journal implements Shelf {
    * Hears of a message.
    *
    * @param channel The channel that it has come by.
-   * @param posted The message.
+   * @param broadcast The message.
    * @param offset Where it stands.
    */
-  receive(channel: string, posted: Posted, offset: number): void {
+  receive(
+    channel: string,
+    broadcast: SequencedBroadcast,
+    offset: number,
+  ): void {
     if (this.#epoch === undefined) return; // it is read again
     if (channel === this.channel) {
-      if (!this.#behind) this.#pass(channel, { ...posted, offset });
-      this.#marks.get(posted.id)?.resolve();
-    } else if (this.#behind) this.#behind.push({ ...posted, offset });
-    else this.#take({ ...posted, offset });
+      if (!this.#behind) this.#pass(channel, { ...broadcast, offset });
+      this.#marks.get(broadcast.id)?.resolve();
+    } else if (this.#behind) this.#behind.push({ ...broadcast, offset });
+    else this.#take({ ...broadcast, offset });
   }
 
   /**
@@ -237,7 +241,7 @@ export class Journal implements Shelf {
    * @param subscribed When the broker knows; undefined if it does already.
    */
   enter(room: string, subscribed: Promise<void> | undefined): void {
-    const channel = channelOf(room);
+    const channel = roomChannel(room);
     this.#channels.add(channel);
     if (!subscribed) return this.#standAgain(room);
     const before = this.#entering.get(channel);
@@ -258,7 +262,7 @@ export class Journal implements Shelf {
    * @param room The room.
    */
   leave(room: string): void {
-    const channel = channelOf(room);
+    const channel = roomChannel(room);
     this.#channels.delete(channel);
     for (const [id, parcel] of this.#pending) {
       if (parcel.channel !== channel) continue;
@@ -268,7 +272,7 @@ export class Journal implements Shelf {
   }
 
   /**
-   * What is kept of some rooms, as {@linkcode Shelf.read}: all that was sent there
+   * What is kept of some rooms, as {@linkcode MessageStore.read}: all that was sent there
    * before this resolves has been delivered here, or is part of it.
    *
    * @param rooms The rooms.
@@ -279,8 +283,8 @@ export class Journal implements Shelf {
   async read(
     rooms: readonly string[],
     after: number,
-  ): Promise<readonly Entry[] | undefined> {
-    const channels = [ALL, ...rooms.map(channelOf)];
+  ): Promise<readonly StoredMessage[] | undefined> {
+    const channels = [ALL_CHANNEL, ...rooms.map(roomChannel)];
     const turn = this.#turn;
     // Else that would come once more.
     await this.#caughtUp;
@@ -385,7 +389,9 @@ export class Journal implements Shelf {
     this.#behind = undefined;
     for (const entry of come) this.#take(entry);
     // What has been kept and has not come by now is among what could not be read.
-    for (const { isKept, posted } of late) if (isKept) this.#settled(posted.id);
+    for (const { isKept, posted: broadcast } of late) {
+      if (isKept) this.#settled(broadcast.id);
+    }
     const isWhole = missed !== undefined &&
       (lastEpoch === undefined || lastEpoch === this.#epoch);
     if (isWhole) this.#desk.stand();
@@ -404,8 +410,8 @@ export class Journal implements Shelf {
     if (lists.some(({ length }) => length >= limit)) return undefined;
     return inOrder(
       lists.flat().flatMap(({ offset, message }) => {
-        const posted = unpack(message);
-        return posted ? [{ ...posted, offset }] : [];
+        const broadcast = decodeEnvelope(message);
+        return broadcast ? [{ ...broadcast, offset }] : [];
       }),
     );
   }
@@ -414,8 +420,8 @@ export class Journal implements Shelf {
   async #isIntact({ channel, offset, from, id }: Mark): Promise<boolean> {
     const [kept] = await this.#log.read(channel, offset - 1, 1);
     if (kept?.offset !== offset) return false;
-    const posted = unpack(kept.message);
-    return posted?.from === from && posted.id === id;
+    const broadcast = decodeEnvelope(kept.message);
+    return broadcast?.from === from && broadcast.id === id;
   }
 
   #pass(channel: string, { offset, from, id }: Returned): void {
@@ -425,7 +431,7 @@ export class Journal implements Shelf {
 
   /** A message has come, and it is its turn. */
   #take(entry: Returned): void {
-    this.#pass(placeOf(entry.address.rooms), entry);
+    this.#pass(channelFor(entry.target.rooms), entry);
     if (entry.from === this.#name) {
       const parcel = this.#pending.get(entry.id);
       this.#settled(entry.id);
@@ -442,15 +448,15 @@ export class Journal implements Shelf {
   }
 
   async #appendNow(parcel: Parcel): Promise<void> {
-    const { posted, channel } = parcel;
-    const { from, id } = posted;
+    const { posted: broadcast, channel } = parcel;
+    const { from, id } = broadcast;
     if (this.#epoch === undefined) return; // it goes when the broker is back
     if (!this.#pending.has(id)) return; // it was let go meanwhile
     const turn = this.#turn;
     parcel.sentAt ??= performance.now();
     parcel.isAwaited = this.#channels.has(channel);
     try {
-      await this.#log.append(channel, { from, id }, pack(posted));
+      await this.#log.append(channel, { from, id }, encodeEnvelope(broadcast));
       parcel.isKept = true;
       if (!parcel.isAwaited) this.#settled(id);
     } catch (error) {
@@ -559,12 +565,12 @@ export class Journal implements Shelf {
     const id = ++this.#markCount;
     const mark = Promise.withResolvers<void>();
     this.#marks.set(id, mark);
-    const address = { except: [] };
-    const posted = { from: this.#name, id, address, body: "", options: {} };
+    const target = { except: [] };
+    const broadcast = { from: this.#name, id, target, body: "", options: {} };
     const appended = this.#log.append(
       this.channel,
       { from: this.#name, id },
-      pack(posted),
+      encodeEnvelope(broadcast),
     );
     try {
       await Promise.all([appended, mark.promise]);

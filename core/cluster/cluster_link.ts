@@ -9,21 +9,21 @@ import type { Adapter } from "./adapter.ts";
 import type { SendOptions } from "../sending/send_queue.ts";
 import type { Frame } from "../values/codec.ts";
 import {
-  type Address,
-  ALL,
-  type Body,
-  channelOf,
-  type Letter,
-  pack,
-  type Posted,
-  unpack,
+  ALL_CHANNEL,
+  type Broadcast,
+  type BroadcastBody,
+  type BroadcastTarget,
+  decodeEnvelope,
+  encodeEnvelope,
+  roomChannel,
+  type SequencedBroadcast,
 } from "../history/envelope.ts";
 import { type Answer, Fleet, type Inquiry } from "./server_registry.ts";
 import { RESOLVED } from "../events/errors.ts";
 import type { HistoryOptions } from "../history/message_store.ts";
 import { type Desk, Journal } from "./broker_log.ts";
 import type { Presence } from "./presence.ts";
-import { Ripening } from "../history/ripening.ts";
+import { BlobResolver } from "../history/blob_resolver.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 
 /** What a relay needs of its server. */
@@ -31,10 +31,10 @@ export interface Post {
   /**
    * Sends to those who are here.
    *
-   * @param letter What to send, and to whom.
+   * @param broadcast What to send, and to whom.
    * @param offset Its number, if the broker keeps it.
    */
-  deliver(letter: Letter, offset?: number): void;
+  deliver(broadcast: Broadcast, offset?: number): void;
   /** Tells clients where they stand, as {@linkcode Desk.stand}. */
   stand: Desk["stand"];
   /**
@@ -114,7 +114,7 @@ export class Relay {
   readonly journal: Journal | undefined;
   /** Messages to several rooms that have come already. */
   readonly #seen = new Set<string>();
-  readonly #ripening = new Ripening();
+  readonly #blobs = new BlobResolver();
 
   /**
    * Opens the adapter.
@@ -162,7 +162,7 @@ export class Relay {
       changed: (state, error) => this.#change(state, error),
     });
     const { journal } = this;
-    const channels = [ALL, FLEET, ...journal ? [journal.channel] : []];
+    const channels = [ALL_CHANNEL, FLEET, ...journal ? [journal.channel] : []];
     const subscribed = channels.map((channel) =>
       this.#attempt(() => adapter.subscribe(channel))
     );
@@ -181,7 +181,7 @@ export class Relay {
    */
   enter(room: string): void {
     const subscribed = this.#attempt(() =>
-      this.#adapter.subscribe(channelOf(room))
+      this.#adapter.subscribe(roomChannel(room))
     );
     this.journal?.enter(room, subscribed);
   }
@@ -194,7 +194,7 @@ export class Relay {
   leave(room: string): void {
     if (this.#isClosed) return;
     this.journal?.leave(room);
-    this.#attempt(() => this.#adapter.unsubscribe(channelOf(room)));
+    this.#attempt(() => this.#adapter.unsubscribe(roomChannel(room)));
   }
 
   /**
@@ -233,20 +233,20 @@ export class Relay {
    * Passes a message on, in the order of the calls.
    *
    * @param frame The message.
-   * @param address Whom it is for.
+   * @param target Whom it is for.
    * @param options What to do where it does not fit.
    */
-  publish(frame: Frame, address: Address, options: SendOptions): void {
-    this.#ripening.take(
+  publish(frame: Frame, target: BroadcastTarget, options: SendOptions): void {
+    this.#blobs.resolve(
       frame,
-      (body) => this.#pass(body, address, options),
+      (body) => this.#pass(body, target, options),
       (error) => this.#post.failed(error),
     );
   }
 
   /** Ends, when all has been passed on. */
   async close(): Promise<void> {
-    await this.#ripening.done;
+    await this.#blobs.idle;
     this.fleet.leave();
     this.#isClosed = true;
     clearTimeout(this.#retry);
@@ -254,13 +254,19 @@ export class Relay {
     await this.#adapter.close();
   }
 
-  #pass(body: Body, address: Address, options: SendOptions): void {
+  #pass(
+    body: BroadcastBody,
+    target: BroadcastTarget,
+    options: SendOptions,
+  ): void {
     const id = ++this.#count;
-    const posted = { from: this.#name, id, address, body, options };
-    if (this.journal) return this.journal.send(posted);
-    const message = pack(posted);
-    const { rooms } = address;
-    const channels = rooms ? [...new Set(rooms)].map(channelOf) : [ALL];
+    const broadcast = { from: this.#name, id, target, body, options };
+    if (this.journal) return this.journal.send(broadcast);
+    const message = encodeEnvelope(broadcast);
+    const { rooms } = target;
+    const channels = rooms
+      ? [...new Set(rooms)].map(roomChannel)
+      : [ALL_CHANNEL];
     if (this.#isUp) return this.#send({ channels, message });
     this.#kept.push({ channels, message });
     if (this.#kept.length <= this.#keep) return;
@@ -347,20 +353,20 @@ export class Relay {
         if (from !== undefined) this.fleet.meet(from);
         return;
       }
-      const posted = unpack(message);
-      if (posted === undefined) return;
+      const broadcast = decodeEnvelope(message);
+      if (broadcast === undefined) return;
       if (this.journal && offset !== undefined) {
-        return this.journal.receive(channel, posted, offset);
+        return this.journal.receive(channel, broadcast, offset);
       }
-      if (posted.from === this.#name || this.#isKnown(posted)) return;
-      this.#post.deliver(posted);
+      if (broadcast.from === this.#name || this.#isKnown(broadcast)) return;
+      this.#post.deliver(broadcast);
     } catch (error) {
       this.#post.failed(error);
     }
   }
 
   /** Whether a message to several rooms has come before, for another of them. */
-  #isKnown({ address: { rooms }, from, id }: Posted): boolean {
+  #isKnown({ target: { rooms }, from, id }: SequencedBroadcast): boolean {
     if (rooms === undefined || rooms.length < 2) return false;
     const name = `${from} ${id}`;
     if (this.#seen.has(name)) return true;

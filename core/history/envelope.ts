@@ -9,10 +9,10 @@ import { concatBytes, type Frame, toBytes } from "../values/codec.ts";
 import { isOverflow } from "../sending/bounded_queue.ts";
 
 /** What can be passed on: the bytes of a `Blob` have to be read before. */
-export type Body = Exclude<Frame, Blob>;
+export type BroadcastBody = Exclude<Frame, Blob>;
 
 /** Whom a message is for, on whatever server. */
-export interface Address {
+export interface BroadcastTarget {
   /** Those who are in one of these rooms; all if there are none. */
   readonly rooms?: readonly string[];
   /** But not those who are in one of these. */
@@ -22,15 +22,15 @@ export interface Address {
 }
 
 /** A message on its way to those whom it is for. */
-export interface Letter {
-  readonly address: Address;
-  readonly body: Body;
+export interface Broadcast {
+  readonly target: BroadcastTarget;
+  readonly body: BroadcastBody;
   /** What to do where it does not fit. */
   readonly options: SendOptions;
 }
 
-/** A letter that another server may get. */
-export interface Posted extends Letter {
+/** A broadcast that another server may get. */
+export interface SequencedBroadcast extends Broadcast {
   /** Which server it is from. */
   readonly from: string;
   /** Which of its messages it is. */
@@ -38,7 +38,7 @@ export interface Posted extends Letter {
 }
 
 /** What stands before the body. */
-interface Header extends Address, SendOptions {
+interface EnvelopeHeader extends BroadcastTarget, SendOptions {
   /** The version of this; a server passes over what it does not know. */
   readonly version: 1;
   readonly from: string;
@@ -47,10 +47,10 @@ interface Header extends Address, SendOptions {
 }
 
 /** The channel of what is for all, or for several rooms that have to keep it. */
-export const ALL = "all";
+export const ALL_CHANNEL = "all";
 
-const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true }); // it is the text's
+const envelopeEncoder = new TextEncoder();
+const envelopeDecoder = new TextDecoder("utf-8", { ignoreBOM: true }); // it is the text's
 
 /**
  * The channel of what is for a room.
@@ -58,21 +58,23 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true }); // it is the text
  * @param room The room.
  * @returns The channel's name.
  */
-export function channelOf(room: string): string {
+export function roomChannel(room: string): string {
   return `room ${room}`;
 }
 
 /**
- * Puts a letter into bytes: a line of JSON, and the body.
+ * Puts a broadcast into bytes: a line of JSON, and the body.
  *
- * @param posted The letter.
+ * @param broadcast The broadcast.
  * @returns The bytes.
  */
-export function pack(posted: Posted): Uint8Array<ArrayBuffer> {
-  const { from, id, address, body, options } = posted;
-  const { rooms, except, without } = address;
+export function encodeEnvelope(
+  broadcast: SequencedBroadcast,
+): Uint8Array<ArrayBuffer> {
+  const { from, id, target, body, options } = broadcast;
+  const { rooms, except, without } = target;
   const isBinary = typeof body !== "string";
-  const header: Header = {
+  const header: EnvelopeHeader = {
     version: 1,
     from,
     id,
@@ -80,52 +82,56 @@ export function pack(posted: Posted): Uint8Array<ArrayBuffer> {
     except,
     ...without?.length && { without },
     isBinary,
-    ...optionsOf(options),
+    ...pickSendOptions(options),
   };
   const line = JSON.stringify(header) + "\n";
   return isBinary
-    ? concatBytes(encoder.encode(line), toBytes(body))
-    : encoder.encode(line + body);
+    ? concatBytes(envelopeEncoder.encode(line), toBytes(body))
+    : envelopeEncoder.encode(line + body);
 }
 
 /**
- * Takes a letter out of bytes.
+ * Takes a broadcast out of bytes.
  *
  * @param message The bytes.
- * @returns The letter; undefined if it is of a later version, which is not known.
+ * @returns The broadcast; undefined if it is of a later version, which is not known.
  * @throws {TypeError} If it is none.
  */
-export function unpack(message: Uint8Array): Posted | undefined {
+export function decodeEnvelope(
+  message: Uint8Array,
+): SequencedBroadcast | undefined {
   const end = message.indexOf(10);
-  const json: unknown = JSON.parse(decoder.decode(message.subarray(0, end)));
-  if (isHeader(json)) {
+  const json: unknown = JSON.parse(
+    envelopeDecoder.decode(message.subarray(0, end)),
+  );
+  if (isEnvelopeHeader(json)) {
     const { from, id, rooms, except, without, isBinary } = json;
     const bytes = message.subarray(end + 1);
     return {
       from,
       id,
-      address: { ...rooms && { rooms }, except, ...without && { without } },
-      body: isBinary ? bytes.slice() : decoder.decode(bytes),
-      options: optionsOf(json),
+      target: { ...rooms && { rooms }, except, ...without && { without } },
+      body: isBinary ? bytes.slice() : envelopeDecoder.decode(bytes),
+      options: pickSendOptions(json),
     };
   }
-  const isLater = typeof json === "object" && json !== null &&
+  const isNewerVersion = typeof json === "object" && json !== null &&
     "version" in json && Number(json.version) > 1;
-  if (isLater) return undefined;
+  if (isNewerVersion) return undefined;
   throw new TypeError(
     `Cannot read what has come from another server: ${JSON.stringify(json)}`,
   );
 }
 
 /** The options of a message as this version knows them, and nothing else beside them. */
-function optionsOf({ overflow, key }: SendOptions): SendOptions {
+function pickSendOptions({ overflow, key }: SendOptions): SendOptions {
   return {
     ...isOverflow(overflow) && { overflow },
     ...typeof key === "string" && { key },
   };
 }
 
-function isHeader(json: unknown): json is Header {
+function isEnvelopeHeader(json: unknown): json is EnvelopeHeader {
   return typeof json === "object" && json !== null && "version" in json &&
     json.version === 1 && "from" in json && typeof json.from === "string" &&
     "id" in json && typeof json.id === "number" && "isBinary" in json &&

@@ -5,7 +5,12 @@
  */
 
 import { memoryOf, toBytes } from "../values/codec.ts";
-import { ALL, type Body, channelOf, type Letter } from "./envelope.ts";
+import {
+  ALL_CHANNEL,
+  type Broadcast,
+  type BroadcastBody,
+  roomChannel,
+} from "./envelope.ts";
 import { randomId } from "../util/random_id.ts";
 import { startBackgroundTimer, type Timer } from "../util/timer.ts";
 
@@ -38,13 +43,13 @@ export interface HistoryOptions {
 }
 
 /** A message that is kept. */
-export interface Entry extends Letter {
+export interface StoredMessage extends Broadcast {
   /** Where it stands among all that are kept; 0 if it is not kept yet. */
   readonly offset: number;
 }
 
 /** Where messages are kept. */
-export interface Shelf {
+export interface MessageStore {
   /** What its numbers belong to; undefined while it cannot be reached. */
   readonly epoch: string | undefined;
   /** All that is kept up to this has been sent to those whom it is for. */
@@ -62,23 +67,26 @@ export interface Shelf {
   read(
     rooms: readonly string[],
     after: number,
-  ): PromiseLike<readonly Entry[] | undefined> | readonly Entry[] | undefined;
+  ):
+    | PromiseLike<readonly StoredMessage[] | undefined>
+    | readonly StoredMessage[]
+    | undefined;
 }
 
 /** What is stored of one room. */
-interface Track {
+interface StoredChannel {
   readonly channel: string;
-  readonly entries: Stored[];
+  readonly entries: SizedMessage[];
   /** What the entries cost, in bytes. */
   size: number;
   /** Messages of the room up to this offset may have been removed. */
-  removed: number;
+  removedUpTo: number;
   /** Since when nobody has been in it. */
   emptySince: number | undefined;
 }
 
-interface Stored extends Entry {
-  readonly time: number;
+interface SizedMessage extends StoredMessage {
+  readonly storedAt: number;
   readonly cost: number;
 }
 
@@ -86,31 +94,31 @@ interface Stored extends Entry {
  * What a stored message costs beside its body and the names in its address, in bytes, as
  * measured; and how much more if it is binary.
  */
-const ENTRY_COST = 384;
-const BUFFER_COST = 256;
+const MESSAGE_OVERHEAD_BYTES = 384;
+const BUFFER_OVERHEAD_BYTES = 256;
 
 /** What a room costs beside its name, with nothing stored. */
-const TRACK_COST = 256;
+const CHANNEL_OVERHEAD_BYTES = 256;
 
 /**
  * Stores messages in memory, up to a number per room and up to a number of bytes in
  * all. When there are too many bytes, the room that was least recently used loses its
  * messages first.
  */
-export class History implements Shelf {
+export class MemoryStore implements MessageStore {
   /** What its numbers belong to: they mean nothing after a restart. */
   readonly epoch: string = randomId();
   readonly #limits: Required<HistoryOptions>;
-  readonly #forgotten: (room: string) => void;
+  readonly #onForgotten: (room: string) => void;
   readonly #clock: () => number;
-  readonly #tracks = new Map<string, Track>();
+  readonly #channels = new Map<string, StoredChannel>();
   /** The tracks that something can be removed of, least recently used first. */
-  readonly #removable = new Set<Track>();
+  readonly #removable = new Set<StoredChannel>();
   #offset = 0;
   /** What all tracks cost, in bytes. */
   #size = 0;
   /** Messages up to this offset may be missing from rooms that have no track. */
-  #untracked = 0;
+  #removedUpTo = 0;
   #timer: Timer | undefined;
   #isStopped = false;
 
@@ -118,18 +126,18 @@ export class History implements Shelf {
    * Creates an empty store.
    *
    * @param limits How much to store.
-   * @param forgotten Called with each room whose track is removed.
+   * @param onForgotten Called with each room whose track is removed.
    * @param clock Tells the time in milliseconds.
    */
   constructor(
     limits: Required<HistoryOptions>,
-    forgotten: (room: string) => void,
+    onForgotten: (room: string) => void,
     clock: () => number = () => performance.now(),
   ) {
     this.#limits = limits;
-    this.#forgotten = forgotten;
+    this.#onForgotten = onForgotten;
     this.#clock = clock;
-    this.#open(ALL);
+    this.#open(ALL_CHANNEL);
   }
 
   /** The number of the last message. */
@@ -148,25 +156,25 @@ export class History implements Shelf {
    * @param letter The message.
    * @returns What is stored.
    */
-  add({ address, body, options }: Letter): Entry {
+  add({ target, body, options }: Broadcast): StoredMessage {
     const offset = ++this.#offset;
-    const track = this.#tracks.get(placeOf(address.rooms));
-    if (!track) {
-      this.#untracked = offset;
-      return { offset, address, body: own(body), options };
+    const stored = this.#channels.get(channelFor(target.rooms));
+    if (!stored) {
+      this.#removedUpTo = offset;
+      return { offset, target, body: copyBody(body), options };
     }
-    const entry: Stored = {
+    const entry: SizedMessage = {
       offset,
-      address,
-      body: own(body),
+      target,
+      body: copyBody(body),
       options,
-      time: this.#clock(),
-      cost: costOf({ address, body, options }),
+      storedAt: this.#clock(),
+      cost: memoryCost({ target, body, options }),
     };
-    track.entries.push(entry);
-    this.#resize(track, entry.cost);
-    if (track.entries.length > this.#limits.messages) this.#shift(track);
-    this.#use(track);
+    stored.entries.push(entry);
+    this.#resize(stored, entry.cost);
+    if (stored.entries.length > this.#limits.messages) this.#shift(stored);
+    this.#use(stored);
     this.#makeRoom();
     return entry;
   }
@@ -177,12 +185,12 @@ export class History implements Shelf {
    * @param room The room.
    * @returns Whether the room had no track before.
    */
-  enter(room: string): boolean {
-    const channel = channelOf(room);
-    const existing = this.#tracks.get(channel);
-    const track = existing ?? this.#open(channel);
-    track.emptySince = undefined;
-    this.#use(track);
+  roomOpened(room: string): boolean {
+    const channel = roomChannel(room);
+    const existing = this.#channels.get(channel);
+    const stored = existing ?? this.#open(channel);
+    stored.emptySince = undefined;
+    this.#use(stored);
     this.#makeRoom();
     return existing === undefined;
   }
@@ -192,29 +200,29 @@ export class History implements Shelf {
    *
    * @param room The room.
    */
-  leave(room: string): void {
-    const track = this.#tracks.get(channelOf(room));
-    if (!track) return;
-    track.emptySince = this.#clock();
-    this.#use(track);
+  roomClosed(room: string): void {
+    const stored = this.#channels.get(roomChannel(room));
+    if (!stored) return;
+    stored.emptySince = this.#clock();
+    this.#use(stored);
     this.#makeRoom();
   }
 
   /**
-   * Reads what is stored of some rooms, as {@linkcode Shelf.read}.
+   * Reads what is stored of some rooms, as {@linkcode MessageStore.read}.
    *
    * @param rooms The rooms.
    * @param after Where to begin.
    * @returns The messages; undefined if one of them may have been removed.
    */
-  read(rooms: readonly string[], after: number): Entry[] | undefined {
-    const all: Entry[] = [];
-    for (const name of [ALL, ...rooms.map(channelOf)]) {
-      const track = this.#tracks.get(name);
-      if ((track?.removed ?? this.#untracked) > after) return undefined;
-      if (!track) continue;
-      this.#use(track);
-      for (const entry of track.entries) {
+  read(rooms: readonly string[], after: number): StoredMessage[] | undefined {
+    const all: StoredMessage[] = [];
+    for (const name of [ALL_CHANNEL, ...rooms.map(roomChannel)]) {
+      const stored = this.#channels.get(name);
+      if ((stored?.removedUpTo ?? this.#removedUpTo) > after) return undefined;
+      if (!stored) continue;
+      this.#use(stored);
+      for (const entry of stored.entries) {
         if (entry.offset > after) all.push(entry);
       }
     }
@@ -227,47 +235,47 @@ export class History implements Shelf {
     clearTimeout(this.#timer);
   }
 
-  #open(channel: string): Track {
-    const track: Track = {
+  #open(channel: string): StoredChannel {
+    const stored: StoredChannel = {
       channel,
       entries: [],
       size: 0,
       // What was sent before may have been removed together with an earlier track.
-      removed: this.#untracked,
+      removedUpTo: this.#removedUpTo,
       emptySince: undefined,
     };
-    this.#tracks.set(channel, track);
-    this.#resize(track, TRACK_COST + memoryOf(channel));
-    return track;
+    this.#channels.set(channel, stored);
+    this.#resize(stored, CHANNEL_OVERHEAD_BYTES + memoryOf(channel));
+    return stored;
   }
 
-  #close(track: Track): void {
-    while (track.entries.length > 0) this.#shift(track);
-    this.#untracked = Math.max(this.#untracked, track.removed);
-    this.#tracks.delete(track.channel);
-    this.#removable.delete(track);
-    this.#resize(track, -track.size);
-    this.#forgotten(track.channel.slice(channelOf("").length));
+  #close(stored: StoredChannel): void {
+    while (stored.entries.length > 0) this.#shift(stored);
+    this.#removedUpTo = Math.max(this.#removedUpTo, stored.removedUpTo);
+    this.#channels.delete(stored.channel);
+    this.#removable.delete(stored);
+    this.#resize(stored, -stored.size);
+    this.#onForgotten(stored.channel.slice(roomChannel("").length));
   }
 
-  #resize(track: Track, difference: number): void {
-    track.size += difference;
+  #resize(stored: StoredChannel, difference: number): void {
+    stored.size += difference;
     this.#size += difference;
   }
 
   /** Removes the oldest message of a room. */
-  #shift(track: Track): void {
-    const entry = track.entries.shift();
+  #shift(stored: StoredChannel): void {
+    const entry = stored.entries.shift();
     if (!entry) return;
-    track.removed = entry.offset;
-    this.#resize(track, -entry.cost);
+    stored.removedUpTo = entry.offset;
+    this.#resize(stored, -entry.cost);
   }
 
   /** Makes a track the most recently used one. */
-  #use(track: Track): void {
-    this.#removable.delete(track);
-    if (track.entries.length === 0 && track.emptySince === undefined) return;
-    this.#removable.add(track);
+  #use(stored: StoredChannel): void {
+    this.#removable.delete(stored);
+    if (stored.entries.length === 0 && stored.emptySince === undefined) return;
+    this.#removable.add(stored);
     this.#startTimer();
   }
 
@@ -275,15 +283,15 @@ export class History implements Shelf {
   #makeRoom(): void {
     const { maxBytes } = this.#limits;
     if (this.#size <= maxBytes) return;
-    for (const track of this.#removable) {
+    for (const stored of this.#removable) {
       // Of the room that is used right now, only the oldest messages have to go.
       const isLast = this.#removable.size === 1;
-      while (track.entries.length > 0) {
-        this.#shift(track);
+      while (stored.entries.length > 0) {
+        this.#shift(stored);
         if (isLast && this.#size <= maxBytes) return;
       }
-      if (track.emptySince !== undefined) this.#close(track);
-      else this.#removable.delete(track);
+      if (stored.emptySince !== undefined) this.#close(stored);
+      else this.#removable.delete(stored);
       if (this.#size <= maxBytes) return;
     }
   }
@@ -293,31 +301,34 @@ export class History implements Shelf {
     if (this.#isStopped) return;
     this.#timer ??= startBackgroundTimer(() => {
       this.#timer = undefined;
-      this.#sweep();
+      this.#removeExpired();
       if (this.#removable.size > 0) this.#startTimer();
     }, this.#limits.maxAge);
   }
 
   /** Removes what is too old. */
-  #sweep(): void {
+  #removeExpired(): void {
     const oldest = this.#clock() - 2 * this.#limits.maxAge;
-    for (const track of this.#removable) {
-      const { entries, emptySince } = track;
-      const fresh = entries.findIndex(({ time }) => time > oldest);
+    for (const stored of this.#removable) {
+      const { entries, emptySince } = stored;
+      const fresh = entries.findIndex(({ storedAt: time }) => time > oldest);
       const old = fresh < 0 ? entries.length : fresh;
-      for (let i = 0; i < old; i++) this.#shift(track);
+      for (let i = 0; i < old; i++) this.#shift(stored);
       if (emptySince !== undefined) {
-        if (emptySince <= oldest) this.#close(track);
-      } else if (entries.length === 0) this.#removable.delete(track);
+        if (emptySince <= oldest) this.#close(stored);
+      } else if (entries.length === 0) this.#removable.delete(stored);
     }
   }
 }
 
 /** How many bytes of memory a stored message takes. */
-function costOf({ address, body, options: { key = "" } }: Letter): number {
-  const { rooms = [], except, without = [] } = address;
+function memoryCost(
+  { target, body, options: { key = "" } }: Broadcast,
+): number {
+  const { rooms = [], except, without = [] } = target;
   const isBinary = typeof body !== "string";
-  let cost = ENTRY_COST + (isBinary ? BUFFER_COST : 0) + memoryOf(body) +
+  let cost = MESSAGE_OVERHEAD_BYTES + (isBinary ? BUFFER_OVERHEAD_BYTES : 0) +
+    memoryOf(body) +
     memoryOf(key);
   for (const names of [rooms, except, without]) {
     for (const name of names) cost += 16 + memoryOf(name);
@@ -331,12 +342,14 @@ function costOf({ address, body, options: { key = "" } }: Letter): number {
  * @param rooms Whom it is for.
  * @returns The channel.
  */
-export function placeOf(rooms: readonly string[] | undefined): string {
+export function channelFor(rooms: readonly string[] | undefined): string {
   const [room] = rooms ?? [];
-  return room !== undefined && rooms?.length === 1 ? channelOf(room) : ALL;
+  return room !== undefined && rooms?.length === 1
+    ? roomChannel(room)
+    : ALL_CHANNEL;
 }
 
 /** The sender may change its bytes. */
-function own(body: Body): Body {
+function copyBody(body: BroadcastBody): BroadcastBody {
   return typeof body === "string" ? body : toBytes(body).slice();
 }

@@ -7,34 +7,38 @@
 
 import { byteLengthOf } from "../values/codec.ts";
 import { type Connection, internals } from "../connection/connection.ts";
-import type { Body } from "./envelope.ts";
+import type { BroadcastBody } from "./envelope.ts";
 import {
   encodePosition,
   encodeStored,
   type StreamPosition,
   UNKNOWN_POSITION,
 } from "../protocol/frames.ts";
-import type { Entry, HistoryOptions, Shelf } from "./message_store.ts";
+import type {
+  HistoryOptions,
+  MessageStore,
+  StoredMessage,
+} from "./message_store.ts";
 import { assertSize, assertType, ignoreRejection } from "../events/errors.ts";
 import type { WriterLimits } from "../sending/socket_writer.ts";
 import { withTimeout } from "../util/timer.ts";
 import type { SocketTypes } from "../values/types.ts";
 
 /** How long `connect` listeners may take to let a client into its rooms. */
-const PATIENCE = 1_000;
+const CONNECT_LISTENERS_TIMEOUT_MS = 1_000;
 
 /** How long what was missed may take to be found. */
-const SEARCH = 10_000;
+const READ_TIMEOUT_MS = 10_000;
 
 /** Somebody who has come back, and has not got all yet. */
-interface Return {
+interface PendingRecovery {
   readonly position: StreamPosition;
   /** What is sent to them meanwhile. */
-  readonly held: Entry[];
+  readonly held: StoredMessage[];
   /** Whether it is known already that something cannot be had. */
-  isLost: boolean;
+  isIncomplete: boolean;
   /** Is told that they have gone again. */
-  readonly gone: PromiseWithResolvers<undefined>;
+  readonly ended: PromiseWithResolvers<undefined>;
 }
 
 /**
@@ -44,7 +48,7 @@ interface Return {
  * @returns How much to keep; undefined for nothing.
  * @throws {RangeError} If a number among the options is none, or too small.
  */
-export function historyLimits(
+export function resolveHistoryOptions(
   options: boolean | HistoryOptions,
 ): Required<HistoryOptions> | undefined {
   if (options === false) return undefined;
@@ -69,7 +73,7 @@ export function historyLimits(
  * @param connection The connection.
  * @returns The name.
  */
-export function nameOf<Types extends SocketTypes>(
+export function recipientId<Types extends SocketTypes>(
   connection: Connection<Types>,
 ): string {
   return internals.resumeOf(connection)?.session ?? connection.id;
@@ -80,7 +84,7 @@ export function nameOf<Types extends SocketTypes>(
  *
  * @param connection The connection.
  */
-export function keepsNothing<Types extends SocketTypes>(
+export function refuseResume<Types extends SocketTypes>(
   connection: Connection<Types>,
 ): void {
   if (internals.resumeOf(connection)?.position === undefined) return;
@@ -94,32 +98,32 @@ export function keepsNothing<Types extends SocketTypes>(
  * @typeParam Types The types of the sockets.
  */
 export class Recovery<Types extends SocketTypes> {
-  readonly #shelf: Shelf;
+  readonly #store: MessageStore;
   readonly #maxAge: number;
   readonly #limits: WriterLimits;
-  readonly #failed: (error: unknown) => void;
-  readonly #returns = new Map<Connection<Types>, Return>();
+  readonly #onError: (error: unknown) => void;
+  readonly #recovering = new Map<Connection<Types>, PendingRecovery>();
   /** Who is to be told at the end of this turn where they stand. */
-  #due = new Set<Connection<Types>>();
+  #positionDue = new Set<Connection<Types>>();
 
   /**
    * Begins.
    *
-   * @param shelf Where messages are kept.
+   * @param store Where messages are kept.
    * @param maxAge How long a client may be away, in milliseconds.
    * @param limits How much may wait for a client.
-   * @param failed Hears of errors.
+   * @param onError Hears of errors.
    */
   constructor(
-    shelf: Shelf,
+    store: MessageStore,
     maxAge: number,
     limits: WriterLimits,
-    failed: (error: unknown) => void,
+    onError: (error: unknown) => void,
   ) {
-    this.#shelf = shelf;
+    this.#store = store;
     this.#maxAge = maxAge;
     this.#limits = limits;
-    this.#failed = failed;
+    this.#onError = onError;
   }
 
   /**
@@ -129,26 +133,27 @@ export class Recovery<Types extends SocketTypes> {
    * @param members Those of its rooms.
    * @param entry The message.
    */
-  deliver(members: Iterable<Connection<Types>>, entry: Entry): void {
-    const { offset, body, options, address } = entry;
-    const isExact = address.except.length === 0 && !address.without?.length;
+  deliver(members: Iterable<Connection<Types>>, entry: StoredMessage): void {
+    const { offset, body, options, target } = entry;
+    const isExact = target.except.length === 0 && !target.without?.length;
     const { overflow = this.#limits.overflow } = options;
-    let marked: Body | undefined;
+    let marked: BroadcastBody | undefined;
     for (const member of members) {
-      if (!isExact && !isFor(entry, member)) {
-        if (internals.resumeOf(member)) this.stand(member);
+      if (!isExact && !isAddressedTo(entry, member)) {
+        if (internals.resumeOf(member)) this.sendPosition(member);
         continue;
       }
       if (internals.resumeOf(member) === undefined) {
         internals.send(member, body, options, false);
         continue;
       }
-      const held = this.#returns.size > 0 && this.#returns.get(member)?.held;
+      const held = this.#recovering.size > 0 &&
+        this.#recovering.get(member)?.held;
       if (held) held.push(entry);
       else if (overflow === "latest" && member.bufferedAmount > 0) {
         // It may take the place of one before others, which have not come then.
         internals.send(member, body, options, false);
-        this.stand(member);
+        this.sendPosition(member);
       } else {internals.sendMarked(
           member,
           marked ??= encodeStored(offset, body),
@@ -163,28 +168,30 @@ export class Recovery<Types extends SocketTypes> {
    * @param connection The connection.
    * @param recovered Whether it has got all that it has missed, if that is to be told.
    */
-  stand(connection: Connection<Types>, recovered?: boolean): void {
-    if (recovered !== undefined) return this.#stand(connection, recovered);
-    this.#due.add(connection);
-    if (this.#due.size > 1) return;
+  sendPosition(connection: Connection<Types>, recovered?: boolean): void {
+    if (recovered !== undefined) {
+      return this.#sendPositionNow(connection, recovered);
+    }
+    this.#positionDue.add(connection);
+    if (this.#positionDue.size > 1) return;
     queueMicrotask(() => {
-      const due = this.#due;
-      this.#due = new Set();
-      for (const one of due) this.#stand(one, undefined);
+      const due = this.#positionDue;
+      this.#positionDue = new Set();
+      for (const one of due) this.#sendPositionNow(one, undefined);
     });
   }
 
-  #stand(
+  #sendPositionNow(
     connection: Connection<Types>,
     recovered: boolean | undefined,
   ): void {
-    const back = this.#returns.get(connection);
-    if (back) {
-      back.isLost ||= recovered === false;
+    const pending = this.#recovering.get(connection);
+    if (pending) {
+      pending.isIncomplete ||= recovered === false;
       return;
     }
     if (internals.resumeOf(connection) === undefined) return;
-    const { epoch, offset } = this.#shelf;
+    const { epoch, offset } = this.#store;
     const position = epoch === undefined ? UNKNOWN_POSITION : { epoch, offset };
     // The next one tells as much, but not what has become of what was missed.
     const overflow = recovered === undefined ? "drop-newest" : "terminate";
@@ -198,20 +205,20 @@ export class Recovery<Types extends SocketTypes> {
    *
    * @param connection The connection.
    */
-  arrive(connection: Connection<Types>): void {
+  clientConnected(connection: Connection<Types>): void {
     const resume = internals.resumeOf(connection);
-    if (resume?.position === undefined) return this.stand(connection);
-    const { position, awayMs: away } = resume;
-    const { epoch, opening } = this.#shelf;
-    if ((opening || position.epoch === epoch) && away <= this.#maxAge) {
-      const gone = Promise.withResolvers<undefined>();
-      this.#returns.set(connection, {
+    if (resume?.position === undefined) return this.sendPosition(connection);
+    const { position, awayMs: awayMs } = resume;
+    const { epoch, opening } = this.#store;
+    if ((opening || position.epoch === epoch) && awayMs <= this.#maxAge) {
+      const ended = Promise.withResolvers<undefined>();
+      this.#recovering.set(connection, {
         position,
         held: [],
-        isLost: false,
-        gone,
+        isIncomplete: false,
+        ended,
       });
-    } else this.stand(connection, false);
+    } else this.sendPosition(connection, false);
   }
 
   /**
@@ -220,12 +227,14 @@ export class Recovery<Types extends SocketTypes> {
    * @param connection The connection.
    * @param pending Promises of those that are not done yet; they never reject.
    */
-  settle(
+  recover(
     connection: Connection<Types>,
     pending: readonly Promise<unknown>[],
   ): void {
-    const back = this.#returns.get(connection);
-    if (back) ignoreRejection(this.#catchUp(connection, back, pending));
+    const recovering = this.#recovering.get(connection);
+    if (recovering) {
+      ignoreRejection(this.#replay(connection, recovering, pending));
+    }
   }
 
   /**
@@ -233,71 +242,80 @@ export class Recovery<Types extends SocketTypes> {
    *
    * @param connection The connection.
    */
-  end(connection: Connection<Types>): void {
-    this.#returns.get(connection)?.gone.resolve(undefined);
-    this.#returns.delete(connection);
+  clientEnded(connection: Connection<Types>): void {
+    this.#recovering.get(connection)?.ended.resolve(undefined);
+    this.#recovering.delete(connection);
   }
 
   /** Sends what somebody has missed, and then what has come meanwhile. */
-  async #catchUp(
+  async #replay(
     connection: Connection<Types>,
-    back: Return,
+    recovery: PendingRecovery,
     pending: readonly Promise<unknown>[],
   ): Promise<void> {
-    const { position, held, gone: { promise: gone } } = back;
-    const { opening } = this.#shelf;
+    const { position, held, ended: { promise: ended } } = recovery;
+    const { opening } = this.#store;
     if (pending.length > 0 || opening) {
       const ready = Promise.all([opening, ...pending]);
-      await withTimeout(PATIENCE, Promise.race([ready, gone]));
+      await withTimeout(
+        CONNECT_LISTENERS_TIMEOUT_MS,
+        Promise.race([ready, ended]),
+      );
     }
     const rooms = [...connection.rooms];
-    let missed: readonly Entry[] | undefined;
+    let missed: readonly StoredMessage[] | undefined;
     try {
-      if (position.epoch === this.#shelf.epoch) {
-        const found = this.#shelf.read(rooms, position.offset);
-        missed = await withTimeout(SEARCH, Promise.race([found, gone]));
+      if (position.epoch === this.#store.epoch) {
+        const found = this.#store.read(rooms, position.offset);
+        missed = await withTimeout(
+          READ_TIMEOUT_MS,
+          Promise.race([found, ended]),
+        );
       }
     } catch (error) {
       // That the broker is away is told already.
-      if (this.#shelf.epoch !== undefined) this.#failed(error);
+      if (this.#store.epoch !== undefined) this.#onError(error);
     }
-    if (!this.#returns.delete(connection)) return; // it has ended
+    if (!this.#recovering.delete(connection)) return; // it has ended
     // All that anybody can have had has come by now.
-    const isSame = position.epoch === this.#shelf.epoch &&
-      position.offset <= this.#shelf.offset;
+    const isSame = position.epoch === this.#store.epoch &&
+      position.offset <= this.#store.offset;
     // What has no number yet may be among what was found, too.
     const hasUnkept = held.some(({ offset }) => offset === 0);
-    if (!isSame || back.isLost || hasUnkept) missed = undefined;
-    const found = (missed ?? []).filter((one) => isFor(one, connection));
+    if (!isSame || recovery.isIncomplete || hasUnkept) missed = undefined;
+    const found = (missed ?? []).filter((one) =>
+      isAddressedTo(one, connection)
+    );
     const size = found.reduce((sum, { body }) => sum + byteLengthOf(body), 0);
     // It would overflow, and come back for the same again and again.
-    const room = this.#limits.maxBufferedAmount - connection.bufferedAmount;
-    if (size > room) missed = undefined;
+    const available = this.#limits.maxBufferedAmount -
+      connection.bufferedAmount;
+    if (size > available) missed = undefined;
     // What it has had from another server may come to this one only now.
     const since = held.filter(({ offset }) =>
       !isSame || offset === 0 || offset > position.offset
     );
-    if (missed === undefined) this.stand(connection, false);
-    const all = missed ? inOrder([...found, ...since]) : since;
+    if (missed === undefined) this.sendPosition(connection, false);
+    const all = missed ? orderMissed([...found, ...since]) : since;
     for (const entry of all) this.deliver([connection], entry);
-    if (missed) this.stand(connection, true);
-    else if (all.length > 0) this.stand(connection);
+    if (missed) this.sendPosition(connection, true);
+    else if (all.length > 0) this.sendPosition(connection);
   }
 }
 
 /** Whether a message that is kept is for somebody. */
-function isFor<Types extends SocketTypes>(
-  { address: { rooms, except, without } }: Entry,
+function isAddressedTo<Types extends SocketTypes>(
+  { target: { rooms, except, without } }: StoredMessage,
   connection: Connection<Types>,
 ): boolean {
   const own = connection.rooms;
   return (rooms === undefined || rooms.some((room) => own.has(room))) &&
     !except.some((room) => own.has(room)) &&
-    !without?.includes(nameOf(connection));
+    !without?.includes(recipientId(connection));
 }
 
 /** Each once. */
-function inOrder(entries: readonly Entry[]): Entry[] {
+function orderMissed(entries: readonly StoredMessage[]): StoredMessage[] {
   const all = new Map(entries.map((entry) => [entry.offset, entry]));
   return [...all.values()].sort((a, b) => a.offset - b.offset);
 }

@@ -157,9 +157,9 @@ const PARSERS: Record<string, (text: string) => unknown> = {
       codecName: "",
       hasHistory: true,
     }),
-  unpack: (text) => {
+  decodeEnvelope: (text) => {
     try {
-      return envelope.unpack(encoder.encode(`${text}\n${text}`));
+      return envelope.decodeEnvelope(encoder.encode(`${text}\n${text}`));
     } catch {
       return undefined;
     }
@@ -177,8 +177,8 @@ const PARSERS: Record<string, (text: string) => unknown> = {
 const OTHERS = [
   // What this end writes:
   ...[
-    "pack",
-    "channelOf",
+    "encodeEnvelope",
+    "roomChannel",
     "encodeAddressed",
     "encodeTrace",
     "encodeStored",

@@ -3,7 +3,10 @@
 import { assertEquals } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
 import type { Log, Logged } from "../../../core/cluster/adapter.ts";
-import { type Posted, unpack } from "../../../core/history/envelope.ts";
+import {
+  decodeEnvelope,
+  type SequencedBroadcast,
+} from "../../../core/history/envelope.ts";
 import { Journal } from "../../../core/cluster/broker_log.ts";
 
 const NAME = "one";
@@ -17,7 +20,7 @@ async function begin() {
   const log: Log = {
     open: () => Promise.resolve("epoch"),
     append: (channel, _name, message) => {
-      const posted = unpack(message);
+      const posted = decodeEnvelope(message);
       if (!posted) return Promise.reject(new Error("No message"));
       const receive = () => journal.receive(channel, posted, ++offset);
       if (channel.startsWith("server")) {
@@ -47,8 +50,8 @@ async function begin() {
   const send = (room?: string) => {
     const address = { ...room && { rooms: [room] }, except: [] };
     const id = ++count;
-    const posted: Posted = {
-      ...{ from: NAME, id, address, body: `${id}`, options: {} },
+    const posted: SequencedBroadcast = {
+      ...{ from: NAME, id, target: address, body: `${id}`, options: {} },
     };
     journal.send(posted);
   };

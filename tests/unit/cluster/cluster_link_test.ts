@@ -37,7 +37,7 @@ function relay(wire: Wire, { keep = 0, isUp = true } = {}) {
   const errors: string[] = [];
   const options = { name: crypto.randomUUID(), keep };
   const relay = new Relay(wire.adapter(isUp), options, {
-    deliver: ({ body, address: { rooms, except }, options }) => {
+    deliver: ({ body, target: { rooms, except }, options }) => {
       const to = rooms?.join() ?? "all";
       const but = except.length > 0 ? ` but ${except.join()}` : "";
       told.push([

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
-import type { Body } from "../../../core/history/envelope.ts";
-import { History } from "../../../core/history/message_store.ts";
+import type { BroadcastBody } from "../../../core/history/envelope.ts";
+import { MemoryStore } from "../../../core/history/message_store.ts";
 import { Chance } from "../../support/chance.ts";
 
 const LIMITS = { messages: 100, maxAge: 1_000, maxBytes: 64 * 1024 };
@@ -9,7 +9,7 @@ const LIMITS = { messages: 100, maxAge: 1_000, maxBytes: 64 * 1024 };
 /** A store, and the rooms that it has forgotten. */
 function storeOf(limits: Partial<typeof LIMITS> = {}) {
   const forgotten: string[] = [];
-  const store = new History(
+  const store = new MemoryStore(
     { ...LIMITS, ...limits },
     (room) => forgotten.push(room),
     () => Date.now(),
@@ -17,20 +17,24 @@ function storeOf(limits: Partial<typeof LIMITS> = {}) {
   return { store, forgotten };
 }
 
-function send(store: History, room: string | undefined, body: Body): number {
+function send(
+  store: MemoryStore,
+  room: string | undefined,
+  body: BroadcastBody,
+): number {
   const address = { ...room !== undefined && { rooms: [room] }, except: [] };
-  return store.add({ address, body, options: {} }).offset;
+  return store.add({ target: address, body, options: {} }).offset;
 }
 
-function bodies(store: History, room: string, after: number) {
+function bodies(store: MemoryStore, room: string, after: number) {
   return store.read([room], after)?.map(({ body }) => body);
 }
 
 Deno.test("History.read() gives what came after a position, in order", () => {
   using _time = new FakeTime();
   const { store } = storeOf();
-  store.enter("a");
-  store.enter("b");
+  store.roomOpened("a");
+  store.roomOpened("b");
   send(store, "a", "1");
   send(store, "b", "2");
   send(store, undefined, "3");
@@ -44,7 +48,7 @@ Deno.test("History.read() gives what came after a position, in order", () => {
 Deno.test("History.read() knows that messages beyond the number were removed", () => {
   using _time = new FakeTime();
   const { store } = storeOf({ messages: 3 });
-  store.enter("a");
+  store.roomOpened("a");
   for (const body of ["1", "2", "3", "4"]) send(store, "a", body);
   assertEquals(bodies(store, "a", 1), ["2", "3", "4"]);
   assertEquals(bodies(store, "a", 0), undefined);
@@ -55,9 +59,9 @@ Deno.test("History bounds the bytes of all rooms together", () => {
   using _time = new FakeTime();
   const { store, forgotten } = storeOf();
   for (let i = 0; i < 500; i++) {
-    store.enter(`room ${i}`);
+    store.roomOpened(`room ${i}`);
     for (let j = 0; j < 10; j++) send(store, `room ${i}`, "x".repeat(1_000));
-    store.leave(`room ${i}`);
+    store.roomClosed(`room ${i}`);
     assert(store.size <= LIMITS.maxBytes, `${store.size}`);
   }
   // The most recent rooms are still there, and those before them are known to be gone.
@@ -76,7 +80,7 @@ Deno.test("History counts names, small messages and two-byte texts", () => {
     return store.size - before;
   };
   const room = "r".repeat(1_000);
-  assert(cost(() => store.enter(room)) > 1_000);
+  assert(cost(() => store.roomOpened(room)) > 1_000);
   const small = cost(() => send(store, room, ""));
   assert(small > 1_000, "the address holds the name");
   assertEquals(cost(() => send(store, room, "x".repeat(100))), small + 100);
@@ -90,11 +94,11 @@ Deno.test("History counts names, small messages and two-byte texts", () => {
 Deno.test("History removes the messages of the room that was used least recently", () => {
   using _time = new FakeTime();
   const { store, forgotten } = storeOf();
-  for (const room of ["old", "live"]) store.enter(room);
+  for (const room of ["old", "live"]) store.roomOpened(room);
   const first = send(store, "live", "x".repeat(1_000));
   send(store, "old", "x".repeat(20_000));
   send(store, "live", "x".repeat(20_000));
-  store.enter("new");
+  store.roomOpened("new");
   send(store, "new", "x".repeat(40_000));
   assertEquals(store.read(["old"], 0), undefined);
   assertEquals(store.read(["live"], 0)?.length, 2);
@@ -110,7 +114,7 @@ Deno.test("History removes the messages of the room that was used least recently
 Deno.test("History removes the oldest messages of a room that is too large alone", () => {
   using _time = new FakeTime();
   const { store } = storeOf();
-  store.enter("a");
+  store.roomOpened("a");
   for (let i = 0; i < 10; i++) send(store, "a", `${i}`.repeat(20_000));
   assert(store.size <= LIMITS.maxBytes);
   assertEquals(bodies(store, "a", 6), undefined);
@@ -128,14 +132,14 @@ Deno.test("History removes the oldest messages of a room that is too large alone
 Deno.test("History knows what was removed together with a room", () => {
   using _time = new FakeTime();
   const { store, forgotten } = storeOf();
-  store.enter("a");
+  store.roomOpened("a");
   const seen = send(store, "a", "seen");
-  store.leave("a");
-  store.enter("b");
+  store.roomClosed("a");
+  store.roomOpened("b");
   send(store, "b", "x".repeat(LIMITS.maxBytes)); // removes "a"
   assertEquals(forgotten, ["a"]);
   send(store, "a", "missed, as nobody is there");
-  store.enter("a");
+  store.roomOpened("a");
   assertEquals(store.read(["a"], seen), undefined);
   assertEquals(store.read(["a"], store.offset), []);
   assertEquals(store.read(["never seen"], 0), undefined, "nobody can tell");
@@ -147,10 +151,10 @@ Deno.test("History removes what is old by a timer of its own", async () => {
   const { store, forgotten } = storeOf();
   const empty = store.size;
   await time.tickAsync(100_000);
-  store.enter("a");
+  store.roomOpened("a");
   send(store, "a", "x");
   send(store, undefined, "x");
-  store.leave("a");
+  store.roomClosed("a");
   await time.tickAsync(1_999);
   assertEquals(store.read(["a"], 0)?.length, 2, "stored for twice maxAge");
   await time.tickAsync(1_001);
@@ -168,7 +172,7 @@ Deno.test("History removes what is old by a timer of its own", async () => {
 Deno.test("History stops its timer", async () => {
   using time = new FakeTime();
   const { store } = storeOf();
-  store.enter("a");
+  store.roomOpened("a");
   send(store, "a", "x");
   store.stop();
   send(store, "a", "y");
@@ -188,10 +192,10 @@ Deno.test("History never leaves out a message without saying so", () => {
       const room = names[chance.below(names.length)] ?? "a";
       const action = chance.below(10);
       if (action < 2) {
-        store.enter(room);
+        store.roomOpened(room);
         occupied.add(room);
       } else if (action < 4) {
-        if (occupied.delete(room)) store.leave(room);
+        if (occupied.delete(room)) store.roomClosed(room);
       } else if (action < 8) {
         const to = chance.below(5) === 0 ? undefined : room;
         const offset = send(store, to, "x".repeat(chance.below(2_000)));

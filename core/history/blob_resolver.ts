@@ -5,17 +5,17 @@
  */
 
 import type { Frame } from "../values/codec.ts";
-import type { Body } from "./envelope.ts";
+import type { BroadcastBody } from "./envelope.ts";
 import { RESOLVED } from "../events/errors.ts";
 
 /** Hands on what is sent when its bytes are there. */
-export class Ripening {
+export class BlobResolver {
   #waiting = 0;
-  #done: Promise<void> = RESOLVED;
+  #idle: Promise<void> = RESOLVED;
 
   /** Resolves when all so far has been handed on. */
-  get done(): Promise<void> {
-    return this.#done;
+  get idle(): Promise<void> {
+    return this.#idle;
   }
 
   /**
@@ -23,29 +23,29 @@ export class Ripening {
    *
    * @param frame The message.
    * @param action What to do with it, at once if it is there and nothing waits.
-   * @param failed Hears why it cannot be read.
+   * @param onError Hears why it cannot be read.
    */
-  take(
+  resolve(
     frame: Frame,
-    action: (body: Body) => void,
-    failed: (error: unknown) => void,
+    action: (body: BroadcastBody) => void,
+    onError: (error: unknown) => void,
   ): void {
     if (!(frame instanceof Blob) && this.#waiting === 0) return action(frame);
     this.#waiting++;
-    this.#done = this.#takeLater(this.#done, frame, action, failed);
+    this.#idle = this.#resolveLater(this.#idle, frame, action, onError);
   }
 
-  async #takeLater(
+  async #resolveLater(
     before: Promise<void>,
     frame: Frame,
-    action: (body: Body) => void,
-    failed: (error: unknown) => void,
+    action: (body: BroadcastBody) => void,
+    onError: (error: unknown) => void,
   ): Promise<void> {
     await before;
     try {
       action(frame instanceof Blob ? await frame.bytes() : frame);
     } catch (error) {
-      failed(error);
+      onError(error);
     }
     this.#waiting--;
   }
