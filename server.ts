@@ -45,8 +45,8 @@ import {
   resolveMessageRate,
 } from "./core/connection/rate_limiter.ts";
 import type {
-  Answer as Told,
-  Inquiry,
+  ClusterAnswer as Told,
+  ClusterQuery,
 } from "./core/cluster/server_registry.ts";
 import type { Broadcast, BroadcastTarget } from "./core/history/envelope.ts";
 import {
@@ -62,7 +62,7 @@ import {
 } from "./core/history/recovery.ts";
 import { Presence } from "./core/cluster/presence.ts";
 import { register } from "./core/events/instrumentation.ts";
-import { type Post, Relay } from "./core/cluster/cluster_link.ts";
+import { type ClusterHost, ClusterLink } from "./core/cluster/cluster_link.ts";
 import { BlobResolver } from "./core/history/blob_resolver.ts";
 import { assertRoom, Rooms } from "./core/rooms/rooms.ts";
 import { Message } from "./message.ts";
@@ -377,12 +377,12 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   readonly #endDeferred = new Set<Connection<Types>>();
   readonly #disconnected: DisconnectedClient[] = [];
   readonly #rooms: Rooms<Connection<Types>>;
-  readonly #relay: Relay | undefined;
+  readonly #cluster: ClusterLink | undefined;
   /** What is kept in memory for clients that come back. */
   readonly #memoryStore: MemoryStore | undefined;
   readonly #recovery: Recovery<Types> | undefined;
   readonly #blobs = new BlobResolver();
-  readonly #describe: ServerOptions<Types>["presence"];
+  readonly #describeMember: ServerOptions<Types>["presence"];
   readonly #presence: Presence | undefined;
   readonly #handlers = new RequestHandlers<
     Incoming<Types>,
@@ -465,8 +465,8 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     this.#rooms = new Rooms({
       opened: (room) => {
         const isNew = this.#memoryStore?.roomOpened(room) ?? true;
-        if (isNew) this.#relay?.enter(room);
-        if (this.#presence) this.#relay?.watch(room);
+        if (isNew) this.#cluster?.roomOpened(room);
+        if (this.#presence) this.#cluster?.subscribePresence(room);
       },
       joined: (client, room) => {
         this.#recovery?.sendPosition(client);
@@ -474,28 +474,33 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       },
       left: (client, room) => this.#presence?.leave(room, client.id),
       closed: (room) => {
-        if (this.#presence) this.#relay?.unwatch(room);
+        if (this.#presence) this.#cluster?.unsubscribePresence(room);
         if (this.#memoryStore) this.#memoryStore.roomClosed(room);
-        else this.#relay?.leave(room);
+        else this.#cluster?.roomClosed(room);
       },
     });
     this.#owner = this.#createOwner();
     this.#addOverrides();
     const name = crypto.randomUUID();
-    this.#describe = options.presence;
-    const presence = this.#presence = this.#describe && new Presence(name, {
-      say: (room, text) => this.#relay?.say(room, text),
-      joined: (...args) => this.emit("join", MemberEvent, args),
-      left: (...args) => this.emit("leave", MemberEvent, args),
-    });
+    this.#describeMember = options.presence;
+    const presence = this.#presence = this.#describeMember &&
+      new Presence(name, {
+        publish: (room, text) => this.#cluster?.publishPresence(room, text),
+        joined: (...args) => this.emit("join", MemberEvent, args),
+        left: (...args) => this.emit("leave", MemberEvent, args),
+      });
     const keep = adapterQueue;
-    this.#relay = adapter &&
-      new Relay(adapter, { name, keep, history, presence }, this.#makePost());
+    this.#cluster = adapter &&
+      new ClusterLink(
+        adapter,
+        { name, maxQueued: keep, history, presence },
+        this.#createHost(),
+      );
     if (!history) return;
-    const store = this.#relay?.journal ??
+    const store = this.#cluster?.brokerLog ??
       (this.#memoryStore = new MemoryStore(
         history,
-        (room) => this.#relay?.leave(room),
+        (room) => this.#cluster?.roomClosed(room),
       ));
     this.#recovery = new Recovery(
       store,
@@ -510,7 +515,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * them, as far as this one knows.
    */
   get missed(): number {
-    return this.#relay?.lost ?? 0;
+    return this.#cluster?.missed ?? 0;
   }
 
   /**
@@ -519,7 +524,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * others.
    */
   get servers(): number {
-    return this.#relay?.fleet.size ?? 1;
+    return this.#cluster?.registry.size ?? 1;
   }
 
   /**
@@ -568,7 +573,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    */
   async members(room: string): Promise<readonly Member[]> {
     assertRoom("list", room);
-    const { members = [] } = await this.#ask({ type: "who", room });
+    const { members = [] } = await this.#queryCluster({ type: "who", room });
     return members;
   }
 
@@ -594,13 +599,13 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     return await this.#count({ type: "close", id, code, reason }) > 0;
   }
 
-  async #count(inquiry: Inquiry): Promise<number> {
-    return (await this.#ask(inquiry)).number;
+  async #count(query: ClusterQuery): Promise<number> {
+    return (await this.#queryCluster(query)).number;
   }
 
-  #ask(inquiry: Inquiry): Promise<Told> {
-    return this.#relay?.fleet.ask(inquiry) ??
-      Promise.resolve(this.#answerFor(inquiry));
+  #queryCluster(query: ClusterQuery): Promise<Told> {
+    return this.#cluster?.registry.query(query) ??
+      Promise.resolve(this.#answerQuery(query));
   }
 
   /** The live connections, of this server. */
@@ -738,7 +743,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
           );
         }
         sendToAll(audience.members, frame, options);
-        this.#relay?.publish(frame, target, options ?? {});
+        this.#cluster?.publish(frame, target, options ?? {});
       },
     );
   }
@@ -747,7 +752,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   #store(broadcast: Broadcast): void {
     const { target, body, options } = broadcast;
     if (this.#memoryStore) this.#deliver(this.#memoryStore.add(broadcast));
-    this.#relay?.publish(body, target, options);
+    this.#cluster?.publish(body, target, options);
   }
 
   /** Hands what is kept to those whom it is for. */
@@ -761,22 +766,22 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   }
 
   /** What this server has to say to what is asked of all. */
-  #answerFor(inquiry: Inquiry): Told {
-    if (inquiry.type === "count") {
-      const { room } = inquiry;
+  #answerQuery(query: ClusterQuery): Told {
+    if (query.type === "count") {
+      const { room } = query;
       const group = room === undefined
         ? this.#clients
         : this.#rooms.membersOf(room);
       return { number: group.size };
     }
-    if (inquiry.type === "who") {
-      const { room } = inquiry;
+    if (query.type === "who") {
+      const { room } = query;
       const group = [...this.#rooms.membersOf(room)];
-      const members = this.#presence?.own(room) ??
+      const members = this.#presence?.localMembers(room) ??
         group.map(({ id }) => ({ id, data: null }));
       return { number: group.length, members };
     }
-    const { id, code, reason } = inquiry;
+    const { id, code, reason } = query;
     for (const client of this.#clients) {
       if (client.readyState !== 1 || client.id !== id) continue;
       client.close(code, reason);
@@ -791,7 +796,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     let data: unknown;
     try {
       // What cannot be sent is found here, and not by who joins.
-      data = JSON.parse(JSON.stringify(this.#describe?.(client) ?? null));
+      data = JSON.parse(JSON.stringify(this.#describeMember?.(client) ?? null));
     } catch (error) {
       this.#fail(error, "presence", client);
       data = null;
@@ -799,7 +804,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     return { id, data };
   }
 
-  #makePost(): Post {
+  #createHost(): ClusterHost {
     return {
       deliver: (broadcast, offset) => {
         if (offset !== undefined) {
@@ -811,7 +816,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         const { target, body, options } = broadcast;
         sendToAll(this.#membersOf(target), body, options);
       },
-      stand: (room, recovered) => {
+      sendPositions: (room, recovered) => {
         const clients = room === undefined
           ? this.#clients
           : this.#rooms.membersOf(room);
@@ -821,7 +826,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       },
       changed: (state, error) =>
         this.emit("adapter", AdapterEvent, [state, error]),
-      answer: (inquiry) => this.#answerFor(inquiry),
+      answer: (query) => this.#answerQuery(query),
       failed: (error) => this.#fail(error, "adapter"),
     };
   }
@@ -1508,8 +1513,8 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   ): Promise<void> {
     for (const client of this.#connecting) client.terminate();
     // What was sent still goes out, also what has to come back from a broker before.
-    const journal = this.#relay?.journal;
-    if (journal) await journal.settle(this.#options.closeTimeout);
+    const brokerLog = this.#cluster?.brokerLog;
+    if (brokerLog) await brokerLog.settle(this.#options.closeTimeout);
     for (;;) {
       const open = [...this.#clients].filter((one) => one.readyState === 1);
       this.#cause = "shutdown";
@@ -1525,7 +1530,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       await withTimeout(this.#options.closeTimeout, this.#httpServer.close());
     }
     try {
-      await this.#relay?.close();
+      await this.#cluster?.close();
     } catch (error) {
       this.#fail(error, "adapter");
     }

@@ -30,8 +30,8 @@ import {
   withTimeout,
 } from "../util/timer.ts";
 
-/** What a journal needs of its server. */
-export interface Desk {
+/** What a broker log needs of its server. */
+export interface BrokerLogHost {
   /**
    * Sends to those who are here.
    *
@@ -44,9 +44,9 @@ export interface Desk {
    * @param room Those who are in a room; all if none is named.
    * @param recovered False if they may have missed something.
    */
-  stand(room?: string, recovered?: false): void;
+  sendPositions(room?: string, recovered?: false): void;
   /** Hears that the other servers miss a message. */
-  lost(): void;
+  messageMissed(): void;
   /**
    * Hears of an error.
    *
@@ -56,16 +56,16 @@ export interface Desk {
 }
 
 /** How long a broker that fails to take a message may take to be told as away. */
-const GRACE = 100;
+const REFUSAL_GRACE_MS = 100;
 
 /** How long what is sent may take to come back, in milliseconds. */
-const PATIENCE = 1_000;
+const RETURN_TIMEOUT_MS = 1_000;
 
-/** How often at most a journal that is quiet writes a mark, in milliseconds. */
-const QUIET = 1_000;
+/** How often at most a broker log that is quiet writes a mark, in milliseconds. */
+const MIN_BARRIER_MS = 1_000;
 
 /** Which message was the last one. */
-interface Mark {
+interface LastMessage {
   readonly channel: string;
   readonly offset: number;
   readonly from: string;
@@ -73,50 +73,51 @@ interface Mark {
 }
 
 /** A message that has come back. */
-interface Returned extends SequencedBroadcast, StoredMessage {}
+interface ReturnedBroadcast extends SequencedBroadcast, StoredMessage {}
 
 /** A message that has not come back yet. */
-interface Parcel {
-  readonly posted: SequencedBroadcast;
+interface PendingBroadcast {
+  readonly broadcast: SequencedBroadcast;
   readonly channel: string;
   /** When it went to the broker for the first time; undefined if it did not. */
   sentAt: number | undefined;
   /** Whether the broker has it. */
-  isKept: boolean;
+  isStored: boolean;
   /** Whether it comes back: somebody here was in its room when it was sent. */
   isAwaited: boolean;
   /** Whether it was delivered here before it came back. */
-  isAhead: boolean;
+  isDeliveredAhead: boolean;
 }
 
 /** One server's way to a broker that keeps messages. */
-export class Journal implements MessageStore {
+export class BrokerLog implements MessageStore {
   readonly #log: Log;
   readonly #limits: Required<HistoryOptions>;
-  readonly #keep: number;
+  readonly #maxPending: number;
   readonly #name: string;
-  readonly #desk: Desk;
+  readonly #host: BrokerLogHost;
   /** What is subscribed to. */
   readonly #channels = new Set<string>([ALL_CHANNEL]);
   /** When it hears what is for all, and what is for this server alone. */
-  #listening: Promise<unknown> = RESOLVED;
+  #subscribed: Promise<unknown> = RESOLVED;
   /** Subscriptions that the broker may not know of yet. */
-  readonly #entering = new Map<string, Promise<void>>();
+  readonly #pendingSubscriptions = new Map<string, Promise<void>>();
   /** What this server has sent, until it comes back. */
-  readonly #pending = new Map<number, Parcel>();
+  readonly #pending = new Map<number, PendingBroadcast>();
   /** How many of them were delivered here already. */
-  #leading = 0;
+  #deliveredAhead = 0;
   /** What comes while something from before is still to come. */
-  #behind: Returned[] | undefined;
+  #buffered: ReturnedBroadcast[] | undefined;
   /** What it has not taken, until it is clear that it is there all the same. */
-  readonly #refused: { parcel: Parcel; error: unknown }[] = [];
-  #grace: Timer | undefined;
+  readonly #refusedByBroker: { pending: PendingBroadcast; error: unknown }[] =
+    [];
+  #refusalTimer: Timer | undefined;
   /** Goes off when nothing of what was sent comes back. */
-  #patience: Timer | undefined;
+  #returnTimer: Timer | undefined;
   /** Whether it does not: then this server does not wait for it. */
   #isStalled = false;
   /** Lets the last mark never be so old that the broker has forgotten it. */
-  #pulse: Timer | undefined;
+  #barrierTimer: Timer | undefined;
   /** When all that was missed has been delivered. */
   #caughtUp: Promise<void> = RESOLVED;
   #opening: PromiseWithResolvers<void> | undefined = Promise.withResolvers();
@@ -125,35 +126,35 @@ export class Journal implements MessageStore {
   #lastEpoch: string | undefined;
   #offset = 0;
   /** What came last of what is kept. */
-  #last: Mark | undefined;
+  #lastMessage: LastMessage | undefined;
   /** Which time it is that the broker is there, or away. */
-  #turn = 0;
-  readonly #marks = new Map<number, PromiseWithResolvers<void>>();
-  #markCount = 0;
-  #lastMark: Promise<void> = RESOLVED;
-  #nextMark: Promise<void> | undefined;
+  #generation = 0;
+  readonly #barriers = new Map<number, PromiseWithResolvers<void>>();
+  #lastBarrierId = 0;
+  #lastBarrier: Promise<void> = RESOLVED;
+  #nextBarrier: Promise<void> | undefined;
 
   /**
    * Begins without the broker.
    *
    * @param log What keeps messages.
    * @param limits How many to keep.
-   * @param keep How many to send later that were sent while the broker was away.
+   * @param maxPending How many to send later that were sent while the broker was away.
    * @param name The name of this server.
-   * @param desk The server.
+   * @param host The server.
    */
   constructor(
     log: Log,
     limits: Required<HistoryOptions>,
-    keep: number,
+    maxPending: number,
     name: string,
-    desk: Desk,
+    host: BrokerLogHost,
   ) {
     this.#log = log;
     this.#limits = limits;
-    this.#keep = keep;
+    this.#maxPending = maxPending;
     this.#name = name;
-    this.#desk = desk;
+    this.#host = host;
   }
 
   /**
@@ -161,7 +162,7 @@ export class Journal implements MessageStore {
    * have got what has no number yet.
    */
   get epoch(): string | undefined {
-    return this.#leading > 0 ? undefined : this.#epoch;
+    return this.#deliveredAhead > 0 ? undefined : this.#epoch;
   }
 
   /** Resolves when the broker is there for the first time; undefined afterwards. */
@@ -186,23 +187,26 @@ export class Journal implements MessageStore {
    */
   send(broadcast: SequencedBroadcast): void {
     const channel = channelFor(broadcast.target.rooms);
-    const parcel = {
-      posted: broadcast,
+    const pending = {
+      broadcast: broadcast,
       channel,
       sentAt: undefined,
-      isKept: false,
+      isStored: false,
       isAwaited: false,
-      isAhead: false,
+      isDeliveredAhead: false,
     };
-    this.#pending.set(broadcast.id, parcel);
+    this.#pending.set(broadcast.id, pending);
     if (this.#epoch === undefined) {
-      this.#deliverAhead(parcel);
-      this.#trim();
+      this.#deliverAhead(pending);
+      this.#dropExcess();
       return;
     }
-    if (this.#isStalled) this.#deliverAhead(parcel);
-    this.#append(parcel);
-    this.#patience ??= startTimer(() => this.#stall(), PATIENCE);
+    if (this.#isStalled) this.#deliverAhead(pending);
+    this.#append(pending);
+    this.#returnTimer ??= startTimer(
+      () => this.#deliverStalled(),
+      RETURN_TIMEOUT_MS,
+    );
   }
 
   /**
@@ -219,10 +223,10 @@ export class Journal implements MessageStore {
   ): void {
     if (this.#epoch === undefined) return; // it is read again
     if (channel === this.channel) {
-      if (!this.#behind) this.#pass(channel, { ...broadcast, offset });
-      this.#marks.get(broadcast.id)?.resolve();
-    } else if (this.#behind) this.#behind.push({ ...broadcast, offset });
-    else this.#take({ ...broadcast, offset });
+      if (!this.#buffered) this.#advance(channel, { ...broadcast, offset });
+      this.#barriers.get(broadcast.id)?.resolve();
+    } else if (this.#buffered) this.#buffered.push({ ...broadcast, offset });
+    else this.#deliverNext({ ...broadcast, offset });
   }
 
   /**
@@ -230,8 +234,8 @@ export class Journal implements MessageStore {
    *
    * @param subscribed When the broker knows; it never rejects.
    */
-  listen(subscribed: Promise<unknown>): void {
-    this.#listening = subscribed;
+  listening(subscribed: Promise<unknown>): void {
+    this.#subscribed = subscribed;
   }
 
   /**
@@ -240,20 +244,20 @@ export class Journal implements MessageStore {
    * @param room The room.
    * @param subscribed When the broker knows; undefined if it does already.
    */
-  enter(room: string, subscribed: Promise<void> | undefined): void {
+  roomOpened(room: string, subscribed: Promise<void> | undefined): void {
     const channel = roomChannel(room);
     this.#channels.add(channel);
-    if (!subscribed) return this.#standAgain(room);
-    const before = this.#entering.get(channel);
+    if (!subscribed) return this.#sendPositionsSoon(room);
+    const before = this.#pendingSubscriptions.get(channel);
     const entered = Promise.all([before, subscribed]).then(() => {});
-    this.#entering.set(channel, entered);
+    this.#pendingSubscriptions.set(channel, entered);
     // What waits for it goes on right after this, so that nothing can overtake it.
     entered.then(() => {
-      if (this.#entering.get(channel) === entered) {
-        this.#entering.delete(channel);
+      if (this.#pendingSubscriptions.get(channel) === entered) {
+        this.#pendingSubscriptions.delete(channel);
       }
     });
-    entered.then(() => this.#standAgain(room));
+    entered.then(() => this.#sendPositionsSoon(room));
   }
 
   /**
@@ -261,13 +265,13 @@ export class Journal implements MessageStore {
    *
    * @param room The room.
    */
-  leave(room: string): void {
+  roomClosed(room: string): void {
     const channel = roomChannel(room);
     this.#channels.delete(channel);
-    for (const [id, parcel] of this.#pending) {
-      if (parcel.channel !== channel) continue;
-      parcel.isAwaited = false;
-      if (parcel.isKept) this.#settled(id);
+    for (const [id, pending] of this.#pending) {
+      if (pending.channel !== channel) continue;
+      pending.isAwaited = false;
+      if (pending.isStored) this.#settle(id);
     }
   }
 
@@ -285,13 +289,15 @@ export class Journal implements MessageStore {
     after: number,
   ): Promise<readonly StoredMessage[] | undefined> {
     const channels = [ALL_CHANNEL, ...rooms.map(roomChannel)];
-    const turn = this.#turn;
+    const generation = this.#generation;
     // Else that would come once more.
     await this.#caughtUp;
-    await Promise.all(channels.map((one) => this.#entering.get(one)));
+    await Promise.all(
+      channels.map((one) => this.#pendingSubscriptions.get(one)),
+    );
     const missed = await this.#readAll(channels, after);
-    await this.#mark();
-    return turn === this.#turn ? missed : undefined;
+    await this.#passBarrier();
+    return generation === this.#generation ? missed : undefined;
   }
 
   /**
@@ -300,33 +306,37 @@ export class Journal implements MessageStore {
    * @returns A promise that resolves when messages go there, with true; with false if
    * the broker was away again before. It rejects if the broker keeps none.
    */
-  async up(): Promise<boolean> {
-    const turn = ++this.#turn;
+  async brokerUp(): Promise<boolean> {
+    const generation = ++this.#generation;
     let epoch: string;
     try {
       epoch = await this.#log.open(this.#limits);
     } catch (error) {
-      if (turn !== this.#turn) return false;
+      if (generation !== this.#generation) return false;
       throw error;
     }
-    if (turn !== this.#turn) return false;
+    if (generation !== this.#generation) return false;
     const lastEpoch = this.#lastEpoch;
     this.#lastEpoch = this.#epoch = epoch;
     // What it has missed has to come before what is new.
-    if (lastEpoch === epoch) this.#behind = [];
+    if (lastEpoch === epoch) this.#buffered = [];
     else {
       this.#offset = 0;
-      this.#last = undefined;
+      this.#lastMessage = undefined;
     }
     // Of what it may have kept, it still has to know that.
     const isSame = lastEpoch === epoch;
-    this.#dropOld(isSame ? performance.now() - this.#limits.maxAge : Infinity);
-    const late = [...this.#pending.values()];
-    for (const parcel of late) this.#append(parcel);
-    this.#caughtUp = ignoreRejection(this.#catchUp(turn, lastEpoch, late));
-    this.#pulse = setInterval(
-      () => ignoreRejection(this.#mark()),
-      Math.min(Math.max(this.#limits.maxAge / 2, QUIET), MAX_DELAY_MS),
+    this.#dropExpired(
+      isSame ? performance.now() - this.#limits.maxAge : Infinity,
+    );
+    const unsettled = [...this.#pending.values()];
+    for (const pending of unsettled) this.#append(pending);
+    this.#caughtUp = ignoreRejection(
+      this.#replay(generation, lastEpoch, unsettled),
+    );
+    this.#barrierTimer = setInterval(
+      () => ignoreRejection(this.#passBarrier()),
+      Math.min(Math.max(this.#limits.maxAge / 2, MIN_BARRIER_MS), MAX_DELAY_MS),
     );
     this.#opening?.resolve();
     this.#opening = undefined;
@@ -334,81 +344,81 @@ export class Journal implements MessageStore {
   }
 
   /** Hears that the broker is away. */
-  down(): void {
-    this.#turn++;
+  brokerDown(): void {
+    this.#generation++;
     this.#epoch = undefined;
-    this.#behind = undefined;
+    this.#buffered = undefined;
     this.#isStalled = false;
-    this.#rest();
-    clearInterval(this.#pulse);
-    clearTimeout(this.#grace);
-    this.#grace = undefined;
-    this.#refused.length = 0; // they go when it is back
+    this.#stopReturnTimer();
+    clearInterval(this.#barrierTimer);
+    clearTimeout(this.#refusalTimer);
+    this.#refusalTimer = undefined;
+    this.#refusedByBroker.length = 0; // they go when it is back
     const error = new Error("The broker is away");
-    for (const { promise, reject } of this.#marks.values()) {
+    for (const { promise, reject } of this.#barriers.values()) {
       ignoreRejection(promise);
       reject(error);
     }
-    this.#marks.clear();
-    for (const parcel of this.#pending.values()) this.#deliverAhead(parcel);
-    this.#trim();
+    this.#barriers.clear();
+    for (const pending of this.#pending.values()) this.#deliverAhead(pending);
+    this.#dropExcess();
   }
 
   /**
    * Waits until what was sent has come back, and so was delivered here.
    *
-   * @param patience How long at most, in milliseconds.
+   * @param timeout How long at most, in milliseconds.
    */
-  async settle(patience: number): Promise<void> {
+  async settle(timeout: number): Promise<void> {
     if (this.#epoch === undefined) return;
-    await withTimeout(patience, this.#mark().catch(() => {}));
+    await withTimeout(timeout, this.#passBarrier().catch(() => {}));
   }
 
   /** Delivers what was sent while the broker was away, and then goes on. */
-  async #catchUp(
-    turn: number,
+  async #replay(
+    generation: number,
     lastEpoch: string | undefined,
-    late: readonly Parcel[],
+    unsettled: readonly PendingBroadcast[],
   ): Promise<void> {
     const after = this.#offset;
-    const last = this.#last;
-    let missed: readonly Returned[] | undefined = [];
+    const last = this.#lastMessage;
+    let missed: readonly ReturnedBroadcast[] | undefined = [];
     try {
       // What comes from now on is heard; what came before is read.
-      await Promise.all(this.#entering.values());
-      await this.#mark();
-      if (this.#behind) missed = await this.#readAll(this.#channels, after);
-      if (last && !await this.#isIntact(last)) missed = undefined;
-      await this.#mark();
+      await Promise.all(this.#pendingSubscriptions.values());
+      await this.#passBarrier();
+      if (this.#buffered) missed = await this.#readAll(this.#channels, after);
+      if (last && !await this.#hasMessage(last)) missed = undefined;
+      await this.#passBarrier();
     } catch (error) {
-      if (turn === this.#turn) this.#desk.failed(error);
+      if (generation === this.#generation) this.#host.failed(error);
       missed = undefined;
     }
-    if (turn !== this.#turn) return;
-    const come = inOrder([...missed ?? [], ...this.#behind ?? []]);
-    this.#behind = undefined;
-    for (const entry of come) this.#take(entry);
+    if (generation !== this.#generation) return;
+    const received = orderReturned([...missed ?? [], ...this.#buffered ?? []]);
+    this.#buffered = undefined;
+    for (const entry of received) this.#deliverNext(entry);
     // What has been kept and has not come by now is among what could not be read.
-    for (const { isKept, posted: broadcast } of late) {
-      if (isKept) this.#settled(broadcast.id);
+    for (const { isStored, broadcast: broadcast } of unsettled) {
+      if (isStored) this.#settle(broadcast.id);
     }
     const isWhole = missed !== undefined &&
       (lastEpoch === undefined || lastEpoch === this.#epoch);
-    if (isWhole) this.#desk.stand();
-    else this.#desk.stand(undefined, false);
+    if (isWhole) this.#host.sendPositions();
+    else this.#host.sendPositions(undefined, false);
   }
 
   async #readAll(
     channels: Iterable<string>,
     after: number,
-  ): Promise<readonly Returned[] | undefined> {
+  ): Promise<readonly ReturnedBroadcast[] | undefined> {
     // One more than are promised: who has missed them all knows that they are all.
     const limit = this.#limits.messages + 1;
     const lists = await Promise.all(
       Array.from(channels, (one) => this.#log.read(one, after, limit)),
     );
     if (lists.some(({ length }) => length >= limit)) return undefined;
-    return inOrder(
+    return orderReturned(
       lists.flat().flatMap(({ offset, message }) => {
         const broadcast = decodeEnvelope(message);
         return broadcast ? [{ ...broadcast, offset }] : [];
@@ -417,154 +427,166 @@ export class Journal implements MessageStore {
   }
 
   /** Whether the broker still has what came last: then it has all before that. */
-  async #isIntact({ channel, offset, from, id }: Mark): Promise<boolean> {
-    const [kept] = await this.#log.read(channel, offset - 1, 1);
-    if (kept?.offset !== offset) return false;
-    const broadcast = decodeEnvelope(kept.message);
+  async #hasMessage(
+    { channel, offset, from, id }: LastMessage,
+  ): Promise<boolean> {
+    const [stored] = await this.#log.read(channel, offset - 1, 1);
+    if (stored?.offset !== offset) return false;
+    const broadcast = decodeEnvelope(stored.message);
     return broadcast?.from === from && broadcast.id === id;
   }
 
-  #pass(channel: string, { offset, from, id }: Returned): void {
+  #advance(channel: string, { offset, from, id }: ReturnedBroadcast): void {
     this.#offset = offset;
-    this.#last = { channel, offset, from, id };
+    this.#lastMessage = { channel, offset, from, id };
   }
 
   /** A message has come, and it is its turn. */
-  #take(entry: Returned): void {
-    this.#pass(channelFor(entry.target.rooms), entry);
+  #deliverNext(entry: ReturnedBroadcast): void {
+    this.#advance(channelFor(entry.target.rooms), entry);
     if (entry.from === this.#name) {
-      const parcel = this.#pending.get(entry.id);
-      this.#settled(entry.id);
+      const pending = this.#pending.get(entry.id);
+      this.#settle(entry.id);
       // Those who were here have got it, if anybody was.
-      if (!parcel || parcel.isAhead) return;
+      if (!pending || pending.isDeliveredAhead) return;
     }
-    this.#desk.deliver(entry);
+    this.#host.deliver(entry);
   }
 
-  #append(parcel: Parcel): void {
-    const entering = this.#entering.get(parcel.channel);
-    if (entering) ignoreRejection(entering.then(() => this.#appendNow(parcel)));
-    else ignoreRejection(this.#appendNow(parcel));
+  #append(pending: PendingBroadcast): void {
+    const entering = this.#pendingSubscriptions.get(pending.channel);
+    if (entering) {
+      ignoreRejection(entering.then(() => this.#appendNow(pending)));
+    } else ignoreRejection(this.#appendNow(pending));
   }
 
-  async #appendNow(parcel: Parcel): Promise<void> {
-    const { posted: broadcast, channel } = parcel;
+  async #appendNow(pending: PendingBroadcast): Promise<void> {
+    const { broadcast: broadcast, channel } = pending;
     const { from, id } = broadcast;
     if (this.#epoch === undefined) return; // it goes when the broker is back
     if (!this.#pending.has(id)) return; // it was let go meanwhile
-    const turn = this.#turn;
-    parcel.sentAt ??= performance.now();
-    parcel.isAwaited = this.#channels.has(channel);
+    const generation = this.#generation;
+    pending.sentAt ??= performance.now();
+    pending.isAwaited = this.#channels.has(channel);
     try {
       await this.#log.append(channel, { from, id }, encodeEnvelope(broadcast));
-      parcel.isKept = true;
-      if (!parcel.isAwaited) this.#settled(id);
+      pending.isStored = true;
+      if (!pending.isAwaited) this.#settle(id);
     } catch (error) {
-      if (turn === this.#turn) this.#refuse(parcel, error);
+      if (generation === this.#generation) this.#reportRefusal(pending, error);
     }
   }
 
   /** The broker has not taken a message. If it is away, that is told in a moment. */
-  #refuse(parcel: Parcel, error: unknown): void {
-    this.#refused.push({ parcel, error });
-    this.#grace ??= startTimer(() => {
-      this.#grace = undefined;
-      for (const { parcel, error } of this.#refused.splice(0)) {
-        if (!this.#pending.has(parcel.posted.id)) continue;
-        this.#deliverAhead(parcel);
-        this.#settled(parcel.posted.id);
-        this.#desk.lost();
-        this.#desk.failed(error);
+  #reportRefusal(pending: PendingBroadcast, error: unknown): void {
+    this.#refusedByBroker.push({ pending, error });
+    this.#refusalTimer ??= startTimer(() => {
+      this.#refusalTimer = undefined;
+      for (const { pending, error } of this.#refusedByBroker.splice(0)) {
+        if (!this.#pending.has(pending.broadcast.id)) continue;
+        this.#deliverAhead(pending);
+        this.#settle(pending.broadcast.id);
+        this.#host.messageMissed();
+        this.#host.failed(error);
       }
-      this.#standAgain();
-    }, GRACE);
+      this.#sendPositionsSoon();
+    }, REFUSAL_GRACE_MS);
   }
 
   /** Delivers here what does not come back for now. */
-  #deliverAhead(parcel: Parcel): void {
-    if (parcel.isAhead) return;
-    parcel.isAhead = true;
-    this.#leading++;
+  #deliverAhead(pending: PendingBroadcast): void {
+    if (pending.isDeliveredAhead) return;
+    pending.isDeliveredAhead = true;
+    this.#deliveredAhead++;
     // Who has come since it was sent must not get it.
-    if (parcel.sentAt !== undefined && !parcel.isAwaited) return;
-    this.#desk.deliver({ ...parcel.posted, offset: 0 });
+    if (pending.sentAt !== undefined && !pending.isAwaited) return;
+    this.#host.deliver({ ...pending.broadcast, offset: 0 });
   }
 
   /** A message has come back, or does not have to. */
-  #settled(id: number): void {
-    const parcel = this.#pending.get(id);
-    if (!parcel) return;
-    this.#forget(id, parcel);
-    this.#rest();
+  #settle(id: number): void {
+    const pending = this.#pending.get(id);
+    if (!pending) return;
+    this.#forget(id, pending);
+    this.#stopReturnTimer();
     if (this.#pending.size > 0) {
-      this.#patience = startTimer(() => this.#stall(), PATIENCE);
+      this.#returnTimer = startTimer(
+        () => this.#deliverStalled(),
+        RETURN_TIMEOUT_MS,
+      );
     }
-    const { sentAt = 0, isAhead } = parcel;
-    if (performance.now() - sentAt < PATIENCE || this.#pending.size === 0) {
+    const { sentAt = 0, isDeliveredAhead } = pending;
+    if (
+      performance.now() - sentAt < RETURN_TIMEOUT_MS || this.#pending.size === 0
+    ) {
       this.#isStalled = false;
     }
-    if (isAhead && this.#leading === 0) this.#standAgain();
+    if (isDeliveredAhead && this.#deliveredAhead === 0) {
+      this.#sendPositionsSoon();
+    }
   }
 
   /** Nothing more is to become of a message. */
-  #forget(id: number, { isAhead }: Parcel): void {
+  #forget(id: number, { isDeliveredAhead }: PendingBroadcast): void {
     this.#pending.delete(id);
-    if (isAhead) this.#leading--;
+    if (isDeliveredAhead) this.#deliveredAhead--;
   }
 
   /** Those who have got what was not kept have to be told where they stand. */
-  #standAgain(room?: string): void {
-    ignoreRejection(this.#mark().then(() => this.#desk.stand(room)));
+  #sendPositionsSoon(room?: string): void {
+    ignoreRejection(
+      this.#passBarrier().then(() => this.#host.sendPositions(room)),
+    );
   }
 
-  #rest(): void {
-    clearTimeout(this.#patience);
-    this.#patience = undefined;
+  #stopReturnTimer(): void {
+    clearTimeout(this.#returnTimer);
+    this.#returnTimer = undefined;
   }
 
   /** The broker takes its time. Clients of this server do not have to wait for it. */
-  #stall(): void {
-    this.#patience = undefined;
+  #deliverStalled(): void {
+    this.#returnTimer = undefined;
     this.#isStalled = true;
-    for (const parcel of this.#pending.values()) this.#deliverAhead(parcel);
+    for (const pending of this.#pending.values()) this.#deliverAhead(pending);
   }
 
   /** Lets the oldest go, of what is to be sent later. */
-  #trim(): void {
-    for (const [id, parcel] of this.#pending) {
-      if (this.#pending.size <= this.#keep) break;
-      this.#lose(id, parcel);
+  #dropExcess(): void {
+    for (const [id, pending] of this.#pending) {
+      if (this.#pending.size <= this.#maxPending) break;
+      this.#drop(id, pending);
     }
   }
 
   /** Lets those go that went to the broker before a time: others may have them. */
-  #dropOld(oldest: number): void {
-    for (const [id, parcel] of this.#pending) {
-      if ((parcel.sentAt ?? oldest) < oldest) this.#lose(id, parcel);
+  #dropExpired(oldest: number): void {
+    for (const [id, pending] of this.#pending) {
+      if ((pending.sentAt ?? oldest) < oldest) this.#drop(id, pending);
     }
   }
 
-  #lose(id: number, parcel: Parcel): void {
-    this.#forget(id, parcel);
-    this.#desk.lost();
+  #drop(id: number, pending: PendingBroadcast): void {
+    this.#forget(id, pending);
+    this.#host.messageMissed();
   }
 
   /** Resolves when all that was sent before has come. */
-  #mark(): Promise<void> {
-    return this.#nextMark ??= this.#lastMark.then(() => {
-      this.#nextMark = undefined;
-      const mark = this.#sendMark();
-      this.#lastMark = mark.catch(() => {});
-      return mark;
+  #passBarrier(): Promise<void> {
+    return this.#nextBarrier ??= this.#lastBarrier.then(() => {
+      this.#nextBarrier = undefined;
+      const barrier = this.#sendBarrier();
+      this.#lastBarrier = barrier.catch(() => {});
+      return barrier;
     });
   }
 
-  async #sendMark(): Promise<void> {
-    await this.#listening;
+  async #sendBarrier(): Promise<void> {
+    await this.#subscribed;
     if (this.#epoch === undefined) throw new Error("The broker is away");
-    const id = ++this.#markCount;
-    const mark = Promise.withResolvers<void>();
-    this.#marks.set(id, mark);
+    const id = ++this.#lastBarrierId;
+    const barrier = Promise.withResolvers<void>();
+    this.#barriers.set(id, barrier);
     const target = { except: [] };
     const broadcast = { from: this.#name, id, target, body: "", options: {} };
     const appended = this.#log.append(
@@ -573,15 +595,17 @@ export class Journal implements MessageStore {
       encodeEnvelope(broadcast),
     );
     try {
-      await Promise.all([appended, mark.promise]);
+      await Promise.all([appended, barrier.promise]);
     } finally {
-      this.#marks.delete(id);
+      this.#barriers.delete(id);
     }
   }
 }
 
 /** Each once. */
-function inOrder(entries: readonly Returned[]): Returned[] {
+function orderReturned(
+  entries: readonly ReturnedBroadcast[],
+): ReturnedBroadcast[] {
   const all = new Map(entries.map((entry) => [entry.offset, entry]));
   return [...all.values()].sort((a, b) => a.offset - b.offset);
 }

@@ -18,16 +18,20 @@ import {
   roomChannel,
   type SequencedBroadcast,
 } from "../history/envelope.ts";
-import { type Answer, Fleet, type Inquiry } from "./server_registry.ts";
+import {
+  type ClusterAnswer,
+  type ClusterQuery,
+  ServerRegistry,
+} from "./server_registry.ts";
 import { RESOLVED } from "../events/errors.ts";
 import type { HistoryOptions } from "../history/message_store.ts";
-import { type Desk, Journal } from "./broker_log.ts";
+import { BrokerLog, type BrokerLogHost } from "./broker_log.ts";
 import type { Presence } from "./presence.ts";
 import { BlobResolver } from "../history/blob_resolver.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 
-/** What a relay needs of its server. */
-export interface Post {
+/** What a cluster link needs of its server. */
+export interface ClusterHost {
   /**
    * Sends to those who are here.
    *
@@ -35,8 +39,8 @@ export interface Post {
    * @param offset Its number, if the broker keeps it.
    */
   deliver(broadcast: Broadcast, offset?: number): void;
-  /** Tells clients where they stand, as {@linkcode Desk.stand}. */
-  stand: Desk["stand"];
+  /** Tells clients where they stand, as {@linkcode BrokerLogHost.sendPositions}. */
+  sendPositions: BrokerLogHost["sendPositions"];
   /**
    * Hears that the other servers can be reached, or cannot any more.
    *
@@ -47,10 +51,10 @@ export interface Post {
   /**
    * Answers another server.
    *
-   * @param inquiry What it asks.
+   * @param query What it asks.
    * @returns The answer.
    */
-  answer(inquiry: Inquiry): Answer;
+  answer(query: ClusterQuery): ClusterAnswer;
   /**
    * Hears of an error.
    *
@@ -59,12 +63,12 @@ export interface Post {
   failed(error: unknown): void;
 }
 
-/** What a relay goes by. */
-export interface RelayOptions {
+/** What a cluster link goes by. */
+export interface ClusterLinkOptions {
   /** The name of this server. */
   readonly name: string;
   /** How many messages to keep while the broker is away. */
-  readonly keep: number;
+  readonly maxQueued: number;
   /** How many to keep for clients that come back, if any. */
   readonly history?: Required<HistoryOptions> | undefined;
   /** Who is in the rooms, if that is to be told. */
@@ -72,46 +76,46 @@ export interface RelayOptions {
 }
 
 /** What waits for the broker. */
-interface Parcel {
+interface QueuedPublish {
   readonly channels: readonly string[];
   readonly message: Uint8Array<ArrayBuffer>;
 }
 
 /** The channel of what servers say to each other. */
-const FLEET = "fleet";
+const REGISTRY_CHANNEL = "fleet";
 
 /** What the channels begin with of who is in a room. */
-const WHO = "who ";
+const PRESENCE_PREFIX = "who ";
 
 /** After how long to ask a broker again that keeps nothing, in milliseconds. */
-const RETRY = 2_000;
+const OPEN_RETRY_MS = 2_000;
 
 /** How many messages to several rooms are remembered, to deliver each once. */
-const MEMORY = 4096;
+const MAX_SEEN_MESSAGES = 4096;
 
-const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+const clusterEncoder = new TextEncoder();
+const clusterDecoder = new TextDecoder();
 
 /** One server's link to the others. */
-export class Relay {
+export class ClusterLink {
   readonly #adapter: Adapter;
-  readonly #post: Post;
-  readonly #keep: number;
+  readonly #host: ClusterHost;
+  readonly #maxQueued: number;
   readonly #name: string;
   readonly #presence: Presence | undefined;
   /** The other servers. */
-  readonly fleet: Fleet;
-  #count = 0;
+  readonly registry: ServerRegistry;
+  #lastId = 0;
   /** Whether the broker can be reached, and whether messages go there. */
-  #isThere = false;
+  #isBrokerUp = false;
   #isUp = false;
   /** Goes off when a broker that keeps nothing is to be asked again. */
   #retry: Timer | undefined;
   #isClosed = false;
-  #lost = 0;
-  readonly #kept: Parcel[] = [];
+  #missed = 0;
+  readonly #queued: QueuedPublish[] = [];
   /** The way to a broker that keeps messages, if they are to be kept there. */
-  readonly journal: Journal | undefined;
+  readonly brokerLog: BrokerLog | undefined;
   /** Messages to several rooms that have come already. */
   readonly #seen = new Set<string>();
   readonly #blobs = new BlobResolver();
@@ -121,57 +125,61 @@ export class Relay {
    *
    * @param adapter What carries messages.
    * @param options What to go by.
-   * @param post The server.
+   * @param host The server.
    */
   constructor(
     adapter: Adapter,
-    { name, keep, history, presence }: RelayOptions,
-    post: Post,
+    { name, maxQueued, history, presence }: ClusterLinkOptions,
+    host: ClusterHost,
   ) {
     this.#name = name;
     this.#presence = presence;
     this.#adapter = adapter;
-    this.#keep = keep;
-    this.#post = post;
-    this.fleet = new Fleet(this.#name, {
-      say: (text) => {
+    this.#maxQueued = maxQueued;
+    this.#host = host;
+    this.registry = new ServerRegistry(this.#name, {
+      publish: (text) => {
         if (!this.#isUp) return; // who is away is counted out anyway
-        const message = encoder.encode(text);
-        this.#attempt(() => adapter.publish(FLEET, message));
+        const message = clusterEncoder.encode(text);
+        this.#attempt(() => adapter.publish(REGISTRY_CHANNEL, message));
       },
-      answer: (inquiry) => post.answer(inquiry),
-      found: (name) => presence?.found(name),
-      back: (name) => presence?.back(name),
-      lost: (name) => presence?.lost(name),
+      answer: (query) => host.answer(query),
+      serverFound: (name) => presence?.serverFound(name),
+      serverBack: (name) => presence?.serverBack(name),
+      serverLost: (name) => presence?.serverLost(name),
     });
-    this.journal = history && adapter.log && new Journal(
+    this.brokerLog = history && adapter.log && new BrokerLog(
       adapter.log,
       history,
-      keep,
+      maxQueued,
       this.#name,
       {
-        deliver: (entry) => post.deliver(entry, entry.offset),
-        stand: (room, recovered) => post.stand(room, recovered),
-        lost: () => this.#lost++,
-        failed: (error) => post.failed(error),
+        deliver: (entry) => host.deliver(entry, entry.offset),
+        sendPositions: (room, recovered) => host.sendPositions(room, recovered),
+        messageMissed: () => this.#missed++,
+        failed: (error) => host.failed(error),
       },
     );
     adapter.open({
       received: (channel, message, offset) =>
         this.#receive(channel, message, offset),
-      changed: (state, error) => this.#change(state, error),
+      changed: (state, error) => this.#brokerChanged(state, error),
     });
-    const { journal } = this;
-    const channels = [ALL_CHANNEL, FLEET, ...journal ? [journal.channel] : []];
+    const { brokerLog } = this;
+    const channels = [
+      ALL_CHANNEL,
+      REGISTRY_CHANNEL,
+      ...brokerLog ? [brokerLog.channel] : [],
+    ];
     const subscribed = channels.map((channel) =>
       this.#attempt(() => adapter.subscribe(channel))
     );
-    journal?.listen(Promise.all(subscribed));
+    brokerLog?.listening(Promise.all(subscribed));
   }
 
   /** How many messages the other servers have missed, as far as this one knows. */
-  get lost(): number {
-    return this.#lost;
+  get missed(): number {
+    return this.#missed;
   }
 
   /**
@@ -179,11 +187,11 @@ export class Relay {
    *
    * @param room The room.
    */
-  enter(room: string): void {
+  roomOpened(room: string): void {
     const subscribed = this.#attempt(() =>
       this.#adapter.subscribe(roomChannel(room))
     );
-    this.journal?.enter(room, subscribed);
+    this.brokerLog?.roomOpened(room, subscribed);
   }
 
   /**
@@ -191,9 +199,9 @@ export class Relay {
    *
    * @param room The room.
    */
-  leave(room: string): void {
+  roomClosed(room: string): void {
     if (this.#isClosed) return;
-    this.journal?.leave(room);
+    this.brokerLog?.roomClosed(room);
     this.#attempt(() => this.#adapter.unsubscribe(roomChannel(room)));
   }
 
@@ -202,9 +210,11 @@ export class Relay {
    *
    * @param room The room.
    */
-  watch(room: string): void {
-    const heard = this.#attempt(() => this.#adapter.subscribe(WHO + room));
-    (heard ?? RESOLVED).then(() => this.#presence?.greet(room));
+  subscribePresence(room: string): void {
+    const subscribed = this.#attempt(() =>
+      this.#adapter.subscribe(PRESENCE_PREFIX + room)
+    );
+    (subscribed ?? RESOLVED).then(() => this.#presence?.requestState(room));
   }
 
   /**
@@ -212,9 +222,9 @@ export class Relay {
    *
    * @param room The room.
    */
-  unwatch(room: string): void {
+  unsubscribePresence(room: string): void {
     if (this.#isClosed) return;
-    this.#attempt(() => this.#adapter.unsubscribe(WHO + room));
+    this.#attempt(() => this.#adapter.unsubscribe(PRESENCE_PREFIX + room));
   }
 
   /**
@@ -223,10 +233,10 @@ export class Relay {
    * @param room The room.
    * @param text What.
    */
-  say(room: string, text: string): void {
+  publishPresence(room: string, text: string): void {
     if (!this.#isUp) return; // it is asked again when the broker is back
-    const message = encoder.encode(text);
-    this.#attempt(() => this.#adapter.publish(WHO + room, message));
+    const message = clusterEncoder.encode(text);
+    this.#attempt(() => this.#adapter.publish(PRESENCE_PREFIX + room, message));
   }
 
   /**
@@ -239,45 +249,45 @@ export class Relay {
   publish(frame: Frame, target: BroadcastTarget, options: SendOptions): void {
     this.#blobs.resolve(
       frame,
-      (body) => this.#pass(body, target, options),
-      (error) => this.#post.failed(error),
+      (body) => this.#publishNow(body, target, options),
+      (error) => this.#host.failed(error),
     );
   }
 
   /** Ends, when all has been passed on. */
   async close(): Promise<void> {
     await this.#blobs.idle;
-    this.fleet.leave();
+    this.registry.leave();
     this.#isClosed = true;
     clearTimeout(this.#retry);
-    this.journal?.down();
+    this.brokerLog?.brokerDown();
     await this.#adapter.close();
   }
 
-  #pass(
+  #publishNow(
     body: BroadcastBody,
     target: BroadcastTarget,
     options: SendOptions,
   ): void {
-    const id = ++this.#count;
+    const id = ++this.#lastId;
     const broadcast = { from: this.#name, id, target, body, options };
-    if (this.journal) return this.journal.send(broadcast);
+    if (this.brokerLog) return this.brokerLog.send(broadcast);
     const message = encodeEnvelope(broadcast);
     const { rooms } = target;
     const channels = rooms
       ? [...new Set(rooms)].map(roomChannel)
       : [ALL_CHANNEL];
     if (this.#isUp) return this.#send({ channels, message });
-    this.#kept.push({ channels, message });
-    if (this.#kept.length <= this.#keep) return;
-    this.#kept.shift();
-    this.#lost++;
+    this.#queued.push({ channels, message });
+    if (this.#queued.length <= this.#maxQueued) return;
+    this.#queued.shift();
+    this.#missed++;
   }
 
-  #send({ channels, message }: Parcel): void {
+  #send({ channels, message }: QueuedPublish): void {
     for (const channel of channels) {
       this.#attempt(() => this.#adapter.publish(channel, message), () => {
-        this.#lost++;
+        this.#missed++;
       });
     }
   }
@@ -289,12 +299,12 @@ export class Relay {
    */
   #attempt(
     action: () => void | Promise<void>,
-    failed = () => {},
+    onError = () => {},
   ): Promise<void> | undefined {
     const fail = (error: unknown) => {
-      failed();
+      onError();
       // While the broker is away, that is told already.
-      if (this.#isUp && !this.#isClosed) this.#post.failed(error);
+      if (this.#isUp && !this.#isClosed) this.#host.failed(error);
     };
     try {
       return action()?.catch(fail);
@@ -304,75 +314,80 @@ export class Relay {
     }
   }
 
-  #change(state: "up" | "down", error: unknown): void {
-    const isThere = state === "up";
-    if (this.#isThere === isThere || this.#isClosed) return;
-    this.#isThere = isThere;
+  #brokerChanged(state: "up" | "down", error: unknown): void {
+    const isUp = state === "up";
+    if (this.#isBrokerUp === isUp || this.#isClosed) return;
+    this.#isBrokerUp = isUp;
     clearTimeout(this.#retry);
     this.#retry = undefined;
-    if (!this.journal) this.#tell(isThere, error);
-    else if (isThere) this.#open(this.journal);
+    if (!this.brokerLog) this.#setUp(isUp, error);
+    else if (isUp) this.#open(this.brokerLog);
     else {
-      this.journal.down();
-      this.#tell(false, error);
+      this.brokerLog.brokerDown();
+      this.#setUp(false, error);
     }
   }
 
   /** The broker is there, but may not keep anything yet. */
-  async #open(journal: Journal): Promise<void> {
+  async #open(brokerLog: BrokerLog): Promise<void> {
     try {
-      if (await journal.up()) this.#tell(true, undefined);
+      if (await brokerLog.brokerUp()) this.#setUp(true, undefined);
     } catch (error) {
       if (this.#isClosed) return;
-      if (this.#retry === undefined) this.#post.changed("down", error);
-      this.#retry = startTimer(() => this.#open(journal), RETRY);
+      if (this.#retry === undefined) this.#host.changed("down", error);
+      this.#retry = startTimer(() => this.#open(brokerLog), OPEN_RETRY_MS);
     }
   }
 
-  #tell(isUp: boolean, error: unknown): void {
+  #setUp(isUp: boolean, error: unknown): void {
     if (this.#isUp === isUp || this.#isClosed) return;
     this.#isUp = isUp;
     if (isUp) {
-      this.fleet.start();
-      this.#presence?.up();
-      for (const parcel of this.#kept.splice(0)) this.#send(parcel);
+      this.registry.start();
+      this.#presence?.brokerUp();
+      for (const publish of this.#queued.splice(0)) this.#send(publish);
     } else {
-      this.#presence?.down();
-      this.fleet.stop();
+      this.#presence?.brokerDown();
+      this.registry.stop();
     }
-    this.#post.changed(isUp ? "up" : "down", error);
+    this.#host.changed(isUp ? "up" : "down", error);
   }
 
   #receive(channel: string, message: Uint8Array, offset?: number): void {
     if (this.#isClosed) return;
     try {
-      if (channel === FLEET) return this.fleet.hear(decoder.decode(message));
-      if (channel.startsWith(WHO)) {
-        const room = channel.slice(WHO.length);
-        const from = this.#presence?.hear(room, decoder.decode(message));
-        if (from !== undefined) this.fleet.meet(from);
+      if (channel === REGISTRY_CHANNEL) {
+        return this.registry.receive(clusterDecoder.decode(message));
+      }
+      if (channel.startsWith(PRESENCE_PREFIX)) {
+        const room = channel.slice(PRESENCE_PREFIX.length);
+        const from = this.#presence?.receive(
+          room,
+          clusterDecoder.decode(message),
+        );
+        if (from !== undefined) this.registry.serverHeard(from);
         return;
       }
       const broadcast = decodeEnvelope(message);
       if (broadcast === undefined) return;
-      if (this.journal && offset !== undefined) {
-        return this.journal.receive(channel, broadcast, offset);
+      if (this.brokerLog && offset !== undefined) {
+        return this.brokerLog.receive(channel, broadcast, offset);
       }
-      if (broadcast.from === this.#name || this.#isKnown(broadcast)) return;
-      this.#post.deliver(broadcast);
+      if (broadcast.from === this.#name || this.#isDuplicate(broadcast)) return;
+      this.#host.deliver(broadcast);
     } catch (error) {
-      this.#post.failed(error);
+      this.#host.failed(error);
     }
   }
 
   /** Whether a message to several rooms has come before, for another of them. */
-  #isKnown({ target: { rooms }, from, id }: SequencedBroadcast): boolean {
+  #isDuplicate({ target: { rooms }, from, id }: SequencedBroadcast): boolean {
     if (rooms === undefined || rooms.length < 2) return false;
     const name = `${from} ${id}`;
     if (this.#seen.has(name)) return true;
     this.#seen.add(name);
     for (const oldest of this.#seen) {
-      if (this.#seen.size <= MEMORY) break;
+      if (this.#seen.size <= MAX_SEEN_MESSAGES) break;
       this.#seen.delete(oldest);
     }
     return false;

@@ -9,7 +9,7 @@ import type { Member } from "../events/event_types.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 
 /** What servers say to each other, each in one room. */
-type Word =
+type PresenceMessage =
   /** All of mine who are there; who asks wants to hear the same of all others. */
   | {
     readonly type: "state";
@@ -24,12 +24,12 @@ type Word =
   | { readonly type: "ask"; readonly to: string };
 
 /** How it is said who is there. */
-type Manner = Pick<
-  Extract<Word, { type: "state" }>,
+type StateFlags = Pick<
+  Extract<PresenceMessage, { type: "state" }>,
   "isAsking" | "isPatient"
 >;
 
-type Signed = Word & {
+type SignedPresenceMessage = PresenceMessage & {
   readonly version: 1;
   readonly from: string;
   /** Which of its changes this is, or was the last one; no two have the same. */
@@ -37,14 +37,14 @@ type Signed = Word & {
 };
 
 /** What a presence needs of its server. */
-export interface Voice {
+export interface PresenceHost {
   /**
    * Says something to all servers that have somebody in a room.
    *
    * @param room The room.
    * @param text What.
    */
-  say(room: string, text: string): void;
+  publish(room: string, text: string): void;
   /**
    * Hears that somebody has joined a room, on whatever server.
    *
@@ -62,16 +62,16 @@ export interface Voice {
 }
 
 /** Some members of a room: those of one server. */
-interface Group {
+interface ServerMembers {
   /** Which of its server's changes was the last. */
   at: number;
   members: Map<string, Member>;
 }
 
 /** A room that somebody of this server is in. */
-interface View {
-  readonly own: Group;
-  readonly others: Map<string, Group>;
+interface RoomView {
+  readonly local: ServerMembers;
+  readonly others: Map<string, ServerMembers>;
   /** Servers that may have nobody here any more: they could not say so. */
   readonly doubtful: Set<string>;
 }
@@ -80,39 +80,39 @@ interface View {
  * How long other servers' members stay when nothing can be heard of them, in
  * milliseconds; a server that is alive says so every two seconds.
  */
-const GRACE = 8_000;
+const SERVER_GRACE_MS = 8_000;
 
 /** How long who can hear others again waits for an answer, in milliseconds. */
-const PAUSE = 2_000;
+const STATE_DELAY_MS = 2_000;
 
 /** How many servers are remembered that were given up. */
-const MEMORY = 100;
+const MAX_DROPPED_SERVERS = 100;
 
 /** Who is in the rooms of one server. */
 export class Presence {
   readonly #name: string;
-  readonly #voice: Voice;
-  readonly #views = new Map<string, View>();
+  readonly #host: PresenceHost;
+  readonly #rooms = new Map<string, RoomView>();
   /** How many changes there were here. */
-  #at = 0;
+  #version = 0;
   /** Whether the broker is away. */
-  #isAway = false;
+  #isBrokerDown = false;
   /** Servers that were given up, and may be there all the same. */
   readonly #dropped = new Set<string>();
   /** Rooms of which this server is to say who is there. */
-  readonly #asked = new Set<string>();
-  #pause: Timer | undefined;
-  #grace: Timer | undefined;
+  readonly #stateRequests = new Set<string>();
+  #stateTimer: Timer | undefined;
+  #graceTimer: Timer | undefined;
 
   /**
    * Begins with nobody.
    *
    * @param name The name of this server.
-   * @param voice The server.
+   * @param host The server.
    */
-  constructor(name: string, voice: Voice) {
+  constructor(name: string, host: PresenceHost) {
     this.#name = name;
-    this.#voice = voice;
+    this.#host = host;
   }
 
   /**
@@ -121,8 +121,8 @@ export class Presence {
    * @param room The room.
    * @returns The members, in the order in which they came.
    */
-  own(room: string): readonly Member[] {
-    return [...this.#views.get(room)?.own.members.values() ?? []];
+  localMembers(room: string): readonly Member[] {
+    return [...this.#rooms.get(room)?.local.members.values() ?? []];
   }
 
   /**
@@ -132,12 +132,12 @@ export class Presence {
    * @param member Who.
    */
   join(room: string, member: Member): void {
-    const { own } = this.#viewOf(room);
-    const before = own.at;
-    own.at = ++this.#at;
-    own.members.set(member.id, member);
-    this.#say(room, own.at, { type: "join", before, member });
-    this.#voice.joined(member, room);
+    const { local } = this.#viewOf(room);
+    const before = local.at;
+    local.at = ++this.#version;
+    local.members.set(member.id, member);
+    this.#publish(room, local.at, { type: "join", before, member });
+    this.#host.joined(member, room);
   }
 
   /**
@@ -147,17 +147,17 @@ export class Presence {
    * @param id Who.
    */
   leave(room: string, id: string): void {
-    const view = this.#views.get(room);
-    const member = view?.own.members.get(id);
+    const view = this.#rooms.get(room);
+    const member = view?.local.members.get(id);
     if (!view || !member) return;
-    const { own } = view;
-    const before = own.at;
-    own.at = ++this.#at;
-    own.members.delete(id);
-    this.#say(room, own.at, { type: "leave", before, id });
+    const { local } = view;
+    const before = local.at;
+    local.at = ++this.#version;
+    local.members.delete(id);
+    this.#publish(room, local.at, { type: "leave", before, id });
     // Nobody here is there to hear more of it.
-    if (own.members.size === 0) this.#views.delete(room);
-    this.#voice.left(member, room);
+    if (local.members.size === 0) this.#rooms.delete(room);
+    this.#host.left(member, room);
   }
 
   /**
@@ -165,8 +165,8 @@ export class Presence {
    *
    * @param room The room.
    */
-  greet(room: string): void {
-    this.#tell(room, { isAsking: true });
+  requestState(room: string): void {
+    this.#publishState(room, { isAsking: true });
   }
 
   /**
@@ -177,37 +177,43 @@ export class Presence {
    * @returns Which server has said it; undefined for this one, or if it is passed over.
    * @throws {SyntaxError} If it is no JSON.
    */
-  hear(room: string, text: string): string | undefined {
-    const word: unknown = JSON.parse(text);
-    if (!isWord(word) || word.from === this.#name) return undefined;
-    const view = this.#views.get(room);
-    if (view) this.#heed(room, view, word);
-    return word.from;
+  receive(room: string, text: string): string | undefined {
+    const message: unknown = JSON.parse(text);
+    if (!isPresenceMessage(message) || message.from === this.#name) {
+      return undefined;
+    }
+    const view = this.#rooms.get(room);
+    if (view) this.#apply(room, view, message);
+    return message.from;
   }
 
-  #heed(room: string, view: View, word: Signed): void {
-    const { from, at } = word;
+  #apply(room: string, view: RoomView, message: SignedPresenceMessage): void {
+    const { from, at } = message;
     const group = view.others.get(from);
-    switch (word.type) {
+    switch (message.type) {
       case "state":
         view.doubtful.delete(from);
-        this.#replace(room, from, { at, members: indexed(word.members) });
-        if (word.isAsking && word.isPatient) this.#tellSoon(room);
-        else if (word.isAsking) this.#tell(room);
+        this.#replaceMembers(room, from, {
+          at,
+          members: byId(message.members),
+        });
+        if (message.isAsking && message.isPatient) this.#publishStateSoon(room);
+        else if (message.isAsking) this.#publishState(room);
         return;
       case "ask":
-        if (word.to === this.#name) this.#tell(room);
+        if (message.to === this.#name) this.#publishState(room);
         return;
       case "join":
       case "leave":
         if (group && at <= group.at) return; // it is known
-        if (!group || word.before !== group.at) {
-          return this.#say(room, view.own.at, { type: "ask", to: from });
+        if (!group || message.before !== group.at) {
+          return this.#publish(room, view.local.at, { type: "ask", to: from });
         }
         view.doubtful.delete(from);
         group.at = at;
-        if (word.type === "join") this.#add(room, group, word.member);
-        else this.#take(room, group, word.id);
+        if (message.type === "join") {
+          this.#addMember(room, group, message.member);
+        } else this.#removeMember(room, group, message.id);
     }
   }
 
@@ -216,10 +222,10 @@ export class Presence {
    *
    * @param name Its name.
    */
-  found(name: string): void {
+  serverFound(name: string): void {
     if (!this.#dropped.delete(name)) return;
-    for (const [room, { own }] of this.#views) {
-      this.#say(room, own.at, { type: "ask", to: name });
+    for (const [room, { local }] of this.#rooms) {
+      this.#publish(room, local.at, { type: "ask", to: name });
     }
   }
 
@@ -229,14 +235,14 @@ export class Presence {
    *
    * @param name Its name.
    */
-  back(name: string): void {
+  serverBack(name: string): void {
     let isDoubtful = false;
-    for (const { others, doubtful } of this.#views.values()) {
+    for (const { others, doubtful } of this.#rooms.values()) {
       if (!others.has(name)) continue;
       doubtful.add(name);
       isDoubtful = true;
     }
-    if (isDoubtful) this.#wait();
+    if (isDoubtful) this.#startGrace();
   }
 
   /**
@@ -244,135 +250,140 @@ export class Presence {
    *
    * @param name Its name.
    */
-  lost(name: string): void {
-    if (!this.#isAway) this.#drop(name);
+  serverLost(name: string): void {
+    if (!this.#isBrokerDown) this.#dropServer(name);
   }
 
   /** Nothing can be heard any more, for now. */
-  down(): void {
-    this.#isAway = true;
-    for (const { others, doubtful } of this.#views.values()) {
+  brokerDown(): void {
+    this.#isBrokerDown = true;
+    for (const { others, doubtful } of this.#rooms.values()) {
       for (const name of others.keys()) doubtful.add(name);
     }
-    this.#wait();
+    this.#startGrace();
   }
 
   /** Others can be heard: asks who is where. */
-  up(): void {
-    this.#isAway = false;
-    if (this.#grace !== undefined) this.#wait();
-    for (const room of this.#views.keys()) {
-      this.#tell(room, { isAsking: true, isPatient: true });
+  brokerUp(): void {
+    this.#isBrokerDown = false;
+    if (this.#graceTimer !== undefined) this.#startGrace();
+    for (const room of this.#rooms.keys()) {
+      this.#publishState(room, { isAsking: true, isPatient: true });
     }
   }
 
   /** Ends. */
   stop(): void {
-    clearTimeout(this.#grace);
-    clearTimeout(this.#pause);
-    this.#views.clear();
+    clearTimeout(this.#graceTimer);
+    clearTimeout(this.#stateTimer);
+    this.#rooms.clear();
   }
 
   /** Lets those go who are still not heard of after a while. */
-  #wait(): void {
-    clearTimeout(this.#grace);
-    this.#grace = startTimer(() => {
-      this.#grace = undefined;
-      for (const [room, { doubtful }] of this.#views) {
-        for (const name of doubtful) this.#remove(room, name);
+  #startGrace(): void {
+    clearTimeout(this.#graceTimer);
+    this.#graceTimer = startTimer(() => {
+      this.#graceTimer = undefined;
+      for (const [room, { doubtful }] of this.#rooms) {
+        for (const name of doubtful) this.#removeServer(room, name);
       }
-    }, GRACE);
+    }, SERVER_GRACE_MS);
   }
 
-  #drop(name: string): void {
+  #dropServer(name: string): void {
     this.#dropped.add(name);
     for (const oldest of this.#dropped) {
-      if (this.#dropped.size <= MEMORY) break;
+      if (this.#dropped.size <= MAX_DROPPED_SERVERS) break;
       this.#dropped.delete(oldest);
     }
-    for (const room of this.#views.keys()) this.#remove(room, name);
+    for (const room of this.#rooms.keys()) this.#removeServer(room, name);
   }
 
   /** Nobody of a server is in a room any more. */
-  #remove(room: string, name: string): void {
-    const view = this.#views.get(room);
+  #removeServer(room: string, name: string): void {
+    const view = this.#rooms.get(room);
     view?.doubtful.delete(name);
     if (!view?.others.has(name)) return;
-    this.#replace(room, name, { at: Infinity, members: new Map() });
+    this.#replaceMembers(room, name, { at: Infinity, members: new Map() });
     view.others.delete(name);
   }
 
-  #viewOf(room: string): View {
-    const known = this.#views.get(room);
+  #viewOf(room: string): RoomView {
+    const known = this.#rooms.get(room);
     if (known) return known;
     const view = {
-      own: { at: 0, members: new Map() },
+      local: { at: 0, members: new Map() },
       others: new Map(),
       doubtful: new Set<string>(),
     };
-    this.#views.set(room, view);
+    this.#rooms.set(room, view);
     return view;
   }
 
   /** Those of a server are these now. */
-  #replace(room: string, name: string, group: Group): void {
-    const view = this.#views.get(room);
+  #replaceMembers(room: string, name: string, group: ServerMembers): void {
+    const view = this.#rooms.get(room);
     if (!view) return;
     const before = view.others.get(name) ?? { at: 0, members: new Map() };
     view.others.set(name, { at: group.at, members: before.members });
     for (const id of [...before.members.keys()]) {
-      if (!group.members.has(id)) this.#take(room, before, id);
+      if (!group.members.has(id)) this.#removeMember(room, before, id);
     }
     for (const member of group.members.values()) {
-      this.#add(room, before, member);
+      this.#addMember(room, before, member);
     }
   }
 
-  #add(room: string, { members }: Group, member: Member): void {
+  #addMember(room: string, { members }: ServerMembers, member: Member): void {
     const isNew = !members.has(member.id);
     members.set(member.id, member);
-    if (isNew) this.#voice.joined(member, room);
+    if (isNew) this.#host.joined(member, room);
   }
 
-  #take(room: string, { members }: Group, id: string): void {
+  #removeMember(room: string, { members }: ServerMembers, id: string): void {
     const member = members.get(id);
     members.delete(id);
-    if (member) this.#voice.left(member, room);
+    if (member) this.#host.left(member, room);
   }
 
   /**
    * Says who of this server is there, but not at once. When a broker is back all ask at
    * about the same time, and all hear each answer: so one answers many.
    */
-  #tellSoon(room: string): void {
-    this.#asked.add(room);
-    this.#pause ??= startTimer(() => {
-      this.#pause = undefined;
-      for (const one of this.#asked) this.#tell(one);
-    }, PAUSE);
+  #publishStateSoon(room: string): void {
+    this.#stateRequests.add(room);
+    this.#stateTimer ??= startTimer(() => {
+      this.#stateTimer = undefined;
+      for (const one of this.#stateRequests) this.#publishState(one);
+    }, STATE_DELAY_MS);
   }
 
   /** Says who of this server is there. */
-  #tell(room: string, how: Manner = { isAsking: false }): void {
-    this.#asked.delete(room); // who has asked hears this
-    const own = this.#views.get(room)?.own;
-    if (!own) return;
-    const members = [...own.members.values()];
-    this.#say(room, own.at, { type: "state", ...how, members });
+  #publishState(room: string, flags: StateFlags = { isAsking: false }): void {
+    this.#stateRequests.delete(room); // who has asked hears this
+    const local = this.#rooms.get(room)?.local;
+    if (!local) return;
+    const members = [...local.members.values()];
+    this.#publish(room, local.at, { type: "state", ...flags, members });
   }
 
-  #say(room: string, at: number, word: Word): void {
-    const signed: Signed = { ...word, version: 1, from: this.#name, at };
-    this.#voice.say(room, JSON.stringify(signed));
+  #publish(room: string, at: number, message: PresenceMessage): void {
+    const signed: SignedPresenceMessage = {
+      ...message,
+      version: 1,
+      from: this.#name,
+      at,
+    };
+    this.#host.publish(room, JSON.stringify(signed));
   }
 }
 
-function indexed(members: readonly Member[]): Map<string, Member> {
+function byId(members: readonly Member[]): Map<string, Member> {
   return new Map(members.map((member) => [member.id, member]));
 }
 
-function isWord(word: unknown): word is Signed {
-  return typeof word === "object" && word !== null && "version" in word &&
-    word.version === 1 && "from" in word && typeof word.from === "string" &&
-    "at" in word && typeof word.at === "number" && "type" in word;
+function isPresenceMessage(value: unknown): value is SignedPresenceMessage {
+  return typeof value === "object" && value !== null && "version" in value &&
+    value.version === 1 && "from" in value && typeof value.from === "string" &&
+    "at" in value && typeof value.at === "number" && "type" in value;
 }

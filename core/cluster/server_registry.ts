@@ -9,7 +9,7 @@ import type { Member } from "../events/event_types.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 
 /** What servers ask each other. */
-export type Inquiry =
+export type ClusterQuery =
   /** How many connections there are; in a room, if one is named. */
   | { readonly type: "count"; readonly room?: string }
   /** Who is in a room. */
@@ -23,7 +23,7 @@ export type Inquiry =
   };
 
 /** What a server answers; of several, the sum. */
-export interface Answer {
+export interface ClusterAnswer {
   /** How many, or how many were closed. */
   readonly number: number;
   /** Who, if that was asked. */
@@ -31,137 +31,146 @@ export interface Answer {
 }
 
 /** What servers say to each other. */
-type Word =
+type ClusterMessage =
   /** I am here. Who has just come wants to hear it of all others, too. */
   | { readonly type: "pulse"; readonly isNew: boolean }
   /** I am gone. */
   | { readonly type: "bye" }
-  | { readonly type: "ask"; readonly id: number; readonly inquiry: Inquiry }
-  | Answer & {
+  | {
+    readonly type: "ask";
+    readonly id: number;
+    readonly inquiry: ClusterQuery;
+  }
+  | ClusterAnswer & {
     readonly type: "answer";
     readonly id: number;
     readonly to: string;
   };
 
-type Signed = Word & { readonly version: 1; readonly from: string };
+type SignedClusterMessage = ClusterMessage & {
+  readonly version: 1;
+  readonly from: string;
+};
 
-/** What a fleet needs of its server. */
-export interface Station {
+/** What a registry needs of its server. */
+export interface RegistryHost {
   /**
    * Says something to all other servers.
    *
    * @param text What.
    */
-  say(text: string): void;
+  publish(text: string): void;
   /**
    * Answers for this server.
    *
-   * @param inquiry What is asked.
+   * @param query What is asked.
    * @returns The answer.
    */
-  answer(inquiry: Inquiry): Answer;
+  answer(query: ClusterQuery): ClusterAnswer;
   /**
    * Hears that a server is there.
    *
    * @param name Its name.
    */
-  found?(name: string): void;
+  serverFound?(name: string): void;
   /**
    * Hears that a server that was there could not be heard for a while.
    *
    * @param name Its name.
    */
-  back?(name: string): void;
+  serverBack?(name: string): void;
   /**
    * Hears that a server is there no more.
    *
    * @param name Its name.
    */
-  lost?(name: string): void;
+  serverLost?(name: string): void;
 }
 
 /** How often a server says that it is here, in milliseconds. */
-const PULSE = 2_000;
+const HEARTBEAT_MS = 2_000;
 
 /** After how many of them it is taken for dead. */
-const DEAD = 3;
+const MAX_MISSED_HEARTBEATS = 3;
 
 /** How long others may take to answer, in milliseconds. */
-const PATIENCE = 1_000;
+const QUERY_TIMEOUT_MS = 1_000;
 
 /** Somebody who waits for the others' answers. */
-interface Waiting {
-  readonly answers: Answer[];
+interface PendingQuery {
+  readonly answers: ClusterAnswer[];
   /** Who has not answered yet. */
-  readonly left: Set<string>;
+  readonly awaited: Set<string>;
   readonly done: () => void;
 }
 
 /** One server among others. */
-export class Fleet {
+export class ServerRegistry {
   readonly #name: string;
-  readonly #station: Station;
+  readonly #host: RegistryHost;
   /** How many pulses the others have missed. */
-  readonly #others = new Map<string, number>();
-  readonly #waiting = new Map<number, Waiting>();
-  #count = 0;
+  readonly #missedHeartbeats = new Map<string, number>();
+  readonly #queries = new Map<number, PendingQuery>();
+  #lastQueryId = 0;
   #timer: Timer | undefined;
 
   /**
    * Begins, alone as far as it knows.
    *
    * @param name The name of this server.
-   * @param station The server.
+   * @param host The server.
    */
-  constructor(name: string, station: Station) {
+  constructor(name: string, host: RegistryHost) {
     this.#name = name;
-    this.#station = station;
+    this.#host = host;
   }
 
   /** How many servers there are, this one included. */
   get size(): number {
-    return this.#others.size + 1;
+    return this.#missedHeartbeats.size + 1;
   }
 
   /** Says that this server is here, now and from time to time. */
   start(): void {
     this.stop();
-    this.#say({ type: "pulse", isNew: true });
-    this.#timer = setInterval(() => this.#beat(), PULSE);
+    this.#publish({ type: "pulse", isNew: true });
+    this.#timer = setInterval(() => this.#sendHeartbeat(), HEARTBEAT_MS);
   }
 
   /** Says nothing any more; nobody can be heard either. */
   stop(): void {
     clearInterval(this.#timer);
-    for (const name of [...this.#others.keys()]) this.#lose(name);
+    for (const name of [...this.#missedHeartbeats.keys()]) {
+      this.#removeServer(name);
+    }
   }
 
   /** Says goodbye. */
   leave(): void {
-    this.#say({ type: "bye" });
+    this.#publish({ type: "bye" });
     this.stop();
   }
 
   /**
    * Asks all servers, this one included.
    *
-   * @param inquiry What to ask.
+   * @param query What to ask.
    * @returns The sum of the answers. Who does not answer in time is not counted.
    */
-  async ask(inquiry: Inquiry): Promise<Answer> {
-    const own = this.#station.answer(inquiry);
-    if (this.#others.size === 0) return own;
-    const id = ++this.#count;
+  async query(query: ClusterQuery): Promise<ClusterAnswer> {
+    const own = this.#host.answer(query);
+    if (this.#missedHeartbeats.size === 0) return own;
+    const id = ++this.#lastQueryId;
     const { promise, resolve } = Promise.withResolvers<void>();
-    const left = new Set(this.#others.keys());
-    const waiting: Waiting = { answers: [own], left, done: resolve };
-    this.#waiting.set(id, waiting);
-    const timer = startTimer(resolve, PATIENCE);
-    this.#say({ type: "ask", id, inquiry });
+    const awaited = new Set(this.#missedHeartbeats.keys());
+    const pending: PendingQuery = { answers: [own], awaited, done: resolve };
+    this.#queries.set(id, pending);
+    const timer = startTimer(resolve, QUERY_TIMEOUT_MS);
+    this.#publish({ type: "ask", id, inquiry: query });
     await promise;
     clearTimeout(timer);
-    this.#waiting.delete(id);
-    const { answers } = waiting;
+    this.#queries.delete(id);
+    const { answers } = pending;
     return {
       number: answers.reduce((sum, { number }) => sum + number, 0),
       members: answers.flatMap(({ members = [] }) => members),
@@ -174,33 +183,42 @@ export class Fleet {
    * @param text What it says; what is none of this version is passed over.
    * @throws {SyntaxError} If it is no JSON.
    */
-  hear(text: string): void {
-    const word: unknown = JSON.parse(text);
-    if (!isWord(word) || word.from === this.#name) return;
-    const { from } = word;
-    switch (word.type) {
+  receive(text: string): void {
+    const message: unknown = JSON.parse(text);
+    if (!isClusterMessage(message) || message.from === this.#name) return;
+    const { from } = message;
+    switch (message.type) {
       case "bye":
-        return this.#lose(from);
+        return this.#removeServer(from);
       case "pulse":
-        if (word.isNew && this.#others.has(from)) this.#station.back?.(from);
-        this.meet(from);
-        if (word.isNew) this.#say({ type: "pulse", isNew: false });
+        if (message.isNew && this.#missedHeartbeats.has(from)) {
+          this.#host.serverBack?.(from);
+        }
+        this.serverHeard(from);
+        if (message.isNew) this.#publish({ type: "pulse", isNew: false });
         return;
       case "ask": {
-        const answer = this.#station.answer(word.inquiry);
-        return this.#say({ type: "answer", id: word.id, to: from, ...answer });
+        const answer = this.#host.answer(message.inquiry);
+        return this.#publish({
+          type: "answer",
+          id: message.id,
+          to: from,
+          ...answer,
+        });
       }
       case "answer":
-        if (word.to === this.#name) this.#take(word.id, from, word);
+        if (message.to === this.#name) {
+          this.#addAnswer(message.id, from, message);
+        }
     }
   }
 
-  #beat(): void {
-    for (const [name, missed] of this.#others) {
-      if (missed >= DEAD) this.#lose(name);
-      else this.#others.set(name, missed + 1);
+  #sendHeartbeat(): void {
+    for (const [name, missed] of this.#missedHeartbeats) {
+      if (missed >= MAX_MISSED_HEARTBEATS) this.#removeServer(name);
+      else this.#missedHeartbeats.set(name, missed + 1);
     }
-    this.#say({ type: "pulse", isNew: false });
+    this.#publish({ type: "pulse", isNew: false });
   }
 
   /**
@@ -208,33 +226,39 @@ export class Fleet {
    *
    * @param name Its name.
    */
-  meet(name: string): void {
-    const isNew = !this.#others.has(name);
-    this.#others.set(name, 0);
-    if (isNew) this.#station.found?.(name);
+  serverHeard(name: string): void {
+    const isNew = !this.#missedHeartbeats.has(name);
+    this.#missedHeartbeats.set(name, 0);
+    if (isNew) this.#host.serverFound?.(name);
   }
 
-  #lose(name: string): void {
-    if (this.#others.delete(name)) this.#station.lost?.(name);
-    for (const id of this.#waiting.keys()) this.#take(id, name, { number: 0 });
+  #removeServer(name: string): void {
+    if (this.#missedHeartbeats.delete(name)) this.#host.serverLost?.(name);
+    for (const id of this.#queries.keys()) {
+      this.#addAnswer(id, name, { number: 0 });
+    }
   }
 
-  #take(id: number, from: string, answer: Answer): void {
-    const waiting = this.#waiting.get(id);
-    if (!waiting?.left.delete(from)) return;
-    waiting.answers.push(answer);
-    if (waiting.left.size === 0) waiting.done();
+  #addAnswer(id: number, from: string, answer: ClusterAnswer): void {
+    const query = this.#queries.get(id);
+    if (!query?.awaited.delete(from)) return;
+    query.answers.push(answer);
+    if (query.awaited.size === 0) query.done();
   }
 
-  #say(word: Word): void {
-    const signed: Signed = { ...word, version: 1, from: this.#name };
-    this.#station.say(JSON.stringify(signed));
+  #publish(message: ClusterMessage): void {
+    const signed: SignedClusterMessage = {
+      ...message,
+      version: 1,
+      from: this.#name,
+    };
+    this.#host.publish(JSON.stringify(signed));
   }
 }
 
 /** Whether something has come of another server of this version. */
-function isWord(word: unknown): word is Signed {
-  return typeof word === "object" && word !== null && "version" in word &&
-    word.version === 1 && "from" in word && typeof word.from === "string" &&
-    "type" in word;
+function isClusterMessage(value: unknown): value is SignedClusterMessage {
+  return typeof value === "object" && value !== null && "version" in value &&
+    value.version === 1 && "from" in value && typeof value.from === "string" &&
+    "type" in value;
 }

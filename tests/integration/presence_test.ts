@@ -41,7 +41,7 @@ class Side {
 
   constructor(readonly world: World, readonly name: string) {
     this.presence = new Presence(name, {
-      say: (_room, text) => {
+      publish: (_room, text) => {
         if (!this.isUp) return;
         for (const to of world.nodes.values()) world.words.push({ to, text });
       },
@@ -54,14 +54,14 @@ class Side {
   }
 
   hear(text: string): void {
-    if (this.isUp) this.presence.hear(ROOM, text);
+    if (this.isUp) this.presence.receive(ROOM, text);
   }
 
   enter(id: string): void {
     this.own.add(id);
     const isFirst = this.own.size === 1;
     this.presence.join(ROOM, { id, data: id });
-    if (isFirst) this.presence.greet(ROOM);
+    if (isFirst) this.presence.requestState(ROOM);
   }
 
   leave(id: string): void {
@@ -102,10 +102,10 @@ Deno.test("Presence lets the members of a dead server go, and take them in again
   a.enter("ada");
   b.enter("bob");
   world.settle();
-  a.presence.lost("b");
+  a.presence.serverLost("b");
   assertEquals(a.names, "ada");
   // It was not dead.
-  a.presence.found("b");
+  a.presence.serverFound("b");
   world.settle();
   assertEquals(a.names, "ada,bob");
 });
@@ -117,15 +117,15 @@ Deno.test("Presence keeps others for a while when the broker is away", () => {
   for (const side of [a, b, c]) side.enter(`${side.name}1`);
   world.settle();
   a.isUp = false;
-  a.presence.down();
-  for (const name of ["b", "c"]) a.presence.lost(name);
+  a.presence.brokerDown();
+  for (const name of ["b", "c"]) a.presence.serverLost(name);
   b.enter("b2");
   c.leave("c1");
   world.settle();
   time.tick(7_999);
   assertEquals(a.names, "a1,b1,c1");
   a.isUp = true;
-  a.presence.up();
+  a.presence.brokerUp();
   world.settle();
   time.tick(2_000); // nobody is in a hurry to answer
   world.settle();
@@ -133,7 +133,7 @@ Deno.test("Presence keeps others for a while when the broker is away", () => {
   time.tick(6_000);
   assertEquals(a.names, "a1,b1,b2");
   // And if it does not come back, they are gone.
-  a.presence.down();
+  a.presence.brokerDown();
   time.tick(8_000);
   assertEquals(a.names, "a1");
   a.presence.stop();
@@ -149,12 +149,12 @@ Deno.test("Presence answers all at once who ask when the broker is back", () => 
   world.settle();
   for (const side of sides) {
     side.isUp = false;
-    side.presence.down();
+    side.presence.brokerDown();
   }
   // They come back one after the other, as they do.
   for (const side of sides) {
     side.isUp = true;
-    side.presence.up();
+    side.presence.brokerUp();
     world.settle();
     time.tick(150);
   }
@@ -220,7 +220,7 @@ Deno.test("Presence passes over what it does not know", () => {
       '{"version":1,"from":"x","at":1,"type":"dance"}',
       '{"version":1,"from":"a","at":9,"type":"state","members":[]}',
     ]
-  ) a.presence.hear(ROOM, text);
+  ) a.presence.receive(ROOM, text);
   assertEquals(a.names, "ada");
 });
 

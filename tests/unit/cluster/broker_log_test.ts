@@ -7,7 +7,7 @@ import {
   decodeEnvelope,
   type SequencedBroadcast,
 } from "../../../core/history/envelope.ts";
-import { Journal } from "../../../core/cluster/broker_log.ts";
+import { BrokerLog } from "../../../core/cluster/broker_log.ts";
 
 const NAME = "one";
 
@@ -37,13 +37,13 @@ async function begin() {
       ),
   };
   const limits = { messages: 10, maxAge: 60_000, maxBytes: Infinity };
-  const journal = new Journal(log, limits, 0, NAME, {
+  const journal = new BrokerLog(log, limits, 0, NAME, {
     deliver: ({ body, offset }) => told.push(`${body} ${offset && "kept"}`),
-    stand: (_room, recovered) => {
+    sendPositions: (_room, recovered) => {
       const place = journal.epoch ? "somewhere" : "nowhere";
       told.push(recovered === false ? "lost" : place);
     },
-    lost: () => told.push("missed"),
+    messageMissed: () => told.push("missed"),
     failed: (error) => told.push(`${error}`),
   });
   let count = 0;
@@ -55,7 +55,7 @@ async function begin() {
     };
     journal.send(posted);
   };
-  await journal.up();
+  await journal.brokerUp();
   return { journal, kept, told, send };
 }
 
@@ -64,7 +64,7 @@ async function turns(): Promise<void> {
   for (let i = 0; i < 50; i++) await null;
 }
 
-Deno.test("Journal is ahead of its broker no longer than that takes its time", async () => {
+Deno.test("BrokerLog is ahead of its broker no longer than that takes its time", async () => {
   using time = new FakeTime();
   const { journal, kept, told, send } = await begin();
   await turns();
@@ -88,19 +88,19 @@ Deno.test("Journal is ahead of its broker no longer than that takes its time", a
     "5 kept",
   ]);
   assertEquals(journal.epoch, "epoch");
-  journal.down();
+  journal.brokerDown();
 });
 
-Deno.test("Journal keeps the order of a room that is left and entered meanwhile", async () => {
+Deno.test("BrokerLog keeps the order of a room that is left and entered meanwhile", async () => {
   using _time = new FakeTime();
   const { journal, kept, told, send } = await begin();
   const first = Promise.withResolvers<void>();
   const second = Promise.withResolvers<void>();
-  journal.enter("r", first.promise);
+  journal.roomOpened("r", first.promise);
   send("r");
-  journal.leave("r");
+  journal.roomClosed("r");
   send("r");
-  journal.enter("r", second.promise);
+  journal.roomOpened("r", second.promise);
   send("r");
   second.resolve();
   await turns();
@@ -109,20 +109,20 @@ Deno.test("Journal keeps the order of a room that is left and entered meanwhile"
   told.length = 0;
   for (const receive of kept) receive();
   assertEquals(told, ["1 kept", "2 kept", "3 kept"]);
-  journal.down();
+  journal.brokerDown();
 });
 
-Deno.test("Journal lets go of what was sent while the broker was away", async () => {
+Deno.test("BrokerLog lets go of what was sent while the broker was away", async () => {
   using time = new FakeTime();
   const { journal, told, send } = await begin();
   await turns();
-  journal.down();
+  journal.brokerDown();
   told.length = 0;
   for (let n = 0; n < 3; n++) send();
   assertEquals(told, ["1 0", "missed", "2 0", "missed", "3 0", "missed"]);
-  await journal.up();
+  await journal.brokerUp();
   await turns();
   assertEquals(told.at(-1), "somewhere");
-  journal.down();
+  journal.brokerDown();
   assertEquals(time.next(), false);
 });

@@ -2,7 +2,7 @@
 
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import type { Adapter, Bus } from "../../../core/cluster/adapter.ts";
-import { Relay } from "../../../core/cluster/cluster_link.ts";
+import { ClusterLink } from "../../../core/cluster/cluster_link.ts";
 
 /** An adapter in memory: what one publishes comes to all, at once. */
 class Wire {
@@ -32,11 +32,11 @@ class Wire {
 }
 
 /** A relay, and what it tells. */
-function relay(wire: Wire, { keep = 0, isUp = true } = {}) {
+function relay(wire: Wire, { maxQueued = 0, isUp = true } = {}) {
   const told: unknown[] = [];
   const errors: string[] = [];
-  const options = { name: crypto.randomUUID(), keep };
-  const relay = new Relay(wire.adapter(isUp), options, {
+  const options = { name: crypto.randomUUID(), maxQueued };
+  const relay = new ClusterLink(wire.adapter(isUp), options, {
     deliver: ({ body, target: { rooms, except }, options }) => {
       const to = rooms?.join() ?? "all";
       const but = except.length > 0 ? ` but ${except.join()}` : "";
@@ -46,7 +46,7 @@ function relay(wire: Wire, { keep = 0, isUp = true } = {}) {
         options,
       ]);
     },
-    stand: () => {},
+    sendPositions: () => {},
     changed: () => {},
     answer: () => ({ number: 0 }),
     failed: (error) => errors.push(String(error)),
@@ -54,7 +54,7 @@ function relay(wire: Wire, { keep = 0, isUp = true } = {}) {
   return { relay, told, errors };
 }
 
-Deno.test("Relay passes on the options of a message, and only those that it has", async () => {
+Deno.test("ClusterLink passes on the options of a message, and only those that it has", async () => {
   const wire = new Wire();
   const { relay: one } = relay(wire);
   const { relay: other, told } = relay(wire);
@@ -75,7 +75,7 @@ Deno.test("Relay passes on the options of a message, and only those that it has"
   await other.close();
 });
 
-Deno.test("Relay passes on a text as it is, whatever it begins with", async () => {
+Deno.test("ClusterLink passes on a text as it is, whatever it begins with", async () => {
   const wire = new Wire();
   const { relay: one } = relay(wire);
   const { relay: other, told } = relay(wire);
@@ -86,7 +86,7 @@ Deno.test("Relay passes on a text as it is, whatever it begins with", async () =
   await other.close();
 });
 
-Deno.test("Relay delivers once what is for several rooms", async () => {
+Deno.test("ClusterLink delivers once what is for several rooms", async () => {
   const wire = new Wire();
   const { relay: one } = relay(wire);
   const { relay: other, told } = relay(wire);
@@ -98,7 +98,7 @@ Deno.test("Relay delivers once what is for several rooms", async () => {
   await one.close();
 });
 
-Deno.test("Relay keeps the order where the bytes of a Blob take time", async () => {
+Deno.test("ClusterLink keeps the order where the bytes of a Blob take time", async () => {
   const wire = new Wire();
   const { relay: one, errors } = relay(wire);
   const { relay: other, told } = relay(wire);
@@ -120,21 +120,21 @@ Deno.test("Relay keeps the order where the bytes of a Blob take time", async () 
 });
 
 for (const failure of ["throws", "rejects"] as const) {
-  Deno.test(`Relay counts and tells what is lost: the adapter ${failure}`, async () => {
+  Deno.test(`ClusterLink counts and tells what is lost: the adapter ${failure}`, async () => {
     const wire = new Wire();
     const { relay: one, errors } = relay(wire);
     wire.failure = failure;
     one.publish("a", { except: [] }, {});
     await Promise.resolve();
     await Promise.resolve();
-    assertStrictEquals(one.lost, 1);
+    assertStrictEquals(one.missed, 1);
     assertStrictEquals(errors.length, 1);
     // That the broker is away is told already.
     wire.buses[0]?.changed("down");
     one.publish("b", { except: [] }, {});
-    one.enter("r");
+    one.roomOpened("r");
     await Promise.resolve();
-    assertStrictEquals(one.lost, 2);
+    assertStrictEquals(one.missed, 2);
     assertStrictEquals(errors.length, 1);
     await one.close();
     await Promise.resolve();
@@ -142,12 +142,12 @@ for (const failure of ["throws", "rejects"] as const) {
   });
 }
 
-Deno.test("Relay keeps the last messages while it cannot pass them on", async () => {
+Deno.test("ClusterLink keeps the last messages while it cannot pass them on", async () => {
   const wire = new Wire();
-  const { relay: one } = relay(wire, { keep: 2, isUp: false });
+  const { relay: one } = relay(wire, { maxQueued: 2, isUp: false });
   const { relay: other, told } = relay(wire);
   for (const text of ["1", "2", "3"]) one.publish(text, { except: [] }, {});
-  assertStrictEquals(one.lost, 1);
+  assertStrictEquals(one.missed, 1);
   wire.buses[0]?.changed("up");
   wire.buses[0]?.changed("up");
   assertEquals(told.map((entry) => Array.isArray(entry) && entry[1]), [
@@ -159,11 +159,11 @@ Deno.test("Relay keeps the last messages while it cannot pass them on", async ()
   one.publish("4", { except: [] }, {});
   assertStrictEquals(told.length, 2);
   await one.close();
-  one.leave("r");
+  one.roomClosed("r");
   assertStrictEquals(wire.log.at(-1), "all");
 });
 
-Deno.test("Relay delivers what has options that only a later release knows", async () => {
+Deno.test("ClusterLink delivers what has options that only a later release knows", async () => {
   const wire = new Wire();
   const { relay: one, told, errors } = relay(wire);
   const header = {

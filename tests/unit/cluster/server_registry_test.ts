@@ -2,19 +2,19 @@
 
 import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
-import { Fleet } from "../../../core/cluster/server_registry.ts";
+import { ServerRegistry } from "../../../core/cluster/server_registry.ts";
 import { ServerSocket } from "../../../mod.ts";
 
 /** Some servers that hear each other, but for those that are mute. */
 function fleetOf(...names: string[]) {
   const mute = new Set<string>();
   const asked: string[] = [];
-  const all = new Map<string, Fleet>();
+  const all = new Map<string, ServerRegistry>();
   const make = (name: string) =>
-    new Fleet(name, {
-      say: (text) => {
+    new ServerRegistry(name, {
+      publish: (text) => {
         if (mute.has(name)) return;
-        for (const other of all.values()) other.hear(text);
+        for (const other of all.values()) other.receive(text);
       },
       answer: (inquiry) => {
         asked.push(`${name} ${inquiry.type}`);
@@ -29,7 +29,7 @@ function fleetOf(...names: string[]) {
   return { one, all, mute, asked, sizes };
 }
 
-Deno.test("Fleet knows who is there, and who has come", () => {
+Deno.test("ServerRegistry knows who is there, and who has come", () => {
   using _time = new FakeTime();
   const { sizes, all } = fleetOf("b", "c");
   assertEquals(sizes(), [3, 3, 3]);
@@ -39,7 +39,7 @@ Deno.test("Fleet knows who is there, and who has come", () => {
   assertEquals(sizes(), [1, 1, 1]);
 });
 
-Deno.test("Fleet counts out who has said nothing for a while", () => {
+Deno.test("ServerRegistry counts out who has said nothing for a while", () => {
   using time = new FakeTime();
   const { sizes, mute, all } = fleetOf("b", "c");
   mute.add("c");
@@ -54,24 +54,24 @@ Deno.test("Fleet counts out who has said nothing for a while", () => {
   assertStrictEquals(time.next(), false);
 });
 
-Deno.test("Fleet.ask() sums up what all answer, and waits a second at most", async () => {
+Deno.test("ServerRegistry.query() sums up what all answer, and waits a second at most", async () => {
   using time = new FakeTime();
   const { one, mute, asked, all } = fleetOf("b", "c");
-  assertStrictEquals((await one.ask({ type: "count" })).number, 30);
+  assertStrictEquals((await one.query({ type: "count" })).number, 30);
   assertEquals(asked, ["a count", "b count", "c count"]);
   mute.add("c");
-  const sum = one.ask({ type: "count", room: "x" });
+  const sum = one.query({ type: "count", room: "x" });
   await time.tickAsync(1_000);
   assertStrictEquals((await sum).number, 20);
   // Who is lost meanwhile need not be waited for.
-  const other = one.ask({ type: "count" });
+  const other = one.query({ type: "count" });
   mute.delete("c");
   all.get("c")?.leave();
   assertStrictEquals((await other).number, 20);
   for (const fleet of all.values()) fleet.stop();
 });
 
-Deno.test("Fleet passes over what it does not understand", () => {
+Deno.test("ServerRegistry passes over what it does not understand", () => {
   using _time = new FakeTime();
   const { one } = fleetOf();
   const strange = [
@@ -82,9 +82,9 @@ Deno.test("Fleet passes over what it does not understand", () => {
     '{"version":1,"from":"a","type":"pulse","isNew":true}', // its own
     '{"version":1,"from":"x","type":"answer","id":7,"to":"a","number":1}',
   ];
-  for (const text of strange) one.hear(text);
+  for (const text of strange) one.receive(text);
   assertStrictEquals(one.size, 1);
-  assertThrows(() => one.hear("{"), SyntaxError);
+  assertThrows(() => one.receive("{"), SyntaxError);
   one.stop();
 });
 
