@@ -52,30 +52,30 @@ export function broadcastChannel(
 ): Adapter {
   assertType("options", options, "object", 'write { name: "..." }');
   const { name = "ws-events" } = options;
-  const wanted = new Set<string>();
+  const subscriptions = new Set<string>();
   // One for all channels, as Deno (2.9) looks at all that a worker has open for each
   // message.
-  let line: BroadcastChannel | undefined;
+  let browserChannel: BroadcastChannel | undefined;
   return {
     open(bus) {
-      line = new BroadcastChannel(name);
-      line.onmessage = ({ data }) => {
+      browserChannel = new BroadcastChannel(name);
+      browserChannel.onmessage = ({ data }) => {
         const [channel, message] = Array.isArray(data) ? data : [];
-        if (wanted.has(channel)) bus.received(channel, message);
+        if (subscriptions.has(channel)) bus.received(channel, message);
       };
       bus.changed("up");
     },
     publish(channel, message) {
-      line?.postMessage([channel, message]);
+      browserChannel?.postMessage([channel, message]);
     },
     subscribe(channel) {
-      wanted.add(channel);
+      subscriptions.add(channel);
     },
     unsubscribe(channel) {
-      wanted.delete(channel);
+      subscriptions.delete(channel);
     },
     close() {
-      line?.close();
+      browserChannel?.close();
       // Deno (2.9) loses its way if another one is opened in the same turn.
       return new Promise((resolve) => setTimeout(resolve, 0));
     },

@@ -93,83 +93,83 @@ export function nats(
   assertType("options", options, "object", 'write { servers: "host:port" }');
   const { prefix = "ws-events", servers = "localhost:4222", ...rest } = options;
   for (const server of [servers].flat()) assertServer(server);
-  const where: NodeConnectionOptions = {
+  const address: NodeConnectionOptions = {
     ...rest,
     servers,
     noEcho: true,
     maxReconnectAttempts: -1,
     reconnectTimeWait: 100,
     reconnectJitter: 400,
-    pingInterval: PING,
+    pingInterval: PING_INTERVAL_MS,
   };
-  const wanted = new Map<string, Subscription | undefined>();
+  const subscriptions = new Map<string, Subscription | undefined>();
   let bus: Bus | undefined;
   let connection: NatsConnection | undefined;
   let isUp = false;
-  let retry: ReturnType<typeof setTimeout> | undefined;
+  let retryTimer: ReturnType<typeof setTimeout> | undefined;
 
-  function listen(channel: string): void {
-    const subscription = connection?.subscribe(subjectOf(prefix, channel), {
+  function subscribeTo(channel: string): void {
+    const subscription = connection?.subscribe(toSubject(prefix, channel), {
       callback: (error, { data, headers }) => {
         if (error) return;
         const sequence = headers?.get("Nats-Sequence");
         bus?.received(channel, data, sequence ? Number(sequence) : undefined);
       },
     });
-    wanted.set(channel, subscription);
+    subscriptions.set(channel, subscription);
   }
 
   /** Tries until NATS is there: the client itself comes back only once it was. */
   async function open(): Promise<void> {
     try {
-      const opened = await connect(where);
+      const opened = await connect(address);
       if (bus === undefined) return await opened.close();
       connection = opened;
-      for (const channel of wanted.keys()) listen(channel);
-      change(true);
-      await watch(opened);
+      for (const channel of subscriptions.keys()) subscribeTo(channel);
+      setState(true);
+      await watchStatus(opened);
       // It does not come back by itself, as where NATS has refused it twice.
       throw new Error("NATS has ended the connection for good");
     } catch (error) {
       if (bus === undefined) return;
-      change(false, error);
-      retry = setTimeout(open, 100 + Math.random() * 400);
+      setState(false, error);
+      retryTimer = setTimeout(open, 100 + Math.random() * 400);
     }
   }
 
-  async function watch(connection: NatsConnection): Promise<void> {
+  async function watchStatus(connection: NatsConnection): Promise<void> {
     for await (const status of connection.status()) {
       const { type } = status;
-      if (type === "disconnect") change(false, new Error("NATS is away"));
-      if (type === "reconnect") change(true);
+      if (type === "disconnect") setState(false, new Error("NATS is away"));
+      if (type === "reconnect") setState(true);
       // What it may not publish or hear, for one.
-      if (type === "error") change(false, status.error);
+      if (type === "error") setState(false, status.error);
     }
   }
 
-  function change(state: boolean, error?: unknown): void {
+  function setState(state: boolean, error?: unknown): void {
     isUp = state;
     bus?.changed(state ? "up" : "down", error);
   }
 
   let manager: JetStreamManager | undefined;
-  let keeper: Keeper | undefined;
+  let publisher: StreamPublisher | undefined;
   const stream = prefix.replaceAll(/[^\w-]/g, "_");
-  const keptAs = (channel: string) => subjectOf(`${prefix}.kept`, channel);
+  const keptAs = (channel: string) => toSubject(`${prefix}.kept`, channel);
   const log: Log = {
     async open(limits) {
       if (!connection) throw new Error("Cannot keep messages without NATS");
-      manager = await managerOf(connection);
-      keeper?.stop();
-      keeper = keeping(connection);
+      manager = await createManager(connection);
+      publisher?.stop();
+      publisher = publishTo(connection);
       return await openStream(manager, stream, prefix, limits);
     },
     async append(channel, { from, id }, message) {
       const subject = keptAs(channel);
       try {
-        await keeper?.keep(subject, message, `${from} ${id} ${subject}`);
+        await publisher?.publish(subject, message, `${from} ${id} ${subject}`);
       } catch (error) {
-        if (error === NOBODY && isUp) {
+        if (error === NO_STREAM_ERROR && isUp) {
           bus?.changed("down", error);
           bus?.changed("up"); // it opens the stream again
         }
@@ -197,18 +197,18 @@ export function nats(
     publish(channel, message) {
       // It would keep what cannot be sent, without a bound.
       if (!isUp) throw new Error(`Cannot publish to "${channel}" without NATS`);
-      connection?.publish(subjectOf(prefix, channel), message);
+      connection?.publish(toSubject(prefix, channel), message);
     },
-    subscribe: listen,
+    subscribe: subscribeTo,
     unsubscribe(channel) {
-      wanted.get(channel)?.unsubscribe();
-      wanted.delete(channel);
+      subscriptions.get(channel)?.unsubscribe();
+      subscriptions.delete(channel);
     },
     async close() {
       bus = undefined;
-      clearTimeout(retry);
+      clearTimeout(retryTimer);
       if (!connection) return;
-      const timer = setTimeout(() => connection?.close(), PATIENCE);
+      const timer = setTimeout(() => connection?.close(), DRAIN_TIMEOUT_MS);
       if (isUp) await Promise.race([connection.drain(), connection.closed()]);
       clearTimeout(timer);
       await connection.close();
@@ -216,10 +216,10 @@ export function nats(
   };
 }
 
-const encoder = new TextEncoder();
+const subjectEncoder = new TextEncoder();
 
 /** Each byte in two digits. */
-const HEX: readonly string[] = Array.from(
+const HEX_BYTES: readonly string[] = Array.from(
   { length: 256 },
   (_, byte) => byte.toString(16).padStart(2, "0"),
 );
@@ -228,33 +228,33 @@ const HEX: readonly string[] = Array.from(
  * Any text can be a channel's name, but a subject has no spaces, dots or stars; and NATS
  * ends the connection of who names a long one.
  */
-function subjectOf(prefix: string, channel: string): string {
-  const bytes = encoder.encode(channel);
-  if (bytes.length > MAX_NAME) {
+function toSubject(prefix: string, channel: string): string {
+  const bytes = subjectEncoder.encode(channel);
+  if (bytes.length > MAX_PLAIN_NAME_BYTES) {
     return `${prefix}.hash-${createHash("sha256").update(bytes).digest("hex")}`;
   }
   let subject = `${prefix}.`;
-  for (const byte of bytes) subject += HEX[byte];
+  for (const byte of bytes) subject += HEX_BYTES[byte];
   return subject;
 }
 
 /** How many bytes of a channel's name stand in its subject as they are. */
-const MAX_NAME = 256;
+const MAX_PLAIN_NAME_BYTES = 256;
 
 /** How often NATS is asked whether it is there, in milliseconds. */
-const PING = 5_000;
+const PING_INTERVAL_MS = 5_000;
 
 /** How long NATS may take to answer, in milliseconds; if it is away that is told before. */
-const SLOWNESS = 60_000;
+const NATS_TIMEOUT_MS = 60_000;
 
 /** How long what is sent may take to go out at the end, in milliseconds. */
-const PATIENCE = 1_000;
+const DRAIN_TIMEOUT_MS = 1_000;
 
-async function managerOf(
+async function createManager(
   connection: NatsConnection,
 ): Promise<JetStreamManager> {
   try {
-    return await jetstreamManager(connection, { timeout: SLOWNESS });
+    return await jetstreamManager(connection, { timeout: NATS_TIMEOUT_MS });
   } catch (cause) {
     throw new Error(
       "Cannot keep messages in NATS unless it runs with JetStream: nats-server -js",
@@ -298,21 +298,23 @@ async function openStream(
 }
 
 /** What publishes messages once each. */
-interface Keeper {
+interface StreamPublisher {
   /** Publishes a message, and waits until it is kept. */
-  keep(subject: string, message: Uint8Array, id: string): Promise<void>;
+  publish(subject: string, message: Uint8Array, id: string): Promise<void>;
   /** Waits no more. */
   stop(): void;
 }
 
 /** Nobody keeps messages now: the stream is gone, or whoever has it. */
-const NOBODY = new Error("NATS cannot keep a message as there is no stream");
+const NO_STREAM_ERROR = new Error(
+  "NATS cannot keep a message as there is no stream",
+);
 
 /**
  * Publishes with one subscription for all confirmations, and without a limit of time:
  * NATS may be slow, and when it is away that is told otherwise.
  */
-function keeping(connection: NatsConnection): Keeper {
+function publishTo(connection: NatsConnection): StreamPublisher {
   const inbox = createInbox();
   const waiting = new Map<string, PromiseWithResolvers<void>>();
   let count = 0;
@@ -321,13 +323,13 @@ function keeping(connection: NatsConnection): Keeper {
       const { subject } = message;
       const one = waiting.get(subject);
       waiting.delete(subject);
-      const refusal = error ?? refusalIn(message);
+      const refusal = error ?? publishError(message);
       if (refusal) one?.reject(refusal);
       else one?.resolve();
     },
   });
   return {
-    keep: (subject, message, id) => {
+    publish: (subject, message, id) => {
       const reply = `${inbox}.${++count}`;
       const one = Promise.withResolvers<void>();
       const all = headers();
@@ -344,8 +346,8 @@ function keeping(connection: NatsConnection): Keeper {
 }
 
 /** Why NATS has not kept a message, if it has not. */
-function refusalIn({ data, headers }: Msg): Error | undefined {
-  if (data.length === 0 && headers?.code === 503) return NOBODY;
+function publishError({ data, headers }: Msg): Error | undefined {
+  if (data.length === 0 && headers?.code === 503) return NO_STREAM_ERROR;
   const answer: unknown = data.length > 0
     ? JSON.parse(new TextDecoder().decode(data))
     : { error: { description: headers?.status ?? "no answer" } };

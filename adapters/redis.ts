@@ -51,7 +51,7 @@ export interface RedisOptions {
  * Names what is kept, and sees to it that as much is kept as the server wants that
  * wants most: what one lets go of, another may have promised.
  */
-const OPEN = `
+const OPEN_SCRIPT = `
 for i, name in ipairs({'messages', 'age'}) do
   local known = tonumber(redis.call('HGET', KEYS[2], name) or '0')
   if tonumber(ARGV[i + 1]) > known then
@@ -67,7 +67,7 @@ return redis.call('GET', KEYS[1])
  * order in which they are kept. What is sent has its number as the first field of its
  * line of JSON, and is understood by servers that do not ask for it.
  */
-const APPEND = `
+const APPEND_SCRIPT = `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return redis.error_reply('EPOCH What was kept is gone')
 end
@@ -82,16 +82,16 @@ redis.call('PUBLISH', ARGV[4], '{"offset":' .. offset .. ',' .. string.sub(ARGV[
 `;
 
 /** What has to be asked for anew, as Redis has lost it. */
-const LOST = /^(EPOCH|NOSCRIPT)/;
+const LOST_SCRIPT_PATTERN = /^(EPOCH|NOSCRIPT)/;
 
 /** After how long without a word Redis counts as away, in milliseconds. */
-const SILENCE = 10_000;
+const SILENCE_TIMEOUT_MS = 10_000;
 
 /** How long what is sent may take to go out at the end, in milliseconds. */
-const PATIENCE = 1_000;
+const CLOSE_TIMEOUT_MS = 1_000;
 
-/** The number that {@linkcode APPEND} has given a message, if it has. */
-function offsetOf(message: Buffer): number | undefined {
+/** The number that {@linkcode APPEND_SCRIPT} has given a message, if it has. */
+function readOffset(message: Buffer): number | undefined {
   const start = message.toString("latin1", 0, 32);
   const [, digits] = /^\{"offset":([0-9]+),/.exec(start) ?? [];
   return digits === undefined ? undefined : Number(digits);
@@ -112,7 +112,7 @@ function assertUrl(url: string): void {
 }
 
 /** How many messages may wait for a Redis that stands still. */
-const MAX_WAITING = 100_000;
+const MAX_QUEUED_COMMANDS = 100_000;
 
 /** How long to wait before another attempt to reach Redis, in milliseconds. */
 function reconnectStrategy(retries: number): number {
@@ -133,7 +133,7 @@ export function redis(options: RedisOptions = {}): Adapter {
   const publisher = createClient({
     url,
     disableOfflineQueue: true,
-    commandsQueueMaxLength: MAX_WAITING,
+    commandsQueueMaxLength: MAX_QUEUED_COMMANDS,
     socket: { reconnectStrategy },
   });
   // A timer for each message would cost more than the message.
@@ -141,58 +141,61 @@ export function redis(options: RedisOptions = {}): Adapter {
   // Servers say every two seconds that they are there, and hear themselves.
   const subscriber = publisher.duplicate({
     commandsQueueMaxLength: Infinity, // there may be as many rooms as there are
-    socket: { reconnectStrategy, socketTimeout: SILENCE },
+    socket: { reconnectStrategy, socketTimeout: SILENCE_TIMEOUT_MS },
   });
   let bus: Bus | undefined;
-  const tell = (error?: unknown) => {
+  const setState = (error?: unknown) => {
     const isUp = publisher.isReady && subscriber.isReady;
     bus?.changed(isUp ? "up" : "down", error);
   };
   for (const client of [publisher, subscriber]) {
-    client.on("ready", () => tell());
-    client.on("error", tell);
-    client.on("reconnecting", () => tell());
+    client.on("ready", () => setState());
+    client.on("error", setState);
+    client.on("reconnecting", () => setState());
   }
   /** What is to be subscribed to, and who waits for that. */
-  const wanted = new Map<string, PromiseWithResolvers<void>>();
+  const subscriptions = new Map<string, PromiseWithResolvers<void>>();
   /** What Redis' client subscribes to again by itself; not what it was just about to. */
-  const known = new Set<string>();
+  const subscribed = new Set<string>();
   const listener = (message: Buffer, channel: Buffer) =>
     bus?.received(
       channel.toString().slice(prefix.length),
       message,
-      epoch === "" ? undefined : offsetOf(message),
+      epoch === "" ? undefined : readOffset(message),
     );
-  const listen = async (channel: string, one: PromiseWithResolvers<void>) => {
+  const subscribeTo = async (
+    channel: string,
+    one: PromiseWithResolvers<void>,
+  ) => {
     try {
-      known.add(channel);
+      subscribed.add(channel);
       await subscriber.subscribe(prefix + channel, listener, true);
       one.resolve();
     } catch (error) {
       if (subscriber.isReady) one.reject(error); // else it is tried again then
     }
   };
-  const forget = async (channel: string) => {
-    known.delete(channel);
+  const unsubscribeFrom = async (channel: string) => {
+    subscribed.delete(channel);
     await subscriber.unsubscribe(prefix + channel, listener, true);
   };
   subscriber.on("ready", () => {
-    for (const [channel, one] of wanted) listen(channel, one);
-    for (const channel of known) {
-      if (!wanted.has(channel)) forget(channel).catch(tell);
+    for (const [channel, one] of subscriptions) subscribeTo(channel, one);
+    for (const channel of subscribed) {
+      if (!subscriptions.has(channel)) unsubscribeFrom(channel).catch(setState);
     }
   });
   const bytesClient = publisher.withTypeMapping({
     [RESP_TYPES.BLOB_STRING]: Buffer,
   });
-  const streamOf = (channel: string) => `${prefix}kept ${channel}`;
+  const streamKey = (channel: string) => `${prefix}kept ${channel}`;
   let script = "";
   let epoch = "";
   const log: Log = {
     async open({ messages, maxAge }) {
-      script = await publisher.scriptLoad(APPEND);
+      script = await publisher.scriptLoad(APPEND_SCRIPT);
       const fresh = crypto.randomUUID().replaceAll("-", "");
-      const name = await publisher.eval(OPEN, {
+      const name = await publisher.eval(OPEN_SCRIPT, {
         keys: [`${prefix}epoch`, `${prefix}limits`],
         arguments: [fresh, `${messages + 1}`, `${Math.ceil(2 * maxAge)}`],
       });
@@ -205,27 +208,27 @@ export function redis(options: RedisOptions = {}): Adapter {
             `${prefix}epoch`,
             `${prefix}from ${from} ${channel}`,
             `${prefix}offset`,
-            streamOf(channel),
+            streamKey(channel),
             `${prefix}limits`,
           ],
           arguments: [
             epoch,
             `${id}`,
-            bufferOf(message),
+            toBuffer(message),
             prefix + channel,
           ],
         });
       } catch (error) {
-        if (error instanceof Error && LOST.test(error.message)) {
+        if (error instanceof Error && LOST_SCRIPT_PATTERN.test(error.message)) {
           bus?.changed("down", error);
-          tell();
+          setState();
         }
         throw error;
       }
     },
     async read(channel, after, limit) {
       const found = await bytesClient.xRange(
-        streamOf(channel),
+        streamKey(channel),
         `${after + 1}`,
         "+",
         { COUNT: limit },
@@ -242,26 +245,26 @@ export function redis(options: RedisOptions = {}): Adapter {
     open(given) {
       bus = given;
       // They go on trying by themselves; what they reject with is told as an error.
-      publisher.connect().catch(tell);
-      subscriber.connect().catch(tell);
+      publisher.connect().catch(setState);
+      subscriber.connect().catch(setState);
     },
     async publish(channel, message) {
-      await sender.publish(prefix + channel, bufferOf(message));
+      await sender.publish(prefix + channel, toBuffer(message));
     },
     subscribe(channel) {
       const one = Promise.withResolvers<void>();
-      wanted.set(channel, one);
-      if (subscriber.isReady) listen(channel, one);
+      subscriptions.set(channel, one);
+      if (subscriber.isReady) subscribeTo(channel, one);
       return one.promise;
     },
     async unsubscribe(channel) {
-      wanted.get(channel)?.resolve();
-      wanted.delete(channel);
-      if (subscriber.isReady) await forget(channel);
+      subscriptions.get(channel)?.resolve();
+      subscriptions.delete(channel);
+      if (subscriber.isReady) await unsubscribeFrom(channel);
     },
     async close() {
       bus = undefined;
-      const timer = setTimeout(() => publisher.destroy(), PATIENCE);
+      const timer = setTimeout(() => publisher.destroy(), CLOSE_TIMEOUT_MS);
       // What was sent before has gone out by then, if Redis takes anything.
       if (publisher.isReady) await publisher.ping().catch(() => {});
       clearTimeout(timer);
@@ -273,7 +276,7 @@ export function redis(options: RedisOptions = {}): Adapter {
 }
 
 /** The same bytes as Redis' client takes them. */
-function bufferOf(
+function toBuffer(
   { buffer, byteOffset, byteLength }: Uint8Array<ArrayBuffer>,
 ): Buffer {
   return Buffer.from(buffer, byteOffset, byteLength);
