@@ -28,7 +28,7 @@
 import { sameOrigin, type ServerSocket, type SocketTypes } from "./server.ts";
 import { urlOf } from "./core/admission/admission.ts";
 import { render } from "./inspect/page.ts";
-import { type Query, queryOf, State } from "./inspect/state.ts";
+import { InspectedServer, parseQuery, type Query } from "./inspect/state.ts";
 
 /**
  * Records what happens to a server, and gives a handler that shows it: connections,
@@ -71,57 +71,63 @@ export function inspect<Types extends SocketTypes>(
       `Cannot look into something other than a ServerSocket: current value is of type ${typeof server}`,
     );
   }
-  const state = new State(server);
-  return (request) => answer(request, state);
+  const state = new InspectedServer(server);
+  return (request) => handleRequest(request, state);
 }
 
-function answer<Types extends SocketTypes>(
+function handleRequest<Types extends SocketTypes>(
   request: Request,
-  state: State<Types>,
+  state: InspectedServer<Types>,
 ): Response {
   const params = urlOf(request)?.searchParams;
-  if (params === undefined) return tell(400, "Cannot read the URL");
+  if (params === undefined) return textResponse(400, "Cannot read the URL");
   const { method } = request;
   const id = params.get("close");
   if (id !== null) {
-    if (method !== "POST") return wrongMethod(method, "POST");
-    return close(request, state, id);
+    if (method !== "POST") return methodNotAllowed(method, "POST");
+    return closeClient(request, state, id);
   }
   if (params.size > 0 && !params.has("state")) {
-    return tell(404, `There is nothing at "?${params}"`);
+    return textResponse(404, `There is nothing at "?${params}"`);
   }
   if (method !== "GET" && method !== "HEAD") {
-    return wrongMethod(method, "GET, HEAD");
+    return methodNotAllowed(method, "GET, HEAD");
   }
   if (params.size === 0) {
     const nonce = crypto.randomUUID();
-    return respond(render(nonce), {
+    return createResponse(render(nonce), {
       "Content-Type": "text/html; charset=utf-8",
-      "Content-Security-Policy": policyFor(nonce),
+      "Content-Security-Policy": contentSecurityPolicy(nonce),
     });
   }
   let query: Query;
   try {
-    query = queryOf(params);
+    query = parseQuery(params);
   } catch (error) {
-    return tell(400, error instanceof Error ? error.message : String(error));
+    return textResponse(
+      400,
+      error instanceof Error ? error.message : String(error),
+    );
   }
-  return respond(JSON.stringify(state.look(query)), {
+  return createResponse(JSON.stringify(state.snapshot(query)), {
     "Content-Type": "application/json",
   });
 }
 
-function close<Types extends SocketTypes>(
+function closeClient<Types extends SocketTypes>(
   request: Request,
-  state: State<Types>,
+  state: InspectedServer<Types>,
   id: string,
 ): Response {
-  if (!isOwn(request)) {
-    return tell(403, "Cannot close a connection for a page of another origin");
+  if (!isSameOriginRequest(request)) {
+    return textResponse(
+      403,
+      "Cannot close a connection for a page of another origin",
+    );
   }
   return state.close(id)
-    ? respond(null, {}, 204)
-    : tell(404, `There is no connection "${id}"`);
+    ? createResponse(null, {}, 204)
+    : textResponse(404, `There is no connection "${id}"`);
 }
 
 /**
@@ -129,40 +135,45 @@ function close<Types extends SocketTypes>(
  * can change what it says; one that is too old, or that came in the clear, at least
  * names the origin. What says neither is no page of ours.
  */
-function isOwn(request: Request): boolean {
+function isSameOriginRequest(request: Request): boolean {
   const site = request.headers.get("sec-fetch-site");
   if (site !== null) return site === "same-origin";
   const origin = request.headers.get("origin");
   return origin !== null && sameOrigin(origin, request);
 }
 
-function wrongMethod(method: string, allowed: string): Response {
-  return tell(405, `Cannot ${method} this: use ${allowed}`, { Allow: allowed });
+function methodNotAllowed(method: string, allowed: string): Response {
+  return textResponse(405, `Cannot ${method} this: use ${allowed}`, {
+    Allow: allowed,
+  });
 }
 
 /** An answer in words. */
-function tell(
+function textResponse(
   status: number,
-  why: string,
+  text: string,
   headers: Record<string, string> = {},
 ): Response {
-  return respond(
-    `${why}\n`,
+  return createResponse(
+    `${text}\n`,
     { "Content-Type": "text/plain; charset=utf-8", ...headers },
     status,
   );
 }
 
-function respond(
+function createResponse(
   body: string | null,
   headers: Record<string, string>,
   status = 200,
 ): Response {
-  return new Response(body, { status, headers: { ...GUARDED, ...headers } });
+  return new Response(body, {
+    status,
+    headers: { ...SECURITY_HEADERS, ...headers },
+  });
 }
 
 /** No page of others may frame, read or keep what is shown, or be told where it is. */
-const GUARDED = {
+const SECURITY_HEADERS = {
   "Cache-Control": "no-store",
   "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
   "Cross-Origin-Opener-Policy": "same-origin",
@@ -175,7 +186,7 @@ const GUARDED = {
  * What the page may do: run its own script and style, and ask its own origin. It cannot
  * make elements of text, whatever that is.
  */
-function policyFor(nonce: string): string {
+function contentSecurityPolicy(nonce: string): string {
   return [
     "default-src 'none'",
     `script-src 'nonce-${nonce}'`,

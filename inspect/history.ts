@@ -5,13 +5,13 @@
  */
 
 /** How long a slice is, in milliseconds. */
-export const SLICE = 2_000;
+export const SLICE_MS = 2_000;
 
 /** How many slices are kept: five minutes. */
-export const SLICES = 150;
+export const SLICE_COUNT = 150;
 
 /** Over how many slices a rate is taken: ten seconds. */
-const RECENT = 5;
+const RATE_SLICES = 5;
 
 /** What a slice says of itself: what there was at its end, and what happened in it. */
 export const FIELDS = [
@@ -46,12 +46,12 @@ export type Traffic = Record<typeof TRAFFIC[number], number>;
  * The last slices of time. What a slice has carried is read when it is over, so that
  * the cost is that of one reading a slice, however much there is to be counted.
  */
-export class History {
-  readonly #read: () => Traffic;
+export class TrafficHistory {
+  readonly #readTraffic: () => Traffic;
   readonly #start: number;
   readonly #slices: Slice[] = [];
-  #number = 0;
-  #current = empty();
+  #sliceNumber = 0;
+  #current = emptySlice();
   #connections: number;
   readonly #traffic: Traffic;
 
@@ -65,7 +65,7 @@ export class History {
   constructor(now: number, connections: number, read: () => Traffic) {
     this.#start = now;
     this.#connections = connections;
-    this.#read = read;
+    this.#readTraffic = read;
     this.#traffic = { ...read() };
   }
 
@@ -76,11 +76,11 @@ export class History {
 
   /** How often each thing happened in a second, of late; and how many there are. */
   get rates(): Slice {
-    const rates = empty();
-    const recent = this.#slices.slice(-RECENT);
+    const rates = emptySlice();
+    const recent = this.#slices.slice(-RATE_SLICES);
     for (const slice of recent) {
       for (const field of FIELDS) {
-        rates[field] += slice[field] / (recent.length * SLICE / 1_000);
+        rates[field] += slice[field] / (recent.length * SLICE_MS / 1_000);
       }
     }
     rates.connections = this.#connections;
@@ -94,20 +94,20 @@ export class History {
    * @returns In how many milliseconds the next one is.
    */
   advance(now: number): number {
-    const number = Math.floor((now - this.#start) / SLICE);
-    if (number > this.#number) {
+    const number = Math.floor((now - this.#start) / SLICE_MS);
+    if (number > this.#sliceNumber) {
       this.settle();
       const connections = this.#connections;
       // More than are kept need not be made.
-      const count = Math.min(number - this.#number, SLICES + 1);
+      const count = Math.min(number - this.#sliceNumber, SLICE_COUNT + 1);
       for (let i = 0; i < count; i++) {
         this.#slices.push({ ...this.#current, connections });
-        this.#current = empty();
+        this.#current = emptySlice();
       }
-      this.#slices.splice(0, this.#slices.length - SLICES);
-      this.#number = number;
+      this.#slices.splice(0, this.#slices.length - SLICE_COUNT);
+      this.#sliceNumber = number;
     }
-    return this.#start + (this.#number + 1) * SLICE - now;
+    return this.#start + (this.#sliceNumber + 1) * SLICE_MS - now;
   }
 
   /**
@@ -125,7 +125,7 @@ export class History {
 
   /** Reads what has been carried since it was last read. */
   settle(): void {
-    const traffic = this.#read();
+    const traffic = this.#readTraffic();
     for (const field of TRAFFIC) {
       // Amid the end of a connection, what it carried may be in neither sum.
       const more = Math.max(0, traffic[field] - this.#traffic[field]);
@@ -135,7 +135,7 @@ export class History {
   }
 }
 
-function empty(): Slice {
+function emptySlice(): Slice {
   return {
     connections: 0,
     connects: 0,

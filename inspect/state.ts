@@ -9,35 +9,35 @@ import type { Connection, ServerSocket, SocketTypes } from "../server.ts";
 import { urlOf } from "../core/admission/admission.ts";
 import type { End } from "../core/events/errors.ts";
 import { startTimer, type Timer } from "../core/util/timer.ts";
-import { FIELDS, History, SLICE, type Traffic } from "./history.ts";
+import { FIELDS, SLICE_MS, type Traffic, TrafficHistory } from "./history.ts";
 
 /** How many ends, and how many refusals, are remembered. */
-const REMEMBERED = 100;
+const MAX_REMEMBERED = 100;
 
 /** How many rooms are listed, the largest first. */
-const MOST_ROOMS = 100;
+const MAX_ROOMS = 100;
 
 /** How many rooms of one connection are listed. */
-const MOST_OWN_ROOMS = 10;
+const MAX_ROOMS_PER_CLIENT = 10;
 
 /** How many connections are listed at a time, at most. */
-const MOST_ROWS = 100;
+const MAX_ROWS = 100;
 
 /** How much of a text that a peer may have chosen is shown. */
-const MOST_TEXT = 200;
+const MAX_TEXT_LENGTH = 200;
 
 /** How an order is made: by what, of each connection. */
-const ORDERS = {
-  address: (one: Listed) => one.remoteAddress,
-  path: (one: Listed) => one.path,
-  rooms: (one: Listed) => one.rooms.size,
-  received: (one: Listed) => one.traffic.received.bytes,
-  sent: (one: Listed) => one.traffic.sent.bytes,
-  buffered: (one: Listed) => one.bufferedAmount,
+const SORT_KEYS = {
+  address: (one: ListedClient) => one.remoteAddress,
+  path: (one: ListedClient) => one.path,
+  rooms: (one: ListedClient) => one.rooms.size,
+  received: (one: ListedClient) => one.traffic.received.bytes,
+  sent: (one: ListedClient) => one.traffic.sent.bytes,
+  buffered: (one: ListedClient) => one.bufferedAmount,
 };
 
 /** What is listed of a connection, whatever it carries. */
-type Listed = Pick<
+type ListedClient = Pick<
   Connection,
   | "id"
   | "remoteAddress"
@@ -52,7 +52,7 @@ type Listed = Pick<
 >;
 
 /** A part of a list, and how long the whole is. */
-interface Part<T> {
+interface ListPage<T> {
   readonly total: number;
   readonly rows: readonly T[];
 }
@@ -64,7 +64,7 @@ export interface Query {
   /** Only connections in this room. */
   readonly room: string | undefined;
   /** The order: by the name of an order, or by age; undefined is none. */
-  readonly order: keyof typeof ORDERS | "age";
+  readonly order: keyof typeof SORT_KEYS | "age";
   /** Whether the largest come first. */
   readonly isDescending: boolean;
   /** How many to pass over. */
@@ -80,11 +80,11 @@ export interface Query {
  * @returns The query.
  * @throws {RangeError} If a parameter has no meaning.
  */
-export function queryOf(params: URLSearchParams): Query {
+export function parseQuery(params: URLSearchParams): Query {
   const sort = params.get("sort") ?? "age";
   const order = sort.replace(/^-/, "");
-  if (!isOrder(order)) {
-    const names = [...Object.keys(ORDERS), "age"].join(", ");
+  if (!isSortKey(order)) {
+    const names = [...Object.keys(SORT_KEYS), "age"].join(", ");
     throw new RangeError(
       `Cannot sort by "${order}": use one of ${names}, with a - for the largest first`,
     );
@@ -94,16 +94,20 @@ export function queryOf(params: URLSearchParams): Query {
     room: params.get("room") ?? undefined,
     order,
     isDescending: sort !== order,
-    offset: size(params, "offset", 0),
-    limit: Math.min(size(params, "limit", 50), MOST_ROWS),
+    offset: parseCount(params, "offset", 0),
+    limit: Math.min(parseCount(params, "limit", 50), MAX_ROWS),
   };
 }
 
-function isOrder(name: string): name is Query["order"] {
-  return name === "age" || Object.hasOwn(ORDERS, name);
+function isSortKey(name: string): name is Query["order"] {
+  return name === "age" || Object.hasOwn(SORT_KEYS, name);
 }
 
-function size(params: URLSearchParams, name: string, fallback: number): number {
+function parseCount(
+  params: URLSearchParams,
+  name: string,
+  fallback: number,
+): number {
   const text = params.get(name);
   if (text === null) return fallback;
   if (!/^\d{1,9}$/.test(text)) {
@@ -115,13 +119,13 @@ function size(params: URLSearchParams, name: string, fallback: number): number {
 }
 
 /** Records what happens to a server, for as long as that lives. */
-export class State<Types extends SocketTypes> {
+export class InspectedServer<Types extends SocketTypes> {
   readonly #server: ServerSocket<Types>;
-  readonly #history: History;
+  readonly #history: TrafficHistory;
   readonly #ends: object[] = [];
   readonly #refusals: object[] = [];
   /** What connections have carried that have ended. */
-  readonly #gone = {
+  readonly #endedTotals = {
     messagesReceived: 0,
     bytesReceived: 0,
     messagesSent: 0,
@@ -136,14 +140,14 @@ export class State<Types extends SocketTypes> {
    */
   constructor(server: ServerSocket<Types>) {
     this.#server = server;
-    this.#history = new History(
+    this.#history = new TrafficHistory(
       performance.now(),
       server.clients.size,
-      () => this.#carried(),
+      () => this.#totalTraffic(),
     );
     server.on("connect", () => {
       this.#history.count("connects", performance.now());
-      this.#watch();
+      this.#advanceHistory();
     });
     for (const type of ["close", "disconnect"] as const) {
       server.on(type, (client, code, reason, cause) => {
@@ -152,16 +156,16 @@ export class State<Types extends SocketTypes> {
     }
     server.on("refused", (request, status, why, remoteAddress) => {
       this.#history.count("refusals", performance.now());
-      remember(this.#refusals, {
+      pushBounded(this.#refusals, {
         time: Date.now(),
         status,
-        reason: cut(why),
-        method: cut(request.method),
-        path: cut(urlOf(request)?.pathname ?? ""),
-        remoteAddress: cut(remoteAddress),
+        reason: truncate(why),
+        method: truncate(request.method),
+        path: truncate(urlOf(request)?.pathname ?? ""),
+        remoteAddress: truncate(remoteAddress),
       });
     });
-    this.#watch();
+    this.#advanceHistory();
   }
 
   /**
@@ -170,7 +174,7 @@ export class State<Types extends SocketTypes> {
    * @param query What that is.
    * @returns The state.
    */
-  look(query: Query): object {
+  snapshot(query: Query): object {
     const history = this.#history;
     history.advance(performance.now());
     const columns = FIELDS.map((field) =>
@@ -180,9 +184,9 @@ export class State<Types extends SocketTypes> {
     return {
       time,
       rates: history.rates,
-      history: { every: SLICE, ...Object.fromEntries(columns) },
-      connections: this.#list(query, time),
-      rooms: this.#rooms(),
+      history: { every: SLICE_MS, ...Object.fromEntries(columns) },
+      connections: this.#listClients(query, time),
+      rooms: this.#listRooms(),
       ends: this.#ends.toReversed(),
       refusals: this.#refusals.toReversed(),
     };
@@ -208,22 +212,22 @@ export class State<Types extends SocketTypes> {
    * as there are connections, which keep the process alive anyway; it stops with the
    * last of them, and so with the server.
    */
-  #watch(): void {
+  #advanceHistory(): void {
     if (this.#timer !== undefined || this.#server.clients.size === 0) return;
     const delay = this.#history.advance(performance.now());
     this.#timer = startTimer(() => {
       this.#timer = undefined;
-      this.#watch();
+      this.#advanceHistory();
     }, delay);
   }
 
   #ended(client: Connection<Types>, end: End): void {
     const now = performance.now();
     const { received, sent } = client.traffic;
-    this.#gone.messagesReceived += received.messages;
-    this.#gone.bytesReceived += received.bytes;
-    this.#gone.messagesSent += sent.messages;
-    this.#gone.bytesSent += sent.bytes;
+    this.#endedTotals.messagesReceived += received.messages;
+    this.#endedTotals.bytesReceived += received.bytes;
+    this.#endedTotals.messagesSent += sent.messages;
+    this.#endedTotals.bytesSent += sent.bytes;
     this.#history.count("ends", now);
     if (this.#server.clients.size === 0) {
       this.#history.settle();
@@ -231,20 +235,20 @@ export class State<Types extends SocketTypes> {
       this.#timer = undefined;
     }
     const time = Date.now();
-    remember(this.#ends, {
+    pushBounded(this.#ends, {
       time,
       ...end,
-      reason: cut(end.reason),
+      reason: truncate(end.reason),
       id: client.id,
-      remoteAddress: cut(client.remoteAddress),
-      path: cut(client.path),
+      remoteAddress: truncate(client.remoteAddress),
+      path: truncate(client.path),
       age: time - client.connectedAt.getTime(),
     });
   }
 
   /** What all connections have carried, those that have ended too. */
-  #carried(): Traffic {
-    const sum = { ...this.#gone };
+  #totalTraffic(): Traffic {
+    const sum = { ...this.#endedTotals };
     for (const { traffic: { received, sent } } of this.#server.clients) {
       sum.messagesReceived += received.messages;
       sum.bytesReceived += received.bytes;
@@ -254,49 +258,49 @@ export class State<Types extends SocketTypes> {
     return sum;
   }
 
-  #list(
+  #listClients(
     query: Query,
     now: number,
-  ): Part<object> & { readonly matching: number } {
+  ): ListPage<object> & { readonly matching: number } {
     const { clients, rooms } = this.#server;
     const { room, search, order, isDescending, offset, limit } = query;
-    const group: Iterable<Listed> = room === undefined
+    const group: Iterable<ListedClient> = room === undefined
       ? clients
       : rooms.get(room) ?? [];
     let all = [...group];
-    if (search !== "") all = all.filter((one) => has(one, search));
+    if (search !== "") all = all.filter((one) => matchesSearch(one, search));
     // They are in the order in which they came: the first is the oldest.
-    if (order !== "age") all = sorted(all, ORDERS[order]);
+    if (order !== "age") all = sortBy(all, SORT_KEYS[order]);
     if (isDescending !== (order === "age")) all.reverse();
     return {
       total: clients.size,
       matching: all.length,
-      rows: all.slice(offset, offset + limit).map((one) => row(one, now)),
+      rows: all.slice(offset, offset + limit).map((one) => toRow(one, now)),
     };
   }
 
-  #rooms(): Part<object> {
+  #listRooms(): ListPage<object> {
     const { rooms } = this.#server;
     const sizes = Array.from(rooms, ([room, { size }]) => ({ room, size }));
     return {
       total: sizes.length,
-      rows: sizes.sort((a, b) => b.size - a.size).slice(0, MOST_ROOMS)
-        .map(({ room, size }) => ({ room: cut(room), size })),
+      rows: sizes.sort((a, b) => b.size - a.size).slice(0, MAX_ROOMS)
+        .map(({ room, size }) => ({ room: truncate(room), size })),
     };
   }
 }
 
 /** Sorts by a value of each that is asked for once. */
-function sorted(
-  list: readonly Listed[],
-  by: (one: Listed) => string | number,
-): Listed[] {
+function sortBy(
+  list: readonly ListedClient[],
+  by: (one: ListedClient) => string | number,
+): ListedClient[] {
   return list.map((one) => ({ one, key: by(one) }))
     .sort((a, b) => a.key < b.key ? -1 : a.key > b.key ? 1 : 0)
     .map(({ one }) => one);
 }
 
-function has(one: Listed, search: string): boolean {
+function matchesSearch(one: ListedClient, search: string): boolean {
   const { remoteAddress, path, protocol, rooms, id } = one;
   for (const text of [remoteAddress, path, protocol, ...rooms, id]) {
     if (text.toLowerCase().includes(search)) return true;
@@ -304,32 +308,34 @@ function has(one: Listed, search: string): boolean {
   return false;
 }
 
-function row(one: Listed, now: number): object {
+function toRow(one: ListedClient, now: number): object {
   const { id, readyState, bufferedAmount, rooms } = one;
   const { received, sent } = one.traffic;
   return {
     id,
-    remoteAddress: cut(one.remoteAddress),
-    path: cut(one.path),
+    remoteAddress: truncate(one.remoteAddress),
+    path: truncate(one.path),
     age: now - one.connectedAt.getTime(),
-    protocol: cut(one.protocol),
+    protocol: truncate(one.protocol),
     speaksEvents: one.speaksEvents,
     readyState,
     bufferedAmount,
     roomCount: rooms.size,
-    rooms: [...rooms].slice(0, MOST_OWN_ROOMS).map(cut),
+    rooms: [...rooms].slice(0, MAX_ROOMS_PER_CLIENT).map(truncate),
     received: { messages: received.messages, bytes: received.bytes },
     sent: { messages: sent.messages, bytes: sent.bytes },
   };
 }
 
 /** Adds to a list that forgets the oldest. */
-function remember(list: object[], entry: object): void {
+function pushBounded(list: object[], entry: object): void {
   list.push(entry);
-  if (list.length > REMEMBERED) list.shift();
+  if (list.length > MAX_REMEMBERED) list.shift();
 }
 
 /** The beginning of a text, if it is long. */
-function cut(text: string): string {
-  return text.length > MOST_TEXT ? `${text.slice(0, MOST_TEXT)}…` : text;
+function truncate(text: string): string {
+  return text.length > MAX_TEXT_LENGTH
+    ? `${text.slice(0, MAX_TEXT_LENGTH)}…`
+    : text;
 }

@@ -103,7 +103,7 @@ test("ServerSocket.listen() rejects if the port is in use", async () => {
   await other.close();
 });
 
-test("ServerSocket.listen() rejects the second time and after close()", async () => {
+test("ServerSocket.listen() rejects the second time and after closeClient()", async () => {
   const server = await listening();
   await assertRejects(
     () => server.listen("127.0.0.1", 0),

@@ -42,7 +42,7 @@ async function crowd(
   return { server, clients, heard };
 }
 
-test("close() with options: each default, and what it changes", async () => {
+test("closeClient() with options: each default, and what it changes", async () => {
   const cases: [Parameters<ServerSocket["close"]>[0] & object, string][] = [
     [{}, "close 1001 "],
     [{ reason: "bye" }, "close 1001 bye"],
@@ -72,7 +72,7 @@ test("close() with options: each default, and what it changes", async () => {
   }
 });
 
-Deno.test("close() refuses options that it cannot go by, and goes on", async () => {
+Deno.test("closeClient() refuses options that it cannot go by, and goes on", async () => {
   const server = new ServerSocket();
   const cases: [object, string][] = [
     [{ code: 1006 }, "code 1006"],
@@ -93,7 +93,7 @@ Deno.test("close() refuses options that it cannot go by, and goes on", async () 
   await server.close();
 });
 
-test("close() with drain closes batch after batch", async () => {
+test("closeClient() with drain closes batch after batch", async () => {
   const { server, clients, heard } = await crowd(7);
   /** How many were left when each was closed. */
   const left: number[] = [];
@@ -115,7 +115,7 @@ test("close() with drain closes batch after batch", async () => {
   assertEquals(heard, Array(7).fill("close 1012 "));
 });
 
-test("close() with drain: an end that is not the shutdown's has its own cause", async () => {
+test("closeClient() with drain: an end that is not the shutdown's has its own cause", async () => {
   const { server, clients } = await crowd(2);
   const causes = server.collect("close", { limit: 2 });
   const closing = server.close({ drain: { batch: 1, every: 50 } });
@@ -129,7 +129,7 @@ test("close() with drain: an end that is not the shutdown's has its own cause", 
   for (const client of clients) await client.close();
 });
 
-test("close() with drain is not held up by who does not answer", async () => {
+test("closeClient() with drain is not held up by who does not answer", async () => {
   const { server } = await crowd(0, { closeTimeout: 3_600_000 });
   using mute = await RawPeer.open(server.port);
   const clients = [new ClientSocket(), new ClientSocket()];
@@ -142,7 +142,7 @@ test("close() with drain is not held up by who does not answer", async () => {
   await closing;
 });
 
-test("close() with drain waits no longer than there are clients", async () => {
+test("closeClient() with drain waits no longer than there are clients", async () => {
   const { server, clients } = await crowd(3);
   // Nobody would wait for this.
   const closing = server.close({ drain: { batch: 1, every: 3_600_000 } });
@@ -150,7 +150,7 @@ test("close() with drain waits no longer than there are clients", async () => {
   await closing;
 });
 
-test("close() twice is closing once, also while it drains", async () => {
+test("closeClient() twice is closing once, also while it drains", async () => {
   const { server, clients, heard } = await crowd(2);
   const first = server.close({ drain: { batch: 1, every: 20 }, code: 4001 });
   assertStrictEquals(server.close(4002), first);
@@ -160,7 +160,7 @@ test("close() twice is closing once, also while it drains", async () => {
   assertEquals(heard, ["close 4001 ", "close 4001 "]);
 });
 
-test("close() while authorize decides: nobody comes in", async () => {
+test("closeClient() while authorize decides: nobody comes in", async () => {
   const asked = Promise.withResolvers<void>();
   const decision = Promise.withResolvers<boolean>();
   const { server } = await crowd(0, {
@@ -185,7 +185,8 @@ test("close() while authorize decides: nobody comes in", async () => {
 });
 
 Deno.test({
-  name: "close() sends what waits for a slow reader, and cuts a stalled one",
+  name:
+    "closeClient() sends what waits for a slow reader, and cuts a stalled one",
   ignore,
   sanitizeOps: false, // what the runtime has under way to the stalled one
   fn: async () => {
@@ -230,7 +231,8 @@ Deno.test({
 });
 
 Deno.test({
-  name: "close() at SIGTERM in `deno serve`: both sides tell the same close",
+  name:
+    "closeClient() at SIGTERM in `deno serve`: both sides tell the same close",
   ignore: await lacks("net", "run", "read"),
   fn: async () => {
     await using program = new Program(

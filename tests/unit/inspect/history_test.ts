@@ -1,5 +1,5 @@
 import { assertEquals, assertStrictEquals } from "@std/assert";
-import { History, type Traffic } from "../../../inspect/history.ts";
+import { type Traffic, TrafficHistory } from "../../../inspect/history.ts";
 
 /** A server that carries what a test says, and how often that was read. */
 function carrying() {
@@ -10,7 +10,7 @@ function carrying() {
     bytesSent: 0,
   };
   const server = { reads: 0 };
-  const history = new History(100, 0, () => {
+  const history = new TrafficHistory(100, 0, () => {
     server.reads++;
     return { ...traffic };
   });

@@ -428,7 +428,7 @@ test("nobody is watched for ever if idleTimeout is 0", async (time) => {
   assertEquals(self.ends, []);
 });
 
-test("close() sends what waits first, and waits for closeTimeout at most", async (time) => {
+test("closeClient() sends what waits first, and waits for closeTimeout at most", async (time) => {
   for (const isQueued of [true, false]) {
     using self = new Stalled({ highWaterMark: 5 });
     const { connection, socket } = self.party;
@@ -712,7 +712,7 @@ test("highWaterMark: empty messages do not add up where there are few", async (t
   }
 });
 
-test("close() waits for nothing if nothing waits here", async () => {
+test("closeClient() waits for nothing if nothing waits here", async () => {
   using self = new Stalled({
     highWaterMark: 10,
     maxBufferedAmount: 10,
