@@ -16,11 +16,11 @@
 import type { ClientSocket } from "./client.ts";
 import { slotOf } from "./core/events/instrumentation.ts";
 import type { ServerSocket, SocketTypes } from "./server.ts";
-import { clients, servers } from "./telemetry/meters.ts";
-import { Watch } from "./telemetry/watch.ts";
+import { clientMeters, serverMeters } from "./telemetry/meters.ts";
+import { SocketInstrumentation } from "./telemetry/watch.ts";
 
 /** How many want a socket to be watched. */
-const users = new WeakMap<Watch, number>();
+const useCounts = new WeakMap<SocketInstrumentation, number>();
 
 /**
  * Tells OpenTelemetry of a server or a client: by metrics of its connections, messages,
@@ -62,41 +62,45 @@ export function instrument<Types extends SocketTypes>(
       "Cannot instrument what is neither a ServerSocket nor a ClientSocket of the same copy of @ws/events: import both from the same version",
     );
   }
-  const watch = slot.instrumentation instanceof Watch
+  const watch = slot.instrumentation instanceof SocketInstrumentation
     ? slot.instrumentation
-    : slot.instrumentation = watchOf(socket);
-  users.set(watch, (users.get(watch) ?? 0) + 1);
+    : slot.instrumentation = createInstrumentation(socket);
+  useCounts.set(watch, (useCounts.get(watch) ?? 0) + 1);
   let isDisposed = false;
   return {
     [Symbol.dispose]() {
       if (isDisposed) return;
       isDisposed = true;
-      const left = (users.get(watch) ?? 0) - 1;
-      users.set(watch, left);
+      const left = (useCounts.get(watch) ?? 0) - 1;
+      useCounts.set(watch, left);
       if (left > 0) return;
       slot.instrumentation = undefined;
-      unwatch(socket, watch);
+      removeInstrumentation(socket, watch);
     },
   };
 }
 
-function watchOf<Types extends SocketTypes>(
+function createInstrumentation<Types extends SocketTypes>(
   socket: ServerSocket<Types> | ClientSocket<Types>,
-): Watch {
+): SocketInstrumentation {
   if ("clients" in socket) {
-    const watch = new Watch(servers, socket.clients);
+    const watch = new SocketInstrumentation(serverMeters, socket.clients);
     socket.on("refused", watch.refused);
     return watch;
   }
   const { connection } = socket;
-  const watch = new Watch(clients, connection ? [connection] : [], socket);
+  const watch = new SocketInstrumentation(
+    clientMeters,
+    connection ? [connection] : [],
+    socket,
+  );
   socket.on("reconnecting", watch.reconnecting);
   return watch;
 }
 
-function unwatch<Types extends SocketTypes>(
+function removeInstrumentation<Types extends SocketTypes>(
   socket: ServerSocket<Types> | ClientSocket<Types>,
-  watch: Watch,
+  watch: SocketInstrumentation,
 ): void {
   if ("clients" in socket) socket.off("refused", watch.refused);
   else socket.off("reconnecting", watch.reconnecting);

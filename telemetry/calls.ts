@@ -21,18 +21,24 @@ import {
   type TracerProvider,
 } from "@opentelemetry/api";
 import { RequestError } from "../core/events/errors.ts";
-import { CALL_BOUNDS, Few, Metered, OTHER, SCOPE } from "./meters.ts";
+import {
+  BoundedValues,
+  OTHER_VALUE,
+  PerProvider,
+  REQUEST_SECONDS_BOUNDS,
+  SCOPE,
+} from "./meters.ts";
 
 /** What asks and answers is called so. */
-const SYSTEM = "events.v1";
+const RPC_SYSTEM = "events.v1";
 
-const methods = new Few<string>();
-const types = new Few<string>();
+const methods = new BoundedValues<string>();
+const types = new BoundedValues<string>();
 
-const durations = new Metered((meter) => {
+const durations = new PerProvider((meter) => {
   const options = {
     unit: "s",
-    advice: { explicitBucketBoundaries: CALL_BOUNDS },
+    advice: { explicitBucketBoundaries: REQUEST_SECONDS_BOUNDS },
   };
   return {
     client: meter.createHistogram("rpc.client.call.duration", {
@@ -47,7 +53,7 @@ const durations = new Metered((meter) => {
 });
 
 /** The tracer of the provider that is registered. */
-let known:
+let cachedTracer:
   | { readonly provider: TracerProvider; readonly tracer: Tracer }
   | undefined;
 
@@ -56,13 +62,13 @@ let known:
  *
  * @returns The tracer; undefined if there is no such provider.
  */
-export function tracerOf(): Tracer | undefined {
+export function currentTracer(): Tracer | undefined {
   const provider = trace.getTracerProvider();
-  if (known?.provider === provider) return known.tracer;
+  if (cachedTracer?.provider === provider) return cachedTracer.tracer;
   const tracer = provider instanceof ProxyTracerProvider
     ? provider.getDelegateTracer(SCOPE)
     : provider.getTracer(SCOPE);
-  if (tracer) known = { provider, tracer };
+  if (tracer) cachedTracer = { provider, tracer };
   return tracer;
 }
 
@@ -72,10 +78,10 @@ export function tracerOf(): Tracer | undefined {
  * @param error The error.
  * @returns The code of a {@linkcode RequestError}, or the name of any other one.
  */
-export function typeOf(error: unknown): string {
+export function errorType(error: unknown): string {
   const isRefusal = error instanceof RequestError && error.code;
-  const name = isRefusal || (error instanceof Error ? error.name : OTHER);
-  return types.has(name) ? name : OTHER;
+  const name = isRefusal || (error instanceof Error ? error.name : OTHER_VALUE);
+  return types.has(name) ? name : OTHER_VALUE;
 }
 
 /**
@@ -88,7 +94,7 @@ export function typeOf(error: unknown): string {
  * @returns What comes of it.
  * @throws {unknown} What the action throws.
  */
-export function within<T>(active: Context, action: () => T): T {
+export function runInContext<T>(active: Context, action: () => T): T {
   let isBegun = false;
   let outcome: { readonly value: T } | undefined;
   try {
@@ -106,8 +112,8 @@ export function within<T>(active: Context, action: () => T): T {
 }
 
 /** One request, from here or from the peer, until it has its answer. */
-export class Call {
-  readonly #role: "client" | "server";
+export class RequestSpan {
+  readonly #side: "client" | "server";
   readonly #span: Span;
   readonly #context: Context;
   readonly #attributes: Attributes;
@@ -115,25 +121,25 @@ export class Call {
   readonly #start = performance.now();
 
   private constructor(
-    role: "client" | "server",
+    side: "client" | "server",
     kind: string | undefined,
     attributes: Attributes,
     more: Attributes,
     parent: Context,
     links: Link[],
   ) {
-    const method = kind !== undefined && methods.has(kind) ? kind : OTHER;
-    this.#role = role;
+    const method = kind !== undefined && methods.has(kind) ? kind : OTHER_VALUE;
+    this.#side = side;
     this.#attributes = {
       ...attributes,
-      "rpc.system.name": SYSTEM,
+      "rpc.system.name": RPC_SYSTEM,
       "rpc.method": method,
     };
-    this.#histogram = durations.current[role];
-    this.#span = (tracerOf() ?? trace.getTracer(SCOPE)).startSpan(
-      method === OTHER ? SYSTEM : method,
+    this.#histogram = durations.current[side];
+    this.#span = (currentTracer() ?? trace.getTracer(SCOPE)).startSpan(
+      method === OTHER_VALUE ? RPC_SYSTEM : method,
       {
-        kind: role === "client" ? SpanKind.CLIENT : SpanKind.SERVER,
+        kind: side === "client" ? SpanKind.CLIENT : SpanKind.SERVER,
         attributes: {
           ...this.#attributes,
           ...more,
@@ -153,10 +159,17 @@ export class Call {
    * @param attributes What is known of where to.
    * @returns The request; undefined if nobody hears of it.
    */
-  static ask(data: unknown, attributes: Attributes): Call | undefined {
-    if (!tracerOf() && !durations.isHeard) return undefined;
+  static ask(data: unknown, attributes: Attributes): RequestSpan | undefined {
+    if (!currentTracer() && !durations.isRecorded) return undefined;
     const parent = context.active();
-    return new Call("client", kindOf(data), attributes, {}, parent, []);
+    return new RequestSpan(
+      "client",
+      requestType(data),
+      attributes,
+      {},
+      parent,
+      [],
+    );
   }
 
   /**
@@ -173,15 +186,15 @@ export class Call {
     text: string | undefined,
     attributes: () => Attributes,
     links: Link[],
-  ): Call | undefined {
-    if (!tracerOf() && !durations.isHeard) return undefined;
-    const parent = text === undefined ? ROOT_CONTEXT : readTrace(text);
-    return new Call("server", kind, {}, attributes(), parent, links);
+  ): RequestSpan | undefined {
+    if (!currentTracer() && !durations.isRecorded) return undefined;
+    const parent = text === undefined ? ROOT_CONTEXT : parseTrace(text);
+    return new RequestSpan("server", kind, {}, attributes(), parent, links);
   }
 
   /** The trace that it is part of, to be told to the peer; undefined if there is none. */
   get trace(): string | undefined {
-    const { traceparent, tracestate } = fieldsOf(this.#context);
+    const { traceparent, tracestate } = traceFields(this.#context);
     if (!traceparent) return undefined;
     return tracestate ? `${traceparent},${tracestate}` : traceparent;
   }
@@ -194,7 +207,7 @@ export class Call {
    * @returns What comes of it.
    */
   run<T>(action: () => T): T {
-    return within(this.#context, action);
+    return runInContext(this.#context, action);
   }
 
   /** It has its answer. */
@@ -210,9 +223,9 @@ export class Call {
   fail(error: unknown): void {
     const span = this.#span;
     const isRefusal = error instanceof RequestError;
-    const type = typeOf(error);
+    const type = errorType(error);
     // A handler that says no has done its work.
-    if (this.#role === "client" || !isRefusal) {
+    if (this.#side === "client" || !isRefusal) {
       const message = error instanceof Error ? error.message : String(error);
       span.setStatus({ code: SpanStatusCode.ERROR, message });
       if (error instanceof Error) span.recordException(error);
@@ -236,7 +249,7 @@ export class Call {
 }
 
 /** The kind of what is asked, which the program picks itself. */
-function kindOf(data: unknown): string | undefined {
+function requestType(data: unknown): string | undefined {
   return typeof data === "object" && data !== null && "type" in data &&
       typeof data.type === "string"
     ? data.type
@@ -244,14 +257,14 @@ function kindOf(data: unknown): string | undefined {
 }
 
 /** What the propagator makes of a context; only what tells of a trace is sent. */
-function fieldsOf(active: Context): Record<string, string> {
+function traceFields(active: Context): Record<string, string> {
   const fields: Record<string, string> = {};
   propagation.inject(active, fields);
   return fields;
 }
 
 /** The context that a peer tells of, if the propagator makes sense of it. */
-function readTrace(text: string): Context {
+function parseTrace(text: string): Context {
   const [traceparent = "", ...rest] = text.split(",");
   const tracestate = rest.join(",");
   return propagation.extract(ROOT_CONTEXT, {

@@ -23,27 +23,27 @@ import type { InstrumentedConnection } from "../core/events/instrumentation.ts";
 export const SCOPE = "@ws/events";
 
 /** What stands for all that is one too many. */
-export const OTHER = "_OTHER";
+export const OTHER_VALUE = "_OTHER";
 
 /** How many different values of one attribute are told, where others may pick them. */
-const MOST_VALUES = 100;
+const MAX_VALUES = 100;
 
 /** The bounds of durations of calls, in seconds. */
-export const CALL_BOUNDS: number[] = [
+export const REQUEST_SECONDS_BOUNDS: number[] = [
   ...[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1],
   ...[0.25, 0.5, 1, 2.5, 5, 10],
 ];
 
 /** The bounds of durations of connections, in seconds: up to a day. */
-const CONNECTION_BOUNDS = [
+const CONNECTION_SECONDS_BOUNDS = [
   ...[1, 5, 15, 30, 60, 120, 300],
   ...[900, 1_800, 3_600, 14_400, 86_400],
 ];
 
-const BATCH_BOUNDS = [2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024];
+const BATCH_SIZE_BOUNDS = [2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024];
 
 /** Values of which there may be too many: each new one is a time series of its own. */
-export class Few<T> {
+export class BoundedValues<T> {
   readonly #values = new Set<T>();
 
   /**
@@ -53,13 +53,13 @@ export class Few<T> {
    * @returns False if it is one too many.
    */
   has(value: T): boolean {
-    if (this.#values.size < MOST_VALUES) this.#values.add(value);
+    if (this.#values.size < MAX_VALUES) this.#values.add(value);
     return this.#values.has(value);
   }
 }
 
 /** Something that was made of a provider. */
-interface Made<T> {
+interface ProviderValue<T> {
   readonly provider: MeterProvider;
   readonly meter: Meter;
   readonly value: T;
@@ -71,63 +71,63 @@ interface Made<T> {
  *
  * @typeParam T What is made.
  */
-export class Metered<T> {
-  readonly #make: (meter: Meter) => T;
-  readonly #unmake: (meter: Meter, made: T) => void;
-  #made: Made<T> | undefined;
+export class PerProvider<T> {
+  readonly #create: (meter: Meter) => T;
+  readonly #dispose: (meter: Meter, made: T) => void;
+  #created: ProviderValue<T> | undefined;
 
   /**
    * Nothing is made yet.
    *
-   * @param make Makes it.
-   * @param unmake Takes it back when another provider is there.
+   * @param create Makes it.
+   * @param dispose Takes it back when another provider is there.
    */
   constructor(
-    make: (meter: Meter) => T,
-    unmake: (meter: Meter, made: T) => void = () => {},
+    create: (meter: Meter) => T,
+    dispose: (meter: Meter, made: T) => void = () => {},
   ) {
-    this.#make = make;
-    this.#unmake = unmake;
+    this.#create = create;
+    this.#dispose = dispose;
   }
 
   /** What was made of the provider that is registered now. */
   get current(): T {
     const provider = metrics.getMeterProvider();
-    const made = this.#made;
+    const made = this.#created;
     if (made?.provider === provider) return made.value;
-    const value = this.#renew(provider);
+    const value = this.#recreate(provider);
     // Where one notices that there is another, all do.
-    for (const renew of renewals) renew(provider);
-    renewals.add(this.#notice);
+    for (const renew of providerListeners) renew(provider);
+    providerListeners.add(this.#onProvider);
     return value;
   }
 
   /** Whether there is a provider that makes something of it. */
-  get isHeard(): boolean {
+  get isRecorded(): boolean {
     const { current: _current } = this;
-    return this.#made?.meter !== NOBODY;
+    return this.#created?.meter !== NOOP_METER;
   }
 
-  readonly #notice = (provider: MeterProvider): void => {
-    if (this.#made?.provider !== provider) this.#renew(provider);
+  readonly #onProvider = (provider: MeterProvider): void => {
+    if (this.#created?.provider !== provider) this.#recreate(provider);
   };
 
-  #renew(provider: MeterProvider): T {
-    const made = this.#made;
-    this.#made = undefined;
-    if (made) this.#unmake(made.meter, made.value);
+  #recreate(provider: MeterProvider): T {
+    const made = this.#created;
+    this.#created = undefined;
+    if (made) this.#dispose(made.meter, made.value);
     const meter = provider.getMeter(SCOPE);
-    const value = this.#make(meter);
-    this.#made = { provider, meter, value };
+    const value = this.#create(meter);
+    this.#created = { provider, meter, value };
     return value;
   }
 }
 
 /** The meter that there is without a provider. */
-const NOBODY = createNoopMeter();
+const NOOP_METER = createNoopMeter();
 
 /** Makes all anew that was made. */
-const renewals = new Set<(provider: MeterProvider) => void>();
+const providerListeners = new Set<(provider: MeterProvider) => void>();
 
 /** What is read off connections. */
 interface Totals {
@@ -143,11 +143,11 @@ interface Totals {
 }
 
 /** Connections of the same attributes. */
-export class Group {
+export class AttributeGroup {
   /** What they have in common. */
   readonly attributes: Attributes;
   /** What was carried by those that are looked at no more. */
-  readonly gone: Totals = {
+  readonly ended: Totals = {
     connections: 0,
     waiting: 0,
     messagesReceived: 0,
@@ -176,7 +176,7 @@ export class Group {
  * @param connection The connection.
  * @param sign Which of the two.
  */
-export function add(
+export function addToTotals(
   totals: Totals,
   connection: InstrumentedConnection,
   sign: 1 | -1,
@@ -193,15 +193,17 @@ export function add(
 }
 
 /** What the instruments of one side look at. */
-export interface Observed {
+export interface ObservedSocket {
   /** The live connections, each with its group. */
-  readonly live: ReadonlyMap<InstrumentedConnection, Group>;
+  readonly live: ReadonlyMap<InstrumentedConnection, AttributeGroup>;
   /**
    * What waits and has no connection.
    *
    * @returns How many bytes, and in whose group; undefined where there is no such thing.
    */
-  waiting(): { readonly bytes: number; readonly group: Group } | undefined;
+  queued():
+    | { readonly bytes: number; readonly group: AttributeGroup }
+    | undefined;
 }
 
 /** The instruments of one side. */
@@ -225,12 +227,12 @@ interface Instruments {
 /** All that is counted of one side. */
 export class Meters {
   readonly #side: "server" | "client";
-  readonly #groups = new Map<string, Group>();
-  readonly #observed = new Set<Observed>();
-  readonly #addresses = new Few<string>();
-  readonly #codes = new Few<number>();
-  readonly #instruments = new Metered(
-    (meter) => this.#make(meter),
+  readonly #groups = new Map<string, AttributeGroup>();
+  readonly #observed = new Set<ObservedSocket>();
+  readonly #addresses = new BoundedValues<string>();
+  readonly #codes = new BoundedValues<number>();
+  readonly #instruments = new PerProvider(
+    (meter) => this.#createInstruments(meter),
     (meter, { observe, observables }) =>
       meter.removeBatchObservableCallback(observe, observables),
   );
@@ -254,7 +256,7 @@ export class Meters {
    *
    * @param observed What to look at.
    */
-  watch(observed: Observed): void {
+  watch(observed: ObservedSocket): void {
     this.#observed.add(observed);
   }
 
@@ -263,7 +265,7 @@ export class Meters {
    *
    * @param observed At what.
    */
-  unwatch(observed: Observed): void {
+  unwatch(observed: ObservedSocket): void {
     this.#observed.delete(observed);
   }
 
@@ -274,7 +276,7 @@ export class Meters {
    * @param url The URL of the connection.
    * @returns The group.
    */
-  groupOf(url: string): Group {
+  groupOf(url: string): AttributeGroup {
     if (this.#side === "server") {
       return this.#group({ "url.scheme": url.slice(0, url.indexOf(":")) });
     }
@@ -283,7 +285,7 @@ export class Meters {
     const isTold = this.#addresses.has(`${hostname}:${port}`);
     return this.#group({
       "url.scheme": scheme,
-      "server.address": isTold ? hostname : OTHER,
+      "server.address": isTold ? hostname : OTHER_VALUE,
       ...isTold && {
         "server.port": Number(port) || (scheme === "wss" ? 443 : 80),
       },
@@ -302,21 +304,21 @@ export class Meters {
       : {};
   }
 
-  #group(attributes: Attributes): Group {
+  #group(attributes: Attributes): AttributeGroup {
     const key = Object.values(attributes).join(" ");
     const known = this.#groups.get(key);
     if (known) return known;
-    const group = new Group(attributes);
+    const group = new AttributeGroup(attributes);
     this.#groups.set(key, group);
     return group;
   }
 
   /** What all connections have carried, by group. */
-  #sum(): Map<Group, Totals> {
-    const waiting = [...this.#observed].map((one) => one.waiting());
-    const sums = new Map<Group, Totals>();
+  #totals(): Map<AttributeGroup, Totals> {
+    const waiting = [...this.#observed].map((one) => one.queued());
+    const sums = new Map<AttributeGroup, Totals>();
     for (const group of this.#groups.values()) {
-      sums.set(group, { ...group.gone });
+      sums.set(group, { ...group.ended });
     }
     for (const one of waiting) {
       const totals = one && sums.get(one.group);
@@ -326,7 +328,7 @@ export class Meters {
       for (const [connection, group] of live) {
         const totals = sums.get(group);
         if (!totals) continue;
-        add(totals, connection, 1);
+        addToTotals(totals, connection, 1);
         totals.connections++;
         totals.waiting += connection.bufferedAmount;
       }
@@ -334,7 +336,7 @@ export class Meters {
     return sums;
   }
 
-  #make(meter: Meter): Instruments {
+  #createInstruments(meter: Meter): Instruments {
     const prefix = `websocket.${this.#side}`;
     const connections = meter.createObservableUpDownCounter(
       `${prefix}.active_connections`,
@@ -358,7 +360,7 @@ export class Meters {
     );
     const observables = [connections, waiting, messages, bytes, dropped];
     const observe: BatchObservableCallback = (result) => {
-      for (const [{ attributes }, totals] of this.#sum()) {
+      for (const [{ attributes }, totals] of this.#totals()) {
         result.observe(connections, totals.connections, attributes);
         result.observe(waiting, totals.waiting, attributes);
         const ins = { ...attributes, "network.io.direction": "receive" };
@@ -389,12 +391,12 @@ export class Meters {
       durations: meter.createHistogram(`${prefix}.connection.duration`, {
         unit: "s",
         description: "How long connections have lived that have ended",
-        advice: { explicitBucketBoundaries: CONNECTION_BOUNDS },
+        advice: { explicitBucketBoundaries: CONNECTION_SECONDS_BOUNDS },
       }),
       batches: meter.createHistogram(`${prefix}.batch.size`, {
         unit: "{message}",
         description: "Messages in a frame of events.v1 that has several",
-        advice: { explicitBucketBoundaries: BATCH_BOUNDS },
+        advice: { explicitBucketBoundaries: BATCH_SIZE_BOUNDS },
       }),
       errors: meter.createCounter(`${prefix}.errors`, {
         unit: "{error}",
@@ -413,7 +415,7 @@ export class Meters {
 }
 
 /** What is counted of all servers of this process. */
-export const servers: Meters = new Meters("server");
+export const serverMeters: Meters = new Meters("server");
 
 /** What is counted of all clients of this process. */
-export const clients: Meters = new Meters("client");
+export const clientMeters: Meters = new Meters("client");

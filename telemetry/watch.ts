@@ -17,11 +17,21 @@ import type {
   Instrumentation,
   InstrumentedConnection,
 } from "../core/events/instrumentation.ts";
-import { Call, tracerOf, typeOf, within } from "./calls.ts";
-import { add, type Group, type Meters, type Observed } from "./meters.ts";
+import {
+  currentTracer,
+  errorType,
+  RequestSpan,
+  runInContext,
+} from "./calls.ts";
+import {
+  addToTotals,
+  type AttributeGroup,
+  type Meters,
+  type ObservedSocket,
+} from "./meters.ts";
 
 /** What a client has that waits for a connection. */
-export interface Backlog {
+export interface ClientTotals {
   /** How many bytes wait, for a connection or for the server. */
   readonly bufferedAmount: number;
   /** How many messages were dropped meanwhile. */
@@ -34,15 +44,15 @@ export interface Backlog {
  * Watches one socket. Whatever fails here, in an exporter for one, is told to the
  * diagnostics of OpenTelemetry, and to nobody else.
  */
-export class Watch implements Instrumentation, Observed {
+export class SocketInstrumentation implements Instrumentation, ObservedSocket {
   /** The live connections, each with its group. */
-  readonly live: Map<InstrumentedConnection, Group> = new Map();
+  readonly live: Map<InstrumentedConnection, AttributeGroup> = new Map();
   readonly #meters: Meters;
-  readonly #backlog: Backlog | undefined;
+  readonly #client: ClientTotals | undefined;
   /** What was being done when a connection began: on a server, its upgrade. */
   readonly #origins = new WeakMap<InstrumentedConnection, Link>();
   /** Whose the backlog is. */
-  #group: Group | undefined;
+  #group: AttributeGroup | undefined;
   /** How many of the backlog's drops are counted. */
   #dropped: number;
 
@@ -56,34 +66,38 @@ export class Watch implements Instrumentation, Observed {
   constructor(
     meters: Meters,
     connections: Iterable<InstrumentedConnection>,
-    backlog?: Backlog,
+    backlog?: ClientTotals,
   ) {
     this.#meters = meters;
-    this.#backlog = backlog;
+    this.#client = backlog;
     this.#dropped = backlog?.dropped ?? 0;
     for (const connection of connections) {
-      const group = this.#enter(connection);
-      if (group) add(group.gone, connection, -1);
+      const group = this.#addConnection(connection);
+      if (group) addToTotals(group.ended, connection, -1);
     }
     meters.watch(this);
-    guard(() => meters.instruments);
+    runGuarded(() => meters.instruments);
   }
 
   /** Watches no more. What was counted stays. */
   stop(): void {
-    this.waiting();
+    this.queued();
     this.#meters.unwatch(this);
-    for (const [connection, { gone }] of this.live) add(gone, connection, 1);
+    for (const [connection, { ended: gone }] of this.live) {
+      addToTotals(gone, connection, 1);
+    }
     this.live.clear();
   }
 
   /** What waits for a connection, and what was dropped of that is counted. */
-  waiting(): { readonly bytes: number; readonly group: Group } | undefined {
+  queued():
+    | { readonly bytes: number; readonly group: AttributeGroup }
+    | undefined {
     const group = this.#group;
-    const backlog = this.#backlog;
+    const backlog = this.#client;
     if (!group || !backlog) return undefined;
     const { bufferedAmount, dropped, connection } = backlog;
-    group.gone.droppedOutgoing += dropped - this.#dropped;
+    group.ended.droppedOutgoing += dropped - this.#dropped;
     this.#dropped = dropped;
     const own = connection?.bufferedAmount ?? 0;
     return { bytes: bufferedAmount - own, group };
@@ -91,12 +105,12 @@ export class Watch implements Instrumentation, Observed {
 
   /** A connection is no part of what the program did when it began. */
   detach<T>(begin: () => T): T {
-    return within(ROOT_CONTEXT, begin);
+    return runInContext(ROOT_CONTEXT, begin);
   }
 
   /** Remembers what a connection began in. */
   connectionCreated(connection: InstrumentedConnection): void {
-    guard(() => {
+    runGuarded(() => {
       const context = trace.getActiveSpan()?.spanContext();
       if (context) this.#origins.set(connection, { context });
     });
@@ -104,8 +118,8 @@ export class Watch implements Instrumentation, Observed {
 
   /** Counts a connection. */
   connectionOpened(connection: InstrumentedConnection): void {
-    this.#enter(connection);
-    guard(() => this.#meters.instruments);
+    this.#addConnection(connection);
+    runGuarded(() => this.#meters.instruments);
   }
 
   /** Counts an end, and tells of the connection by a span. */
@@ -113,13 +127,13 @@ export class Watch implements Instrumentation, Observed {
     const group = this.live.get(connection);
     if (!group) return;
     this.live.delete(connection);
-    add(group.gone, connection, 1);
-    guard(() => this.#tellEnd(connection, group.attributes, end));
+    addToTotals(group.ended, connection, 1);
+    runGuarded(() => this.#recordEnd(connection, group.attributes, end));
   }
 
   /** Counts a batch. */
   batched(direction: "receive" | "transmit", count: number): void {
-    guard(() =>
+    runGuarded(() =>
       this.#meters.instruments.batches.record(count, {
         "network.io.direction": direction,
       })
@@ -132,18 +146,18 @@ export class Watch implements Instrumentation, Observed {
     data: unknown,
     ask: (trace?: string) => Promise<T>,
   ): Promise<T> {
-    const call = guard(() =>
-      Call.ask(data, this.live.get(connection)?.attributes ?? {})
+    const call = runGuarded(() =>
+      RequestSpan.ask(data, this.live.get(connection)?.attributes ?? {})
     );
     if (!call) return ask();
     let answer: Promise<T>;
     try {
-      answer = ask(guard(() => call.trace));
+      answer = ask(runGuarded(() => call.trace));
     } catch (error) {
-      guard(() => call.fail(error));
+      runGuarded(() => call.fail(error));
       throw error;
     }
-    follow(call, answer);
+    settleSpan(call, answer);
     return answer;
   }
 
@@ -154,35 +168,40 @@ export class Watch implements Instrumentation, Observed {
     trace: string | undefined,
     handle: () => unknown,
   ): unknown {
-    const call = guard(() => {
+    const call = runGuarded(() => {
       const origin = this.#origins.get(connection);
-      const attributes = () => peerOf(connection);
-      return Call.handle(kind, trace, attributes, origin ? [origin] : []);
+      const attributes = () => peerAttributes(connection);
+      return RequestSpan.handle(
+        kind,
+        trace,
+        attributes,
+        origin ? [origin] : [],
+      );
     });
     if (!call) return handle();
     let said: unknown;
     try {
       said = call.run(handle);
     } catch (error) {
-      guard(() => call.fail(error));
+      runGuarded(() => call.fail(error));
       throw error;
     }
     if (!isThenable(said)) {
-      guard(() => call.succeed());
+      runGuarded(() => call.succeed());
       return said;
     }
     // What can be awaited may begin its work each time that it is.
     const answer = Promise.resolve(said);
-    follow(call, answer);
+    settleSpan(call, answer);
     return answer;
   }
 
   /** Counts an error. */
   listenerFailed(error: unknown, from: string): void {
-    guard(() =>
+    runGuarded(() =>
       this.#meters.instruments.errors.add(1, {
         "websocket.event": from,
-        "error.type": typeOf(error),
+        "error.type": errorType(error),
       })
     );
   }
@@ -193,7 +212,7 @@ export class Watch implements Instrumentation, Observed {
    * @param status The status of the answer.
    */
   readonly refused = (_request: Request, status: number): void => {
-    guard(() =>
+    runGuarded(() =>
       this.#meters.instruments.refused.add(1, {
         "http.response.status_code": status,
       })
@@ -202,21 +221,23 @@ export class Watch implements Instrumentation, Observed {
 
   /** Counts an attempt to come back. */
   readonly reconnecting = (): void => {
-    guard(() =>
+    runGuarded(() =>
       this.#meters.instruments.reconnects.add(1, this.#group?.attributes)
     );
   };
 
-  #enter(connection: InstrumentedConnection): Group | undefined {
-    return guard(() => {
-      if (this.#group) this.waiting();
+  #addConnection(
+    connection: InstrumentedConnection,
+  ): AttributeGroup | undefined {
+    return runGuarded(() => {
+      if (this.#group) this.queued();
       const group = this.#group = this.#meters.groupOf(connection.url);
       this.live.set(connection, group);
       return group;
     });
   }
 
-  #tellEnd(
+  #recordEnd(
     connection: InstrumentedConnection,
     attributes: Attributes,
     end: End,
@@ -233,14 +254,14 @@ export class Watch implements Instrumentation, Observed {
     ends.add(1, { ...kind, ...this.#meters.code(end.code) });
     const { received, sent } = connection.traffic;
     const origin = this.#origins.get(connection);
-    tracerOf()?.startSpan("websocket connection", {
+    currentTracer()?.startSpan("websocket connection", {
       root: true,
       kind: SpanKind.INTERNAL,
       startTime: start,
       links: origin ? [origin] : [],
       attributes: {
         ...kind,
-        ...peerOf(connection),
+        ...peerAttributes(connection),
         "network.protocol.name": "websocket",
         "url.path": connection.path,
         "websocket.close.code": end.code,
@@ -252,7 +273,7 @@ export class Watch implements Instrumentation, Observed {
 }
 
 /** Who is at the other end; for spans only, as there are many. */
-function peerOf({ remoteAddress }: InstrumentedConnection): Attributes {
+function peerAttributes({ remoteAddress }: InstrumentedConnection): Attributes {
   const [, address = remoteAddress, port] =
     /^\[?(.*?)\]?:(\d+)$/.exec(remoteAddress) ?? [];
   return {
@@ -262,15 +283,15 @@ function peerOf({ remoteAddress }: InstrumentedConnection): Attributes {
 }
 
 /** Ends a call when its answer is there, or why there is none. */
-function follow(call: Call, answer: Promise<unknown>): void {
+function settleSpan(call: RequestSpan, answer: Promise<unknown>): void {
   answer.then(
-    () => guard(() => call.succeed()),
-    (error) => guard(() => call.fail(error)),
+    () => runGuarded(() => call.succeed()),
+    (error) => runGuarded(() => call.fail(error)),
   );
 }
 
 /** Does what may fail, and harms nobody. */
-function guard<T>(action: () => T): T | undefined {
+function runGuarded<T>(action: () => T): T | undefined {
   try {
     return action();
   } catch (error) {

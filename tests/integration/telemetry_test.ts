@@ -28,8 +28,8 @@ import {
   ServerSocket,
 } from "../../mod.ts";
 import { instrument } from "../../telemetry.ts";
-import { within } from "../../telemetry/calls.ts";
-import { Few } from "../../telemetry/meters.ts";
+import { runInContext } from "../../telemetry/calls.ts";
+import { BoundedValues } from "../../telemetry/meters.ts";
 import { bundle } from "../support/bundle.ts";
 import { Told } from "../support/otel.ts";
 import { lacks } from "../support/permissions.ts";
@@ -789,23 +789,23 @@ Deno.test("withTimeout() acts once, whoever manages contexts fails", () => {
   context.setGlobalContextManager(manager);
   try {
     let count = 0;
-    assertStrictEquals(within(ROOT_CONTEXT, () => ++count), 1);
+    assertStrictEquals(runInContext(ROOT_CONTEXT, () => ++count), 1);
     isLate = true;
-    assertStrictEquals(within(ROOT_CONTEXT, () => ++count), 2);
+    assertStrictEquals(runInContext(ROOT_CONTEXT, () => ++count), 2);
     assertStrictEquals(count, 2);
     const oops = () => {
       count++;
       throw new RangeError("oops");
     };
-    assertThrows(() => within(ROOT_CONTEXT, oops), RangeError, "oops");
+    assertThrows(() => runInContext(ROOT_CONTEXT, oops), RangeError, "oops");
     assertStrictEquals(count, 3);
   } finally {
     context.disable();
   }
 });
 
-Deno.test("Few lets the first hundred values pass", () => {
-  const few = new Few<number>();
+Deno.test("BoundedValues lets the first hundred values pass", () => {
+  const few = new BoundedValues<number>();
   for (let i = 0; i < 100; i++) assert(few.has(i));
   assert(few.has(99));
   assert(!few.has(100));
