@@ -36,7 +36,7 @@ import {
   ServerSocket,
   type SocketTypes,
 } from "./server.ts";
-import { hop, type Link, MemoryLink } from "./testing/link.ts";
+import { afterTwoTurns, type Link, MemoryLink } from "./testing/link.ts";
 import { MemorySocket } from "./testing/socket.ts";
 
 export {
@@ -63,10 +63,10 @@ export interface Served {
 }
 
 /** How many networks there have been. */
-let count = 0;
+let networkCount = 0;
 
 /** The first port that a client has. */
-const FIRST_PORT = 49_152;
+const FIRST_CLIENT_PORT = 49_152;
 
 /**
  * A network in memory: one host, and all who connect to it. Any `ClientSocket` gets
@@ -104,7 +104,7 @@ export class MemoryNetwork implements AsyncDisposable {
   server: Served | undefined;
   readonly #host: string;
   #links: MemoryLink[] = [];
-  #port = FIRST_PORT;
+  #port = FIRST_CLIENT_PORT;
 
   /**
    * Makes a network.
@@ -113,19 +113,19 @@ export class MemoryNetwork implements AsyncDisposable {
    */
   constructor(server?: Served) {
     this.server = server;
-    this.#host = `memory-${++count}.test`;
+    this.#host = `memory-${++networkCount}.test`;
     this.url = `ws://${this.#host}`;
     socketFactories.set(this.#host, (url, protocols, headers) => {
-      const { href, username, password } = target(url, protocols);
-      const socket = new MemorySocket(bare(href), protocols, 0);
+      const { href, username, password } = parseTarget(url, protocols);
+      const socket = new MemorySocket(withoutCredentials(href), protocols, 0);
       const all = new Headers(headers);
       if ((username || password) && !all.has("authorization")) {
-        all.set("authorization", basic(username, password));
+        all.set("authorization", basicAuthorization(username, password));
       }
-      hop(() => this.#shakeHands(socket, protocols, all));
+      afterTwoTurns(() => this.#handshake(socket, protocols, all));
       // Whatever it waits for, it hears that there will be nothing.
-      socket.gone.addEventListener("abort", () => {
-        hop(() => socket.take(GIVEN_UP));
+      socket.aborted.addEventListener("abort", () => {
+        afterTwoTurns(() => socket.receive(ABORTED_MESSAGE));
       });
       return socket;
     });
@@ -154,20 +154,20 @@ export class MemoryNetwork implements AsyncDisposable {
     socketFactories.delete(this.#host);
     const { promise, resolve } = Promise.withResolvers<void>();
     for (const link of this.links) link.cut();
-    hop(resolve);
+    afterTwoTurns(resolve);
     await promise;
   }
 
   /** What a runtime's client and server do until a connection is open. */
-  async #shakeHands(
+  async #handshake(
     client: MemorySocket,
     protocols: readonly string[],
     headers: Headers,
   ): Promise<void> {
     const { server } = this;
-    if (client.gone.aborted) return;
-    if (!server) return client.take(REFUSED);
-    const request = requestOf(client, protocols, headers);
+    if (client.aborted.aborted) return;
+    if (!server) return client.receive(REFUSED_MESSAGE);
+    const request = handshakeRequest(client, protocols, headers);
     let socket: MemorySocket | undefined;
     upgradeHandlers.set(request, (idleTimeout, grace) => {
       socket = new MemorySocket(client.url, [], idleTimeout, grace);
@@ -186,38 +186,41 @@ export class MemoryNetwork implements AsyncDisposable {
         this.#links.push(link);
         const protocol = response.headers.get("sec-websocket-protocol") ?? "";
         link.toClient.push({ type: "open", protocol });
-        return socket.take({ type: "open", protocol: "" });
+        return socket.receive({ type: "open", protocol: "" });
       }
       await response.body?.cancel();
       why = `Invalid status code: ${response.status}`;
     } catch (error) {
       why = `The server has failed: ${error}`;
     }
-    socket?.take({ type: "lost", why: "It was not answered by the upgrade" });
-    client.take({ type: "lost", why });
+    socket?.receive({
+      type: "lost",
+      reason: "It was not answered by the upgrade",
+    });
+    client.receive({ type: "lost", reason: why });
   }
 }
 
-const REFUSED = { type: "lost", why: "Connection refused" } as const;
+const REFUSED_MESSAGE = { type: "lost", reason: "Connection refused" } as const;
 
-const GIVEN_UP = { type: "lost", why: "Closed" } as const;
+const ABORTED_MESSAGE = { type: "lost", reason: "Closed" } as const;
 
 /** A URL without who it is for: that goes into a header. */
-function bare(href: string): string {
+function withoutCredentials(href: string): string {
   const url = new URL(href);
   url.username = url.password = "";
   return url.href;
 }
 
 /** What a URL says of who it is for, as a header. */
-function basic(username: string, password: string): string {
+function basicAuthorization(username: string, password: string): string {
   const text = [username, password].map(decodeURIComponent).join(":");
   const bytes = new TextEncoder().encode(text);
   return `Basic ${btoa(String.fromCharCode(...bytes))}`;
 }
 
 /** Where to connect to, as the constructor of `WebSocket` understands it. */
-function target(url: URL, protocols: readonly string[]): URL {
+function parseTarget(url: URL, protocols: readonly string[]): URL {
   const all = new URL(url);
   if (/^https?:$/.test(all.protocol)) {
     all.protocol = all.protocol.replace("http", "ws");
@@ -238,8 +241,8 @@ function target(url: URL, protocols: readonly string[]): URL {
 }
 
 /** The opening handshake (RFC 6455, 4.1). */
-function requestOf(
-  { url, gone: signal }: MemorySocket,
+function handshakeRequest(
+  { url, aborted: signal }: MemorySocket,
   protocols: readonly string[],
   headers: Headers,
 ): Request {

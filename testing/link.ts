@@ -8,7 +8,12 @@ import type { Side } from "../core/runtime/websocket.ts";
 import { assertSize, assertType } from "../core/events/errors.ts";
 import { afterEventLoopTurn } from "../core/runtime/websocket.ts";
 import type { Timer } from "../core/util/timer.ts";
-import type { Frame, Incoming, MemorySocket, Outgoing } from "./socket.ts";
+import type {
+  IncomingLane,
+  LaneFrame,
+  MemorySocket,
+  OutgoingLane,
+} from "./socket.ts";
 
 /** How slow one way of a link is. */
 export interface Slowness {
@@ -93,7 +98,7 @@ export interface Link {
 }
 
 /** How much is about to arrive, and waits for nothing but its turn. */
-let moving = 0;
+let pendingArrivals = 0;
 
 /**
  * Calls back after two turns of the event loop, as what comes by a network does: by
@@ -102,22 +107,22 @@ let moving = 0;
  * @param action What to call.
  * @returns What stops it from being called.
  */
-export function hop(action: () => void): () => void {
-  moving++;
+export function afterTwoTurns(action: () => void): () => void {
+  pendingArrivals++;
   let stop = afterEventLoopTurn(() => {
     stop = afterEventLoopTurn(() => {
-      moving--;
+      pendingArrivals--;
       action();
     });
   });
   return () => {
-    moving--;
+    pendingArrivals--;
     stop();
   };
 }
 
 /** For how many turns nothing may move for all to be quiet. */
-const QUIET = 3;
+const QUIET_TURNS = 3;
 
 /**
  * Waits until nothing is under way, on any line in memory, that waits for nothing but
@@ -139,7 +144,11 @@ const QUIET = 3;
  * ```
  */
 export async function settle(): Promise<void> {
-  for (let quiet = 0; quiet < QUIET; quiet = moving > 0 ? 0 : quiet + 1) {
+  for (
+    let quiet = 0;
+    quiet < QUIET_TURNS;
+    quiet = pendingArrivals > 0 ? 0 : quiet + 1
+  ) {
     await new Promise<void>((resolve) => afterEventLoopTurn(resolve));
   }
 }
@@ -187,15 +196,15 @@ export async function advance(
 }
 
 /** A lane, as the sockets see it. */
-class Wire implements Lane, Outgoing, Incoming {
+class MemoryLane implements Lane, OutgoingLane, IncomingLane {
   readonly #receiver: MemorySocket;
   #size = 0;
   /** What is under way, and when it is due. */
-  readonly #queue: { readonly frame: Frame; readonly due: number }[] = [];
+  readonly #queue: { readonly frame: LaneFrame; readonly due: number }[] = [];
   /** What is kept to be put in another order. */
-  #kept: Frame[] = [];
+  #held: LaneFrame[] = [];
   /** How many to keep. */
-  #keep = 0;
+  #holdCount = 0;
   #drops = 0;
   #duplicates = 0;
   #delay = 0;
@@ -225,7 +234,7 @@ class Wire implements Lane, Outgoing, Incoming {
   resume(): void {
     if (this.#isAbandoned) return;
     this.#isStalled = false;
-    this.#move();
+    this.#deliverNext();
   }
 
   abandon(): void {
@@ -234,16 +243,16 @@ class Wire implements Lane, Outgoing, Incoming {
   }
 
   drop(count = 1): void {
-    this.#drops = counted("drop", count);
+    this.#drops = assertCount("drop", count);
   }
 
   duplicate(count = 1): void {
-    this.#duplicates = counted("duplicate", count);
+    this.#duplicates = assertCount("duplicate", count);
   }
 
   reorder(count = 2): void {
-    this.#keep = counted("reorder", count);
-    if (count === 0) this.#release();
+    this.#holdCount = assertCount("reorder", count);
+    if (count === 0) this.#releaseHeld();
   }
 
   slow({ delay = 0, bytesPerSecond = Infinity }: Slowness = {}): void {
@@ -263,10 +272,10 @@ class Wire implements Lane, Outgoing, Incoming {
     this.#bytesPerSecond = bytesPerSecond;
   }
 
-  push(frame: Frame): void {
+  push(frame: LaneFrame): void {
     if (this.#isEnded) return;
-    if (frame.type === "close") this.#release();
-    if (frame.type !== "message") return this.#add(frame);
+    if (frame.type === "close") this.#releaseHeld();
+    if (frame.type !== "message") return this.#enqueue(frame);
     if (this.#drops > 0) {
       this.#drops--;
       return;
@@ -279,9 +288,9 @@ class Wire implements Lane, Outgoing, Incoming {
       all.push({ ...frame, data: isText(data) ? data : data.slice() });
     }
     this.#size += frame.size * all.length;
-    if (this.#keep === 0) return all.forEach((one) => this.#add(one));
-    this.#kept.unshift(...all);
-    if (--this.#keep === 0) this.#release();
+    if (this.#holdCount === 0) return all.forEach((one) => this.#enqueue(one));
+    this.#held.unshift(...all);
+    if (--this.#holdCount === 0) this.#releaseHeld();
   }
 
   end(): void {
@@ -289,29 +298,29 @@ class Wire implements Lane, Outgoing, Incoming {
     this.#stop?.();
     this.#stop = undefined;
     this.#queue.length = this.#size = 0;
-    this.#kept = [];
-    this.push({ type: "lost", why: "Unexpected EOF" });
+    this.#held = [];
+    this.push({ type: "lost", reason: "Unexpected EOF" });
     this.#isEnded = true;
   }
 
-  #release(): void {
-    const frames = this.#kept;
-    this.#kept = [];
-    this.#keep = 0;
-    for (const frame of frames) this.#add(frame);
+  #releaseHeld(): void {
+    const frames = this.#held;
+    this.#held = [];
+    this.#holdCount = 0;
+    for (const frame of frames) this.#enqueue(frame);
   }
 
-  #add(frame: Frame): void {
+  #enqueue(frame: LaneFrame): void {
     const now = Date.now();
-    const took = sizeOf(frame) / this.#bytesPerSecond * 1000;
+    const took = frameBytes(frame) / this.#bytesPerSecond * 1000;
     this.#freeAt = Math.max(this.#freeAt, now) + took;
     const due = frame.type === "lost" ? now : this.#freeAt + this.#delay;
     this.#queue.push({ frame, due });
-    this.#move();
+    this.#deliverNext();
   }
 
   /** Lets the first arrive: when it is due, and it is its turn. */
-  #move(): void {
+  #deliverNext(): void {
     const [first] = this.#queue;
     if (!first || this.#isStalled || this.#stop) return;
     const wait = first.due - Date.now();
@@ -319,13 +328,13 @@ class Wire implements Lane, Outgoing, Incoming {
       this.#stop = undefined;
       if (wait <= 0) {
         this.#queue.shift();
-        this.#size -= sizeOf(first.frame);
-        this.#receiver.take(first.frame);
+        this.#size -= frameBytes(first.frame);
+        this.#receiver.receive(first.frame);
       }
-      this.#move();
+      this.#deliverNext();
     };
     if (wait <= 0) {
-      this.#stop = hop(act);
+      this.#stop = afterTwoTurns(act);
       return;
     }
     const timer: Timer = setTimeout(act, Math.ceil(wait));
@@ -337,11 +346,11 @@ function isText(data: string | ArrayBuffer): data is string {
   return typeof data === "string";
 }
 
-function sizeOf(frame: Frame): number {
+function frameBytes(frame: LaneFrame): number {
   return frame.type === "message" ? frame.size : 0;
 }
 
-function counted(name: string, count: number): number {
+function assertCount(name: string, count: number): number {
   if (Number.isInteger(count) && count >= 0) return count;
   throw new RangeError(
     `Cannot ${name} messages unless their number is a whole one: current value is ${count}`,
@@ -350,8 +359,8 @@ function counted(name: string, count: number): number {
 
 /** A link, and its two ends. */
 export class MemoryLink implements Link {
-  readonly toClient: Wire;
-  readonly toServer: Wire;
+  readonly toClient: MemoryLane;
+  readonly toServer: MemoryLane;
   readonly #ends: Readonly<Record<Side, MemorySocket>>;
 
   /**
@@ -362,8 +371,8 @@ export class MemoryLink implements Link {
    */
   constructor(client: MemorySocket, server: MemorySocket) {
     this.#ends = { client, server };
-    this.toClient = new Wire(client);
-    this.toServer = new Wire(server);
+    this.toClient = new MemoryLane(client);
+    this.toServer = new MemoryLane(server);
     client.attach(this.toServer, this.toClient);
     server.attach(this.toClient, this.toServer);
   }
@@ -400,6 +409,8 @@ export class MemoryLink implements Link {
     this.stall();
     const wire = side === "client" ? this.toServer : this.toClient;
     wire.end();
-    hop(() => this.#ends[side].take({ type: "lost", why: "Gone" }));
+    afterTwoTurns(() =>
+      this.#ends[side].receive({ type: "lost", reason: "Gone" })
+    );
   }
 }

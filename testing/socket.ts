@@ -9,10 +9,10 @@ import type { OpenedSocket } from "../core/runtime/websocket.ts";
 import type { Timer } from "../core/util/timer.ts";
 
 /** How large a frame is that Deno takes from nobody, in bytes. */
-const TOO_LARGE = 64 * 1024 * 1024;
+const MAX_FRAME_BYTES = 64 * 1024 * 1024;
 
 /** What goes over a wire. */
-export type Frame =
+export type LaneFrame =
   /** The server's answer to the handshake. */
   | { readonly type: "open"; readonly protocol: string }
   | {
@@ -29,10 +29,10 @@ export type Frame =
   | { readonly type: "ping" }
   | { readonly type: "pong" }
   /** There is no wire any more, or there was none. */
-  | { readonly type: "lost"; readonly why: string };
+  | { readonly type: "lost"; readonly reason: string };
 
 /** The way from a socket to its peer. */
-export interface Outgoing {
+export interface OutgoingLane {
   /** How many bytes of messages are on it. */
   readonly size: number;
   /**
@@ -40,13 +40,13 @@ export interface Outgoing {
    *
    * @param frame The frame.
    */
-  push(frame: Frame): void;
+  push(frame: LaneFrame): void;
   /** Takes off it what has not arrived, and ends it. */
   end(): void;
 }
 
 /** The way from its peer to a socket. */
-export interface Incoming {
+export interface IncomingLane {
   /** Nothing has to arrive any more, whatever else becomes of the way. */
   abandon(): void;
 }
@@ -59,23 +59,23 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
   /** Bytes always come as an `ArrayBuffer`, which is all that is asked for. */
   binaryType = "arraybuffer";
   readonly url: string;
-  readonly #gone: AbortController = new AbortController();
+  readonly #aborted: AbortController = new AbortController();
   /** The subprotocols that were asked for. */
-  readonly #asked: readonly string[];
+  readonly #requestedProtocols: readonly string[];
   readonly #idleTimeout: number;
   readonly #grace: number;
   #protocol = "";
   #readyState = 0;
   #isOpened = false;
-  #out: Outgoing | undefined;
-  #incoming: Incoming | undefined;
+  #outgoing: OutgoingLane | undefined;
+  #incoming: IncomingLane | undefined;
   #idleTimer: Timer | undefined;
 
   /**
    * Creates a socket that is connecting.
    *
    * @param url The URL.
-   * @param asked The subprotocols that were asked for.
+   * @param requestedProtocols The subprotocols that were asked for.
    * @param idleTimeout After how many milliseconds of silence the peer counts as
    * dead; 0 for never.
    * @param grace How many milliseconds later it does, in case that it is in the middle
@@ -83,13 +83,13 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
    */
   constructor(
     url: string,
-    asked: readonly string[],
+    requestedProtocols: readonly string[],
     idleTimeout: number,
     grace = 0,
   ) {
     super();
     this.url = url;
-    this.#asked = asked;
+    this.#requestedProtocols = requestedProtocols;
     this.#idleTimeout = idleTimeout;
     this.#grace = grace;
   }
@@ -105,26 +105,26 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
   }
 
   /** Aborted when it is let go of while it is connecting. */
-  get gone(): AbortSignal {
-    return this.#gone.signal;
+  get aborted(): AbortSignal {
+    return this.#aborted.signal;
   }
 
   /** How many bytes have not arrived. */
   get bufferedAmount(): number {
-    return this.#out?.size ?? 0;
+    return this.#outgoing?.size ?? 0;
   }
 
   /**
    * Gives it a way to its peer, and one from it.
    *
-   * @param out The one.
+   * @param outgoing The one.
    * @param incoming The other.
    */
-  attach(out: Outgoing, incoming: Incoming): void {
-    this.#out = out;
+  attach(outgoing: OutgoingLane, incoming: IncomingLane): void {
+    this.#outgoing = outgoing;
     this.#incoming = incoming;
     // It was let go of while it was connecting.
-    if (this.#readyState > 1) out.end();
+    if (this.#readyState > 1) outgoing.end();
   }
 
   send(data: string | ArrayBuffer | ArrayBufferView<ArrayBuffer>): void {
@@ -133,15 +133,15 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
     const copy = typeof data === "string"
       ? data.toWellFormed() // as UTF-8 would have it
       : toBytes(data).slice().buffer;
-    this.#out?.push({ type: "message", data: copy, size });
+    this.#outgoing?.push({ type: "message", data: copy, size });
   }
 
   close(code?: number, reason = ""): void {
     if (this.#readyState > 1) return;
     const isConnecting = this.#readyState === 0;
     this.#readyState = 2;
-    if (isConnecting) this.#gone.abort();
-    this.#out?.push({ type: "close", code, reason });
+    if (isConnecting) this.#aborted.abort();
+    this.#outgoing?.push({ type: "close", code, reason });
   }
 
   /** Lets go: the peer finds out, and nobody here is told. */
@@ -149,8 +149,8 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
     if (this.#readyState === 3) return;
     const isConnecting = this.#readyState === 0;
     this.#stop();
-    if (isConnecting) this.#gone.abort();
-    this.#out?.end();
+    if (isConnecting) this.#aborted.abort();
+    this.#outgoing?.end();
   }
 
   /**
@@ -158,38 +158,38 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
    *
    * @param frame The frame.
    */
-  take(frame: Frame): void {
+  receive(frame: LaneFrame): void {
     if (this.#readyState === 3) return;
     switch (frame.type) {
       case "open":
         return this.#open(frame.protocol);
       case "message":
         if (this.#readyState !== 1) return;
-        if (frame.size >= TOO_LARGE) {
-          this.#out?.end();
+        if (frame.size >= MAX_FRAME_BYTES) {
+          this.#outgoing?.end();
           return this.#fail("Frame too large"); // Deno's words
         }
-        this.#watch();
+        this.#restartIdleTimer();
         this.dispatchEvent(new MessageEvent("message", { data: frame.data }));
         return;
       case "ping":
-        return this.#out?.push({ type: "pong" });
+        return this.#outgoing?.push({ type: "pong" });
       case "pong":
-        return this.#watch();
+        return this.#restartIdleTimer();
       case "close": {
         const { code, reason } = frame;
-        if (this.#readyState === 1) this.#out?.push(frame);
+        if (this.#readyState === 1) this.#outgoing?.push(frame);
         return this.#end(true, code ?? 1005, reason);
       }
       case "lost":
-        return this.#fail(frame.why);
+        return this.#fail(frame.reason);
     }
   }
 
   #open(protocol: string): void {
     if (this.#readyState !== 0) return;
-    if (protocol && !this.#asked.includes(protocol)) {
-      this.#out?.end();
+    if (protocol && !this.#requestedProtocols.includes(protocol)) {
+      this.#outgoing?.end();
       return this.#fail(
         `The server has picked the subprotocol "${protocol}", which was not asked for`,
       );
@@ -197,36 +197,36 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
     this.#protocol = protocol;
     this.#readyState = 1;
     this.#isOpened = true;
-    this.#watch();
+    this.#restartIdleTimer();
     this.dispatchEvent(new Event("open"));
   }
 
   /** The peer has been heard; once it is silent, it is asked for a sign of life. */
-  #watch(): void {
+  #restartIdleTimer(): void {
     clearTimeout(this.#idleTimer);
     if (this.#idleTimeout === 0 || this.#readyState !== 1) return;
     const half = this.#idleTimeout / 2;
     this.#idleTimer = setTimeout(() => {
-      this.#out?.push({ type: "ping" });
-      this.#idleTimer = setTimeout(() => this.#giveUp(), half + this.#grace);
+      this.#outgoing?.push({ type: "ping" });
+      this.#idleTimer = setTimeout(() => this.#failIdle(), half + this.#grace);
     }, half);
   }
 
   /** The peer has not answered the ping. These are Deno's words, and its code. */
-  #giveUp(): void {
+  #failIdle(): void {
     if (this.#readyState !== 1) return;
-    const why = "No response from ping frame.";
-    this.#out?.push({ type: "close", code: 1001, reason: why });
-    this.#fail(why, 1001);
+    const reason = "No response from ping frame.";
+    this.#outgoing?.push({ type: "close", code: 1001, reason: reason });
+    this.#fail(reason, 1001);
   }
 
-  #fail(why: string, code = 1006): void {
+  #fail(reason: string, code = 1006): void {
     // As Deno has it: an error for who could not connect, and words else.
     const error = this.#isOpened ? undefined : new DOMException(
-      `failed to connect to WebSocket: ${why}`,
+      `failed to connect to WebSocket: ${reason}`,
       "NetworkError",
     );
-    const message = error ? String(error) : why;
+    const message = error ? String(error) : reason;
     this.#readyState = 2;
     this.dispatchEvent(new ErrorEvent("error", { message, error }));
     this.#end(false, code, "");

@@ -565,7 +565,7 @@ async function sockets() {
     }
   }
   link.toClient.push({ type: "open", protocol: "a" });
-  server.take({ type: "open", protocol: "" });
+  server.receive({ type: "open", protocol: "" });
   await settle();
   assertEquals(told.splice(0), ["server open 1", "client open 1"]);
   assertEquals([client.protocol, server.protocol], ["a", ""]);
@@ -617,9 +617,9 @@ Deno.test("MemorySocket opens once, and not when it was let go of before", () =>
     throw new Error("opened");
   });
   socket.close();
-  socket.take({ type: "open", protocol: "" });
+  socket.receive({ type: "open", protocol: "" });
   assertStrictEquals(socket.readyState, 2);
   socket.terminate();
-  socket.take({ type: "open", protocol: "" });
+  socket.receive({ type: "open", protocol: "" });
   assertStrictEquals(socket.readyState, 3);
 });
