@@ -442,7 +442,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       this.#reconnect = resolveReconnectOptions(rest);
       this.#reconnectSignal = signal;
     }
-    this.#addOverrides();
+    this.#listenForOverrides();
   }
 
   /** The live connection, if there is one. */
@@ -857,7 +857,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     if (type === "message") this.#flush?.();
   }
 
-  #addOverrides(): void {
+  #listenForOverrides(): void {
     if (this.onConnect) {
       this.on("connect", (...args) => this.onConnect?.(...args));
     }

@@ -45,7 +45,7 @@ import {
   resolveMessageRate,
 } from "./core/connection/rate_limiter.ts";
 import type {
-  ClusterAnswer as Told,
+  ClusterAnswer,
   ClusterQuery,
 } from "./core/cluster/server_registry.ts";
 import type { Broadcast, BroadcastTarget } from "./core/history/envelope.ts";
@@ -393,12 +393,12 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   readonly #errorLog = new ErrorLog();
   /** The statuses of refusals that were told on the console. */
   readonly #warned = new Set<number>();
-  #cause: Cause = "local";
+  #closeCause: Cause = "local";
   #httpServer: BoundServer | undefined;
   #url = "";
   #closed: Promise<void> | undefined;
   /** Is told when the last client has ended. */
-  #emptied: (() => void) | undefined;
+  #onEmpty: (() => void) | undefined;
 
   /**
    * Creates a server. It neither listens nor takes connections yet.
@@ -459,7 +459,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     this.#admission = new Admission(
       options,
       { ...this.#options.support, hasHistory: history !== undefined },
-      (error) => this.#fail(error, "authorize"),
+      (error) => this.#reportError(error, "authorize"),
     );
     this.#fallback = options.fallback;
     this.#rooms = new Rooms({
@@ -480,7 +480,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       },
     });
     this.#owner = this.#createOwner();
-    this.#addOverrides();
+    this.#listenForOverrides();
     const name = crypto.randomUUID();
     this.#describeMember = options.presence;
     const presence = this.#presence = this.#describeMember &&
@@ -506,7 +506,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       store,
       history.maxAge,
       this.#options.writerLimits,
-      (error) => this.#fail(error, "adapter"),
+      (error) => this.#reportError(error, "adapter"),
     );
   }
 
@@ -603,7 +603,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     return (await this.#queryCluster(query)).number;
   }
 
-  #queryCluster(query: ClusterQuery): Promise<Told> {
+  #queryCluster(query: ClusterQuery): Promise<ClusterAnswer> {
     return this.#cluster?.registry.query(query) ??
       Promise.resolve(this.#answerQuery(query));
   }
@@ -739,7 +739,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
             frame,
             (body) =>
               this.#store({ target: all, body, options: options ?? {} }),
-            (error) => this.#fail(error, "send"),
+            (error) => this.#reportError(error, "send"),
           );
         }
         sendToAll(audience.members, frame, options);
@@ -766,7 +766,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   }
 
   /** What this server has to say to what is asked of all. */
-  #answerQuery(query: ClusterQuery): Told {
+  #answerQuery(query: ClusterQuery): ClusterAnswer {
     if (query.type === "count") {
       const { room } = query;
       const group = room === undefined
@@ -798,7 +798,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       // What cannot be sent is found here, and not by who joins.
       data = JSON.parse(JSON.stringify(this.#describeMember?.(client) ?? null));
     } catch (error) {
-      this.#fail(error, "presence", client);
+      this.#reportError(error, "presence", client);
       data = null;
     }
     return { id, data };
@@ -827,7 +827,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       changed: (state, error) =>
         this.emit("adapter", AdapterEvent, [state, error]),
       answer: (query) => this.#answerQuery(query),
-      failed: (error) => this.#fail(error, "adapter"),
+      failed: (error) => this.#reportError(error, "adapter"),
     };
   }
 
@@ -1270,10 +1270,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     from: string,
     subject: unknown,
   ): void {
-    this.#fail(error, from, this.#clientOf(subject));
+    this.#reportError(error, from, this.#clientOf(subject));
   }
 
-  #fail(error: unknown, from: string, client?: Connection<Types>): void {
+  #reportError(error: unknown, from: string, client?: Connection<Types>): void {
     this.#options.instrumentation?.listenerFailed(error, from);
     if (this.isHeard("error")) {
       this.emit("error", FailureEvent, [error, from, client]);
@@ -1290,7 +1290,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     return subject instanceof Connection ? subject : undefined;
   }
 
-  #addOverrides(): void {
+  #listenForOverrides(): void {
     if (this.onReady) this.on("ready", () => this.onReady?.());
     if (this.onConnect) {
       this.on("connect", (...args) => this.onConnect?.(...args));
@@ -1309,7 +1309,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     return {
       isImmediate: true,
       rooms: this.#rooms,
-      beforeClose: () => this.#cause,
+      beforeClose: () => this.#closeCause,
       isHosted: () => this.#isHosted,
       hasListener: (type) => this.isHeard(type),
       opened: (client) => {
@@ -1330,7 +1330,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         this.#clients.delete(client);
         this.#recovery?.clientEnded(client);
         this.#rooms.leaveAll(client);
-        if (this.#clients.size === 0) this.#emptied?.();
+        if (this.#clients.size === 0) this.#onEmpty?.();
         this.#admission.release(client.remoteAddress);
         const { type, code, reason, cause } = end;
         if (type === "disconnect") this.#remember(client, end);
@@ -1345,7 +1345,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         this.#connecting.delete(client);
         this.#admission.release(client.remoteAddress);
       },
-      failed: (error, from, client) => this.#fail(error, from, client),
+      failed: (error, from, client) => this.#reportError(error, from, client),
     };
   }
 
@@ -1383,7 +1383,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         } with something other than a Response: current value is of type ${typeof response}`,
       );
     } catch (error) {
-      this.#fail(error, "fallback");
+      this.#reportError(error, "fallback");
       return refusalResponse(INTERNAL_ERROR);
     }
   }
@@ -1430,7 +1430,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   }
 
   #respondWithFailure(request: Request, error: unknown): Response {
-    this.#fail(error, "upgrade");
+    this.#reportError(error, "upgrade");
     return this.#refuse(request, INTERNAL_ERROR, "unknown");
   }
 
@@ -1496,13 +1496,13 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   }
 
   /** Waits so many milliseconds, but no longer than there are clients. */
-  async #wait(delay: number): Promise<void> {
+  async #waitUntilEmpty(delay: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = startTimer(resolve, delay);
-    this.#emptied = resolve;
+    this.#onEmpty = resolve;
     await promise;
     clearTimeout(timer);
-    this.#emptied = undefined;
+    this.#onEmpty = undefined;
   }
 
   async #shutDown(
@@ -1517,11 +1517,11 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     if (brokerLog) await brokerLog.settle(this.#options.closeTimeout);
     for (;;) {
       const open = [...this.#clients].filter((one) => one.readyState === 1);
-      this.#cause = "shutdown";
+      this.#closeCause = "shutdown";
       for (const client of open.slice(0, batch)) client.close(code, reason);
-      this.#cause = "local";
+      this.#closeCause = "local";
       if (open.length <= batch) break;
-      await this.#wait(every);
+      await this.#waitUntilEmpty(every);
     }
     await Promise.all(Array.from(this.#clients, (client) => client.close()));
     for (const client of this.#endDeferred) client.terminate();
@@ -1532,7 +1532,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     try {
       await this.#cluster?.close();
     } catch (error) {
-      this.#fail(error, "adapter");
+      this.#reportError(error, "adapter");
     }
     this.#presence?.stop();
     this.#memoryStore?.stop();

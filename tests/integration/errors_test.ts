@@ -90,7 +90,7 @@ test("each code of a RequestError", async (page) => {
 test("each source of an error event", async (page) => {
   const text = await sources();
   const names = [
-    ...found(text, /#fail\(error, "(\w+)"/g),
+    ...found(text, /#reportError\(error, "(\w+)"/g),
     ...found(text, /onListenerError\(error, "(\w+)"\)/g),
   ].filter((name) => name !== "message"); // which is an event
   assert(names.includes("authorize"));
