@@ -19,7 +19,11 @@ import {
   encodeTextBatch,
 } from "../core/protocol/frames.ts";
 import { Rooms } from "../core/rooms/rooms.ts";
-import { FakeOwner, FakeSocket, party } from "../tests/support/fake_socket.ts";
+import {
+  createFixture,
+  FakeOwner,
+  FakeSocket,
+} from "../tests/support/fake_socket.ts";
 
 const CALIBRATION = "calibration";
 /** How much slower a step may be. */
@@ -54,7 +58,11 @@ class QuietHub extends FakeOwner {
 function connect(protocol: string): [Connection, QuietSocket] {
   const socket = new QuietSocket();
   socket.protocol = protocol;
-  const { connection } = party("server", { socket }, new QuietHub(true));
+  const { connection } = createFixture(
+    "server",
+    { socket },
+    new QuietHub(true),
+  );
   socket.open();
   if (protocol) socket.receive(encodeCredit(Number.MAX_SAFE_INTEGER));
   return [connection, socket];

@@ -5,7 +5,7 @@
  */
 
 import { deadline } from "@std/async";
-import { Chance } from "../tests/support/chance.ts";
+import { SeededRandom } from "../tests/support/seeded_random.ts";
 import {
   closeFrame,
   frame,
@@ -20,16 +20,16 @@ const COUNT = argument(0, 100_000);
 const SEED = argument(1, 20_261_123);
 const AT_ONCE = 32;
 
-const chance = new Chance(SEED);
+const chance = new SeededRandom(SEED);
 
 /** A request that is none, or not quite. */
 function handshake(): Uint8Array {
   const headers: Record<string, string | undefined> = { ...HANDSHAKE };
   const names = Object.keys(HANDSHAKE);
   let line = "GET / HTTP/1.1";
-  for (let i = chance.below(3); i >= 0; i--) {
-    const name = names[chance.below(names.length)] ?? "Host";
-    switch (chance.below(8)) {
+  for (let i = chance.integer(3); i >= 0; i--) {
+    const name = names[chance.integer(names.length)] ?? "Host";
+    switch (chance.integer(8)) {
       case 0:
         headers[name] = undefined;
         break;
@@ -43,7 +43,9 @@ function handshake(): Uint8Array {
         );
         break;
       case 3:
-        headers[`X-${chance.below(1_000)}`] = "x".repeat(chance.below(5_000));
+        headers[`X-${chance.integer(1_000)}`] = "x".repeat(
+          chance.integer(5_000),
+        );
         break;
       case 4:
         line = chance.pick([
@@ -78,26 +80,26 @@ function handshake(): Uint8Array {
 function mutate(bytes: Uint8Array, likelihood: number): Uint8Array {
   if (chance.next() > likelihood || bytes.length === 0) return bytes;
   const copy = bytes.slice();
-  for (let i = chance.below(4); i >= 0; i--) {
-    const at = chance.below(copy.length);
+  for (let i = chance.integer(4); i >= 0; i--) {
+    const at = chance.integer(copy.length);
     const value = copy[at] ?? 0;
     copy[at] = chance.next() < 0.5
-      ? value ^ (1 << chance.below(8))
-      : chance.below(256);
+      ? value ^ (1 << chance.integer(8))
+      : chance.integer(256);
   }
-  if (chance.next() < 0.2) return copy.subarray(0, chance.below(copy.length));
+  if (chance.next() < 0.2) return copy.subarray(0, chance.integer(copy.length));
   return copy;
 }
 
 /** Something like a frame. */
 function act(): Uint8Array {
-  switch (chance.below(10)) {
+  switch (chance.integer(10)) {
     case 0:
-      return frame(1, "hello ".repeat(chance.below(50)));
+      return frame(1, "hello ".repeat(chance.integer(50)));
     case 1:
-      return frame(2, chance.bytes(chance.below(500)));
+      return frame(2, chance.bytes(chance.integer(500)));
     case 2:
-      return frame(chance.below(16), chance.bytes(chance.below(140)));
+      return frame(chance.integer(16), chance.bytes(chance.integer(140)));
     case 3:
       return frame(1, "x", { fin: false });
     case 4:
@@ -112,9 +114,9 @@ function act(): Uint8Array {
     case 7:
       return frame(1, chance.pick(["close", "terminate"]));
     case 8:
-      return frame(1, chance.bytes(chance.below(30)));
+      return frame(1, chance.bytes(chance.integer(30)));
     default:
-      return chance.bytes(1 + chance.below(60));
+      return chance.bytes(1 + chance.integer(60));
   }
 }
 
@@ -122,11 +124,13 @@ async function attack(port: number): Promise<void> {
   using peer = await RawPeer.connect(port);
   if (chance.next() < 0.4) {
     await peer.write(handshake());
-    if (chance.next() < 0.5) await peer.write(chance.bytes(chance.below(100)));
+    if (chance.next() < 0.5) {
+      await peer.write(chance.bytes(chance.integer(100)));
+    }
   } else {
     const path = chance.next() < 0.1 ? "/slowly" : "/";
     await peer.write(request(HANDSHAKE, `GET ${path} HTTP/1.1`));
-    for (let i = chance.below(6); i > 0; i--) {
+    for (let i = chance.integer(6); i > 0; i--) {
       if (!await peer.write(mutate(act(), 0.3))) break;
     }
   }

@@ -6,7 +6,7 @@
  */
 
 import { ClientSocket, ServerSocket } from "@ws/events";
-import { Proxy } from "../tests/support/proxy.ts";
+import { TcpProxy } from "../tests/support/tcp_proxy.ts";
 import { argument, Verdict } from "./support.ts";
 
 const SIZE = argument(0, 1_000_000);
@@ -15,7 +15,7 @@ const RATE = argument(1, 20_000);
 /** Both ends of a line, and how they have ended. */
 interface Line {
   readonly server: ServerSocket;
-  readonly proxy: Proxy;
+  readonly proxy: TcpProxy;
   readonly ends: string[];
 }
 
@@ -63,7 +63,7 @@ await Promise.all(
   Object.entries(CASES).map(async ([name, carry]) => {
     const server = new ServerSocket();
     await server.listen("127.0.0.1", 0);
-    const proxy = new Proxy(server.port);
+    const proxy = new TcpProxy(server.port);
     proxy.rate = RATE;
     const ends: string[] = [];
     for (const type of ["close", "disconnect"] as const) {

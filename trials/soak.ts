@@ -4,7 +4,7 @@
  *     deno run --allow-all trials/soak.ts [count] [seed]
  */
 
-import { Chance } from "../tests/support/chance.ts";
+import { SeededRandom } from "../tests/support/seeded_random.ts";
 import {
   closeFrame,
   frame,
@@ -18,7 +18,7 @@ const COUNT = argument(0, 100_000);
 const SEED = argument(1, 20_261_123);
 const AT_ONCE = 64;
 
-const chance = new Chance(SEED);
+const chance = new SeededRandom(SEED);
 
 type Way = (peer: RawPeer) => Promise<unknown>;
 
@@ -90,8 +90,8 @@ const PATIENT: readonly Way[] = [silent, stubborn];
 
 async function cycle(port: number, i: number): Promise<void> {
   using peer = await RawPeer.open(port);
-  for (let n = chance.below(3); n > 0; n--) {
-    await peer.write(frame(1 + chance.below(2), `hello ${i}`));
+  for (let n = chance.integer(3); n > 0; n--) {
+    await peer.write(frame(1 + chance.integer(2), `hello ${i}`));
     await peer.receive();
   }
   await (chance.next() < 0.01 ? chance.pick(PATIENT) : chance.pick(WAYS))(peer);
@@ -101,7 +101,7 @@ async function cycle(port: number, i: number): Promise<void> {
 async function half(port: number): Promise<void> {
   using peer = await RawPeer.connect(port);
   const text = request(HANDSHAKE);
-  await peer.write(text.slice(0, chance.below(text.length)));
+  await peer.write(text.slice(0, chance.integer(text.length)));
 }
 
 /** A short run is over before a process has all that it will ever hold. */

@@ -3,10 +3,11 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { CHROMIUM, launch, type Page } from "../support/browser.ts";
 import { startChat } from "../support/chat.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import type { Program } from "../support/program.ts";
 
-const ignore = await lacks("net", "run", "read", "write", "env", "sys") ||
+const ignore =
+  await lacksPermission("net", "run", "read", "write", "env", "sys") ||
   !CHROMIUM;
 
 /** Somebody who uses the chat. */

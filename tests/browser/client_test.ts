@@ -13,14 +13,15 @@ import {
   type ServerOptions,
   type ServerSocket,
 } from "../../server.ts";
-import type { Outcome } from "../support/anywhere/cases.ts";
-import { judge } from "../support/anywhere/judge.ts";
-import { serve } from "../support/anywhere/server.ts";
+import type { Outcome } from "../support/portable/cases.ts";
+import { reportOutcomes } from "../support/portable/report.ts";
+import { serve } from "../support/portable/server.ts";
 import { CHROMIUM, launch, type Page } from "../support/browser.ts";
 import { bundle } from "../support/bundle.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 
-const ignore = await lacks("net", "run", "read", "write", "env", "sys") ||
+const ignore =
+  await lacksPermission("net", "run", "read", "write", "env", "sys") ||
   !CHROMIUM;
 
 let script: Promise<string> | undefined;
@@ -36,7 +37,7 @@ class Visit implements AsyncDisposable {
   static async begin(options: ServerOptions = {}): Promise<Visit> {
     script ??= bundle(
       "--platform=browser",
-      "tests/support/anywhere/page.ts",
+      "tests/support/portable/page.ts",
     );
     const source = await script;
     const server = await serve({
@@ -112,8 +113,8 @@ Deno.test({
   fn: async (t) => {
     await using visit = await Visit.begin();
     const { url } = visit.server;
-    const outcomes: Outcome[] = await visit.page.evaluate(`tryAll("${url}")`);
-    await judge(t, outcomes);
+    const outcomes: Outcome[] = await visit.page.evaluate(`runCases("${url}")`);
+    await reportOutcomes(t, outcomes);
   },
 });
 

@@ -5,10 +5,11 @@ import { ClientSocket } from "../../client.ts";
 import { inspect } from "../../inspect.ts";
 import { ServerSocket } from "../../server.ts";
 import { CHROMIUM, launch, type Page } from "../support/browser.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { HANDSHAKE, RawPeer, request } from "../support/raw_peer.ts";
 
-const ignore = await lacks("net", "run", "read", "write", "env", "sys") ||
+const ignore =
+  await lacksPermission("net", "run", "read", "write", "env", "sys") ||
   !CHROMIUM;
 
 /** What would run if it were taken for more than text. */

@@ -20,12 +20,19 @@ import {
   encodeTextBatch,
 } from "../../core/protocol/frames.ts";
 import type { SocketTypes } from "../../core/values/types.ts";
-import { Dial } from "../support/dialled.ts";
-import { pair, type Party, party } from "../support/fake_socket.ts";
+import { FakeWebSockets } from "../support/fake_websocket.ts";
+import {
+  createFixture,
+  createPair,
+  type Fixture,
+} from "../support/fake_socket.ts";
 
 /** One end whose peer is the test. */
-function open(options: SpeechOptions = {}): Party {
-  const one = party("server", { options: manner(options), negotiated: EVENTS });
+function open(options: SpeechOptions = {}): Fixture {
+  const one = createFixture("server", {
+    options: manner(options),
+    negotiated: EVENTS,
+  });
   one.socket.open();
   return one;
 }
@@ -200,21 +207,21 @@ Deno.test("Connection.send(): the latest of a key counts, whatever each of them 
 });
 
 Deno.test("ClientSocket.send(): a Blob that is carried while it is read comes as it is", async () => {
-  using dial = new Dial();
+  using sockets = new FakeWebSockets();
   const client = new ClientSocket({ reconnect: { minUptime: 0 } });
   const connecting = client.connect("ws://example.test/");
-  await dial.settle();
-  dial.last.protocol = "events.v1";
-  dial.last.open();
+  await sockets.settle();
+  sockets.last.protocol = "events.v1";
+  sockets.last.open();
   await connecting;
   const sent = client.send(new Blob(["blob"]));
-  dial.last.lose();
+  sockets.last.lose();
   // What is read outside of the fake time comes now.
   await new Promise((resolve) => setImmediate(resolve));
-  await dial.wait(2_000);
-  dial.last.open();
+  await sockets.wait(2_000);
+  sockets.last.open();
   await sent;
-  assertEquals(dial.last.sent, [new TextEncoder().encode("blob").buffer]);
+  assertEquals(sockets.last.sent, [new TextEncoder().encode("blob").buffer]);
   await client.close();
 });
 
@@ -229,7 +236,7 @@ Deno.test("Connection.request() with a timeout that is no number harms no other"
 
 Deno.test("Connection: an end that waits for a turn, then for listeners, is told in time", async () => {
   using time = new FakeTime();
-  const { socket, owner, connection } = party("server", {
+  const { socket, owner, connection } = createFixture("server", {
     options: manner({ concurrency: 1 }),
     negotiated: EVENTS,
   });
@@ -255,7 +262,7 @@ Deno.test("Connection: an end that waits for a turn, then for listeners, is told
 
 for (const concurrency of [1, Infinity]) {
   Deno.test(`Connection.close() on both sides at once sends what waits, by turns of ${concurrency}`, async () => {
-    const [one, other] = pair("server", {
+    const [one, other] = createPair("server", {
       options: manner({ concurrency }),
       negotiated: EVENTS,
     });

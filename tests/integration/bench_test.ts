@@ -4,10 +4,17 @@
  */
 
 import { assertStrictEquals } from "@std/assert";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 
-const ignore = await lacks("net", "run", "read", "env", "sys", "write");
+const ignore = await lacksPermission(
+  "net",
+  "run",
+  "read",
+  "env",
+  "sys",
+  "write",
+);
 
 const BENCHES: [script: string, part: string, ...rows: string[]][] = [
   [

@@ -13,7 +13,7 @@ import {
   type ServerOptions,
   ServerSocket,
 } from "../../server.ts";
-import { reach } from "../support/reach.ts";
+import { listenForTest } from "../support/listen_for_test.ts";
 
 /** A server with some clients, each in the rooms that its path names. */
 class Party implements AsyncDisposable {
@@ -35,7 +35,7 @@ class Party implements AsyncDisposable {
     options: ServerOptions = {},
   ): Promise<Party> {
     const server = new ServerSocket(options);
-    const party = new Party(server, await reach(server));
+    const party = new Party(server, await listenForTest(server));
     for (const path of paths) await party.enter(path);
     return party;
   }

@@ -8,10 +8,10 @@ import {
   ServerSocket,
 } from "@ws/events";
 import { internals } from "../../core/connection/connection.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { frame, RawPeer } from "../support/raw_peer.ts";
 
-const ignore = await lacks("net");
+const ignore = await lacksPermission("net");
 
 const MIB = 1024 * 1024;
 

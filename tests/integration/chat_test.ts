@@ -26,7 +26,7 @@ import {
 } from "../../examples/chat/protocol.ts";
 import { Room } from "../../examples/chat/room.ts";
 import { startChat } from "../support/chat.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { HANDSHAKE, RawPeer, request } from "../support/raw_peer.ts";
 
 const ID = "0123456789abcdef0123456789abcdef";
@@ -279,7 +279,7 @@ Deno.test("chat: Deliveries tells what is lost and what was not sent when all is
   assertEquals(told.get("c")?.slice(2), ["waiting", "sending", "sent"]);
 });
 
-const ignore = await lacks("net", "run", "read");
+const ignore = await lacksPermission("net", "run", "read");
 
 function test(name: string, fn: (url: string) => Promise<void>): void {
   Deno.test({

@@ -16,45 +16,50 @@ import {
   ConnectionEndedError,
   MessageDroppedError,
 } from "../../client.ts";
-import { Dial } from "../support/dialled.ts";
-import { comeBack, Observed, open, URL } from "../support/observed.ts";
+import { FakeWebSockets } from "../support/fake_websocket.ts";
+import {
+  openClient,
+  reconnectClient,
+  RecordingClient,
+  URL,
+} from "../support/recording_client.ts";
 
 Deno.test("ClientSocket.send() waits for the connection, in order", async () => {
-  using dial = new Dial();
-  const client = new Observed({});
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({});
   const connecting = client.connect(URL);
   const settled: number[] = [];
   [1, 2, 3].forEach((i) => client.send({ i }).then(() => settled.push(i)));
-  await dial.settle();
+  await sockets.settle();
   assertEquals(settled, []);
   assertStrictEquals(client.bufferedAmount, 21);
-  dial.last.open();
+  sockets.last.open();
   await connecting;
-  assertEquals(dial.last.sent, ['{"i":1}', '{"i":2}', '{"i":3}']);
-  await dial.settle();
+  assertEquals(sockets.last.sent, ['{"i":1}', '{"i":2}', '{"i":3}']);
+  await sockets.settle();
   assertEquals(settled, [1, 2, 3]);
   assertStrictEquals(client.bufferedAmount, 0);
   await client.terminate();
 });
 
 Deno.test("ClientSocket.send() sends what listeners of connect say first", async () => {
-  using dial = new Dial();
-  const client = new Observed();
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient();
   client.on("connect", () => client.send("hello"));
-  await open(dial, client);
-  dial.last.lose();
+  await openClient(sockets, client);
+  sockets.last.lose();
   client.send("one");
-  await dial.settle();
+  await sockets.settle();
   client.send("two");
-  await comeBack(dial);
+  await reconnectClient(sockets);
   client.send("three");
-  assertEquals(dial.last.sent, ["hello", "one", "two", "three"]);
+  assertEquals(sockets.last.sent, ["hello", "one", "two", "three"]);
   await client.close();
 });
 
 Deno.test("ClientSocket.send() takes what it is given as it is then", async () => {
-  using dial = new Dial();
-  const client = new Observed();
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient();
   const connecting = client.connect(URL);
   const bytes = new Uint8Array([1, 2, 3]);
   const value = { i: 1 };
@@ -66,12 +71,12 @@ Deno.test("ClientSocket.send() takes what it is given as it is then", async () =
   value.i = 2;
   // @ts-expect-error No function can be sent
   assertThrows(() => client.send(() => 1), TypeError);
-  await dial.settle();
-  dial.last.open();
+  await sockets.settle();
+  sockets.last.open();
   await connecting;
   // A blob has to be read, which takes a while; all else waits behind it.
-  while (dial.last.sent.length < 4) {
-    dial.time.tick(1);
+  while (sockets.last.sent.length < 4) {
+    sockets.time.tick(1);
     await new Promise<void>((resolve) => queueMicrotask(resolve));
   }
   const text = (data: unknown) =>
@@ -80,7 +85,7 @@ Deno.test("ClientSocket.send() takes what it is given as it is then", async () =
       : data instanceof ArrayBuffer
       ? [...new Uint8Array(data)].join()
       : "";
-  assertEquals(dial.last.sent.map(text), [
+  assertEquals(sockets.last.sent.map(text), [
     "1,2,3",
     '{"i":1}',
     "102,111,117,114",
@@ -90,23 +95,23 @@ Deno.test("ClientSocket.send() takes what it is given as it is then", async () =
 });
 
 Deno.test("ClientSocket.send() between the loss and its event waits for the next connection", async () => {
-  using dial = new Dial();
-  const client = new Observed();
-  await open(dial, client);
-  dial.last.readyState = 2; // the runtime knows, but has not told
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient();
+  await openClient(sockets, client);
+  sockets.last.readyState = 2; // the runtime knows, but has not told
   const sent = client.send("late");
-  dial.last.lose();
-  await comeBack(dial);
+  sockets.last.lose();
+  await reconnectClient(sockets);
   await sent;
-  assertEquals(dial.last.sent, ["late"]);
+  assertEquals(sockets.last.sent, ["late"]);
   await client.close();
 });
 
 Deno.test("ClientSocket.send() carries over what a connection has not taken, once and in order", async () => {
-  using dial = new Dial();
-  const client = new Observed({ reconnect: true, highWaterMark: 3 });
-  await open(dial, client);
-  const [first] = dial.sockets;
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ reconnect: true, highWaterMark: 3 });
+  await openClient(sockets, client);
+  const [first] = sockets.sockets;
   assert(first);
   first.isStalled = true;
   const settled: string[] = [];
@@ -117,70 +122,70 @@ Deno.test("ClientSocket.send() carries over what a connection has not taken, onc
     );
   }
   const own = client.connection?.send("of this connection only");
-  await dial.settle();
+  await sockets.settle();
   assertEquals(first.sent, ["one"]);
   first.readyState = 2;
   client.send("ten");
   first.lose();
-  await dial.settle();
+  await sockets.settle();
   // The first was handed over, and may or may not have arrived.
   assertEquals(settled, ["one"]);
   await assertRejects(async () => await own, ConnectionEndedError);
-  await comeBack(dial);
-  while (dial.last.sent.length < 3) await dial.wait(1);
-  await dial.settle();
-  assertEquals(dial.last.sent, ["two", "six", "ten"]);
+  await reconnectClient(sockets);
+  while (sockets.last.sent.length < 3) await sockets.wait(1);
+  await sockets.settle();
+  assertEquals(sockets.last.sent, ["two", "six", "ten"]);
   assertEquals(settled, ["one", "two", "six"]);
   await client.close();
 });
 
 Deno.test("ClientSocket.send() carries over what has waited once already", async () => {
-  using dial = new Dial();
-  const client = new Observed({ reconnect: true, highWaterMark: 3 });
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ reconnect: true, highWaterMark: 3 });
   const connecting = client.connect(URL);
   const sends = ["one", "two"].map((text) => client.send(text));
-  await dial.settle();
-  dial.last.isStalled = true;
-  dial.last.open();
+  await sockets.settle();
+  sockets.last.isStalled = true;
+  sockets.last.open();
   await connecting;
-  assertEquals(dial.last.sent, ["one"]);
+  assertEquals(sockets.last.sent, ["one"]);
   assertStrictEquals(client.bufferedAmount, 6);
-  dial.last.lose();
-  await dial.settle();
+  sockets.last.lose();
+  await sockets.settle();
   assertStrictEquals(client.bufferedAmount, 3);
-  await comeBack(dial);
+  await reconnectClient(sockets);
   await Promise.all(sends);
-  assertEquals(dial.last.sent, ["two"]);
+  assertEquals(sockets.last.sent, ["two"]);
   await client.close();
 });
 
 Deno.test("ClientSocket.send() on a connection that closes rejects at once if it stays away", async () => {
-  using dial = new Dial();
-  const client = new Observed({});
-  await open(dial, client);
-  dial.last.readyState = 2;
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({});
+  await openClient(sockets, client);
+  sockets.last.readyState = 2;
   await assertRejects(
     () => client.send("late"),
     ConnectionEndedError,
     "closing",
   );
-  dial.last.lose();
-  const comesBack = new Observed();
-  await open(dial, comesBack);
+  sockets.last.lose();
+  const comesBack = new RecordingClient();
+  await openClient(sockets, comesBack);
   comesBack.close();
   await assertRejects(
     () => comesBack.send("late"),
     ConnectionEndedError,
     "closing",
   );
-  await dial.settle();
+  await sockets.settle();
 });
 
 Deno.test("ClientSocket.send() drops what does not fit while there is no connection", async () => {
-  using dial = new Dial();
-  const client = new Observed({ reconnect: true, maxBufferedAmount: 8 });
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ reconnect: true, maxBufferedAmount: 8 });
   const connecting = client.connect(URL);
-  await dial.settle();
+  await sockets.settle();
   const first = client.send("1234", { overflow: "drop-oldest" });
   client.send("5678");
   client.send("9");
@@ -195,17 +200,17 @@ Deno.test("ClientSocket.send() drops what does not fit while there is no connect
   client.send("b", { overflow: "latest", key: "k" });
   await assertRejects(() => latest, MessageDroppedError);
   assertStrictEquals(client.dropped, 4);
-  dial.last.open();
+  sockets.last.open();
   await connecting;
-  assertEquals(dial.last.sent, ["5678", "9", "b"]);
+  assertEquals(sockets.last.sent, ["5678", "9", "b"]);
   await client.terminate();
 });
 
 Deno.test("ClientSocket.send() keeps no more messages than fit, however small", async () => {
-  using dial = new Dial();
-  const client = new Observed({ reconnect: true, maxBufferedAmount: 1 });
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ reconnect: true, maxBufferedAmount: 1 });
   client.connect(URL).catch(() => {});
-  await dial.settle();
+  await sockets.settle();
   for (let i = 0; i < 1_024; i++) client.send("");
   await assertRejects(() => client.send(""), MessageDroppedError);
   assertStrictEquals(client.dropped, 1);
@@ -213,13 +218,13 @@ Deno.test("ClientSocket.send() keeps no more messages than fit, however small", 
 });
 
 Deno.test("ClientSocket.send() refuses a policy that is none, queued or not", async () => {
-  using dial = new Dial();
-  const client = new Observed();
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient();
   const connecting = client.connect(URL);
   // @ts-expect-error No such policy
   assertThrows(() => client.send("", { overflow: "wait" }), RangeError);
-  await dial.settle();
-  dial.last.open();
+  await sockets.settle();
+  sockets.last.open();
   await connecting;
   // @ts-expect-error No such policy
   assertThrows(() => client.send("", { overflow: "wait" }), RangeError);
@@ -227,11 +232,11 @@ Deno.test("ClientSocket.send() refuses a policy that is none, queued or not", as
 });
 
 Deno.test("ClientSocket.send() rejects when the client is closed", async () => {
-  using dial = new Dial();
-  const client = new Observed();
-  await open(dial, client);
-  dial.last.lose();
-  await dial.settle();
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient();
+  await openClient(sockets, client);
+  sockets.last.lose();
+  await sockets.settle();
   const sent = client.send("never");
   client.close();
   const error = await assertRejects(() => sent, ConnectionEndedError);
@@ -242,66 +247,66 @@ Deno.test("ClientSocket.send() rejects when the client is closed", async () => {
 });
 
 Deno.test("ClientSocket.send() rejects when the client gives up", async () => {
-  using dial = new Dial();
-  const client = new Observed({ reconnect: { maxAttempts: 1 } });
-  await open(dial, client);
-  dial.last.lose();
-  await dial.settle();
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ reconnect: { maxAttempts: 1 } });
+  await openClient(sockets, client);
+  sockets.last.lose();
+  await sockets.settle();
   const sent = client.send("never");
-  await dial.wait(500);
-  dial.last.refuse();
-  await dial.settle();
+  await sockets.wait(500);
+  sockets.last.refuse();
+  await sockets.settle();
   await assertRejects(() => sent, ConnectionEndedError, "after 1 attempts");
 });
 
 Deno.test("ClientSocket.send() rejects when the end is one to stay away after", async () => {
-  using dial = new Dial();
-  const client = new Observed();
-  await open(dial, client);
-  dial.last.readyState = 2;
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient();
+  await openClient(sockets, client);
+  sockets.last.readyState = 2;
   const sent = client.send("never");
-  dial.last.end(true, 4001, "out");
+  sockets.last.end(true, 4001, "out");
   const error = await assertRejects(() => sent, ConnectionEndedError);
   assertMatch(error.message, /close with code 4001 and reason "out"/);
 });
 
 Deno.test("ClientSocket.send() rejects if the only attempt fails", async () => {
-  using dial = new Dial();
-  const client = new Observed({});
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({});
   const connecting = client.connect(URL);
   const sent = client.send("never");
-  await dial.settle();
-  dial.last.refuse();
+  await sockets.settle();
+  sockets.last.refuse();
   await assertRejects(() => connecting, ConnectError);
   await assertRejects(() => sent, ConnectionEndedError, "Cannot connect");
 });
 
 Deno.test("ClientSocket.send() keeps what a connection does not take that a listener ends", async () => {
-  using dial = new Dial();
-  const client = new Observed({
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({
     reconnect: { shouldReconnect: () => true },
   });
   let count = 0;
   client.on("connect", () => {
     // The peer is gone again as soon as it is there.
-    if (++count === 1) dial.last.readyState = 2;
+    if (++count === 1) sockets.last.readyState = 2;
   });
   const connecting = client.connect(URL);
   const all = Promise.all(["one", "two"].map((text) => client.send(text)));
-  await dial.settle();
-  dial.last.readyState = 1;
-  dial.last.dispatchEvent(new Event("open"));
+  await sockets.settle();
+  sockets.last.readyState = 1;
+  sockets.last.dispatchEvent(new Event("open"));
   await connecting;
-  dial.last.lose();
-  await comeBack(dial);
+  sockets.last.lose();
+  await reconnectClient(sockets);
   await all;
-  assertEquals(dial.sockets.map(({ sent }) => sent), [[], ["one", "two"]]);
+  assertEquals(sockets.sockets.map(({ sent }) => sent), [[], ["one", "two"]]);
   await client.close();
 });
 
 Deno.test("ClientSocket.send() has what has waited sent, however little may wait besides", async () => {
-  using dial = new Dial();
-  const client = new Observed({
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({
     reconnect: true,
     maxBufferedAmount: 100,
     highWaterMark: 50,
@@ -309,103 +314,106 @@ Deno.test("ClientSocket.send() has what has waited sent, however little may wait
   client.on("connect", (connection) => connection.send("hello"));
   const connecting = client.connect(URL);
   const sends = Array.from(Array(10), (_, i) => client.send(`${i}`.repeat(10)));
-  await dial.settle();
-  dial.last.isStalled = true;
-  dial.last.open();
+  await sockets.settle();
+  sockets.last.isStalled = true;
+  sockets.last.open();
   await connecting;
   // It is not the connection's fault that it has no room for another one.
   await assertRejects(() => client.send("more"), MessageDroppedError);
-  assertEquals(client.told, ["connect"]);
-  dial.last.isStalled = false;
-  dial.last.bufferedAmount = 0;
-  while (dial.last.sent.length < 11) await dial.wait(1);
+  assertEquals(client.recorded, ["connect"]);
+  sockets.last.isStalled = false;
+  sockets.last.bufferedAmount = 0;
+  while (sockets.last.sent.length < 11) await sockets.wait(1);
   await Promise.all(sends);
   await client.terminate();
 });
 
 Deno.test("ClientSocket.send() of who stays away ends a connection that takes too little", async () => {
-  using dial = new Dial();
-  const client = new Observed({ maxBufferedAmount: 4, highWaterMark: 2 });
-  await open(dial, client);
-  dial.last.isStalled = true;
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({
+    maxBufferedAmount: 4,
+    highWaterMark: 2,
+  });
+  await openClient(sockets, client);
+  sockets.last.isStalled = true;
   client.send("12");
   client.send("34");
   await assertRejects(() => client.send("56"), ConnectionEndedError);
-  assertEquals(client.told, ["connect", "disconnect 1006 backpressure"]);
+  assertEquals(client.recorded, ["connect", "disconnect 1006 backpressure"]);
 });
 
 Deno.test("ClientSocket.send() of who stays away rejects if the connection is lost meanwhile", async () => {
-  using dial = new Dial();
-  const client = new Observed({ highWaterMark: 2 });
-  await open(dial, client);
-  dial.last.isStalled = true;
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ highWaterMark: 2 });
+  await openClient(sockets, client);
+  sockets.last.isStalled = true;
   const sent = client.send("12");
-  dial.last.lose();
+  sockets.last.lose();
   await assertRejects(() => sent, ConnectionEndedError);
 });
 
 Deno.test("ClientSocket.send() resolves for what has waited, was handed over and lost", async () => {
-  using dial = new Dial();
-  const client = new Observed({ reconnect: true, highWaterMark: 2 });
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ reconnect: true, highWaterMark: 2 });
   const connecting = client.connect(URL);
   const sent = client.send("12");
-  await dial.settle();
-  dial.last.isStalled = true;
-  dial.last.open();
+  await sockets.settle();
+  sockets.last.isStalled = true;
+  sockets.last.open();
   await connecting;
-  dial.last.lose();
+  sockets.last.lose();
   await sent;
-  await comeBack(dial);
-  assertEquals(dial.last.sent, []);
+  await reconnectClient(sockets);
+  assertEquals(sockets.last.sent, []);
   await client.close();
 });
 
 Deno.test("ClientSocket.send() drops what does not fit when two queues become one", async () => {
-  using dial = new Dial();
-  const client = new Observed({
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({
     reconnect: true,
     maxBufferedAmount: 6,
     highWaterMark: 2,
   });
-  await open(dial, client);
-  dial.last.isStalled = true;
+  await openClient(sockets, client);
+  sockets.last.isStalled = true;
   client.send("12");
   client.send("34");
-  dial.last.readyState = 2;
+  sockets.last.readyState = 2;
   client.send("56");
   const last = client.send("789");
-  dial.last.lose();
+  sockets.last.lose();
   await assertRejects(() => last, MessageDroppedError);
   assertStrictEquals(client.dropped, 1);
-  await comeBack(dial);
-  while (dial.last.sent.length < 2) await dial.wait(1);
-  assertEquals(dial.last.sent, ["34", "56"]);
+  await reconnectClient(sockets);
+  while (sockets.last.sent.length < 2) await sockets.wait(1);
+  assertEquals(sockets.last.sent, ["34", "56"]);
   await client.close();
 });
 
 Deno.test("ClientSocket.send() lets nothing older come after the latest", async () => {
-  using dial = new Dial();
+  using sockets = new FakeWebSockets();
   const latest = { overflow: "latest", key: "k" } as const;
   for (const highWaterMark of [1, 1_000]) {
-    const client = new Observed({ reconnect: true, highWaterMark });
-    await open(dial, client);
+    const client = new RecordingClient({ reconnect: true, highWaterMark });
+    await openClient(sockets, client);
     client.on("connect", () => {
       if (highWaterMark === 1) client.send("full");
       client.send("new", latest);
     });
-    dial.last.lose();
+    sockets.last.lose();
     const old = client.send("old", latest);
     client.send("other", { ...latest, key: "" });
-    await dial.settle();
-    await dial.wait(500);
-    dial.last.isStalled = highWaterMark === 1;
-    dial.last.open();
+    await sockets.settle();
+    await sockets.wait(500);
+    sockets.last.isStalled = highWaterMark === 1;
+    sockets.last.open();
     await assertRejects(() => old, MessageDroppedError);
-    dial.last.isStalled = false;
-    dial.last.bufferedAmount = 0;
-    while (!dial.last.sent.includes("other")) await dial.wait(1);
+    sockets.last.isStalled = false;
+    sockets.last.bufferedAmount = 0;
+    while (!sockets.last.sent.includes("other")) await sockets.wait(1);
     assertEquals(
-      dial.last.sent.filter((text) => text !== "full"),
+      sockets.last.sent.filter((text) => text !== "full"),
       ["new", "other"],
     );
     await client.close();
@@ -414,43 +422,43 @@ Deno.test("ClientSocket.send() lets nothing older come after the latest", async 
 
 for (const overflow of ["latest", "terminate"] as const) {
   Deno.test(`Connection.send() in a connect listener outdates what waits, by default ${overflow}`, async () => {
-    using dial = new Dial();
+    using sockets = new FakeWebSockets();
     const options = overflow === "latest"
       ? { key: "k" }
       : { overflow: "latest", key: "k" } as const;
-    const client = new Observed({ reconnect: true, overflow });
+    const client = new RecordingClient({ reconnect: true, overflow });
     client.on("connect", (connection) => connection.send("new", options));
     const connecting = client.connect(URL);
     const old = client.send("old", options);
     client.send("other", { ...options, key: "" });
-    await dial.settle();
-    dial.last.open();
+    await sockets.settle();
+    sockets.last.open();
     await connecting;
-    assertEquals(dial.last.sent, ["new", "other"]);
+    assertEquals(sockets.last.sent, ["new", "other"]);
     await assertRejects(() => old, MessageDroppedError);
     await client.close();
   });
 }
 
 Deno.test("ClientSocket tells no drain of a queue that a connection takes at once", async () => {
-  using dial = new Dial();
-  const client = new Observed({ reconnect: true, highWaterMark: 100 });
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ reconnect: true, highWaterMark: 100 });
   let drains = 0;
   client.on("drain", () => drains++);
   const connecting = client.connect(URL);
   client.send("x".repeat(99));
-  await dial.settle();
-  dial.last.open();
+  await sockets.settle();
+  sockets.last.open();
   await connecting;
-  await dial.wait(1_000);
-  assertStrictEquals(dial.last.sent.length, 1);
+  await sockets.wait(1_000);
+  assertStrictEquals(sockets.last.sent.length, 1);
   assertStrictEquals(drains, 0);
   await client.close();
 });
 
 Deno.test("ClientSocket.send() in a connect listener is meant for that connection", async () => {
-  using dial = new Dial();
-  const client = new Observed({ reconnect: true, highWaterMark: 1 });
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ reconnect: true, highWaterMark: 1 });
   const hellos: Promise<unknown>[] = [];
   let count = 0;
   client.on("connect", () => {
@@ -458,41 +466,41 @@ Deno.test("ClientSocket.send() in a connect listener is meant for that connectio
     hellos.push(client.send(`hello ${++count}`).catch((error) => error.name));
   });
   const connecting = client.connect(URL);
-  await dial.settle();
-  dial.last.isStalled = true;
-  dial.last.open();
+  await sockets.settle();
+  sockets.last.isStalled = true;
+  sockets.last.open();
   await connecting;
   client.send("text");
-  dial.last.lose();
+  sockets.last.lose();
   assertStrictEquals(await hellos[0], "ConnectionEndedError");
-  await comeBack(dial);
-  while (dial.last.sent.length < 3) await dial.wait(1);
-  assertEquals(dial.last.sent, ["full", "hello 2", "text"]);
+  await reconnectClient(sockets);
+  while (sockets.last.sent.length < 3) await sockets.wait(1);
+  assertEquals(sockets.last.sent, ["full", "hello 2", "text"]);
   await client.close();
 });
 
 for (const highWaterMark of [50, 100]) {
   Deno.test(`Connection.send() has its room beside ${highWaterMark} bytes that have waited, and more`, async () => {
-    using dial = new Dial();
-    const client = new Observed({
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient({
       reconnect: true,
       maxBufferedAmount: 100,
       highWaterMark,
     });
     const connecting = client.connect(URL);
     for (let i = 0; i < 10; i++) client.send(`${i}`.repeat(10));
-    await dial.settle();
-    dial.last.isStalled = true;
-    dial.last.open();
+    await sockets.settle();
+    sockets.last.isStalled = true;
+    sockets.last.open();
     await connecting;
     const { connection } = client;
     assert(connection);
     for (let i = 0; i < 10; i++) connection.send("x".repeat(10));
-    assertEquals(client.told, ["connect"]);
+    assertEquals(client.recorded, ["connect"]);
     assertStrictEquals(client.bufferedAmount, 200);
     // It is bounded, too.
     await assertRejects(() => connection.send("y"), ConnectionEndedError);
-    assertStrictEquals(client.told[1], "disconnect 1006 backpressure");
+    assertStrictEquals(client.recorded[1], "disconnect 1006 backpressure");
     await client.close();
   });
 }

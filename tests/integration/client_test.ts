@@ -16,9 +16,9 @@ import {
   type Message,
 } from "../../client.ts";
 import { ServerSocket } from "../../server.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 
-const ignore = await lacks("net");
+const ignore = await lacksPermission("net");
 
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore, fn });

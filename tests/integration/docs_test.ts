@@ -2,7 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { anchors, blocks, links } from "../../tools/pages.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 
 Deno.test("anchors() names headings as GitHub does", () => {
   const page =
@@ -45,7 +45,7 @@ Deno.test("blocks() reads the marks of a block", () => {
 
 Deno.test({
   name: "docs/README.md leads to all pages",
-  ignore: await lacks("read"),
+  ignore: await lacksPermission("read"),
   async fn() {
     const folder = new URL("../../docs/", import.meta.url);
     const page = await Deno.readTextFile(new URL("README.md", folder));
@@ -100,7 +100,7 @@ const WRONG: Record<string, [page: string, problem: RegExp]> = {
 
 Deno.test({
   name: "tools/docs.ts finds what is wrong with a page",
-  ignore: await lacks("run", "read", "write"),
+  ignore: await lacksPermission("run", "read", "write"),
   async fn(t) {
     for (const [what, [page, problem]] of Object.entries(WRONG)) {
       await t.step(what, async () => {

@@ -8,10 +8,10 @@ import { assertEquals, assertStrictEquals } from "@std/assert";
 import { stub } from "@std/testing/mock";
 import { ClientSocket } from "../../client.ts";
 import { type Connection, ServerSocket } from "../../server.ts";
-import { lacks } from "../support/permissions.ts";
-import { reach } from "../support/reach.ts";
+import { lacksPermission } from "../support/permissions.ts";
+import { listenForTest } from "../support/listen_for_test.ts";
 
-const ignore = await lacks("net");
+const ignore = await lacksPermission("net");
 
 /** Runs a test; one that is about the runtime's own server or sockets needs them. */
 function test(
@@ -24,7 +24,7 @@ function test(
 
 /** A server and a client that write down what ends, as each tells it. */
 async function connected(server = new ServerSocket()) {
-  const url = await reach(server);
+  const url = await listenForTest(server);
   const client = new ClientSocket();
   const told: Record<"server" | "client", unknown[]> = {
     server: [],
@@ -203,7 +203,7 @@ test("ends: a close in the connect listener", async () => {
   await using server = new ServerSocket();
   server.on("connect", (client) => client.close(4003, "not today"));
   const ends = server.collect("close", { limit: 1 });
-  const url = await reach(server);
+  const url = await listenForTest(server);
   const client = new ClientSocket();
   const closed = client.waitFor("close");
   await client.connect(url);
@@ -363,7 +363,7 @@ test("ends: hundreds of connections that end in all ways at once", async () => {
     else if (message.content === "terminate") author.terminate();
     else author.send("no");
   });
-  const url = await reach(server);
+  const url = await listenForTest(server);
   const ways: ((client: ClientSocket) => unknown)[] = [
     (client) => client.close(4001),
     (client) => client.send("close"),

@@ -3,9 +3,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { CloseCode } from "@ws/events";
 import * as all from "@ws/events";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 
-const ignore = await lacks("read");
+const ignore = await lacksPermission("read");
 
 const root = new URL("../../", import.meta.url);
 

@@ -25,24 +25,24 @@ import { resolveWriterLimits } from "../../core/sending/socket_writer.ts";
 import type { Side } from "../../core/runtime/websocket.ts";
 import { encodeHex } from "../support/hex.ts";
 import {
-  pair,
-  type Party,
-  party,
-  type PartyInit,
+  createFixture,
+  createPair,
+  type Fixture,
+  type FixtureInit,
 } from "../support/fake_socket.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { frame, RawPeer } from "../support/raw_peer.ts";
 
-const ignore = await lacks("net");
+const ignore = await lacksPermission("net");
 
 const EVENTS = { negotiated: { protocol: "", isEvents: true } };
 
 /** All that a test has opened. */
-let parties: Party[] = [];
+let parties: Fixture[] = [];
 
 /** One open end of `events.v1`, whose peer is the test. */
-function own(side: Side = "server", init: PartyInit = {}): Party {
-  const self = party(side, { ...EVENTS, ...init });
+function own(side: Side = "server", init: FixtureInit = {}): Fixture {
+  const self = createFixture(side, { ...EVENTS, ...init });
   parties.push(self);
   self.socket.open();
   return self;
@@ -105,7 +105,7 @@ Deno.test({
 });
 
 Deno.test("messages that look like frames of events.v1 arrive as they are", async () => {
-  const [one, other] = pair("server", EVENTS);
+  const [one, other] = createPair("server", EVENTS);
   const marked = new Uint8Array([0xc1, 0x5b, 0]);
   const heard: unknown[] = [];
   other.connection.on("message", (message) => {
@@ -339,7 +339,7 @@ test("a server that says nothing is asked for a sign of life", async (time) => {
   assertEquals(owner.events, ["connect", "disconnect"]);
   assertStrictEquals(owner.ends[0]?.cause, "timeout");
   // Of a plain one nothing can be asked.
-  const plain = party("client", { options: { idleTimeout } });
+  const plain = createFixture("client", { options: { idleTimeout } });
   plain.socket.open();
   await time.tickAsync(10_000);
   assertEquals(plain.owner.events, ["connect"]);

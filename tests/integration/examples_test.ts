@@ -10,10 +10,10 @@ import {
   assertStrictEquals,
 } from "@std/assert";
 import { ClientSocket, ConnectError } from "../../client.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 
-const ignore = await lacks("net", "run", "read");
+const ignore = await lacksPermission("net", "run", "read");
 
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore, fn });
@@ -123,7 +123,7 @@ test("examples: requests are asked, answered and refused, both ways", async () =
 Deno.test({
   name:
     "examples: a message crosses from server to server, also when Redis was away",
-  ignore: ignore || await lacks("env", "sys"),
+  ignore: ignore || await lacksPermission("env", "sys"),
   fn: async () => {
     await using program = new Program([
       "run",

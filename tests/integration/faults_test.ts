@@ -7,10 +7,10 @@ import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { deadline } from "@std/async";
 import { type ClientOptions, ClientSocket } from "../../client.ts";
 import { type ServerOptions, ServerSocket } from "../../server.ts";
-import { lacks } from "../support/permissions.ts";
-import { Proxy } from "../support/proxy.ts";
+import { lacksPermission } from "../support/permissions.ts";
+import { TcpProxy } from "../support/tcp_proxy.ts";
 
-const ignore = await lacks("net");
+const ignore = await lacksPermission("net");
 
 /** Comes back soon, so that a test does not take long. */
 const QUICKLY = { initialDelay: 20, maxDelay: 40 };
@@ -25,7 +25,7 @@ class Line implements AsyncDisposable {
   constructor(
     readonly server: ServerSocket,
     readonly client: ClientSocket,
-    readonly proxy: Proxy,
+    readonly proxy: TcpProxy,
   ) {
     client.on("connect", () => this.ofClient.push("connect"));
     server.on("connect", () => this.ofServer.push("connect"));
@@ -49,7 +49,7 @@ class Line implements AsyncDisposable {
   ): Promise<Line> {
     const server = new ServerSocket(options.server);
     await server.listen("127.0.0.1", 0);
-    const proxy = new Proxy(server.port);
+    const proxy = new TcpProxy(server.port);
     const client = new ClientSocket({ reconnect: QUICKLY, ...options.client });
     const line = new Line(server, client, proxy);
     const connected = server.waitFor("connect");

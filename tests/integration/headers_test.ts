@@ -7,9 +7,9 @@ import {
   type ServerOptions,
   ServerSocket,
 } from "@ws/events";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 
-const ignore = await lacks("net");
+const ignore = await lacksPermission("net");
 
 const HEADERS = { "X-Test": "test", "X-Large": "x".repeat(5_000) };
 

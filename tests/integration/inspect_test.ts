@@ -14,10 +14,10 @@ import { ClientSocket, ConnectError } from "../../client.ts";
 import { inspect } from "../../inspect.ts";
 import type { Field } from "../../inspect/history.ts";
 import { type ServerOptions, ServerSocket } from "../../server.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { HANDSHAKE, RawPeer, request } from "../support/raw_peer.ts";
 
-const ignore = await lacks("net");
+const ignore = await lacksPermission("net");
 
 /** A part of a list, as the page gets it. */
 interface Part<T> {

@@ -9,18 +9,18 @@ import {
   slotOf,
 } from "../../core/events/instrumentation.ts";
 import { ServerSocket } from "../../server.ts";
-import { type Party, party } from "../support/fake_socket.ts";
-import { reach } from "../support/reach.ts";
+import { createFixture, type Fixture } from "../support/fake_socket.ts";
+import { listenForTest } from "../support/listen_for_test.ts";
 import { InstrumentationRecorder } from "../support/instrumentation_recorder.ts";
 
 /** One open end of `events.v1` that is looked into, whose peer is the test. */
 function own(
   instrumentation: Instrumentation | undefined,
   limits = { maxPayload: 100, messageRate: undefined },
-): Party {
+): Fixture {
   const spoken = { protocol: "", isEvents: true };
   const role: Side = "server";
-  const self = party(role, {
+  const self = createFixture(role, {
     negotiated: spoken,
     options: { instrumentation, limits },
   });
@@ -53,7 +53,7 @@ Deno.test("a probe sees what happens to the connections of a server and a client
   server.on("message", () => {
     throw new Error("oops");
   });
-  await client.connect(`${await reach(server)}/live?secret`);
+  await client.connect(`${await listenForTest(server)}/live?secret`);
   await client.request({ type: "sum" });
   await client.request("other");
   await client.send("message");
@@ -166,7 +166,7 @@ Deno.test("events.v1: a trace counts for messageRate only if its request does no
   const messageRate = { perSecond: 0, burst: 3, policy: "drop" } as const;
   const limits = { maxPayload: 100, messageRate };
   const spoken = { protocol: "", isEvents: true };
-  const { connection, socket } = party("server", {
+  const { connection, socket } = createFixture("server", {
     negotiated: spoken,
     options: { limits },
   });

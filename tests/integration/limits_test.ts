@@ -11,15 +11,19 @@ import { byteLengthOf, isLargerThan } from "../../core/values/codec.ts";
 import type { InboundLimits } from "../../core/connection/connection_options.ts";
 import { resolveMessageRate } from "../../core/connection/rate_limiter.ts";
 import { type MessageRate, ServerSocket } from "../../server.ts";
-import { FakeOwner, type Party, party } from "../support/fake_socket.ts";
-import { lacks } from "../support/permissions.ts";
+import {
+  createFixture,
+  FakeOwner,
+  type Fixture,
+} from "../support/fake_socket.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { frame, RawPeer } from "../support/raw_peer.ts";
 
-const ignore = await lacks("net");
+const ignore = await lacksPermission("net");
 
 /** An open connection with such limits. */
-function limited(limits: Partial<InboundLimits>): Party {
-  const self = party("server", {
+function limited(limits: Partial<InboundLimits>): Fixture {
+  const self = createFixture("server", {
     options: { limits: { maxPayload: 10, messageRate: undefined, ...limits } },
   });
   self.socket.open();
@@ -86,7 +90,7 @@ Deno.test("maxPayload: the end is told though a connect listener hangs", async (
   owner.pending = [new Promise(() => {})];
   const limits = { maxPayload: 10, messageRate: undefined };
   const init = { options: { limits, closeTimeout: 300 } };
-  const { socket } = party("server", init, owner);
+  const { socket } = createFixture("server", init, owner);
   socket.open();
   socket.receive("kept");
   socket.receive("too large a message");
@@ -172,7 +176,7 @@ Deno.test("messageRate: a peer that is closed, and goes on, is cut off", () => {
 });
 
 Deno.test("closeTimeout ends a peer that goes on, though no timer gets its turn", () => {
-  const { socket, connection, owner } = party("server", {
+  const { socket, connection, owner } = createFixture("server", {
     options: { closeTimeout: 20 },
   });
   socket.open();

@@ -8,9 +8,9 @@ import {
   published,
   surface,
 } from "../../tools/package.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 
-const ignore = await lacks("run", "read");
+const ignore = await lacksPermission("run", "read");
 
 /** What ships besides the modules. */
 const PAPERS = ["CHANGELOG.md", "LICENSE", "README.md", "deno.json"];

@@ -6,8 +6,8 @@ import { FakeTime } from "@std/testing/time";
 import { Presence } from "../../core/cluster/presence.ts";
 import { ClientSocket, type ServerOptions, ServerSocket } from "../../mod.ts";
 import { type Broker, brokers } from "../support/brokers.ts";
-import { Chance } from "../support/chance.ts";
-import { lacks } from "../support/permissions.ts";
+import { SeededRandom } from "../support/seeded_random.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 
 const ROOM = "r";
@@ -177,19 +177,19 @@ Deno.test("Presence answers all at once who ask when the broker is back", () => 
 Deno.test("Presence finds out what it has missed, whatever is lost", () => {
   for (let seed = 1; seed <= 200; seed++) {
     using _time = new FakeTime();
-    const chance = new Chance(seed);
+    const seeded = new SeededRandom(seed);
     const world = new World();
     const sides = ["a", "b", "c"].map((name) => world.add(name));
     let count = 0;
     for (let step = 0; step < 60; step++) {
-      const side = chance.pick(sides);
+      const side = seeded.pick(sides);
       const [someone] = side.own;
-      if (someone !== undefined && chance.below(2) === 0) side.leave(someone);
+      if (someone !== undefined && seeded.integer(2) === 0) side.leave(someone);
       else side.enter(`${side.name}${count++}`);
       // Some words are lost, and some come twice.
       for (const word of world.words.splice(0)) {
-        if (chance.below(5) > 0) word.to.hear(word.text);
-        if (chance.below(5) === 0) word.to.hear(word.text);
+        if (seeded.integer(5) > 0) word.to.hear(word.text);
+        if (seeded.integer(5) === 0) word.to.hear(word.text);
       }
     }
     // Everybody changes something, and from now on nothing is lost.
@@ -224,7 +224,14 @@ Deno.test("Presence passes over what it does not know", () => {
   assertEquals(a.names, "ada");
 });
 
-const ignore = await lacks("net", "run", "env", "read", "write", "sys");
+const ignore = await lacksPermission(
+  "net",
+  "run",
+  "env",
+  "read",
+  "write",
+  "sys",
+);
 
 /** A server whose clients are called as their paths say: `/room/name`. */
 async function start(broker: Broker | undefined, options: ServerOptions = {}) {
@@ -350,7 +357,7 @@ async function killed(adapter: string): Promise<void> {
   await using _server = server;
   await using _ada = await enter(server, "lobby", "ada");
   await using program = new Program([
-    ...["run", "--allow-all", "tests/support/present.ts"],
+    ...["run", "--allow-all", "tests/support/presence_server.ts"],
     ...[adapter, broker.address],
   ]);
   const url = await program.line("listening at ");

@@ -21,35 +21,40 @@ import {
   isTransient,
 } from "../../client.ts";
 import type { Cause } from "../../core/events/errors.ts";
-import { Dial } from "../support/dialled.ts";
-import { comeBack, Observed, open, URL } from "../support/observed.ts";
+import { FakeWebSockets } from "../support/fake_websocket.ts";
+import {
+  openClient,
+  reconnectClient,
+  RecordingClient,
+  URL,
+} from "../support/recording_client.ts";
 
 Deno.test("ClientSocket does not come back unless it is told to", async () => {
-  using dial = new Dial();
-  const client = new Observed({});
-  await open(dial, client);
-  dial.last.lose();
-  await dial.wait(100_000);
-  assertEquals(client.told, ["connect", "disconnect 1006 network"]);
-  assertStrictEquals(dial.sockets.length, 1);
-  assertStrictEquals(dial.time.next(), false);
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({});
+  await openClient(sockets, client);
+  sockets.last.lose();
+  await sockets.wait(100_000);
+  assertEquals(client.recorded, ["connect", "disconnect 1006 network"]);
+  assertStrictEquals(sockets.sockets.length, 1);
+  assertStrictEquals(sockets.time.next(), false);
 });
 
 Deno.test("ClientSocket comes back after a loss, with longer and longer delays", async () => {
-  using dial = new Dial();
-  const client = new Observed();
-  await open(dial, client);
-  dial.last.lose();
-  await dial.wait(500);
-  dial.last.refuse();
-  await dial.wait(999);
-  assertStrictEquals(dial.sockets.length, 2);
-  await dial.wait(1);
-  assertStrictEquals(dial.sockets.length, 3);
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient();
+  await openClient(sockets, client);
+  sockets.last.lose();
+  await sockets.wait(500);
+  sockets.last.refuse();
+  await sockets.wait(999);
+  assertStrictEquals(sockets.sockets.length, 2);
+  await sockets.wait(1);
+  assertStrictEquals(sockets.sockets.length, 3);
   assertEquals(client.connection, undefined);
-  dial.last.open();
-  await dial.settle();
-  assertEquals(client.told, [
+  sockets.last.open();
+  await sockets.settle();
+  assertEquals(client.recorded, [
     "connect",
     "disconnect 1006 network",
     "reconnecting 1 500",
@@ -61,31 +66,31 @@ Deno.test("ClientSocket comes back after a loss, with longer and longer delays",
 });
 
 Deno.test("ClientSocket goes on with its first attempt, too, if it may come back", async () => {
-  using dial = new Dial();
-  const client = new Observed();
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient();
   const errors: unknown[] = [];
   client.on("reconnecting", (_attempt, _delay, error) => errors.push(error));
   const connecting = client.connect(URL);
-  await dial.settle();
-  dial.last.refuse();
-  await comeBack(dial);
+  await sockets.settle();
+  sockets.last.refuse();
+  await reconnectClient(sockets);
   await connecting;
-  assertEquals(client.told, ["reconnecting 1 500", "connect"]);
+  assertEquals(client.recorded, ["reconnecting 1 500", "connect"]);
   assertInstanceOf(errors[0], ConnectError);
   await client.close();
 });
 
 Deno.test("ClientSocket tells no error of the attempt before the first", async () => {
-  using dial = new Dial();
-  const client = new Observed();
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient();
   const errors: unknown[] = [];
   client.on("reconnecting", (_attempt, _delay, error) => errors.push(error));
   client.addEventListener("reconnecting", (event) => {
     errors.push(event.attempt, event.delay, event.error);
   });
-  await open(dial, client);
-  dial.last.lose();
-  await dial.settle();
+  await openClient(sockets, client);
+  sockets.last.lose();
+  await sockets.settle();
   assertEquals(errors, [undefined, 1, 500, undefined]);
   await client.close();
 });
@@ -105,13 +110,13 @@ const CLEAN: [code: number, reconnects: boolean][] = [
 
 for (const [code, reconnects] of CLEAN) {
   Deno.test(`ClientSocket after a close with ${code} comes back: ${reconnects}`, async () => {
-    using dial = new Dial();
-    const client = new Observed();
-    await open(dial, client);
-    dial.last.end(true, code);
-    await dial.wait(100_000);
-    assertStrictEquals(dial.sockets.length, reconnects ? 2 : 1);
-    assertEquals(client.told.slice(0, 3), [
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient();
+    await openClient(sockets, client);
+    sockets.last.end(true, code);
+    await sockets.wait(100_000);
+    assertStrictEquals(sockets.sockets.length, reconnects ? 2 : 1);
+    assertEquals(client.recorded.slice(0, 3), [
       "connect",
       `close ${code}`,
       ...reconnects ? ["reconnecting 1 500"] : [],
@@ -121,21 +126,21 @@ for (const [code, reconnects] of CLEAN) {
 }
 
 Deno.test("ClientSocket does not come back if the server said no before the loss", async () => {
-  using dial = new Dial();
-  const client = new Observed();
-  await open(dial, client);
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient();
+  await openClient(sockets, client);
   // A browser may tell the code of a close frame, though the rest went wrong.
-  dial.last.fail("");
-  dial.last.end(false, 4001, "out");
-  await dial.wait(100_000);
-  assertEquals(client.told, ["connect", "disconnect 4001 network"]);
-  assertStrictEquals(dial.sockets.length, 1);
+  sockets.last.fail("");
+  sockets.last.end(false, 4001, "out");
+  await sockets.wait(100_000);
+  assertEquals(client.recorded, ["connect", "disconnect 4001 network"]);
+  assertStrictEquals(sockets.sockets.length, 1);
 });
 
 Deno.test("shouldReconnect decides, and gets the end", async () => {
-  using dial = new Dial();
+  using sockets = new FakeWebSockets();
   const asked: [number, string, boolean, Cause][] = [];
-  const client = new Observed({
+  const client = new RecordingClient({
     reconnect: {
       shouldReconnect: (end) => {
         asked.push([end.code, end.reason, end.wasClean, end.cause]);
@@ -143,11 +148,11 @@ Deno.test("shouldReconnect decides, and gets the end", async () => {
       },
     },
   });
-  await open(dial, client);
-  dial.last.end(true, 4100, "moved");
-  await comeBack(dial);
-  dial.last.lose();
-  await dial.wait(100_000);
+  await openClient(sockets, client);
+  sockets.last.end(true, 4100, "moved");
+  await reconnectClient(sockets);
+  sockets.last.lose();
+  await sockets.wait(100_000);
   assertEquals(asked, [
     [4100, "moved", true, "peer"],
     [1006, "", false, "network"],
@@ -156,8 +161,8 @@ Deno.test("shouldReconnect decides, and gets the end", async () => {
 });
 
 Deno.test("shouldReconnect that throws is an error, and the client stays away", async () => {
-  using dial = new Dial();
-  const client = new Observed({
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({
     reconnect: {
       shouldReconnect: () => {
         throw new Error("oops");
@@ -166,18 +171,18 @@ Deno.test("shouldReconnect that throws is an error, and the client stays away", 
   });
   const errors: unknown[] = [];
   client.on("error", (error, from) => errors.push(error, from));
-  await open(dial, client);
-  dial.last.lose();
-  await dial.wait(100_000);
-  assertEquals(client.told, ["connect", "disconnect 1006 network"]);
+  await openClient(sockets, client);
+  sockets.last.lose();
+  await sockets.wait(100_000);
+  assertEquals(client.recorded, ["connect", "disconnect 1006 network"]);
   assertInstanceOf(errors[0], Error);
   assertStrictEquals(errors[1], "disconnect");
 });
 
 Deno.test("shouldReconnect may close the client, and cannot connect it", async () => {
-  using dial = new Dial();
+  using sockets = new FakeWebSockets();
   let act: () => unknown = () => client.close();
-  const client: Observed = new Observed({
+  const client: RecordingClient = new RecordingClient({
     reconnect: {
       shouldReconnect: () => {
         act();
@@ -185,22 +190,22 @@ Deno.test("shouldReconnect may close the client, and cannot connect it", async (
       },
     },
   });
-  await open(dial, client);
-  dial.last.lose();
-  await dial.wait(100_000);
-  assertStrictEquals(dial.sockets.length, 1);
-  await open(dial, client);
+  await openClient(sockets, client);
+  sockets.last.lose();
+  await sockets.wait(100_000);
+  assertStrictEquals(sockets.sockets.length, 1);
+  await openClient(sockets, client);
   const rejected: Promise<unknown>[] = [];
   act = () => {
     rejected.push(
       assertRejects(() => client.connect(URL), Error, "on its way"),
     );
   };
-  dial.last.lose();
-  await comeBack(dial);
+  sockets.last.lose();
+  await reconnectClient(sockets);
   await Promise.all(rejected);
   assertStrictEquals(rejected.length, 1);
-  assertEquals(client.told, [
+  assertEquals(client.recorded, [
     "connect",
     "disconnect 1006 network",
     "connect",
@@ -212,7 +217,7 @@ Deno.test("shouldReconnect may close the client, and cannot connect it", async (
 });
 
 Deno.test("shouldReconnect may send, for what comes next or for nothing", async () => {
-  using dial = new Dial();
+  using sockets = new FakeWebSockets();
   const sends: Promise<void>[] = [];
   const client: ClientSocket = new ClientSocket({
     reconnect: {
@@ -222,42 +227,42 @@ Deno.test("shouldReconnect may send, for what comes next or for nothing", async 
       },
     },
   });
-  await open(dial, client);
-  dial.last.lose();
-  await comeBack(dial);
+  await openClient(sockets, client);
+  sockets.last.lose();
+  await reconnectClient(sockets);
   await sends[0];
-  assertEquals(dial.last.sent, ["0"]);
-  dial.last.lose();
+  assertEquals(sockets.last.sent, ["0"]);
+  sockets.last.lose();
   await assertRejects(async () => await sends[1], ConnectionEndedError);
 });
 
 Deno.test("ClientSocket does not mind what becomes of an old connection", async () => {
   for (const how of ["close", "terminate"] as const) {
-    using dial = new Dial();
-    const client = new Observed();
-    await open(dial, client);
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient();
+    await openClient(sockets, client);
     const old = client.connection;
-    dial.last.lose();
-    await comeBack(dial);
+    sockets.last.lose();
+    await reconnectClient(sockets);
     old?.[how]();
-    dial.last.lose();
-    await comeBack(dial);
-    assertStrictEquals(client.told.at(-1), "connect");
+    sockets.last.lose();
+    await reconnectClient(sockets);
+    assertStrictEquals(client.recorded.at(-1), "connect");
     await client.close();
   }
 });
 
 for (const how of ["close", "terminate"] as const) {
   Deno.test(`Connection.${how}() is no loss for the client, nor while its end is kept back`, async () => {
-    using dial = new Dial();
+    using sockets = new FakeWebSockets();
     const client = new ClientSocket({ reconnect: true });
-    await open(dial, client);
+    await openClient(sockets, client);
     // Nobody has listened yet, and somebody may still come.
-    dial.last.receive("early");
-    dial.last.lose();
+    sockets.last.receive("early");
+    sockets.last.lose();
     client.connection?.[how]();
-    await dial.wait(100_000);
-    assertStrictEquals(dial.sockets.length, 1);
+    await sockets.wait(100_000);
+    assertStrictEquals(sockets.sockets.length, 1);
     assertEquals(client.connection, undefined);
   });
 }
@@ -270,86 +275,86 @@ Deno.test("isTransient() may be asked of any end", () => {
 
 for (const how of ["close", "terminate"] as const) {
   Deno.test(`ClientSocket.${how}() is no loss`, async () => {
-    using dial = new Dial();
-    const client = new Observed();
-    await open(dial, client);
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient();
+    await openClient(sockets, client);
     client[how]();
-    if (how === "close") dial.last.end(true, 1000);
-    await dial.wait(100_000);
-    assertStrictEquals(client.told.length, 2);
-    assertStrictEquals(dial.sockets.length, 1);
+    if (how === "close") sockets.last.end(true, 1000);
+    await sockets.wait(100_000);
+    assertStrictEquals(client.recorded.length, 2);
+    assertStrictEquals(sockets.sockets.length, 1);
   });
 
   Deno.test(`Connection.${how}() is no loss for the client either`, async () => {
-    using dial = new Dial();
-    const client = new Observed();
-    await open(dial, client);
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient();
+    await openClient(sockets, client);
     client.connection?.[how]();
-    if (how === "close") dial.last.end(true, 1000);
-    await dial.wait(100_000);
-    assertStrictEquals(client.told.length, 2);
-    assertStrictEquals(dial.sockets.length, 1);
+    if (how === "close") sockets.last.end(true, 1000);
+    await sockets.wait(100_000);
+    assertStrictEquals(client.recorded.length, 2);
+    assertStrictEquals(sockets.sockets.length, 1);
   });
 
   Deno.test(`ClientSocket.${how}() between two attempts ends them`, async () => {
-    using dial = new Dial();
-    const client = new Observed();
-    await open(dial, client);
-    dial.last.lose();
-    await dial.settle();
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient();
+    await openClient(sockets, client);
+    sockets.last.lose();
+    await sockets.settle();
     await client[how]();
-    assertStrictEquals(dial.time.next(), false);
-    assertEquals(client.told.slice(1), [
+    assertStrictEquals(sockets.time.next(), false);
+    assertEquals(client.recorded.slice(1), [
       "disconnect 1006 network",
       "reconnecting 1 500",
       "giveup ConnectError",
     ]);
     // And it may be connected again at once, and comes back as before.
     const connected = client.waitFor("connect");
-    await open(dial, client);
+    await openClient(sockets, client);
     await connected;
-    dial.last.lose();
-    await comeBack(dial);
-    assertStrictEquals(client.told.at(-1), "connect");
+    sockets.last.lose();
+    await reconnectClient(sockets);
+    assertStrictEquals(client.recorded.at(-1), "connect");
     await client.close();
   });
 
   Deno.test(`ClientSocket.${how}() in an attempt ends it`, async () => {
-    using dial = new Dial();
-    const client = new Observed();
-    await open(dial, client);
-    dial.last.lose();
-    await dial.wait(500);
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient();
+    await openClient(sockets, client);
+    sockets.last.lose();
+    await sockets.wait(500);
     await client[how]();
-    await dial.wait(100_000);
-    assertStrictEquals(dial.sockets.length, 2);
-    assertStrictEquals(dial.last.readyState, 3);
-    assertStrictEquals(client.told.at(-1), "giveup ConnectError");
+    await sockets.wait(100_000);
+    assertStrictEquals(sockets.sockets.length, 2);
+    assertStrictEquals(sockets.last.readyState, 3);
+    assertStrictEquals(client.recorded.at(-1), "giveup ConnectError");
   });
 }
 
 Deno.test("ClientSocket that is closed while its connection is being lost stays away", async () => {
-  using dial = new Dial();
-  const client = new Observed();
-  await open(dial, client);
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient();
+  await openClient(sockets, client);
   client.close(4000);
-  dial.last.lose();
-  await dial.wait(100_000);
-  assertEquals(client.told, ["connect", "disconnect 1006 network"]);
-  assertStrictEquals(dial.sockets.length, 1);
+  sockets.last.lose();
+  await sockets.wait(100_000);
+  assertEquals(client.recorded, ["connect", "disconnect 1006 network"]);
+  assertStrictEquals(sockets.sockets.length, 1);
 });
 
 for (const type of ["disconnect", "reconnecting"] as const) {
   Deno.test(`ClientSocket may be closed in a listener of ${type}`, async () => {
-    using dial = new Dial();
-    const client = new Observed();
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient();
     client.on(type, () => client.close());
-    await open(dial, client);
-    dial.last.lose();
-    await dial.wait(100_000);
-    assertStrictEquals(dial.sockets.length, 1);
+    await openClient(sockets, client);
+    sockets.last.lose();
+    await sockets.wait(100_000);
+    assertStrictEquals(sockets.sockets.length, 1);
     assertEquals(
-      client.told.slice(2),
+      client.recorded.slice(2),
       type === "disconnect"
         ? ["giveup ConnectError"]
         : ["reconnecting 1 500", "giveup ConnectError"],
@@ -358,35 +363,35 @@ for (const type of ["disconnect", "reconnecting"] as const) {
 }
 
 Deno.test("ClientSocket tells each way to a connection to its end", async () => {
-  using dial = new Dial();
-  const client = new Observed();
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient();
   const order: string[] = [];
   client.on("disconnect", () => order.push("client"));
   client.on("reconnecting", () => order.push("reconnecting"));
   client.on("connect", (connection) => {
     connection.on("disconnect", () => order.push("connection"));
   });
-  await open(dial, client);
-  dial.last.lose();
-  await dial.settle();
+  await openClient(sockets, client);
+  sockets.last.lose();
+  await sockets.settle();
   assertEquals(order, ["client", "connection", "reconnecting"]);
   await client.close();
 });
 
 Deno.test("ClientSocket gives up after maxAttempts", async () => {
-  using dial = new Dial();
-  const client = new Observed({ reconnect: { maxAttempts: 2 } });
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ reconnect: { maxAttempts: 2 } });
   const errors: unknown[] = [];
   client.on("giveup", (error) => errors.push(error));
   client.addEventListener("giveup", (event) => errors.push(event.error));
-  await open(dial, client);
-  dial.last.lose();
+  await openClient(sockets, client);
+  sockets.last.lose();
   for (const delay of [500, 1_000]) {
-    await dial.wait(delay);
-    dial.last.refuse();
+    await sockets.wait(delay);
+    sockets.last.refuse();
   }
-  await dial.wait(100_000);
-  assertEquals(client.told.slice(1), [
+  await sockets.wait(100_000);
+  assertEquals(client.recorded.slice(1), [
     "disconnect 1006 network",
     "reconnecting 1 500",
     "reconnecting 2 1000",
@@ -400,129 +405,129 @@ Deno.test("ClientSocket gives up after maxAttempts", async () => {
 });
 
 Deno.test("ClientSocket.connect() rejects when the first way is given up", async () => {
-  using dial = new Dial();
-  const client = new Observed({ reconnect: { maxAttempts: 1 } });
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ reconnect: { maxAttempts: 1 } });
   const connecting = client.connect(URL);
   const rejected = assertRejects(() => connecting, ConnectError, "after 1 att");
-  await dial.settle();
-  dial.last.refuse();
-  await dial.wait(500);
-  dial.last.refuse();
-  await dial.wait(0);
+  await sockets.settle();
+  sockets.last.refuse();
+  await sockets.wait(500);
+  sockets.last.refuse();
+  await sockets.wait(0);
   await rejected;
-  assertEquals(client.told, ["reconnecting 1 500", "giveup ConnectError"]);
+  assertEquals(client.recorded, ["reconnecting 1 500", "giveup ConnectError"]);
 });
 
 Deno.test("ClientSocket tells of no giving up if it never said that it goes on", async () => {
-  using dial = new Dial();
-  const client = new Observed({ reconnect: { maxAttempts: 0 } });
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ reconnect: { maxAttempts: 0 } });
   const connecting = client.connect(URL);
-  await dial.settle();
-  dial.last.refuse();
+  await sockets.settle();
+  sockets.last.refuse();
   await assertRejects(() => connecting, ConnectError);
-  assertEquals(client.told, []);
+  assertEquals(client.recorded, []);
 });
 
 for (const how of ["maxAttempts", "signal"] as const) {
   Deno.test(`ClientSocket tells that it gives up, though there is no attempt, by ${how}`, async () => {
-    using dial = new Dial();
+    using sockets = new FakeWebSockets();
     const stop = new AbortController();
-    const client = new Observed({
+    const client = new RecordingClient({
       reconnect: how === "signal"
         ? { signal: stop.signal }
         : { maxAttempts: 0 },
     });
     client.on("disconnect", () => stop.abort(new ConnectError("enough", URL)));
-    await open(dial, client);
+    await openClient(sockets, client);
     const message = client.waitFor("message");
-    dial.last.lose();
-    await dial.wait(100_000);
-    assertEquals(client.told, [
+    sockets.last.lose();
+    await sockets.wait(100_000);
+    assertEquals(client.recorded, [
       "connect",
       "disconnect 1006 network",
       "giveup ConnectError",
     ]);
     await assertRejects(() => message, ConnectError);
-    assertStrictEquals(dial.sockets.length, 1);
+    assertStrictEquals(sockets.sockets.length, 1);
   });
 }
 
 Deno.test("ClientSocket gives up after maxDuration", async () => {
-  using dial = new Dial();
-  const client = new Observed({
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({
     reconnect: { maxDuration: 3_000 },
     connectTimeout: 1_000,
   });
-  await open(dial, client);
-  dial.last.lose();
+  await openClient(sockets, client);
+  sockets.last.lose();
   // Each attempt takes its second, and fails.
-  for (let i = 0; i < 20; i++) await dial.wait(500);
-  assertEquals(client.told.slice(2), [
+  for (let i = 0; i < 20; i++) await sockets.wait(500);
+  assertEquals(client.recorded.slice(2), [
     "reconnecting 1 500",
     "reconnecting 2 1000",
     "giveup ConnectError",
   ]);
-  assertStrictEquals(dial.sockets.length, 3);
+  assertStrictEquals(sockets.sockets.length, 3);
 });
 
 Deno.test("ClientSocket does not give up for the time that its page was frozen", async () => {
-  using dial = new Dial();
-  const client = new Observed({ reconnect: { maxDuration: 3_000 } });
-  await open(dial, client);
-  dial.last.lose();
-  await dial.settle();
-  dial.frozen += 1_000_000;
-  await dial.wait(500);
-  dial.frozen += 1_000_000;
-  dial.last.refuse();
-  await dial.settle();
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ reconnect: { maxDuration: 3_000 } });
+  await openClient(sockets, client);
+  sockets.last.lose();
+  await sockets.settle();
+  sockets.frozen += 1_000_000;
+  await sockets.wait(500);
+  sockets.frozen += 1_000_000;
+  sockets.last.refuse();
+  await sockets.settle();
   // An attempt counts as long as it may take, which is more than that.
-  assertEquals(client.told.slice(2), [
+  assertEquals(client.recorded.slice(2), [
     "reconnecting 1 500",
     "giveup ConnectError",
   ]);
-  await open(dial, client);
-  dial.last.lose();
-  await dial.settle();
-  dial.frozen += 1_000_000;
-  await dial.wait(500);
-  dial.last.refuse();
-  await dial.settle();
-  assertStrictEquals(client.told.at(-1), "reconnecting 2 1000");
+  await openClient(sockets, client);
+  sockets.last.lose();
+  await sockets.settle();
+  sockets.frozen += 1_000_000;
+  await sockets.wait(500);
+  sockets.last.refuse();
+  await sockets.settle();
+  assertStrictEquals(client.recorded.at(-1), "reconnecting 2 1000");
   await client.close();
 });
 
 Deno.test("ClientSocket.connect() counts attempts anew", async () => {
-  using dial = new Dial();
-  const client = new Observed({ reconnect: { maxAttempts: 1 } });
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ reconnect: { maxAttempts: 1 } });
   for (let i = 0; i < 2; i++) {
     const connecting = client.connect(URL);
     const rejected = assertRejects(() => connecting, ConnectError);
-    await dial.settle();
-    dial.last.refuse();
-    await dial.wait(500);
-    dial.last.refuse();
-    await dial.settle();
+    await sockets.settle();
+    sockets.last.refuse();
+    await sockets.wait(500);
+    sockets.last.refuse();
+    await sockets.settle();
     await rejected;
   }
   const once = ["reconnecting 1 500", "giveup ConnectError"];
-  assertEquals(client.told, [...once, ...once]);
+  assertEquals(client.recorded, [...once, ...once]);
 });
 
 Deno.test("ClientSocket counts its attempts on if a connection did not live", async () => {
-  using dial = new Dial();
-  const client = new Observed({ reconnect: { minUptime: 1_000 } });
-  await open(dial, client);
-  await dial.wait(999);
-  dial.last.lose();
-  await comeBack(dial);
-  await dial.wait(999);
-  dial.last.lose();
-  await comeBack(dial);
-  await dial.wait(1_000);
-  dial.last.lose();
-  await dial.settle();
-  assertEquals(client.told.filter((line) => line.startsWith("rec")), [
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ reconnect: { minUptime: 1_000 } });
+  await openClient(sockets, client);
+  await sockets.wait(999);
+  sockets.last.lose();
+  await reconnectClient(sockets);
+  await sockets.wait(999);
+  sockets.last.lose();
+  await reconnectClient(sockets);
+  await sockets.wait(1_000);
+  sockets.last.lose();
+  await sockets.settle();
+  assertEquals(client.recorded.filter((line) => line.startsWith("rec")), [
     "reconnecting 1 500",
     "reconnecting 2 1000",
     "reconnecting 1 500",
@@ -531,16 +536,16 @@ Deno.test("ClientSocket counts its attempts on if a connection did not live", as
 });
 
 Deno.test("ClientSocket waits as long as the server has asked for, and a while", async () => {
-  using dial = new Dial();
-  const client = new Observed();
-  await open(dial, client);
-  dial.last.end(true, 1001, "retry-after=5");
-  await dial.wait(7_999);
-  assertStrictEquals(dial.sockets.length, 1);
-  await dial.wait(1);
-  dial.last.refuse();
-  await dial.settle();
-  assertEquals(client.told.slice(2), [
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient();
+  await openClient(sockets, client);
+  sockets.last.end(true, 1001, "retry-after=5");
+  await sockets.wait(7_999);
+  assertStrictEquals(sockets.sockets.length, 1);
+  await sockets.wait(1);
+  sockets.last.refuse();
+  await sockets.settle();
+  assertEquals(client.recorded.slice(2), [
     "reconnecting 1 8000",
     "reconnecting 2 1000",
   ]);
@@ -548,99 +553,104 @@ Deno.test("ClientSocket waits as long as the server has asked for, and a while",
 });
 
 Deno.test("reconnect.signal ends attempts, but no connection", async () => {
-  using dial = new Dial();
+  using sockets = new FakeWebSockets();
   const stop = new AbortController();
-  const client = new Observed({ reconnect: { signal: stop.signal } });
-  await open(dial, client);
-  dial.last.lose();
-  await comeBack(dial);
-  dial.last.lose();
-  await dial.settle();
+  const client = new RecordingClient({ reconnect: { signal: stop.signal } });
+  await openClient(sockets, client);
+  sockets.last.lose();
+  await reconnectClient(sockets);
+  sockets.last.lose();
+  await sockets.settle();
   stop.abort(new RangeError("enough"));
-  assertStrictEquals(dial.time.next(), false);
-  assertStrictEquals(client.told.at(-1), "giveup RangeError");
+  assertStrictEquals(sockets.time.next(), false);
+  assertStrictEquals(client.recorded.at(-1), "giveup RangeError");
   // It still connects if it is asked to, and stays then.
-  await open(dial, client);
-  dial.last.lose();
-  await dial.wait(100_000);
-  assertEquals(client.told.slice(-2), ["connect", "disconnect 1006 network"]);
+  await openClient(sockets, client);
+  sockets.last.lose();
+  await sockets.wait(100_000);
+  assertEquals(client.recorded.slice(-2), [
+    "connect",
+    "disconnect 1006 network",
+  ]);
 });
 
 Deno.test("reconnect.signal that is aborted makes an end the last", async () => {
-  using dial = new Dial();
-  const client = new Observed({ reconnect: { signal: AbortSignal.abort() } });
-  await open(dial, client);
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({
+    reconnect: { signal: AbortSignal.abort() },
+  });
+  await openClient(sockets, client);
   const message = client.waitFor("message");
-  dial.last.lose();
+  sockets.last.lose();
   await assertRejects(() => message, ConnectionEndedError);
   await assertRejects(() => client.send("late"), ConnectionEndedError);
 });
 
 Deno.test("reconnect.signal ends the first way, too, but not its first attempt", async () => {
-  using dial = new Dial();
-  const client = new Observed({
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({
     reconnect: { signal: AbortSignal.abort(new RangeError("enough")) },
   });
   const connecting = client.connect(URL);
-  await dial.settle();
-  dial.last.refuse();
+  await sockets.settle();
+  sockets.last.refuse();
   await assertRejects(() => connecting, RangeError, "enough");
-  assertEquals(client.told, []);
+  assertEquals(client.recorded, []);
 });
 
 Deno.test("reconnect.signal has no listeners once the client is connected, or has given up", async () => {
-  using dial = new Dial();
+  using sockets = new FakeWebSockets();
   const { signal } = new AbortController();
   using adds = stub(signal, "addEventListener");
   using removes = stub(signal, "removeEventListener");
-  const client = new Observed({ reconnect: { signal } });
+  const client = new RecordingClient({ reconnect: { signal } });
   const connecting = client.connect(URL, { signal });
-  await dial.settle();
-  dial.last.refuse();
-  await comeBack(dial);
+  await sockets.settle();
+  sockets.last.refuse();
+  await reconnectClient(sockets);
   await connecting;
-  dial.last.lose();
-  await comeBack(dial);
-  dial.last.lose();
-  await dial.settle();
+  sockets.last.lose();
+  await reconnectClient(sockets);
+  sockets.last.lose();
+  await sockets.settle();
   await client.close();
   assert(adds.calls.length > 2);
   assertStrictEquals(removes.calls.length, adds.calls.length);
 });
 
 Deno.test("ClientSocket.connect() gives up all attempts when its signal is aborted", async () => {
-  using dial = new Dial();
+  using sockets = new FakeWebSockets();
   const stop = new AbortController();
-  const client = new Observed();
+  const client = new RecordingClient();
   const connecting = client.connect(URL, { signal: stop.signal });
   const rejected = assertRejects(() => connecting, RangeError, "enough");
-  await dial.settle();
-  dial.last.refuse();
-  await dial.settle();
+  await sockets.settle();
+  sockets.last.refuse();
+  await sockets.settle();
   stop.abort(new RangeError("enough"));
   await rejected;
-  await dial.wait(100_000);
-  assertStrictEquals(dial.sockets.length, 1);
-  assertEquals(client.told, ["reconnecting 1 500", "giveup RangeError"]);
+  await sockets.wait(100_000);
+  assertStrictEquals(sockets.sockets.length, 1);
+  assertEquals(client.recorded, ["reconnecting 1 500", "giveup RangeError"]);
 });
 
 Deno.test("ClientSocket.connect() has nothing to do with its signal later", async () => {
-  using dial = new Dial();
+  using sockets = new FakeWebSockets();
   const stop = new AbortController();
-  const client = new Observed();
+  const client = new RecordingClient();
   const connecting = client.connect(URL, { signal: stop.signal });
-  await dial.settle();
-  dial.last.open();
+  await sockets.settle();
+  sockets.last.open();
   await connecting;
   stop.abort();
-  dial.last.lose();
-  await comeBack(dial);
-  assertStrictEquals(client.told.at(-1), "connect");
+  sockets.last.lose();
+  await reconnectClient(sockets);
+  assertStrictEquals(client.recorded.at(-1), "connect");
   await client.close();
 });
 
 Deno.test("ClientSocket asks functions for URL, subprotocols and headers at each attempt", async () => {
-  using dial = new Dial();
+  using sockets = new FakeWebSockets();
   let count = 0;
   const client = new ClientSocket({
     reconnect: true,
@@ -653,13 +663,13 @@ Deno.test("ClientSocket asks functions for URL, subprotocols and headers at each
     await Promise.resolve();
     return new globalThis.URL(`${URL}${count}`);
   });
-  await dial.settle();
-  dial.last.open();
+  await sockets.settle();
+  sockets.last.open();
   await connecting;
-  dial.last.lose();
-  await comeBack(dial);
+  sockets.last.lose();
+  await reconnectClient(sockets);
   assertEquals(
-    dial.sockets.map((
+    sockets.sockets.map((
       { url, protocols, headers },
     ) => [url, protocols, headers]),
     [
@@ -672,8 +682,8 @@ Deno.test("ClientSocket asks functions for URL, subprotocols and headers at each
 });
 
 Deno.test("ClientSocket takes a function that fails for an attempt that failed", async () => {
-  using dial = new Dial();
-  const client = new Observed();
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient();
   const errors: unknown[] = [];
   client.on("reconnecting", (_attempt, _delay, error) => errors.push(error));
   let count = 0;
@@ -681,7 +691,7 @@ Deno.test("ClientSocket takes a function that fails for an attempt that failed",
     if (++count === 1) throw new Error("no token");
     return URL;
   });
-  await comeBack(dial);
+  await reconnectClient(sockets);
   await connecting;
   const [error] = errors;
   assertInstanceOf(error, ConnectError);
@@ -691,8 +701,8 @@ Deno.test("ClientSocket takes a function that fails for an attempt that failed",
 });
 
 Deno.test("ClientSocket does not wait for a function longer than connectTimeout", async () => {
-  using dial = new Dial();
-  const client = new Observed({ connectTimeout: 1_000 });
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ connectTimeout: 1_000 });
   const late = Promise.withResolvers<string>();
   const connecting = client.connect(() => late.promise);
   const rejected = assertRejects(
@@ -700,129 +710,132 @@ Deno.test("ClientSocket does not wait for a function longer than connectTimeout"
     ConnectError,
     "no answer within 1000 ms",
   );
-  await dial.wait(1_000);
+  await sockets.wait(1_000);
   await rejected;
   late.resolve(URL);
-  await dial.wait(1_000);
-  assertStrictEquals(dial.sockets.length, 0);
+  await sockets.wait(1_000);
+  assertStrictEquals(sockets.sockets.length, 0);
 });
 
 Deno.test("ClientSocket opens no socket for a function that answers when it is closed", async () => {
-  using dial = new Dial();
-  const client = new Observed();
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient();
   const late = Promise.withResolvers<string>();
   const connecting = client.connect(() => late.promise);
   const rejected = assertRejects(() => connecting, ConnectError, "was closed");
-  await dial.settle();
+  await sockets.settle();
   late.resolve(URL);
   await client.close();
   await rejected;
-  await dial.wait(1_000);
-  assertStrictEquals(dial.sockets.length, 0);
+  await sockets.wait(1_000);
+  assertStrictEquals(sockets.sockets.length, 0);
 });
 
 Deno.test("ClientSocket gives up at once if its URL is none", async () => {
-  using dial = new Dial();
-  const client = new Observed();
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient();
   await assertRejects(() => client.connect("nonsense"), TypeError);
-  await dial.wait(100_000);
-  assertEquals(client.told, []);
-  assertStrictEquals(dial.sockets.length, 0);
+  await sockets.wait(100_000);
+  assertEquals(client.recorded, []);
+  assertStrictEquals(sockets.sockets.length, 0);
 });
 
 Deno.test("connectTimeout ends an attempt that nobody answers", async () => {
-  using dial = new Dial();
-  const client = new Observed({});
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({});
   const connecting = client.connect(URL);
   const rejected = assertRejects(
     () => connecting,
     ConnectError,
     "Cannot connect to ws://example.test/: no answer within 10000 ms",
   );
-  await dial.wait(9_999);
-  assertStrictEquals(dial.last.readyState, 0);
-  await dial.wait(1);
+  await sockets.wait(9_999);
+  assertStrictEquals(sockets.last.readyState, 0);
+  await sockets.wait(1);
   await rejected;
-  assert(dial.last.readyState >= 2);
-  assertStrictEquals(dial.time.next(), false);
+  assert(sockets.last.readyState >= 2);
+  assertStrictEquals(sockets.time.next(), false);
 });
 
 Deno.test("connectTimeout of Infinity waits for ever, and leaves no timer behind", async () => {
-  using dial = new Dial();
-  const client = new Observed({ connectTimeout: Infinity });
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ connectTimeout: Infinity });
   const connecting = client.connect(URL);
-  await dial.settle();
-  assertStrictEquals(dial.time.next(), false);
-  dial.last.open();
+  await sockets.settle();
+  assertStrictEquals(sockets.time.next(), false);
+  sockets.last.open();
   await connecting;
   await client.terminate();
 });
 
 Deno.test("idleTimeout ends a connection that is silent, as a loss", async () => {
-  using dial = new Dial();
-  const client = new Observed({ idleTimeout: 1_000, reconnect: true });
-  await open(dial, client);
-  await dial.wait(900);
-  dial.last.receive("alive");
-  await dial.wait(999);
-  assertEquals(client.told, ["connect"]);
-  await dial.wait(251);
-  assertEquals(client.told.slice(1), [
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ idleTimeout: 1_000, reconnect: true });
+  await openClient(sockets, client);
+  await sockets.wait(900);
+  sockets.last.receive("alive");
+  await sockets.wait(999);
+  assertEquals(client.recorded, ["connect"]);
+  await sockets.wait(251);
+  assertEquals(client.recorded.slice(1), [
     "disconnect 1006 timeout",
     "reconnecting 1 500",
   ]);
   await client.close();
-  assertStrictEquals(dial.time.next(), false);
+  assertStrictEquals(sockets.time.next(), false);
 });
 
 for (const idleTimeout of [0, Infinity]) {
   Deno.test(`idleTimeout of ${idleTimeout} never ends a connection`, async () => {
-    using dial = new Dial();
-    const client = new Observed({ idleTimeout });
-    await open(dial, client);
-    await dial.settle();
-    assertStrictEquals(dial.time.next(), false);
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient({ idleTimeout });
+    await openClient(sockets, client);
+    await sockets.settle();
+    assertStrictEquals(sockets.time.next(), false);
     await client.terminate();
   });
 }
 
 Deno.test("idleTimeout ends a connection that takes nothing, though it is not silent", async () => {
-  using dial = new Dial();
-  const client = new Observed({ idleTimeout: 1_000, highWaterMark: 100 });
-  await open(dial, client);
-  dial.last.isStalled = true;
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({
+    idleTimeout: 1_000,
+    highWaterMark: 100,
+  });
+  await openClient(sockets, client);
+  sockets.last.isStalled = true;
   client.send("x".repeat(100));
   for (let i = 0; i < 20 && client.connection; i++) {
-    await dial.wait(500);
-    dial.last.receive("alive");
+    await sockets.wait(500);
+    sockets.last.receive("alive");
   }
-  assertEquals(client.told, ["connect", "disconnect 1006 backpressure"]);
+  assertEquals(client.recorded, ["connect", "disconnect 1006 backpressure"]);
 });
 
 Deno.test("ClientSocket.waitFor() waits across connections, and not beyond the last", async () => {
-  using dial = new Dial();
-  const client = new Observed({ reconnect: { maxAttempts: 1 } });
-  await open(dial, client);
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ reconnect: { maxAttempts: 1 } });
+  await openClient(sockets, client);
   const message = client.waitFor("message");
   const close = client.waitFor("close");
-  dial.last.lose();
-  await comeBack(dial);
-  dial.last.receive("hello");
+  sockets.last.lose();
+  await reconnectClient(sockets);
+  sockets.last.receive("hello");
   assertStrictEquals((await message)[0].content, "hello");
-  await dial.wait(5_000);
-  dial.last.lose();
-  await dial.wait(500);
-  dial.last.refuse();
-  await dial.settle();
+  await sockets.wait(5_000);
+  sockets.last.lose();
+  await sockets.wait(500);
+  sockets.last.refuse();
+  await sockets.settle();
   await assertRejects(() => close, ConnectError, "after 1 attempts");
 });
 
 Deno.test("ClientSocket.waitFor() gets the giveup itself", async () => {
-  using dial = new Dial();
-  const client = new Observed();
-  await open(dial, client);
-  dial.last.lose();
-  await dial.settle();
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient();
+  await openClient(sockets, client);
+  sockets.last.lose();
+  await sockets.settle();
   const giveup = client.waitFor("giveup");
   client.close();
   assertInstanceOf((await giveup)[0], ConnectError);
@@ -844,53 +857,53 @@ Deno.test("ClientSocket refuses options that are no numbers of time", () => {
 });
 
 Deno.test("ClientSocket that comes back leaves nothing behind", async () => {
-  using dial = new Dial();
-  const client = new Observed();
-  await open(dial, client);
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient();
+  await openClient(sockets, client);
   for (let i = 0; i < 100; i++) {
-    dial.last.lose();
-    await comeBack(dial);
+    sockets.last.lose();
+    await reconnectClient(sockets);
   }
   client.terminate();
-  assertStrictEquals(dial.time.next(), false);
-  assertStrictEquals(dial.sockets.length, 101);
-  for (const socket of dial.sockets) assertStrictEquals(socket.listeners, 0);
+  assertStrictEquals(sockets.time.next(), false);
+  assertStrictEquals(sockets.sockets.length, 101);
+  for (const socket of sockets.sockets) assertStrictEquals(socket.listeners, 0);
 });
 
 for (let turns = 0; turns < 8; turns++) {
   for (const how of ["close", "terminate", "abort"] as const) {
     Deno.test(`ClientSocket gives up after ${turns} turns of an attempt by ${how}`, async () => {
-      using dial = new Dial();
+      using sockets = new FakeWebSockets();
       const stop = new AbortController();
-      const client = new Observed();
+      const client = new RecordingClient();
       let connecting = client.connect(URL, { signal: stop.signal });
       connecting.catch(() => {});
       for (let i = 0; i < turns; i++) await null;
       if (how === "abort") stop.abort();
       else client[how]();
-      const { length } = dial.sockets;
-      await dial.settle();
-      assertStrictEquals(dial.sockets.length, length);
+      const { length } = sockets.sockets;
+      await sockets.settle();
+      assertStrictEquals(sockets.sockets.length, length);
       await assertRejects(() => connecting);
-      assertEquals(client.told, []);
+      assertEquals(client.recorded, []);
       // What is left of it does not get into the way of the next one.
       connecting = client.connect(URL);
-      await dial.settle();
-      dial.last.open();
+      await sockets.settle();
+      sockets.last.open();
       await connecting;
-      assertEquals(client.told, ["connect"]);
+      assertEquals(client.recorded, ["connect"]);
       await client.close();
-      assertStrictEquals(dial.time.next(), false);
+      assertStrictEquals(sockets.time.next(), false);
     });
   }
 }
 
 Deno.test("ClientSocket makes no attempt when it is closed as its pause ends", async () => {
-  using dial = new Dial();
-  const client = new Observed();
-  await open(dial, client);
-  dial.last.lose();
-  await dial.settle();
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient();
+  await openClient(sockets, client);
+  sockets.last.lose();
+  await sockets.settle();
   const close = () => client.close();
   addEventListener("online", close);
   try {
@@ -898,76 +911,76 @@ Deno.test("ClientSocket makes no attempt when it is closed as its pause ends", a
   } finally {
     removeEventListener("online", close);
   }
-  await dial.wait(100_000);
-  assertStrictEquals(dial.sockets.length, 1);
-  assertStrictEquals(client.told.at(-1), "giveup ConnectError");
+  await sockets.wait(100_000);
+  assertStrictEquals(sockets.sockets.length, 1);
+  assertStrictEquals(client.recorded.at(-1), "giveup ConnectError");
 });
 
 Deno.test("ClientSocket does not come before the server has asked it to, network or not", async () => {
-  using dial = new Dial();
-  const client = new Observed();
-  await open(dial, client);
-  dial.last.end(true, 1012, "retry-after=5");
-  await dial.settle();
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient();
+  await openClient(sockets, client);
+  sockets.last.end(true, 1012, "retry-after=5");
+  await sockets.settle();
   dispatchEvent(new Event("online"));
-  await dial.wait(5_000);
-  assertStrictEquals(dial.sockets.length, 1);
-  await comeBack(dial);
-  dial.last.lose();
-  await dial.settle();
+  await sockets.wait(5_000);
+  assertStrictEquals(sockets.sockets.length, 1);
+  await reconnectClient(sockets);
+  sockets.last.lose();
+  await sockets.settle();
   dispatchEvent(new Event("online"));
-  await dial.settle();
-  assertStrictEquals(dial.sockets.length, 3);
+  await sockets.settle();
+  assertStrictEquals(sockets.sockets.length, 3);
   await client.close();
 });
 
 Deno.test("ClientSocket gives up at once if the server asks for more than maxDuration", async () => {
-  using dial = new Dial();
-  const client = new Observed({ reconnect: { maxDuration: 60_000 } });
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ reconnect: { maxDuration: 60_000 } });
   const giveup: unknown[] = [];
   client.on("giveup", (error) => giveup.push(error));
-  await open(dial, client);
+  await openClient(sockets, client);
   const message = client.waitFor("message");
-  dial.last.end(true, 1012, "retry-after=3600");
+  sockets.last.end(true, 1012, "retry-after=3600");
   await assertRejects(() => message, ConnectError, "after 3600000 ms");
-  await dial.wait(100_000);
-  assertEquals(client.told, [
+  await sockets.wait(100_000);
+  assertEquals(client.recorded, [
     "connect",
     "close 1012retry-after=3600",
     "giveup ConnectError",
   ]);
   assertStrictEquals(giveup.length, 1);
   assertInstanceOf(giveup[0], ConnectError);
-  assertStrictEquals(dial.sockets.length, 1);
+  assertStrictEquals(sockets.sockets.length, 1);
 });
 
 Deno.test("ClientSocket.connect() need not be awaited once it has told that it goes on", async () => {
-  using dial = new Dial();
+  using sockets = new FakeWebSockets();
   const stop = new AbortController();
-  const client = new Observed({
+  const client = new RecordingClient({
     reconnect: { maxAttempts: 1, signal: stop.signal },
   });
   client.connect(URL);
-  await dial.settle();
-  dial.last.refuse();
-  await dial.wait(500);
-  dial.last.refuse();
-  await dial.settle();
-  assertStrictEquals(client.told.at(-1), "giveup ConnectError");
+  await sockets.settle();
+  sockets.last.refuse();
+  await sockets.wait(500);
+  sockets.last.refuse();
+  await sockets.settle();
+  assertStrictEquals(client.recorded.at(-1), "giveup ConnectError");
   client.connect(URL);
-  await dial.settle();
+  await sockets.settle();
   client.close();
   client.connect(URL);
-  await dial.settle();
-  dial.last.refuse();
-  await dial.settle();
+  await sockets.settle();
+  sockets.last.refuse();
+  await sockets.settle();
   stop.abort(new RangeError("enough"));
-  await dial.settle();
-  assertStrictEquals(client.told.at(-1), "giveup RangeError");
+  await sockets.settle();
+  assertStrictEquals(client.recorded.at(-1), "giveup RangeError");
 });
 
 Deno.test("ClientSocket.connect() that nobody else would hear of is heard of", async () => {
-  using dial = new Dial();
+  using sockets = new FakeWebSockets();
   const heard: unknown[] = [];
   const hear = (event: PromiseRejectionEvent) => {
     event.preventDefault();
@@ -975,73 +988,73 @@ Deno.test("ClientSocket.connect() that nobody else would hear of is heard of", a
   };
   addEventListener("unhandledrejection", hear);
   try {
-    const client = new Observed({ reconnect: { maxAttempts: 0 } });
+    const client = new RecordingClient({ reconnect: { maxAttempts: 0 } });
     client.connect(URL);
-    await dial.settle();
-    dial.last.refuse();
-    await dial.settle();
+    await sockets.settle();
+    sockets.last.refuse();
+    await sockets.settle();
     await new Promise((resolve) => setImmediate(resolve));
     assertInstanceOf(heard[0], ConnectError);
-    assertEquals(client.told, []);
+    assertEquals(client.recorded, []);
   } finally {
     removeEventListener("unhandledrejection", hear);
   }
 });
 
 Deno.test("shouldReconnect that decides nothing keeps the client away", async () => {
-  using dial = new Dial();
-  const client = new Observed({
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({
     // @ts-expect-error A decision cannot wait
     reconnect: { shouldReconnect: () => Promise.resolve(true) },
   });
-  await open(dial, client);
-  dial.last.lose();
+  await openClient(sockets, client);
+  sockets.last.lose();
   await assertRejects(() => client.send("late"), ConnectionEndedError);
-  await open(dial, client);
+  await openClient(sockets, client);
   await client.close();
 });
 
 Deno.test("ClientSocket tells all of reconnecting before it gives up in it", async () => {
-  using dial = new Dial();
+  using sockets = new FakeWebSockets();
   const client = new ClientSocket({ reconnect: true });
   client.on("reconnecting", () => client.close());
   const told: string[] = [];
   client.on("reconnecting", () => told.push("reconnecting"));
   client.on("giveup", () => told.push("giveup"));
-  await open(dial, client);
-  dial.last.lose();
-  await dial.settle();
+  await openClient(sockets, client);
+  sockets.last.lose();
+  await sockets.settle();
   assertEquals(told, ["reconnecting", "giveup"]);
 });
 
 Deno.test("ClientSocket.waitFor() gets the end that a listener closes the client at", async () => {
-  using dial = new Dial();
+  using sockets = new FakeWebSockets();
   const client = new ClientSocket({ reconnect: true });
   client.on("disconnect", () => client.close());
   const end = client.waitFor("disconnect");
   const message = client.waitFor("message");
-  await open(dial, client);
-  dial.last.lose();
+  await openClient(sockets, client);
+  sockets.last.lose();
   assertStrictEquals((await end)[0], 1006);
   await assertRejects(() => message, ConnectError, "was closed");
 });
 
 Deno.test("ClientSocket.connect() does not count the time of one before it", async () => {
-  using dial = new Dial();
-  const client = new Observed({ reconnect: { maxDuration: 8_000 } });
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ reconnect: { maxDuration: 8_000 } });
   client.connect(URL);
-  await dial.wait(9_000);
+  await sockets.wait(9_000);
   client.close();
   client.connect(URL);
-  await dial.settle();
-  dial.last.refuse();
-  await dial.settle();
-  assertEquals(client.told, ["reconnecting 1 500"]);
+  await sockets.settle();
+  sockets.last.refuse();
+  await sockets.settle();
+  assertEquals(client.recorded, ["reconnecting 1 500"]);
   await client.close();
 });
 
 Deno.test("ClientSocket takes several functions that fail for one attempt that failed", async () => {
-  using dial = new Dial();
+  using sockets = new FakeWebSockets();
   const client = new ClientSocket({
     protocols: () => {
       throw new Error("no protocols");
@@ -1053,13 +1066,13 @@ Deno.test("ClientSocket takes several functions that fail for one attempt that f
     ConnectError,
     "could not be had: no",
   );
-  assertStrictEquals(dial.sockets.length, 0);
+  assertStrictEquals(sockets.sockets.length, 0);
 });
 
 Deno.test("ClientSocket.connect() takes any reason of its signal", async () => {
-  using _dial = new Dial();
+  using _dial = new FakeWebSockets();
   const stop = new AbortController();
-  const client = new Observed();
+  const client = new RecordingClient();
   const reason = Object.create(null);
   const connecting = client.connect(URL, { signal: stop.signal });
   const sent = assertRejects(() => client.send("never"), ConnectionEndedError);
@@ -1072,56 +1085,56 @@ Deno.test("ClientSocket.connect() takes any reason of its signal", async () => {
 });
 
 Deno.test("ClientSocket.close() with a wrong code changes nothing", async () => {
-  using dial = new Dial();
-  const client = new Observed();
-  await open(dial, client);
-  dial.last.lose();
-  await dial.settle();
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient();
+  await openClient(sockets, client);
+  sockets.last.lose();
+  await sockets.settle();
   assertThrows(() => client.close(1001), RangeError);
-  await comeBack(dial);
-  assertStrictEquals(client.told.at(-1), "connect");
+  await reconnectClient(sockets);
+  assertStrictEquals(client.recorded.at(-1), "connect");
   await client.close();
 });
 
 Deno.test("ClientSocket.close() rejects what was sent as the connection was lost", async () => {
-  using dial = new Dial();
-  const client = new Observed();
-  await open(dial, client);
-  dial.last.readyState = 2;
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient();
+  await openClient(sockets, client);
+  sockets.last.readyState = 2;
   const sent = client.send("never");
   client.close();
   await assertRejects(() => sent, ConnectionEndedError, "was closed");
-  dial.last.lose();
+  sockets.last.lose();
 });
 
 Deno.test("idleTimeout does not cut a closing handshake short", async () => {
-  using dial = new Dial();
-  const client = new Observed({ idleTimeout: 1_000 });
-  await open(dial, client);
-  dial.last.answers = false;
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ idleTimeout: 1_000 });
+  await openClient(sockets, client);
+  sockets.last.answers = false;
   client.close(4000, "bye");
-  await dial.wait(5_000);
-  assertEquals(client.told, ["connect"]);
-  dial.last.end(true, 4000, "bye");
-  assertEquals(client.told, ["connect", "close 4000bye"]);
-  assertStrictEquals(dial.time.next(), false);
+  await sockets.wait(5_000);
+  assertEquals(client.recorded, ["connect"]);
+  sockets.last.end(true, 4000, "bye");
+  assertEquals(client.recorded, ["connect", "close 4000bye"]);
+  assertStrictEquals(sockets.time.next(), false);
 });
 
 Deno.test("idleTimeout is over with the connection", async () => {
-  using dial = new Dial();
-  const client = new Observed({ idleTimeout: 1_000 });
-  await open(dial, client);
-  dial.last.end(true, 1000);
-  await dial.settle();
-  assertStrictEquals(dial.time.next(), false);
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ idleTimeout: 1_000 });
+  await openClient(sockets, client);
+  sockets.last.end(true, 1000);
+  await sockets.settle();
+  assertStrictEquals(sockets.time.next(), false);
 });
 
 Deno.test("ClientSocket takes one subprotocol as a text, too, as WebSocket does", async () => {
-  using dial = new Dial();
+  using sockets = new FakeWebSockets();
   for (const protocols of ["chat", () => "chat", ["chat"]]) {
     const client = new ClientSocket({ protocols, plain: true });
-    await open(dial, client);
-    assertEquals(dial.last.protocols, ["chat"]);
+    await openClient(sockets, client);
+    assertEquals(sockets.last.protocols, ["chat"]);
     await client.close();
   }
 });
@@ -1136,13 +1149,13 @@ Deno.test("ClientSocket refuses a connectTimeout of 0, which no attempt could me
 
 for (const type of ["disconnect", "reconnecting"] as const) {
   Deno.test(`ClientSocket may be connected anew in a listener of ${type}`, async () => {
-    using dial = new Dial();
-    const client = new Observed();
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient();
     const told: string[] = [];
     const ends: Promise<unknown>[] = [];
     const waits: Promise<unknown>[] = [];
     client.on("giveup", () => told.push("giveup"));
-    await open(dial, client);
+    await openClient(sockets, client);
     client.once(type, () => {
       ends.push(assertRejects(() => early, ConnectError, "was closed"));
       client.close();
@@ -1151,23 +1164,23 @@ for (const type of ["disconnect", "reconnecting"] as const) {
       waits.push(client.waitFor("connect"));
     });
     const early = client.waitFor("message");
-    dial.last.lose();
-    await dial.settle();
-    dial.last.open();
+    sockets.last.lose();
+    await sockets.settle();
+    sockets.last.open();
     await Promise.all([...ends, ...waits]);
     assertStrictEquals(waits.length, 1);
     assertStrictEquals(client.connection?.url, "ws://other.test/");
     // What is told of the old way is told before the new one begins.
     assertStrictEquals(told.at(-1), "connecting");
-    assertStrictEquals(client.told.at(-1), "connect");
+    assertStrictEquals(client.recorded.at(-1), "connect");
     await client.close();
   });
 }
 
 Deno.test("ClientSocket may be connected anew by shouldReconnect, once it is closed", async () => {
-  using dial = new Dial();
+  using sockets = new FakeWebSockets();
   const waits: Promise<unknown>[] = [];
-  const client: Observed = new Observed({
+  const client: RecordingClient = new RecordingClient({
     reconnect: {
       shouldReconnect: () => {
         client.close();
@@ -1177,21 +1190,25 @@ Deno.test("ClientSocket may be connected anew by shouldReconnect, once it is clo
       },
     },
   });
-  await open(dial, client);
+  await openClient(sockets, client);
   const end = client.waitFor("disconnect");
-  dial.last.lose();
-  await dial.settle();
-  dial.last.open();
+  sockets.last.lose();
+  await sockets.settle();
+  sockets.last.open();
   await Promise.all([...waits, end]);
   assertStrictEquals(waits.length, 1);
   assertStrictEquals(client.connection?.url, "ws://other.test/");
-  assertEquals(client.told, ["connect", "disconnect 1006 network", "connect"]);
+  assertEquals(client.recorded, [
+    "connect",
+    "disconnect 1006 network",
+    "connect",
+  ]);
   await client.close();
 });
 
 Deno.test("ClientSocket.waitFor() gets the end that shouldReconnect closes the client at", async () => {
-  using dial = new Dial();
-  const client: Observed = new Observed({
+  using sockets = new FakeWebSockets();
+  const client: RecordingClient = new RecordingClient({
     reconnect: {
       shouldReconnect: () => {
         client.close();
@@ -1199,38 +1216,38 @@ Deno.test("ClientSocket.waitFor() gets the end that shouldReconnect closes the c
       },
     },
   });
-  await open(dial, client);
+  await openClient(sockets, client);
   const end = client.waitFor("disconnect");
   const message = client.waitFor("message");
-  dial.last.lose();
+  sockets.last.lose();
   assertStrictEquals((await end)[0], 1006);
   await assertRejects(() => message, ConnectError, "was closed");
-  assertEquals(client.told, ["connect", "disconnect 1006 network"]);
+  assertEquals(client.recorded, ["connect", "disconnect 1006 network"]);
 });
 
 Deno.test("ClientSocket does not wait for ever for a socket that closes by itself", async () => {
-  using dial = new Dial();
-  const client = new Observed({ reconnect: true, closeTimeout: 2_000 });
-  await open(dial, client);
-  dial.last.readyState = 2; // as in Node, until the server ends TCP, too
+  using sockets = new FakeWebSockets();
+  const client = new RecordingClient({ reconnect: true, closeTimeout: 2_000 });
+  await openClient(sockets, client);
+  sockets.last.readyState = 2; // as in Node, until the server ends TCP, too
   const sent = client.send("late");
   client.send("later");
-  await dial.wait(1_999);
-  assertEquals(client.told, ["connect"]);
-  await dial.wait(1);
-  assertEquals(client.told.slice(1), [
+  await sockets.wait(1_999);
+  assertEquals(client.recorded, ["connect"]);
+  await sockets.wait(1);
+  assertEquals(client.recorded.slice(1), [
     "disconnect 1006 timeout",
     "reconnecting 1 500",
   ]);
-  await comeBack(dial);
+  await reconnectClient(sockets);
   await sent;
-  assertEquals(dial.last.sent, ["late", "later"]);
+  assertEquals(sockets.last.sent, ["late", "later"]);
   await client.close();
-  assertStrictEquals(dial.time.next(), false);
+  assertStrictEquals(sockets.time.next(), false);
 });
 
 Deno.test("ClientSocket says what may help where a runtime tells nothing", async () => {
-  using dial = new Dial();
+  using sockets = new FakeWebSockets();
   const cases: [plain: boolean, told: string, isAdvised: boolean][] = [
     [false, "", true], // as in browsers
     [false, "Server did not respond with sent protocols.", true], // Node
@@ -1241,9 +1258,9 @@ Deno.test("ClientSocket says what may help where a runtime tells nothing", async
   for (const [plain, told, isAdvised] of cases) {
     const client = new ClientSocket({ plain });
     const connecting = client.connect(URL);
-    await dial.settle();
-    dial.last.fail(told);
-    dial.last.end(false, 1006);
+    await sockets.settle();
+    sockets.last.fail(told);
+    sockets.last.end(false, 1006);
     const { message } = await assertRejects(() => connecting, ConnectError);
     assertStrictEquals(message.includes('the option "plain"'), isAdvised, told);
     assert(message.includes(told));

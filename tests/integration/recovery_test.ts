@@ -4,10 +4,17 @@ import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { ClientSocket, type ServerOptions, ServerSocket } from "../../mod.ts";
 import { deadline, delay } from "@std/async";
 import { type Broker, brokers } from "../support/brokers.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 
-const ignore = await lacks("net");
-const ignoreBrokers = await lacks("net", "run", "env", "read", "write", "sys");
+const ignore = await lacksPermission("net");
+const ignoreBrokers = await lacksPermission(
+  "net",
+  "run",
+  "env",
+  "read",
+  "write",
+  "sys",
+);
 
 /** A server that keeps messages, and somebody in its rooms. */
 async function start(options: ServerOptions = {}): Promise<ServerSocket> {

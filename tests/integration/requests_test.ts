@@ -20,10 +20,10 @@ import {
   ServerSocket,
 } from "../../mod.ts";
 import { PendingRequests } from "../../core/requests/pending_requests.ts";
-import { lacks } from "../support/permissions.ts";
-import { reach } from "../support/reach.ts";
+import { lacksPermission } from "../support/permissions.ts";
+import { listenForTest } from "../support/listen_for_test.ts";
 
-const ignore = await lacks("net");
+const ignore = await lacksPermission("net");
 
 /** A server and a client of it. */
 class Pair implements AsyncDisposable {
@@ -46,7 +46,7 @@ class Pair implements AsyncDisposable {
     ofClient: ClientOptions = {},
   ): Promise<Pair> {
     const server = new ServerSocket(ofServer);
-    const url = await reach(server);
+    const url = await listenForTest(server);
     const client = new ClientSocket(ofClient);
     const connected = server.waitFor("connect");
     await client.connect(url);

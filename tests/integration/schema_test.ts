@@ -21,9 +21,9 @@ import {
   ServerSocket,
   type StandardSchema,
 } from "../../mod.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 
-const ignore = await lacks("net");
+const ignore = await lacksPermission("net");
 
 interface Chat {
   type: "chat";

@@ -15,11 +15,11 @@ import {
   Message,
   ServerSocket,
 } from "../../server.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { CERTIFICATE, KEY } from "../support/certificate.ts";
 
-const ignore = await lacks("net");
+const ignore = await lacksPermission("net");
 
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore, fn });
@@ -116,7 +116,7 @@ test("ServerSocket.listen() rejects the second time and after closeClient()", as
 
 Deno.test({
   name: "ServerSocket.listen() with reusePort shares a port",
-  ignore: await lacks("net", "run", "read"),
+  ignore: await lacksPermission("net", "run", "read"),
   fn: async () => {
     await using program = new Program([
       "run",
@@ -176,7 +176,7 @@ test("ServerSocket.listen() rejects half a certificate", async () => {
 
 Deno.test({
   name: "ServerSocket.listen() with path binds a Unix socket",
-  ignore: await lacks("net", "read", "write"),
+  ignore: await lacksPermission("net", "read", "write"),
   fn: async () => {
     const folder = await Deno.makeTempDir();
     const path = `${folder}/socket`;
@@ -493,7 +493,7 @@ test("ServerSocket.fetch() without info does not know the address", async () => 
 
 Deno.test({
   name: "ServerSocket is a default export for deno serve, without permissions",
-  ignore: await lacks("net", "run", "read"),
+  ignore: await lacksPermission("net", "run", "read"),
   fn: async () => {
     await using program = new Program(
       [
@@ -502,7 +502,7 @@ Deno.test({
         "127.0.0.1",
         "--port",
         "0",
-        "tests/support/served.ts",
+        "tests/support/deno_serve.ts",
       ],
       { output: "stderr" },
     );

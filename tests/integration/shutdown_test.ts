@@ -8,11 +8,11 @@ import {
 } from "@std/assert";
 import { ClientSocket } from "../../client.ts";
 import { ServerSocket } from "../../server.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { RawPeer } from "../support/raw_peer.ts";
 
-const ignore = await lacks("net");
+const ignore = await lacksPermission("net");
 
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore, fn });
@@ -233,10 +233,10 @@ Deno.test({
 Deno.test({
   name:
     "closeClient() at SIGTERM in `deno serve`: both sides tell the same close",
-  ignore: await lacks("net", "run", "read"),
+  ignore: await lacksPermission("net", "run", "read"),
   fn: async () => {
     await using program = new Program(
-      ["serve", "--host=127.0.0.1", "--port=0", "tests/support/served.ts"],
+      ["serve", "--host=127.0.0.1", "--port=0", "tests/support/deno_serve.ts"],
       { output: "stderr" },
     );
     const url = await program.line("deno serve: Listening on");

@@ -9,14 +9,14 @@ import {
 } from "../../core/protocol/frames.ts";
 import { FakeTime } from "@std/testing/time";
 import { stub } from "@std/testing/mock";
-import { FakeOwner, party } from "../support/fake_socket.ts";
-import type { PartyInit } from "../support/fake_socket.ts";
+import { createFixture, FakeOwner } from "../support/fake_socket.ts";
+import type { FixtureInit } from "../support/fake_socket.ts";
 
 const LIMITS = { maxPayload: 1024 * 1024, messageRate: undefined };
 
 /** A server's end that takes a millisecond for each message. */
-function open(options: PartyInit["options"] = {}, isEvents = true) {
-  const one = party("server", {
+function open(options: FixtureInit["options"] = {}, isEvents = true) {
+  const one = createFixture("server", {
     options: { limits: LIMITS, ...options },
     negotiated: { protocol: "", isEvents },
   });
@@ -205,7 +205,7 @@ Deno.test("Connection gives credit no faster than messageRate allows", async () 
   using time = new FakeTime();
   let now = 0;
   using _now = stub(performance, "now", () => now);
-  const { socket } = party("server", {
+  const { socket } = createFixture("server", {
     options: { limits: { ...LIMITS, messageRate } },
     negotiated: { protocol: "", isEvents: true },
   });
@@ -229,7 +229,7 @@ for (const isEarly of [true, false]) {
   Deno.test(`Connection.messages() on a ${side} ends a peer that outruns it, if nobody else listens`, async () => {
     for (const others of ["nobody", "here", "owner"] as const) {
       const owner = new FakeOwner(isEarly, others === "owner");
-      const { socket, connection } = party(side, {}, owner);
+      const { socket, connection } = createFixture(side, {}, owner);
       socket.open();
       if (others === "here") connection.on("message", () => {});
       const messages = connection.messages({ limit: 2 });

@@ -10,12 +10,12 @@ import { type ServerOptions, ServerSocket } from "../../server.ts";
 import { advance, pair } from "../../testing.ts";
 import { FakeTime } from "@std/testing/time";
 import { CERTIFICATE, KEY } from "../support/certificate.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
-import { Proxy } from "../support/proxy.ts";
+import { TcpProxy } from "../support/tcp_proxy.ts";
 import { RawPeer } from "../support/raw_peer.ts";
 
-const ignore = await lacks("net", "run", "read");
+const ignore = await lacksPermission("net", "run", "read");
 
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore, fn });
@@ -35,7 +35,7 @@ class Line implements AsyncDisposable {
   readonly told: string[] = [];
   readonly #end = Promise.withResolvers<void>();
 
-  constructor(readonly server: ServerSocket, readonly proxy: Proxy) {
+  constructor(readonly server: ServerSocket, readonly proxy: TcpProxy) {
     for (const type of ["close", "disconnect"] as const) {
       server.on(type, (_client, code, _reason, cause) => {
         this.told.push(`${type} ${code} ${cause}`);
@@ -47,7 +47,7 @@ class Line implements AsyncDisposable {
   static async open(options: ServerOptions = {}): Promise<Line> {
     const server = new ServerSocket({ idleTimeout: IDLE_TIMEOUT, ...options });
     await server.listen("127.0.0.1", 0);
-    const proxy = new Proxy(server.port);
+    const proxy = new TcpProxy(server.port);
     proxy.rate = RATE;
     return new Line(server, proxy);
   }
@@ -86,7 +86,7 @@ test("a slow line downwards is not cut: over TLS", async () => {
   server.on("disconnect", (_client, _code, _reason, cause) => told.push(cause));
   server.on("connect", (client) => client.send(LARGE));
   await server.listen("localhost", 0, { cert: CERTIFICATE, key: KEY });
-  await using proxy = new Proxy(server.port);
+  await using proxy = new TcpProxy(server.port);
   proxy.rate = RATE;
   using client = Deno.createHttpClient({ caCerts: [CERTIFICATE] });
   const { port } = new URL(proxy.url);

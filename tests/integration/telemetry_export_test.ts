@@ -2,10 +2,10 @@
 
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { deadline } from "@std/async";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 
-const ignore = await lacks("net", "run", "read");
+const ignore = await lacksPermission("net", "run", "read");
 
 /** What OTLP has of a value. */
 interface Value {

@@ -31,22 +31,22 @@ import { instrument } from "../../telemetry.ts";
 import { runInContext } from "../../telemetry/calls.ts";
 import { BoundedValues } from "../../telemetry/meters.ts";
 import { bundle } from "../support/bundle.ts";
-import { Told } from "../support/otel.ts";
-import { lacks } from "../support/permissions.ts";
+import { TelemetryRecorder } from "../support/telemetry_recorder.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { RawPeer } from "../support/raw_peer.ts";
 
 // The SDK reads the environment.
-const ignore = await lacks("net", "env");
+const ignore = await lacksPermission("net", "env");
 
 /** A server that is instrumented, and what is told. */
 class Watched implements AsyncDisposable {
   readonly server: ServerSocket;
-  readonly told: Told;
+  readonly told: TelemetryRecorder;
   readonly telemetry: Disposable;
   readonly clients: ClientSocket[] = [];
 
   private constructor(options: ServerOptions) {
-    this.told = new Told();
+    this.told = new TelemetryRecorder();
     this.server = new ServerSocket(options);
     this.telemetry = instrument(this.server);
   }
@@ -354,9 +354,9 @@ test("tells of what waits for a connection, and is dropped then", async (watched
 
 /** A span by its kind; there has to be one. */
 function find(
-  spans: ReturnType<Told["spans"]>,
+  spans: ReturnType<TelemetryRecorder["spans"]>,
   kind: SpanKind,
-): ReturnType<Told["spans"]>[number] {
+): ReturnType<TelemetryRecorder["spans"]>[number] {
   const span = spans.find((span) => span.kind === kind);
   assert(span, `There is no span of kind ${kind}`);
   return span;
@@ -520,7 +520,7 @@ Deno.test({
     "instrument() links connections and requests to their upgrade, and makes them no part of it",
   ignore,
   fn: async () => {
-    using told = new Told();
+    using told = new TelemetryRecorder();
     await using server = new ServerSocket();
     using _telemetry = instrument(server);
     const tracer = trace.getTracer("test");
@@ -650,7 +650,7 @@ Deno.test({
     const client = new ClientSocket();
     await client.connect(server.url);
     await client.request("nobody is told");
-    using told = new Told(false);
+    using told = new TelemetryRecorder(false);
     assertEquals(
       await told.changes().catch(() => "no provider"),
       "no provider",
@@ -745,7 +745,7 @@ Deno.test({
 
 Deno.test({
   name: "instrument() goes without the API's providers",
-  ignore: await lacks("net"),
+  ignore: await lacksPermission("net"),
   fn: async () => {
     await using server = new ServerSocket();
     using _telemetry = instrument(server);
@@ -830,7 +830,7 @@ test("tells of close codes that peers pick, but not of too many", async (watched
 
 Deno.test({
   name: "instrument() brings nothing of a server into a browser",
-  ignore: await lacks("run", "read"),
+  ignore: await lacksPermission("run", "read"),
   fn: async () => {
     const script = await bundle("telemetry.ts", "--platform=browser");
     assert(script.includes("active_connections"));

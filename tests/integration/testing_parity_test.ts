@@ -17,10 +17,10 @@ import {
   ServerSocket,
 } from "../../server.ts";
 import { MemoryNetwork } from "../../testing.ts";
-import { lacks } from "../support/permissions.ts";
-import { Proxy } from "../support/proxy.ts";
+import { lacksPermission } from "../support/permissions.ts";
+import { TcpProxy } from "../support/tcp_proxy.ts";
 
-const ignore = await lacks("net");
+const ignore = await lacksPermission("net");
 
 /** What is between a server and a client. */
 interface Line extends AsyncDisposable {
@@ -33,7 +33,7 @@ interface Line extends AsyncDisposable {
 const GROUNDS: Record<string, (server: ServerSocket) => Promise<Line>> = {
   async sockets(server) {
     await server.listen("127.0.0.1", 0);
-    const proxy = new Proxy(server.port);
+    const proxy = new TcpProxy(server.port);
     return {
       url: proxy.url,
       cut: () => proxy.cut(),

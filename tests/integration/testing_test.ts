@@ -20,33 +20,33 @@ import {
 } from "../../testing.ts";
 import { MemoryLink } from "../../testing/link.ts";
 import { MemorySocket } from "../../testing/socket.ts";
-import { Chance } from "../support/chance.ts";
+import { SeededRandom } from "../support/seeded_random.ts";
 
 /** What may happen to a link, or be done by those at its ends. */
-type Turn = (chance: Chance, link: Link, client: ClientSocket) => unknown;
+type Turn = (seeded: SeededRandom, link: Link, client: ClientSocket) => unknown;
 
-const laneOf = (chance: Chance, { toClient, toServer }: Link) =>
-  chance.pick([toClient, toServer]);
+const laneOf = (seeded: SeededRandom, { toClient, toServer }: Link) =>
+  seeded.pick([toClient, toServer]);
 
 const TURNS: Turn[] = [
   (_, link) => link.stall(),
   (_, link) => link.resume(),
   (_, link) => link.cut(),
-  (chance, link) => link.vanish(chance.pick(["client", "server"])),
-  (chance, link) => laneOf(chance, link).stall(),
-  (chance, link) => laneOf(chance, link).resume(),
-  (chance, link) => laneOf(chance, link).drop(chance.below(3)),
-  (chance, link) => laneOf(chance, link).duplicate(chance.below(3)),
-  (chance, link) => laneOf(chance, link).reorder(chance.below(4)),
-  (chance, link) =>
-    laneOf(chance, link).slow({
-      delay: chance.below(200),
-      bytesPerSecond: 100 + chance.below(10_000),
+  (seeded, link) => link.vanish(seeded.pick(["client", "server"])),
+  (seeded, link) => laneOf(seeded, link).stall(),
+  (seeded, link) => laneOf(seeded, link).resume(),
+  (seeded, link) => laneOf(seeded, link).drop(seeded.integer(3)),
+  (seeded, link) => laneOf(seeded, link).duplicate(seeded.integer(3)),
+  (seeded, link) => laneOf(seeded, link).reorder(seeded.integer(4)),
+  (seeded, link) =>
+    laneOf(seeded, link).slow({
+      delay: seeded.integer(200),
+      bytesPerSecond: 100 + seeded.integer(10_000),
     }),
-  (chance, link) => laneOf(chance, link).slow(),
-  (chance, _, client) => client.send("x".repeat(chance.below(500))),
+  (seeded, link) => laneOf(seeded, link).slow(),
+  (seeded, _, client) => client.send("x".repeat(seeded.integer(500))),
   (_chance, _, client) => client.request("question", { timeout: 500 }),
-  (chance, _, client) => client.close(4000 + chance.below(9)),
+  (seeded, _, client) => client.close(4000 + seeded.integer(9)),
   (_chance, _, client) => client.terminate(),
 ];
 
@@ -65,7 +65,7 @@ async function observed(options: PairOptions = {}) {
 
 const LOST = "disconnect 1006,,network";
 
-Deno.test("pair() gives two connections that are each other's peer", async () => {
+Deno.test("createPair() gives two connections that are each other's peer", async () => {
   await using both = await pair();
   assertEquals(
     [both.server.readyState, both.client.readyState, both.server.speaksEvents],
@@ -76,7 +76,7 @@ Deno.test("pair() gives two connections that are each other's peer", async () =>
   assertEquals((await got)[0].data, { hello: "client" });
 });
 
-Deno.test("pair() rejects if the server lets no client in", async () => {
+Deno.test("createPair() rejects if the server lets no client in", async () => {
   await assertRejects(
     () => pair({ server: { authorize: () => undefined } }),
     ConnectError,
@@ -84,7 +84,7 @@ Deno.test("pair() rejects if the server lets no client in", async () => {
   );
 });
 
-Deno.test("Link.stall() holds back all, and Link.resume() lets it through in order", async () => {
+Deno.test("TcpLink.stall() holds back all, and TcpLink.resume() lets it through in order", async () => {
   await using both = await observed();
   const { server, client, link, told } = both;
   link.stall();
@@ -115,7 +115,7 @@ Deno.test("Lane.stall() holds back one way only, and send() waits for it", async
   assertEquals(told.server, ["abcdef"]);
 });
 
-Deno.test("Link.cut() tells both sides 1006, and loses what is under way", async () => {
+Deno.test("TcpLink.cut() tells both sides 1006, and loses what is under way", async () => {
   await using both = await observed();
   const { client, link, told } = both;
   link.stall();
@@ -127,7 +127,7 @@ Deno.test("Link.cut() tells both sides 1006, and loses what is under way", async
 
 for (const gone of ["client", "server"] as const) {
   const left = gone === "client" ? "server" : "client";
-  Deno.test(`Link.vanish() tells only the ${gone}; the ${left} finds out by its idleTimeout`, async () => {
+  Deno.test(`TcpLink.vanish() tells only the ${gone}; the ${left} finds out by its idleTimeout`, async () => {
     using time = new FakeTime();
     await using both = await observed({ client: { idleTimeout: 30_000 } });
     both[left].send("nobody gets it");
@@ -148,7 +148,7 @@ function told(
   return told[side];
 }
 
-Deno.test("Link.resume() after Link.vanish() lets the other side know", async () => {
+Deno.test("TcpLink.resume() after TcpLink.vanish() lets the other side know", async () => {
   await using both = await observed();
   both.link.vanish("client");
   await settle();
@@ -285,13 +285,13 @@ Deno.test("a Lane refuses numbers that are none", async () => {
   }
 });
 
-Deno.test("whatever happens to a Link, each connect has one end, and no timer is left", async () => {
+Deno.test("whatever happens to a TcpLink, each connect has one end, and no timer is left", async () => {
   for (let seed = 1; seed <= 200; seed++) {
-    const chance = new Chance(seed);
+    const seeded = new SeededRandom(seed);
     using time = new FakeTime();
     await using server = new ServerSocket({
-      concurrency: chance.pick([1, Infinity]),
-      history: chance.pick([true, false]),
+      concurrency: seeded.pick([1, Infinity]),
+      history: seeded.pick([true, false]),
     });
     const ends = new Map<string, number>();
     server.on("connect", ({ id }) => void ends.set(id, 0));
@@ -302,20 +302,20 @@ Deno.test("whatever happens to a Link, each connect has one end, and no timer is
     server.on("error", () => {}); // a request that came twice is answered once
     {
       await using client = new ClientSocket({
-        plain: chance.pick([true, false]),
+        plain: seeded.pick([true, false]),
         reconnect: { initialDelay: 10 },
       });
       await using network = new MemoryNetwork(server); // which is cut first
       await client.connect(network.url);
       for (let i = 0; i < 25; i++) {
         const [link] = network.links;
-        server.broadcast("x".repeat(chance.below(500)));
-        if (link) chance.pick(TURNS)(chance, link, client);
+        server.broadcast("x".repeat(seeded.integer(500)));
+        if (link) seeded.pick(TURNS)(seeded, link, client);
         else if (!client.connection) {
           client.connect(network.url).catch(() => {});
         }
-        if (chance.next() < 0.3) await settle();
-        if (chance.next() < 0.1) await advance(time, chance.below(40_000));
+        if (seeded.next() < 0.3) await settle();
+        if (seeded.next() < 0.1) await advance(time, seeded.integer(40_000));
       }
     }
     await settle();

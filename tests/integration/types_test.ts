@@ -350,7 +350,7 @@ Deno.test("types: options of how a socket speaks", () => {
   });
 });
 
-Deno.test("types: pair() has those of its options, or the given ones", () => {
+Deno.test("types: createPair() has those of its options, or the given ones", () => {
   const schema: StandardSchema<Move> = {
     "~standard": {
       version: 1,

@@ -17,10 +17,10 @@ import {
   ServerSocket,
 } from "../../mod.ts";
 import { type Broker, brokers } from "../support/brokers.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 
-const ignore = await lacks("net", "run", "env", "read", "sys");
+const ignore = await lacksPermission("net", "run", "env", "read", "sys");
 
 /** A broker, and whether servers keep messages. */
 interface Tested extends Broker {
@@ -509,7 +509,7 @@ Deno.test({
   },
 });
 
-/** What `tests/support/parallel.ts` says. */
+/** What `tests/support/deno_serve_parallel.ts` says. */
 interface Said {
   worker: string;
   content?: string;
@@ -520,7 +520,12 @@ Deno.test({
   ignore,
   fn: async () => {
     await using program = new Program(
-      ["serve", "--parallel", "--port=0", "tests/support/parallel.ts"],
+      [
+        "serve",
+        "--parallel",
+        "--port=0",
+        "tests/support/deno_serve_parallel.ts",
+      ],
       { output: "stderr" },
     );
     const url = await program.line("deno serve: Listening on ");

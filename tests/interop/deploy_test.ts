@@ -8,11 +8,11 @@ import {
 } from "@std/assert";
 import { ClientSocket, ConnectError } from "../../client.ts";
 import { freePort } from "../support/daemon.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { RawPeer } from "../support/raw_peer.ts";
 
-const ignore = await lacks("net", "run", "read", "write", "env");
+const ignore = await lacksPermission("net", "run", "read", "write", "env");
 
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore, fn });

@@ -17,11 +17,11 @@ import { etag } from "hono/etag";
 import { secureHeaders } from "hono/secure-headers";
 import { timing } from "hono/timing";
 import { ClientSocket, ConnectError, ServerSocket } from "../../mod.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { HANDSHAKE, RawPeer, request } from "../support/raw_peer.ts";
 
-const ignore = await lacks("net", "run", "read", "env");
+const ignore = await lacksPermission("net", "run", "read", "env");
 
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore, fn });
@@ -243,7 +243,7 @@ for (const [name, middleware] of Object.entries(HARMFUL)) {
 for (const what of ["throws", "replaces"]) {
   // Deno's own doing. If this fails, docs/mounting.md can be shorter.
   test(`mounted in Hono: a middleware that ${what} after the upgrade takes Deno.serve down`, async () => {
-    await using program = Program.run("tests/support/mounted_badly.ts", what);
+    await using program = Program.run("tests/support/mount_mistakes.ts", what);
     const url = await program.line("Listening at ");
     const client = await echo(`${url}/fine`);
     const connecting = assertRejects(

@@ -12,11 +12,11 @@ import {
   type ServerOptions,
   ServerSocket,
 } from "../../server.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
-import { Proxy } from "../support/proxy.ts";
+import { TcpProxy } from "../support/tcp_proxy.ts";
 
-const ignore = await lacks("net", "run", "read");
+const ignore = await lacksPermission("net", "run", "read");
 
 /** What a peer tells. */
 interface Told {
@@ -353,7 +353,7 @@ for (const [name, run] of Object.entries(PEERS)) {
       };
       const first = await started();
       await using _first = first.peer;
-      await using proxy = new Proxy(first.port);
+      await using proxy = new TcpProxy(first.port);
       await using client = new ClientSocket({
         reconnect: { initialDelay: 20, maxDelay: 40 },
       });

@@ -12,12 +12,12 @@ import {
   ServerSocket,
 } from "../../mod.ts";
 import { slotOf } from "../../core/events/instrumentation.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { InstrumentationRecorder } from "../support/instrumentation_recorder.ts";
 import vectors from "../vectors.json" with { type: "json" };
 
-const ignore = await lacks("net", "run", "read");
+const ignore = await lacksPermission("net", "run", "read");
 
 type Written = { readonly text: string } | { readonly hex: string };
 

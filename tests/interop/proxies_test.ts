@@ -13,12 +13,12 @@ import {
 } from "../../mod.ts";
 import { CERTIFICATE } from "../support/certificate.ts";
 import { freePort } from "../support/daemon.ts";
-import { Front, type Kind } from "../support/front.ts";
-import { lacks } from "../support/permissions.ts";
+import { type Kind, ReverseProxy } from "../support/reverse_proxy.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { HANDSHAKE, request } from "../support/raw_peer.ts";
 
-const ignore = await lacks("net", "run", "read", "write", "env");
+const ignore = await lacksPermission("net", "run", "read", "write", "env");
 
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore, fn });
@@ -36,7 +36,7 @@ async function listening(port = 0, options: Options = {}) {
 
 /** A client that has come through a proxy, and its connection as a server has it. */
 async function through(
-  front: Front,
+  front: ReverseProxy,
   server: ServerSocket,
   options: ConstructorParameters<typeof ClientSocket>[0] = {},
 ): Promise<[ClientSocket, Connection]> {
@@ -56,7 +56,7 @@ async function echo(client: ClientSocket, text: string): Promise<void> {
 async function behind(kind: Kind, options: Options = {}) {
   const server = await listening(0, options);
   const ports = kind === "nginx" ? [server.port, freePort()] : [server.port];
-  const front = await Front.start(kind, ports);
+  const front = await ReverseProxy.start(kind, ports);
   return {
     server,
     front,
@@ -185,7 +185,7 @@ for (const kind of ["nginx", "caddy"] as const) {
     const ports = kind === "nginx"
       ? [Number(url.port), freePort()]
       : [Number(url.port)];
-    await using front = await Front.start(kind, ports);
+    await using front = await ReverseProxy.start(kind, ports);
     const client = new ClientSocket();
     await client.connect(`${front.url}/live`);
     const lost = client.waitFor("disconnect");
@@ -198,12 +198,12 @@ test("behind nginx: pings keep a silent connection, which its timeout would cut"
   await using pinging = await listening(0, { idleTimeout: 1_000 });
   await using silent = await listening(0, { idleTimeout: 0 });
   const changes = { "proxy_read_timeout 60s;": "proxy_read_timeout 3s;" };
-  await using one = await Front.start(
+  await using one = await ReverseProxy.start(
     "nginx",
     [pinging.port, freePort()],
     changes,
   );
-  await using other = await Front.start(
+  await using other = await ReverseProxy.start(
     "nginx",
     [silent.port, freePort()],
     changes,
@@ -243,7 +243,7 @@ test("behind nginx: clients of a server that leaves come back to the other", asy
   await using one = await listening();
   await using other = await listening();
   const servers = [one, other];
-  await using front = await Front.start("nginx", [one.port, other.port]);
+  await using front = await ReverseProxy.start("nginx", [one.port, other.port]);
   const clients: ClientSocket[] = [];
   const come = async () => {
     const client = new ClientSocket({ reconnect: { initialDelay: 1 } });
@@ -290,7 +290,10 @@ test("behind nginx: what is no WebSocket comes through, too", async () => {
 });
 
 /** A client that does as it likes. */
-async function rawly(front: Front, ...lines: string[]): Promise<Deno.TlsConn> {
+async function rawly(
+  front: ReverseProxy,
+  ...lines: string[]
+): Promise<Deno.TlsConn> {
   const tls = await Deno.connectTls({
     hostname: "localhost",
     port: front.port,
@@ -301,7 +304,10 @@ async function rawly(front: Front, ...lines: string[]): Promise<Deno.TlsConn> {
 }
 
 test("behind nginx: a request whose headers never end is cut", async () => {
-  await using front = await Front.start("nginx", [freePort(), freePort()], {
+  await using front = await ReverseProxy.start("nginx", [
+    freePort(),
+    freePort(),
+  ], {
     "client_header_timeout 10s;": "client_header_timeout 1s;",
   });
   using tls = await rawly(front, "GET / HTTP/1.1", "Host: localhost", "");
@@ -318,7 +324,10 @@ test("behind nginx: a client that takes nothing is cut", async () => {
     idleTimeout: 0,
     maxBufferedAmount: Infinity,
   });
-  await using front = await Front.start("nginx", [server.port, freePort()], {
+  await using front = await ReverseProxy.start("nginx", [
+    server.port,
+    freePort(),
+  ], {
     "send_timeout 30s;": "send_timeout 1s;",
   });
   const connect = server.waitFor("connect");

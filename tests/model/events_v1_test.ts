@@ -24,13 +24,13 @@ import {
 import { resolveOptions } from "../../core/connection/connection_options.ts";
 import type { Overflow } from "../../core/sending/bounded_queue.ts";
 import type { SocketTypes } from "../../core/values/types.ts";
-import { Chance } from "../support/chance.ts";
-import { Dial } from "../support/dialled.ts";
+import { SeededRandom } from "../support/seeded_random.ts";
+import { FakeWebSockets } from "../support/fake_websocket.ts";
 import {
+  createFixture,
   FakeOwner,
   FakeSocket,
-  type Party,
-  party,
+  type Fixture,
 } from "../support/fake_socket.ts";
 
 /** How many runs there are of each model. */
@@ -66,21 +66,21 @@ interface Sent {
 }
 
 /** Payloads that hold an id, and all that is hard to tell from a marked frame. */
-function payload(chance: Chance, id: string): Frame {
-  const long = chance.below(40) === 0 ? LONG : "";
-  const text = chance.pick(BEGINNINGS) + `<${id}>` + chance.pick(ENDINGS) +
+function payload(seeded: SeededRandom, id: string): Frame {
+  const long = seeded.integer(40) === 0 ? LONG : "";
+  const text = seeded.pick(BEGINNINGS) + `<${id}>` + seeded.pick(ENDINGS) +
     long;
   const bytes = new TextEncoder().encode(text);
   const marked = new Uint8Array(
-    [0xc1, ...chance.pick([[], [0x3d], [0x5b], [0x3d, 0xc1]]), ...bytes],
+    [0xc1, ...seeded.pick([[], [0x3d], [0x5b], [0x3d, 0xc1]]), ...bytes],
   );
-  return chance.pick<Frame>([
+  return seeded.pick<Frame>([
     text,
     text,
     bytes,
     marked,
     marked.buffer,
-    new Blob([chance.pick([bytes, marked])]),
+    new Blob([seeded.pick([bytes, marked])]),
   ]);
 }
 
@@ -176,8 +176,8 @@ class Wire extends FakeSocket {
     });
   }
 
-  override meetClose(code: number, reason: string): void {
-    this.#pass(() => this.to.meetClose(code, reason));
+  override receiveClose(code: number, reason: string): void {
+    this.#pass(() => this.to.receiveClose(code, reason));
   }
 
   #pass(act: () => void): void {
@@ -188,7 +188,7 @@ class Wire extends FakeSocket {
 
 /** One end, and what its program has done and seen. */
 class End {
-  readonly party: Party;
+  readonly party: Fixture;
   readonly concurrency: number;
   readonly sent: Sent[] = [];
   /** Payloads by id. */
@@ -205,12 +205,12 @@ class End {
 
   constructor(
     readonly role: "server" | "client",
-    readonly chance: Chance,
+    readonly seeded: SeededRandom,
     readonly faults: Set<string>,
   ) {
-    const pick = <T>(...list: T[]): T => chance.pick(list);
+    const pick = <T>(...list: T[]): T => seeded.pick(list);
     this.concurrency = pick(1, 2, 3, Infinity, Infinity);
-    this.#byDefault = chance.pick(POLICIES);
+    this.#byDefault = seeded.pick(POLICIES);
     const options = resolveOptions<SocketTypes>(
       {
         concurrency: this.concurrency,
@@ -226,8 +226,10 @@ class End {
     );
     const owner = new FakeOwner(role === "server", false);
     const spoken = { protocol: "", isEvents: true };
-    this.party = party(role, { options, negotiated: spoken }, owner);
-    if (chance.below(4) > 0) owner.handler = (request) => this.#handle(request);
+    this.party = createFixture(role, { options, negotiated: spoken }, owner);
+    if (seeded.integer(4) > 0) {
+      owner.handler = (request) => this.#handle(request);
+    }
     const { connection } = this.party;
     connection.on("message", (message) => this.#hear(message));
     connection.on("error", (error) => {
@@ -266,13 +268,13 @@ class End {
   #end<T>(value: T, isLate: boolean): T | Promise<T> {
     if (!isLate) {
       this.#running--;
-      if (this.chance.below(8) === 0) throw new Error("meant");
+      if (this.seeded.integer(8) === 0) throw new Error("meant");
       return value;
     }
     return new Promise((resolve, reject) =>
       this.#late.push(() => {
         this.#running--;
-        if (this.chance.below(8) === 0) reject(new Error("meant"));
+        if (this.seeded.integer(8) === 0) reject(new Error("meant"));
         else resolve(value);
       })
     );
@@ -281,10 +283,10 @@ class End {
   #hear(message: SocketMessage<SocketTypes>): void | Promise<void> {
     this.#begin();
     this.heard.push(message);
-    if (message.isRequest && this.chance.below(2) > 0) {
+    if (message.isRequest && this.seeded.integer(2) > 0) {
       message.reply(`re <${idOf(message.content)}>`);
     }
-    return this.#end(undefined, this.chance.below(3) === 0);
+    return this.#end(undefined, this.seeded.integer(3) === 0);
   }
 
   #handle(
@@ -293,8 +295,8 @@ class End {
     this.#begin();
     this.heard.push(request);
     const answer = `re <${idOf(request.content)}>`;
-    const isLate = this.chance.below(2) === 0;
-    if (this.chance.below(4) > 0) return this.#end(answer, isLate);
+    const isLate = this.seeded.integer(2) === 0;
+    if (this.seeded.integer(4) > 0) return this.#end(answer, isLate);
     request.reply(answer);
     return this.#end(undefined, isLate);
   }
@@ -307,19 +309,19 @@ class End {
   /** Some that are late are done, in any order. */
   finish(count: number): void {
     for (; count > 0 && this.#late.length > 0; count--) {
-      this.#late.splice(this.chance.below(this.#late.length), 1)[0]?.();
+      this.#late.splice(this.seeded.integer(this.#late.length), 1)[0]?.();
     }
   }
 
   #options(): SendOptions {
-    const { chance } = this;
-    if (chance.below(3) > 0) return {};
-    return { overflow: chance.pick(POLICIES), key: chance.pick(["k", "l"]) };
+    const { seeded } = this;
+    if (seeded.integer(3) > 0) return {};
+    return { overflow: seeded.pick(POLICIES), key: seeded.pick(["k", "l"]) };
   }
 
   send(): void {
     const id = `${this.role}${this.payloads.size}`;
-    const data = payload(this.chance, id);
+    const data = payload(this.seeded, id);
     const options = this.#options();
     this.payloads.set(id, data);
     const isFree = (options.overflow ?? this.#byDefault) === "latest";
@@ -337,9 +339,9 @@ class End {
   }
 
   request(): void {
-    const { chance } = this;
+    const { seeded } = this;
     const id = `${this.role}${this.payloads.size}`;
-    const data = payload(chance, id);
+    const data = payload(seeded, id);
     this.payloads.set(id, data);
     const request: Sent = {
       id,
@@ -349,9 +351,9 @@ class End {
     this.sent.push(request);
     this.#requests.add(id);
     const controller = new AbortController();
-    if (chance.below(5) === 0) this.#controllers.push(controller);
+    if (seeded.integer(5) === 0) this.#controllers.push(controller);
     this.connection.request(data, {
-      timeout: chance.pick([1, 100, 5_000, Infinity]),
+      timeout: seeded.pick([1, 100, 5_000, Infinity]),
       signal: controller.signal,
     }).then((answer) => {
       request.state = "sent";
@@ -430,14 +432,14 @@ function isBytes(frame: Frame): frame is Exclude<Frame, string | Blob> {
 
 /** Two ends of one connection. */
 class PairRun {
-  readonly #chance: Chance;
-  readonly #dial = new Dial();
+  readonly #chance: SeededRandom;
+  readonly #dial = new FakeWebSockets();
   readonly faults = new Set<string>();
   readonly #ends: readonly [End, End];
   readonly #wires: readonly [Wire, Wire];
 
   constructor(seed: number) {
-    this.#chance = new Chance(seed);
+    this.#chance = new SeededRandom(seed);
     const one = new End("server", this.#chance, this.faults);
     const other = new End("client", this.#chance, this.faults);
     this.#ends = [one, other];
@@ -450,7 +452,7 @@ class PairRun {
 
   /** Some turns, and all that is read of a Blob; or some time. */
   async #wait(ms: number): Promise<void> {
-    for (let i = this.#chance.below(4); i > 0; i--) await null;
+    for (let i = this.#chance.integer(4); i > 0; i--) await null;
     if (ms === 0) return;
     await turn();
     for (let left = ms; left > 0; left -= 50) {
@@ -460,20 +462,20 @@ class PairRun {
   }
 
   #happen(isLethal: boolean): void {
-    const chance = this.#chance;
-    const end = chance.pick(this.#ends);
-    const what = chance.below(40);
+    const seeded = this.#chance;
+    const end = seeded.pick(this.#ends);
+    const what = seeded.integer(40);
     if (what < 12) {
-      const count = chance.pick([1, 1, 3, 30, ...isLethal ? [200] : [600]]);
+      const count = seeded.pick([1, 1, 3, 30, ...isLethal ? [200] : [600]]);
       for (let i = 0; i < count; i++) {
-        if (chance.below(4) === 0) end.request();
+        if (seeded.integer(4) === 0) end.request();
         else end.send();
       }
     } else if (what < 16) end.request();
     else if (what < 17) end.abort();
-    else if (what < 22) end.finish(1 + chance.below(50));
-    else if (what < 28) chance.pick(this.#wires).isHeld = true;
-    else if (what < 36) chance.pick(this.#wires).isHeld = false;
+    else if (what < 22) end.finish(1 + seeded.integer(50));
+    else if (what < 28) seeded.pick(this.#wires).isHeld = true;
+    else if (what < 36) seeded.pick(this.#wires).isHeld = false;
     else if (!isLethal) return;
     else if (what < 37) end.close();
     else if (what < 38) end.connection.terminate();
@@ -488,8 +490,8 @@ class PairRun {
 
   async all(): Promise<void> {
     using _dial = this.#dial;
-    const isLethal = this.#chance.below(2) === 0;
-    for (let step = 10 + this.#chance.below(40); step > 0; step--) {
+    const isLethal = this.#chance.integer(2) === 0;
+    for (let step = 10 + this.#chance.integer(40); step > 0; step--) {
       this.#happen(isLethal);
       await this.#wait(this.#chance.pick([0, 0, 1, 50, 200]));
     }
@@ -527,8 +529,8 @@ class PairRun {
 
 /** A client that comes back, to a server that speaks `events.v1` or does not. */
 class ClientRun {
-  readonly #chance: Chance;
-  readonly #dial = new Dial();
+  readonly #chance: SeededRandom;
+  readonly #dial = new FakeWebSockets();
   readonly #client: ClientSocket;
   readonly faults = new Set<string>();
   readonly #sent: Sent[] = [];
@@ -539,21 +541,21 @@ class ClientRun {
   readonly #limits = new Map<FakeSocket, number>();
 
   constructor(seed: number) {
-    const chance = this.#chance = new Chance(seed);
-    this.#byDefault = chance.pick(POLICIES);
+    const seeded = this.#chance = new SeededRandom(seed);
+    this.#byDefault = seeded.pick(POLICIES);
     this.#client = new ClientSocket({
-      highWaterMark: chance.pick([10, 1_000, 1_000_000]),
-      maxBufferedAmount: chance.pick([200, 20_000, 1_000_000]),
+      highWaterMark: seeded.pick([10, 1_000, 1_000_000]),
+      maxBufferedAmount: seeded.pick([200, 20_000, 1_000_000]),
       overflow: this.#byDefault,
       reconnect: { initialDelay: 100, maxDelay: 500, minUptime: 0 },
     });
   }
 
   #send(): void {
-    const chance = this.#chance;
+    const seeded = this.#chance;
     const id = `m${this.#payloads.size}`;
-    const data = payload(chance, id);
-    const options = chance.pick<SendOptions>([
+    const data = payload(seeded, id);
+    const options = seeded.pick<SendOptions>([
       {},
       ...POLICIES.map((overflow) => ({ overflow, key: "k" })),
     ]);
@@ -580,12 +582,12 @@ class ClientRun {
   }
 
   #happen(): void {
-    const chance = this.#chance;
+    const seeded = this.#chance;
     const socket = this.#dial.sockets.at(-1);
-    const what = chance.below(20);
+    const what = seeded.integer(20);
     if (what < 6) {
       for (
-        let i = chance.pick([1, 1, 1, 3, 3, 10, 10, 30, 30, 600]);
+        let i = seeded.pick([1, 1, 1, 3, 3, 10, 10, 30, 30, 600]);
         i > 0;
         i--
       ) {
@@ -593,7 +595,7 @@ class ClientRun {
       }
     } else if (what < 8) this.#request();
     else if (socket?.readyState === 0) {
-      socket.protocol = chance.pick(["", "events.v1", "events.v1"]);
+      socket.protocol = seeded.pick(["", "events.v1", "events.v1"]);
       this.#limits.set(socket, INITIAL_CREDIT);
       socket.open();
     } else if (socket?.readyState !== 1) return;
@@ -602,7 +604,7 @@ class ClientRun {
     else if (what < 15) socket.bufferedAmount = 0;
     else if (socket.protocol === "") return;
     else if (what < 17) this.#answer(socket);
-    else this.#allow(socket, chance.pick([100, 1_000]));
+    else this.#allow(socket, seeded.pick([100, 1_000]));
   }
 
   #allow(socket: FakeSocket, more: number): void {
@@ -616,7 +618,7 @@ class ClientRun {
     for (const data of socket.sent) {
       for (const item of itemsOf(payloadOf(data))) {
         const frame = isMarked(item) ? decodeFrame(item) : undefined;
-        if (frame?.kind !== "request" || this.#chance.below(2) > 0) continue;
+        if (frame?.kind !== "request" || this.#chance.integer(2) > 0) continue;
         const text = typeof frame.payload === "string" ? frame.payload : "";
         socket.receive(`\u0001!${frame.id},re ${idOf(text)}`);
       }
@@ -624,7 +626,7 @@ class ClientRun {
   }
 
   async #wait(ms: number): Promise<void> {
-    for (let i = this.#chance.below(4); i > 0; i--) await null;
+    for (let i = this.#chance.integer(4); i > 0; i--) await null;
     await turn(); // what happens to a socket does so in a task of its own
     for (let left = ms; left > 0; left -= 100) {
       this.#dial.time.tick(Math.min(left, 100));
@@ -633,9 +635,9 @@ class ClientRun {
   }
 
   async all(): Promise<void> {
-    using dial = this.#dial;
+    using sockets = this.#dial;
     this.#client.connect("ws://example.test/").catch(() => {});
-    for (let step = 20 + this.#chance.below(30); step > 0; step--) {
+    for (let step = 20 + this.#chance.integer(30); step > 0; step--) {
       this.#happen();
       await this.#wait(this.#chance.pick([0, 0, 1, 100, 600]));
     }
@@ -652,7 +654,7 @@ class ClientRun {
     await this.#wait(15_000);
     await closed;
     if (this.#client.bufferedAmount > 0) this.faults.add("something waits");
-    if (dial.time.next()) this.faults.add("a timer is left");
+    if (sockets.time.next()) this.faults.add("a timer is left");
     await this.#judge();
   }
 

@@ -7,7 +7,7 @@ import { assertEquals } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
 import { ClientSocket, ServerSocket } from "../../mod.ts";
 import { advance, MemoryNetwork, settle } from "../../testing.ts";
-import { Chance } from "../support/chance.ts";
+import { SeededRandom } from "../support/seeded_random.ts";
 import { FakeBroker, type FakeLink } from "../support/fake_broker.ts";
 
 const [count = "60", first = "1", isShown] = Deno.args;
@@ -46,7 +46,7 @@ class Node {
 class Run {
   readonly faults = new Set<string>();
   readonly trace: string[] = [];
-  readonly #chance: Chance;
+  readonly #chance: SeededRandom;
   readonly #broker: FakeBroker;
   readonly #time: FakeTime;
   readonly #nodes: Node[] = [];
@@ -54,7 +54,7 @@ class Run {
   #names = 0;
 
   constructor(seed: number, time: FakeTime) {
-    this.#chance = new Chance(seed);
+    this.#chance = new SeededRandom(seed);
     for (let i = 0; i < 5; i++) this.#chance.next();
     this.#broker = new FakeBroker(this.#chance);
     this.#time = time;
@@ -89,12 +89,12 @@ class Run {
   }
 
   async #step(): Promise<void> {
-    const chance = this.#chance;
-    const what = chance.below(30);
-    const node = chance.pick(this.#live);
-    const room = chance.pick(ROOMS);
+    const seeded = this.#chance;
+    const what = seeded.integer(30);
+    const node = seeded.pick(this.#live);
+    const room = seeded.pick(ROOMS);
     const clients = [...node.server.clients];
-    const client = clients[chance.below(clients.length)];
+    const client = clients[seeded.integer(clients.length)];
     const say = (text: string) => this.trace.push(text);
     if (what < 2) {
       say(`somebody comes to ${node.name}`);
@@ -108,9 +108,9 @@ class Run {
     } else if (what === 15 && client) {
       say(`${client.path} goes`);
       client.terminate();
-    } else if (what < 20) this.#move(chance.below(20));
+    } else if (what < 20) this.#move(seeded.integer(20));
     else if (what < 24) {
-      const ms = chance.pick([1, 100, 1_000, 1_000, 9_000]);
+      const ms = seeded.pick([1, 100, 1_000, 1_000, 9_000]);
       say(`${ms} ms`);
       await this.#pass(ms);
     } else if (what === 24) {
@@ -151,7 +151,7 @@ class Run {
       for (let n = 0; n < 2; n++) this.#enter(this.#nodes[i]);
     }
     await this.#pass(500);
-    for (let n = 30 + this.#chance.below(60); n > 0; n--) await this.#step();
+    for (let n = 30 + this.#chance.integer(60); n > 0; n--) await this.#step();
     this.trace.push("calm");
     for (const { link } of this.#live) link.reach();
     await this.#pass(25_000);

@@ -11,8 +11,8 @@ import {
 } from "../../client.ts";
 import type { Connection } from "../../core/connection/connection.ts";
 import type { Overflow } from "../../core/sending/bounded_queue.ts";
-import { Chance } from "../support/chance.ts";
-import { Dial } from "../support/dialled.ts";
+import { SeededRandom } from "../support/seeded_random.ts";
+import { FakeWebSockets } from "../support/fake_websocket.ts";
 
 const SEEDS = 1_000;
 
@@ -34,8 +34,8 @@ interface Sent {
 }
 
 class Run {
-  readonly #chance: Chance;
-  readonly #dial = new Dial();
+  readonly #chance: SeededRandom;
+  readonly #dial = new FakeWebSockets();
   readonly #options: ClientOptions;
   readonly #client: ClientSocket;
   readonly #stop = new AbortController();
@@ -53,7 +53,7 @@ class Run {
   #depth = 0;
 
   constructor(seed: number) {
-    this.#chance = new Chance(seed);
+    this.#chance = new SeededRandom(seed);
     const pick = <T>(...list: T[]): T => this.#chance.pick(list);
     this.#options = {
       highWaterMark: pick(5, 20, 1_000),
@@ -72,7 +72,7 @@ class Run {
         ...pick(true, false) && {
           shouldReconnect: () => {
             this.#actAt();
-            return this.#chance.below(4) > 0;
+            return this.#chance.integer(4) > 0;
           },
         },
       },
@@ -129,10 +129,10 @@ class Run {
 
   #actAt(): void {
     if (this.#depth > 2 || ++this.#acts > 100) return;
-    if (this.#chance.below(3) > 0) return;
+    if (this.#chance.integer(3) > 0) return;
     this.#depth++;
     try {
-      this.#act(this.#chance.below(9));
+      this.#act(this.#chance.integer(9));
     } finally {
       this.#depth--;
     }
@@ -164,7 +164,7 @@ class Run {
 
   /** A connection, live or of long ago. */
   #anyOld(): Connection | undefined {
-    return this.#old[this.#chance.below(this.#old.length + 1)];
+    return this.#old[this.#chance.integer(this.#old.length + 1)];
   }
 
   #url(): string | (() => string | Promise<string>) {
@@ -216,10 +216,10 @@ class Run {
   #happen(): void {
     const socket = this.#dial.sockets.at(-1);
     const state = socket?.readyState ?? 3;
-    const what = this.#chance.below(30);
-    if (this.#chance.below(200) === 0) this.#stop.abort();
+    const what = this.#chance.integer(30);
+    if (this.#chance.integer(200) === 0) this.#stop.abort();
     if (what < 8) return this.#send();
-    if (what === 8) return this.#act(this.#chance.below(9));
+    if (what === 8) return this.#act(this.#chance.integer(9));
     if (state === 3 || socket === undefined) {
       return what < 20 ? this.#act(2) : undefined;
     }
@@ -237,7 +237,7 @@ class Run {
 
   /** Some turns, or some time. */
   async #wait(ms: number): Promise<void> {
-    for (let i = this.#chance.below(6); i > 0; i--) await null;
+    for (let i = this.#chance.integer(6); i > 0; i--) await null;
     if (ms === 0) return;
     for (let left = ms; left > 0; left -= 100) {
       this.#dial.time.tick(Math.min(left, 100));
@@ -246,22 +246,24 @@ class Run {
   }
 
   async all(): Promise<void> {
-    using dial = this.#dial;
-    for (let step = 20 + this.#chance.below(40); step > 0; step--) {
+    using sockets = this.#dial;
+    for (let step = 20 + this.#chance.integer(40); step > 0; step--) {
       this.#happen();
       await this.#wait(this.#chance.pick([0, 1, 100, 1_000, 5_000]));
-      const open = dial.sockets.filter(({ readyState, listeners }) =>
+      const open = sockets.sockets.filter(({ readyState, listeners }) =>
         readyState === 1 && listeners > 1
       );
       if (open.length > 1) this.faults.add("two connections at once");
     }
     this.#depth = 99; // nobody does anything any more
     const closed = this.#client.close();
-    const { length } = dial.sockets;
+    const { length } = sockets.sockets;
     await this.#wait(40_000);
     await closed;
     await this.#wait(40_000);
-    if (dial.sockets.length > length) this.faults.add("an attempt after all");
+    if (sockets.sockets.length > length) {
+      this.faults.add("an attempt after all");
+    }
     this.#judge();
   }
 

@@ -12,7 +12,7 @@ import { assertEquals } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
 import { ClientSocket, ServerSocket } from "../../mod.ts";
 import { advance, MemoryNetwork, settle } from "../../testing.ts";
-import { Chance } from "../support/chance.ts";
+import { SeededRandom } from "../support/seeded_random.ts";
 import { FakeBroker, type FakeLink } from "../support/fake_broker.ts";
 
 const [count = "300", first = "1", isShown] = Deno.args;
@@ -47,7 +47,7 @@ class Listener {
 }
 
 class Run {
-  readonly chance: Chance;
+  readonly chance: SeededRandom;
   readonly broker: FakeBroker;
   readonly nodes: Node[] = [];
   readonly listeners: Listener[] = [];
@@ -62,11 +62,11 @@ class Run {
   isCalm = false;
 
   constructor(readonly seed: number, readonly time: FakeTime) {
-    this.chance = new Chance(seed);
+    this.chance = new SeededRandom(seed);
     for (let i = 0; i < 5; i++) this.chance.next();
     this.broker = new FakeBroker(this.chance);
     this.keep = this.chance.pick([0, 3, 1_000, 1_000]);
-    this.hasResidents = this.chance.below(2) === 0;
+    this.hasResidents = this.chance.integer(2) === 0;
   }
 
   start(node: Node): void {
@@ -94,7 +94,7 @@ class Run {
       this.residents.push(resident);
       resident.connect(`${node.network.url}/ab`).catch(() => {});
     }
-    if (this.chance.below(2) > 0) node.link.reach();
+    if (this.chance.integer(2) > 0) node.link.reach();
   }
 
   async enter(): Promise<void> {
@@ -163,23 +163,23 @@ class Run {
   }
 
   async step(): Promise<void> {
-    const { chance, broker, nodes } = this;
-    const what = chance.below(40);
-    const node = chance.pick(nodes);
+    const { chance: seeded, broker, nodes } = this;
+    const what = seeded.integer(40);
+    const node = seeded.pick(nodes);
     const say = (text: string) => this.trace.push(text);
     if (what < 14) {
       say(`${node.name} sends`);
-      for (let n = chance.pick([1, 1, 2, 4]); n > 0; n--) {
+      for (let n = seeded.pick([1, 1, 2, 4]); n > 0; n--) {
         if (node.isThere) this.send(node);
       }
     } else if (what < 20) {
       say("moves");
-      for (let n = chance.below(20); n > 0; n--) {
+      for (let n = seeded.integer(20); n > 0; n--) {
         broker.move();
-        if (chance.below(3) === 0) await settle();
+        if (seeded.integer(3) === 0) await settle();
       }
     } else if (what < 25) {
-      const ms = chance.pick([1, 30, 100, 300, 1_200]);
+      const ms = seeded.pick([1, 30, 100, 300, 1_200]);
       say(`${ms} ms`);
       await advance(this.time, ms);
     } else if (what < 29) {
@@ -196,12 +196,12 @@ class Run {
       say(broker.isRunning ? "the broker dies" : "the broker is back");
       if (broker.isRunning) broker.kill();
       else {
-        const isEmpty = chance.below(3) === 0;
+        const isEmpty = seeded.integer(3) === 0;
         if (isEmpty) say("but empty");
         broker.start(isEmpty);
       }
     } else if (what === 35) {
-      const isStill = chance.below(2) === 0;
+      const isStill = seeded.integer(2) === 0;
       say(`the broker ${isStill ? "stands still" : "goes on"}`);
       broker.pause(isStill);
     } else if (what === 36 && node.isThere) {
@@ -218,7 +218,7 @@ class Run {
     } else if (what === 39) {
       // Somebody is in a room for a moment, or for good.
       const client = node.isThere ? [...node.server.clients].at(-1) : undefined;
-      const room = chance.pick(["c", "d"]);
+      const room = seeded.pick(["c", "d"]);
       say(`${room} is joined, or left`);
       if (client?.rooms.has(room)) client.leave(room);
       else client?.join(room);
@@ -248,7 +248,7 @@ class Run {
       this.start(node);
     }
     for (let i = 0; i < 3; i++) this.enter().catch(() => {});
-    for (let n = 20 + this.chance.below(60); n > 0; n--) await this.step();
+    for (let n = 20 + this.chance.integer(60); n > 0; n--) await this.step();
     this.trace.push("calm");
     this.broker.pause(false);
     if (!this.broker.isRunning) this.broker.start(false);
@@ -342,9 +342,9 @@ class Run {
 function determined(seed: number): Disposable {
   const { random } = Math;
   const now = performance.now;
-  const chance = new Chance(seed + 1e6);
+  const seeded = new SeededRandom(seed + 1e6);
   const start = Date.now();
-  Math.random = () => chance.next();
+  Math.random = () => seeded.next();
   performance.now = () => Date.now() - start;
   return {
     [Symbol.dispose]: () => {

@@ -25,7 +25,7 @@ export interface Broker extends AsyncDisposable {
 }
 
 /** A program that listens at a port. */
-class Engine implements AsyncDisposable {
+class BrokerProcess implements AsyncDisposable {
   readonly port = freePort();
   /** Where it keeps what has to be there when it comes back. */
   readonly #folder = Deno.makeTempDirSync();
@@ -95,7 +95,7 @@ export const brokers: Readonly<Record<string, () => Promise<Broker>>> = {
     });
   },
   async redis() {
-    const engine = new Engine((port, folder) => [
+    const engine = new BrokerProcess((port, folder) => [
       "redis-server",
       ...["--port", `${port}`, "--bind", "127.0.0.1"],
       ...[
@@ -114,7 +114,7 @@ export const brokers: Readonly<Record<string, () => Promise<Broker>>> = {
   },
   async nats() {
     const program = await findInSbin("nats-server");
-    const engine = new Engine((port, folder) => [
+    const engine = new BrokerProcess((port, folder) => [
       program,
       ...["-a", "127.0.0.1", "-p", `${port}`, "-js", "-sd", folder],
     ]);
@@ -129,7 +129,7 @@ export const adapters = {
 };
 
 async function started(
-  engine: Engine,
+  engine: BrokerProcess,
   address: string,
   adapter: (address: string) => Adapter,
 ): Promise<Broker> {

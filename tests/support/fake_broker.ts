@@ -4,7 +4,7 @@
  */
 
 import type { Adapter, Bus, Log, Logged } from "../../core/cluster/adapter.ts";
-import type { Chance } from "./chance.ts";
+import type { SeededRandom } from "./seeded_random.ts";
 
 /** One way of one connection: what is on it, in order. */
 type Lane = (() => void)[];
@@ -27,7 +27,7 @@ export class FakeBroker {
   /** All that was ever kept since it has forgotten everything. */
   readonly ledger: { channel: string; message: Uint8Array }[] = [];
 
-  constructor(readonly chance: Chance) {}
+  constructor(readonly seeded: SeededRandom) {}
 
   get epoch(): string {
     return `e${this.#epoch}`;
@@ -59,7 +59,7 @@ export class FakeBroker {
     const lanes = this.links.flatMap(({ lanes }) => lanes)
       .filter(({ length }) => length > 0);
     if (lanes.length === 0) return false;
-    this.chance.pick(lanes).shift()?.();
+    this.seeded.pick(lanes).shift()?.();
     return true;
   }
 
@@ -164,7 +164,7 @@ export class FakeLink implements Adapter {
   cut(): void {
     if (!this.#isUp) return;
     for (const lane of [this.#outListening, this.#out]) {
-      const count = this.#broker.chance.below(lane.length + 1);
+      const count = this.#broker.seeded.integer(lane.length + 1);
       if (!this.isDead) { for (const act of lane.splice(0, count)) act(); }
     }
     this.#isUp = false;

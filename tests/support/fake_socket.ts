@@ -67,7 +67,7 @@ export class FakeSocket extends EventTarget implements RawSocket {
     if (this.readyState > 1) return;
     this.readyState = 2;
     const { peer } = this;
-    queueMicrotask(() => peer?.meetClose(code ?? 1005, reason ?? ""));
+    queueMicrotask(() => peer?.receiveClose(code ?? 1005, reason ?? ""));
   }
 
   open(): void {
@@ -80,7 +80,7 @@ export class FakeSocket extends EventTarget implements RawSocket {
   }
 
   /** The peer's close frame has come. */
-  meetClose(code: number, reason: string): void {
+  receiveClose(code: number, reason: string): void {
     if (this.readyState === 1) {
       if (!this.answers) return;
       this.close(code, reason);
@@ -202,7 +202,7 @@ export function fakeDriver(side: Side): SocketDriver & { stops: number } {
 }
 
 /** One end of a pair, with all that belongs to it. */
-export interface Party {
+export interface Fixture {
   readonly socket: FakeSocket;
   readonly driver: ReturnType<typeof fakeDriver>;
   readonly owner: FakeOwner;
@@ -210,7 +210,7 @@ export interface Party {
 }
 
 /** What a party is made of that is unlike the others. */
-export interface PartyInit
+export interface FixtureInit
   extends Partial<Omit<ConnectionInit<SocketTypes>, "options">> {
   readonly options?: Partial<ConnectionOptions<SocketTypes>>;
 }
@@ -221,11 +221,11 @@ function testOptions(): ConnectionOptions<SocketTypes> {
 }
 
 /** Makes one party, not open yet. */
-export function party(
+export function createFixture(
   side: Side,
-  { options, ...init }: PartyInit = {},
+  { options, ...init }: FixtureInit = {},
   owner: FakeOwner = new FakeOwner(side === "server"),
-): Party {
+): Fixture {
   const socket = new FakeSocket();
   const driver = fakeDriver(side);
   const connection = new Connection({
@@ -242,12 +242,12 @@ export function party(
 }
 
 /** Makes two parties that are each other's peer, and opens both. */
-export function pair(
+export function createPair(
   first: Side = "server",
-  init: PartyInit = {},
-): [Party, Party] {
-  const one = party(first, init);
-  const other = party(first === "server" ? "client" : "server", init);
+  init: FixtureInit = {},
+): [Fixture, Fixture] {
+  const one = createFixture(first, init);
+  const other = createFixture(first === "server" ? "client" : "server", init);
   one.socket.peer = other.socket;
   other.socket.peer = one.socket;
   one.socket.open();

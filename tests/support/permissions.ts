@@ -3,7 +3,7 @@
  * ignored; `deno task test` grants all and ignores nothing.
  */
 
-export async function lacks(
+export async function lacksPermission(
   ...names: ("net" | "run" | "read" | "env" | "sys" | "write")[]
 ): Promise<boolean> {
   const statuses = await Promise.all(

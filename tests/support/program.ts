@@ -3,7 +3,7 @@
 import { deadline } from "@std/async";
 
 /** How long a line may take to come, in milliseconds: far more than it takes. */
-const PATIENCE = 60_000;
+const LINE_TIMEOUT_MS = 60_000;
 
 export class Program implements AsyncDisposable {
   readonly #process: Deno.ChildProcess;
@@ -63,7 +63,10 @@ export class Program implements AsyncDisposable {
   /** Waits for a line that begins with a text, and gives the rest of it. */
   async line(start: string): Promise<string> {
     for (;;) {
-      const { value, done } = await deadline(this.#lines.read(), PATIENCE);
+      const { value, done } = await deadline(
+        this.#lines.read(),
+        LINE_TIMEOUT_MS,
+      );
       if (done) {
         throw new Error(
           `There is no line "${start}" among: ${this.#seen.join(" | ")}`,
@@ -86,7 +89,7 @@ export class Program implements AsyncDisposable {
 
   /** Waits for the end of the process, and gives its exit code. */
   async exit(): Promise<number> {
-    return (await deadline(this.#process.status, PATIENCE)).code;
+    return (await deadline(this.#process.status, LINE_TIMEOUT_MS)).code;
   }
 
   /** Ends the process, if it has not ended yet. */

@@ -2,7 +2,7 @@
 
 import { deadline } from "@std/async";
 
-const PATIENCE = 60_000;
+const READ_TIMEOUT_MS = 60_000;
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 
@@ -158,7 +158,7 @@ export class RawPeer implements Disposable {
     const chunk = new Uint8Array(65_536);
     let count: number | null;
     try {
-      count = await deadline(this.tcp.read(chunk), PATIENCE);
+      count = await deadline(this.tcp.read(chunk), READ_TIMEOUT_MS);
     } catch (error) {
       if (error instanceof DOMException) throw error;
       return false; // it was reset

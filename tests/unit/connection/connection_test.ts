@@ -11,10 +11,10 @@ import { FakeTime } from "@std/testing/time";
 import { ConnectionEndedError } from "../../../core/events/errors.ts";
 import type { Side } from "../../../core/runtime/websocket.ts";
 import {
+  createFixture,
+  createPair,
   FakeOwner,
-  pair,
-  type Party,
-  party,
+  type Fixture,
 } from "../../support/fake_socket.ts";
 
 const ROLES: readonly Side[] = ["server", "client"];
@@ -28,12 +28,12 @@ async function settle(): Promise<void> {
 /** Runs a test with either side as the one that acts. */
 function both(
   name: string,
-  run: (self: Party, peer: Party, time: FakeTime) => Promise<void> | void,
+  run: (self: Fixture, peer: Fixture, time: FakeTime) => Promise<void> | void,
 ): void {
   for (const side of ROLES) {
     Deno.test(`Connection on a ${side} ${name}`, async () => {
       using time = new FakeTime();
-      const [self, peer] = pair(side);
+      const [self, peer] = createPair(side);
       await time.tickAsync(0); // nobody is expected to begin to listen any more
       await run(self, peer, time);
     });
@@ -151,7 +151,7 @@ both("refuses codes and reasons that may not be sent", async (self) => {
 
 for (const code of [1001, 1002, 1003, 1007, 1008, 1009, 1011, 1012, 1013]) {
   Deno.test(`Connection on a server closes with ${code}`, async () => {
-    const [self, peer] = pair("server");
+    const [self, peer] = createPair("server");
     await self.connection.close(code, "why");
     assertEquals(peer.owner.ends, [
       { type: "close", code, reason: "why", cause: "peer" },
@@ -313,7 +313,7 @@ both("rejects a send that its socket would not take any more", async (self) => {
 
 both("ends once even if a listener of the end ends it", async (self, peer) => {
   for (const how of ["close", "terminate"] as const) {
-    const [one] = pair(self.driver.side);
+    const [one] = createPair(self.driver.side);
     const seen: string[] = [];
     const { ended } = one.owner;
     one.owner.ended = (connection, end) => {
@@ -402,7 +402,7 @@ both("knows who and when it is", (self, peer) => {
 
 Deno.test("Connection.protocol is what was agreed on, or what the socket says", () => {
   const spoken = { protocol: "a", isEvents: true };
-  const { connection } = party("server", { negotiated: spoken });
+  const { connection } = createFixture("server", { negotiated: spoken });
   assertStrictEquals(connection.protocol, "a");
   assertStrictEquals(connection.speaksEvents, true);
   for (
@@ -413,7 +413,7 @@ Deno.test("Connection.protocol is what was agreed on, or what the socket says", 
       ["events.v1+b", "b", true],
     ] as const
   ) {
-    const { connection: other, socket } = party("client");
+    const { connection: other, socket } = createFixture("client");
     socket.protocol = picked;
     assertStrictEquals(other.protocol, "");
     socket.open();
@@ -424,7 +424,7 @@ Deno.test("Connection.protocol is what was agreed on, or what the socket says", 
 });
 
 Deno.test("Connection that could not be had ends without an event", async () => {
-  const { connection, socket, owner } = party("client");
+  const { connection, socket, owner } = createFixture("client");
   assertStrictEquals(connection.readyState, 0);
   await assertRejects(
     () => connection.send("x"),
@@ -439,13 +439,13 @@ Deno.test("Connection that could not be had ends without an event", async () => 
 });
 
 Deno.test("Connection whose upgrade fails ends without an event", () => {
-  const { socket, owner } = party("server");
+  const { socket, owner } = createFixture("server");
   socket.fail("upgrade failed");
   assertEquals(owner.events, ["refused"]);
 });
 
 Deno.test("Connection.close() gives up connecting", async () => {
-  const { connection, socket, owner } = party("client");
+  const { connection, socket, owner } = createFixture("client");
   const closing = connection.close();
   assertEquals(socket.closes.length, 1);
   socket.end(false, 0);
@@ -454,7 +454,7 @@ Deno.test("Connection.close() gives up connecting", async () => {
 });
 
 Deno.test("Connection.terminate() before it is open ends without an event", () => {
-  const { connection, socket, owner } = party("server");
+  const { connection, socket, owner } = createFixture("server");
   connection.terminate();
   socket.open();
   assertEquals(owner.events, ["refused"]);
@@ -462,7 +462,7 @@ Deno.test("Connection.terminate() before it is open ends without an event", () =
 });
 
 Deno.test("Connection whose sides close at once tells both the server's code", async () => {
-  const [server, client] = pair("server");
+  const [server, client] = createPair("server");
   await Promise.all([
     server.connection.close(4000, "server"),
     client.connection.close(4001, "client"),
@@ -478,7 +478,7 @@ Deno.test("Connection whose sides close at once tells both the server's code", a
 /** A server's connection whose `connect` listener is busy until `ready`. */
 function opening() {
   const { promise, resolve } = Promise.withResolvers<void>();
-  const self = party("server");
+  const self = createFixture("server");
   self.owner.pending = [promise];
   const seen: string[] = [];
   return { ...self, seen, ready: resolve };
@@ -594,7 +594,7 @@ Deno.test("Connection keeps no message in which its owner closes it", () => {
 
 Deno.test("Connection's end on a server waits for nobody who is not busy", async () => {
   using _time = new FakeTime();
-  const { connection, socket, owner } = party("server");
+  const { connection, socket, owner } = createFixture("server");
   const end = connection.waitFor("close");
   const message = connection.waitFor("error");
   socket.open();
@@ -609,7 +609,7 @@ Deno.test("Connection's end on a client waits a turn for who has awaited connect
   using time = new FakeTime();
   for (const comes of [true, false]) {
     const owner = new FakeOwner(false, false);
-    const { socket } = party("client", {}, owner);
+    const { socket } = createFixture("client", {}, owner);
     socket.open();
     socket.receive("1");
     socket.end(true, 4000);
@@ -652,7 +652,7 @@ Deno.test("Connection's end comes at once to a connect listener that awaits it",
   const owner = new FakeOwner(false, false);
   owner.pending = [new Promise(() => {})];
   owner.awaitsEnd = true;
-  const client = party("client", {}, owner);
+  const client = createFixture("client", {}, owner);
   client.socket.open();
   client.socket.receive("1");
   client.socket.end(true, 4000);
@@ -722,7 +722,7 @@ both("resolves closeClient() at once when all has been told", async (self) => {
 both(
   "waits for ever if closeTimeout is infinite",
   async (_self, _peer, time) => {
-    const { connection, socket, owner } = party("server", {
+    const { connection, socket, owner } = createFixture("server", {
       options: { closeTimeout: Infinity },
     });
     socket.open();
@@ -750,7 +750,7 @@ both("resolves a waiting send when the handshake is finished", async (self) => {
 Deno.test("Connection of a client keeps messages until somebody listens", async () => {
   using time = new FakeTime();
   const owner = new FakeOwner(false, false);
-  const { socket, connection } = party("client", {}, owner);
+  const { socket, connection } = createFixture("client", {}, owner);
   socket.open();
   socket.receive("1");
   socket.receive("2");
@@ -769,7 +769,7 @@ Deno.test("Connection of a client keeps messages until somebody listens", async 
 Deno.test("Connection of a client lets go a turn after connect", async () => {
   using time = new FakeTime();
   const owner = new FakeOwner(false, false);
-  const { socket } = party("client", {}, owner);
+  const { socket } = createFixture("client", {}, owner);
   socket.open();
   socket.receive("1");
   await time.tickAsync(0);

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
 import type { BroadcastBody } from "../../../core/history/envelope.ts";
 import { MemoryStore } from "../../../core/history/message_store.ts";
-import { Chance } from "../../support/chance.ts";
+import { SeededRandom } from "../../support/seeded_random.ts";
 
 const LIMITS = { messages: 100, maxAge: 1_000, maxBytes: 64 * 1024 };
 
@@ -182,27 +182,27 @@ Deno.test("History stops its timer", async () => {
 Deno.test("History never leaves out a message without saying so", () => {
   for (let seed = 0; seed < 100; seed++) {
     using time = new FakeTime();
-    const chance = new Chance(seed);
+    const seeded = new SeededRandom(seed);
     const { store } = storeOf({ messages: 8, maxBytes: 8_000 });
     const sent: { offset: number; room: string | undefined }[] = [];
     const names = ["a", "b", "c", "d"];
     const occupied = new Set<string>();
     // All was sent while somebody might come back, so nothing may be missing in silence.
     for (let step = 0; step < 200; step++) {
-      const room = names[chance.below(names.length)] ?? "a";
-      const action = chance.below(10);
+      const room = names[seeded.integer(names.length)] ?? "a";
+      const action = seeded.integer(10);
       if (action < 2) {
         store.roomOpened(room);
         occupied.add(room);
       } else if (action < 4) {
         if (occupied.delete(room)) store.roomClosed(room);
       } else if (action < 8) {
-        const to = chance.below(5) === 0 ? undefined : room;
-        const offset = send(store, to, "x".repeat(chance.below(2_000)));
+        const to = seeded.integer(5) === 0 ? undefined : room;
+        const offset = send(store, to, "x".repeat(seeded.integer(2_000)));
         sent.push({ offset, room: to });
-      } else if (action === 8) time.tick(chance.below(1_500));
+      } else if (action === 8) time.tick(seeded.integer(1_500));
       else {
-        const after = chance.below(store.offset + 1);
+        const after = seeded.integer(store.offset + 1);
         const found = store.read([room], after)?.map(({ offset }) => offset);
         if (found === undefined) continue;
         const missed = sent.filter((one) =>

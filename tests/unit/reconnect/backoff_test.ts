@@ -4,7 +4,7 @@ import {
   type BackoffOptions,
   withRetryAfter,
 } from "../../../core/reconnect/backoff.ts";
-import { Chance } from "../../support/chance.ts";
+import { SeededRandom } from "../../support/seeded_random.ts";
 
 const DEFAULTS = {
   initialDelay: 1_000,
@@ -67,8 +67,8 @@ Deno.test("backoff() ends when the time is over, and makes a last attempt then",
 });
 
 Deno.test("backoff() spreads each delay evenly from zero to its bound", () => {
-  const chance = new Chance(20261123);
-  const next = () => chance.next();
+  const seeded = new SeededRandom(20261123);
+  const next = () => seeded.next();
   const rounds = 20_000;
   const seen: number[][] = [[], [], [], []];
   for (let round = 0; round < rounds; round++) {

@@ -5,7 +5,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { assertRoom, Rooms } from "../../../core/rooms/rooms.ts";
-import { Chance } from "../../support/chance.ts";
+import { SeededRandom } from "../../support/seeded_random.ts";
 
 /** Somebody with a name. */
 class Member {
@@ -80,7 +80,7 @@ Deno.test("Rooms.select() gives a list that nobody changes", () => {
 });
 
 Deno.test("Rooms is the same both ways, whatever happens", () => {
-  const chance = new Chance(20261123);
+  const seeded = new SeededRandom(20261123);
   const rooms = new Rooms<Member>();
   const members = Array.from(Array(20), (_, i) => new Member(`${i}`));
   const names = Array.from(Array(10), (_, i) => `room ${i}`);
@@ -88,9 +88,9 @@ Deno.test("Rooms is the same both ways, whatever happens", () => {
     members.map((member) => [member, new Set<string>()]),
   );
   for (let i = 0; i < 5_000; i++) {
-    const member = chance.pick(members);
-    const room = chance.pick(names);
-    if (chance.below(5) < 3) {
+    const member = seeded.pick(members);
+    const room = seeded.pick(names);
+    if (seeded.integer(5) < 3) {
       rooms.join(member, room);
       expected.get(member)?.add(room);
     } else {

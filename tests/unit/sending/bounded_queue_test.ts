@@ -4,7 +4,7 @@ import {
   type Overflow,
   type QueueItem,
 } from "../../../core/sending/bounded_queue.ts";
-import { Chance } from "../../support/chance.ts";
+import { SeededRandom } from "../../support/seeded_random.ts";
 
 interface Named extends QueueItem {
   readonly name: string;
@@ -167,7 +167,7 @@ Deno.test("BoundedQueue.takeAll() takes all away, in order, and is as good as ne
 });
 
 Deno.test("BoundedQueue.first is the front of all that waits, whatever happens", () => {
-  const chance = new Chance(20261123);
+  const seeded = new SeededRandom(20261123);
   const queue = new BoundedQueue<Named>(100, 20);
   const policies = [
     "terminate",
@@ -176,14 +176,14 @@ Deno.test("BoundedQueue.first is the front of all that waits, whatever happens",
     "latest",
   ] as const;
   for (let i = 0; i < 20_000; i++) {
-    const what = chance.below(20);
-    const key = `${chance.below(3)}`;
-    const one = waiting(`${i}`, chance.below(20), chance.pick(policies), key);
-    if (what < 8) queue.offer(one, chance.below(50));
+    const what = seeded.integer(20);
+    const key = `${seeded.integer(3)}`;
+    const one = waiting(`${i}`, seeded.integer(20), seeded.pick(policies), key);
+    if (what < 8) queue.offer(one, seeded.integer(50));
     else if (what < 10) queue.append(one);
     else if (what < 17) queue.shift();
     else if (what < 19) queue.take(key);
-    else if (chance.below(10) === 0) queue.takeAll();
+    else if (seeded.integer(10) === 0) queue.takeAll();
     const all = [...queue.items];
     assertStrictEquals(queue.first, all[0]);
     assertEquals(queue.isEmpty, all.length === 0);

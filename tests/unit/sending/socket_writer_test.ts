@@ -16,17 +16,17 @@ import {
 } from "../../../core/sending/socket_writer.ts";
 import type { SendOptions } from "../../../core/sending/send_queue.ts";
 import type { Sendable } from "../../../core/values/codec.ts";
-import { type Party, party } from "../../support/fake_socket.ts";
+import { createFixture, type Fixture } from "../../support/fake_socket.ts";
 
 /** A connection that is open, and whose peer takes nothing until it is told to. */
 class Stalled implements Disposable {
-  readonly party: Party;
+  readonly party: Fixture;
   /** What has become of each `send`, in order. */
   readonly fates: string[] = [];
   readonly drains: number[] = [];
 
   constructor(options: FlowOptions = {}, stallTimeout = 0) {
-    this.party = party("server", {
+    this.party = createFixture("server", {
       options: { writerLimits: resolveWriterLimits(options, stallTimeout) },
     });
     const { socket, connection } = this.party;
@@ -564,7 +564,7 @@ test("idleTimeout 0 leaves what does not move its way", async (time) => {
 
 test("a flow of which nothing waits is not looked at", async (time) => {
   const flow = resolveWriterLimits({}, 1_000);
-  const { socket, connection } = party("server", {
+  const { socket, connection } = createFixture("server", {
     options: { writerLimits: flow },
   });
   socket.open();

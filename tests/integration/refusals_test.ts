@@ -11,10 +11,10 @@ import { stub } from "@std/testing/mock";
 import { FakeTime } from "@std/testing/time";
 import { ClientSocket, ConnectError } from "../../client.ts";
 import { sameOrigin, ServerSocket } from "../../server.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { HANDSHAKE, RawPeer, request } from "../support/raw_peer.ts";
 
-const ignore = await lacks("net");
+const ignore = await lacksPermission("net");
 
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore, fn });

@@ -8,7 +8,7 @@ import { findInSbin, freePort, listening } from "./daemon.ts";
 export type Kind = "nginx" | "caddy";
 
 /** A proxy in front of servers of this machine. */
-export class Front implements AsyncDisposable {
+export class ReverseProxy implements AsyncDisposable {
   readonly port = freePort();
   readonly #folder = Deno.makeTempDirSync();
   readonly #kind: Kind;
@@ -38,9 +38,9 @@ export class Front implements AsyncDisposable {
     kind: Kind,
     ports: readonly number[],
     changes: Readonly<Record<string, string>> = {},
-  ): Promise<Front> {
-    const front = new Front(kind);
-    const own = kind === "nginx" ? front.#ofNginx() : front.#ofCaddy();
+  ): Promise<ReverseProxy> {
+    const front = new ReverseProxy(kind);
+    const own = kind === "nginx" ? front.#nginxSite() : front.#caddySite();
     const servers = ports.map((port, i) => [
       `127.0.0.1:${3001 + i}`,
       `127.0.0.1:${port}`,
@@ -150,7 +150,7 @@ export class Front implements AsyncDisposable {
     return Deno.writeTextFile(`${this.#folder}/${name}`, text);
   }
 
-  #ofNginx(): [string, string][] {
+  #nginxSite(): [string, string][] {
     const own = "/etc/ssl/live.example.com";
     return [
       ["listen 443 ssl;", `listen 127.0.0.1:${this.port} ssl;`],
@@ -160,7 +160,7 @@ export class Front implements AsyncDisposable {
     ];
   }
 
-  #ofCaddy(): [string, string][] {
+  #caddySite(): [string, string][] {
     const site = `https://localhost:${this.port} {
 	bind 127.0.0.1
 	tls cert.pem key.pem`;

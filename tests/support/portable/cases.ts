@@ -37,7 +37,7 @@ async function failure(promise: Promise<unknown>): Promise<Error> {
 }
 
 /** A client, and what it has told. */
-class Observed extends ClientSocket<{ incoming: unknown }> {
+class RecordingClient extends ClientSocket<{ incoming: unknown }> {
   readonly told: string[] = [];
 
   constructor(options: ClientOptions<{ incoming: unknown }> = {}) {
@@ -64,7 +64,7 @@ function nameOf(error: unknown): string {
 }
 
 /** Comes back at once, so that a case does not take long. */
-const QUICKLY = { initialDelay: 10, maxDelay: 20 };
+const FAST_RECONNECT = { initialDelay: 10, maxDelay: 20 };
 
 let count = 0;
 
@@ -75,7 +75,7 @@ function unique(): string {
 
 export const cases: Readonly<Record<string, Case>> = {
   async "sends and receives text, JSON, bytes and blobs"(url) {
-    const client = new Observed();
+    const client = new RecordingClient();
     await client.connect(`${url}/echo`);
     const messages = client.events("message");
     const sent = ["text", { a: [1, null] }, new Uint8Array([0, 255])];
@@ -92,7 +92,7 @@ export const cases: Readonly<Record<string, Case>> = {
   },
 
   async "hears what the server sends at once"(url) {
-    const client = new Observed();
+    const client = new RecordingClient();
     await client.connect(`${url}/hello`);
     const [message] = await client.waitFor("message");
     equal(message.data, "hello");
@@ -101,7 +101,7 @@ export const cases: Readonly<Record<string, Case>> = {
   },
 
   async "is told the code and reason of the server's close"(url) {
-    const client = new Observed();
+    const client = new RecordingClient();
     await client.connect(`${url}/close`);
     const closed = client.waitFor("close");
     await client.send({ code: 4002, reason: "out" });
@@ -113,7 +113,7 @@ export const cases: Readonly<Record<string, Case>> = {
   },
 
   async "is told of a loss"(url) {
-    const client = new Observed();
+    const client = new RecordingClient();
     await client.connect(`${url}/drop`);
     const lost = client.waitFor("disconnect");
     await client.send("now");
@@ -122,7 +122,7 @@ export const cases: Readonly<Record<string, Case>> = {
   },
 
   async "terminates"(url) {
-    const client = new Observed({ reconnect: QUICKLY });
+    const client = new RecordingClient({ reconnect: FAST_RECONNECT });
     await client.connect(`${url}/echo`);
     client.terminate();
     equal(client.told, ["connect /echo", 'disconnect 1006 "" local']);
@@ -130,7 +130,7 @@ export const cases: Readonly<Record<string, Case>> = {
   },
 
   async "cannot connect where it is refused, and may then try elsewhere"(url) {
-    const client = new Observed();
+    const client = new RecordingClient();
     const error = await failure(client.connect(`${url}/refuse`));
     equal(error instanceof ConnectError, true);
     equal(client.told, []);
@@ -139,14 +139,14 @@ export const cases: Readonly<Record<string, Case>> = {
   },
 
   async "gives up an attempt that is not answered"(url) {
-    const client = new Observed({ connectTimeout: 200 });
+    const client = new RecordingClient({ connectTimeout: 200 });
     const error = await failure(client.connect(`${url}/never`));
     equal(error instanceof ConnectError, true);
     equal(error.message.includes("no answer within 200 ms"), true);
   },
 
   async "gives up an attempt when it is aborted, or closed"(url) {
-    const client = new Observed();
+    const client = new RecordingClient();
     const signal = AbortSignal.timeout(100);
     const error = await failure(client.connect(`${url}/never`, { signal }));
     equal(error.name, "TimeoutError");
@@ -158,21 +158,25 @@ export const cases: Readonly<Record<string, Case>> = {
   },
 
   async "refuses what is no URL"(_url) {
-    const client = new Observed({ reconnect: true });
+    const client = new RecordingClient({ reconnect: true });
     const error = await failure(client.connect("http://[::1"));
     equal(error instanceof ConnectError, false);
     equal(client.told, []);
   },
 
   async "agrees on a subprotocol"(url) {
-    const client = new Observed({ protocols: () => ["other.v1", "test.v1"] });
+    const client = new RecordingClient({
+      protocols: () => ["other.v1", "test.v1"],
+    });
     await client.connect(`${url}/echo`);
     equal(client.connection?.protocol, "test.v1");
     await client.close();
   },
 
   async "sends headers, or says that it cannot"(url) {
-    const client = new Observed({ headers: () => ({ "X-Test": "yes" }) });
+    const client = new RecordingClient({
+      headers: () => ({ "X-Test": "yes" }),
+    });
     const connecting = client.connect(`${url}/headers`);
     if (globalThis.isBrowser) {
       const error = await failure(connecting);
@@ -189,7 +193,7 @@ export const cases: Readonly<Record<string, Case>> = {
   async "comes back after a loss, and sends what it was given meanwhile, once"(
     url,
   ) {
-    const client = new Observed({ reconnect: QUICKLY });
+    const client = new RecordingClient({ reconnect: FAST_RECONNECT });
     const id = unique();
     client.on("connect", (connection) => connection.send("hello"));
     await client.connect(() => `${url}/diary?id=${id}`);
@@ -212,7 +216,7 @@ export const cases: Readonly<Record<string, Case>> = {
   },
 
   async "comes back to a server that restarts, not to one that says no"(url) {
-    const client = new Observed({ reconnect: QUICKLY });
+    const client = new RecordingClient({ reconnect: FAST_RECONNECT });
     await client.connect(`${url}/close`);
     let connected = client.waitFor("connect");
     await client.send({ code: 1012, reason: "retry-after=0" });
@@ -232,7 +236,7 @@ export const cases: Readonly<Record<string, Case>> = {
   },
 
   async "goes on until it is let in, with a fresh URL each time"(url) {
-    const client = new Observed({ reconnect: QUICKLY });
+    const client = new RecordingClient({ reconnect: FAST_RECONNECT });
     const id = unique();
     let attempt = 0;
     await client.connect(() => `${url}/third?id=${id}&attempt=${++attempt}`);
@@ -245,8 +249,8 @@ export const cases: Readonly<Record<string, Case>> = {
   },
 
   async "gives up after so many attempts, and rejects what waits"(url) {
-    const reconnect = { ...QUICKLY, maxAttempts: 2 };
-    const client = new Observed({ reconnect });
+    const reconnect = { ...FAST_RECONNECT, maxAttempts: 2 };
+    const client = new RecordingClient({ reconnect });
     const connecting = failure(client.connect(`${url}/refuse`));
     const sending = failure(client.send("never"));
     equal(await connecting instanceof ConnectError, true);
@@ -255,14 +259,14 @@ export const cases: Readonly<Record<string, Case>> = {
   },
 
   async "takes a server that is silent for lost"(url) {
-    const client = new Observed({ idleTimeout: 100, plain: true });
+    const client = new RecordingClient({ idleTimeout: 100, plain: true });
     await client.connect(`${url}/echo`);
     await client.waitFor("disconnect");
     equal(client.told, ["connect /echo", 'disconnect 1006 "" timeout']);
   },
 
   async "takes no server for lost that answers its pings"(url) {
-    const client = new Observed({ idleTimeout: 100 });
+    const client = new RecordingClient({ idleTimeout: 100 });
     await client.connect(`${url}/echo`);
     const late = client.waitFor("disconnect", { timeout: 500 });
     equal(nameOf(await failure(late)), "TimeoutError");
@@ -271,7 +275,7 @@ export const cases: Readonly<Record<string, Case>> = {
   },
 
   async "asks the server, and is asked"(url) {
-    const client = new Observed();
+    const client = new RecordingClient();
     client.handle(({ content }) => content.toUpperCase());
     await client.connect(`${url}/ask`);
     const answers = [1, 2, 3].map((n) => client.request({ type: "double", n }));
@@ -287,7 +291,7 @@ export const cases: Readonly<Record<string, Case>> = {
   },
 
   async "sends and receives many messages in one frame, in order"(url) {
-    const client = new Observed();
+    const client = new RecordingClient();
     await client.connect(`${url}/echo`);
     const messages = client.messages({ limit: 2_000 });
     const sent = Array.from(
@@ -308,7 +312,7 @@ export const cases: Readonly<Record<string, Case>> = {
   },
 
   async "speaks plainly where it is told to"(url) {
-    const client = new Observed({ plain: true });
+    const client = new RecordingClient({ plain: true });
     await client.connect(`${url}/echo`);
     equal(client.connection?.speaksEvents, false);
     const refused = await failure(client.request("x"));
@@ -317,7 +321,7 @@ export const cases: Readonly<Record<string, Case>> = {
   },
 
   async "does not outrun the server"(url) {
-    const client = new Observed({ highWaterMark: 64 * 1024 });
+    const client = new RecordingClient({ highWaterMark: 64 * 1024 });
     const id = unique();
     await client.connect(`${url}/diary?id=${id}`);
     for (let i = 0; i < 50; i++) {
@@ -338,15 +342,18 @@ export interface Outcome {
 }
 
 /** How long a case may take, in milliseconds: far more than it does. */
-const PATIENCE = 20_000;
+const CASE_TIMEOUT_MS = 20_000;
 
 /** Tries all cases, one after the other. */
-export async function tryAll(url: string): Promise<Outcome[]> {
+export async function runCases(url: string): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
   for (const [name, run] of Object.entries(cases)) {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new Error("Took too long")), PATIENCE);
+      timer = setTimeout(
+        () => reject(new Error("Took too long")),
+        CASE_TIMEOUT_MS,
+      );
     });
     try {
       await Promise.race([run(url), late]);

@@ -5,7 +5,7 @@ import { FakeTime } from "@std/testing/time";
 import { FakeSocket } from "./fake_socket.ts";
 
 /** A socket that a client has opened. */
-export class Dialled extends FakeSocket {
+export class FakeClientSocket extends FakeSocket {
   readonly url: string;
   readonly protocols: readonly string[];
   readonly headers: HeadersInit | undefined;
@@ -23,7 +23,7 @@ export class Dialled extends FakeSocket {
       this.headers = init.headers;
       this.protocols = init.protocols;
     } else this.protocols = init;
-    Dial.current?.sockets.push(this);
+    FakeWebSockets.installed?.sockets.push(this);
   }
 
   override close(code?: number, reason?: string): void {
@@ -51,9 +51,9 @@ export class Dialled extends FakeSocket {
  * Stands for the network, and for time and chance, for as long as it is in use.
  * Chance gives what the test says; 0.5 by default.
  */
-export class Dial implements Disposable {
-  static current: Dial | undefined;
-  readonly sockets: Dialled[] = [];
+export class FakeWebSockets implements Disposable {
+  static installed: FakeWebSockets | undefined;
+  readonly sockets: FakeClientSocket[] = [];
   readonly time = new FakeTime();
   random = 0.5;
   /** How long nothing has run, though time went by: as in a page that was frozen. */
@@ -63,15 +63,15 @@ export class Dial implements Disposable {
   readonly #now = performance.now;
 
   constructor() {
-    Dial.current = this;
+    FakeWebSockets.installed = this;
     const start = this.time.now;
-    Reflect.set(globalThis, "WebSocket", Dialled);
+    Reflect.set(globalThis, "WebSocket", FakeClientSocket);
     Math.random = () => this.random;
     performance.now = () => this.time.now - start + this.frozen;
   }
 
   /** The socket that was opened last. */
-  get last(): Dialled {
+  get last(): FakeClientSocket {
     const last = this.sockets.at(-1);
     assert(last, "No socket was opened");
     return last;
@@ -95,6 +95,6 @@ export class Dial implements Disposable {
     Math.random = this.#random;
     performance.now = this.#now;
     this.time.restore();
-    Dial.current = undefined;
+    FakeWebSockets.installed = undefined;
   }
 }

@@ -9,7 +9,7 @@ import { createServer } from "node:http";
 import { Socket } from "node:net";
 import { ServerSocket } from "../../server.ts";
 import { CERTIFICATE, KEY } from "../support/certificate.ts";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import {
   closeFrame,
   frame,
@@ -18,7 +18,7 @@ import {
   request,
 } from "../support/raw_peer.ts";
 
-const ignore = await lacks("net");
+const ignore = await lacksPermission("net");
 
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore, fn });

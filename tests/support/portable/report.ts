@@ -3,7 +3,7 @@
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import { cases, type Outcome } from "./cases.ts";
 
-export async function judge(
+export async function reportOutcomes(
   t: Deno.TestContext,
   outcomes: readonly Outcome[],
 ): Promise<void> {

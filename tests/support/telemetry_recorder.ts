@@ -14,7 +14,7 @@ import {
   type ReadableSpan,
 } from "@opentelemetry/sdk-trace-base";
 
-class Reader extends MetricReader {
+class ManualReader extends MetricReader {
   protected override async onShutdown(): Promise<void> {}
   protected override async onForceFlush(): Promise<void> {}
 }
@@ -23,8 +23,8 @@ class Reader extends MetricReader {
 export type Value = number | { readonly count: number; readonly sum: number };
 
 /** All that is told, registered for the process, until it is disposed of. */
-export class Told implements Disposable {
-  readonly #reader = new Reader();
+export class TelemetryRecorder implements Disposable {
+  readonly #reader = new ManualReader();
   #spans: ReadableSpan[] = [];
   #counts = new Map<string, number>();
   readonly #contexts = new AsyncLocalStorageContextManager().enable();

@@ -4,9 +4,9 @@
  */
 
 import process from "node:process";
-import { tryAll } from "./cases.ts";
+import { runCases } from "./cases.ts";
 
-const outcomes = await tryAll(process.argv.at(-1) ?? "");
+const outcomes = await runCases(process.argv.at(-1) ?? "");
 for (const outcome of outcomes) console.log(JSON.stringify(outcome));
 console.log("done");
 process.exit();

@@ -5,16 +5,16 @@
 
 import type { ServerSocket } from "../../server.ts";
 import { MemoryNetwork } from "../../testing.ts";
-import { lacks } from "./permissions.ts";
+import { lacksPermission } from "./permissions.ts";
 
-const isBare = await lacks("net");
+const hasNoNetwork = await lacksPermission("net");
 
 /** Lets clients come in, and gives the URL to connect to. */
-export async function reach(
+export async function listenForTest(
   server: Pick<ServerSocket, "fetch" | "listen" | "url">,
 ): Promise<string> {
   // Who closes the server leaves nothing behind in it.
-  if (isBare) return new MemoryNetwork(server).url;
+  if (hasNoNetwork) return new MemoryNetwork(server).url;
   await server.listen("127.0.0.1", 0);
   return server.url;
 }

@@ -1,6 +1,6 @@
 /** Chance that is the same in every run. */
 
-export class Chance {
+export class SeededRandom {
   #seed: number;
 
   constructor(seed: number) {
@@ -14,19 +14,19 @@ export class Chance {
   }
 
   /** A whole number below a bound. */
-  below(bound: number): number {
+  integer(bound: number): number {
     return Math.floor(this.next() * bound);
   }
 
   /** One of a list. */
   pick<T>(list: readonly T[]): T {
-    const value = list[this.below(list.length)];
+    const value = list[this.integer(list.length)];
     if (value === undefined) throw new Error("An empty list");
     return value;
   }
 
   /** So many bytes. */
   bytes(size: number): Uint8Array<ArrayBuffer> {
-    return Uint8Array.from(Array(Math.floor(size)), () => this.below(256));
+    return Uint8Array.from(Array(Math.floor(size)), () => this.integer(256));
   }
 }

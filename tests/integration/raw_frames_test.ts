@@ -7,8 +7,8 @@ import { assertEquals, assertMatch, assertStrictEquals } from "@std/assert";
 import { deadline } from "@std/async";
 import { ClientSocket } from "../../client.ts";
 import { ServerSocket } from "../../server.ts";
-import { Chance } from "../support/chance.ts";
-import { lacks } from "../support/permissions.ts";
+import { SeededRandom } from "../support/seeded_random.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import {
   closeFrame,
   frame,
@@ -17,7 +17,7 @@ import {
   request,
 } from "../support/raw_peer.ts";
 
-const ignore = await lacks("net");
+const ignore = await lacksPermission("net");
 
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore, fn });
@@ -378,10 +378,10 @@ test("raw peer: who does not ask properly gets an HTTP answer", async () => {
 
 test("raw peer: 200 that misbehave differently leave a server that serves", async () => {
   const seed = 20_261_123;
-  const chance = new Chance(seed);
-  const next = () => chance.next();
-  const pick = <T>(list: readonly T[]) => chance.pick(list);
-  const noise = (size: number) => chance.bytes(size);
+  const seeded = new SeededRandom(seed);
+  const next = () => seeded.next();
+  const pick = <T>(list: readonly T[]) => seeded.pick(list);
+  const noise = (size: number) => seeded.bytes(size);
   const broken = BROKEN.flatMap(([, frames]) => frames);
   /** One act of a peer. */
   const acts: (() => Uint8Array)[] = [

@@ -17,7 +17,7 @@ import {
   type ServerOptions,
   ServerSocket,
 } from "../../mod.ts";
-import { reach } from "../support/reach.ts";
+import { listenForTest } from "../support/listen_for_test.ts";
 
 /** A server and a client of it. */
 class Pair implements AsyncDisposable {
@@ -45,7 +45,7 @@ function test(
     name,
     fn: async () => {
       const server = new ServerSocket(ofServer);
-      const url = await reach(server);
+      const url = await listenForTest(server);
       const client = new ClientSocket(ofClient);
       const connected = server.waitFor("connect");
       await client.connect(url);

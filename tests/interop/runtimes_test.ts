@@ -4,16 +4,16 @@
  */
 
 import { bundle } from "../support/bundle.ts";
-import { cases, type Outcome } from "../support/anywhere/cases.ts";
-import { judge } from "../support/anywhere/judge.ts";
-import { serve } from "../support/anywhere/server.ts";
-import { lacks } from "../support/permissions.ts";
+import { cases, type Outcome } from "../support/portable/cases.ts";
+import { reportOutcomes } from "../support/portable/report.ts";
+import { serve } from "../support/portable/server.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { findRuntime } from "../support/runtimes.ts";
 
 Deno.test({
   name: "the client in Deno",
-  ignore: await lacks("net"),
+  ignore: await lacksPermission("net"),
   fn: async (t) => {
     await using server = await serve();
     for (const [name, run] of Object.entries(cases)) {
@@ -22,7 +22,7 @@ Deno.test({
   },
 });
 
-const mayRun = !await lacks("net", "run", "read", "write", "env");
+const mayRun = !await lacksPermission("net", "run", "read", "write", "env");
 
 for (const name of ["node", "bun"] as const) {
   const command = mayRun ? await findRuntime(name) ?? "" : "";
@@ -33,12 +33,12 @@ for (const name of ["node", "bun"] as const) {
       await using server = await serve();
       const file = await Deno.makeTempFile({ suffix: ".mjs" });
       try {
-        const script = await bundle("tests/support/anywhere/main.ts");
+        const script = await bundle("tests/support/portable/main.ts");
         await Deno.writeTextFile(file, script);
         await using program = new Program([file, server.url], { command });
         const lines = await program.linesUntil("done");
         const outcomes: Outcome[] = lines.map((line) => JSON.parse(line));
-        await judge(t, outcomes);
+        await reportOutcomes(t, outcomes);
       } finally {
         await Deno.remove(file);
       }

@@ -1,13 +1,13 @@
 /** A TCP proxy that does to connections what networks do. */
 
 /** One connection through a proxy. */
-class Link {
+class TcpLink {
   constructor(readonly client: Deno.TcpConn, readonly server: Deno.TcpConn) {}
 }
 
-export class Proxy implements AsyncDisposable {
+export class TcpProxy implements AsyncDisposable {
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  readonly #links = new Set<Link>();
+  readonly #links = new Set<TcpLink>();
   readonly #pumps = new Set<Promise<void>>();
   /** What lets bytes through; not settled while there is a black hole. */
   #open: PromiseWithResolvers<void> | undefined;
@@ -69,7 +69,7 @@ export class Proxy implements AsyncDisposable {
       const { target: port } = this;
       try {
         const server = await Deno.connect({ hostname: "127.0.0.1", port });
-        const link = new Link(client, server);
+        const link = new TcpLink(client, server);
         this.#links.add(link);
         this.#track(this.#join(link));
       } catch {
@@ -78,7 +78,7 @@ export class Proxy implements AsyncDisposable {
     }
   }
 
-  async #join(link: Link): Promise<void> {
+  async #join(link: TcpLink): Promise<void> {
     const { client, server } = link;
     await Promise.all([this.#pump(client, server), this.#pump(server, client)]);
     close(client);

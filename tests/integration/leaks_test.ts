@@ -1,8 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
-import { lacks } from "../support/permissions.ts";
+import { lacksPermission } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 
-const ignore = await lacks("net", "run", "read");
+const ignore = await lacksPermission("net", "run", "read");
 
 /** What a script of `tests/support` tells, which may have rubbish collected. */
 function test(
@@ -27,7 +27,7 @@ function test(
 
 test(
   "what has ended is let go, however it ended, and its socket, too",
-  "lets_go",
+  "leaks",
   (lines) => {
     assert(lines.length >= 8, lines.join("; "));
     assertEquals(lines.filter((line) => !/^0 of|: 0 of/.test(line)), []);
