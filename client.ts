@@ -1086,7 +1086,6 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   ): ConnectionOwner<Types> {
     let own: Connection<Types> | undefined;
     return {
-      isImmediate: false,
       rooms: undefined,
       beforeClose: () => {
         // It may be an attempt that is given up, or a connection of long ago.

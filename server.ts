@@ -1307,7 +1307,6 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   /** What connections tell this server. */
   #createOwner(): ConnectionOwner<Types> {
     return {
-      isImmediate: true,
       rooms: this.#rooms,
       beforeClose: () => this.#closeCause,
       isHosted: () => this.#isHosted,

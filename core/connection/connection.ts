@@ -153,12 +153,6 @@ export interface CheckedRequestOptions<Output> extends RequestOptions {
  * @typeParam Types The types of the sockets.
  */
 export interface ConnectionOwner<Types extends SocketTypes> {
-  /**
-   * Whether the owner hears messages and the end as soon as they come, even
-   * while those who may want to listen to the connection itself are still
-   * getting ready.
-   */
-  readonly isImmediate: boolean;
   /** The rooms that connections may join; undefined on a client's side. */
   readonly rooms: Rooms<Connection<Types>> | undefined;
   /**
@@ -857,7 +851,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     if (this.#receiver?.isDispatching) this.#dropFrames();
     // A client may not send the codes that say so: it adds 3000 to them.
     this.#startClosing(
-      this.#driver.side === "client" ? code + 3000 : code,
+      this.#isServer ? code : code + 3000,
       reason,
       cause,
     );
@@ -1395,8 +1389,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       this.#owner.received(message, pending);
       this.emit("message", ReceivedEvent, [message], pending);
     } else {
-      const { isImmediate } = this.#owner;
-      if (isImmediate) this.#owner.received(message, pending);
+      const isServer = this.#isServer;
+      if (isServer) this.#owner.received(message, pending);
       if (this.#hasMessageListener() && !this.#earlyMessages) {
         this.#emitMessage(message, pending);
       } else if (this.#isAccepting) {
@@ -1511,10 +1505,18 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     }
   }
 
+  /**
+   * Whether this is a server's side. Its owner hears messages and the end as soon as they
+   * come, even while listeners of the connection itself are still being added.
+   */
+  get #isServer(): boolean {
+    return this.#driver.side === "server";
+  }
+
   /** Whether a message that is handed out would be heard. */
   #hasMessageListener(): boolean {
     return this.isHeard("message") ||
-      (!this.#owner.isImmediate && this.#owner.hasListener("message"));
+      (!this.#isServer && this.#owner.hasListener("message"));
   }
 
   /** Lets those hear a message who do not hear of it early. */
@@ -1522,7 +1524,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     message: SocketMessage<Types>,
     pending?: Promise<unknown>[],
   ): void {
-    if (!this.#owner.isImmediate) this.#owner.received(message, pending);
+    if (!this.#isServer) this.#owner.received(message, pending);
     this.emit("message", ReceivedEvent, [message], pending);
   }
 
@@ -1633,7 +1635,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     const hasEarlyMessages = this.#earlyMessages !== undefined &&
       !this.#canEmitEnd();
     if (
-      !this.#isOwnerNotified && (this.#owner.isImmediate || !hasEarlyMessages)
+      !this.#isOwnerNotified && (this.#isServer || !hasEarlyMessages)
     ) {
       this.#isOwnerNotified = true;
       this.#dispatchDepth++; // the owner's listeners come first, whatever they do
@@ -1643,7 +1645,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     if (!hasEarlyMessages || this.#earlyMessages === undefined) {
       return this.#emitEnd(state.end);
     }
-    if (this.#owner.isImmediate) this.#owner.endDeferred(this, true);
+    if (this.#isServer) this.#owner.endDeferred(this, true);
     // If nobody comes to listen, the end is told all the same.
     this.#endTimer ??= startTimer(
       () => this.#discardWaiting(),
@@ -1670,12 +1672,12 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   /** Whether there is nobody who could still come to listen to what is kept. */
   #canEmitEnd(): boolean {
-    const { isImmediate } = this.#owner;
+    const isServer = this.#isServer;
     // A client's own listeners may come right after `connect()` has resolved.
-    if (!this.#isConnectPending) return isImmediate;
+    if (!this.#isConnectPending) return isServer;
     // Those who are busy may be waiting for the end itself.
     const hasListener = (type: "close" | "disconnect") =>
-      this.isHeard(type) || (!isImmediate && this.#owner.hasListener(type));
+      this.isHeard(type) || (!isServer && this.#owner.hasListener(type));
     return hasListener("close") || hasListener("disconnect");
   }
 

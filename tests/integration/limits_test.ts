@@ -86,7 +86,7 @@ Deno.test("maxPayload: what came before is still handed out", async () => {
 
 Deno.test("maxPayload: the end is told though a connect listener hangs", async () => {
   using time = new FakeTime();
-  const owner = new FakeOwner(true);
+  const owner = new FakeOwner();
   owner.pending = [new Promise(() => {})];
   const limits = { maxPayload: 10, messageRate: undefined };
   const init = { options: { limits, closeTimeout: 300 } };

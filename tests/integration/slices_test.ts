@@ -228,7 +228,7 @@ for (const isEarly of [true, false]) {
   const side = isEarly ? "server" : "client";
   Deno.test(`Connection.messages() on a ${side} ends a peer that outruns it, if nobody else listens`, async () => {
     for (const others of ["nobody", "here", "owner"] as const) {
-      const owner = new FakeOwner(isEarly, others === "owner");
+      const owner = new FakeOwner(others === "owner");
       const { socket, connection } = createFixture(side, {}, owner);
       socket.open();
       if (others === "here") connection.on("message", () => {});

@@ -224,7 +224,7 @@ class End {
         idleTimeout: () => pick(0, 0, 100_000),
       },
     );
-    const owner = new FakeOwner(role === "server", false);
+    const owner = new FakeOwner(false);
     const spoken = { protocol: "", isEvents: true };
     this.party = createFixture(role, { options, negotiated: spoken }, owner);
     if (seeded.integer(4) > 0) {

@@ -123,7 +123,7 @@ export class FakeOwner<Types extends SocketTypes = SocketTypes>
   /** Whether the connection waits for listeners of its own. */
   isLingering = false;
 
-  constructor(readonly isImmediate: boolean, public listens: boolean = true) {}
+  constructor(public listens: boolean = true) {}
 
   hasListener(type: "message" | "close" | "disconnect"): boolean {
     return type === "message" ? this.listens : this.awaitsEnd;
@@ -224,7 +224,7 @@ function testOptions(): ConnectionOptions<SocketTypes> {
 export function createFixture(
   side: Side,
   { options, ...init }: FixtureInit = {},
-  owner: FakeOwner = new FakeOwner(side === "server"),
+  owner: FakeOwner = new FakeOwner(),
 ): Fixture {
   const socket = new FakeSocket();
   const driver = fakeDriver(side);

@@ -608,7 +608,7 @@ Deno.test("Connection's end on a server waits for nobody who is not busy", async
 Deno.test("Connection's end on a client waits a turn for who has awaited connect", async () => {
   using time = new FakeTime();
   for (const comes of [true, false]) {
-    const owner = new FakeOwner(false, false);
+    const owner = new FakeOwner(false);
     const { socket } = createFixture("client", {}, owner);
     socket.open();
     socket.receive("1");
@@ -649,7 +649,7 @@ Deno.test("Connection's end comes at once to a connect listener that awaits it",
   socket.end(true, 4000);
   assertEquals(await closed, [4000, "", "peer"]);
 
-  const owner = new FakeOwner(false, false);
+  const owner = new FakeOwner(false);
   owner.pending = [new Promise(() => {})];
   owner.awaitsEnd = true;
   const client = createFixture("client", {}, owner);
@@ -749,7 +749,7 @@ both("resolves a waiting send when the handshake is finished", async (self) => {
 
 Deno.test("Connection of a client keeps messages until somebody listens", async () => {
   using time = new FakeTime();
-  const owner = new FakeOwner(false, false);
+  const owner = new FakeOwner(false);
   const { socket, connection } = createFixture("client", {}, owner);
   socket.open();
   socket.receive("1");
@@ -768,7 +768,7 @@ Deno.test("Connection of a client keeps messages until somebody listens", async 
 
 Deno.test("Connection of a client lets go a turn after connect", async () => {
   using time = new FakeTime();
-  const owner = new FakeOwner(false, false);
+  const owner = new FakeOwner(false);
   const { socket } = createFixture("client", {}, owner);
   socket.open();
   socket.receive("1");
