@@ -233,7 +233,8 @@ export interface ServerOptions<Types extends SocketTypes = SocketTypes>
   readonly adapter?: Adapter;
   /**
    * How many messages to keep for the other servers while the adapter cannot reach
-   * them; past that the oldest are lost to them. Clients of this server get all.
+   * them, with at most 64 MiB; past that the oldest are lost to them. Clients of this
+   * server get all.
    *
    * @default {0}
    */

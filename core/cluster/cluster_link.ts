@@ -90,6 +90,12 @@ const PRESENCE_PREFIX = "who ";
 /** After how long to ask a broker again that keeps nothing, in milliseconds. */
 const OPEN_RETRY_MS = 2_000;
 
+/** How many bytes wait for the broker at most, however many messages may. */
+const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
+
+/** What it takes to keep a message for the broker, beside its bytes. */
+const QUEUED_COST = 512;
+
 /** How many messages to several rooms are remembered, to deliver each once. */
 const MAX_SEEN_MESSAGES = 4096;
 
@@ -114,6 +120,7 @@ export class ClusterLink {
   #isClosed = false;
   #missed = 0;
   readonly #queued: QueuedPublish[] = [];
+  #queuedSize = 0;
   /** The way to a broker that keeps messages, if they are to be kept there. */
   readonly brokerLog: BrokerLog | undefined;
   /** Messages to several rooms that have come already. */
@@ -279,9 +286,15 @@ export class ClusterLink {
       : [ALL_CHANNEL];
     if (this.#isUp) return this.#send({ channels, message });
     this.#queued.push({ channels, message });
-    if (this.#queued.length <= this.#maxQueued) return;
-    this.#queued.shift();
-    this.#missed++;
+    this.#queuedSize += QUEUED_COST + message.length;
+    while (
+      this.#queued.length > this.#maxQueued ||
+      this.#queuedSize > MAX_QUEUED_BYTES
+    ) {
+      const oldest = this.#queued.shift();
+      this.#queuedSize -= QUEUED_COST + (oldest?.message.length ?? 0);
+      this.#missed++;
+    }
   }
 
   #send({ channels, message }: QueuedPublish): void {
@@ -345,6 +358,7 @@ export class ClusterLink {
     if (isUp) {
       this.registry.start();
       this.#presence?.brokerUp();
+      this.#queuedSize = 0;
       for (const publish of this.#queued.splice(0)) this.#send(publish);
     } else {
       this.#presence?.brokerDown();

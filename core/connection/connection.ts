@@ -1257,7 +1257,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     const waiting = (this.#receiver?.size ?? 0) + (this.#limiter?.size ?? 0);
     const isEnded = this.#state.phase === "ended";
     const out = isEnded ? 0 : this.#sender?.measureMemory() ?? 0;
-    return { out, in: waiting + early };
+    return { out, in: waiting + early + this.queuedSize * 2 };
   }
 
   /** Counts what has come. */
@@ -1402,6 +1402,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         if (!this.#isConnectPending) this.#endOpeningSoon();
       }
     }
+    if (this.queuedSize > 0) this.#spend(message.size);
     this.#leaveDispatch();
     return pending ?? NO_PENDING;
   }

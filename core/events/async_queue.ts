@@ -11,8 +11,15 @@ type QueueResult<T> = IteratorResult<T, undefined>;
 /** What waits, and who waits for it to be done with. */
 interface QueuedValue<T> {
   readonly value: T;
+  readonly size: number;
   readonly done: PromiseWithResolvers<void>;
 }
+
+/**
+ * How many bytes may wait, for each value that may: a small one and a large one count
+ * together as two of 16 KiB.
+ */
+const MAX_VALUE_SIZE = 16 * 1024;
 
 /**
  * A bounded queue, as an async iterator.
@@ -27,6 +34,7 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
   /** What waits begins at the index; before it is what was taken. */
   #values: QueuedValue<T>[] = [];
   #first = 0;
+  #size = 0;
   readonly #readers: PromiseWithResolvers<QueueResult<T>>[] = [];
   /** Those that have been taken, but are not done with. */
   #inProgress: PromiseWithResolvers<void>[] = [];
@@ -53,14 +61,20 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
     this.#outrun = outrun;
   }
 
+  /** How many bytes wait. */
+  get size(): number {
+    return this.#size;
+  }
+
   /**
-   * Adds a value. If too many wait already, the queue fails instead.
+   * Adds a value. If too many wait already, or too many bytes, the queue fails instead.
    *
    * @param value The value.
+   * @param size How many bytes it has.
    * @returns A promise that resolves when it is done with: when the next is asked
    * for, or nothing more is wanted.
    */
-  push(value: T): Promise<void> {
+  push(value: T, size = 0): Promise<void> {
     const reader = this.#readers.shift();
     const done = Promise.withResolvers<void>();
     if (reader) {
@@ -68,14 +82,21 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
       reader.resolve({ done: false, value });
       return done.promise;
     }
-    if (this.#values.length - this.#first < this.#limit) {
-      this.#values.push({ value, done });
+    const count = this.#values.length - this.#first;
+    const maxSize = this.#limit * MAX_VALUE_SIZE;
+    const isLarge = count > 0 && this.#size + size > maxSize;
+    if (count < this.#limit && !isLarge) {
+      this.#values.push({ value, size, done });
+      this.#size += size;
       return done.promise;
     }
     this.#onStop();
+    const most = isLarge
+      ? `${maxSize} bytes of ${this.#name}`
+      : `${this.#limit} ${this.#name}`;
     this.fail(
       new RangeError(
-        `Cannot keep more than ${this.#limit} ${this.#name} waiting: take them faster or raise "limit"`,
+        `Cannot keep more than ${most} waiting: take them faster or raise "limit"`,
       ),
     );
     this.#outrun();
@@ -144,6 +165,7 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
   #shift(): QueuedValue<T> | undefined {
     const first = this.#values[this.#first];
     if (first === undefined) return undefined;
+    this.#size -= first.size;
     if (++this.#first === this.#values.length) this.#values.length = 0;
     else if (this.#first * 2 <= this.#values.length) return first;
     else this.#values = this.#values.slice(this.#first);

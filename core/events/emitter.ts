@@ -65,7 +65,8 @@ export interface EventsOptions {
   readonly signal?: AbortSignal;
   /**
    * How many events may wait to be taken. One more ends the iteration: those
-   * that wait are still handed out, then `next` rejects.
+   * that wait are still handed out, then `next` rejects. Messages that wait may
+   * also have no more than 16 KiB for each that may: 16 MiB by default.
    *
    * @default {1024}
    */
@@ -164,6 +165,8 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
   #pending: Promise<unknown>[] | undefined;
   /** What stops the subscriptions of `waitFor`, `collect` and `events`. */
   #waiting: Set<(stop: StopReason) => void> | undefined;
+  /** The queues of iterators. */
+  #queues: Set<{ readonly size: number }> | undefined;
   #ended: (() => Error) | undefined;
 
   /**
@@ -396,6 +399,14 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     return this.iterate(type, options, (args) => args);
   }
 
+  /** How many bytes of messages wait in iterators that have not ended. */
+  protected get queuedSize(): number {
+    if (this.#queues === undefined) return 0;
+    let size = 0;
+    for (const queue of this.#queues) size += queue.size;
+    return size;
+  }
+
   /**
    * Iterates over what the events of a type hold.
    *
@@ -417,14 +428,19 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     const queue = new AsyncQueue<T>(
       `"${type}" events`,
       limit,
-      () => cancel(),
+      () => {
+        this.#queues?.delete(queue);
+        cancel();
+      },
       outrun,
     );
+    (this.#queues ??= new Set()).add(queue);
     const cancel = this.#subscribe(
       type,
       options,
       (args) => {
-        const done = queue.push(select(args));
+        const size = type === "message" ? sizeOf(args[0]) : 0;
+        const done = queue.push(select(args), size);
         // Whoever hands out messages one after the other waits for the loop.
         return type === "message" ? done : undefined;
       },
@@ -680,6 +696,13 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
 
 /** Writes what listeners of "error" throw, of all emitters. */
 const errorLog = new ErrorLog();
+
+function sizeOf(message: unknown): number {
+  return typeof message === "object" && message !== null &&
+      "size" in message && typeof message.size === "number"
+    ? message.size
+    : 0;
+}
 
 /** Whether an error says that a connection was lost. */
 function isDisconnect(error: unknown): boolean {

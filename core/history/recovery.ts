@@ -30,11 +30,16 @@ const CONNECT_LISTENERS_TIMEOUT_MS = 1_000;
 /** How long what was missed may take to be found. */
 const READ_TIMEOUT_MS = 10_000;
 
+/** What it takes to let a message wait for a client, beside its body, in bytes. */
+const HELD_COST = 64;
+
 /** Somebody who has come back, and has not got all yet. */
 interface PendingRecovery {
   readonly position: StreamPosition;
   /** What is sent to them meanwhile. */
   readonly held: StoredMessage[];
+  /** How many bytes that has. */
+  heldSize: number;
   /** Whether it is known already that something cannot be had. */
   isIncomplete: boolean;
   /** Is told that they have gone again. */
@@ -147,9 +152,9 @@ export class Recovery<Types extends SocketTypes> {
         internals.send(member, body, options, false);
         continue;
       }
-      const held = this.#recovering.size > 0 &&
-        this.#recovering.get(member)?.held;
-      if (held) held.push(entry);
+      const recovering = this.#recovering.size > 0 &&
+        this.#recovering.get(member);
+      if (recovering) this.#hold(recovering, entry);
       else if (overflow === "latest" && member.bufferedAmount > 0) {
         // It may take the place of one before others, which have not come then.
         internals.send(member, body, options, false);
@@ -160,6 +165,17 @@ export class Recovery<Types extends SocketTypes> {
           options,
         );}
     }
+  }
+
+  /** Lets a message wait, unless more waits than may be sent. */
+  #hold(recovering: PendingRecovery, message: StoredMessage): void {
+    recovering.heldSize += HELD_COST + byteLengthOf(message.body);
+    if (recovering.heldSize <= this.#limits.maxBufferedAmount) {
+      recovering.held.push(message);
+      return;
+    }
+    recovering.isIncomplete = true;
+    recovering.held.length = 0;
   }
 
   /**
@@ -215,6 +231,7 @@ export class Recovery<Types extends SocketTypes> {
       this.#recovering.set(connection, {
         position,
         held: [],
+        heldSize: 0,
         isIncomplete: false,
         ended,
       });

@@ -146,3 +146,23 @@ Deno.test({
     assertEquals(ends, ["/flood limit"]);
   },
 });
+
+Deno.test({
+  name: "maxBufferedTotal counts messages that wait in iterators, too",
+  ignore,
+  async fn() {
+    const { server, ends } = serverOf({ maxBufferedTotal: MIB });
+    await using _server = server;
+    server.on("connect", (client) => void client.messages());
+    await server.listen("127.0.0.1", 0);
+    using peer = await RawPeer.open(server.port, "/flood");
+    using quiet = await RawPeer.open(server.port, "/quiet");
+    await quiet.write(frame(1, "one"));
+    const ended = server.waitFor("disconnect");
+    for (let i = 0; i < 40; i++) {
+      if (!await peer.write(frame(1, "x".repeat(60_000)))) break;
+    }
+    await ended;
+    assertEquals(ends, ["/flood limit"]);
+  },
+});

@@ -281,6 +281,53 @@ Deno.test(
   },
 );
 
+Deno.test(
+  "history.maxBytes: a client that has missed what was removed is told so",
+  { ignore },
+  async () => {
+    await using server = await start({ history: { maxBytes: 100_000 } });
+    await using visitor = await new Visitor(server, "a").enter();
+    await using other = await new Visitor(server, "b").enter();
+    await visitor.lose();
+    server.to("a").send("missed");
+    for (let n = 0; n < 100; n++) server.to("b").send(`${n}`.repeat(5_000));
+    assertEquals(await visitor.comeBack(), ["lost"]);
+    await other.lose();
+    server.to("b").send("1");
+    assertEquals((await other.comeBack()).slice(-2), ["1", "recovered"]);
+  },
+);
+
+Deno.test(
+  "What is held for a client that comes back is bounded by maxBufferedAmount",
+  { ignore },
+  async () => {
+    const server = new ServerSocket({
+      history: true,
+      maxBufferedAmount: 9_000,
+    });
+    await using _server = server;
+    let count = 0;
+    server.on("connect", async (client) => {
+      client.join("a");
+      client.send("ready");
+      if (count++ === 0) return;
+      for (let n = 0; n < 20; n++) {
+        server.to("a").send(`${n}`.padEnd(1_000));
+        await delay(0);
+      }
+      server.to("a").send("last");
+    });
+    await server.listen("127.0.0.1", 0);
+    await using visitor = await new Visitor(server, "a").enter();
+    await visitor.lose();
+    assertEquals(await visitor.comeBack(), ["lost"]);
+    server.to("a").send("next");
+    await visitor.client.waitFor("message");
+    assertEquals(visitor.heard.at(-1), "next");
+  },
+);
+
 /** What a client hears that says what the test says, until it is asked for. */
 function listen(server: ServerSocket, ...protocols: string[]) {
   const socket = new WebSocket(`${server.url}/a`, ["events.v1", ...protocols]);

@@ -176,3 +176,17 @@ Deno.test("ClusterLink delivers what has options that only a later release knows
   assertEquals(errors, []);
   await one.close();
 });
+
+Deno.test("ClusterLink bounds the bytes that wait for the broker", async () => {
+  const wire = new Wire();
+  const { relay: one } = relay(wire, { maxQueued: Infinity, isUp: false });
+  const body = "x".repeat(8 * 1024 * 1024);
+  for (let i = 0; i < 10; i++) one.publish(body, { except: [] }, {});
+  assertEquals(one.missed, 3);
+  wire.buses[0]?.changed("up");
+  assertEquals(wire.log.filter((entry) => entry === "all").length, 7);
+  for (let i = 0; i < 2; i++) wire.buses[0]?.changed("down");
+  for (let i = 0; i < 7; i++) one.publish(body, { except: [] }, {});
+  assertEquals(one.missed, 3);
+  await one.close();
+});

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { AsyncQueue } from "../../../core/events/async_queue.ts";
 
 Deno.test("AsyncQueue gives in order what is pushed in between", async () => {
@@ -15,4 +15,24 @@ Deno.test("AsyncQueue gives in order what is pushed in between", async () => {
   queue.close();
   for await (const value of queue) taken.push(value);
   assertEquals(taken, Array.from({ length: pushed }, (_, i) => i));
+});
+
+Deno.test("AsyncQueue bounds the bytes that wait", async () => {
+  let isOutrun = false;
+  const queue = new AsyncQueue<number>("x", 2, () => {}, () => isOutrun = true);
+  queue.push(1, 100_000); // a large one that is alone fits
+  assertEquals((await queue.next()).value, 1);
+  queue.push(2, 16_000);
+  queue.push(3, 16_768);
+  assertEquals([queue.size, isOutrun], [32_768, false]);
+  assertEquals((await queue.next()).value, 2);
+  assertEquals(queue.size, 16_768);
+  queue.push(4, 16_001);
+  assertEquals(isOutrun, true);
+  assertEquals((await queue.next()).value, 3);
+  await assertRejects(
+    () => queue.next(),
+    RangeError,
+    "Cannot keep more than 32768 bytes of x waiting",
+  );
 });
