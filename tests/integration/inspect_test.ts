@@ -206,29 +206,33 @@ test("remembers a hundred ends, and cuts what is long", async (inspected) => {
   assertStrictEquals(String(connections.rows[0]?.path).length, 201);
 });
 
-test("cuts an address that a proxy has told", async (inspected) => {
-  const { server } = inspected;
-  const told = "9".repeat(500);
-  const shown = `${"9".repeat(200)}…`;
-  const enter = async (path: string) => {
-    await using client = new ClientSocket({
-      plain: true,
-      headers: { "x-forwarded-for": told },
-    });
-    const connected = server.waitFor("connect");
-    await client.connect(server.url + path);
-    await connected;
-    const { connections } = await inspected.look();
-    assertStrictEquals(connections.rows[0]?.remoteAddress, shown);
-  };
-  const ended = server.waitFor("close");
-  await enter("/in");
-  await ended;
-  await assertRejects(() => enter("/out"), ConnectError);
-  const { ends, refusals } = await inspected.look();
-  assertStrictEquals(ends[0]?.remoteAddress, shown);
-  assertStrictEquals(refusals[0]?.remoteAddress, shown);
-}, { trustProxy: 1, paths: ["/in"] });
+test(
+  "shows the address of the proxy where it has not told one",
+  async (inspected) => {
+    const { server } = inspected;
+    const told = "9".repeat(500);
+    const shown = /^127\.0\.0\.1:\d+$/;
+    const enter = async (path: string) => {
+      await using client = new ClientSocket({
+        plain: true,
+        headers: { "x-forwarded-for": told },
+      });
+      const connected = server.waitFor("connect");
+      await client.connect(server.url + path);
+      await connected;
+      const { connections } = await inspected.look();
+      assertMatch(String(connections.rows[0]?.remoteAddress), shown);
+    };
+    const ended = server.waitFor("close");
+    await enter("/in");
+    await ended;
+    await assertRejects(() => enter("/out"), ConnectError);
+    const { ends, refusals } = await inspected.look();
+    assertMatch(String(ends[0]?.remoteAddress), shown);
+    assertMatch(String(refusals[0]?.remoteAddress), shown);
+  },
+  { trustProxy: 1, paths: ["/in"] },
+);
 
 test("lists a page at a time", async (inspected) => {
   for (const name of ["a", "b", "c", "d", "e"]) {

@@ -734,7 +734,12 @@ Deno.test("ClientSocket opens no socket for a function that answers when it is c
 Deno.test("ClientSocket gives up at once if its URL is none", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
-  await assertRejects(() => client.connect("nonsense"), TypeError);
+  const error = await assertRejects(
+    () => client.connect("nonsense"),
+    DOMException,
+    "it is not a URL",
+  );
+  assertStrictEquals(error.name, "SyntaxError");
   await sockets.wait(100_000);
   assertEquals(client.recorded, []);
   assertStrictEquals(sockets.sockets.length, 0);

@@ -375,7 +375,7 @@ const STORIES: Record<string, Story> = {
   "refused by authorize": {
     server: { authorize: () => new Response("no", { status: 403 }) },
     run: (scene) => scene.fail(),
-    ofServer: ["refused 403 The server's own check answered with 403"],
+    ofServer: ["refused 403 The authorization answered with 403"],
     ofClient: ["ConnectError"],
   },
   "refused by a path, and by a limit": {
@@ -452,7 +452,7 @@ const STORIES: Record<string, Story> = {
       );
       scene.ofClient.push(message.replace(`${line.url}/`, "there"), `${cause}`);
     },
-    ofServer: ["refused 403 The server's own check answered with 403"],
+    ofServer: ["refused 403 The authorization answered with 403"],
     ofClient: [
       "Cannot connect to there: failed to connect to WebSocket: Invalid status code: 403",
       "NetworkError: failed to connect to WebSocket: Invalid status code: 403",
