@@ -9,7 +9,7 @@ import { type Codec, encodeWith, type Frame } from "../values/codec.ts";
 import { Connection, internals } from "../connection/connection.ts";
 import { RESOLVED } from "../events/errors.ts";
 import { assertOverflow } from "../sending/bounded_queue.ts";
-import type { Rooms } from "./rooms.ts";
+import { assertRoom, type Rooms } from "./rooms.ts";
 import type { Outgoing, SocketTypes } from "../values/types.ts";
 
 /**
@@ -90,6 +90,7 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
     this.#codec = codec;
     this.#dispatch = dispatch;
     for (const one of except) {
+      if (typeof one === "string") assertRoom("leave out", one);
       if (typeof one === "string" || one instanceof Connection) continue;
       throw new TypeError(
         `Cannot leave out something other than a connection or a room: current value is of type ${typeof one}`,

@@ -171,7 +171,8 @@ const roomNameEncoder = new TextEncoder();
  *
  * @param attempt What is to be done.
  * @param room The name.
- * @throws {TypeError} If it is empty, or no string.
+ * @throws {TypeError} If it is empty, no string, or not well-formed: UTF-8 has no lone
+ * surrogates, so that other servers would read another name.
  * @throws {RangeError} If it is longer than 1,024 bytes of UTF-8.
  */
 export function assertRoom(attempt: string, room: string): void {
@@ -183,12 +184,19 @@ export function assertRoom(attempt: string, room: string): void {
     );
   }
   // A UTF-16 code unit takes one to three bytes.
-  if (room.length * 3 <= MAX_ROOM_BYTES) return;
   const isLong = room.length > MAX_ROOM_BYTES ||
-    roomNameEncoder.encode(room).length > MAX_ROOM_BYTES;
+    room.length * 3 > MAX_ROOM_BYTES &&
+      roomNameEncoder.encode(room).length > MAX_ROOM_BYTES;
   if (isLong) {
     throw new RangeError(
       `Cannot ${attempt} a room whose name is longer than ${MAX_ROOM_BYTES} bytes: use a shorter name, or a hash of it: current value has ${room.length} characters`,
+    );
+  }
+  if (!room.isWellFormed()) {
+    throw new TypeError(
+      `Cannot ${attempt} a room whose name is not well-formed Unicode: use toWellFormed(), or encode it: current value is ${
+        JSON.stringify(room)
+      }`,
     );
   }
 }

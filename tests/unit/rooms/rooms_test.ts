@@ -5,6 +5,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { assertRoom, Rooms } from "../../../core/rooms/rooms.ts";
+import { ServerSocket } from "../../../server.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 
 /** Somebody with a name. */
@@ -119,6 +120,17 @@ Deno.test("assertRoom() takes any text that is not empty", () => {
   assertThrows(() => assertRoom("join", 7), TypeError, "7");
   // @ts-expect-error No text
   assertThrows(() => assertRoom("leave", undefined), TypeError, "leave");
+});
+
+Deno.test("assertRoom() refuses names that UTF-8 cannot hold", () => {
+  // Another server would read U+FFFD, and all such names would be one room.
+  for (const name of ["\ud800", "a\udc00", "\udc00\ud800"]) {
+    assertThrows(() => assertRoom("join", name), TypeError, "well-formed");
+    const server = new ServerSocket();
+    assertThrows(() => server.to(name), TypeError, "well-formed");
+    assertThrows(() => server.to("a").except(name), TypeError, "well-formed");
+  }
+  assertRoom("join", "\ud83d\ude42");
 });
 
 Deno.test("assertRoom() refuses names of more than 1,024 bytes", () => {
