@@ -55,7 +55,6 @@ import {
   type StoredMessage,
 } from "./core/history/message_store.ts";
 import {
-  recipientId,
   Recovery,
   refuseResume,
   resolveHistoryOptions,
@@ -242,8 +241,8 @@ export interface ServerOptions<Types extends SocketTypes = SocketTypes>
   /**
    * Whether to keep the last messages of each room, and of what is sent to all, for
    * clients of this library that have lost their connection: one that comes back in
-   * time gets what it has missed in the rooms that its `connect` listeners let it join,
-   * in order and once, and hears so by its event `recovery`. They are kept in memory, so
+   * time gets what it has missed in the rooms that it was in, as soon as the program lets
+   * it join them again, and hears by its event `recovery` when it has got all. They are kept in memory, so
    * that it has to come back to this server; or, with an adapter whose broker keeps
    * them, as those for Redis and NATS, by that, so that it may come back to any.
    *
@@ -470,10 +469,13 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         if (this.#presence) this.#cluster?.subscribePresence(room);
       },
       joined: (client, room) => {
-        this.#recovery?.sendPosition(client);
+        this.#recovery?.join(client, room);
         this.#presence?.join(room, this.#memberOf(client));
       },
-      left: (client, room) => this.#presence?.leave(room, client.id),
+      left: (client, room) => {
+        this.#recovery?.leave(client);
+        this.#presence?.leave(room, client.id);
+      },
       closed: (room) => {
         if (this.#presence) this.#cluster?.unsubscribePresence(room);
         if (this.#memoryStore) this.#memoryStore.roomClosed(room);
@@ -732,9 +734,11 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         const left = except.filter((one) => typeof one === "string");
         const target = { ...rooms && { rooms }, except: left };
         if (rooms?.length === 0) return;
-        if (this.#recovery) {
+        const recovery = this.#recovery;
+        if (recovery) {
           const without = except
-            .filter((one) => one instanceof Connection).map(recipientId);
+            .filter((one) => one instanceof Connection)
+            .map((one) => recovery.recipientId(one));
           const all = { ...target, without };
           return this.#blobs.resolve(
             frame,

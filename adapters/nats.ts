@@ -280,21 +280,28 @@ async function openStream(
   const stream = {
     ...limits,
     name,
+    // The secret that all servers share; older versions of NATS store no metadata.
+    description: crypto.randomUUID().replaceAll("-", ""),
     subjects: [`${prefix}.kept.*`],
     republish: { src: `${prefix}.kept.*`, dest: `${prefix}.{{wildcard(1)}}` },
   };
-  const { created } = await streams.add(stream).catch(async () => {
-    // Another server has made it, with other limits: what it may have promised stays.
-    const { config } = await streams.info(name);
-    const max_age = Math.max(age, config.max_age);
-    return await streams.update(name, {
-      max_msgs_per_subject: Math.max(messages + 1, config.max_msgs_per_subject),
-      max_age,
-      duplicate_window: max_age,
-    });
-  });
-  // It is another one if it was made at another time.
-  return created.toLowerCase().replaceAll(/[^0-9a-z]/g, "");
+  const { config: { description = "" } } = await streams.add(stream).catch(
+    async () => {
+      // Another server has made it, with other limits: what it may have promised stays.
+      const { config } = await streams.info(name);
+      const max_age = Math.max(age, config.max_age);
+      return await streams.update(name, {
+        max_msgs_per_subject: Math.max(
+          messages + 1,
+          config.max_msgs_per_subject,
+        ),
+        max_age,
+        duplicate_window: max_age,
+        description: config.description || stream.description,
+      });
+    },
+  );
+  return description;
 }
 
 /** What publishes messages once each. */

@@ -79,8 +79,10 @@ export interface Log {
    * Begins, each time that the broker is there.
    *
    * @param limits How much to keep.
-   * @returns A promise of a name, of up to 32 lower-case letters and digits, for what is
-   * kept: another one if that was lost, so that old numbers mean nothing any more.
+   * @returns A promise of a random name of at most 64 characters for what is stored, the
+   * same for all servers: another one if that was lost, so that old numbers mean nothing
+   * any more. It is also the secret by which servers sign what clients present when they
+   * come back, so it needs at least 128 bits of randomness, and only servers may know it.
    */
   open(limits: LogLimits): Promise<string>;
   /**

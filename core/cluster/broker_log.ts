@@ -23,6 +23,7 @@ import {
   type MessageStore,
   type StoredMessage,
 } from "../history/message_store.ts";
+import { ResumeTokens } from "../history/resume_tokens.ts";
 import {
   MAX_DELAY_MS,
   startTimer,
@@ -102,12 +103,19 @@ export class BrokerLog implements MessageStore {
   #subscribed: Promise<unknown> = RESOLVED;
   /** Subscriptions that the broker may not know of yet. */
   readonly #pendingSubscriptions = new Map<string, Promise<void>>();
+  /**
+   * Channels that somebody here has joined, and what to do to pass a barrier. Then all
+   * that was sent before is older than the offset.
+   */
+  readonly #openings = new Map<string, () => void>();
   /** What this server has sent, until it comes back. */
   readonly #pending = new Map<number, PendingBroadcast>();
   /** How many of them were delivered here already. */
   #deliveredAhead = 0;
   /** What comes while something from before is still to come. */
   #buffered: ReturnedBroadcast[] | undefined;
+  /** The last mark that has come meanwhile. */
+  #reached: ReturnedBroadcast | undefined;
   /** What it has not taken, until it is clear that it is there all the same. */
   readonly #refusedByBroker: { pending: PendingBroadcast; error: unknown }[] =
     [];
@@ -122,6 +130,7 @@ export class BrokerLog implements MessageStore {
   #caughtUp: Promise<void> = RESOLVED;
   #opening: PromiseWithResolvers<void> | undefined = Promise.withResolvers();
   #epoch: string | undefined;
+  #tokens: ResumeTokens | undefined;
   /** The epoch when the broker was there last. */
   #lastEpoch: string | undefined;
   #offset = 0;
@@ -158,11 +167,18 @@ export class BrokerLog implements MessageStore {
   }
 
   /**
-   * What the numbers belong to; undefined while the broker is away, and while clients
-   * have got what has no number yet.
+   * What the numbers belong to; undefined while the broker is away, until the number of
+   * the last message is known, and while clients have got what has no number yet.
    */
   get epoch(): string | undefined {
-    return this.#deliveredAhead > 0 ? undefined : this.#epoch;
+    return this.#deliveredAhead > 0 || this.#offset === 0
+      ? undefined
+      : this.#epoch;
+  }
+
+  /** Signs and checks where clients stand, on all servers of the same broker. */
+  get tokens(): ResumeTokens | undefined {
+    return this.#tokens;
   }
 
   /** Resolves when the broker is there for the first time; undefined afterwards. */
@@ -173,6 +189,16 @@ export class BrokerLog implements MessageStore {
   /** All up to this has been delivered here. */
   get offset(): number {
     return this.#offset;
+  }
+
+  /**
+   * Whether all that was sent to a room before somebody here joined it is older than
+   * the offset.
+   *
+   * @param room The room.
+   */
+  isCurrent(room: string): boolean {
+    return !this.#openings.has(roomChannel(room));
   }
 
   /** The channel of this server alone. */
@@ -223,7 +249,8 @@ export class BrokerLog implements MessageStore {
   ): void {
     if (this.#epoch === undefined) return; // it is read again
     if (channel === this.channel) {
-      if (!this.#buffered) this.#advance(channel, { ...broadcast, offset });
+      if (this.#buffered) this.#reached = { ...broadcast, offset };
+      else this.#advance(channel, { ...broadcast, offset });
       this.#barriers.get(broadcast.id)?.resolve();
     } else if (this.#buffered) this.#buffered.push({ ...broadcast, offset });
     else this.#deliverNext({ ...broadcast, offset });
@@ -247,7 +274,20 @@ export class BrokerLog implements MessageStore {
   roomOpened(room: string, subscribed: Promise<void> | undefined): void {
     const channel = roomChannel(room);
     this.#channels.add(channel);
-    if (!subscribed) return this.#sendPositionsSoon(room);
+    const sendPositions = () => {
+      if (this.#openings.get(channel) !== sendPositions) return; // it was left
+      ignoreRejection(
+        this.#passBarrier().then(() => {
+          if (this.#buffered) return; // it is done again
+          if (this.#openings.get(channel) === sendPositions) {
+            this.#openings.delete(channel);
+          }
+          this.#host.sendPositions(room);
+        }),
+      );
+    };
+    this.#openings.set(channel, sendPositions);
+    if (!subscribed) return sendPositions();
     const before = this.#pendingSubscriptions.get(channel);
     const entered = Promise.all([before, subscribed]).then(() => {});
     this.#pendingSubscriptions.set(channel, entered);
@@ -257,7 +297,7 @@ export class BrokerLog implements MessageStore {
         this.#pendingSubscriptions.delete(channel);
       }
     });
-    entered.then(() => this.#sendPositionsSoon(room));
+    entered.then(sendPositions);
   }
 
   /**
@@ -268,6 +308,7 @@ export class BrokerLog implements MessageStore {
   roomClosed(room: string): void {
     const channel = roomChannel(room);
     this.#channels.delete(channel);
+    this.#openings.delete(channel);
     for (const [id, pending] of this.#pending) {
       if (pending.channel !== channel) continue;
       pending.isAwaited = false;
@@ -308,14 +349,17 @@ export class BrokerLog implements MessageStore {
    */
   async brokerUp(): Promise<boolean> {
     const generation = ++this.#generation;
-    let epoch: string;
+    let secret: string;
     try {
-      epoch = await this.#log.open(this.#limits);
+      secret = await this.#log.open(this.#limits);
     } catch (error) {
       if (generation !== this.#generation) return false;
       throw error;
     }
     if (generation !== this.#generation) return false;
+    // The broker's name for what it has is known to servers only. Clients get another.
+    const tokens = this.#tokens = new ResumeTokens(secret);
+    const { epoch } = tokens;
     const lastEpoch = this.#lastEpoch;
     this.#lastEpoch = this.#epoch = epoch;
     // What it has missed has to come before what is new.
@@ -348,6 +392,7 @@ export class BrokerLog implements MessageStore {
     this.#generation++;
     this.#epoch = undefined;
     this.#buffered = undefined;
+    this.#reached = undefined;
     this.#isStalled = false;
     this.#stopReturnTimer();
     clearInterval(this.#barrierTimer);
@@ -398,6 +443,12 @@ export class BrokerLog implements MessageStore {
     const received = orderReturned([...missed ?? [], ...this.#buffered ?? []]);
     this.#buffered = undefined;
     for (const entry of received) this.#deliverNext(entry);
+    const reached = this.#reached;
+    this.#reached = undefined;
+    // All that was sent before this mark was read or heard by now.
+    if (reached && reached.offset > this.#offset) {
+      this.#advance(this.channel, reached);
+    }
     // What has been kept and has not come by now is among what could not be read.
     for (const { isStored, broadcast: broadcast } of unsettled) {
       if (isStored) this.#settle(broadcast.id);
@@ -406,6 +457,9 @@ export class BrokerLog implements MessageStore {
       (lastEpoch === undefined || lastEpoch === this.#epoch);
     if (isWhole) this.#host.sendPositions();
     else this.#host.sendPositions(undefined, false);
+    for (const [channel, sendPositions] of this.#openings) {
+      if (!this.#pendingSubscriptions.has(channel)) sendPositions();
+    }
   }
 
   async #readAll(
@@ -533,9 +587,9 @@ export class BrokerLog implements MessageStore {
   }
 
   /** Those who have got what was not kept have to be told where they stand. */
-  #sendPositionsSoon(room?: string): void {
+  #sendPositionsSoon(): void {
     ignoreRejection(
-      this.#passBarrier().then(() => this.#host.sendPositions(room)),
+      this.#passBarrier().then(() => this.#host.sendPositions()),
     );
   }
 

@@ -294,12 +294,13 @@ export interface ConnectionInternals {
    * @param connection The connection.
    * @param frame What to send.
    * @param options What to do if the peer does not keep up.
+   * @returns As {@linkcode Connection.send}; undefined if nothing was sent.
    */
   sendMarked<Types extends SocketTypes>(
     connection: Connection<Types>,
     frame: Frame,
     options?: SendOptions,
-  ): void;
+  ): Promise<void> | undefined;
   /**
    * Who is at the other end, if it is a client that can come back.
    *
@@ -433,9 +434,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         sender?.adopt(entry);
         return sender !== undefined;
       },
-      sendMarked: (connection, frame, options) => {
-        connection.#writableSender()?.sendMarked(frame, options);
-      },
+      sendMarked: (connection, frame, options) =>
+        connection.#writableSender()?.sendMarked(frame, options),
       resumeOf: (connection) => connection.#negotiated?.resume,
       heldBy: (connection) => {
         const memory = connection.#measureMemory();
@@ -1111,8 +1111,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         const resumePoint = this.#resumePoint;
         if (typeof update === "number") resumePoint?.advance(update);
         else {
-          const { position, recovered } = update;
-          resumePoint?.update(position);
+          const { position, recovered, token } = update;
+          resumePoint?.update(position, token);
           if (recovered !== undefined) this.#owner.recovered?.(recovered);
         }
         return resumePoint !== undefined;

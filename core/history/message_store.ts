@@ -11,6 +11,7 @@ import {
   type BroadcastBody,
   roomChannel,
 } from "./envelope.ts";
+import { ResumeTokens } from "./resume_tokens.ts";
 import { randomId } from "../util/random_id.ts";
 import { startBackgroundTimer, type Timer } from "../util/timer.ts";
 
@@ -52,8 +53,17 @@ export interface StoredMessage extends Broadcast {
 export interface MessageStore {
   /** What its numbers belong to; undefined while it cannot be reached. */
   readonly epoch: string | undefined;
+  /** Signs and checks where clients stand; undefined until it can be reached. */
+  readonly tokens: ResumeTokens | undefined;
   /** All that is kept up to this has been sent to those whom it is for. */
   readonly offset: number;
+  /**
+   * Whether {@linkcode MessageStore.offset} is not older than the last message of a room
+   * that was sent before somebody here joined it.
+   *
+   * @param room The room.
+   */
+  isCurrent(room: string): boolean;
   /** Resolves when it can be reached for the first time; undefined afterwards. */
   readonly opening?: Promise<void> | undefined;
   /**
@@ -107,7 +117,8 @@ const CHANNEL_OVERHEAD_BYTES = 256;
  */
 export class MemoryStore implements MessageStore {
   /** What its numbers belong to: they mean nothing after a restart. */
-  readonly epoch: string = randomId();
+  readonly tokens: ResumeTokens = new ResumeTokens(randomId());
+  readonly epoch: string = this.tokens.epoch;
   readonly #limits: Required<HistoryOptions>;
   readonly #onForgotten: (room: string) => void;
   readonly #clock: () => number;
@@ -143,6 +154,11 @@ export class MemoryStore implements MessageStore {
   /** The number of the last message. */
   get offset(): number {
     return this.#offset;
+  }
+
+  /** Always true, as numbers are given here. */
+  isCurrent(): boolean {
+    return true;
   }
 
   /** About how many bytes of memory all that is stored takes. */

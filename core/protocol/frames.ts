@@ -79,6 +79,8 @@ export const UNKNOWN_POSITION: StreamPosition = { epoch: "0", offset: 0 };
 export interface PositionUpdate {
   /** Where the client stands; undefined if nothing is kept. */
   readonly position: StreamPosition | undefined;
+  /** What proves it when the client comes back, if it is another than before. */
+  readonly token?: string | undefined;
   /** Whether it has got all that it has missed, if it has come back for that. */
   readonly recovered: boolean | undefined;
 }
@@ -124,6 +126,9 @@ const STORED_HEAD_BYTES = 10;
 
 /** What an epoch is made of, so that it can stand in a subprotocol. */
 const EPOCH_PATTERN = /^[0-9a-z]{1,32}$/;
+
+/** What proves where a client stands; it stands in a subprotocol, too. */
+const RESUME_TOKEN_PATTERN = /^[\w-]{1,4096}$/;
 
 const pingEncoder = new TextEncoder();
 
@@ -348,14 +353,19 @@ function parseObject(json: string): Record<string, unknown> | undefined {
 }
 
 function parsePosition(json: string): PositionUpdate | undefined {
-  const { recovered, epoch, offset } = parseObject(json) ?? { recovered: 0 };
+  const { recovered, epoch, offset, token } = parseObject(json) ??
+    { recovered: 0 };
   if (recovered !== undefined && typeof recovered !== "boolean") {
     return undefined;
   }
   if (epoch === undefined) return { position: undefined, recovered };
   const isPosition = typeof epoch === "string" && EPOCH_PATTERN.test(epoch) &&
     typeof offset === "number" && parseOffset(`${offset}`) === offset;
-  return isPosition ? { position: { epoch, offset }, recovered } : undefined;
+  if (!isPosition) return undefined;
+  const update = { position: { epoch, offset }, recovered };
+  if (token === undefined) return update;
+  const isToken = typeof token === "string" && RESUME_TOKEN_PATTERN.test(token);
+  return isToken ? { ...update, token } : undefined;
 }
 
 function parseFailure(json: string): RequestFailure | undefined {
@@ -463,9 +473,9 @@ export function encodeStored(
  * @returns The frame.
  */
 export function encodePosition(
-  { position, recovered }: PositionUpdate,
+  { position, recovered, token }: PositionUpdate,
 ): string {
-  return `${MARK}#${JSON.stringify({ recovered, ...position })}`;
+  return `${MARK}#${JSON.stringify({ recovered, ...position, token })}`;
 }
 
 /**

@@ -5,12 +5,14 @@
  */
 
 import { type StreamPosition, UNKNOWN_POSITION } from "./frames.ts";
-import { randomId } from "../util/random_id.ts";
 import { resumeSubprotocol } from "./subprotocol.ts";
+
+/** What a client presents that no server has given a token. */
+const NO_TOKEN = "0";
 
 /** Remembers where a client stands among the messages that its server keeps. */
 export class ResumePoint {
-  readonly #session: string = randomId();
+  #token = NO_TOKEN;
   #position: StreamPosition | undefined;
   #lastActivity: readonly [number, number] = [0, 0];
 
@@ -21,7 +23,7 @@ export class ResumePoint {
     const [lastDate, lastTime] = this.#lastActivity;
     const awayMs = Math.ceil(Math.max(date - lastDate, time - lastTime));
     return resumeSubprotocol({
-      session: this.#session,
+      token: this.#token,
       position: this.#position,
       awayMs,
     });
@@ -36,9 +38,15 @@ export class ResumePoint {
    * Hears where it stands.
    *
    * @param position Where; undefined if its server keeps nothing.
+   * @param token What proves it to a server; undefined if that has not changed.
    */
-  update(position: StreamPosition | undefined): void {
+  update(
+    position: StreamPosition | undefined,
+    token: string | undefined,
+  ): void {
     this.#position = position;
+    if (position === undefined) this.#token = NO_TOKEN;
+    else this.#token = token ?? this.#token;
     this.noteActivity();
   }
 

@@ -66,10 +66,10 @@ function tokensFor(
   return [tokenFor(support, protocol, true), tokenFor(support, protocol)];
 }
 
-/** A client that can come back, as it names itself. */
+/** A client that can come back, as it presents itself: nothing of it is proven. */
 export interface ResumeRequest {
-  /** What it is called in all its connections; nobody else knows it. */
-  readonly session: string;
+  /** The token that a server has given it; `0` if it has none. */
+  readonly token: string;
   /** Where it was, if it comes back. */
   readonly position: StreamPosition | undefined;
   /** How long ago it has last heard of its server, in milliseconds. */
@@ -77,7 +77,7 @@ export interface ResumeRequest {
 }
 
 const RESUME_PATTERN =
-  /^resume\.([0-9a-z]{1,32})(?:\.([0-9a-z]{1,32})\.([0-9]{1,16})\.([0-9]{1,16}))?$/;
+  /^resume\.([\w-]{1,4096})(?:\.([0-9a-z]{1,32})\.([0-9]{1,16})\.([0-9]{1,16}))?$/;
 
 /**
  * Names a client that can come back.
@@ -86,9 +86,9 @@ const RESUME_PATTERN =
  * @returns A subprotocol to ask for, which no server picks.
  */
 export function resumeSubprotocol(
-  { session, position, awayMs }: ResumeRequest,
+  { token, position, awayMs }: ResumeRequest,
 ): string {
-  return `resume.${session}` +
+  return `resume.${token}` +
     (position ? `.${position.epoch}.${position.offset}.${awayMs}` : "");
 }
 
@@ -98,11 +98,11 @@ function parseResume(
   { hasHistory }: SubprotocolSupport,
 ): ResumeRequest | undefined {
   for (const one of requested) {
-    const [, session, epoch, offset, awayMs] = RESUME_PATTERN.exec(one) ?? [];
-    if (session === undefined || !hasHistory && !epoch) continue;
+    const [, token, epoch, offset, awayMs] = RESUME_PATTERN.exec(one) ?? [];
+    if (token === undefined || !hasHistory && !epoch) continue;
     const position = epoch && { epoch, offset: Number(offset) };
     return {
-      session,
+      token,
       position: position || undefined,
       awayMs: Number(awayMs ?? 0),
     };

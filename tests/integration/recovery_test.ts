@@ -33,7 +33,7 @@ class Visitor implements AsyncDisposable {
   readonly client: ClientSocket;
   #gate: PromiseWithResolvers<void> | undefined;
 
-  constructor(public server: ServerSocket, readonly rooms: string) {
+  constructor(public server: ServerSocket, public rooms: string) {
     this.client = new ClientSocket({
       reconnect: { initialDelay: 1, maxDelay: 1 },
     });
@@ -64,6 +64,11 @@ class Visitor implements AsyncDisposable {
     const lost = this.client.waitFor("disconnect");
     this.#only().terminate();
     await lost;
+  }
+
+  /** Lets it come back. */
+  release(): void {
+    this.#gate?.resolve();
   }
 
   /** Comes back, and gets what it has missed. */
@@ -368,6 +373,196 @@ Deno.test(
   },
 );
 
+/** The last token and place that a client was told. */
+function placeIn(frames: readonly string[]) {
+  const all = frames.join();
+  const last = (pattern: RegExp) => [...all.matchAll(pattern)].at(-1)?.[1];
+  return {
+    token: last(/"token":"([^"]+)"/g) ?? "0",
+    epoch: last(/"epoch":"(\w\w+)"/g) ?? "",
+    offset: Number(last(/"epoch":"\w\w+","offset":(\d+)/g)),
+  };
+}
+
+Deno.test(
+  "A client that presents the public id of another one hides nothing from it",
+  { ignore },
+  async () => {
+    await using server = await start();
+    server.on("message", ({ author, content }) => {
+      server.to("a").except(author).send(content);
+    });
+    await using visitor = await new Visitor(server, "a").enter();
+    const { id } = visitor.author;
+    for (
+      const token of [id, `0${id}`, `${"A".repeat(22)}${id}${"0".repeat(14)}`]
+    ) {
+      const attacker = new WebSocket(`${server.url}/a`, [
+        "events.v1",
+        `resume.${token}.x.0.0`,
+      ]);
+      await new Promise((resolve) => attacker.onopen = resolve);
+      const heard = visitor.client.waitFor("message");
+      attacker.send("for all others");
+      assertEquals((await heard)[0].content, "for all others");
+      const closed = new Promise((resolve) => attacker.onclose = resolve);
+      attacker.close();
+      await closed;
+    }
+  },
+);
+
+Deno.test(
+  "A client gets nothing from before its time, whatever it presents",
+  { ignore },
+  async () => {
+    await using server = await start();
+    await using early = await new Visitor(server, "a").enter();
+    await early.lose();
+    server.to("a").except("nobody").send("before");
+    const first = listen(server, "resume.0");
+    const own = placeIn(await first.hears('"token"'));
+    await first.close();
+    server.to("a").send("after");
+    server.to("b").send("elsewhere");
+    const foreign = await start();
+    const other = listen(foreign, "resume.0");
+    const strange = placeIn(await other.hears('"token"'));
+    await other.close();
+    await foreign.close();
+    const { token, epoch } = own;
+    const changed = token.replace(/.$/, (end) => end === "0" ? "1" : "0");
+    for (
+      const forged of [
+        ...["0", "x", changed, token.slice(0, -1), token.slice(1)],
+        ...[`${token}AAAAAAAA`, strange.token, `${token}${token}`],
+      ]
+    ) {
+      const liar = listen(server, `resume.${forged}.${epoch}.0.0`);
+      const frames = (await liar.hears('"token"')).join();
+      assertMatch(frames, /"recovered":false/, forged);
+      assert(!/before|after/.test(frames), forged);
+      await liar.close();
+    }
+    // Its own token, with a place that is too low: only what it may have.
+    const back = listen(server, `resume.${token}.${epoch}.0.0`);
+    const frames = (await back.hears('"recovered"')).join();
+    assertMatch(frames, /after.*"recovered":true/);
+    assert(!/before|elsewhere/.test(frames));
+    await back.close();
+  },
+);
+
+Deno.test(
+  "What except() has withheld cannot be had by another session, nor another room",
+  { ignore },
+  async () => {
+    await using server = await start();
+    const author = listen(server, "resume.0");
+    const own = placeIn(await author.hears('"token"'));
+    const [connection] = [...server.clients];
+    assert(connection);
+    server.to("a").except(connection).send("secret");
+    server.to("a").send("known");
+    await author.hears("known");
+    // Another session of the same program, and its own one again.
+    const second = listen(server, "resume.0");
+    const { token } = placeIn(await second.hears('"token"'));
+    for (const one of [token, own.token]) {
+      const back = listen(server, `resume.${one}.${own.epoch}.0.0`);
+      const frames = (await back.hears('"recovered"')).join();
+      assert(!frames.includes("secret"), frames);
+      await back.close();
+    }
+    await second.close();
+    await author.close();
+    // Who was in a room that is left out, and has not joined it again.
+    await using visitor = await new Visitor(server, "a/b").enter();
+    await visitor.lose();
+    server.to("a").except("b").send("not for b");
+    server.to("a").send("1");
+    visitor.rooms = "a";
+    const heard = visitor.client.waitFor("message", {
+      filter: ({ content }) => content === "1",
+    });
+    visitor.release();
+    await heard;
+    assert(!visitor.heard.includes("not for b"));
+  },
+);
+
+Deno.test(
+  "A client gets nothing of a room from before it was in it",
+  { ignore },
+  async () => {
+    await using server = await start();
+    await using stays = await new Visitor(server, "b").enter();
+    await using visitor = await new Visitor(server, "a").enter();
+    server.to("b").send("before");
+    await stays.client.waitFor("message");
+    await visitor.lose();
+    server.to("b").send("while it was away");
+    server.on("connect", (client) => client.join("b"));
+    assertEquals(await visitor.comeBack(), ["recovered"]);
+  },
+);
+
+Deno.test(
+  "A room that is joined by a request is caught up before recovery is true",
+  { ignore },
+  async () => {
+    await using server = await start();
+    server.handle(({ author, data }) => {
+      author.join(String(data));
+      return "joined";
+    });
+    await using visitor = await new Visitor(server, "a").enter();
+    await visitor.client.request("late");
+    server.to("late").send("0");
+    await visitor.client.waitFor("message");
+    visitor.heard.length = 0;
+    await visitor.lose();
+    server.to("late").send("1");
+    server.to("a").send("2");
+    const back = visitor.client.waitFor("connect")
+      .then(() => visitor.client.request("late"));
+    assertEquals(await visitor.comeBack(), ["2", "1", "recovered"]);
+    await back;
+    await visitor.lose();
+    server.to("late").send("3");
+    // It is cut off once more before it has joined.
+    const two = visitor.client.waitFor("message", {
+      filter: ({ content }) => content === "4",
+    });
+    server.to("a").send("4");
+    visitor.release();
+    await two;
+    visitor.heard.length = 0;
+    await visitor.lose();
+    assertEquals(await visitor.comeBack(), ["lost"], "it is in doubt");
+  },
+);
+
+Deno.test(
+  "A client that was in more rooms than a token holds is told",
+  { ignore },
+  async () => {
+    await using server = await start();
+    const rooms = Array.from({ length: 256 }, (_, n) => `${n}`);
+    for (
+      const [all, back] of [
+        [rooms, ["1", "recovered"]],
+        [[...rooms, "more"], ["lost"]],
+      ] as const
+    ) {
+      await using visitor = await new Visitor(server, all.join("/")).enter();
+      await visitor.lose();
+      server.to("7").send("1");
+      assertEquals(await visitor.comeBack(), [...back]);
+    }
+  },
+);
+
 Deno.test(
   "What may take the place of something before others has no number",
   { ignore },
@@ -669,5 +864,29 @@ testBrokers(
     one.to("a").send("1");
     await heard(stays, 1);
     assertEquals(await visitor.comeBack(), ["1", "recovered"]);
+  },
+);
+
+testBrokers(
+  "a client gets nothing from before its time on any server, whatever it presents",
+  async (broker) => {
+    await using one = await join(broker);
+    await using two = await join(broker);
+    await using stays = await new Visitor(one, "a").enter();
+    // The other server has nobody in the room, and hears nothing of it.
+    for (let n = 0; n < 5; n++) one.to("a").send("before");
+    await heard(stays, 5);
+    const first = listen(two, "resume.0");
+    const { token, epoch } = placeIn(await first.hears('"token"'));
+    await first.close();
+    one.to("a").send("after");
+    await heard(stays, 1);
+    for (const server of [one, two]) {
+      const back = listen(server, `resume.${token}.${epoch}.0.0`);
+      const frames = (await back.hears('"recovered"')).join();
+      assertMatch(frames, /after.*"recovered":true/);
+      assert(!frames.includes("before"), frames);
+      await back.close();
+    }
   },
 );

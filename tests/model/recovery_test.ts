@@ -258,6 +258,15 @@ class Run {
       for (const room of ROOMS) this.send(node, room);
     }
     await this.calm();
+    // A room that no listener joins again would be in doubt.
+    for (const { server } of this.nodes) {
+      for (const client of server.clients) {
+        for (const room of ["c", "d"]) client.leave(room);
+      }
+    }
+    // Who still waits for such a room is told.
+    await advance(this.time, 11_000);
+    await this.calm();
     // Nobody is stuck: who comes back now recovers.
     const before = this.listeners.map(({ falses }) => falses);
     for (const node of this.nodes) {

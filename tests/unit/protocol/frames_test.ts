@@ -65,10 +65,11 @@ function described(marked: MarkedFrame | undefined): unknown {
   if ("payload" in marked) all.payload = written(marked.payload);
   if ("items" in marked) all.items = marked.items.map(written);
   if ("update" in marked) {
-    const { position, recovered } = marked.update;
+    const { position, recovered, token } = marked.update;
     all.update = {
       ...position && { position },
       ...recovered !== undefined && { recovered },
+      ...token !== undefined && { token },
     };
   }
   return all;

@@ -59,9 +59,9 @@ Deno.test("our own two ends speak events.v1, beside the program's subprotocol", 
 
 Deno.test("who can come back says who it is, and where it was", () => {
   const visitors = [
-    { session: "0az", position: undefined, awayMs: 0 },
+    { token: "0az", position: undefined, awayMs: 0 },
     {
-      session: "a".repeat(32),
+      token: "a".repeat(32),
       position: { epoch: "e1", offset: Number.MAX_SAFE_INTEGER - 1 },
       awayMs: 120_000,
     },
@@ -84,7 +84,7 @@ Deno.test("who can come back says who it is, and where it was", () => {
   // What cannot be read is nobody.
   for (
     const one of [
-      ...["resume", "resume.", "resume.A", `resume.${"a".repeat(33)}`],
+      ...["resume", "resume.", "resume.a~", `resume.${"a".repeat(4097)}`],
       ...["resume.a.b", "resume.a.b.1", "resume.a.b.1.x", "resume.a.b.1.1.1"],
       ...["resume.a..1.1", "resume.a.b.1.-1", "xresume.a"],
     ]
