@@ -214,7 +214,7 @@ export interface ServerOptions<Types extends SocketTypes = SocketTypes>
    * server's time: use a lower one for what your clients really do, above all if each
    * message is sent on to many others.
    *
-   * @default {{ perSecond: 20_000, burst: 5_000 }}
+   * @default {{ perSecond: 50_000, burst: 2_000 }}
    */
   readonly messageRate?: MessageRate | false;
   /**

@@ -1770,7 +1770,7 @@ const CLOCK_CHECK_MASK = 15;
 const MAX_BYTES_WHILE_CLOSING = 4 * 1024 * 1024;
 
 /** What a frame counts for there, however small it is. */
-const CLOSING_BYTES_PER_FRAME = 2 * 1024;
+const CLOSING_BYTES_PER_FRAME = 4 * 1024;
 
 /** How much may come before this side looks at the clock, while it waits to close. */
 const CLOSING_BYTES_PER_CHECK = 1024 * 1024;

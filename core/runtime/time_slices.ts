@@ -7,8 +7,14 @@
 
 import { afterEventLoopTurn } from "./websocket.ts";
 
-/** How long one slice takes, in milliseconds. */
-export const TIME_SLICE_MS = 5;
+/** How long one slice takes at most, in milliseconds. */
+export const TIME_SLICE_MS = 2;
+
+/** However much a slice causes, some work is done in it. */
+const MIN_SLICE_MS = 0.25;
+
+/** How long a turn of the event loop with a slice in it may take, in milliseconds. */
+const MAX_TURN_MS = 16;
 
 /**
  * Works until a time of `performance.now()`.
@@ -33,7 +39,11 @@ export function continueLater(work: SlicedWork): void {
 }
 
 function runSlice(): void {
-  const until = performance.now() + TIME_SLICE_MS;
+  const start = performance.now();
+  if (sliceStart !== undefined) {
+    sliceMs = nextSliceMs(sliceMs, start - sliceStart);
+  }
+  const until = start + sliceMs;
   // What is not finished goes to the end, and so is not seen twice in one turn.
   let left = pendingWork.size;
   for (const work of pendingWork) {
@@ -41,7 +51,29 @@ function runSlice(): void {
     if (work(until)) pendingWork.add(work);
     if (--left === 0 || performance.now() >= until) break;
   }
-  if (pendingWork.size > 0) afterEventLoopTurn(runSlice);
+  sliceStart = pendingWork.size > 0 ? start : undefined;
+  if (sliceStart !== undefined) afterEventLoopTurn(runSlice);
+}
+
+/** How long the next slice may take, in milliseconds. */
+let sliceMs = TIME_SLICE_MS;
+
+/** When the last slice began, if another one follows it. */
+let sliceStart: number | undefined;
+
+/**
+ * Adapts the length of a slice to what it causes: the runtime writes what was sent in a
+ * slice after it, which may take several times as long.
+ *
+ * @param sliceMs How long the last slice was to take, in milliseconds.
+ * @param turnMs The time from its start to the start of the next one, in milliseconds.
+ * @returns How long the next one may take.
+ */
+export function nextSliceMs(sliceMs: number, turnMs: number): number {
+  if (turnMs > MAX_TURN_MS) return Math.max(sliceMs / 2, MIN_SLICE_MS);
+  return turnMs > MAX_TURN_MS / 2
+    ? sliceMs
+    : Math.min(sliceMs * 1.25, TIME_SLICE_MS);
 }
 
 /** When this turn of the event loop began, if somebody has asked in it. */
@@ -59,7 +91,7 @@ function endTurn(): void {
  */
 export function isTurnOver(): boolean {
   if (turnStart !== undefined) {
-    return performance.now() - turnStart > TIME_SLICE_MS;
+    return performance.now() - turnStart > sliceMs;
   }
   turnStart = performance.now();
   afterEventLoopTurn(endTurn);
@@ -81,7 +113,7 @@ export class SliceTimer {
    */
   constructor(until?: number) {
     this.#time = performance.now();
-    this.#until = until ?? this.#time + TIME_SLICE_MS;
+    this.#until = until ?? this.#time + sliceMs;
   }
 
   /**
