@@ -22,6 +22,7 @@ import {
 import {
   bind,
   type BoundServer,
+  releaseHeaders,
   type RequestInfo,
   serverDriver,
   upgradeRequest,
@@ -1485,6 +1486,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       url,
       path,
       headers,
+      releaseHeaders: () => releaseHeaders(request),
       remoteAddress,
       negotiated: selected,
       options: this.#options,

@@ -27,6 +27,8 @@ export interface Stats {
   readonly peakRss: number;
   /** In MiB. */
   readonly heap: number;
+  /** In MiB, what is outside of the heap and known to V8, such as buffers. */
+  readonly external: number;
   readonly descriptors: number;
 }
 
@@ -73,12 +75,16 @@ server.on("connect", (client, path) => {
   if (path.startsWith("/offer/")) offer(client, Number(path.slice(7)));
   else if (path.startsWith("/push/")) push(client, path);
   else if (path.startsWith("/room/")) client.join(path);
+  else if (path.startsWith("/into/")) client.join(path.slice(6));
+  else if (path.startsWith("/hoard/")) hoard(client, path);
 });
 server.on("message", ({ author, content, isBinary, bytes }) => {
   messages++;
   if (content === "close") author.close(4000, "as you say");
   else if (content === "terminate") author.terminate();
-  else author.send(isBinary ? bytes : content);
+  else if (author.path.startsWith("/into/")) {
+    server.to(author.path.slice(6)).send(content);
+  } else author.send(isBinary ? bytes : content);
 });
 for (const type of ["close", "disconnect"] as const) {
   server.on(type, (client, code, _reason, cause) => {
@@ -107,6 +113,15 @@ function offer(client: Connection, mebibytes: number): void {
   go();
 }
 
+/** Sends a number of texts of a size at once, each of its own. */
+async function hoard(client: Connection, path: string): Promise<void> {
+  const [count = 0, size = 0] = path.split("/").slice(2).map(Number);
+  for (let i = 0; i < count && client.readyState === 1; i++) {
+    client.send(`${i} `.padEnd(size, "."));
+    if (i % 64 === 0) await new Promise((go) => setTimeout(go, 0));
+  }
+}
+
 /** Sends numbers, one after the other, for as long as it can. */
 async function push(client: Connection, path: string): Promise<void> {
   const padding = ".".repeat(1_000);
@@ -123,7 +138,7 @@ async function push(client: Connection, path: string): Promise<void> {
 
 function stats(): Stats {
   Reflect.get(globalThis, "gc")?.();
-  const { rss, heapUsed } = Deno.memoryUsage();
+  const { rss, heapUsed, external } = Deno.memoryUsage();
   return {
     connects,
     ends,
@@ -136,6 +151,7 @@ function stats(): Stats {
     rss: rss / MIB,
     peakRss: Math.max(peakRss, rss / MIB),
     heap: heapUsed / MIB,
+    external: external / MIB,
     descriptors: [...Deno.readDirSync("/proc/self/fd")].length,
   };
 }

@@ -122,6 +122,8 @@ export interface ConnectionInit<Types extends SocketTypes> {
   readonly path: string;
   /** The headers that came with the request. */
   readonly headers: Headers;
+  /** Lets go of them where else they are held. */
+  readonly releaseHeaders?: () => void;
   /** The peer's address. */
   readonly remoteAddress: string;
   /** What both sides speak; by default what the socket says once it is open. */
@@ -376,6 +378,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   readonly context: Context<Types>;
   readonly #url: string;
   #headers: Headers | undefined;
+  #releaseHeaders: (() => void) | undefined;
   readonly #socket: RawSocket;
   readonly #driver: SocketDriver;
   readonly #owner: ConnectionOwner<Types>;
@@ -463,6 +466,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.#url = url;
     this.path = path;
     this.#headers = headers;
+    this.#releaseHeaders = init.releaseHeaders;
     this.remoteAddress = remoteAddress;
     this.#resumePoint = init.resumePoint;
     this.#negotiated = init.negotiated;
@@ -1045,6 +1049,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.#headers = all && keepHeaders.length > 0
       ? pickHeaders(all, keepHeaders)
       : undefined;
+    this.#releaseHeaders?.();
+    this.#releaseHeaders = undefined;
   }
 
   /** Makes what the connection needs for what both sides speak. */

@@ -143,6 +143,21 @@ export function upgradeRequest(
   return { socket, response, idleWatch: keepalive.watch(socket, grace) };
 }
 
+/** Headers that are empty, and stay so, as those of a request cannot be changed either. */
+const NO_HEADERS = Response.error().headers;
+
+/**
+ * Lets go of the headers of a request that was upgraded. A listener of Deno's holds the
+ * request as long as the socket lives, and so what was read of its headers. Whoever has
+ * the request finds that it has none any more.
+ *
+ * @param request The request.
+ */
+export function releaseHeaders(request: Request): void {
+  const cache = privateField(request, "headers cache");
+  if (cache !== undefined) Reflect.set(request, cache, NO_HEADERS);
+}
+
 /**
  * Keeps Deno's advice about `request.signal` from a program that has not asked for
  * that signal: it is this library that looks whether the client is still there.

@@ -271,19 +271,19 @@ function denoCore(): unknown {
 const fieldSymbols = new Map<string, symbol>();
 
 /**
- * A field of Deno's sockets that has no public name.
+ * A field of Deno's sockets, or of another object of Deno's, that has no public name.
  *
- * @param socket The socket.
+ * @param object The object.
  * @param description What the field's symbol is described as.
  * @returns The symbol, if there is such a field.
  */
 export function privateField(
-  socket: RawSocket,
+  object: object,
   description: string,
 ): symbol | undefined {
   const known = fieldSymbols.get(description);
-  if (known !== undefined && Object.hasOwn(socket, known)) return known;
-  const symbol = Object.getOwnPropertySymbols(socket).find((symbol) =>
+  if (known !== undefined && Object.hasOwn(object, known)) return known;
+  const symbol = Object.getOwnPropertySymbols(object).find((symbol) =>
     symbol.description === description
   );
   if (symbol !== undefined) fieldSymbols.set(description, symbol);

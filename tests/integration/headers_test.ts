@@ -123,3 +123,21 @@ Deno.test({
     ]]);
   },
 });
+
+Deno.test({
+  name: "Connection.headers are not held by the request, which Deno holds",
+  ignore,
+  async fn() {
+    const requests: Request[] = [];
+    const seen: (string | null)[] = [];
+    const look = () => {
+      for (const { headers } of requests) seen.push(headers.get("X-Test"));
+    };
+    const authorize = (request: Request) => requests.push(request);
+    await connected({ authorize }, look, () => {
+      look();
+      return Promise.resolve();
+    });
+    assertEquals(seen, ["test", null]);
+  },
+});

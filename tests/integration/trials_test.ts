@@ -26,6 +26,7 @@ const TRIALS: [string, ...string[]][] = [
   ["fleet", "8", "50", "1500"],
   ["inspect", "500", "2"],
   ["slow_lines", "200000", "100000"],
+  ["memory", "10"],
 ];
 
 for (const [name, ...args] of TRIALS) {
