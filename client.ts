@@ -31,26 +31,25 @@ import { encodeWith } from "./core/values/codec.ts";
 import {
   type CheckedRequestOptions,
   Connection,
+  type ConnectionEvents,
   type ConnectionOwner,
   internals,
-  type MessageOf,
-  type SocketMessage,
 } from "./core/connection/connection.ts";
 import { ErrorLog } from "./core/events/error_log.ts";
 import {
-  Emitter,
-  type ListenOptions,
-  type MessagesOptions,
+  type EmitterHooks,
+  emitters,
+  eventNames,
 } from "./core/events/emitter.ts";
+import { Endpoint, endpoints } from "./core/connection/endpoint.ts";
+import {
+  emitMessage,
+  isMessageHeard,
+} from "./core/connection/typed_messages.ts";
 import {
   REQUEST_TIMEOUT_MS,
   type RequestOptions,
 } from "./core/requests/session.ts";
-import {
-  forType,
-  type HandleOptions,
-  RequestHandlers,
-} from "./core/requests/handlers.ts";
 import {
   type ConnectionOptions,
   resolveOptions,
@@ -64,22 +63,13 @@ import type { StandardSchema } from "./core/values/schema.ts";
 import { clientDriver, openSocket } from "./core/runtime/websocket.ts";
 import { offerSubprotocols } from "./core/protocol/subprotocol.ts";
 import { startTimer } from "./core/util/timer.ts";
-import type {
-  Answer,
-  Incoming,
-  KindOf,
-  Outgoing,
-  Reply,
-  SocketTypes,
-} from "./core/values/types.ts";
+import type { Outgoing, Reply, SocketTypes } from "./core/values/types.ts";
 import {
-  type ClientEvents,
   ConnectEvent,
   DrainEvent,
   EndEvent,
   FailureEvent,
   GiveUpEvent,
-  ReceivedEvent,
   ReconnectingEvent,
   RecoveryEvent,
 } from "./core/events/event_types.ts";
@@ -87,7 +77,6 @@ import {
   assertCloseFrame,
   assertSize,
   assertType,
-  type Cause,
   CloseCode,
   ConnectError,
   ConnectionEndedError,
@@ -100,7 +89,6 @@ export * from "./core/public.ts";
 export type { BackoffOptions } from "./core/reconnect/backoff.ts";
 export { ConnectError } from "./core/events/errors.ts";
 export {
-  type ClientEvents,
   GiveUpEvent,
   ReconnectingEvent,
   RecoveryEvent,
@@ -340,6 +328,43 @@ interface RetryState {
 }
 
 /**
+ * The events of a `ClientSocket`.
+ *
+ * @typeParam Types The types of what comes in and goes out.
+ */
+export interface ClientEvents<Types extends SocketTypes>
+  extends ConnectionEvents<Types> {
+  /** The connection is open. */
+  connect: {
+    args: [connection: Connection<Types>, path: string];
+    event: ConnectEvent<Connection<Types>>;
+  };
+  /**
+   * There is no connection, and after a delay another attempt will be made to get
+   * one. It is followed by another one, by `connect`, or by `giveup`.
+   */
+  reconnecting: {
+    args: [attempt: number, delay: number, error: unknown];
+    event: ReconnectingEvent;
+  };
+  /**
+   * The client is back at a server with the option `history`, or at one that should have
+   * it. Either it has got all that it has missed, or it may have missed something:
+   * then it has to load anew what it shows. It is told after `connect`, and after the
+   * messages that were missed.
+   */
+  recovery: { args: [recovered: boolean]; event: RecoveryEvent };
+  /**
+   * No more attempts will be made: they have reached their limit, or the program
+   * has closed the client. It is told once for each way that was to lead back from
+   * an end, or of which a `reconnecting` was told, and that led nowhere.
+   */
+  giveup: { args: [error: unknown]; event: GiveUpEvent };
+}
+
+let hooks: EmitterHooks;
+
+/**
  * A client. It holds one live {@linkcode Connection} at a time, and comes back by
  * itself if it is told to.
  *
@@ -365,7 +390,7 @@ interface RetryState {
  * ```
  */
 export class ClientSocket<Types extends SocketTypes = SocketTypes>
-  extends Emitter<ClientEvents<Connection<Types>, SocketMessage<Types>>>
+  extends Endpoint<Types, ClientEvents<Types>>
   implements AsyncDisposable {
   readonly #protocols: Provided<string | readonly string[]>;
   readonly #headers: Provided<HeadersInit> | undefined;
@@ -374,11 +399,6 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   readonly #reconnectSignal: AbortSignal | undefined;
   readonly #options: ConnectionOptions<Types>;
   readonly #errorLog = new ErrorLog();
-  readonly #handlers = new RequestHandlers<
-    Incoming<Types>,
-    Outgoing<Types>,
-    Connection<Types>
-  >();
   /** What waits for a connection. */
   readonly #queue: SendQueue;
   readonly #resumePoint = new ResumePoint();
@@ -397,6 +417,33 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   /** Hands out what came before there was a listener. */
   #flush: (() => void) | undefined;
 
+  static {
+    hooks = {
+      names: eventNames<ClientEvents<SocketTypes>>({
+        connect: true,
+        message: true,
+        close: true,
+        disconnect: true,
+        drain: true,
+        reconnecting: true,
+        recovery: true,
+        giveup: true,
+        error: true,
+      }),
+      failed: (client: ClientSocket, error, from) =>
+        client.#reportError(error, from),
+      // Messages that came early go to their first listener.
+      added: (client: ClientSocket, type) => {
+        if (type.startsWith("message")) client.#flush?.();
+      },
+      override: (client: ClientSocket, type) =>
+        endpoints.overrideOf(client, type),
+      outrun: (client: ClientSocket) => {
+        if (client.#connection) internals.outrun(client.#connection);
+      },
+    };
+  }
+
   /**
    * Creates a client. It does not connect yet.
    *
@@ -408,6 +455,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    */
   constructor(options: ClientOptions<Types> = {}) {
     super();
+    emitters.attach(this, hooks);
     assertType("options", options, "object", "a URL goes to connect()");
     const {
       protocols = [],
@@ -442,7 +490,6 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       this.#reconnect = resolveReconnectOptions(rest);
       this.#reconnectSignal = signal;
     }
-    this.#listenForOverrides();
   }
 
   /** The live connection, if there is one. */
@@ -674,106 +721,13 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     const { timeout = REQUEST_TIMEOUT_MS, signal } = options;
     assertSize("timeout", timeout);
     const start = performance.now();
-    const [connection] = await this.waitFor("connect", {
-      ...signal && { signal },
-      ...timeout < Infinity && { timeout },
-    });
+    const [connection]: ClientEvents<Types>["connect"]["args"] = await emitters
+      .waitFor(this, "connect", {
+        ...signal && { signal },
+        ...timeout < Infinity && { timeout },
+      });
     const left = Math.max(0, timeout - (performance.now() - start));
     return await connection.request(data, { ...options, timeout: left });
-  }
-
-  /**
-   * Answers requests of the server: those of one kind, whose data has that `type`, or
-   * all for which there is no handler of their kind. A request that is handled is no
-   * `message`; one that no handler is there for is, and {@linkcode Message.reply}
-   * answers it.
-   *
-   * @param kind The kind of requests.
-   * @param handler Answers a request: by the value that it returns, or that its promise
-   * resolves with (`null` if that is undefined). What it throws is an `error` event,
-   * and the server is told that the request has failed; a {@linkcode RequestError} is
-   * told to the server as it is, and is no `error` event.
-   * @param options When to remove it.
-   * @returns This client.
-   * @throws {Error} If there is a handler for that already.
-   */
-  handle<Kind extends KindOf<Incoming<Types>>>(
-    kind: Kind,
-    handler: (message: MessageOf<Types, Kind>) => Answer<Outgoing<Types>>,
-    options?: HandleOptions,
-  ): this;
-  /**
-   * Answers all requests for which there is no handler of their kind, as above.
-   *
-   * @param handler Answers a request.
-   * @param options When to remove it.
-   * @returns This client.
-   * @throws {Error} If there is such a handler already.
-   *
-   * @example
-   * ```ts
-   * import { ClientSocket } from "jsr:@ws/events";
-   *
-   * const client = new ClientSocket();
-   * client.handle(({ content }) => ({ heard: content }));
-   * ```
-   */
-  handle(
-    handler: (message: SocketMessage<Types>) => Answer<Outgoing<Types>>,
-    options?: HandleOptions,
-  ): this;
-  handle<Kind extends KindOf<Incoming<Types>>>(
-    first:
-      | Kind
-      | ((message: SocketMessage<Types>) => Answer<Outgoing<Types>>),
-    second?:
-      | ((message: MessageOf<Types, Kind>) => Answer<Outgoing<Types>>)
-      | HandleOptions,
-    third?: HandleOptions,
-  ): this {
-    this.#handlers.add(first, second, third);
-    return this;
-  }
-
-  /**
-   * Listens to messages of one kind only: those whose data has that `type`.
-   *
-   * @param kind The kind.
-   * @param listener What to call. What it throws becomes an `error` event.
-   * @param options When to remove it.
-   * @returns This client.
-   */
-  onKind<Kind extends KindOf<Incoming<Types>>>(
-    kind: Kind,
-    listener: (message: MessageOf<Types, Kind>) => unknown,
-    options?: Omit<ListenOptions, "once">,
-  ): this {
-    return this.on("message", forType(kind, listener), options);
-  }
-
-  /**
-   * Iterates over the messages, as {@linkcode Connection.messages} does. If the client
-   * comes back, so do the messages: it ends when there is no connection, and none will
-   * be.
-   *
-   * @param options When to stop, how many may wait, and whether a lost connection is
-   * an error.
-   * @returns An iterator of the messages.
-   */
-  messages(
-    options: MessagesOptions = {},
-  ): AsyncIterableIterator<SocketMessage<Types>, undefined> {
-    return this.iterate("message", options, ([message]) => message, () => {
-      if (this.#connection) internals.outrun(this.#connection);
-    });
-  }
-
-  /** The same as {@linkcode ClientSocket.messages} without options. */
-  [Symbol.asyncIterator](): AsyncIterableIterator<
-    SocketMessage<Types>,
-    undefined
-  > {
-    return this.messages();
   }
 
   /**
@@ -807,67 +761,24 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     return this.close();
   }
 
-  /**
-   * To be overridden: the connection is open.
-   *
-   * @param connection The connection.
-   * @param path The path that was asked for.
-   */
-  protected onConnect?(connection: Connection<Types>, path: string): unknown;
+  #emit<Type extends keyof ClientEvents<Types> & string>(
+    type: Type,
+    Event: new (
+      type: Type,
+      ...args: ClientEvents<Types>[Type]["args"]
+    ) => ClientEvents<Types>[Type]["event"],
+    args: ClientEvents<Types>[Type]["args"],
+    pending?: Promise<unknown>[],
+  ): void {
+    emitters.emit(this, type, Event, args, pending);
+  }
 
-  /**
-   * To be overridden: a message has come.
-   *
-   * @param message The message.
-   */
-  protected onMessage?(message: SocketMessage<Types>): unknown;
-
-  /**
-   * To be overridden: the connection was closed.
-   *
-   * @param code The close code.
-   * @param reason The reason.
-   * @param cause What brought the end about.
-   */
-  protected onClose?(code: number, reason: string, cause: Cause): unknown;
-
-  /**
-   * To be overridden: the connection was lost.
-   *
-   * @param code The close code, usually 1006.
-   * @param reason The reason, usually empty.
-   * @param cause What brought the end about.
-   */
-  protected onDisconnect?(
-    code: number,
-    reason: string,
-    cause: Cause,
-  ): unknown;
-
-  /** Turns what a listener threw into an `error` event. */
-  protected override onListenerError(error: unknown, from: string): void {
+  /** Reports an error as an `error` event. */
+  #reportError(error: unknown, from: string): void {
     this.#options.instrumentation?.listenerFailed(error, from);
-    if (this.isHeard("error")) {
-      this.emit("error", FailureEvent, [error, from, this.#connection]);
+    if (emitters.isHeard(this, "error")) {
+      this.#emit("error", FailureEvent, [error, from, this.#connection]);
     } else this.#errorLog.write(`Unhandled error in "${from}":`, error);
-  }
-
-  /** Hands messages that came early to their first listener. */
-  protected override onListenerAdded(type: string): void {
-    if (type === "message") this.#flush?.();
-  }
-
-  #listenForOverrides(): void {
-    if (this.onConnect) {
-      this.on("connect", (...args) => this.onConnect?.(...args));
-    }
-    if (this.onMessage) {
-      this.on("message", (message) => this.onMessage?.(message));
-    }
-    if (this.onClose) this.on("close", (...args) => this.onClose?.(...args));
-    if (this.onDisconnect) {
-      this.on("disconnect", (...args) => this.onDisconnect?.(...args));
-    }
   }
 
   /** The program wants no connection any more, nor what is on its way to one. */
@@ -936,7 +847,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     const count = ++state.count;
     attempts.notifyOnFail = true;
     this.#deferredEvents.run(() =>
-      this.emit("reconnecting", ReconnectingEvent, [count, delay, failure])
+      this.#emit("reconnecting", ReconnectingEvent, [count, delay, failure])
     );
     attempts.signal.throwIfAborted(); // a listener may have closed the client
     const start = performance.now();
@@ -1031,9 +942,9 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       : this.#connectError("given up", error);
     this.#rejectQueued(reason.message);
     const emit = () => {
-      if (attempts.notifyOnFail) this.emit("giveup", GiveUpEvent, [error]);
+      if (attempts.notifyOnFail) this.#emit("giveup", GiveUpEvent, [error]);
     };
-    this.#deferredEvents.defer(emit, this.takeWaiting(() => reason));
+    this.#deferredEvents.defer(emit, emitters.takeWaiting(this, () => reason));
   }
 
   /** Rejects what waits for a connection. */
@@ -1066,7 +977,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     try {
       decision = reconnect.shouldReconnect(end);
     } catch (error) {
-      this.onListenerError(error, end.type);
+      this.#reportError(error, end.type);
     }
     if (this.#attempts !== attempts) return undefined;
     if (decision !== true) return this.#attempts = undefined;
@@ -1093,7 +1004,10 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
         return "local";
       },
       isHosted: () => false,
-      hasListener: (type) => this.isHeard(type),
+      hasListener: (type) =>
+        emitters.isHeard(this, type) ||
+        (type === "message" && emitters.hasTyped(this)),
+      isMessageHeard: (message) => isMessageHeard(this, message),
       opened: (connection, flush) => {
         settled();
         this.#connection = own = connection;
@@ -1103,18 +1017,18 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
         const pending: Promise<unknown>[] = [];
         const { path } = connection;
         this.#isOpening = true;
-        this.emit("connect", ConnectEvent, [connection, path], pending);
+        this.#emit("connect", ConnectEvent, [connection, path], pending);
         this.#isOpening = false;
         this.#sendQueued(connection);
         resolve();
         return pending;
       },
-      received: (message, pending) =>
-        this.emit("message", ReceivedEvent, [message], pending),
-      findHandler: (request) => this.#handlers.find(request),
-      drained: () => this.emit("drain", DrainEvent, []),
+      received: (message, pending) => emitMessage(this, message, pending),
+      findHandler: (request) =>
+        endpoints.handlerOf<Types, ClientEvents<Types>>(this, request),
+      drained: () => this.#emit("drain", DrainEvent, []),
       recovered: (recovered) =>
-        this.emit("recovery", RecoveryEvent, [recovered]),
+        this.#emit("recovery", RecoveryEvent, [recovered]),
       superseded: (options) => this.#queue.dropSuperseded(options),
       unsent: (entries) => {
         const later = this.#queue.takeAll();
@@ -1128,7 +1042,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
           connectError(displayUrl(url), cause, isPlain ? "" : hintFor(cause)),
         );
       },
-      failed: (error, from) => this.onListenerError(error, from),
+      failed: (error, from) => this.#reportError(error, from),
     };
   }
 
@@ -1160,7 +1074,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   /** Tells an end, and goes the way back if the program wants to. */
   #emitEnd(connection: Connection<Types>, end: Disconnection): void {
     const { type, code, reason, cause } = end;
-    const emit = () => this.emit(type, EndEvent, [code, reason, cause]);
+    const emit = () => this.#emit(type, EndEvent, [code, reason, cause]);
     const attempts = this.#startReconnecting(end);
     if (attempts) {
       emit();
@@ -1179,7 +1093,8 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     }"`;
     const to = displayUrl(connection.url);
     this.#rejectQueued(`the connection to ${to} has ended: ${description}`);
-    this.stopWaiting(
+    emitters.stopWaiting(
+      this,
       () =>
         new ConnectionEndedError(
           `Cannot wait any longer for an event as the connection to ${to} has ended: ${description}`,

@@ -16,7 +16,6 @@ import {
   Connection,
   type ConnectionOwner,
   internals,
-  type MessageOf,
   type SocketMessage,
 } from "./core/connection/connection.ts";
 import {
@@ -29,11 +28,6 @@ import {
 } from "./core/runtime/deno_server.ts";
 import type { SendOptions } from "./core/sending/send_queue.ts";
 import { BufferBudget } from "./core/sending/buffer_budget.ts";
-import {
-  forType,
-  type HandleOptions,
-  RequestHandlers,
-} from "./core/requests/handlers.ts";
 import {
   type ConnectionOptions,
   resolveOptions,
@@ -78,26 +72,25 @@ import {
 import { formatHost } from "./core/admission/remote_address.ts";
 import { isUpgradeRequest, type Refusal } from "./core/admission/handshake.ts";
 import { appendRetryAfter, toSeconds } from "./core/protocol/retry_after.ts";
+import { Endpoint, endpoints } from "./core/connection/endpoint.ts";
+import {
+  emitMessage,
+  isMessageHeard,
+} from "./core/connection/typed_messages.ts";
 import { ErrorLog } from "./core/events/error_log.ts";
 import {
-  Emitter,
-  type ListenOptions,
-  type MessagesOptions,
+  type EmitterHooks,
+  emitters,
+  eventNames,
 } from "./core/events/emitter.ts";
 import { MIN_PEER_BYTES_PER_SECOND } from "./core/util/liveness.ts";
 import { Keepalive } from "./core/runtime/keepalive.ts";
 import { printable } from "./core/util/printable.ts";
 import { startTimer, withTimeout } from "./core/util/timer.ts";
-import type {
-  Answer,
-  Context,
-  Incoming,
-  KindOf,
-  Outgoing,
-  SocketTypes,
-} from "./core/values/types.ts";
+import type { Context, Outgoing, SocketTypes } from "./core/values/types.ts";
 import {
   AdapterEvent,
+  type ClientEndArgs,
   ClientEndEvent,
   ConnectEvent,
   FailureEvent,
@@ -106,7 +99,6 @@ import {
   ReadyEvent,
   ReceivedEvent,
   RefusedEvent,
-  type ServerEvents,
 } from "./core/events/event_types.ts";
 import {
   assertCloseFrame,
@@ -145,7 +137,6 @@ export {
   MemberEvent,
   ReadyEvent,
   RefusedEvent,
-  type ServerEvents,
 } from "./core/events/event_types.ts";
 
 /**
@@ -323,6 +314,68 @@ export interface BroadcastOptions<Types extends SocketTypes = SocketTypes>
 }
 
 /**
+ * The events of a `ServerSocket`.
+ *
+ * @typeParam Types The types of what comes in and goes out.
+ */
+export interface ServerEvents<Types extends SocketTypes> {
+  /** The server listens. */
+  ready: { args: []; event: ReadyEvent };
+  /** A request did not become a WebSocket. */
+  refused: {
+    args: [
+      request: Request,
+      status: number,
+      why: string,
+      remoteAddress: string,
+    ];
+    event: RefusedEvent;
+  };
+  /**
+   * The broker of the adapter can be reached, and with it the other servers; or it
+   * cannot any more.
+   */
+  adapter: {
+    args: [state: "up" | "down", error: unknown];
+    event: AdapterEvent;
+  };
+  /**
+   * Somebody has joined a room that a client of this server is in, on whatever server;
+   * only with the option `presence`.
+   */
+  join: { args: [member: Member, room: string]; event: MemberEvent };
+  /** Somebody has left such a room. */
+  leave: { args: [member: Member, room: string]; event: MemberEvent };
+  /** A client has connected. */
+  connect: {
+    args: [client: Connection<Types>, path: string];
+    event: ConnectEvent<Connection<Types>>;
+  };
+  /** A message has come; its author is the client. */
+  message: {
+    args: [message: SocketMessage<Types>];
+    event: ReceivedEvent<SocketMessage<Types>>;
+  };
+  /** A connection was closed: the closing handshake is finished. */
+  close: {
+    args: ClientEndArgs<Connection<Types>>;
+    event: ClientEndEvent<Connection<Types>>;
+  };
+  /** A connection was lost. */
+  disconnect: {
+    args: ClientEndArgs<Connection<Types>>;
+    event: ClientEndEvent<Connection<Types>>;
+  };
+  /** A listener threw. */
+  error: {
+    args: [error: unknown, from: string, client: Connection<Types> | undefined];
+    event: FailureEvent<Connection<Types>>;
+  };
+}
+
+let hooks: EmitterHooks;
+
+/**
  * The owner of all connections of one server; not one peer: that is a
  * {@linkcode Connection}. It listens by itself, or answers the upgrades of any
  * other server by {@linkcode ServerSocket.fetch}.
@@ -359,7 +412,7 @@ export interface BroadcastOptions<Types extends SocketTypes = SocketTypes>
  * ```
  */
 export class ServerSocket<Types extends SocketTypes = SocketTypes>
-  extends Emitter<ServerEvents<Connection<Types>, SocketMessage<Types>>>
+  extends Endpoint<Types, ServerEvents<Types>>
   implements AsyncDisposable {
   readonly #keepalive: Keepalive;
   /**
@@ -385,11 +438,6 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   readonly #blobs = new BlobResolver();
   readonly #describeMember: ServerOptions<Types>["presence"];
   readonly #presence: Presence | undefined;
-  readonly #handlers = new RequestHandlers<
-    Incoming<Types>,
-    Outgoing<Types>,
-    Connection<Types>
-  >();
   readonly #owner: ConnectionOwner<Types>;
   readonly #errorLog = new ErrorLog();
   /** The statuses of refusals that were told on the console. */
@@ -401,6 +449,27 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   /** Is told when the last client has ended. */
   #onEmpty: (() => void) | undefined;
 
+  static {
+    hooks = {
+      names: eventNames<ServerEvents<SocketTypes>>({
+        ready: true,
+        connect: true,
+        message: true,
+        close: true,
+        disconnect: true,
+        refused: true,
+        adapter: true,
+        join: true,
+        leave: true,
+        error: true,
+      }),
+      failed: (server: ServerSocket, error, from, subject) =>
+        server.#reportError(error, from, server.#clientOf(subject)),
+      override: (server: ServerSocket, type) =>
+        type === "ready" ? server.onReady : endpoints.overrideOf(server, type),
+    };
+  }
+
   /**
    * Creates a server. It neither listens nor takes connections yet.
    *
@@ -411,6 +480,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    */
   constructor(options: ServerOptions<Types> = {}) {
     super();
+    emitters.attach(this, hooks);
     assertType("options", options, "object", "a port goes to listen()");
     const {
       closeTimeout = 10_000,
@@ -484,14 +554,13 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       },
     });
     this.#owner = this.#createOwner();
-    this.#listenForOverrides();
     const name = crypto.randomUUID();
     this.#describeMember = options.presence;
     const presence = this.#presence = this.#describeMember &&
       new Presence(name, {
         publish: (room, text) => this.#cluster?.publishPresence(room, text),
-        joined: (...args) => this.emit("join", MemberEvent, args),
-        left: (...args) => this.emit("leave", MemberEvent, args),
+        joined: (...args) => this.#emit("join", MemberEvent, args),
+        left: (...args) => this.#emit("leave", MemberEvent, args),
       });
     const keep = adapterQueue;
     this.#cluster = adapter &&
@@ -831,109 +900,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         }
       },
       changed: (state, error) =>
-        this.emit("adapter", AdapterEvent, [state, error]),
+        this.#emit("adapter", AdapterEvent, [state, error]),
       answer: (query) => this.#answerQuery(query),
       failed: (error) => this.#reportError(error, "adapter"),
     };
-  }
-
-  /**
-   * Answers requests: those of one kind, whose data has that `type`, or all for which
-   * there is no handler of their kind. A request that is handled is no `message`; one
-   * that no handler is there for is, and {@linkcode Message.reply} answers it.
-   *
-   * @param kind The kind of requests.
-   * @param handler Answers a request: by the value that it returns, or that its promise
-   * resolves with (`null` if that is undefined). What it throws is an `error` event,
-   * and the client is told that the request has failed; a {@linkcode RequestError} is
-   * told to the client as it is, and is no `error` event.
-   * @param options When to remove it.
-   * @returns This server.
-   * @throws {Error} If there is a handler for that already.
-   *
-   * @example
-   * ```ts
-   * import { RequestError, ServerSocket } from "jsr:@ws/events";
-   *
-   * type Question =
-   *   | { type: "sum"; numbers: number[] }
-   *   | { type: "root"; of: number };
-   *
-   * const server = new ServerSocket<{ incoming: Question }>();
-   * server.handle("sum", ({ data }) => data.numbers.reduce((a, b) => a + b, 0));
-   * server.handle("root", ({ data }) => {
-   *   if (data.of < 0) throw new RequestError("Negative", "domain");
-   *   return Math.sqrt(data.of);
-   * });
-   * ```
-   */
-  handle<Kind extends KindOf<Incoming<Types>>>(
-    kind: Kind,
-    handler: (message: MessageOf<Types, Kind>) => Answer<Outgoing<Types>>,
-    options?: HandleOptions,
-  ): this;
-  /**
-   * Answers all requests for which there is no handler of their kind, as above.
-   *
-   * @param handler Answers a request.
-   * @param options When to remove it.
-   * @returns This server.
-   * @throws {Error} If there is such a handler already.
-   */
-  handle(
-    handler: (message: SocketMessage<Types>) => Answer<Outgoing<Types>>,
-    options?: HandleOptions,
-  ): this;
-  handle<Kind extends KindOf<Incoming<Types>>>(
-    first:
-      | Kind
-      | ((message: SocketMessage<Types>) => Answer<Outgoing<Types>>),
-    second?:
-      | ((message: MessageOf<Types, Kind>) => Answer<Outgoing<Types>>)
-      | HandleOptions,
-    third?: HandleOptions,
-  ): this {
-    this.#handlers.add(first, second, third);
-    return this;
-  }
-
-  /**
-   * Listens to messages of one kind only: those whose data has that `type`.
-   *
-   * @param kind The kind.
-   * @param listener What to call. What it throws becomes an `error` event.
-   * @param options When to remove it.
-   * @returns This server.
-   *
-   * @example
-   * ```ts
-   * import { ServerSocket } from "jsr:@ws/events";
-   *
-   * type Incoming = { type: "chat"; text: string } | { type: "typing" };
-   *
-   * const server = new ServerSocket<{ incoming: Incoming }>();
-   * server.onKind("chat", ({ data }) => server.broadcast(data.text));
-   * ```
-   */
-  onKind<Kind extends KindOf<Incoming<Types>>>(
-    kind: Kind,
-    listener: (message: MessageOf<Types, Kind>) => unknown,
-    options?: Omit<ListenOptions, "once">,
-  ): this {
-    return this.on("message", forType(kind, listener), options);
-  }
-
-  /**
-   * Iterates over the messages of all clients, as {@linkcode Connection.messages}
-   * does; until the server has been closed.
-   *
-   * @param options When to stop, and how many may wait.
-   * @returns An iterator of the messages.
-   */
-  messages(
-    options: MessagesOptions = {},
-  ): AsyncIterableIterator<SocketMessage<Types>, undefined> {
-    return this.iterate("message", options, ([message]) => message);
   }
 
   get #bound(): BoundServer {
@@ -1019,7 +989,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     this.#url = path === undefined
       ? `${cert === undefined ? "ws" : "wss"}://${host}:${bound.port}`
       : `ws+unix:${path}`;
-    this.emit("ready", ReadyEvent, []);
+    this.#emit("ready", ReadyEvent, []);
   }
 
   /**
@@ -1222,67 +1192,25 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     return this.close();
   }
 
-  /** To be overridden: the server listens. */
+  /** To be overridden: called when the server listens. */
   protected onReady?(): unknown;
 
-  /**
-   * To be overridden: a client has connected.
-   *
-   * @param client The client.
-   * @param path The path that it asked for.
-   */
-  protected onConnect?(client: Connection<Types>, path: string): unknown;
-
-  /**
-   * To be overridden: a message has come.
-   *
-   * @param message The message.
-   */
-  protected onMessage?(message: SocketMessage<Types>): unknown;
-
-  /**
-   * To be overridden: a connection was closed.
-   *
-   * @param client The client.
-   * @param code The close code.
-   * @param reason The reason.
-   * @param cause What brought the end about.
-   */
-  protected onClose?(
-    client: Connection<Types>,
-    code: number,
-    reason: string,
-    cause: Cause,
-  ): unknown;
-
-  /**
-   * To be overridden: a connection was lost.
-   *
-   * @param client The client.
-   * @param code The close code, usually 1006.
-   * @param reason The reason, usually empty.
-   * @param cause What brought the end about.
-   */
-  protected onDisconnect?(
-    client: Connection<Types>,
-    code: number,
-    reason: string,
-    cause: Cause,
-  ): unknown;
-
-  /** Turns what a listener threw into an `error` event. */
-  protected override onListenerError(
-    error: unknown,
-    from: string,
-    subject: unknown,
+  #emit<Type extends keyof ServerEvents<Types> & string>(
+    type: Type,
+    Event: new (
+      type: Type,
+      ...args: ServerEvents<Types>[Type]["args"]
+    ) => ServerEvents<Types>[Type]["event"],
+    args: ServerEvents<Types>[Type]["args"],
+    pending?: Promise<unknown>[],
   ): void {
-    this.#reportError(error, from, this.#clientOf(subject));
+    emitters.emit(this, type, Event, args, pending);
   }
 
   #reportError(error: unknown, from: string, client?: Connection<Types>): void {
     this.#options.instrumentation?.listenerFailed(error, from);
-    if (this.isHeard("error")) {
-      this.emit("error", FailureEvent, [error, from, client]);
+    if (emitters.isHeard(this, "error")) {
+      this.#emit("error", FailureEvent, [error, from, client]);
     } else this.#errorLog.write(`Unhandled error in "${from}":`, error);
   }
 
@@ -1296,40 +1224,29 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     return subject instanceof Connection ? subject : undefined;
   }
 
-  #listenForOverrides(): void {
-    if (this.onReady) this.on("ready", () => this.onReady?.());
-    if (this.onConnect) {
-      this.on("connect", (...args) => this.onConnect?.(...args));
-    }
-    if (this.onMessage) {
-      this.on("message", (message) => this.onMessage?.(message));
-    }
-    if (this.onClose) this.on("close", (...args) => this.onClose?.(...args));
-    if (this.onDisconnect) {
-      this.on("disconnect", (...args) => this.onDisconnect?.(...args));
-    }
-  }
-
   /** What connections tell this server. */
   #createOwner(): ConnectionOwner<Types> {
     return {
       rooms: this.#rooms,
       beforeClose: () => this.#closeCause,
       isHosted: () => this.#isHosted,
-      hasListener: (type) => this.isHeard(type),
+      hasListener: (type) =>
+        emitters.isHeard(this, type) ||
+        (type === "message" && emitters.hasTyped(this)),
+      isMessageHeard: (message) => isMessageHeard(this, message),
       opened: (client) => {
         this.#connecting.delete(client);
         this.#clients.add(client);
         const pending: Promise<unknown>[] = [];
         if (this.#recovery) this.#recovery.clientConnected(client);
         else refuseResume(client);
-        this.emit("connect", ConnectEvent, [client, client.path], pending);
+        this.#emit("connect", ConnectEvent, [client, client.path], pending);
         this.#recovery?.recover(client, pending);
         return pending;
       },
-      received: (message, pending) =>
-        this.emit("message", ReceivedEvent, [message], pending),
-      findHandler: (request) => this.#handlers.find(request),
+      received: (message, pending) => emitMessage(this, message, pending),
+      findHandler: (request) =>
+        endpoints.handlerOf<Types, ServerEvents<Types>>(this, request),
       drained: () => {},
       ended: (client, end) => {
         this.#clients.delete(client);
@@ -1339,7 +1256,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         this.#admission.release(client.remoteAddress);
         const { type, code, reason, cause } = end;
         if (type === "disconnect") this.#remember(client, end);
-        this.emit(type, ClientEndEvent, [client, code, reason, cause]);
+        this.#emit(type, ClientEndEvent, [client, code, reason, cause]);
       },
       unsent: () => {},
       endDeferred: (client, isWaiting) => {
@@ -1449,13 +1366,13 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       reason,
       advice = `Refused ${remoteAddress}: ${status} ${reason}`,
     } = refusal;
-    if (!this.isHeard("refused") && !this.#warned.has(status)) {
+    if (!emitters.isHeard(this, "refused") && !this.#warned.has(status)) {
       this.#warned.add(status);
       console.warn(
         `${advice} (this is told once for each status: listen to "refused" for all)`,
       );
     }
-    this.emit("refused", RefusedEvent, [
+    this.#emit("refused", RefusedEvent, [
       request,
       status,
       reason,
@@ -1543,7 +1460,8 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     this.#presence?.stop();
     this.#memoryStore?.stop();
     this.#errorLog.flush();
-    this.stopWaiting(
+    emitters.stopWaiting(
+      this,
       () =>
         new ConnectionEndedError(
           "Cannot wait any longer for an event of a server that was closed",

@@ -8,21 +8,25 @@
 export type {
   CheckedRequestOptions,
   Connection,
-  MessageOf,
+  ConnectionEvents,
   SocketMessage,
+  TypedMessage,
+  TypedMessages,
 } from "./connection/connection.ts";
 export type {
   Answer,
   Context,
   Incoming,
-  KindOf,
+  MessageType,
   NamedTypes,
-  OfKind,
+  OfType,
   Outgoing,
   Reply,
   SocketTypes,
+  TypeOf,
 } from "./values/types.ts";
 export type { RequestOptions } from "./requests/session.ts";
+export type { Endpoint, EndpointEvents } from "./connection/endpoint.ts";
 export type { HandleOptions } from "./requests/handlers.ts";
 export type { SpeechOptions } from "./connection/connection_options.ts";
 export {
@@ -37,19 +41,17 @@ export type { SendOptions } from "./sending/send_queue.ts";
 export type { Carried, FlowOptions } from "./sending/socket_writer.ts";
 export type { Overflow } from "./sending/bounded_queue.ts";
 export type {
-  Args,
   CollectOptions,
   Emitter,
+  EventArgs,
   EventHandler,
+  EventOf,
   EventsOptions,
-  ListenOptions,
-  MessagesOptions,
-  Name,
+  ListenerOptions,
   WaitOptions,
 } from "./events/emitter.ts";
 export {
   ConnectEvent,
-  type ConnectionEvents,
   DrainEvent,
   type EndArgs,
   EndEvent,

@@ -16,8 +16,10 @@ import {
 } from "../values/codec.ts";
 import {
   Emitter,
-  type ListenOptions,
-  type MessagesOptions,
+  type EmitterHooks,
+  emitters,
+  eventNames,
+  type EventsOptions,
 } from "../events/emitter.ts";
 import {
   CONNECTING_STATE,
@@ -35,11 +37,11 @@ import {
   RESOLVED,
 } from "../events/errors.ts";
 import {
-  type ConnectionEvents,
   DrainEvent,
+  type EndArgs,
   EndEvent,
   FailureEvent,
-  ReceivedEvent,
+  type ReceivedEvent,
 } from "../events/event_types.ts";
 import { EventsSession, type RequestOptions } from "../requests/session.ts";
 import type { Carried, WriterSignal } from "../sending/socket_writer.ts";
@@ -51,7 +53,7 @@ import {
   type RequestFailure,
 } from "../protocol/frames.ts";
 import { creditCost, INITIAL_CREDIT } from "../sending/credit_window.ts";
-import { forType, type RequestHandler } from "../requests/handlers.ts";
+import type { RequestHandler } from "../requests/handlers.ts";
 import { EarlyMessages } from "./early_messages.ts";
 import { MESSAGE_COST } from "../sending/buffer_budget.ts";
 import { Sender } from "../sending/sender.ts";
@@ -85,12 +87,13 @@ import {
   type ResumeRequest,
 } from "../protocol/subprotocol.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
+import { emitMessage, isMessageHeard } from "./typed_messages.ts";
 import { ConcurrencyLimiter } from "./concurrency_limiter.ts";
 import type {
   Context,
   Incoming,
-  KindOf,
-  OfKind,
+  MessageType,
+  OfType,
   Outgoing,
   Reply,
   SocketTypes,
@@ -103,12 +106,64 @@ export type SocketMessage<Types extends SocketTypes> = Message<
   Connection<Types>
 >;
 
-/** A message of one kind, by {@linkcode SocketTypes}. */
-export type MessageOf<Types extends SocketTypes, Kind extends string> = Message<
-  OfKind<Incoming<Types>, Kind>,
-  Outgoing<Types>,
-  Connection<Types>
->;
+/**
+ * A message of one type: its data is the member of `incoming` that has this `type`.
+ *
+ * @typeParam Types The types of the sockets.
+ * @typeParam Type The type of the message.
+ */
+export type TypedMessage<Types extends SocketTypes, Type extends string> =
+  Message<
+    OfType<Incoming<Types>, Type>,
+    Outgoing<Types>,
+    Connection<Types>
+  >;
+
+/**
+ * The events for messages of one type, such as `message:chat`, by the union of
+ * `data.type`. Each is emitted right after `message`.
+ *
+ * @typeParam Types The types of the sockets.
+ */
+export type TypedMessages<Types extends SocketTypes> = {
+  [Type in MessageType<Types> as `message:${Type}`]: {
+    args: [message: TypedMessage<Types, Type>];
+    event: ReceivedEvent<TypedMessage<Types, Type>>;
+  };
+};
+
+/**
+ * The events of a `Connection`.
+ *
+ * @typeParam Types The types of what comes in and goes out.
+ */
+export interface ConnectionEvents<Types extends SocketTypes> {
+  /** A message has come. */
+  message: {
+    args: [message: SocketMessage<Types>];
+    event: ReceivedEvent<SocketMessage<Types>>;
+  };
+  /** The connection was closed: the closing handshake is finished. */
+  close: {
+    args: EndArgs;
+    event: EndEvent;
+  };
+  /** The connection was lost. */
+  disconnect: {
+    args: EndArgs;
+    event: EndEvent;
+  };
+  /**
+   * So much had waited for the peer that `send` let wait, too; now all is sent,
+   * or on its way, and there is room again.
+   */
+  drain: { args: []; event: DrainEvent };
+  /** A listener of this connection threw. */
+  error: {
+    args: [error: unknown, from: string, client: Connection<Types> | undefined];
+    event: FailureEvent<Connection<Types>>;
+  };
+}
 
 /** What a connection is made of. */
 export interface ConnectionInit<Types extends SocketTypes> {
@@ -170,12 +225,19 @@ export interface ConnectionOwner<Types extends SocketTypes> {
    */
   isHosted(): boolean;
   /**
-   * Whether somebody at the owner's listens to an event.
+   * Whether somebody at the owner's listens to an event; with `message`, to messages
+   * of any type.
    *
    * @param type The event's name.
    * @returns True if so.
    */
   hasListener(type: "message" | "close" | "disconnect"): boolean;
+  /**
+   * Whether somebody at the owner's would hear a message.
+   *
+   * @param message The message.
+   */
+  isMessageHeard(message: SocketMessage<Types>): boolean;
   /**
    * Hears that the connection is open.
    *
@@ -338,6 +400,8 @@ export interface ConnectionInternals {
 /** What the owner of a connection may do with it; no program gets this. */
 export let internals: ConnectionInternals;
 
+let hooks: EmitterHooks;
+
 /**
  * One live WebSocket: what a server's listeners call `client`, what
  * `message.author` is, and what `ClientSocket.connection` holds.
@@ -361,9 +425,7 @@ export let internals: ConnectionInternals;
  * ```
  */
 export class Connection<Types extends SocketTypes = SocketTypes>
-  extends Emitter<
-    ConnectionEvents<Connection<Types>, SocketMessage<Types>>
-  > {
+  extends Emitter<ConnectionEvents<Types>, TypedMessages<Types>> {
   /** The path that was asked for, without the query. */
   readonly path: string;
   /**
@@ -429,6 +491,24 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #idleTimer: IdleWatch | IdleTimer | undefined;
 
   static {
+    hooks = {
+      names: eventNames<ConnectionEvents<SocketTypes>>({
+        message: true,
+        drain: true,
+        close: true,
+        disconnect: true,
+        error: true,
+      }),
+      failed: (connection: Connection, error, from) =>
+        connection.#reportError(error, from),
+      outrun: (connection: Connection) => connection.#outrun(),
+      // Messages that came early go to their first listener.
+      added: (connection: Connection, type) => {
+        if (connection.#earlyMessages && type.startsWith("message")) {
+          connection.#deliverEarlySoon();
+        }
+      },
+    };
     internals = {
       send: (connection, frame, options, isTransferable) =>
         connection.#send(frame, options, isTransferable),
@@ -462,6 +542,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    */
   constructor(init: ConnectionInit<Types>, owner: ConnectionOwner<Types>) {
     super();
+    emitters.attach(this, hooks);
     const { socket, driver, url, path, headers, remoteAddress } = init;
     this.#url = url;
     this.path = path;
@@ -730,22 +811,6 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   /**
-   * Listens to messages of one kind only: those whose data has that `type`.
-   *
-   * @param kind The kind.
-   * @param listener What to call. What it throws becomes an `error` event.
-   * @param options When to remove it.
-   * @returns This connection.
-   */
-  onKind<Kind extends KindOf<Incoming<Types>>>(
-    kind: Kind,
-    listener: (message: MessageOf<Types, Kind>) => unknown,
-    options?: Omit<ListenOptions, "once">,
-  ): this {
-    return this.on("message", forType(kind, listener), options);
-  }
-
-  /**
    * Iterates over the messages, in order, from this call on.
    *
    * @param options When to stop, how many may wait, and whether a lost connection is
@@ -766,29 +831,23 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * ```
    */
   messages(
-    options: MessagesOptions = {},
+    options: EventsOptions = {},
   ): AsyncIterableIterator<SocketMessage<Types>, undefined> {
-    return this.iterate(
+    return emitters.iterate(
+      this,
       "message",
       options,
-      ([message]) => message,
-      () => this.#outrun(),
+      ([message]: [SocketMessage<Types>]) => message,
     );
   }
 
   /** A loop was too slow: the peer goes on, though nobody hears it any more. */
   #outrun(): void {
-    if (this.isHeard("message") || this.#owner.hasListener("message")) return;
+    if (
+      emitters.isHeard(this, "message") || this.#owner.hasListener("message")
+    ) return;
     const why = "Messages come faster than they are read";
     this.#closeOnViolation(CloseCode.PolicyViolation, why, "limit");
-  }
-
-  /** The same as {@linkcode Connection.messages} without options. */
-  [Symbol.asyncIterator](): AsyncIterableIterator<
-    SocketMessage<Types>,
-    undefined
-  > {
-    return this.messages();
   }
 
   #encode(data: unknown): Frame {
@@ -976,16 +1035,22 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   /** Turns what a listener threw into an `error` event, here or at the owner's. */
-  protected override onListenerError(error: unknown, from: string): void {
-    if (this.isHeard("error")) {
-      this.#options.instrumentation?.listenerFailed(error, from);
-      this.emit("error", FailureEvent, [error, from, this]);
-    } else this.#owner.failed(error, from, this);
+  #emit<Type extends keyof ConnectionEvents<Types> & string>(
+    type: Type,
+    Event: new (
+      type: Type,
+      ...args: ConnectionEvents<Types>[Type]["args"]
+    ) => ConnectionEvents<Types>[Type]["event"],
+    args: ConnectionEvents<Types>[Type]["args"],
+  ): void {
+    emitters.emit(this, type, Event, args);
   }
 
-  /** Hands messages that came early to their first listener. */
-  protected override onListenerAdded(type: string): void {
-    if (type === "message" && this.#earlyMessages) this.#deliverEarlySoon();
+  #reportError(error: unknown, from: string): void {
+    if (emitters.isHeard(this, "error")) {
+      this.#options.instrumentation?.listenerFailed(error, from);
+      this.#emit("error", FailureEvent, [error, from, this]);
+    } else this.#owner.failed(error, from, this);
   }
 
   /** The one place where the state changes. Tells whether it did. */
@@ -1263,7 +1328,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     const waiting = (this.#receiver?.size ?? 0) + (this.#limiter?.size ?? 0);
     const isEnded = this.#state.phase === "ended";
     const out = isEnded ? 0 : this.#sender?.measureMemory() ?? 0;
-    return { out, in: waiting + early + this.queuedSize * 2 };
+    return { out, in: waiting + early + emitters.queuedSize(this) * 2 };
   }
 
   /** Counts what has come. */
@@ -1351,7 +1416,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     request: IncomingRequest | undefined,
   ): undefined {
     this.#dispatchDepth++;
-    this.onListenerError(error, "message");
+    this.#reportError(error, "message");
     const message = error instanceof SchemaError
       ? error.message
       : "The request could not be read";
@@ -1391,9 +1456,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     } else if (request?.isAnswered) {
       // What cannot be read has been refused.
     } else if (!this.#isOpening) {
-      if (request) this.#refuseUnhandled(request);
+      if (request) this.#refuseUnhandled(inbound);
       this.#owner.received(message, pending);
-      this.emit("message", ReceivedEvent, [message], pending);
+      emitMessage(this, message, pending);
     } else {
       const isServer = this.#isServer;
       if (isServer) this.#owner.received(message, pending);
@@ -1408,7 +1473,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         if (!this.#isConnectPending) this.#endOpeningSoon();
       }
     }
-    if (this.queuedSize > 0) this.#spend(message.size);
+    if (emitters.queuedSize(this) > 0) this.#spend(message.size);
     this.#leaveDispatch();
     return pending ?? NO_PENDING;
   }
@@ -1434,15 +1499,15 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         this.#session?.reply(id, frame) ??
           ignoreRejection(Promise.reject(this.#endedError("send"))),
       refuse: (id, failure) => this.#session?.refuse(id, failure),
-      failed: (error) => this.onListenerError(error, "request"),
+      failed: (error) => this.#reportError(error, "request"),
     };
   }
 
   /** What nobody hears would never be answered. */
-  #refuseUnhandled(request: IncomingRequest): void {
-    const hasListener = this.isHeard("message") ||
-      this.#owner.hasListener("message");
-    if (!hasListener) request.refuse(UNHANDLED_FAILURE);
+  #refuseUnhandled({ message, request }: InboundMessage<Types>): void {
+    const isHeard = isMessageHeard(this, message) ||
+      this.#owner.isMessageHeard(message);
+    if (!isHeard) request?.refuse(UNHANDLED_FAILURE);
   }
 
   #closeTooBig(): void {
@@ -1503,7 +1568,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       if (this.#state.phase !== "open") return; // nobody may send any more
       this.#dispatchDepth++;
       this.#owner.drained();
-      this.emit("drain", DrainEvent, []);
+      this.#emit("drain", DrainEvent, []);
       this.#leaveDispatch();
     } else {
       const isNotReading = signal === "overflow" || this.#sender?.isPeerActive;
@@ -1522,7 +1587,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   /** Whether a message that is handed out would be heard. */
   #hasMessageListener(): boolean {
-    return this.isHeard("message") ||
+    return emitters.isHeard(this, "message") || emitters.hasTyped(this) ||
       (!this.#isServer && this.#owner.hasListener("message"));
   }
 
@@ -1532,7 +1597,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     pending?: Promise<unknown>[],
   ): void {
     if (!this.#isServer) this.#owner.received(message, pending);
-    this.emit("message", ReceivedEvent, [message], pending);
+    emitMessage(this, message, pending);
   }
 
   /** A dispatch is over. The end that came about in it is told now. */
@@ -1558,7 +1623,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       }
       const dropped = early.takeDropped();
       if (dropped > 0) {
-        this.onListenerError(
+        this.#reportError(
           new RangeError(
             `Cannot hand out the first ${dropped} messages as too many came before there was a listener: listen before you await`,
           ),
@@ -1577,7 +1642,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       this.#earlyMessages = undefined;
       if (this.#state.phase === "ended") return this.#notifyEnd();
       for (let inbound = early?.shift(); inbound; inbound = early?.shift()) {
-        if (inbound.request) this.#refuseUnhandled(inbound.request);
+        if (inbound.request) this.#refuseUnhandled(inbound);
       }
     }, 0);
   }
@@ -1666,7 +1731,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       this.#dropFrames();
       const count = this.#limiter?.clear() ?? 0;
       if (count > 0) {
-        this.onListenerError(
+        this.#reportError(
           new Error(
             `Cannot hand out the last ${count} messages of ${this.remoteAddress}: the connection has ended, and those before them take too long`,
           ),
@@ -1684,7 +1749,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     if (!this.#isConnectPending) return isServer;
     // Those who are busy may be waiting for the end itself.
     const hasListener = (type: "close" | "disconnect") =>
-      this.isHeard(type) || (!isServer && this.#owner.hasListener(type));
+      emitters.isHeard(this, type) ||
+      (!isServer && this.#owner.hasListener(type));
     return hasListener("close") || hasListener("disconnect");
   }
 
@@ -1697,10 +1763,11 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     clearTimeout(this.#endTimer);
     this.#stopClosing?.();
     const { type, code, reason, cause } = end;
-    this.stopWaiting(
+    emitters.stopWaiting(
+      this,
       () => this.#endedError("wait"),
       true,
-      () => this.emit(type, EndEvent, [code, reason, cause]),
+      () => this.#emit(type, EndEvent, [code, reason, cause]),
     );
     this.#closed?.resolve();
   }

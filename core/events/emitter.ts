@@ -14,11 +14,11 @@ import {
   RESOLVED,
 } from "./errors.ts";
 import { ErrorLog } from "./error_log.ts";
-import type { EventMap } from "./event_types.ts";
+import { nearest } from "../util/nearest.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 
 /** Options of {@linkcode Emitter.on}. */
-export interface ListenOptions {
+export interface ListenerOptions {
   /**
    * Call the listener once, then remove it.
    *
@@ -59,7 +59,7 @@ export interface CollectOptions<Args extends readonly unknown[]> {
   readonly signal?: AbortSignal;
 }
 
-/** Options of {@linkcode Emitter.events}. */
+/** Options of {@linkcode Emitter.events} and of `messages`. */
 export interface EventsOptions {
   /** Ends the iteration when it is aborted: `next` then rejects. */
   readonly signal?: AbortSignal;
@@ -71,10 +71,6 @@ export interface EventsOptions {
    * @default {1024}
    */
   readonly limit?: number;
-}
-
-/** Options of `messages`. */
-export interface MessagesOptions extends EventsOptions {
   /**
    * Whether the iteration throws a `ConnectionEndedError` if the connection was lost:
    * without this it ends as for one that was closed.
@@ -84,31 +80,59 @@ export interface MessagesOptions extends EventsOptions {
   readonly throwIfLost?: boolean;
 }
 
-/** The names of an emitter's events. */
-export type Name<Events> = keyof Events & string;
-
 /**
- * The positional arguments of an event.
- *
- * @typeParam Events The event map.
- * @typeParam Type The event's name.
+ * A listener of any event. It is written as a method so that one with parameters of
+ * its own can stand here.
  */
-export type Args<
-  Events extends EventMap<keyof Events>,
-  Type extends keyof Events,
-> = Events[Type]["args"];
+export type Listener = { call(...args: readonly unknown[]): unknown }["call"];
 
-interface ListenerEntry<Arguments extends readonly unknown[]> {
-  readonly listener: (...args: Arguments) => unknown;
+interface ListenerEntry {
+  readonly listener: Listener;
   readonly once: boolean;
   removed: boolean;
   signal: AbortSignal | undefined;
   abort: (() => void) | undefined;
 }
 
-type ListenerEntries<Events extends EventMap<keyof Events>> = {
-  [Type in keyof Events]?: readonly ListenerEntry<Args<Events, Type>>[];
-};
+/** What a class of emitters does with its events: one object for all instances. */
+export interface EmitterHooks {
+  /** The names of the events. */
+  readonly names: ReadonlySet<string>;
+  /**
+   * Called with what a listener threw, or what its promise rejected with.
+   *
+   * @param target The emitter.
+   * @param error What was thrown.
+   * @param from The name of the event.
+   * @param subject The first argument of the event, if it has one.
+   */
+  failed(target: object, error: unknown, from: string, subject: unknown): void;
+  /**
+   * Called when a listener has been added.
+   *
+   * @param target The emitter.
+   * @param type The name of the event.
+   */
+  added?(target: object, type: string): void;
+  /**
+   * Gives the method of a subclass that is called before all listeners.
+   *
+   * @param target The emitter.
+   * @param type The name of the event.
+   */
+  override?(target: object, type: string): Listener | undefined;
+  /**
+   * Called when messages come faster than a loop over them takes them.
+   *
+   * @param target The emitter.
+   */
+  outrun?(target: object): void;
+}
+
+const NO_HOOKS: EmitterHooks = { names: new Set(), failed: () => {} };
+
+/** Begins the names of the events for messages of one type, as in `message:chat`. */
+export const TYPED_MESSAGE = "message:";
 
 /**
  * What {@linkcode Emitter.addEventListener} takes: a function, or an object with
@@ -145,6 +169,173 @@ interface SubscribeOptions<Arguments extends readonly unknown[]> {
 }
 
 /**
+ * The arguments of a listener of `on`.
+ *
+ * @typeParam Events The events, by name.
+ * @typeParam Typed The events for messages of one type, by name.
+ * @typeParam Type The event's name.
+ */
+export type EventArgs<Events, Typed, Type> =
+  (Type extends keyof Events ? Events[Type]
+    : Type extends keyof Typed ? Typed[Type]
+    : never) extends { args: infer Args extends readonly unknown[] } ? Args
+    : never;
+
+/**
+ * The `Event` for a listener of `addEventListener`.
+ *
+ * @typeParam Events The events, by name.
+ * @typeParam Typed The events for messages of one type, by name.
+ * @typeParam Type The event's name.
+ */
+export type EventOf<Events, Typed, Type> =
+  (Type extends keyof Events ? Events[Type]
+    : Type extends keyof Typed ? Typed[Type]
+    : never) extends { event: infer E extends Event } ? E : Event;
+
+/** What the sockets themselves do with their emitter, and no program can. */
+export interface EmitterInternals {
+  /**
+   * Says what a class of emitters does with its events.
+   *
+   * @param emitter The emitter.
+   * @param hooks The hooks of its class.
+   */
+  attach(
+    emitter: EventTarget,
+    hooks: EmitterHooks,
+  ): void;
+  /**
+   * Emits an event: calls the override and the listeners of `on`, then dispatches an
+   * `Event` if `addEventListener` has been called for the type.
+   *
+   * @param emitter The emitter.
+   * @param type The event's name.
+   * @param Event The class of the event.
+   * @param args The values of the event.
+   * @param pending Takes a promise for each listener that is not done yet. They never
+   * reject.
+   */
+  emit<
+    Type extends string,
+    Args extends readonly unknown[],
+  >(
+    emitter: EventTarget,
+    type: Type,
+    Event: new (type: Type, ...args: Args) => Event,
+    args: Args,
+    pending?: Promise<unknown>[],
+  ): void;
+  /**
+   * Whether an event would be heard.
+   *
+   * @param emitter The emitter.
+   * @param type The event's name.
+   */
+  isHeard(
+    emitter: EventTarget,
+    type: string,
+  ): boolean;
+  /**
+   * Whether there is a listener to messages of one type.
+   *
+   * @param emitter The emitter.
+   */
+  hasTyped(emitter: EventTarget): boolean;
+  /**
+   * Iterates over what the events of a type hold.
+   *
+   * @param emitter The emitter.
+   * @param type The event's name.
+   * @param options When to stop, and how many may wait.
+   * @param select Takes what is wanted of an event.
+   */
+  iterate<Args extends readonly unknown[], T>(
+    emitter: EventTarget,
+    type: string,
+    options: EventsOptions,
+    select: (args: Args) => T,
+  ): AsyncIterableIterator<T, undefined>;
+  /**
+   * How many bytes of messages wait in iterators that have not ended.
+   *
+   * @param emitter The emitter.
+   */
+  queuedSize(emitter: EventTarget): number;
+  /**
+   * Waits for an event.
+   *
+   * @param emitter The emitter.
+   * @param type The event's name.
+   * @param options Which event to wait for, and for how long.
+   */
+  waitFor<Args extends readonly unknown[]>(
+    emitter: EventTarget,
+    type: string,
+    options: WaitOptions<Args>,
+  ): Promise<Args>;
+  /**
+   * Stops all that waits for an event that will not come.
+   *
+   * @param emitter The emitter.
+   * @param reason Makes the error for those who wait.
+   * @param forGood Whether those who begin to wait later get it as well.
+   * @param last Emits the last events of all. Whoever waits for them gets them; who
+   * begins to wait in a listener of them waits for what comes after.
+   */
+  stopWaiting(
+    emitter: EventTarget,
+    reason: () => Error,
+    forGood: boolean,
+    last?: () => void,
+  ): void;
+  /**
+   * Takes all that waits now together, to stop it later. Until then it waits on.
+   *
+   * @param emitter The emitter.
+   * @param reason Makes the error for those who wait.
+   * @returns Stops what has waited, and nothing that began to wait meanwhile.
+   */
+  takeWaiting(
+    emitter: EventTarget,
+    reason: () => Error,
+  ): () => void;
+}
+
+/** What the sockets themselves do with their emitter, and no program can. */
+export let emitters: EmitterInternals;
+
+/** Names a set of events; the compiler checks that none is missing. */
+export function eventNames<Events>(
+  names: Record<keyof Events & string, true>,
+): ReadonlySet<string> {
+  return new Set(Object.keys(names));
+}
+
+/**
+ * Reports a name that no event has.
+ *
+ * @param type The name.
+ * @param names The names of the events.
+ */
+function unknownEvent(type: unknown, names: ReadonlySet<string>): TypeError {
+  if (typeof type !== "string") {
+    return new TypeError(
+      `Cannot use an event name that is not a string: current value is of type ${typeof type}`,
+    );
+  }
+  const closest = nearest(type, names);
+  const all = Array.from(names, (name) => `"${name}"`).join(", ");
+  return new TypeError(
+    `Cannot listen to "${type}" as there is no such event: ${
+      closest === undefined
+        ? `the events are ${all}`
+        : `did you mean "${closest}"?`
+    }`,
+  );
+}
+
+/**
  * A typed `EventTarget` whose listeners may also take positional arguments,
  * and whose failing listeners harm nobody.
  *
@@ -155,12 +346,15 @@ interface SubscribeOptions<Arguments extends readonly unknown[]> {
  *   and does not end the process: it becomes an `error` event.
  *
  * @typeParam Events What is emitted, by name.
+ * @typeParam Typed The events for messages of one type, by name.
  */
-export abstract class Emitter<Events extends EventMap<keyof Events>>
-  extends EventTarget {
-  /** There once somebody listens: many connections have nobody of their own. */
-  #listeners: ListenerEntries<Events> | undefined;
+export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
+  #hooks: EmitterHooks = NO_HOOKS;
+  /** There once somebody listens: many connections have no listener of their own. */
+  #listeners: Record<string, readonly ListenerEntry[]> | undefined;
   #eventTargetEntries: EventTargetEntry[] | undefined;
+  /** How many listeners to messages of one type there are. */
+  #typed = 0;
   /** Takes the promises of handlers while an event is dispatched to them. */
   #pending: Promise<unknown>[] | undefined;
   /** What stops the subscriptions of `waitFor`, `collect` and `events`. */
@@ -169,25 +363,35 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
   #queues: Set<{ readonly size: number }> | undefined;
   #ended: (() => Error) | undefined;
 
-  /**
-   * Called with what a listener threw, or its promise rejected with.
-   *
-   * @param error What was thrown.
-   * @param from The name of the event.
-   * @param subject The first argument of the event, if it has any.
-   */
-  protected abstract onListenerError(
-    error: unknown,
-    from: Name<Events>,
-    subject: unknown,
-  ): void;
-
-  /**
-   * Called when a listener of any kind has been added.
-   *
-   * @param _type The name of the event.
-   */
-  protected onListenerAdded(_type: Name<Events>): void {}
+  static {
+    emitters = {
+      attach: (emitter: Emitter<unknown>, hooks) => {
+        emitter.#hooks = hooks;
+      },
+      emit: (emitter: Emitter<unknown>, type, Event, args, pending) =>
+        emitter.#emit(type, Event, args, pending),
+      isHeard: (emitter: Emitter<unknown>, type) => emitter.#isHeard(type),
+      hasTyped: (emitter: Emitter<unknown>) => emitter.#typed > 0,
+      iterate: (emitter: Emitter<unknown>, type, options, select) =>
+        emitter.#iterate(
+          type,
+          options,
+          select,
+          () => emitter.#hooks.outrun?.(emitter),
+        ),
+      queuedSize: (emitter: Emitter<unknown>) => emitter.#queuedSize(),
+      waitFor: (emitter: Emitter<unknown>, type, options) =>
+        emitter.#waitFor(type, options),
+      stopWaiting: (emitter: Emitter<unknown>, reason, forGood, last) => {
+        const stop = emitter.#takeWaiting(reason);
+        if (forGood) emitter.#ended = reason;
+        last?.();
+        stop();
+      },
+      takeWaiting: (emitter: Emitter<unknown>, reason) =>
+        emitter.#takeWaiting(reason),
+    };
+  }
 
   /**
    * Adds a listener that takes the event's values as arguments. The same
@@ -199,25 +403,33 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
    * @param options When to remove it.
    * @returns This emitter.
    */
-  on<Type extends Name<Events>>(
+  on<
+    Type extends (keyof Events & string) | (keyof Typed & string),
+  >(
     type: Type,
-    listener: (...args: Args<Events, Type>) => unknown,
-    options: ListenOptions = {},
+    listener: (...args: EventArgs<Events, Typed, Type>) => unknown,
+    options: ListenerOptions = {},
   ): this {
+    this.#on(type, listener, options);
+    return this;
+  }
+
+  #on(type: string, listener: Listener, options: ListenerOptions): void {
+    this.#assertEvent(type);
     const { once = false, signal } = options;
     if (typeof listener !== "function") {
       throw new TypeError(
         `Cannot listen to "${type}" with something other than a function: current value is of type ${typeof listener}`,
       );
     }
-    const all: ListenerEntries<Events> = this.#listeners ??= Object.create(
-      null,
-    );
+    const all: Record<string, readonly ListenerEntry[]> = this.#listeners ??=
+      Object
+        .create(null);
     const listeners = all[type] ?? [];
     if (signal?.aborted || listeners.some((e) => e.listener === listener)) {
-      return this;
+      return;
     }
-    const entry: ListenerEntry<Args<Events, Type>> = {
+    const entry: ListenerEntry = {
       listener,
       once,
       removed: false,
@@ -227,8 +439,8 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     if (entry.abort) signal?.addEventListener("abort", entry.abort);
     // A new list each time: one that is being gone through stays as it is.
     all[type] = [...listeners, entry];
-    this.onListenerAdded(type);
-    return this;
+    this.#count(type, 1);
+    this.#hooks.added?.(this, type);
   }
 
   /**
@@ -239,10 +451,12 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
    * @param options When to remove it unused.
    * @returns This emitter.
    */
-  once<Type extends Name<Events>>(
+  once<
+    Type extends (keyof Events & string) | (keyof Typed & string),
+  >(
     type: Type,
-    listener: (...args: Args<Events, Type>) => unknown,
-    options?: Omit<ListenOptions, "once">,
+    listener: (...args: EventArgs<Events, Typed, Type>) => unknown,
+    options?: Omit<ListenerOptions, "once">,
   ): this {
     return this.on(type, listener, { ...options, once: true });
   }
@@ -255,13 +469,20 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
    * @param listener The listener.
    * @returns This emitter.
    */
-  off<Type extends Name<Events>>(
+  off<
+    Type extends (keyof Events & string) | (keyof Typed & string),
+  >(
     type: Type,
-    listener: (...args: Args<Events, Type>) => unknown,
+    listener: (...args: EventArgs<Events, Typed, Type>) => unknown,
   ): this {
+    this.#assertEvent(type);
+    this.#off(type, listener);
+    return this;
+  }
+
+  #off(type: string, listener: Listener): void {
     const entry = this.#listeners?.[type]?.find((e) => e.listener === listener);
     if (entry) this.#remove(type, entry);
-    return this;
   }
 
   /**
@@ -288,16 +509,23 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
    * });
    * ```
    */
-  waitFor<Type extends Name<Events>>(
+  waitFor<
+    Type extends (keyof Events & string) | (keyof Typed & string),
+  >(
     type: Type,
-    options: WaitOptions<Args<Events, Type>> = {},
-  ): Promise<Args<Events, Type>> {
+    options: WaitOptions<EventArgs<Events, Typed, Type>> = {},
+  ): Promise<EventArgs<Events, Typed, Type>> {
+    return this.#waitFor(type, options);
+  }
+
+  #waitFor<Args extends readonly unknown[]>(
+    type: string,
+    options: WaitOptions<Args>,
+  ): Promise<Args> {
     assertType("options", options, "object");
     const { timeout } = options;
     if (timeout !== undefined) assertSize("timeout", timeout);
-    const { promise, resolve, reject } = Promise.withResolvers<
-      Args<Events, Type>
-    >();
+    const { promise, resolve, reject } = Promise.withResolvers<Args>();
     let timer: Timer | undefined;
     const cancel = this.#subscribe(type, options, (args) => {
       clearTimeout(timer);
@@ -344,18 +572,20 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
    * console.log(votes.length, "votes");
    * ```
    */
-  collect<Type extends Name<Events>>(
+  collect<
+    Type extends (keyof Events & string) | (keyof Typed & string),
+  >(
     type: Type,
-    options: CollectOptions<Args<Events, Type>> = {},
-  ): Promise<Args<Events, Type>[]> {
+    options: CollectOptions<EventArgs<Events, Typed, Type>> = {},
+  ): Promise<EventArgs<Events, Typed, Type>[]> {
     assertType("options", options, "object");
     const { limit = Infinity, during } = options;
     assertSize("limit", limit);
     if (during !== undefined) assertSize("during", during);
     const { promise, resolve, reject } = Promise.withResolvers<
-      Args<Events, Type>[]
+      EventArgs<Events, Typed, Type>[]
     >();
-    const collected: Args<Events, Type>[] = [];
+    const collected: EventArgs<Events, Typed, Type>[] = [];
     let timer: Timer | undefined;
     const done = () => {
       clearTimeout(timer);
@@ -392,39 +622,29 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
    * }
    * ```
    */
-  events<Type extends Name<Events>>(
+  events<
+    Type extends (keyof Events & string) | (keyof Typed & string),
+  >(
     type: Type,
     options: EventsOptions = {},
-  ): AsyncIterableIterator<Args<Events, Type>, undefined> {
-    return this.iterate(type, options, (args) => args);
+  ): AsyncIterableIterator<EventArgs<Events, Typed, Type>, undefined> {
+    return this.#iterate(
+      type,
+      options,
+      (args: EventArgs<Events, Typed, Type>) => args,
+    );
   }
 
-  /** How many bytes of messages wait in iterators that have not ended. */
-  protected get queuedSize(): number {
-    if (this.#queues === undefined) return 0;
-    let size = 0;
-    for (const queue of this.#queues) size += queue.size;
-    return size;
-  }
-
-  /**
-   * Iterates over what the events of a type hold.
-   *
-   * @param type The event's name.
-   * @param options When to stop, and how many may wait.
-   * @param select Takes what is wanted of an event.
-   * @param outrun Called when too many wait, and the iterator fails.
-   * @returns An iterator, as of {@linkcode Emitter.events}.
-   */
-  protected iterate<Type extends Name<Events>, T>(
-    type: Type,
-    options: MessagesOptions,
-    select: (args: Args<Events, Type>) => T,
+  #iterate<Args extends readonly unknown[], T>(
+    type: string,
+    options: EventsOptions,
+    select: (args: Args) => T,
     outrun: () => void = () => {},
   ): AsyncIterableIterator<T, undefined> {
     assertType("options", options, "object");
     const { limit = 1024, throwIfLost = false } = options;
     assertSize("limit", limit);
+    const isMessage = type === "message" || isTyped(type);
     const queue = new AsyncQueue<T>(
       `"${type}" events`,
       limit,
@@ -438,11 +658,11 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     const cancel = this.#subscribe(
       type,
       options,
-      (args) => {
-        const size = type === "message" ? sizeOf(args[0]) : 0;
+      (args: Args) => {
+        const size = isMessage ? sizeOf(args[0]) : 0;
         const done = queue.push(select(args), size);
         // Whoever hands out messages one after the other waits for the loop.
-        return type === "message" ? done : undefined;
+        return isMessage ? done : undefined;
       },
       (stop) => {
         const error = "ended" in stop ? stop.ended() : stop.error;
@@ -462,16 +682,18 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
    * @param listener What to call.
    * @param options As for any `EventTarget`.
    */
-  override addEventListener<Type extends Name<Events>>(
+  override addEventListener<
+    Type extends (keyof Events & string) | (keyof Typed & string),
+  >(
     type: Type,
-    listener: EventHandler<Events[Type]["event"]> | null,
+    listener: EventHandler<EventOf<Events, Typed, Type>> | null,
     options?: boolean | AddEventListenerOptions,
   ): void {
     const { capture = false, once = false, signal } =
       typeof options === "object" ? options : { capture: options ?? false };
     if (listener === null || signal?.aborted) return;
     if (this.#findEntry(type, listener, capture)) return;
-    const callback: EventHandler<Event> = listener;
+    const act: EventHandler<Event> = listener;
     const remove = () => this.removeEventListener(type, listener, capture);
     const handler: EventTargetEntry = {
       type,
@@ -482,9 +704,9 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
       call: (event) => {
         if (once) remove();
         try {
-          const result = typeof callback === "function"
-            ? callback.call(this, event)
-            : callback.handleEvent(event);
+          const result = typeof act === "function"
+            ? act.call(this, event)
+            : act.handleEvent(event);
           if (isThenable(result)) {
             const settled = this.#watch(result, type, event);
             this.#pending?.push(settled);
@@ -497,7 +719,8 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     signal?.addEventListener("abort", remove);
     (this.#eventTargetEntries ??= []).push(handler);
     super.addEventListener(type, handler.call, capture);
-    this.onListenerAdded(type);
+    this.#count(type, 1);
+    this.#hooks.added?.(this, type);
   }
 
   /**
@@ -507,9 +730,11 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
    * @param listener The listener.
    * @param options As for any `EventTarget`.
    */
-  override removeEventListener<Type extends Name<Events>>(
+  override removeEventListener<
+    Type extends (keyof Events & string) | (keyof Typed & string),
+  >(
     type: Type,
-    listener: EventHandler<Events[Type]["event"]> | null,
+    listener: EventHandler<EventOf<Events, Typed, Type>> | null,
     options?: boolean | EventListenerOptions,
   ): void {
     const capture = typeof options === "object"
@@ -522,41 +747,23 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     this.#eventTargetEntries = this.#eventTargetEntries?.filter((other) =>
       other !== handler
     );
+    this.#count(type, -1);
   }
 
-  /**
-   * Emits an event: calls the listeners of `on`, then dispatches an `Event` if
-   * `addEventListener` has been called for the type.
-   *
-   * @param type The event's name.
-   * @param Event The class of the event.
-   * @param args The values of the event.
-   * @param pending Takes a promise for each listener that is not done yet. They
-   * never reject.
-   */
-  protected emit<Type extends Name<Events>>(
+  #emit<Type extends string, Args extends readonly unknown[]>(
     type: Type,
-    Event: new (
-      type: Type,
-      ...args: Args<Events, Type>
-    ) => Events[Type]["event"],
-    args: Args<Events, Type>,
-    pending?: Promise<unknown>[],
+    Event: new (type: Type, ...args: Args) => Event,
+    args: Args,
+    pending: Promise<unknown>[] | undefined,
   ): void {
+    const override = this.#hooks.override?.(this, type);
+    if (override !== undefined) this.#call(override, type, args, pending);
     const listeners = this.#listeners?.[type];
     if (listeners !== undefined) {
       for (const entry of listeners) {
         if (entry.removed) continue;
         if (entry.once) this.#remove(type, entry);
-        try {
-          const result = entry.listener(...args);
-          if (result !== RESOLVED && isThenable(result)) {
-            const settled = this.#watch(result, type, args[0]);
-            pending?.push(settled);
-          }
-        } catch (error) {
-          this.#reportError(error, type, args[0]);
-        }
+        this.#call(entry.listener, type, args, pending);
       }
     }
     if (this.#hasEventListener(type)) {
@@ -567,71 +774,75 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     }
   }
 
-  /**
-   * Whether an event of a type would be heard.
-   *
-   * @param type The event's name.
-   * @returns True if there is a listener.
-   */
-  protected isHeard(type: Name<Events>): boolean {
-    return this.#listeners?.[type] !== undefined ||
-      this.#hasEventListener(type);
-  }
-
-  /**
-   * Stops all that waits for an event that will not come.
-   *
-   * @param reason Makes what those who wait are told.
-   * @param forGood Whether those who begin to wait later are told as well.
-   * @param last Emits the last event of all. Who waits for that one gets it, and
-   * who begins to wait in a listener of it waits for what comes after.
-   */
-  protected stopWaiting(
-    reason: () => Error,
-    forGood: boolean,
-    last?: () => void,
+  #call(
+    listener: Listener,
+    type: string,
+    args: readonly unknown[],
+    pending: Promise<unknown>[] | undefined,
   ): void {
-    const stop = this.takeWaiting(reason);
-    if (forGood) this.#ended = reason;
-    last?.();
-    stop();
+    try {
+      const result = Reflect.apply(listener, this, args);
+      if (result !== RESOLVED && isThenable(result)) {
+        const settled = this.#watch(result, type, args[0]);
+        pending?.push(settled);
+      }
+    } catch (error) {
+      this.#reportError(error, type, args[0]);
+    }
   }
 
-  /**
-   * Takes together all that waits now, to stop it later. Until then it waits on.
-   *
-   * @param reason Makes what those who wait are told.
-   * @returns Stops what has waited, and nothing that began to wait meanwhile.
-   */
-  protected takeWaiting(reason: () => Error): () => void {
+  #isHeard(type: string): boolean {
+    return this.#listeners?.[type] !== undefined ||
+      this.#hasEventListener(type) ||
+      this.#hooks.override?.(this, type) !== undefined;
+  }
+
+  #queuedSize(): number {
+    if (this.#queues === undefined) return 0;
+    let size = 0;
+    for (const queue of this.#queues) size += queue.size;
+    return size;
+  }
+
+  #takeWaiting(reason: () => Error): () => void {
     const stops = this.#waiting;
     this.#waiting = undefined;
     return () => stops?.forEach((stop) => stop({ ended: reason }));
   }
 
+  #assertEvent(type: string): void {
+    const { names } = this.#hooks;
+    if (!names.has(type) && !isTyped(type)) throw unknownEvent(type, names);
+  }
+
+  #count(type: string, change: number): void {
+    if (isTyped(type)) this.#typed += change;
+  }
+
   /** Calls `take` for each event until cancelled, or stopped (told once). */
-  #subscribe<Type extends Name<Events>>(
-    type: Type,
-    { filter, signal }: SubscribeOptions<Args<Events, Type>>,
-    onEvent: (args: Args<Events, Type>) => unknown,
-    onStop: (stop: StopReason) => void,
+  #subscribe<Args extends readonly unknown[]>(
+    type: string,
+    { filter, signal }: SubscribeOptions<Args>,
+    take: (args: Args) => unknown,
+    stopped: (stop: StopReason) => void,
   ): () => void {
-    const listener = (...args: Args<Events, Type>) => {
+    this.#assertEvent(type);
+    const listener = (...args: Args) => {
       try {
         if (filter && !filter(...args)) return;
       } catch (error) {
         return stop({ error });
       }
-      return onEvent(args);
+      return take(args);
     };
     const cancel = () => {
-      this.off(type, listener);
+      this.#off(type, listener);
       this.#waiting?.delete(stop);
       signal?.removeEventListener("abort", abort);
     };
     const stop = (why: StopReason) => {
       cancel();
-      onStop(why);
+      stopped(why);
     };
     const abort = () => stop({ error: signal?.reason });
     // The caller has no `cancel` yet: it hears of these two a little later.
@@ -642,7 +853,7 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     } else {
       signal?.addEventListener("abort", abort);
       (this.#waiting ??= new Set()).add(stop);
-      this.on(type, listener);
+      this.#on(type, listener, {});
     }
     return cancel;
   }
@@ -663,11 +874,10 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     );
   }
 
-  #remove<Type extends Name<Events>>(
-    type: Type,
-    entry: ListenerEntry<Args<Events, Type>>,
-  ): void {
+  #remove(type: string, entry: ListenerEntry): void {
+    if (entry.removed) return;
     entry.removed = true;
+    this.#count(type, -1);
     if (entry.abort) entry.signal?.removeEventListener("abort", entry.abort);
     const all = this.#listeners;
     const left = all?.[type]?.filter((other) => other !== entry);
@@ -678,7 +888,7 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
 
   #watch(
     result: PromiseLike<unknown>,
-    type: Name<Events>,
+    type: string,
     subject: unknown,
   ): Promise<unknown> {
     return Promise.resolve(result).then(
@@ -687,10 +897,10 @@ export abstract class Emitter<Events extends EventMap<keyof Events>>
     );
   }
 
-  #reportError(error: unknown, type: Name<Events>, subject: unknown): void {
+  #reportError(error: unknown, type: string, subject: unknown): void {
     if (type === "error") {
       errorLog.write('A listener of "error" threw:', error);
-    } else this.onListenerError(error, type, subject);
+    } else this.#hooks.failed(this, error, type, subject);
   }
 }
 
@@ -702,6 +912,12 @@ function sizeOf(message: unknown): number {
       "size" in message && typeof message.size === "number"
     ? message.size
     : 0;
+}
+
+/** Whether a name is that of the messages of one type. */
+function isTyped(type: unknown): boolean {
+  return typeof type === "string" && type.startsWith(TYPED_MESSAGE) &&
+    type.length > TYPED_MESSAGE.length;
 }
 
 /** Whether an error says that a connection was lost. */

@@ -307,8 +307,11 @@ export class FailureEvent<Client> extends Event {
  * What an emitter emits: by name, the arguments of a listener of `on` and the
  * `Event` of `addEventListener`.
  */
-export type EventMap<Names extends PropertyKey = string> = {
-  [Name in Names]: { readonly args: readonly unknown[]; readonly event: Event };
+export type EventMap<Events> = {
+  [Type in keyof Events]: {
+    readonly args: readonly unknown[];
+    readonly event: Event;
+  };
 };
 
 /** The arguments of `close` and `disconnect`. */
@@ -320,128 +323,3 @@ export type EndArgs = [code: number, reason: string, cause: Cause];
  * @typeParam Client The type of the connection.
  */
 export type ClientEndArgs<Client> = [client: Client, ...end: EndArgs];
-
-/**
- * The events of a `Connection`.
- *
- * @typeParam Client The type of the connection.
- * @typeParam Message The type of the message.
- */
-export interface ConnectionEvents<Client, Message> {
-  /** A message has come. */
-  message: { args: [message: Message]; event: ReceivedEvent<Message> };
-  /** The connection was closed: the closing handshake is finished. */
-  close: {
-    args: EndArgs;
-    event: EndEvent;
-  };
-  /** The connection was lost. */
-  disconnect: {
-    args: EndArgs;
-    event: EndEvent;
-  };
-  /**
-   * So much had waited for the peer that `send` let wait, too; now all is sent,
-   * or on its way, and there is room again.
-   */
-  drain: { args: []; event: DrainEvent };
-  /** A listener of this connection threw. */
-  error: {
-    args: [error: unknown, from: string, client: Client | undefined];
-    event: FailureEvent<Client>;
-  };
-}
-
-/**
- * The events of a `ClientSocket`.
- *
- * @typeParam Client The type of the connection.
- * @typeParam Message The type of the message.
- */
-export interface ClientEvents<Client, Message>
-  extends ConnectionEvents<Client, Message> {
-  /** The connection is open. */
-  connect: {
-    args: [connection: Client, path: string];
-    event: ConnectEvent<Client>;
-  };
-  /**
-   * There is no connection, and after a delay another attempt will be made to get
-   * one. It is followed by another one, by `connect`, or by `giveup`.
-   */
-  reconnecting: {
-    args: [attempt: number, delay: number, error: unknown];
-    event: ReconnectingEvent;
-  };
-  /**
-   * The client is back at a server with the option `history`, or at one that should have
-   * it. Either it has got all that it has missed, or it may have missed something:
-   * then it has to load anew what it shows. It is told after `connect`, and after the
-   * messages that were missed.
-   */
-  recovery: { args: [recovered: boolean]; event: RecoveryEvent };
-  /**
-   * No more attempts will be made: they have reached their limit, or the program
-   * has closed the client. It is told once for each way that was to lead back from
-   * an end, or of which a `reconnecting` was told, and that led nowhere.
-   */
-  giveup: { args: [error: unknown]; event: GiveUpEvent };
-}
-
-/**
- * The events of a `ServerSocket`.
- *
- * @typeParam Client The type of a connection.
- * @typeParam Message The type of a message.
- */
-export interface ServerEvents<Client, Message> {
-  /** The server listens. */
-  ready: { args: []; event: ReadyEvent };
-  /** A request did not become a WebSocket. */
-  refused: {
-    args: [
-      request: Request,
-      status: number,
-      why: string,
-      remoteAddress: string,
-    ];
-    event: RefusedEvent;
-  };
-  /**
-   * The broker of the adapter can be reached, and with it the other servers; or it
-   * cannot any more.
-   */
-  adapter: {
-    args: [state: "up" | "down", error: unknown];
-    event: AdapterEvent;
-  };
-  /**
-   * Somebody has joined a room that a client of this server is in, on whatever server;
-   * only with the option `presence`.
-   */
-  join: { args: [member: Member, room: string]; event: MemberEvent };
-  /** Somebody has left such a room. */
-  leave: { args: [member: Member, room: string]; event: MemberEvent };
-  /** A client has connected. */
-  connect: {
-    args: [client: Client, path: string];
-    event: ConnectEvent<Client>;
-  };
-  /** A message has come; its author is the client. */
-  message: { args: [message: Message]; event: ReceivedEvent<Message> };
-  /** A connection was closed: the closing handshake is finished. */
-  close: {
-    args: ClientEndArgs<Client>;
-    event: ClientEndEvent<Client>;
-  };
-  /** A connection was lost. */
-  disconnect: {
-    args: ClientEndArgs<Client>;
-    event: ClientEndEvent<Client>;
-  };
-  /** A listener threw. */
-  error: {
-    args: [error: unknown, from: string, client: Client | undefined];
-    event: FailureEvent<Client>;
-  };
-}

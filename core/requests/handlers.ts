@@ -1,12 +1,12 @@
 /**
- * Who answers requests, and who listens to one kind of message only.
+ * The handlers that answer requests.
  *
  * @module
  */
 
 import { assertType } from "../events/errors.ts";
 import type { Author, Message } from "../../message.ts";
-import type { Answer, OfKind } from "../values/types.ts";
+import type { Answer, OfType } from "../values/types.ts";
 
 /** Options of `handle`. */
 export interface HandleOptions {
@@ -14,42 +14,26 @@ export interface HandleOptions {
   readonly signal?: AbortSignal;
 }
 
-/**
- * Makes a listener to messages of one kind.
- *
- * @param type The kind.
- * @param listener What to call for it.
- * @returns What to call for all messages.
- */
-export function forType<
-  Data,
-  Outgoing,
-  From extends Author<Outgoing>,
-  Kind extends string,
->(
-  type: Kind,
-  listener: (message: Message<OfKind<Data, Kind>, Outgoing, From>) => unknown,
-): (message: Message<Data, Outgoing, From>) => unknown {
-  assertType("kind", type, "string");
-  assertType("listener", listener, "function");
-  return (message) => hasType(message, type) ? listener(message) : undefined;
-}
-
 function hasType<
   Data,
   Outgoing,
   From extends Author<Outgoing>,
-  Kind extends string,
+  Type extends string,
 >(
   message: Message<Data, Outgoing, From>,
-  type: Kind,
+  type: Type,
 ): message is
   & Message<Data, Outgoing, From>
-  & Message<OfKind<Data, Kind>, Outgoing, From> {
+  & Message<OfType<Data, Type>, Outgoing, From> {
   return typeOf(message.data) === type;
 }
 
-function typeOf(data: unknown): string | undefined {
+/**
+ * The `type` of some data, if it has one that is a string.
+ *
+ * @param data The data.
+ */
+export function typeOf(data: unknown): string | undefined {
   return typeof data === "object" && data !== null && "type" in data &&
       typeof data.type === "string"
     ? data.type
@@ -64,12 +48,12 @@ function typeOf(data: unknown): string | undefined {
  */
 export interface RequestHandler<Request, Outgoing> {
   (request: Request): Answer<Outgoing>;
-  /** The kind that it answers, if it is not for all. */
+  /** The type of requests that it answers, if it is not for all. */
   readonly type?: string | undefined;
 }
 
 /**
- * The handlers of one socket: one for each kind of request, and one for all others.
+ * The handlers of one socket: one for each type of request, and one for all others.
  *
  * @typeParam Data The type of a request's data.
  * @typeParam Outgoing What can be sent.
@@ -84,17 +68,17 @@ export class RequestHandlers<Data, Outgoing, From extends Author<Outgoing>> {
   /**
    * Adds one.
    *
-   * @typeParam Kind The kind of requests that it answers.
-   * @param first That kind; or the handler, if it answers all others.
+   * @typeParam Type The type of requests that it answers.
+   * @param first That type; or the handler, if it answers all others.
    * @param second The handler; or the options.
    * @param third The options.
    * @throws {TypeError} If the handler is no function.
    * @throws {Error} If there is one for that already.
    */
-  add<Kind extends string>(
-    first: Kind | RequestHandler<Message<Data, Outgoing, From>, Outgoing>,
+  add<Type extends string>(
+    first: Type | RequestHandler<Message<Data, Outgoing, From>, Outgoing>,
     second:
-      | RequestHandler<Message<OfKind<Data, Kind>, Outgoing, From>, Outgoing>
+      | RequestHandler<Message<OfType<Data, Type>, Outgoing, From>, Outgoing>
       | HandleOptions
       | undefined,
     third: HandleOptions | undefined,
@@ -104,7 +88,7 @@ export class RequestHandlers<Data, Outgoing, From extends Author<Outgoing>> {
       this.#add(undefined, "all requests", first, options);
       return;
     }
-    assertType("kind", first, "string");
+    assertType("type", first, "string");
     const subject = `requests of "${first}"`;
     if (typeof second !== "function") {
       throw new TypeError(

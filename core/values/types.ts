@@ -63,24 +63,31 @@ export type Context<Types extends SocketTypes> = Types extends
   { context: infer Type } ? Type : unknown;
 
 /**
- * The kinds of data: what its `type` may be, such as `"chat"` of
+ * The types of messages: what `data.type` may be, such as `"chat"` of
  * `{ type: "chat"; text: string }`; any string where nothing is known of the data.
+ *
+ * @typeParam Types The types of the sockets.
+ */
+export type MessageType<Types extends SocketTypes> = TypeOf<Incoming<Types>>;
+
+/**
+ * What the `type` of some data may be.
  *
  * @typeParam Data The type of the data.
  */
-export type KindOf<Data> = unknown extends Data ? string
-  : Data extends { type: infer Kind extends string } ? Kind
+export type TypeOf<Data> = unknown extends Data ? string
+  : Data extends { type: infer Type extends string } ? Type
   : never;
 
 /**
- * Data of one kind.
+ * Data of one type.
  *
  * @typeParam Data The type of the data.
- * @typeParam Kind What its `type` is.
+ * @typeParam Type What its `type` is.
  */
-export type OfKind<Data, Kind extends string> = unknown extends Data
-  ? { readonly type: Kind }
-  : Extract<Data, { type: Kind }>;
+export type OfType<Data, Type extends string> = unknown extends Data
+  ? { readonly type: Type }
+  : Extract<Data, { type: Type }>;
 
 /**
  * What a handler of requests gives: the answer, or none; or a promise of it.

@@ -281,14 +281,14 @@ test(
   async ({ client, peer }) => {
     const heard: unknown[] = [];
     const loop = (async () => {
-      for await (const { data } of peer) heard.push(data);
+      for await (const { data } of peer.messages()) heard.push(data);
       heard.push("over");
     })();
     for (const n of [1, 2, 3]) client.send(n);
     await client.close();
     await loop;
     assertEquals(heard, [1, 2, 3, "over"]);
-    for await (const _ of peer) assert(false, "it is over");
+    for await (const _ of peer.messages()) assert(false, "it is over");
   },
 );
 
@@ -324,7 +324,7 @@ test("break lets go of all that a loop holds", async ({ client, peer }) => {
   client.send("a");
   client.send("b");
   const heard: string[] = [];
-  for await (const { content } of peer) {
+  for await (const { content } of peer.messages()) {
     heard.push(content);
     break;
   }
@@ -339,7 +339,7 @@ test(
   async ({ server, client }) => {
     const heard: string[] = [];
     const loop = (async () => {
-      for await (const { content } of client) {
+      for await (const { content } of client.messages()) {
         heard.push(content);
         if (content === "one") {
           for (const one of server.clients) {
@@ -363,7 +363,7 @@ test("throwIfLost tells a loop of a loss, and of nothing else", async ({ server,
   };
   const lost = assertRejects(() => loop(peer), ConnectionEndedError);
   const silent = (async () => {
-    for await (const _ of peer);
+    for await (const _ of peer.messages());
   })();
   peer.terminate();
   await silent;

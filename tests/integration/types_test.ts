@@ -301,9 +301,9 @@ Deno.test("types: requests, their handlers, and messages of one kind", () => {
     server.handle("name", ({ data }) => data.numbers);
     // @ts-expect-error what cannot be sent
     server.handle("name", () => () => 1);
-    server.onKind("sum", ({ data }) => data.numbers.length);
+    server.on("message:sum", ({ data }) => data.numbers.length);
     // @ts-expect-error no such kind
-    server.onKind("product", () => {});
+    server.on("message:product", () => {});
     // @ts-expect-error not what that kind has
     client.request({ type: "sum" });
     const answer = await client.request({ type: "name" }, { timeout: 1 });
@@ -311,16 +311,16 @@ Deno.test("types: requests, their handlers, and messages of one kind", () => {
     server.on("connect", async (one) => {
       const answer = await one.request("x");
       assertType<IsExact<typeof answer, number>>(true);
-      one.onKind("sum", ({ data }) => data.numbers.length);
-      for await (const { data } of one) {
+      one.on("message:sum", ({ data }) => data.numbers.length);
+      for await (const { data } of one.messages()) {
         assertType<IsExact<typeof data, Question>>(true);
         if (data.type === "sum") data.numbers.length;
       }
     });
     const untyped = new ServerSocket();
     untyped.handle("any", ({ data }) => data.type);
-    untyped.onKind("any", ({ data }) => {
-      assertType<IsExact<typeof data.type, "any">>(true);
+    untyped.on("message:any", ({ data }) => {
+      assertType<IsExact<typeof data.type, string>>(true);
     });
     const unknown = await new ClientSocket().request(1);
     assertType<IsExact<typeof unknown, unknown>>(true);

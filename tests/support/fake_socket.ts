@@ -125,6 +125,10 @@ export class FakeOwner<Types extends SocketTypes = SocketTypes>
 
   constructor(public listens: boolean = true) {}
 
+  isMessageHeard(): boolean {
+    return this.listens;
+  }
+
   hasListener(type: "message" | "close" | "disconnect"): boolean {
     return type === "message" ? this.listens : this.awaitsEnd;
   }

@@ -6,7 +6,12 @@ import {
 } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
 import { spy, stub } from "@std/testing/mock";
-import { Emitter } from "../../../core/events/emitter.ts";
+import {
+  Emitter,
+  type EmitterHooks,
+  emitters,
+  eventNames,
+} from "../../../core/events/emitter.ts";
 
 class NumberEvent extends Event {
   constructor(type: string, readonly value: number) {
@@ -26,39 +31,47 @@ interface Events {
   error: { args: [error: unknown, from: string]; event: FaultEvent };
 }
 
+const HOOKS: EmitterHooks = {
+  names: eventNames<Events>({ number: true, done: true, error: true }),
+  failed: (source: Source, error, from, subject) =>
+    source.report(error, from, subject),
+  added: (source: Source, type) => source.added.push(type),
+};
+
 class Source extends Emitter<Events> {
+  constructor() {
+    super();
+    emitters.attach(this, HOOKS);
+  }
+
   readonly added: string[] = [];
   readonly subjects: unknown[] = [];
 
   number(value: number): Promise<unknown>[] {
     const pending: Promise<unknown>[] = [];
-    this.emit("number", NumberEvent, [value], pending);
+    emitters.emit(this, "number", NumberEvent, [value], pending);
     return pending;
   }
 
   done(): void {
-    this.emit("done", Event, []);
+    emitters.emit(this, "done", Event, []);
   }
 
   end(forGood = true, last?: () => void): void {
-    this.stopWaiting(() => new Error("ended"), forGood, last);
+    emitters.stopWaiting(this, () => new Error("ended"), forGood, last);
   }
 
   hears(type: "number" | "done" | "error"): boolean {
-    return this.isHeard(type);
+    return emitters.isHeard(this, type);
   }
 
-  protected override onListenerError(
+  report(
     error: unknown,
     from: string,
     subject: unknown,
   ): void {
     this.subjects.push(subject);
-    this.emit("error", FaultEvent, [error, from]);
-  }
-
-  protected override onListenerAdded(type: string): void {
-    this.added.push(type);
+    emitters.emit(this, "error", FaultEvent, [error, from]);
   }
 }
 
@@ -315,9 +328,12 @@ Deno.test("Emitter waits for the handlers of an event within another, too", asyn
 Deno.test("Emitter makes no Event where nobody handles one", () => {
   let made = 0;
   class Counted extends Emitter<{ x: { args: []; event: Event } }> {
-    protected override onListenerError(): void {}
+    constructor() {
+      super();
+      emitters.attach(this, { names: new Set(["x"]), failed: () => {} });
+    }
     x(): void {
-      this.emit("x", Made, []);
+      emitters.emit(this, "x", Made, []);
     }
   }
   class Made extends Event {

@@ -1,0 +1,144 @@
+/** Events for messages of one type, overrides, and names of events that do not exist. */
+
+import { assertEquals, assertThrows } from "@std/assert";
+import type { Connection, SocketMessage, SocketTypes } from "../../mod.ts";
+import { ClientSocket, ServerSocket } from "../../mod.ts";
+import { pair } from "../../testing.ts";
+import { nearest } from "../../core/util/nearest.ts";
+
+type Talk = { type: "chat"; text: string } | { type: "typing" };
+
+Deno.test("on() of message:type hears that type, right after message", async () => {
+  await using ends = await pair<{ incoming: Talk }, { incoming: Talk }>();
+  const heard: string[] = [];
+  ends.server.on("message", ({ data }) => heard.push(`any ${data.type}`));
+  ends.server.on("message:chat", ({ data }) => heard.push(data.text));
+  ends.server.once("message:typing", () => heard.push("typing"));
+  const last = ends.server.waitFor("message:chat", {
+    filter: ({ data }) => data.text === "end",
+  });
+  ends.client.send({ type: "typing" });
+  ends.client.send({ type: "typing" });
+  ends.client.send({ type: "chat", text: "hello" });
+  ends.client.send(["no type"]);
+  ends.client.send({ type: "chat", text: "end" });
+  await last;
+  assertEquals(heard, [
+    "any typing",
+    "typing",
+    "any typing",
+    "any chat",
+    "hello",
+    "any undefined",
+    "any chat",
+    "end",
+  ]);
+});
+
+Deno.test("message:type decodes no message if nobody listens to a type", async () => {
+  let decoded = 0;
+  const codec = {
+    name: "counted",
+    encode: (value: unknown) => JSON.stringify(value),
+    decode: (frame: string | Uint8Array) => {
+      decoded++;
+      return JSON.parse(String(frame));
+    },
+  };
+  await using ends = await pair({ server: { codec }, client: { codec } });
+  const next = ends.server.waitFor("message");
+  ends.client.send({ type: "chat" });
+  await next;
+  assertEquals(decoded, 0);
+  const typed = ends.server.waitFor("message:chat");
+  ends.client.send({ type: "chat" });
+  await typed;
+  assertEquals(decoded, 1);
+});
+
+Deno.test("message:type keeps early messages for its first listener", async () => {
+  await using ends = await pair();
+  ends.client.send({ type: "chat", text: "early" });
+  const [message] = await ends.server.waitFor("message:chat");
+  assertEquals(message.data, { type: "chat", text: "early" } as object);
+});
+
+Deno.test("Overrides are called as methods and as fields, before listeners", async () => {
+  const heard: string[] = [];
+  class Methods extends ServerSocket {
+    protected override onConnect(client: Connection): void {
+      heard.push(`method ${client instanceof Object}`);
+    }
+    protected override onMessage(
+      { author, content }: SocketMessage<SocketTypes>,
+    ): void {
+      heard.push(`method ${content}`);
+      author.close(4000, "enough");
+    }
+  }
+  class Fields extends ClientSocket {
+    readonly name = "field";
+    protected override onConnect = (connection: Connection) => {
+      heard.push(`${this.name} connect`);
+      connection.send("hi");
+    };
+    protected override onClose = (code: number, reason: string) => {
+      heard.push(`${this.name} ${code} ${reason}`);
+    };
+  }
+  await using server = new Methods();
+  server.on("message", () => heard.push("listener"));
+  await server.listen("127.0.0.1", 0);
+  await using client = new Fields();
+  const closed = client.waitFor("close");
+  await client.connect(server.url);
+  await closed;
+  assertEquals(heard, [
+    "method true",
+    "field connect",
+    "method hi",
+    "listener",
+    "field 4000 enough",
+  ]);
+});
+
+Deno.test("on() refuses the name of no event, and suggests the nearest", () => {
+  const server = new ServerSocket();
+  const client = new ClientSocket();
+  const call = (target: object, method: string, ...args: unknown[]) => () =>
+    Reflect.apply(Reflect.get(target, method), target, args);
+  for (const method of ["on", "once", "off", "waitFor", "collect", "events"]) {
+    const rest = method.startsWith("o") ? [() => {}] : [];
+    const cases: [ServerSocket | ClientSocket, unknown, string][] = [
+      [server, "mesage", 'did you mean "message"?'],
+      [server, "message:", 'did you mean "message"?'],
+      [client, "ready", "the events are"],
+      [server, 1, "is not a string: current value is of type number"],
+      [server, "constructor", "the events are"],
+    ];
+    for (const [target, name, text] of cases) {
+      assertThrows(call(target, method, name, ...rest), TypeError, text);
+    }
+  }
+  server.addEventListener("message", () => {});
+  Reflect.apply(server.addEventListener, server, ["own", () => {}]);
+});
+
+Deno.test("ServerSocket and ClientSocket show no helper of their emitter", () => {
+  for (const socket of [new ServerSocket(), new ClientSocket()]) {
+    for (
+      const name of ["emit", "isHeard", "iterate", "stopWaiting", "takeWaiting"]
+    ) {
+      assertEquals(name in socket, false, name);
+    }
+  }
+});
+
+Deno.test("nearest() finds what few edits lead to, and nothing else", () => {
+  const names = ["connect", "message", "close", "disconnect"];
+  assertEquals(nearest("conect", names), "connect");
+  assertEquals(nearest("Message", names), "message");
+  assertEquals(nearest("clse", names), "close");
+  assertEquals(nearest("xyzzy", names), undefined);
+  assertEquals(nearest("x".repeat(1_000_000), names), undefined);
+});
