@@ -9,6 +9,7 @@
  */
 
 import { assertEquals } from "@std/assert";
+import { delay } from "@std/async";
 import { FakeTime } from "@std/testing/time";
 import { ClientSocket, ServerSocket } from "../../mod.ts";
 import { advance, MemoryNetwork, settle } from "../../testing.ts";
@@ -81,11 +82,17 @@ class Run {
     server.on("error", (error) => this.faults.add(`${error}`));
     const link = node.link;
     server.on("connect", async (client, path) => {
-      if (path.includes("late")) await Promise.resolve();
-      if (link.isDead) return;
-      for (const room of path.slice(1, 3)) {
-        if (ROOMS.includes(room)) client.join(room);
-      }
+      const enter = (room: string) => {
+        const isOpen = !link.isDead && client.readyState === 1;
+        if (isOpen && ROOMS.includes(room)) client.join(room);
+      };
+      if (path.endsWith("late")) await Promise.resolve();
+      if (path.endsWith("slow")) await delay(1_500);
+      const [first = "", second = ""] = path.slice(1, 3);
+      enter(first);
+      // As by a request that comes some time after the connect.
+      if (path.endsWith("asks")) delay(400).then(() => enter(second));
+      else enter(second);
     });
     node.network.server = server;
     node.isThere = true;
@@ -101,7 +108,7 @@ class Run {
     const listener = new Listener();
     this.listeners.push(listener);
     const rooms = this.chance.pick(["a", "b", "ab"]);
-    const late = this.chance.pick(["", "/late"]);
+    const late = this.chance.pick(["", "/late", "/slow", "/asks"]);
     const { client } = listener;
     client.on("error", (error) => this.faults.add(`client: ${error}`));
     client.on("message", ({ content }) => this.#hear(listener, content));
