@@ -392,22 +392,33 @@ Deno.test(
     server.on("message", ({ author, content }) => {
       server.to("a").except(author).send(content);
     });
-    await using visitor = await new Visitor(server, "a").enter();
-    const { id } = visitor.author;
-    for (
-      const token of [id, `0${id}`, `${"A".repeat(22)}${id}${"0".repeat(14)}`]
-    ) {
-      const attacker = new WebSocket(`${server.url}/a`, [
-        "events.v1",
-        `resume.${token}.x.0.0`,
-      ]);
-      await new Promise((resolve) => attacker.onopen = resolve);
-      const heard = visitor.client.waitFor("message");
-      attacker.send("for all others");
-      assertEquals((await heard)[0].content, "for all others");
-      const closed = new Promise((resolve) => attacker.onclose = resolve);
-      attacker.close();
-      await closed;
+    // A plain client is called by nothing but its public id.
+    for (const plain of [false, true]) {
+      await using victim = new ClientSocket({ plain });
+      const ready = victim.waitFor("message");
+      await victim.connect(`${server.url}/a`);
+      await ready;
+      const [connection] = [...server.clients];
+      assert(connection);
+      const { id } = connection;
+      for (
+        const token of [id, `0${id}`, `${"A".repeat(22)}${id}${"0".repeat(14)}`]
+      ) {
+        const attacker = new WebSocket(`${server.url}/a`, [
+          "events.v1",
+          `resume.${token}.x.0.0`,
+        ]);
+        await new Promise((resolve) => attacker.onopen = resolve);
+        const heard = victim.waitFor("message");
+        attacker.send("for all others");
+        const [{ content }] = await deadline(heard, 5_000);
+        assertEquals(content, "for all others", `${plain} ${token}`);
+        const closed = new Promise((resolve) => attacker.onclose = resolve);
+        attacker.close();
+        await closed;
+      }
+      await victim.close();
+      while (server.clients.size > 0) await delay(1);
     }
   },
 );
@@ -539,7 +550,30 @@ Deno.test(
     await two;
     visitor.heard.length = 0;
     await visitor.lose();
+    const again = visitor.client.waitFor("connect")
+      .then(() => visitor.client.request("late"));
     assertEquals(await visitor.comeBack(), ["lost"], "it is in doubt");
+    await again;
+  },
+);
+
+Deno.test(
+  "Nothing of a room comes to a client that does not know yet that it is there",
+  { ignore },
+  async () => {
+    await using server = await start();
+    const client = listen(server, "resume.0");
+    await client.hears('"token"');
+    const [connection] = [...server.clients];
+    connection?.join("b");
+    server.to("b").send("hello");
+    const frames = await client.hears('"token"');
+    // If it is lost in between, it must not go on from where it was.
+    assertEquals(frames.slice(0, 2), [
+      '\u0001#{"epoch":"0","offset":0}',
+      "\u0001@1,hello",
+    ]);
+    await client.close();
   },
 );
 
