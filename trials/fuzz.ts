@@ -76,6 +76,27 @@ function handshake(): Uint8Array {
   return mutate(new TextEncoder().encode(request(headers, line)), 0.3);
 }
 
+/** A session and a position that were never given out. */
+function resume(): string {
+  const word = (length: number) =>
+    Array.from(
+      { length },
+      () => chance.pick([..."0123456789abcdef"]),
+    ).join("");
+  const token = chance.pick([
+    "0",
+    word(chance.integer(50)),
+    word(68 + 8 * chance.integer(4)),
+    word(3_000),
+  ]);
+  const offset = chance.pick(["0", "7", "9007199254740993", "-1", ""]);
+  return chance.pick([
+    `resume.${token}`,
+    `resume.${token}.${word(32)}.${offset}.0`,
+    `resume.${token}.0.${offset}.${chance.integer(1e6)}`,
+  ]);
+}
+
 /** Changes, cuts or doubles a few bytes, or leaves them. */
 function mutate(bytes: Uint8Array, likelihood: number): Uint8Array {
   if (chance.next() > likelihood || bytes.length === 0) return bytes;
@@ -128,8 +149,11 @@ async function attack(port: number): Promise<void> {
       await peer.write(chance.bytes(chance.integer(100)));
     }
   } else {
-    const path = chance.next() < 0.1 ? "/slowly" : "/";
-    await peer.write(request(HANDSHAKE, `GET ${path} HTTP/1.1`));
+    const path = chance.pick(["/", "/", "/", "/room/a", "/slowly"]);
+    const headers = chance.next() < 0.3
+      ? { ...HANDSHAKE, "Sec-WebSocket-Protocol": `events.v1, ${resume()}` }
+      : HANDSHAKE;
+    await peer.write(request(headers, `GET ${path} HTTP/1.1`));
     for (let i = chance.integer(6); i > 0; i--) {
       if (!await peer.write(mutate(act(), 0.3))) break;
     }
@@ -148,6 +172,7 @@ console.log(`fuzz: ${COUNT} peers, ${AT_ONCE} at once, seed ${SEED}`);
 await using target = await Target.start({
   idleTimeout: 2_000,
   closeTimeout: 500,
+  history: true,
 });
 
 const idle = await target.stats();
