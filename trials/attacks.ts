@@ -5,7 +5,7 @@ import {
   encodePing,
   encodeTextBatch,
 } from "../core/protocol/frames.ts";
-import { closeFrame, frame, RawPeer } from "../tests/support/raw_peer.ts";
+import { closeFrame, frame, type RawPeer } from "../tests/support/raw_peer.ts";
 
 /** What a peer does, until the server ends it or its time is over. */
 export interface Attack {
