@@ -102,6 +102,7 @@ import {
 } from "./core/events/event_types.ts";
 import {
   assertCloseFrame,
+  assertKnown,
   assertOption,
   assertSize,
   assertType,
@@ -270,7 +271,7 @@ export interface ServerListenOptions {
   readonly reusePort?: boolean;
 }
 
-/** Options of {@linkcode ServerSocket.close}. */
+/** Options of {@linkcode ServerSocket.shutdown}. */
 export interface ShutdownOptions {
   /**
    * The close code that clients get. By default 1001, going away; 1012, service
@@ -1077,16 +1078,16 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     reason?: string,
   ): Promise<void>;
   /**
-   * Shuts down in good order: no new connection is taken (503), what was sent
-   * still goes out, every client gets the closing handshake, and those that do
-   * not answer within `closeTimeout` are cut off. Calling it again changes
-   * nothing.
+   * Closes all connections and the server: the short form of
+   * {@linkcode ServerSocket.shutdown}.
    *
    * @param code The close code that clients get.
    * @param reason A reason for a human reader.
    * @returns A promise that resolves when all connections have ended and the
    * port is free.
    * @throws {RangeError} If the code may not be sent, or the reason is too long.
+   * @throws {TypeError} If the first argument is `undefined`, which is usually a lookup
+   * that found no connection.
    *
    * @example
    * ```ts ignore
@@ -1098,11 +1099,43 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * ```
    */
   close(code?: number, reason?: string): Promise<void>;
+  close(
+    ...args: [
+      target?: Connection<Types> | number,
+      second?: number | string,
+      third?: string,
+    ]
+  ): Promise<void> {
+    const [target, second, third] = args;
+    if (target instanceof Connection) {
+      assertOption("code", second, "number");
+      return target.close(
+        typeof second === "number" ? second : undefined,
+        third,
+      );
+    }
+    if (args.length === 0) return this.shutdown();
+    if (typeof target !== "number") {
+      throw new TypeError(
+        `Cannot close something other than a connection: current value is of type ${typeof target}: close() without arguments and shutdown(options) end all`,
+      );
+    }
+    assertOption("reason", second, "string");
+    return this.shutdown({
+      code: target,
+      ...typeof second === "string" && { reason: second },
+    });
+  }
+
   /**
-   * Shuts down in good order, as above, and tells clients when to come back.
+   * Closes all connections and the server: no new connection is taken (503), what was
+   * sent still goes out, every client gets the closing handshake, and those that do not
+   * answer within `closeTimeout` are cut off. Calling it again changes nothing.
    *
-   * @param options In which way.
-   * @returns As above.
+   * @param options The close code and reason, batches, and when clients may come back.
+   * @returns A promise that resolves when all connections have ended and the port is
+   * free.
+   * @throws {TypeError} If an option is unknown, or of another type than it should be.
    * @throws {RangeError} If the code may not be sent, the reason is too long, or a
    * number is out of range.
    *
@@ -1113,7 +1146,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * const server = new ServerSocket();
    * await server.listen("localhost", 3000);
    * Deno.addSignalListener("SIGTERM", async () => {
-   *   await server.close({
+   *   await server.shutdown({
    *     drain: { batch: 100, every: 1_000 },
    *     retryAfter: 5_000,
    *   });
@@ -1121,35 +1154,12 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * });
    * ```
    */
-  close(options: ShutdownOptions): Promise<void>;
-  close(
-    target: Connection<Types> | number | ShutdownOptions = {},
-    second?: number | string,
-    third?: string,
-  ): Promise<void> {
-    if (target instanceof Connection) {
-      assertOption("code", second, "number");
-      return target.close(
-        typeof second === "number" ? second : undefined,
-        third,
-      );
-    }
-    assertOption("reason", second, "string");
-    const reason = typeof second === "string" ? second : "";
-    const options = typeof target === "number"
-      ? { code: target, reason }
-      : target;
-    return this.#close(options);
-  }
-
-  #close(options: ShutdownOptions): Promise<void> {
-    if (typeof options !== "object" || options === null) {
-      throw new TypeError(
-        `Cannot close a server with something other than a connection, a code or options: current value is of type ${typeof options}`,
-      );
-    }
+  shutdown(options: ShutdownOptions = {}): Promise<void> {
+    assertType("options", options, "object", "a code goes to close()");
+    assertKnown("shutdown()", options, SHUTDOWN_OPTIONS);
     const { drain, retryAfter } = options;
     assertOption("drain", drain, "object");
+    if (drain) assertKnown("drain", drain, DRAIN_OPTIONS);
     const { batch = Infinity, every = 0 } = drain ?? {};
     const isRestart = drain !== undefined || retryAfter !== undefined;
     const {
@@ -1486,3 +1496,13 @@ function refusalResponse(
   return response ??
     new Response(`${reason}\n`, { status, headers: { ...headers } });
 }
+
+const SHUTDOWN_OPTIONS: readonly (keyof ShutdownOptions)[] = [
+  "code",
+  "reason",
+  "drain",
+  "retryAfter",
+];
+
+const DRAIN_OPTIONS: readonly (keyof NonNullable<ShutdownOptions["drain"]>)[] =
+  ["batch", "every"];

@@ -65,7 +65,7 @@ server.on("disconnect", ({ context }, code, _reason, cause) => {
 await server.listen(hostname, Number(port));
 
 async function shutDown(): Promise<void> {
-  await server.close({
+  await server.shutdown({
     drain: { batch: 100, every: 1_000 },
     retryAfter: 2_000,
   });

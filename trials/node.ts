@@ -41,7 +41,7 @@ function stop(): void {
 
 Deno.addSignalListener("SIGTERM", async () => {
   stop();
-  await server.close({ retryAfter: 0 });
+  await server.shutdown({ retryAfter: 0 });
   Deno.exit();
 });
 console.log("ready");

@@ -61,7 +61,7 @@ const server = new ServerSocket({
         shutDown();
         return new Response();
       case "/restart":
-        server.close({ retryAfter: 1_000 }).then(() => Deno.exit());
+        server.shutdown({ retryAfter: 1_000 }).then(() => Deno.exit());
         return new Response();
       default:
         return new Response("nothing", { status: 404 });

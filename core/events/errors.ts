@@ -4,6 +4,9 @@
  * @module
  */
 
+import { nearest } from "../util/nearest.ts";
+import { printable } from "../util/printable.ts";
+
 /**
  * What brought a connection to its end:
  *
@@ -174,6 +177,34 @@ export function assertOption(
   hint?: string,
 ): void {
   if (value !== undefined) assertType(name, value, type, hint);
+}
+
+/**
+ * Checks the names of options, for programs that no compiler checks.
+ *
+ * @param owner Whose options they are.
+ * @param options The options.
+ * @param names The names that they may have.
+ * @throws {TypeError} If one has another name.
+ */
+export function assertKnown(
+  owner: string,
+  options: object,
+  names: readonly string[],
+): void {
+  for (const name in options) {
+    if (names.includes(name)) continue;
+    const closest = nearest(name, names);
+    throw new TypeError(
+      `Cannot use "${
+        printable(name)
+      }" as an option of ${owner} as there is no such option: ${
+        closest === undefined
+          ? `the options are ${names.map((one) => `"${one}"`).join(", ")}`
+          : `did you mean "${closest}"?`
+      }`,
+    );
+  }
 }
 
 /**

@@ -109,7 +109,7 @@ await server.listen(hostname, Number(port));
 setInterval(() => guests.send({ kind: "alive" }), ALIVE_EVERY);
 
 async function shutDown(): Promise<void> {
-  await server.close({ retryAfter: 1_000 });
+  await server.shutdown({ retryAfter: 1_000 });
   Deno.exit();
 }
 

@@ -49,7 +49,7 @@ await server.listen(hostname, Number(port));
 async function shutDown(): Promise<void> {
   isLeaving = true;
   // 10,000 clients go within 20 seconds, and come back a second after that.
-  await server.close({
+  await server.shutdown({
     drain: { batch: 500, every: 1_000 },
     retryAfter: 1_000,
   });

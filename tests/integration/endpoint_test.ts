@@ -142,3 +142,32 @@ Deno.test("nearest() finds what few edits lead to, and nothing else", () => {
   assertEquals(nearest("xyzzy", names), undefined);
   assertEquals(nearest("x".repeat(1_000_000), names), undefined);
 });
+
+Deno.test("ServerSocket.close() refuses what is no connection", async () => {
+  const server = new ServerSocket();
+  const close = (...args: unknown[]) =>
+    Reflect.apply(server.close, server, args);
+  for (const value of [undefined, null, {}, "4000", { code: 4000 }]) {
+    assertThrows(() => close(value), TypeError, "shutdown(options) end all");
+  }
+  assertThrows(() => close(undefined, 4000), TypeError);
+  await server.close();
+});
+
+Deno.test("ServerSocket.shutdown() refuses an option that it does not know", async () => {
+  const server = new ServerSocket();
+  const shutdown = (options: unknown) =>
+    Reflect.apply(server.shutdown, server, [options]);
+  assertThrows(
+    () => shutdown({ retryafter: 1 }),
+    TypeError,
+    'did you mean "retryAfter"?',
+  );
+  assertThrows(
+    () => shutdown({ drain: { batch: 1, evry: 1 } }),
+    TypeError,
+    'did you mean "every"?',
+  );
+  assertThrows(() => shutdown({ other: 1 }), TypeError, "the options are");
+  await server.shutdown({ code: 4000, reason: "done" });
+});

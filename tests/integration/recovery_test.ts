@@ -732,7 +732,7 @@ testBrokers("a deploy loses nothing", async (broker) => {
     one.to("a").send(`one ${n}`);
     two.to("a").send(`two ${n}`);
   }
-  const closing = one.close({ retryAfter: 0 });
+  const closing = one.shutdown({ retryAfter: 0 });
   for (let n = 50; n < 80; n++) two.to("a").send(`two ${n}`);
   await closed;
   await closing;

@@ -306,7 +306,7 @@ test("refused: once the server closes, with Retry-After, on the same TCP, too", 
   await peer.write(request({ Host: "x" }));
   assert((await peer.head()).startsWith("HTTP/1.1 426"));
   await peer.text(NONE.length + 1);
-  const closing = server.close({ retryAfter: 2_500 });
+  const closing = server.shutdown({ retryAfter: 2_500 });
   await peer.write(request(HANDSHAKE));
   const head = await peer.head();
   assert(head.startsWith("HTTP/1.1 503"), head);

@@ -7,7 +7,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { ClientSocket } from "../../client.ts";
-import { ServerSocket } from "../../server.ts";
+import { ServerSocket, type ShutdownOptions } from "../../server.ts";
 import { lacksPermission } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { RawPeer } from "../support/raw_peer.ts";
@@ -43,7 +43,7 @@ async function crowd(
 }
 
 test("closeClient() with options: each default, and what it changes", async () => {
-  const cases: [Parameters<ServerSocket["close"]>[0] & object, string][] = [
+  const cases: [ShutdownOptions, string][] = [
     [{}, "close 1001 "],
     [{ reason: "bye" }, "close 1001 bye"],
     [{ code: 4000 }, "close 4000 "],
@@ -57,7 +57,7 @@ test("closeClient() with options: each default, and what it changes", async () =
   for (const [options, expected] of cases) {
     const { server, clients, heard } = await crowd(2);
     const ended = server.collect("close", { limit: 2 });
-    await server.close(options);
+    await server.shutdown(options);
     for (const [, code, reason, cause] of await ended) {
       assertStrictEquals(`close ${code} ${reason}`, expected);
       assertStrictEquals(cause, "shutdown");
@@ -86,7 +86,7 @@ Deno.test("closeClient() refuses options that it cannot go by, and goes on", asy
     [{ retryAfter: Infinity }, "unless it is finite"],
   ];
   for (const [options, message] of cases) {
-    assertThrows(() => server.close(options), RangeError, message);
+    assertThrows(() => server.shutdown(options), RangeError, message);
   }
   const response = await server.fetch(new Request("http://localhost"));
   assertStrictEquals(response.status, 426); // and not 503
@@ -100,7 +100,7 @@ test("closeClient() with drain closes batch after batch", async () => {
   server.on("close", () => left.push(server.clients.size));
   let isOver = false;
   const start = performance.now();
-  const closing = server.close({ drain: { batch: 3, every: 50 } })
+  const closing = server.shutdown({ drain: { batch: 3, every: 50 } })
     .then(() => isOver = true);
   // Those whose turn has not come are served on.
   const last = clients.at(-1);
@@ -118,7 +118,7 @@ test("closeClient() with drain closes batch after batch", async () => {
 test("closeClient() with drain: an end that is not the shutdown's has its own cause", async () => {
   const { server, clients } = await crowd(2);
   const causes = server.collect("close", { limit: 2 });
-  const closing = server.close({ drain: { batch: 1, every: 50 } });
+  const closing = server.shutdown({ drain: { batch: 1, every: 50 } });
   const [, second] = server.clients;
   second?.close(4000, "for another reason");
   await closing;
@@ -135,7 +135,7 @@ test("closeClient() with drain is not held up by who does not answer", async () 
   const clients = [new ClientSocket(), new ClientSocket()];
   for (const client of clients) await client.connect(server.url);
   const closes = server.collect("close", { limit: clients.length });
-  const closing = server.close({ drain: { batch: 1, every: 1 } });
+  const closing = server.shutdown({ drain: { batch: 1, every: 1 } });
   await closes;
   assertStrictEquals(server.clients.size, 1);
   mute.close();
@@ -145,14 +145,14 @@ test("closeClient() with drain is not held up by who does not answer", async () 
 test("closeClient() with drain waits no longer than there are clients", async () => {
   const { server, clients } = await crowd(3);
   // Nobody would wait for this.
-  const closing = server.close({ drain: { batch: 1, every: 3_600_000 } });
+  const closing = server.shutdown({ drain: { batch: 1, every: 3_600_000 } });
   for (const client of clients) await client.close();
   await closing;
 });
 
 test("closeClient() twice is closing once, also while it drains", async () => {
   const { server, clients, heard } = await crowd(2);
-  const first = server.close({ drain: { batch: 1, every: 20 }, code: 4001 });
+  const first = server.shutdown({ drain: { batch: 1, every: 20 }, code: 4001 });
   assertStrictEquals(server.close(4002), first);
   await first;
   await server.close();

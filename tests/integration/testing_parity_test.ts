@@ -289,7 +289,7 @@ const STORIES: Record<string, Story> = {
       await scene.connect();
       await scene.ends(
         "close",
-        () => scene.server.close({ retryAfter: 2_000 }),
+        () => scene.server.shutdown({ retryAfter: 2_000 }),
       );
     },
     ofServer: [CONNECT, 'close 1012 "retry-after=2" shutdown'],

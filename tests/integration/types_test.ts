@@ -269,9 +269,9 @@ Deno.test("types: options of send and close", () => {
       // @ts-expect-error a client drains, a server does not
       server.on("drain", () => {});
     });
-    server.close({ drain: { batch: 1, every: 1 }, retryAfter: 1 });
+    server.shutdown({ drain: { batch: 1, every: 1 }, retryAfter: 1 });
     // @ts-expect-error half of it
-    server.close({ drain: { batch: 1 } });
+    server.shutdown({ drain: { batch: 1 } });
     server.on("refused", (request, status, why, remoteAddress) => {
       assertType<IsExact<typeof request, Request>>(true);
       assertType<IsExact<typeof status, number>>(true);

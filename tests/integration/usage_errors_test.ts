@@ -176,21 +176,31 @@ Deno.test("ServerSocket.listen() tells what is no host and no option", async () 
   }
 });
 
-Deno.test("ServerSocket.close() tells what it cannot understand", async () => {
+Deno.test("ServerSocket.close() and shutdown() tell what it cannot understand", async () => {
   await using both = await pair();
   const server = new ServerSocket();
   const cases: [unknown[], string][] = [
-    [["bye"], "other than a connection, a code or options"],
-    [[null], "other than a connection, a code or options"],
+    [["bye"], "other than a connection"],
+    [[null], "other than a connection"],
     [[1000, 5], '"reason" unless it is a string'],
     [[both.server, "4000"], '"code" unless it is a number'],
+  ];
+  for (const [args, message] of cases) {
+    assertThrows(() => call(server.close, server, ...args), TypeError, message);
+  }
+  const options: [unknown[], string][] = [
     [[{ drain: 5 }], '"drain" unless it is an object'],
     [[{ drain: { batch: "1" } }], '"drain.batch" unless it is a number'],
     [[{ drain: { every: "1" } }], '"drain.every" unless it is a number'],
     [[{ retryAfter: "5" }], '"retryAfter" unless it is a number'],
+    [[4000], '"options" unless it is an object'],
   ];
-  for (const [args, message] of cases) {
-    assertThrows(() => call(server.close, server, ...args), TypeError, message);
+  for (const [args, message] of options) {
+    assertThrows(
+      () => call(server.shutdown, server, ...args),
+      TypeError,
+      message,
+    );
   }
   assertEquals(both.server.readyState, 1);
   await server.close();

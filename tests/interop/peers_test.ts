@@ -315,7 +315,7 @@ test("is told 1008 for a flood", async (meeting) => {
 test("is told 1012, and when to come back", async (meeting) => {
   const { socket } = meeting;
   if (!(socket instanceof ServerSocket)) throw new Error("Not a server");
-  await socket.close({ reason: "deploy", retryAfter: 3_000 });
+  await socket.shutdown({ reason: "deploy", retryAfter: 3_000 });
   const reason = "deploy; retry-after=3";
   assertEquals(await meeting.told(), { on: "close", code: 1012, reason });
   assertEquals(await meeting.ended(), [`close 1012 "${reason}" shutdown`]);

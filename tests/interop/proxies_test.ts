@@ -164,7 +164,7 @@ for (const kind of ["nginx", "caddy"] as const) {
     const missing = client.waitFor("reconnecting", {
       filter: (attempt) => attempt === 2,
     });
-    await server.close({ retryAfter: 1 });
+    await server.shutdown({ retryAfter: 1 });
     assertEquals(await closed, [1012, "retry-after=1", "peer"]);
     await missing;
     await using next = await listening(port);
@@ -257,7 +257,7 @@ test("behind nginx: clients of a server that leaves come back to the other", asy
   const back = other.collect("connect", { limit: 2 });
   const refused = one.waitFor("refused");
   // One goes now, and the other one not yet.
-  const closed = one.close({ drain: { batch: 1, every: 600_000 } });
+  const closed = one.shutdown({ drain: { batch: 1, every: 600_000 } });
   await come();
   await back;
   // There nginx has sent who came, to whom there are fewest connections.
