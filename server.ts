@@ -41,8 +41,9 @@ import {
 } from "./core/connection/rate_limiter.ts";
 import type {
   ClusterAnswer,
+  ClusterHost,
   ClusterQuery,
-} from "./core/cluster/server_registry.ts";
+} from "./core/cluster/cluster_host.ts";
 import type { Broadcast, BroadcastTarget } from "./core/history/envelope.ts";
 import {
   type HistoryOptions,
@@ -56,7 +57,7 @@ import {
 } from "./core/history/recovery.ts";
 import { Presence } from "./core/cluster/presence.ts";
 import { register } from "./core/events/instrumentation.ts";
-import { type ClusterHost, ClusterLink } from "./core/cluster/cluster_link.ts";
+import { ClusterLink } from "./core/cluster/cluster_link.ts";
 import { BlobResolver } from "./core/history/blob_resolver.ts";
 import { assertRoom, Rooms } from "./core/rooms/rooms.ts";
 import { Message } from "./message.ts";
@@ -433,6 +434,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   readonly #disconnected: DisconnectedClient[] = [];
   readonly #rooms: Rooms<Connection<Types>>;
   readonly #cluster: ClusterLink | undefined;
+  #missed = 0;
   /** What is kept in memory for clients that come back. */
   readonly #memoryStore: MemoryStore | undefined;
   readonly #recovery: Recovery<Types> | undefined;
@@ -556,19 +558,20 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     });
     this.#owner = this.#createOwner();
     const name = crypto.randomUUID();
+    const host = this.#createHost();
     this.#describeMember = options.presence;
     const presence = this.#presence = this.#describeMember &&
-      new Presence(name, {
-        publish: (room, text) => this.#cluster?.publishPresence(room, text),
-        joined: (...args) => this.#emit("join", MemberEvent, args),
-        left: (...args) => this.#emit("leave", MemberEvent, args),
-      });
+      new Presence(
+        name,
+        host,
+        (room, text) => this.#cluster?.publishPresence(room, text),
+      );
     const keep = adapterQueue;
     this.#cluster = adapter &&
       new ClusterLink(
         adapter,
         { name, maxQueued: keep, history, presence },
-        this.#createHost(),
+        host,
       );
     if (!history) return;
     const store = this.#cluster?.brokerLog ??
@@ -589,7 +592,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * them, as far as this one knows.
    */
   get missed(): number {
-    return this.#cluster?.missed ?? 0;
+    return this.#missed;
   }
 
   /**
@@ -900,9 +903,12 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
           this.#recovery?.sendPosition(client, recovered);
         }
       },
+      answer: (query) => this.#answerQuery(query),
+      memberJoined: (...args) => this.#emit("join", MemberEvent, args),
+      memberLeft: (...args) => this.#emit("leave", MemberEvent, args),
+      messageMissed: () => this.#missed++,
       changed: (state, error) =>
         this.#emit("adapter", AdapterEvent, [state, error]),
-      answer: (query) => this.#answerQuery(query),
       failed: (error) => this.#reportError(error, "adapter"),
     };
   }

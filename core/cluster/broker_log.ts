@@ -9,6 +9,7 @@
  */
 
 import type { Log } from "./adapter.ts";
+import type { ClusterHost } from "./cluster_host.ts";
 import {
   ALL_CHANNEL,
   decodeEnvelope,
@@ -31,30 +32,11 @@ import {
   withTimeout,
 } from "../util/timer.ts";
 
-/** What a broker log needs of its server. */
-export interface BrokerLogHost {
-  /**
-   * Sends to those who are here.
-   *
-   * @param entry What to send, and to whom.
-   */
-  deliver(entry: StoredMessage): void;
-  /**
-   * Tells clients where they stand.
-   *
-   * @param room Those who are in a room; all if none is named.
-   * @param recovered False if they may have missed something.
-   */
-  sendPositions(room?: string, recovered?: false): void;
-  /** Hears that the other servers miss a message. */
-  messageMissed(): void;
-  /**
-   * Hears of an error.
-   *
-   * @param error The error.
-   */
-  failed(error: unknown): void;
-}
+/** The part of the host that a broker log calls. */
+type BrokerHost = Pick<
+  ClusterHost,
+  "deliver" | "sendPositions" | "messageMissed" | "failed"
+>;
 
 /** How long a broker that fails to take a message may take to be told as away. */
 const REFUSAL_GRACE_MS = 100;
@@ -96,7 +78,7 @@ export class BrokerLog implements MessageStore {
   readonly #limits: Required<HistoryOptions>;
   readonly #maxPending: number;
   readonly #name: string;
-  readonly #host: BrokerLogHost;
+  readonly #host: BrokerHost;
   /** What is subscribed to. */
   readonly #channels = new Set<string>([ALL_CHANNEL]);
   /** When it hears what is for all, and what is for this server alone. */
@@ -157,7 +139,7 @@ export class BrokerLog implements MessageStore {
     limits: Required<HistoryOptions>,
     maxPending: number,
     name: string,
-    host: BrokerLogHost,
+    host: BrokerHost,
   ) {
     this.#log = log;
     this.#limits = limits;
@@ -504,7 +486,7 @@ export class BrokerLog implements MessageStore {
       // Those who were here have got it, if anybody was.
       if (!pending || pending.isDeliveredAhead) return;
     }
-    this.#host.deliver(entry);
+    this.#host.deliver(entry, entry.offset);
   }
 
   #append(pending: PendingBroadcast): void {
@@ -554,7 +536,7 @@ export class BrokerLog implements MessageStore {
     this.#deliveredAhead++;
     // Who has come since it was sent must not get it.
     if (pending.sentAt !== undefined && !pending.isAwaited) return;
-    this.#host.deliver({ ...pending.broadcast, offset: 0 });
+    this.#host.deliver(pending.broadcast, 0);
   }
 
   /** A message has come back, or does not have to. */

@@ -6,11 +6,11 @@
  */
 
 import type { Adapter } from "./adapter.ts";
+import type { ClusterHost } from "./cluster_host.ts";
 import type { SendOptions } from "../sending/send_queue.ts";
 import type { Frame } from "../values/codec.ts";
 import {
   ALL_CHANNEL,
-  type Broadcast,
   type BroadcastBody,
   type BroadcastTarget,
   decodeEnvelope,
@@ -18,50 +18,13 @@ import {
   roomChannel,
   type SequencedBroadcast,
 } from "../history/envelope.ts";
-import {
-  type ClusterAnswer,
-  type ClusterQuery,
-  ServerRegistry,
-} from "./server_registry.ts";
+import { ServerRegistry } from "./server_registry.ts";
 import { RESOLVED } from "../events/errors.ts";
 import type { HistoryOptions } from "../history/message_store.ts";
-import { BrokerLog, type BrokerLogHost } from "./broker_log.ts";
+import { BrokerLog } from "./broker_log.ts";
 import type { Presence } from "./presence.ts";
 import { BlobResolver } from "../history/blob_resolver.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
-
-/** What a cluster link needs of its server. */
-export interface ClusterHost {
-  /**
-   * Sends to those who are here.
-   *
-   * @param broadcast What to send, and to whom.
-   * @param offset Its number, if the broker keeps it.
-   */
-  deliver(broadcast: Broadcast, offset?: number): void;
-  /** Tells clients where they stand, as {@linkcode BrokerLogHost.sendPositions}. */
-  sendPositions: BrokerLogHost["sendPositions"];
-  /**
-   * Hears that the other servers can be reached, or cannot any more.
-   *
-   * @param state Which of them.
-   * @param error Why they cannot.
-   */
-  changed(state: "up" | "down", error: unknown): void;
-  /**
-   * Answers another server.
-   *
-   * @param query What it asks.
-   * @returns The answer.
-   */
-  answer(query: ClusterQuery): ClusterAnswer;
-  /**
-   * Hears of an error.
-   *
-   * @param error The error.
-   */
-  failed(error: unknown): void;
-}
 
 /** What a cluster link goes by. */
 export interface ClusterLinkOptions {
@@ -118,7 +81,6 @@ export class ClusterLink {
   /** Goes off when a broker that keeps nothing is to be asked again. */
   #retry: Timer | undefined;
   #isClosed = false;
-  #missed = 0;
   readonly #queued: QueuedPublish[] = [];
   #queuedSize = 0;
   /** The way to a broker that keeps messages, if they are to be kept there. */
@@ -144,29 +106,13 @@ export class ClusterLink {
     this.#adapter = adapter;
     this.#maxQueued = maxQueued;
     this.#host = host;
-    this.registry = new ServerRegistry(this.#name, {
-      publish: (text) => {
-        if (!this.#isUp) return; // who is away is counted out anyway
-        const message = clusterEncoder.encode(text);
-        this.#attempt(() => adapter.publish(REGISTRY_CHANNEL, message));
-      },
-      answer: (query) => host.answer(query),
-      serverFound: (name) => presence?.serverFound(name),
-      serverBack: (name) => presence?.serverBack(name),
-      serverLost: (name) => presence?.serverLost(name),
-    });
-    this.brokerLog = history && adapter.log && new BrokerLog(
-      adapter.log,
-      history,
-      maxQueued,
-      this.#name,
-      {
-        deliver: (entry) => host.deliver(entry, entry.offset),
-        sendPositions: (room, recovered) => host.sendPositions(room, recovered),
-        messageMissed: () => this.#missed++,
-        failed: (error) => host.failed(error),
-      },
-    );
+    this.registry = new ServerRegistry(name, host, (text) => {
+      if (!this.#isUp) return; // who is away is counted out anyway
+      const message = clusterEncoder.encode(text);
+      this.#attempt(() => adapter.publish(REGISTRY_CHANNEL, message));
+    }, presence);
+    this.brokerLog = history && adapter.log &&
+      new BrokerLog(adapter.log, history, maxQueued, name, host);
     adapter.open({
       received: (channel, message, offset) =>
         this.#receive(channel, message, offset),
@@ -182,11 +128,6 @@ export class ClusterLink {
       this.#attempt(() => adapter.subscribe(channel))
     );
     brokerLog?.listening(Promise.all(subscribed));
-  }
-
-  /** How many messages the other servers have missed, as far as this one knows. */
-  get missed(): number {
-    return this.#missed;
   }
 
   /**
@@ -293,14 +234,14 @@ export class ClusterLink {
     ) {
       const oldest = this.#queued.shift();
       this.#queuedSize -= QUEUED_COST + (oldest?.message.length ?? 0);
-      this.#missed++;
+      this.#host.messageMissed();
     }
   }
 
   #send({ channels, message }: QueuedPublish): void {
     for (const channel of channels) {
       this.#attempt(() => this.#adapter.publish(channel, message), () => {
-        this.#missed++;
+        this.#host.messageMissed();
       });
     }
   }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { ClusterHost } from "./cluster_host.ts";
 import type { Member } from "../events/event_types.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 
@@ -36,31 +37,6 @@ type SignedPresenceMessage = PresenceMessage & {
   readonly at: number;
 };
 
-/** What a presence needs of its server. */
-export interface PresenceHost {
-  /**
-   * Says something to all servers that have somebody in a room.
-   *
-   * @param room The room.
-   * @param text What.
-   */
-  publish(room: string, text: string): void;
-  /**
-   * Hears that somebody has joined a room, on whatever server.
-   *
-   * @param member Who.
-   * @param room The room.
-   */
-  joined(member: Member, room: string): void;
-  /**
-   * Hears that somebody has left a room, on whatever server.
-   *
-   * @param member Who.
-   * @param room The room.
-   */
-  left(member: Member, room: string): void;
-}
-
 /** Some members of a room: those of one server. */
 interface ServerMembers {
   /** Which of its server's changes was the last. */
@@ -91,7 +67,8 @@ const MAX_DROPPED_SERVERS = 100;
 /** Who is in the rooms of one server. */
 export class Presence {
   readonly #name: string;
-  readonly #host: PresenceHost;
+  readonly #host: Pick<ClusterHost, "memberJoined" | "memberLeft">;
+  readonly #publishText: (room: string, text: string) => void;
   readonly #rooms = new Map<string, RoomView>();
   /** How many changes there were here. */
   #version = 0;
@@ -105,14 +82,20 @@ export class Presence {
   #graceTimer: Timer | undefined;
 
   /**
-   * Begins with nobody.
+   * Creates a view of empty rooms.
    *
    * @param name The name of this server.
-   * @param host The server.
+   * @param host Is told of members that join and leave.
+   * @param publish Sends a text to all servers that have a member in the room.
    */
-  constructor(name: string, host: PresenceHost) {
+  constructor(
+    name: string,
+    host: Pick<ClusterHost, "memberJoined" | "memberLeft">,
+    publish: (room: string, text: string) => void,
+  ) {
     this.#name = name;
     this.#host = host;
+    this.#publishText = publish;
   }
 
   /**
@@ -137,7 +120,7 @@ export class Presence {
     local.at = ++this.#version;
     local.members.set(member.id, member);
     this.#publish(room, local.at, { type: "join", before, member });
-    this.#host.joined(member, room);
+    this.#host.memberJoined(member, room);
   }
 
   /**
@@ -157,7 +140,7 @@ export class Presence {
     this.#publish(room, local.at, { type: "leave", before, id });
     // Nobody here is there to hear more of it.
     if (local.members.size === 0) this.#rooms.delete(room);
-    this.#host.left(member, room);
+    this.#host.memberLeft(member, room);
   }
 
   /**
@@ -337,13 +320,13 @@ export class Presence {
   #addMember(room: string, { members }: ServerMembers, member: Member): void {
     const isNew = !members.has(member.id);
     members.set(member.id, member);
-    if (isNew) this.#host.joined(member, room);
+    if (isNew) this.#host.memberJoined(member, room);
   }
 
   #removeMember(room: string, { members }: ServerMembers, id: string): void {
     const member = members.get(id);
     members.delete(id);
-    if (member) this.#host.left(member, room);
+    if (member) this.#host.memberLeft(member, room);
   }
 
   /**
@@ -374,7 +357,7 @@ export class Presence {
       from: this.#name,
       at,
     };
-    this.#host.publish(room, JSON.stringify(signed));
+    this.#publishText(room, JSON.stringify(signed));
   }
 }
 

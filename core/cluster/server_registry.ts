@@ -5,30 +5,13 @@
  * @module
  */
 
-import type { Member } from "../events/event_types.ts";
+import type {
+  ClusterAnswer,
+  ClusterHost,
+  ClusterQuery,
+} from "./cluster_host.ts";
+import type { Presence } from "./presence.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
-
-/** What servers ask each other. */
-export type ClusterQuery =
-  /** How many connections there are; in a room, if one is named. */
-  | { readonly type: "count"; readonly room?: string }
-  /** Who is in a room. */
-  | { readonly type: "who"; readonly room: string }
-  /** Close one, wherever it is. */
-  | {
-    readonly type: "close";
-    readonly id: string;
-    readonly code: number;
-    readonly reason: string;
-  };
-
-/** What a server answers; of several, the sum. */
-export interface ClusterAnswer {
-  /** How many, or how many were closed. */
-  readonly number: number;
-  /** Who, if that was asked. */
-  readonly members?: readonly Member[];
-}
 
 /** What servers say to each other. */
 type ClusterMessage =
@@ -52,41 +35,6 @@ type SignedClusterMessage = ClusterMessage & {
   readonly from: string;
 };
 
-/** What a registry needs of its server. */
-export interface RegistryHost {
-  /**
-   * Says something to all other servers.
-   *
-   * @param text What.
-   */
-  publish(text: string): void;
-  /**
-   * Answers for this server.
-   *
-   * @param query What is asked.
-   * @returns The answer.
-   */
-  answer(query: ClusterQuery): ClusterAnswer;
-  /**
-   * Hears that a server is there.
-   *
-   * @param name Its name.
-   */
-  serverFound?(name: string): void;
-  /**
-   * Hears that a server that was there could not be heard for a while.
-   *
-   * @param name Its name.
-   */
-  serverBack?(name: string): void;
-  /**
-   * Hears that a server is there no more.
-   *
-   * @param name Its name.
-   */
-  serverLost?(name: string): void;
-}
-
 /** How often a server says that it is here, in milliseconds. */
 const HEARTBEAT_MS = 2_000;
 
@@ -107,7 +55,9 @@ interface PendingQuery {
 /** One server among others. */
 export class ServerRegistry {
   readonly #name: string;
-  readonly #host: RegistryHost;
+  readonly #host: Pick<ClusterHost, "answer">;
+  readonly #publishText: (text: string) => void;
+  readonly #presence: Presence | undefined;
   /** How many pulses the others have missed. */
   readonly #missedHeartbeats = new Map<string, number>();
   readonly #queries = new Map<number, PendingQuery>();
@@ -115,14 +65,23 @@ export class ServerRegistry {
   #timer: Timer | undefined;
 
   /**
-   * Begins, alone as far as it knows.
+   * Creates a registry that knows of no other server.
    *
    * @param name The name of this server.
-   * @param host The server.
+   * @param host Answers queries for this server.
+   * @param publish Sends a text to all other servers.
+   * @param presence Is told of servers that come and go.
    */
-  constructor(name: string, host: RegistryHost) {
+  constructor(
+    name: string,
+    host: Pick<ClusterHost, "answer">,
+    publish: (text: string) => void,
+    presence?: Presence,
+  ) {
     this.#name = name;
     this.#host = host;
+    this.#publishText = publish;
+    this.#presence = presence;
   }
 
   /** How many servers there are, this one included. */
@@ -192,7 +151,7 @@ export class ServerRegistry {
         return this.#removeServer(from);
       case "pulse":
         if (message.isNew && this.#missedHeartbeats.has(from)) {
-          this.#host.serverBack?.(from);
+          this.#presence?.serverBack(from);
         }
         this.serverHeard(from);
         if (message.isNew) this.#publish({ type: "pulse", isNew: false });
@@ -229,11 +188,11 @@ export class ServerRegistry {
   serverHeard(name: string): void {
     const isNew = !this.#missedHeartbeats.has(name);
     this.#missedHeartbeats.set(name, 0);
-    if (isNew) this.#host.serverFound?.(name);
+    if (isNew) this.#presence?.serverFound(name);
   }
 
   #removeServer(name: string): void {
-    if (this.#missedHeartbeats.delete(name)) this.#host.serverLost?.(name);
+    if (this.#missedHeartbeats.delete(name)) this.#presence?.serverLost(name);
     for (const id of this.#queries.keys()) {
       this.#addAnswer(id, name, { number: 0 });
     }
@@ -252,7 +211,7 @@ export class ServerRegistry {
       version: 1,
       from: this.#name,
     };
-    this.#host.publish(JSON.stringify(signed));
+    this.#publishText(JSON.stringify(signed));
   }
 }
 

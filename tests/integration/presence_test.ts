@@ -41,15 +41,15 @@ class Side {
 
   constructor(readonly world: World, readonly name: string) {
     this.presence = new Presence(name, {
-      publish: (_room, text) => {
-        if (!this.isUp) return;
-        for (const to of world.nodes.values()) world.words.push({ to, text });
-      },
-      joined: ({ id }) => {
+      memberJoined: ({ id }) => {
         assert(!this.there.has(id), `${id} joins ${name} twice`);
         this.there.add(id);
       },
-      left: ({ id }) => assert(this.there.delete(id), `${id} leaves twice`),
+      memberLeft: ({ id }) =>
+        assert(this.there.delete(id), `${id} leaves twice`),
+    }, (_room, text) => {
+      if (!this.isUp) return;
+      for (const to of world.nodes.values()) world.words.push({ to, text });
     });
   }
 

@@ -38,7 +38,7 @@ async function begin() {
   };
   const limits = { messages: 10, maxAge: 60_000, maxBytes: Infinity };
   const journal = new BrokerLog(log, limits, 0, NAME, {
-    deliver: ({ body, offset }) => told.push(`${body} ${offset && "kept"}`),
+    deliver: ({ body }, offset) => told.push(`${body} ${offset && "kept"}`),
     sendPositions: (_room, recovered) => {
       const place = journal.epoch ? "somewhere" : "nowhere";
       told.push(recovered === false ? "lost" : place);

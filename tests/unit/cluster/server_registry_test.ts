@@ -12,14 +12,13 @@ function fleetOf(...names: string[]) {
   const all = new Map<string, ServerRegistry>();
   const make = (name: string) =>
     new ServerRegistry(name, {
-      publish: (text) => {
-        if (mute.has(name)) return;
-        for (const other of all.values()) other.receive(text);
-      },
-      answer: (inquiry) => {
-        asked.push(`${name} ${inquiry.type}`);
+      answer: (query) => {
+        asked.push(`${name} ${query.type}`);
         return { number: 10 };
       },
+    }, (text) => {
+      if (mute.has(name)) return;
+      for (const other of all.values()) other.receive(text);
     });
   const one = make("a");
   all.set("a", one);
