@@ -17,6 +17,7 @@
 import { printable } from "./core/util/printable.ts";
 import { withoutSecrets } from "./core/util/safe_url.ts";
 import {
+  assertSendOptions,
   type QueuedMessage,
   type SendOptions,
   SendQueue,
@@ -642,6 +643,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * ```
    */
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
+    if (options !== undefined) assertSendOptions(options);
     const frame = encodeWith(data, this.#options.codec);
     const connection = this.#connection;
     // What introduces the client to a connection is meant for that one.

@@ -6,7 +6,11 @@
 
 import { printable } from "../util/printable.ts";
 import { Message } from "../../message.ts";
-import type { QueuedMessage, SendOptions } from "../sending/send_queue.ts";
+import {
+  assertSendOptions,
+  type QueuedMessage,
+  type SendOptions,
+} from "../sending/send_queue.ts";
 import type { ResumePoint } from "../protocol/resume_point.ts";
 import {
   decodeWith,
@@ -722,6 +726,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * ```
    */
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
+    if (options !== undefined) assertSendOptions(options);
     return this.#send(this.#encode(data), options, false) ??
       ignoreRejection(Promise.reject(this.#endedError("send")));
   }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { SendOptions } from "../sending/send_queue.ts";
+import { assertSendOptions, type SendOptions } from "../sending/send_queue.ts";
 import { type Codec, encodeWith, type Frame } from "../values/codec.ts";
 import { Connection, internals } from "../connection/connection.ts";
 import { RESOLVED } from "../events/errors.ts";
@@ -139,6 +139,7 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
    * @throws {RangeError} If `overflow` is no policy.
    */
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
+    if (options !== undefined) assertSendOptions(options);
     const frame = encodeWith(data, this.#codec);
     assertOverflow(options);
     this.#dispatch(frame, this, this.#except, options);

@@ -10,7 +10,12 @@ import {
   memoryOf,
   toBytes,
 } from "../values/codec.ts";
-import { ignoreRejection, MessageDroppedError } from "../events/errors.ts";
+import {
+  assertKnown,
+  assertType,
+  ignoreRejection,
+  MessageDroppedError,
+} from "../events/errors.ts";
 import {
   BoundedQueue,
   type Overflow,
@@ -28,6 +33,20 @@ export interface SendOptions {
    * @default {""}
    */
   readonly key?: string;
+}
+
+const SEND_OPTIONS: readonly (keyof SendOptions)[] = ["overflow", "key"];
+
+/**
+ * Checks the options of a `send`, for programs that no compiler checks.
+ *
+ * @param options The options; they are not undefined.
+ * @throws {TypeError} If they are not an object, or one is unknown: as in
+ * `send("chat", { text })`, whose data is one value.
+ */
+export function assertSendOptions(options: SendOptions): void {
+  assertType("options", options, "object", "what is sent is one value");
+  assertKnown("send()", options, SEND_OPTIONS);
 }
 
 /** How much may wait, and what becomes of the rest. */

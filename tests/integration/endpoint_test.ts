@@ -171,3 +171,25 @@ Deno.test("ServerSocket.shutdown() refuses an option that it does not know", asy
   assertThrows(() => shutdown({ other: 1 }), TypeError, "the options are");
   await server.shutdown({ code: 4000, reason: "done" });
 });
+
+Deno.test("send() refuses an option that it does not know", async () => {
+  await using ends = await pair();
+  const server = new ServerSocket();
+  const client = new ClientSocket();
+  const call = (method: unknown, target: object, options: unknown) => () =>
+    typeof method === "function" &&
+    Reflect.apply(method, target, ["chat", options]);
+  const targets: [unknown, object][] = [
+    [ends.client.send, ends.client],
+    [client.send, client],
+    [server.broadcast, server],
+    [server.to("room").send, server.to("room")],
+  ];
+  for (const [method, target] of targets) {
+    const wrong = call(method, target, { text: "hello" });
+    assertThrows(wrong, TypeError, 'the options are "overflow", "key"');
+    const misspelt = call(method, target, { overflw: "latest" });
+    assertThrows(misspelt, TypeError, 'did you mean "overflow"?');
+  }
+  await ends.client.send("chat", { overflow: "latest", key: "a" });
+});
