@@ -145,8 +145,8 @@ const STORIES: Record<string, Story> = {
       scene.ofServer.push(`${pathname}${search} ${path}`);
       scene.ofServer.push(`${headers.get("upgrade")}`);
       const offered = `${headers.get("sec-websocket-protocol")}`;
-      // Each client has a name of its own, for when it comes back.
-      scene.ofServer.push(offered.replace(/resume\.[0-9a-f]{32}$/, "resume"));
+      // A client that has not been connected before presents nothing.
+      scene.ofServer.push(offered.replace(/resume\.0$/, "resume"));
     },
     ofServer: [
       'connect /a/b "" true',
