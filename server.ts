@@ -34,32 +34,17 @@ import {
   type SpeechOptions,
 } from "./core/connection/connection_options.ts";
 import type { Adapter } from "./core/cluster/adapter.ts";
-import { Audience, type Excluded, sendToAll } from "./core/rooms/recipients.ts";
+import type { Audience, Excluded } from "./core/rooms/recipients.ts";
 import {
   type MessageRate,
   resolveMessageRate,
 } from "./core/connection/rate_limiter.ts";
-import type {
-  ClusterAnswer,
-  ClusterHost,
-  ClusterQuery,
-} from "./core/cluster/cluster_host.ts";
-import type { Broadcast, BroadcastTarget } from "./core/history/envelope.ts";
-import {
-  type HistoryOptions,
-  MemoryStore,
-  type StoredMessage,
-} from "./core/history/message_store.ts";
-import {
-  Recovery,
-  refuseResume,
-  resolveHistoryOptions,
-} from "./core/history/recovery.ts";
-import { Presence } from "./core/cluster/presence.ts";
+import type { ClusterQuery } from "./core/cluster/cluster_host.ts";
+import type { HistoryOptions } from "./core/history/message_store.ts";
+import { resolveHistoryOptions } from "./core/history/recovery.ts";
 import { register } from "./core/events/instrumentation.ts";
-import { ClusterLink } from "./core/cluster/cluster_link.ts";
-import { BlobResolver } from "./core/history/blob_resolver.ts";
-import { assertRoom, Rooms } from "./core/rooms/rooms.ts";
+import { Broadcaster } from "./core/rooms/broadcaster.ts";
+import { assertRoom } from "./core/rooms/rooms.ts";
 import { Message } from "./message.ts";
 import {
   Admission,
@@ -432,15 +417,8 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   /** Ended, but their `connect` listeners have not heard all yet. */
   readonly #endDeferred = new Set<Connection<Types>>();
   readonly #disconnected: DisconnectedClient[] = [];
-  readonly #rooms: Rooms<Connection<Types>>;
-  readonly #cluster: ClusterLink | undefined;
-  #missed = 0;
-  /** What is kept in memory for clients that come back. */
-  readonly #memoryStore: MemoryStore | undefined;
-  readonly #recovery: Recovery<Types> | undefined;
-  readonly #blobs = new BlobResolver();
-  readonly #describeMember: ServerOptions<Types>["presence"];
-  readonly #presence: Presence | undefined;
+  /** The rooms, the history, and the link to other servers. */
+  readonly #broadcaster: Broadcaster<Types>;
   readonly #owner: ConnectionOwner<Types>;
   readonly #errorLog = new ErrorLog();
   /** The statuses of refusals that were told on the console. */
@@ -536,55 +514,21 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       (error) => this.#reportError(error, "authorize"),
     );
     this.#fallback = options.fallback;
-    this.#rooms = new Rooms({
-      opened: (room) => {
-        const isNew = this.#memoryStore?.roomOpened(room) ?? true;
-        if (isNew) this.#cluster?.roomOpened(room);
-        if (this.#presence) this.#cluster?.subscribePresence(room);
-      },
-      joined: (client, room) => {
-        this.#recovery?.join(client, room);
-        this.#presence?.join(room, this.#memberOf(client));
-      },
-      left: (client, room) => {
-        this.#recovery?.leave(client);
-        this.#presence?.leave(room, client.id);
-      },
-      closed: (room) => {
-        if (this.#presence) this.#cluster?.unsubscribePresence(room);
-        if (this.#memoryStore) this.#memoryStore.roomClosed(room);
-        else this.#cluster?.roomClosed(room);
-      },
+    this.#broadcaster = new Broadcaster({
+      clients: this.#clients,
+      codec: this.#options.codec,
+      writerLimits: this.#options.writerLimits,
+      adapter,
+      maxQueued: adapterQueue,
+      history,
+      describeMember: options.presence,
+    }, {
+      memberJoined: (...args) => this.#emit("join", MemberEvent, args),
+      memberLeft: (...args) => this.#emit("leave", MemberEvent, args),
+      changed: (...args) => this.#emit("adapter", AdapterEvent, args),
+      failed: (error, from, client) => this.#reportError(error, from, client),
     });
     this.#owner = this.#createOwner();
-    const name = crypto.randomUUID();
-    const host = this.#createHost();
-    this.#describeMember = options.presence;
-    const presence = this.#presence = this.#describeMember &&
-      new Presence(
-        name,
-        host,
-        (room, text) => this.#cluster?.publishPresence(room, text),
-      );
-    const keep = adapterQueue;
-    this.#cluster = adapter &&
-      new ClusterLink(
-        adapter,
-        { name, maxQueued: keep, history, presence },
-        host,
-      );
-    if (!history) return;
-    const store = this.#cluster?.brokerLog ??
-      (this.#memoryStore = new MemoryStore(
-        history,
-        (room) => this.#cluster?.roomClosed(room),
-      ));
-    this.#recovery = new Recovery(
-      store,
-      history.maxAge,
-      this.#options.writerLimits,
-      (error) => this.#reportError(error, "adapter"),
-    );
   }
 
   /**
@@ -592,7 +536,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * them, as far as this one knows.
    */
   get missed(): number {
-    return this.#missed;
+    return this.#broadcaster.missed;
   }
 
   /**
@@ -601,7 +545,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * others.
    */
   get servers(): number {
-    return this.#cluster?.registry.size ?? 1;
+    return this.#broadcaster.serverCount;
   }
 
   /**
@@ -650,7 +594,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    */
   async members(room: string): Promise<readonly Member[]> {
     assertRoom("list", room);
-    const { members = [] } = await this.#queryCluster({ type: "who", room });
+    const { members = [] } = await this.#broadcaster.query({
+      type: "who",
+      room,
+    });
     return members;
   }
 
@@ -677,12 +624,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   }
 
   async #count(query: ClusterQuery): Promise<number> {
-    return (await this.#queryCluster(query)).number;
-  }
-
-  #queryCluster(query: ClusterQuery): Promise<ClusterAnswer> {
-    return this.#cluster?.registry.query(query) ??
-      Promise.resolve(this.#answerQuery(query));
+    return (await this.#broadcaster.query(query)).number;
   }
 
   /** The live connections, of this server. */
@@ -692,7 +634,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
 
   /** The rooms that somebody of this server is in, and who is in them. */
   get rooms(): ReadonlyMap<string, ReadonlySet<Connection<Types>>> {
-    return this.#rooms.all;
+    return this.#broadcaster.rooms.all;
   }
 
   /**
@@ -751,7 +693,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    */
   to(...rooms: string[]): Audience<Types> {
     for (const room of rooms) assertRoom("send to", room);
-    return this.#audience(rooms, []);
+    return this.#broadcaster.audience(rooms, []);
   }
 
   /**
@@ -778,139 +720,16 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     options: BroadcastOptions<Types> = {},
   ): Promise<void> {
     const { except = [], ...rest } = options;
-    return this.#audience(undefined, [except].flat()).send(data, rest);
+    return this.#broadcaster.audience(undefined, [except].flat()).send(
+      data,
+      rest,
+    );
   }
 
   /** All connections that may hold messages. */
   *#holders(): Generator<Connection<Types>> {
     yield* this.#clients;
     yield* this.#endDeferred;
-  }
-
-  /** Those of this server who are in some rooms; all if none are named. */
-  #groupsOf(
-    rooms: readonly string[] | undefined,
-  ): ReadonlySet<Connection<Types>>[] {
-    return rooms?.map((room) => this.#rooms.membersOf(room)) ??
-      [this.#clients];
-  }
-
-  #audience(
-    rooms: readonly string[] | undefined,
-    except: readonly Excluded<Types>[],
-  ): Audience<Types> {
-    return new Audience(
-      this.#rooms,
-      () => this.#groupsOf(rooms),
-      except,
-      this.#options.codec,
-      (frame, audience, except, options) => {
-        const left = except.filter((one) => typeof one === "string");
-        const target = { ...rooms && { rooms }, except: left };
-        if (rooms?.length === 0) return;
-        const recovery = this.#recovery;
-        if (recovery) {
-          const without = except
-            .filter((one) => one instanceof Connection)
-            .map((one) => recovery.recipientId(one));
-          const all = { ...target, without };
-          return this.#blobs.resolve(
-            frame,
-            (body) =>
-              this.#store({ target: all, body, options: options ?? {} }),
-            (error) => this.#reportError(error, "send"),
-          );
-        }
-        sendToAll(audience.members, frame, options);
-        this.#cluster?.publish(frame, target, options ?? {});
-      },
-    );
-  }
-
-  /** Sends what is kept: by way of the broker, if that keeps it. */
-  #store(broadcast: Broadcast): void {
-    const { target, body, options } = broadcast;
-    if (this.#memoryStore) this.#deliver(this.#memoryStore.add(broadcast));
-    this.#cluster?.publish(body, target, options);
-  }
-
-  /** Hands what is kept to those whom it is for. */
-  #deliver(entry: StoredMessage): void {
-    const all = { ...entry.target, except: [] }; // who is left out is told so
-    this.#recovery?.deliver(this.#membersOf(all), entry);
-  }
-
-  #membersOf({ rooms, except }: BroadcastTarget): Connection<Types>[] {
-    return this.#rooms.select(this.#groupsOf(rooms), except);
-  }
-
-  /** What this server has to say to what is asked of all. */
-  #answerQuery(query: ClusterQuery): ClusterAnswer {
-    if (query.type === "count") {
-      const { room } = query;
-      const group = room === undefined
-        ? this.#clients
-        : this.#rooms.membersOf(room);
-      return { number: group.size };
-    }
-    if (query.type === "who") {
-      const { room } = query;
-      const group = [...this.#rooms.membersOf(room)];
-      const members = this.#presence?.localMembers(room) ??
-        group.map(({ id }) => ({ id, data: null }));
-      return { number: group.length, members };
-    }
-    const { id, code, reason } = query;
-    for (const client of this.#clients) {
-      if (client.readyState !== 1 || client.id !== id) continue;
-      client.close(code, reason);
-      return { number: 1 };
-    }
-    return { number: 0 };
-  }
-
-  /** What others are to know of a client. */
-  #memberOf(client: Connection<Types>): Member {
-    const { id } = client;
-    let data: unknown;
-    try {
-      // What cannot be sent is found here, and not by who joins.
-      data = JSON.parse(JSON.stringify(this.#describeMember?.(client) ?? null));
-    } catch (error) {
-      this.#reportError(error, "presence", client);
-      data = null;
-    }
-    return { id, data };
-  }
-
-  #createHost(): ClusterHost {
-    return {
-      deliver: (broadcast, offset) => {
-        if (offset !== undefined) {
-          return this.#deliver({ ...broadcast, offset });
-        }
-        if (this.#memoryStore) {
-          return this.#deliver(this.#memoryStore.add(broadcast));
-        }
-        const { target, body, options } = broadcast;
-        sendToAll(this.#membersOf(target), body, options);
-      },
-      sendPositions: (room, recovered) => {
-        const clients = room === undefined
-          ? this.#clients
-          : this.#rooms.membersOf(room);
-        for (const client of clients) {
-          this.#recovery?.sendPosition(client, recovered);
-        }
-      },
-      answer: (query) => this.#answerQuery(query),
-      memberJoined: (...args) => this.#emit("join", MemberEvent, args),
-      memberLeft: (...args) => this.#emit("leave", MemberEvent, args),
-      messageMissed: () => this.#missed++,
-      changed: (state, error) =>
-        this.#emit("adapter", AdapterEvent, [state, error]),
-      failed: (error) => this.#reportError(error, "adapter"),
-    };
   }
 
   get #bound(): BoundServer {
@@ -1243,7 +1062,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   /** What connections tell this server. */
   #createOwner(): ConnectionOwner<Types> {
     return {
-      rooms: this.#rooms,
+      rooms: this.#broadcaster.rooms,
       beforeClose: () => this.#closeCause,
       isHosted: () => this.#isHosted,
       hasListener: (type) =>
@@ -1254,10 +1073,9 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         this.#connecting.delete(client);
         this.#clients.add(client);
         const pending: Promise<unknown>[] = [];
-        if (this.#recovery) this.#recovery.clientConnected(client);
-        else refuseResume(client);
+        this.#broadcaster.clientConnected(client);
         this.#emit("connect", ConnectEvent, [client, client.path], pending);
-        this.#recovery?.recover(client, pending);
+        this.#broadcaster.recover(client, pending);
         return pending;
       },
       received: (message, pending) => emitMessage(this, message, pending),
@@ -1266,8 +1084,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       drained: () => {},
       ended: (client, end) => {
         this.#clients.delete(client);
-        this.#recovery?.clientEnded(client);
-        this.#rooms.leaveAll(client);
+        this.#broadcaster.clientEnded(client);
         if (this.#clients.size === 0) this.#onEmpty?.();
         this.#admission.release(client.remoteAddress);
         const { type, code, reason, cause } = end;
@@ -1451,9 +1268,8 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     every: number,
   ): Promise<void> {
     for (const client of this.#connecting) client.terminate();
-    // What was sent still goes out, also what has to come back from a broker before.
-    const brokerLog = this.#cluster?.brokerLog;
-    if (brokerLog) await brokerLog.settle(this.#options.closeTimeout);
+    const settled = this.#broadcaster.settle(this.#options.closeTimeout);
+    if (settled) await settled;
     for (;;) {
       const open = [...this.#clients].filter((one) => one.readyState === 1);
       this.#closeCause = "shutdown";
@@ -1468,13 +1284,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       // A fallback that never ends its answer must not hold the shutdown up.
       await withTimeout(this.#options.closeTimeout, this.#httpServer.close());
     }
-    try {
-      await this.#cluster?.close();
-    } catch (error) {
-      this.#reportError(error, "adapter");
-    }
-    this.#presence?.stop();
-    this.#memoryStore?.stop();
+    await this.#broadcaster.close();
     this.#errorLog.flush();
     emitters.stopWaiting(
       this,

@@ -1,0 +1,332 @@
+/**
+ * Sends messages to rooms and to all clients: through the message store if there is a
+ * history, and to the other servers if there is an adapter.
+ *
+ * @module
+ */
+
+import type { Adapter } from "../cluster/adapter.ts";
+import type {
+  ClusterAnswer,
+  ClusterHost,
+  ClusterQuery,
+} from "../cluster/cluster_host.ts";
+import { ClusterLink } from "../cluster/cluster_link.ts";
+import { Presence } from "../cluster/presence.ts";
+import { Connection } from "../connection/connection.ts";
+import type { Member } from "../events/event_types.ts";
+import { BlobResolver } from "../history/blob_resolver.ts";
+import type { Broadcast, BroadcastTarget } from "../history/envelope.ts";
+import {
+  type HistoryOptions,
+  MemoryStore,
+  type StoredMessage,
+} from "../history/message_store.ts";
+import { Recovery, refuseResume } from "../history/recovery.ts";
+import type { SendOptions } from "../sending/send_queue.ts";
+import type { WriterLimits } from "../sending/socket_writer.ts";
+import type { Codec, Frame } from "../values/codec.ts";
+import type { SocketTypes } from "../values/types.ts";
+import { Audience, type Excluded, sendToAll } from "./recipients.ts";
+import { Rooms } from "./rooms.ts";
+
+/** The settings of a {@linkcode Broadcaster}. */
+export interface BroadcasterOptions<Types extends SocketTypes> {
+  /** The live connections of this server; the owner keeps the set up to date. */
+  readonly clients: ReadonlySet<Connection<Types>>;
+  readonly codec: Codec | undefined;
+  readonly writerLimits: WriterLimits;
+  readonly adapter: Adapter | undefined;
+  /** The number of messages to queue for other servers while the broker is down. */
+  readonly maxQueued: number;
+  /** What to store for clients that reconnect; undefined for nothing. */
+  readonly history: Required<HistoryOptions> | undefined;
+  /** Returns the public data of a member; undefined if presence is off. */
+  readonly describeMember: ((client: Connection<Types>) => unknown) | undefined;
+}
+
+/** What a {@linkcode Broadcaster} reports to the server. */
+export interface BroadcasterHost<Types extends SocketTypes>
+  extends Pick<ClusterHost, "memberJoined" | "memberLeft" | "changed"> {
+  /**
+   * An operation has failed.
+   *
+   * @param from The part that failed.
+   * @param client The client concerned, if it is one client.
+   */
+  failed(
+    error: unknown,
+    from: "adapter" | "presence" | "send",
+    client?: Connection<Types>,
+  ): void;
+}
+
+/** The rooms of one server, and everything that is sent to them. */
+export class Broadcaster<Types extends SocketTypes> {
+  readonly rooms: Rooms<Connection<Types>>;
+  readonly #options: BroadcasterOptions<Types>;
+  readonly #host: BroadcasterHost<Types>;
+  readonly #presence: Presence | undefined;
+  readonly #cluster: ClusterLink | undefined;
+  /** The store, unless the broker stores the messages. */
+  readonly #memoryStore: MemoryStore | undefined;
+  readonly #recovery: Recovery<Types> | undefined;
+  readonly #blobs = new BlobResolver();
+  #missed = 0;
+
+  constructor(
+    options: BroadcasterOptions<Types>,
+    host: BroadcasterHost<Types>,
+  ) {
+    const { adapter, maxQueued, history, describeMember } = options;
+    this.#options = options;
+    this.#host = host;
+    this.rooms = this.#createRooms();
+    const name = crypto.randomUUID();
+    const clusterHost = this.#createClusterHost();
+    const presence = this.#presence = describeMember && new Presence(
+      name,
+      clusterHost,
+      (room, text) => this.#cluster?.publishPresence(room, text),
+    );
+    const linkOptions = { name, maxQueued, history, presence };
+    this.#cluster = adapter &&
+      new ClusterLink(adapter, linkOptions, clusterHost);
+    if (!history) return;
+    const store = this.#cluster?.brokerLog ??
+      (this.#memoryStore = new MemoryStore(
+        history,
+        (room) => this.#cluster?.roomClosed(room),
+      ));
+    this.#recovery = new Recovery(
+      store,
+      history.maxAge,
+      options.writerLimits,
+      (error) => host.failed(error, "adapter"),
+    );
+  }
+
+  /** The number of messages that other servers will not receive. */
+  get missed(): number {
+    return this.#missed;
+  }
+
+  /** The number of servers in the cluster, including this one. */
+  get serverCount(): number {
+    return this.#cluster?.registry.size ?? 1;
+  }
+
+  /** Asks every server of the cluster, including this one, and sums the answers. */
+  query(query: ClusterQuery): Promise<ClusterAnswer> {
+    return this.#cluster?.registry.query(query) ??
+      Promise.resolve(this.#answer(query));
+  }
+
+  /**
+   * Selects recipients.
+   *
+   * @param rooms The rooms whose members are recipients; undefined for all clients.
+   */
+  audience(
+    rooms: readonly string[] | undefined,
+    except: readonly Excluded<Types>[],
+  ): Audience<Types> {
+    return new Audience(
+      this.rooms,
+      () => this.#groupsOf(rooms),
+      except,
+      this.#options.codec,
+      (frame, audience, except, options = {}) => {
+        if (rooms?.length === 0) return;
+        this.#send(rooms, frame, audience, except, options);
+      },
+    );
+  }
+
+  /** Call this before the `connect` listeners of a client. */
+  clientConnected(client: Connection<Types>): void {
+    if (this.#recovery) this.#recovery.clientConnected(client);
+    else refuseResume(client);
+  }
+
+  /**
+   * Call this after the `connect` listeners of a client.
+   *
+   * @param pending Promises of listeners that have not finished; they never reject.
+   */
+  recover(
+    client: Connection<Types>,
+    pending: readonly Promise<unknown>[],
+  ): void {
+    this.#recovery?.recover(client, pending);
+  }
+
+  /** Call this when a client has ended. It leaves all its rooms. */
+  clientEnded(client: Connection<Types>): void {
+    this.#recovery?.clientEnded(client);
+    this.rooms.leaveAll(client);
+  }
+
+  /**
+   * Waits until every message that was sent has been delivered to the local clients,
+   * including messages that have to come back from a broker.
+   *
+   * @param timeout The longest time to wait, in milliseconds.
+   * @returns A promise; undefined if there is nothing to wait for.
+   */
+  settle(timeout: number): Promise<void> | undefined {
+    return this.#cluster?.brokerLog?.settle(timeout);
+  }
+
+  /** Leaves the cluster and stops all timers. It never rejects. */
+  async close(): Promise<void> {
+    try {
+      await this.#cluster?.close();
+    } catch (error) {
+      this.#host.failed(error, "adapter");
+    }
+    this.#presence?.stop();
+    this.#memoryStore?.stop();
+  }
+
+  #createRooms(): Rooms<Connection<Types>> {
+    return new Rooms({
+      opened: (room) => {
+        // The link is still subscribed to a room that the store remembers.
+        const isNew = this.#memoryStore?.roomOpened(room) ?? true;
+        if (isNew) this.#cluster?.roomOpened(room);
+        if (this.#presence) this.#cluster?.subscribePresence(room);
+      },
+      joined: (client, room) => {
+        this.#recovery?.join(client, room);
+        this.#presence?.join(room, this.#memberOf(client));
+      },
+      left: (client, room) => {
+        this.#recovery?.leave(client);
+        this.#presence?.leave(room, client.id);
+      },
+      closed: (room) => {
+        if (this.#presence) this.#cluster?.unsubscribePresence(room);
+        if (this.#memoryStore) this.#memoryStore.roomClosed(room);
+        else this.#cluster?.roomClosed(room);
+      },
+    });
+  }
+
+  #createClusterHost(): ClusterHost {
+    const host = this.#host;
+    return {
+      deliver: (broadcast, offset) => this.#receive(broadcast, offset),
+      sendPositions: (room, recovered) => {
+        const { clients } = this.#options;
+        const group = room === undefined ? clients : this.rooms.membersOf(room);
+        for (const client of group) {
+          this.#recovery?.sendPosition(client, recovered);
+        }
+      },
+      answer: (query) => this.#answer(query),
+      memberJoined: (member, room) => host.memberJoined(member, room),
+      memberLeft: (member, room) => host.memberLeft(member, room),
+      messageMissed: () => this.#missed++,
+      changed: (state, error) => host.changed(state, error),
+      failed: (error) => host.failed(error, "adapter"),
+    };
+  }
+
+  #send(
+    rooms: readonly string[] | undefined,
+    frame: Frame,
+    audience: Audience<Types>,
+    except: readonly Excluded<Types>[],
+    options: SendOptions,
+  ): void {
+    const target: BroadcastTarget = {
+      ...rooms && { rooms },
+      except: except.filter((one) => typeof one === "string"),
+    };
+    const recovery = this.#recovery;
+    if (!recovery) {
+      sendToAll(audience.members, frame, options);
+      this.#cluster?.publish(frame, target, options);
+      return;
+    }
+    const without = except.filter((one) => one instanceof Connection)
+      .map((one) => recovery.recipientId(one));
+    this.#blobs.resolve(
+      frame,
+      (body) => this.#store({ target: { ...target, without }, body, options }),
+      (error) => this.#host.failed(error, "send"),
+    );
+  }
+
+  /** Stores a message in memory, or lets the broker store and return it. */
+  #store(broadcast: Broadcast): void {
+    const { target, body, options } = broadcast;
+    if (this.#memoryStore) this.#deliver(this.#memoryStore.add(broadcast));
+    this.#cluster?.publish(body, target, options);
+  }
+
+  /** Handles a message from another server, or from the broker's log. */
+  #receive(broadcast: Broadcast, offset: number | undefined): void {
+    if (offset !== undefined) return this.#deliver({ ...broadcast, offset });
+    if (this.#memoryStore) {
+      return this.#deliver(this.#memoryStore.add(broadcast));
+    }
+    const { target, body, options } = broadcast;
+    sendToAll(this.#membersOf(target), body, options);
+  }
+
+  #deliver(message: StoredMessage): void {
+    // Excluded members take part, as their position moves on.
+    const target = { ...message.target, except: [] };
+    this.#recovery?.deliver(this.#membersOf(target), message);
+  }
+
+  #membersOf({ rooms, except }: BroadcastTarget): Connection<Types>[] {
+    return this.rooms.select(this.#groupsOf(rooms), except);
+  }
+
+  #groupsOf(
+    rooms: readonly string[] | undefined,
+  ): ReadonlySet<Connection<Types>>[] {
+    return rooms?.map((room) => this.rooms.membersOf(room)) ??
+      [this.#options.clients];
+  }
+
+  /** Answers a query for this server alone. */
+  #answer(query: ClusterQuery): ClusterAnswer {
+    const { clients } = this.#options;
+    if (query.type === "count") {
+      const { room } = query;
+      const group = room === undefined ? clients : this.rooms.membersOf(room);
+      return { number: group.size };
+    }
+    if (query.type === "who") {
+      const group = [...this.rooms.membersOf(query.room)];
+      const members = this.#presence?.localMembers(query.room) ??
+        group.map(({ id }) => ({ id, data: null }));
+      return { number: group.length, members };
+    }
+    const { id, code, reason } = query;
+    for (const client of clients) {
+      if (client.readyState !== 1 || client.id !== id) continue;
+      client.close(code, reason);
+      return { number: 1 };
+    }
+    return { number: 0 };
+  }
+
+  #memberOf(client: Connection<Types>): Member {
+    const { id } = client;
+    let data: unknown;
+    try {
+      // Serialize here, so that data that is not JSON fails now and is reported.
+      const described = this.#options.describeMember?.(client) ?? null;
+      data = JSON.parse(JSON.stringify(described));
+    } catch (error) {
+      this.#host.failed(error, "presence", client);
+      data = null;
+    }
+    return { id, data };
+  }
+}
