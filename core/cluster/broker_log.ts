@@ -1,18 +1,30 @@
 /**
- * Sends what is for rooms and for all by way of a broker that keeps it: what comes back
- * from there, in its order, is what is delivered, here as on all other servers. So a
- * client may lose one server, and go on at another one where it was.
+ * Sends broadcasts through a broker that stores them. Every server, including the
+ * sender, delivers a message when it comes back from the broker, in the broker's order.
+ * So a client that loses one server can continue on another.
  *
- * While the broker is away, what is sent is delivered here at once, and is not kept yet.
+ * While the broker is down, a server delivers its own messages to its own clients at
+ * once. They are stored later.
  *
  * @module
  */
 
 import type { Log } from "./adapter.ts";
+import { Barriers } from "./barriers.ts";
 import type { ClusterHost } from "./cluster_host.ts";
 import {
+  hasMessage,
+  inLogOrder,
+  type LoggedBroadcast,
+  type LogPosition,
+  readMessages,
+} from "./log_reader.ts";
+import {
+  type PendingBroadcast,
+  PendingBroadcasts,
+} from "./pending_broadcasts.ts";
+import {
   ALL_CHANNEL,
-  decodeEnvelope,
   encodeEnvelope,
   roomChannel,
   type SequencedBroadcast,
@@ -38,101 +50,62 @@ type BrokerHost = Pick<
   "deliver" | "sendPositions" | "messageMissed" | "failed"
 >;
 
-/** How long a broker that fails to take a message may take to be told as away. */
+/**
+ * How long to wait after the broker has refused a message, in milliseconds. If the
+ * adapter reports in this time that the broker is down, the message is sent again later.
+ */
 const REFUSAL_GRACE_MS = 100;
 
-/** How long what is sent may take to come back, in milliseconds. */
-const RETURN_TIMEOUT_MS = 1_000;
+/** The shortest interval between barriers of an idle server, in milliseconds. */
+const MIN_BARRIER_INTERVAL_MS = 1_000;
 
-/** How often at most a broker log that is quiet writes a mark, in milliseconds. */
-const MIN_BARRIER_MS = 1_000;
-
-/** Which message was the last one. */
-interface LastMessage {
-  readonly channel: string;
-  readonly offset: number;
-  readonly from: string;
-  readonly id: number;
-}
-
-/** A message that has come back. */
-interface ReturnedBroadcast extends SequencedBroadcast, StoredMessage {}
-
-/** A message that has not come back yet. */
-interface PendingBroadcast {
-  readonly broadcast: SequencedBroadcast;
-  readonly channel: string;
-  /** When it went to the broker for the first time; undefined if it did not. */
-  sentAt: number | undefined;
-  /** Whether the broker has it. */
-  isStored: boolean;
-  /** Whether it comes back: somebody here was in its room when it was sent. */
-  isAwaited: boolean;
-  /** Whether it was delivered here before it came back. */
-  isDeliveredAhead: boolean;
-}
-
-/** One server's way to a broker that keeps messages. */
+/** One server's connection to the log of a broker. */
 export class BrokerLog implements MessageStore {
   readonly #log: Log;
   readonly #limits: Required<HistoryOptions>;
-  readonly #maxPending: number;
   readonly #name: string;
   readonly #host: BrokerHost;
-  /** What is subscribed to. */
+  /** The channels that this server is subscribed to. */
   readonly #channels = new Set<string>([ALL_CHANNEL]);
-  /** When it hears what is for all, and what is for this server alone. */
+  /** Resolves when the broker has confirmed the channels of every server. */
   #subscribed: Promise<unknown> = RESOLVED;
-  /** Subscriptions that the broker may not know of yet. */
+  /** Subscriptions to rooms that the broker has not confirmed. */
   readonly #pendingSubscriptions = new Map<string, Promise<void>>();
   /**
-   * Channels that somebody here has joined, and what to do to pass a barrier. Then all
-   * that was sent before is older than the offset.
+   * Channels whose room has been joined, until a barrier has passed since. Then every
+   * message that was sent before the join is older than the offset. Each value starts
+   * that barrier.
    */
   readonly #openings = new Map<string, () => void>();
-  /** What this server has sent, until it comes back. */
-  readonly #pending = new Map<number, PendingBroadcast>();
-  /** How many of them were delivered here already. */
-  #deliveredAhead = 0;
-  /** What comes while something from before is still to come. */
-  #buffered: ReturnedBroadcast[] | undefined;
-  /** The last mark that has come meanwhile. */
-  #reached: ReturnedBroadcast | undefined;
-  /** What it has not taken, until it is clear that it is there all the same. */
-  readonly #refusedByBroker: { pending: PendingBroadcast; error: unknown }[] =
-    [];
+  readonly #pending: PendingBroadcasts;
+  readonly #barriers: Barriers;
+  /** Messages that arrive while older ones are read; undefined at other times. */
+  #buffered: LoggedBroadcast[] | undefined;
+  /** The last barrier that has come back while older messages are read. */
+  #reached: LoggedBroadcast | undefined;
+  /** Messages that the broker has refused, during the grace time. */
+  readonly #refused: { pending: PendingBroadcast; error: unknown }[] = [];
   #refusalTimer: Timer | undefined;
-  /** Goes off when nothing of what was sent comes back. */
-  #returnTimer: Timer | undefined;
-  /** Whether it does not: then this server does not wait for it. */
-  #isStalled = false;
-  /** Lets the last mark never be so old that the broker has forgotten it. */
+  /** Renews the last position in the log before the broker removes it. */
   #barrierTimer: Timer | undefined;
-  /** When all that was missed has been delivered. */
+  /** Resolves when everything that was missed has been delivered. */
   #caughtUp: Promise<void> = RESOLVED;
   #opening: PromiseWithResolvers<void> | undefined = Promise.withResolvers();
   #epoch: string | undefined;
   #tokens: ResumeTokens | undefined;
-  /** The epoch when the broker was there last. */
+  /** The epoch before the broker went down. */
   #lastEpoch: string | undefined;
   #offset = 0;
-  /** What came last of what is kept. */
-  #lastMessage: LastMessage | undefined;
-  /** Which time it is that the broker is there, or away. */
+  /** The last message or barrier of the log that has arrived. */
+  #lastPosition: LogPosition | undefined;
+  /** Increases each time that the broker comes up or goes down. */
   #generation = 0;
-  readonly #barriers = new Map<number, PromiseWithResolvers<void>>();
-  #lastBarrierId = 0;
-  #lastBarrier: Promise<void> = RESOLVED;
-  #nextBarrier: Promise<void> | undefined;
 
   /**
-   * Begins without the broker.
+   * Creates a log whose broker is down.
    *
-   * @param log What keeps messages.
-   * @param limits How many to keep.
-   * @param maxPending How many to send later that were sent while the broker was away.
+   * @param maxPending The number of messages to keep while the broker is down.
    * @param name The name of this server.
-   * @param host The server.
    */
   constructor(
     log: Log,
@@ -143,169 +116,137 @@ export class BrokerLog implements MessageStore {
   ) {
     this.#log = log;
     this.#limits = limits;
-    this.#maxPending = maxPending;
     this.#name = name;
     this.#host = host;
+    this.#pending = new PendingBroadcasts(
+      maxPending,
+      host,
+      () => this.#sendPositionsSoon(),
+    );
+    this.#barriers = new Barriers(
+      () => this.#subscribed,
+      (id) => this.#appendBarrier(id),
+    );
   }
 
   /**
-   * What the numbers belong to; undefined while the broker is away, until the number of
-   * the last message is known, and while clients have got what has no number yet.
+   * What the offsets belong to. It is undefined while the broker is down, until the
+   * offset of the last message is known, and while local clients have received messages
+   * that have no offset yet.
    */
   get epoch(): string | undefined {
-    return this.#deliveredAhead > 0 || this.#offset === 0
+    return this.#pending.isAhead || this.#offset === 0
       ? undefined
       : this.#epoch;
   }
 
-  /** Signs and checks where clients stand, on all servers of the same broker. */
+  /** Signs and verifies positions of clients, the same on all servers of a broker. */
   get tokens(): ResumeTokens | undefined {
     return this.#tokens;
   }
 
-  /** Resolves when the broker is there for the first time; undefined afterwards. */
+  /** Resolves when the broker is first up; undefined after that. */
   get opening(): Promise<void> | undefined {
     return this.#opening?.promise;
   }
 
-  /** All up to this has been delivered here. */
+  /** All messages up to this offset have been delivered to local clients. */
   get offset(): number {
     return this.#offset;
   }
 
   /**
-   * Whether all that was sent to a room before somebody here joined it is older than
-   * the offset.
-   *
-   * @param room The room.
+   * Whether every message that was sent to a room before a local client joined it is
+   * older than the offset.
    */
   isCurrent(room: string): boolean {
     return !this.#openings.has(roomChannel(room));
   }
 
-  /** The channel of this server alone. */
+  /** The channel of this server's barriers. */
   get channel(): string {
     return `server ${this.#name}`;
   }
 
-  /**
-   * Sends a message.
-   *
-   * @param broadcast The message.
-   */
   send(broadcast: SequencedBroadcast): void {
-    const channel = channelFor(broadcast.target.rooms);
-    const pending = {
-      broadcast: broadcast,
-      channel,
-      sentAt: undefined,
-      isStored: false,
-      isAwaited: false,
-      isDeliveredAhead: false,
-    };
-    this.#pending.set(broadcast.id, pending);
-    if (this.#epoch === undefined) {
-      this.#deliverAhead(pending);
-      this.#dropExcess();
-      return;
-    }
-    if (this.#isStalled) this.#deliverAhead(pending);
-    this.#append(pending);
-    this.#returnTimer ??= startTimer(
-      () => this.#deliverStalled(),
-      RETURN_TIMEOUT_MS,
-    );
+    if (this.#epoch === undefined) this.#pending.addOffline(broadcast);
+    else this.#append(this.#pending.add(broadcast));
   }
 
-  /**
-   * Hears of a message.
-   *
-   * @param channel The channel that it has come by.
-   * @param broadcast The message.
-   * @param offset Where it stands.
-   */
+  /** Handles a message or barrier that arrives from the log. */
   receive(
     channel: string,
     broadcast: SequencedBroadcast,
     offset: number,
   ): void {
-    if (this.#epoch === undefined) return; // it is read again
+    if (this.#epoch === undefined) return; // it will be read
+    const message = { ...broadcast, offset };
     if (channel === this.channel) {
-      if (this.#buffered) this.#reached = { ...broadcast, offset };
-      else this.#advance(channel, { ...broadcast, offset });
-      this.#barriers.get(broadcast.id)?.resolve();
-    } else if (this.#buffered) this.#buffered.push({ ...broadcast, offset });
-    else this.#deliverNext({ ...broadcast, offset });
+      if (this.#buffered) this.#reached = message;
+      else this.#advance(channel, message);
+      this.#barriers.returned(message.id);
+    } else if (this.#buffered) this.#buffered.push(message);
+    else this.#deliverNext(message);
   }
 
   /**
-   * It is subscribed to what is for all, and to what is for this server alone.
+   * The channels of every server are being subscribed to.
    *
-   * @param subscribed When the broker knows; it never rejects.
+   * @param subscribed Resolves when the broker has confirmed them; it never rejects.
    */
   listening(subscribed: Promise<unknown>): void {
     this.#subscribed = subscribed;
   }
 
   /**
-   * Somebody here is in a room now.
+   * A room has its first local member.
    *
-   * @param room The room.
-   * @param subscribed When the broker knows; undefined if it does already.
+   * @param subscribed Resolves when the broker has confirmed the subscription; undefined
+   * if it already has.
    */
   roomOpened(room: string, subscribed: Promise<void> | undefined): void {
     const channel = roomChannel(room);
     this.#channels.add(channel);
     const sendPositions = () => {
-      if (this.#openings.get(channel) !== sendPositions) return; // it was left
+      const isOpening = () => this.#openings.get(channel) === sendPositions;
+      if (!isOpening()) return; // the room was closed meanwhile
       ignoreRejection(
-        this.#passBarrier().then(() => {
-          if (this.#buffered) return; // it is done again
-          if (this.#openings.get(channel) === sendPositions) {
-            this.#openings.delete(channel);
-          }
+        this.#barriers.pass().then(() => {
+          if (this.#buffered) return; // replay() calls this again
+          if (isOpening()) this.#openings.delete(channel);
           this.#host.sendPositions(room);
         }),
       );
     };
     this.#openings.set(channel, sendPositions);
     if (!subscribed) return sendPositions();
-    const before = this.#pendingSubscriptions.get(channel);
-    const entered = Promise.all([before, subscribed]).then(() => {});
-    this.#pendingSubscriptions.set(channel, entered);
-    // What waits for it goes on right after this, so that nothing can overtake it.
-    entered.then(() => {
-      if (this.#pendingSubscriptions.get(channel) === entered) {
+    const earlier = this.#pendingSubscriptions.get(channel);
+    const confirmed = Promise.all([earlier, subscribed]).then(() => {});
+    this.#pendingSubscriptions.set(channel, confirmed);
+    // Messages that wait for this are appended in the same turn, so that none sent
+    // later can overtake them.
+    confirmed.then(() => {
+      if (this.#pendingSubscriptions.get(channel) === confirmed) {
         this.#pendingSubscriptions.delete(channel);
       }
     });
-    entered.then(sendPositions);
+    confirmed.then(sendPositions);
   }
 
-  /**
-   * Nobody here is in a room any more.
-   *
-   * @param room The room.
-   */
+  /** A room has lost its last local member. */
   roomClosed(room: string): void {
     const channel = roomChannel(room);
     this.#channels.delete(channel);
     this.#openings.delete(channel);
-    for (const [id, pending] of this.#pending) {
-      if (pending.channel !== channel) continue;
-      pending.isAwaited = false;
-      if (pending.isStored) this.#settle(id);
-    }
+    this.#pending.channelClosed(channel);
   }
 
   /**
-   * What is kept of some rooms, as {@linkcode MessageStore.read}: all that was sent there
-   * before this resolves has been delivered here, or is part of it.
+   * Reads stored messages, as {@linkcode MessageStore.read}. Every message that is sent
+   * to the rooms before the promise resolves has been delivered or is in the result.
    *
-   * @param rooms The rooms.
-   * @param after Where to begin.
-   * @returns The messages; undefined also if the broker was away meanwhile. It rejects
-   * if it is away.
+   * @returns The messages; undefined also if the broker was down meanwhile. It rejects
+   * if the broker is down.
    */
   async read(
     rooms: readonly string[],
@@ -313,21 +254,21 @@ export class BrokerLog implements MessageStore {
   ): Promise<readonly StoredMessage[] | undefined> {
     const channels = [ALL_CHANNEL, ...rooms.map(roomChannel)];
     const generation = this.#generation;
-    // Else that would come once more.
+    // Otherwise messages of the replay would be delivered and read.
     await this.#caughtUp;
     await Promise.all(
-      channels.map((one) => this.#pendingSubscriptions.get(one)),
+      channels.map((channel) => this.#pendingSubscriptions.get(channel)),
     );
-    const missed = await this.#readAll(channels, after);
-    await this.#passBarrier();
+    const missed = await this.#readMessages(channels, after);
+    await this.#barriers.pass();
     return generation === this.#generation ? missed : undefined;
   }
 
   /**
-   * Hears that the broker is there.
+   * The broker is up.
    *
-   * @returns A promise that resolves when messages go there, with true; with false if
-   * the broker was away again before. It rejects if the broker keeps none.
+   * @returns A promise of `true` when messages are sent to the log, or `false` if the
+   * broker went down before. It rejects if the broker cannot store messages.
    */
   async brokerUp(): Promise<boolean> {
     const generation = ++this.#generation;
@@ -339,309 +280,184 @@ export class BrokerLog implements MessageStore {
       throw error;
     }
     if (generation !== this.#generation) return false;
-    // The broker's name for what it has is known to servers only. Clients get another.
+    // Only servers know the broker's name for the log. Clients get an epoch made of it.
     const tokens = this.#tokens = new ResumeTokens(secret);
     const { epoch } = tokens;
     const lastEpoch = this.#lastEpoch;
+    const isSame = lastEpoch === epoch;
     this.#lastEpoch = this.#epoch = epoch;
-    // What it has missed has to come before what is new.
-    if (lastEpoch === epoch) this.#buffered = [];
+    if (isSame) this.#buffered = []; // missed messages come before new ones
     else {
       this.#offset = 0;
-      this.#lastMessage = undefined;
+      this.#lastPosition = undefined;
     }
-    // Of what it may have kept, it still has to know that.
-    const isSame = lastEpoch === epoch;
-    this.#dropExpired(
+    // The broker recognizes a message that is sent twice, but only for so long.
+    this.#pending.dropSentBefore(
       isSame ? performance.now() - this.#limits.maxAge : Infinity,
     );
-    const unsettled = [...this.#pending.values()];
+    const unsettled = this.#pending.list();
     for (const pending of unsettled) this.#append(pending);
     this.#caughtUp = ignoreRejection(
       this.#replay(generation, lastEpoch, unsettled),
     );
+    const interval = Math.max(this.#limits.maxAge / 2, MIN_BARRIER_INTERVAL_MS);
     this.#barrierTimer = setInterval(
-      () => ignoreRejection(this.#passBarrier()),
-      Math.min(Math.max(this.#limits.maxAge / 2, MIN_BARRIER_MS), MAX_DELAY_MS),
+      () => ignoreRejection(this.#barriers.pass()),
+      Math.min(interval, MAX_DELAY_MS),
     );
     this.#opening?.resolve();
     this.#opening = undefined;
     return true;
   }
 
-  /** Hears that the broker is away. */
+  /** The broker is down. */
   brokerDown(): void {
     this.#generation++;
     this.#epoch = undefined;
     this.#buffered = undefined;
     this.#reached = undefined;
-    this.#isStalled = false;
-    this.#stopReturnTimer();
     clearInterval(this.#barrierTimer);
     clearTimeout(this.#refusalTimer);
     this.#refusalTimer = undefined;
-    this.#refusedByBroker.length = 0; // they go when it is back
-    const error = new Error("The broker is away");
-    for (const { promise, reject } of this.#barriers.values()) {
-      ignoreRejection(promise);
-      reject(error);
-    }
-    this.#barriers.clear();
-    for (const pending of this.#pending.values()) this.#deliverAhead(pending);
-    this.#dropExcess();
+    this.#refused.length = 0; // they are sent again when the broker is up
+    this.#barriers.fail(brokerDownError());
+    this.#pending.brokerDown();
   }
 
   /**
-   * Waits until what was sent has come back, and so was delivered here.
+   * Waits until every message that was sent has come back and has been delivered.
    *
-   * @param timeout How long at most, in milliseconds.
+   * @param timeout The longest time to wait, in milliseconds.
    */
   async settle(timeout: number): Promise<void> {
     if (this.#epoch === undefined) return;
-    await withTimeout(timeout, this.#passBarrier().catch(() => {}));
+    await withTimeout(timeout, this.#barriers.pass().catch(() => {}));
   }
 
-  /** Delivers what was sent while the broker was away, and then goes on. */
+  /** Delivers what was sent while the broker was down, then what has arrived since. */
   async #replay(
     generation: number,
     lastEpoch: string | undefined,
     unsettled: readonly PendingBroadcast[],
   ): Promise<void> {
     const after = this.#offset;
-    const last = this.#lastMessage;
-    let missed: readonly ReturnedBroadcast[] | undefined = [];
+    const last = this.#lastPosition;
+    let missed: readonly LoggedBroadcast[] | undefined = [];
     try {
-      // What comes from now on is heard; what came before is read.
       await Promise.all(this.#pendingSubscriptions.values());
-      await this.#passBarrier();
-      if (this.#buffered) missed = await this.#readAll(this.#channels, after);
-      if (last && !await this.#hasMessage(last)) missed = undefined;
-      await this.#passBarrier();
+      // From this barrier on messages arrive by subscription; earlier ones are read.
+      await this.#barriers.pass();
+      if (this.#buffered) {
+        missed = await this.#readMessages(this.#channels, after);
+      }
+      if (last && !await hasMessage(this.#log, last)) missed = undefined;
+      await this.#barriers.pass();
     } catch (error) {
       if (generation === this.#generation) this.#host.failed(error);
       missed = undefined;
     }
     if (generation !== this.#generation) return;
-    const received = orderReturned([...missed ?? [], ...this.#buffered ?? []]);
+    const received = inLogOrder([...missed ?? [], ...this.#buffered ?? []]);
     this.#buffered = undefined;
-    for (const entry of received) this.#deliverNext(entry);
+    for (const message of received) this.#deliverNext(message);
     const reached = this.#reached;
     this.#reached = undefined;
-    // All that was sent before this mark was read or heard by now.
+    // Every message before this barrier has been read or has arrived.
     if (reached && reached.offset > this.#offset) {
       this.#advance(this.channel, reached);
     }
-    // What has been kept and has not come by now is among what could not be read.
-    for (const { isStored, broadcast: broadcast } of unsettled) {
-      if (isStored) this.#settle(broadcast.id);
+    // A stored message that has not come back by now is one that could not be read.
+    for (const { isStored, broadcast } of unsettled) {
+      if (isStored) this.#pending.settle(broadcast.id);
     }
-    const isWhole = missed !== undefined &&
+    const isComplete = missed !== undefined &&
       (lastEpoch === undefined || lastEpoch === this.#epoch);
-    if (isWhole) this.#host.sendPositions();
+    if (isComplete) this.#host.sendPositions();
     else this.#host.sendPositions(undefined, false);
     for (const [channel, sendPositions] of this.#openings) {
       if (!this.#pendingSubscriptions.has(channel)) sendPositions();
     }
   }
 
-  async #readAll(
+  #readMessages(
     channels: Iterable<string>,
     after: number,
-  ): Promise<readonly ReturnedBroadcast[] | undefined> {
-    // One more than are promised: who has missed them all knows that they are all.
-    const limit = this.#limits.messages + 1;
-    const lists = await Promise.all(
-      Array.from(channels, (one) => this.#log.read(one, after, limit)),
-    );
-    if (lists.some(({ length }) => length >= limit)) return undefined;
-    return orderReturned(
-      lists.flat().flatMap(({ offset, message }) => {
-        const broadcast = decodeEnvelope(message);
-        return broadcast ? [{ ...broadcast, offset }] : [];
-      }),
-    );
+  ): Promise<readonly LoggedBroadcast[] | undefined> {
+    return readMessages(this.#log, channels, after, this.#limits.messages);
   }
 
-  /** Whether the broker still has what came last: then it has all before that. */
-  async #hasMessage(
-    { channel, offset, from, id }: LastMessage,
-  ): Promise<boolean> {
-    const [stored] = await this.#log.read(channel, offset - 1, 1);
-    if (stored?.offset !== offset) return false;
-    const broadcast = decodeEnvelope(stored.message);
-    return broadcast?.from === from && broadcast.id === id;
-  }
-
-  #advance(channel: string, { offset, from, id }: ReturnedBroadcast): void {
+  #advance(channel: string, { offset, from, id }: LoggedBroadcast): void {
     this.#offset = offset;
-    this.#lastMessage = { channel, offset, from, id };
+    this.#lastPosition = { channel, offset, from, id };
   }
 
-  /** A message has come, and it is its turn. */
-  #deliverNext(entry: ReturnedBroadcast): void {
-    this.#advance(channelFor(entry.target.rooms), entry);
-    if (entry.from === this.#name) {
-      const pending = this.#pending.get(entry.id);
-      this.#settle(entry.id);
-      // Those who were here have got it, if anybody was.
+  /** Delivers the next message of the log, unless local clients have it already. */
+  #deliverNext(message: LoggedBroadcast): void {
+    this.#advance(channelFor(message.target.rooms), message);
+    if (message.from === this.#name) {
+      const pending = this.#pending.get(message.id);
+      this.#pending.settle(message.id);
       if (!pending || pending.isDeliveredAhead) return;
     }
-    this.#host.deliver(entry, entry.offset);
+    this.#host.deliver(message, message.offset);
   }
 
   #append(pending: PendingBroadcast): void {
-    const entering = this.#pendingSubscriptions.get(pending.channel);
-    if (entering) {
-      ignoreRejection(entering.then(() => this.#appendNow(pending)));
+    const confirmed = this.#pendingSubscriptions.get(pending.channel);
+    if (confirmed) {
+      ignoreRejection(confirmed.then(() => this.#appendNow(pending)));
     } else ignoreRejection(this.#appendNow(pending));
   }
 
   async #appendNow(pending: PendingBroadcast): Promise<void> {
-    const { broadcast: broadcast, channel } = pending;
+    const { broadcast, channel } = pending;
     const { from, id } = broadcast;
-    if (this.#epoch === undefined) return; // it goes when the broker is back
-    if (!this.#pending.has(id)) return; // it was let go meanwhile
+    if (this.#epoch === undefined) return; // it is sent when the broker is up
+    if (!this.#pending.get(id)) return; // it was dropped
     const generation = this.#generation;
     pending.sentAt ??= performance.now();
     pending.isAwaited = this.#channels.has(channel);
     try {
       await this.#log.append(channel, { from, id }, encodeEnvelope(broadcast));
       pending.isStored = true;
-      if (!pending.isAwaited) this.#settle(id);
+      if (!pending.isAwaited) this.#pending.settle(id);
     } catch (error) {
-      if (generation === this.#generation) this.#reportRefusal(pending, error);
+      if (generation === this.#generation) this.#refuse(pending, error);
     }
   }
 
-  /** The broker has not taken a message. If it is away, that is told in a moment. */
-  #reportRefusal(pending: PendingBroadcast, error: unknown): void {
-    this.#refusedByBroker.push({ pending, error });
+  /** The broker has refused a message, perhaps because it has just gone down. */
+  #refuse(pending: PendingBroadcast, error: unknown): void {
+    this.#refused.push({ pending, error });
     this.#refusalTimer ??= startTimer(() => {
       this.#refusalTimer = undefined;
-      for (const { pending, error } of this.#refusedByBroker.splice(0)) {
-        if (!this.#pending.has(pending.broadcast.id)) continue;
-        this.#deliverAhead(pending);
-        this.#settle(pending.broadcast.id);
-        this.#host.messageMissed();
-        this.#host.failed(error);
+      for (const { pending, error } of this.#refused.splice(0)) {
+        if (this.#pending.refused(pending)) this.#host.failed(error);
       }
       this.#sendPositionsSoon();
     }, REFUSAL_GRACE_MS);
   }
 
-  /** Delivers here what does not come back for now. */
-  #deliverAhead(pending: PendingBroadcast): void {
-    if (pending.isDeliveredAhead) return;
-    pending.isDeliveredAhead = true;
-    this.#deliveredAhead++;
-    // Who has come since it was sent must not get it.
-    if (pending.sentAt !== undefined && !pending.isAwaited) return;
-    this.#host.deliver(pending.broadcast, 0);
-  }
-
-  /** A message has come back, or does not have to. */
-  #settle(id: number): void {
-    const pending = this.#pending.get(id);
-    if (!pending) return;
-    this.#forget(id, pending);
-    this.#stopReturnTimer();
-    if (this.#pending.size > 0) {
-      this.#returnTimer = startTimer(
-        () => this.#deliverStalled(),
-        RETURN_TIMEOUT_MS,
-      );
-    }
-    const { sentAt = 0, isDeliveredAhead } = pending;
-    if (
-      performance.now() - sentAt < RETURN_TIMEOUT_MS || this.#pending.size === 0
-    ) {
-      this.#isStalled = false;
-    }
-    if (isDeliveredAhead && this.#deliveredAhead === 0) {
-      this.#sendPositionsSoon();
-    }
-  }
-
-  /** Nothing more is to become of a message. */
-  #forget(id: number, { isDeliveredAhead }: PendingBroadcast): void {
-    this.#pending.delete(id);
-    if (isDeliveredAhead) this.#deliveredAhead--;
-  }
-
-  /** Those who have got what was not kept have to be told where they stand. */
+  /** Sends positions to clients that have received messages without an offset. */
   #sendPositionsSoon(): void {
     ignoreRejection(
-      this.#passBarrier().then(() => this.#host.sendPositions()),
+      this.#barriers.pass().then(() => this.#host.sendPositions()),
     );
   }
 
-  #stopReturnTimer(): void {
-    clearTimeout(this.#returnTimer);
-    this.#returnTimer = undefined;
-  }
-
-  /** The broker takes its time. Clients of this server do not have to wait for it. */
-  #deliverStalled(): void {
-    this.#returnTimer = undefined;
-    this.#isStalled = true;
-    for (const pending of this.#pending.values()) this.#deliverAhead(pending);
-  }
-
-  /** Lets the oldest go, of what is to be sent later. */
-  #dropExcess(): void {
-    for (const [id, pending] of this.#pending) {
-      if (this.#pending.size <= this.#maxPending) break;
-      this.#drop(id, pending);
-    }
-  }
-
-  /** Lets those go that went to the broker before a time: others may have them. */
-  #dropExpired(oldest: number): void {
-    for (const [id, pending] of this.#pending) {
-      if ((pending.sentAt ?? oldest) < oldest) this.#drop(id, pending);
-    }
-  }
-
-  #drop(id: number, pending: PendingBroadcast): void {
-    this.#forget(id, pending);
-    this.#host.messageMissed();
-  }
-
-  /** Resolves when all that was sent before has come. */
-  #passBarrier(): Promise<void> {
-    return this.#nextBarrier ??= this.#lastBarrier.then(() => {
-      this.#nextBarrier = undefined;
-      const barrier = this.#sendBarrier();
-      this.#lastBarrier = barrier.catch(() => {});
-      return barrier;
-    });
-  }
-
-  async #sendBarrier(): Promise<void> {
-    await this.#subscribed;
-    if (this.#epoch === undefined) throw new Error("The broker is away");
-    const id = ++this.#lastBarrierId;
-    const barrier = Promise.withResolvers<void>();
-    this.#barriers.set(id, barrier);
+  #appendBarrier(id: number): Promise<void> {
+    if (this.#epoch === undefined) return Promise.reject(brokerDownError());
+    const from = this.#name;
     const target = { except: [] };
-    const broadcast = { from: this.#name, id, target, body: "", options: {} };
-    const appended = this.#log.append(
+    const barrier = { from, id, target, body: "", options: {} };
+    return this.#log.append(
       this.channel,
-      { from: this.#name, id },
-      encodeEnvelope(broadcast),
+      { from, id },
+      encodeEnvelope(barrier),
     );
-    try {
-      await Promise.all([appended, barrier.promise]);
-    } finally {
-      this.#barriers.delete(id);
-    }
   }
 }
 
-/** Each once. */
-function orderReturned(
-  entries: readonly ReturnedBroadcast[],
-): ReturnedBroadcast[] {
-  const all = new Map(entries.map((entry) => [entry.offset, entry]));
-  return [...all.values()].sort((a, b) => a.offset - b.offset);
+function brokerDownError(): Error {
+  return new Error("The broker is down");
 }
