@@ -1,6 +1,5 @@
 /**
- * Passes on to other servers what is sent to rooms and to all, and takes what they
- * pass on.
+ * Publishes broadcasts to other servers through an adapter, and receives theirs.
  *
  * @module
  */
@@ -26,46 +25,46 @@ import type { Presence } from "./presence.ts";
 import { BlobResolver } from "../history/blob_resolver.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 
-/** What a cluster link goes by. */
+/** The settings of a {@linkcode ClusterLink}. */
 export interface ClusterLinkOptions {
   /** The name of this server. */
   readonly name: string;
-  /** How many messages to keep while the broker is away. */
+  /** The number of messages to queue while the broker is down. */
   readonly maxQueued: number;
-  /** How many to keep for clients that come back, if any. */
+  /** What to store for clients that reconnect; undefined for nothing. */
   readonly history?: Required<HistoryOptions> | undefined;
-  /** Who is in the rooms, if that is to be told. */
+  /** The members of rooms; undefined if presence is off. */
   readonly presence?: Presence | undefined;
 }
 
-/** What waits for the broker. */
+/** A message that is queued while the broker is down. */
 interface QueuedPublish {
   readonly channels: readonly string[];
   readonly message: Uint8Array<ArrayBuffer>;
 }
 
-/** The channel of what servers say to each other. */
+/** The channel of {@linkcode ServerRegistry} messages. */
 const REGISTRY_CHANNEL = "fleet";
 
-/** What the channels begin with of who is in a room. */
+/** The prefix of the channels of {@linkcode Presence} messages. */
 const PRESENCE_PREFIX = "who ";
 
-/** After how long to ask a broker again that keeps nothing, in milliseconds. */
+/** The delay before a log that failed to open is opened again, in milliseconds. */
 const OPEN_RETRY_MS = 2_000;
 
-/** How many bytes wait for the broker at most, however many messages may. */
+/** The limit of queued bytes, in addition to the limit of queued messages. */
 const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
 
-/** What it takes to keep a message for the broker, beside its bytes. */
+/** The memory that a queued message takes beside its bytes, in bytes. */
 const QUEUED_COST = 512;
 
-/** How many messages to several rooms are remembered, to deliver each once. */
+/** The number of multi-room messages to remember for removing duplicates. */
 const MAX_SEEN_MESSAGES = 4096;
 
 const clusterEncoder = new TextEncoder();
 const clusterDecoder = new TextDecoder();
 
-/** One server's link to the others. */
+/** One server's connection to the other servers. */
 export class ClusterLink {
   readonly #adapter: Adapter;
   readonly #host: ClusterHost;
@@ -75,26 +74,23 @@ export class ClusterLink {
   /** The other servers. */
   readonly registry: ServerRegistry;
   #lastId = 0;
-  /** Whether the broker can be reached, and whether messages go there. */
+  /** Whether the adapter reports that it reaches the broker. */
   #isBrokerUp = false;
+  /** Whether messages are published: the log, if there is one, is open too. */
   #isUp = false;
-  /** Goes off when a broker that keeps nothing is to be asked again. */
+  /** Opens the log again after a failure. */
   #retry: Timer | undefined;
   #isClosed = false;
   readonly #queued: QueuedPublish[] = [];
   #queuedSize = 0;
-  /** The way to a broker that keeps messages, if they are to be kept there. */
+  /** The log of the broker, if there is a history and the broker can store it. */
   readonly brokerLog: BrokerLog | undefined;
-  /** Messages to several rooms that have come already. */
+  /** Multi-room messages that have been received. */
   readonly #seen = new Set<string>();
   readonly #blobs = new BlobResolver();
 
   /**
    * Opens the adapter.
-   *
-   * @param adapter What carries messages.
-   * @param options What to go by.
-   * @param host The server.
    */
   constructor(
     adapter: Adapter,
@@ -107,7 +103,7 @@ export class ClusterLink {
     this.#maxQueued = maxQueued;
     this.#host = host;
     this.registry = new ServerRegistry(name, host, (text) => {
-      if (!this.#isUp) return; // who is away is counted out anyway
+      if (!this.#isUp) return; // the others notice the silence
       const message = clusterEncoder.encode(text);
       this.#attempt(() => adapter.publish(REGISTRY_CHANNEL, message));
     }, presence);
@@ -130,11 +126,7 @@ export class ClusterLink {
     brokerLog?.listening(Promise.all(subscribed));
   }
 
-  /**
-   * Somebody here is in a room now.
-   *
-   * @param room The room.
-   */
+  /** Subscribes to the messages of a room, as it has its first local member. */
   roomOpened(room: string): void {
     const subscribed = this.#attempt(() =>
       this.#adapter.subscribe(roomChannel(room))
@@ -142,22 +134,14 @@ export class ClusterLink {
     this.brokerLog?.roomOpened(room, subscribed);
   }
 
-  /**
-   * Nobody here is in a room any more.
-   *
-   * @param room The room.
-   */
+  /** Unsubscribes from the messages of a room that has no local member or history. */
   roomClosed(room: string): void {
     if (this.#isClosed) return;
     this.brokerLog?.roomClosed(room);
     this.#attempt(() => this.#adapter.unsubscribe(roomChannel(room)));
   }
 
-  /**
-   * Somebody here wants to hear who is in a room: they are in it themselves.
-   *
-   * @param room The room.
-   */
+  /** Subscribes to the presence of a room, and asks the other servers for theirs. */
   subscribePresence(room: string): void {
     const subscribed = this.#attempt(() =>
       this.#adapter.subscribe(PRESENCE_PREFIX + room)
@@ -165,35 +149,20 @@ export class ClusterLink {
     (subscribed ?? RESOLVED).then(() => this.#presence?.requestState(room));
   }
 
-  /**
-   * Nobody here wants to hear that any more.
-   *
-   * @param room The room.
-   */
+  /** Unsubscribes from the presence of a room. */
   unsubscribePresence(room: string): void {
     if (this.#isClosed) return;
     this.#attempt(() => this.#adapter.unsubscribe(PRESENCE_PREFIX + room));
   }
 
-  /**
-   * Says something to the servers that watch a room.
-   *
-   * @param room The room.
-   * @param text What.
-   */
+  /** Publishes a presence message to the servers that have members in a room. */
   publishPresence(room: string, text: string): void {
-    if (!this.#isUp) return; // it is asked again when the broker is back
+    if (!this.#isUp) return; // the state is requested when it is up
     const message = clusterEncoder.encode(text);
     this.#attempt(() => this.#adapter.publish(PRESENCE_PREFIX + room, message));
   }
 
-  /**
-   * Passes a message on, in the order of the calls.
-   *
-   * @param frame The message.
-   * @param target Whom it is for.
-   * @param options What to do where it does not fit.
-   */
+  /** Publishes a broadcast. The order of calls is kept. */
   publish(frame: Frame, target: BroadcastTarget, options: SendOptions): void {
     this.#blobs.resolve(
       frame,
@@ -202,7 +171,7 @@ export class ClusterLink {
     );
   }
 
-  /** Ends, when all has been passed on. */
+  /** Publishes what waits for the bytes of a `Blob`, then closes the adapter. */
   async close(): Promise<void> {
     await this.#blobs.idle;
     this.registry.leave();
@@ -247,9 +216,9 @@ export class ClusterLink {
   }
 
   /**
-   * Calls the adapter, which may fail now or later.
+   * Calls the adapter, and reports an error that it throws or rejects with.
    *
-   * @returns When it is done, if that takes time; it never rejects.
+   * @returns The promise of the adapter, if it returns one; this one never rejects.
    */
   #attempt(
     action: () => void | Promise<void>,
@@ -257,7 +226,7 @@ export class ClusterLink {
   ): Promise<void> | undefined {
     const fail = (error: unknown) => {
       onError();
-      // While the broker is away, that is told already.
+      // While the broker is down, `changed` has reported it.
       if (this.#isUp && !this.#isClosed) this.#host.failed(error);
     };
     try {
@@ -282,7 +251,7 @@ export class ClusterLink {
     }
   }
 
-  /** The broker is there, but may not keep anything yet. */
+  /** Opens the log, until that succeeds. */
   async #open(brokerLog: BrokerLog): Promise<void> {
     try {
       if (await brokerLog.brokerUp()) this.#setUp(true, undefined);
@@ -335,7 +304,7 @@ export class ClusterLink {
     }
   }
 
-  /** Whether a message to several rooms has come before, for another of them. */
+  /** Whether a message was received before, in the channel of another room. */
   #isDuplicate({ target: { rooms }, from, id }: SequencedBroadcast): boolean {
     if (rooms === undefined || rooms.length < 2) return false;
     const name = `${from} ${id}`;

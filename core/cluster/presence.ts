@@ -1,6 +1,7 @@
 /**
- * Who is in a room on whatever server: what is said when somebody joins or leaves, and
- * what is made of what other servers say. It knows neither adapters nor connections.
+ * Tracks the members of rooms across servers. Each server publishes the changes of its
+ * own members and applies those of the others. It knows neither adapters nor
+ * connections.
  *
  * @module
  */
@@ -9,22 +10,21 @@ import type { ClusterHost } from "./cluster_host.ts";
 import type { Member } from "../events/event_types.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 
-/** What servers say to each other, each in one room. */
+/** A message between servers about one room. */
 type PresenceMessage =
-  /** All of mine who are there; who asks wants to hear the same of all others. */
+  /** All members of the sender. If `isAsking`, the others reply with theirs. */
   | {
     readonly type: "state";
     readonly isAsking: boolean;
-    /** Whether that can wait a little, as many may ask just now. */
+    /** Whether the reply may be delayed, as many servers may ask now. */
     readonly isPatient?: boolean;
     readonly members: readonly Member[];
   }
   | { readonly type: "join"; readonly before: number; readonly member: Member }
   | { readonly type: "leave"; readonly before: number; readonly id: string }
-  /** I have missed something of yours. */
+  /** The sender has missed a change of server `to` and needs its state. */
   | { readonly type: "ask"; readonly to: string };
 
-/** How it is said who is there. */
 type StateFlags = Pick<
   Extract<PresenceMessage, { type: "state" }>,
   "isAsking" | "isPatient"
@@ -33,50 +33,49 @@ type StateFlags = Pick<
 type SignedPresenceMessage = PresenceMessage & {
   readonly version: 1;
   readonly from: string;
-  /** Which of its changes this is, or was the last one; no two have the same. */
+  /** The number of this change, or of the last one; unique for the sender. */
   readonly at: number;
 };
 
-/** Some members of a room: those of one server. */
+/** The members of a room on one server. */
 interface ServerMembers {
-  /** Which of its server's changes was the last. */
+  /** The number of the last change of that server. */
   at: number;
   members: Map<string, Member>;
 }
 
-/** A room that somebody of this server is in. */
+/** A room that has members on this server. */
 interface RoomView {
   readonly local: ServerMembers;
   readonly others: Map<string, ServerMembers>;
-  /** Servers that may have nobody here any more: they could not say so. */
+  /** Servers whose members may have left without a message arriving. */
   readonly doubtful: Set<string>;
 }
 
 /**
- * How long other servers' members stay when nothing can be heard of them, in
- * milliseconds; a server that is alive says so every two seconds.
+ * The time after which members of an unreachable server are removed, in milliseconds. A
+ * server sends a heartbeat every two seconds.
  */
 const SERVER_GRACE_MS = 8_000;
 
-/** How long who can hear others again waits for an answer, in milliseconds. */
+/** The delay before a reply that may be delayed, in milliseconds. */
 const STATE_DELAY_MS = 2_000;
 
-/** How many servers are remembered that were given up. */
+/** The number of removed servers to remember. */
 const MAX_DROPPED_SERVERS = 100;
 
-/** Who is in the rooms of one server. */
+/** The members of all rooms that one server has members in. */
 export class Presence {
   readonly #name: string;
   readonly #host: Pick<ClusterHost, "memberJoined" | "memberLeft">;
   readonly #publishText: (room: string, text: string) => void;
   readonly #rooms = new Map<string, RoomView>();
-  /** How many changes there were here. */
+  /** The number of changes on this server. */
   #version = 0;
-  /** Whether the broker is away. */
   #isBrokerDown = false;
-  /** Servers that were given up, and may be there all the same. */
+  /** Servers that were removed, and may still be running. */
   readonly #dropped = new Set<string>();
-  /** Rooms of which this server is to say who is there. */
+  /** Rooms for which a delayed reply is due. */
   readonly #stateRequests = new Set<string>();
   #stateTimer: Timer | undefined;
   #graceTimer: Timer | undefined;
@@ -85,7 +84,6 @@ export class Presence {
    * Creates a view of empty rooms.
    *
    * @param name The name of this server.
-   * @param host Is told of members that join and leave.
    * @param publish Sends a text to all servers that have a member in the room.
    */
   constructor(
@@ -99,21 +97,13 @@ export class Presence {
   }
 
   /**
-   * Who of this server is in a room.
-   *
-   * @param room The room.
-   * @returns The members, in the order in which they came.
+   * The members of a room on this server, in the order in which they joined.
    */
   localMembers(room: string): readonly Member[] {
     return [...this.#rooms.get(room)?.local.members.values() ?? []];
   }
 
-  /**
-   * Somebody of this server is in a room now.
-   *
-   * @param room The room.
-   * @param member Who.
-   */
+  /** A member on this server has joined a room. */
   join(room: string, member: Member): void {
     const { local } = this.#viewOf(room);
     const before = local.at;
@@ -123,12 +113,7 @@ export class Presence {
     this.#host.memberJoined(member, room);
   }
 
-  /**
-   * Somebody of this server is in a room no more.
-   *
-   * @param room The room.
-   * @param id Who.
-   */
+  /** A member on this server has left a room. */
   leave(room: string, id: string): void {
     const view = this.#rooms.get(room);
     const member = view?.local.members.get(id);
@@ -138,27 +123,22 @@ export class Presence {
     local.at = ++this.#version;
     local.members.delete(id);
     this.#publish(room, local.at, { type: "leave", before, id });
-    // Nobody here is there to hear more of it.
+    // Without local members, nothing more is published or received here.
     if (local.members.size === 0) this.#rooms.delete(room);
     this.#host.memberLeft(member, room);
   }
 
-  /**
-   * What is said of a room can be heard now: asks who is there.
-   *
-   * @param room The room.
-   */
+  /** Asks the other servers for their members, as messages of a room now arrive. */
   requestState(room: string): void {
     this.#publishState(room, { isAsking: true });
   }
 
   /**
-   * Hears what a server says.
+   * Handles a message about a room. Messages of another version are ignored.
    *
-   * @param room The room that it is about.
-   * @param text What; what is none of this version is passed over.
-   * @returns Which server has said it; undefined for this one, or if it is passed over.
-   * @throws {SyntaxError} If it is no JSON.
+   * @returns The name of the sender; undefined if it is this server, or for a message
+   * that is ignored.
+   * @throws {SyntaxError} If the text is not valid JSON.
    */
   receive(room: string, text: string): string | undefined {
     const message: unknown = JSON.parse(text);
@@ -188,7 +168,7 @@ export class Presence {
         return;
       case "join":
       case "leave":
-        if (group && at <= group.at) return; // it is known
+        if (group && at <= group.at) return; // it was applied already
         if (!group || message.before !== group.at) {
           return this.#publish(room, view.local.at, { type: "ask", to: from });
         }
@@ -200,11 +180,7 @@ export class Presence {
     }
   }
 
-  /**
-   * A server is there that was not.
-   *
-   * @param name Its name.
-   */
+  /** A server has appeared. If it was removed before, its state is needed again. */
   serverFound(name: string): void {
     if (!this.#dropped.delete(name)) return;
     for (const [room, { local }] of this.#rooms) {
@@ -213,10 +189,8 @@ export class Presence {
   }
 
   /**
-   * A server that was there all the time could not be heard for a while. It says now
-   * who is there; of a room that all have left meanwhile it says nothing.
-   *
-   * @param name Its name.
+   * A server that was never removed has lost the broker for a while. It now publishes
+   * the state of its rooms, but not of rooms that all its members have left.
    */
   serverBack(name: string): void {
     let isDoubtful = false;
@@ -228,16 +202,12 @@ export class Presence {
     if (isDoubtful) this.#startGrace();
   }
 
-  /**
-   * A server is there no more.
-   *
-   * @param name Its name.
-   */
+  /** A server has left or is silent. */
   serverLost(name: string): void {
     if (!this.#isBrokerDown) this.#dropServer(name);
   }
 
-  /** Nothing can be heard any more, for now. */
+  /** No messages arrive until {@linkcode Presence.brokerUp}. */
   brokerDown(): void {
     this.#isBrokerDown = true;
     for (const { others, doubtful } of this.#rooms.values()) {
@@ -246,7 +216,7 @@ export class Presence {
     this.#startGrace();
   }
 
-  /** Others can be heard: asks who is where. */
+  /** Messages arrive again: asks the other servers for their members. */
   brokerUp(): void {
     this.#isBrokerDown = false;
     if (this.#graceTimer !== undefined) this.#startGrace();
@@ -255,14 +225,14 @@ export class Presence {
     }
   }
 
-  /** Ends. */
+  /** Stops all timers. */
   stop(): void {
     clearTimeout(this.#graceTimer);
     clearTimeout(this.#stateTimer);
     this.#rooms.clear();
   }
 
-  /** Lets those go who are still not heard of after a while. */
+  /** Removes servers that are still in doubt after a while. */
   #startGrace(): void {
     clearTimeout(this.#graceTimer);
     this.#graceTimer = startTimer(() => {
@@ -282,7 +252,6 @@ export class Presence {
     for (const room of this.#rooms.keys()) this.#removeServer(room, name);
   }
 
-  /** Nobody of a server is in a room any more. */
   #removeServer(room: string, name: string): void {
     const view = this.#rooms.get(room);
     view?.doubtful.delete(name);
@@ -303,7 +272,6 @@ export class Presence {
     return view;
   }
 
-  /** Those of a server are these now. */
   #replaceMembers(room: string, name: string, group: ServerMembers): void {
     const view = this.#rooms.get(room);
     if (!view) return;
@@ -330,8 +298,8 @@ export class Presence {
   }
 
   /**
-   * Says who of this server is there, but not at once. When a broker is back all ask at
-   * about the same time, and all hear each answer: so one answers many.
+   * Publishes the state of a room after a delay. When a broker comes up, all servers ask
+   * at about the same time. All receive each reply, so one reply is enough.
    */
   #publishStateSoon(room: string): void {
     this.#stateRequests.add(room);
@@ -341,9 +309,8 @@ export class Presence {
     }, STATE_DELAY_MS);
   }
 
-  /** Says who of this server is there. */
   #publishState(room: string, flags: StateFlags = { isAsking: false }): void {
-    this.#stateRequests.delete(room); // who has asked hears this
+    this.#stateRequests.delete(room); // this is the reply
     const local = this.#rooms.get(room)?.local;
     if (!local) return;
     const members = [...local.members.values()];

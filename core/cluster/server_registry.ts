@@ -1,6 +1,6 @@
 /**
- * Which other servers there are, and what they are asked: how many connections they
- * have, and to close one. It knows neither adapters nor connections.
+ * Keeps the list of servers in the cluster by heartbeats, and sends queries to them. It
+ * knows neither adapters nor connections.
  *
  * @module
  */
@@ -13,11 +13,11 @@ import type {
 import type { Presence } from "./presence.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 
-/** What servers say to each other. */
+/** A message between servers. */
 type ClusterMessage =
-  /** I am here. Who has just come wants to hear it of all others, too. */
+  /** A heartbeat. A server that has just come up wants one from all others. */
   | { readonly type: "pulse"; readonly isNew: boolean }
-  /** I am gone. */
+  /** The sender leaves the cluster. */
   | { readonly type: "bye" }
   | {
     readonly type: "ask";
@@ -35,30 +35,30 @@ type SignedClusterMessage = ClusterMessage & {
   readonly from: string;
 };
 
-/** How often a server says that it is here, in milliseconds. */
+/** The interval between heartbeats, in milliseconds. */
 const HEARTBEAT_MS = 2_000;
 
-/** After how many of them it is taken for dead. */
+/** A server that misses more heartbeats than this is removed. */
 const MAX_MISSED_HEARTBEATS = 3;
 
-/** How long others may take to answer, in milliseconds. */
+/** The longest time to wait for answers, in milliseconds. */
 const QUERY_TIMEOUT_MS = 1_000;
 
-/** Somebody who waits for the others' answers. */
+/** A query that waits for answers. */
 interface PendingQuery {
   readonly answers: ClusterAnswer[];
-  /** Who has not answered yet. */
+  /** The servers that have not answered. */
   readonly awaited: Set<string>;
   readonly done: () => void;
 }
 
-/** One server among others. */
+/** The servers of a cluster, as one of them sees it. */
 export class ServerRegistry {
   readonly #name: string;
   readonly #host: Pick<ClusterHost, "answer">;
   readonly #publishText: (text: string) => void;
   readonly #presence: Presence | undefined;
-  /** How many pulses the others have missed. */
+  /** The number of heartbeats that each other server has missed. */
   readonly #missedHeartbeats = new Map<string, number>();
   readonly #queries = new Map<number, PendingQuery>();
   #lastQueryId = 0;
@@ -68,9 +68,8 @@ export class ServerRegistry {
    * Creates a registry that knows of no other server.
    *
    * @param name The name of this server.
-   * @param host Answers queries for this server.
    * @param publish Sends a text to all other servers.
-   * @param presence Is told of servers that come and go.
+   * @param presence Is told which servers come and go.
    */
   constructor(
     name: string,
@@ -84,19 +83,19 @@ export class ServerRegistry {
     this.#presence = presence;
   }
 
-  /** How many servers there are, this one included. */
+  /** The number of servers, including this one. */
   get size(): number {
     return this.#missedHeartbeats.size + 1;
   }
 
-  /** Says that this server is here, now and from time to time. */
+  /** Sends heartbeats from now on. */
   start(): void {
     this.stop();
     this.#publish({ type: "pulse", isNew: true });
     this.#timer = setInterval(() => this.#sendHeartbeat(), HEARTBEAT_MS);
   }
 
-  /** Says nothing any more; nobody can be heard either. */
+  /** Stops sending heartbeats and forgets the other servers. */
   stop(): void {
     clearInterval(this.#timer);
     for (const name of [...this.#missedHeartbeats.keys()]) {
@@ -104,17 +103,16 @@ export class ServerRegistry {
     }
   }
 
-  /** Says goodbye. */
+  /** Tells the other servers that this one leaves, and stops. */
   leave(): void {
     this.#publish({ type: "bye" });
     this.stop();
   }
 
   /**
-   * Asks all servers, this one included.
+   * Asks all servers, including this one.
    *
-   * @param query What to ask.
-   * @returns The sum of the answers. Who does not answer in time is not counted.
+   * @returns The sum of the answers that arrive within a second.
    */
   async query(query: ClusterQuery): Promise<ClusterAnswer> {
     const own = this.#host.answer(query);
@@ -137,10 +135,9 @@ export class ServerRegistry {
   }
 
   /**
-   * Hears what a server says.
+   * Handles a message from a server. Messages of another version are ignored.
    *
-   * @param text What it says; what is none of this version is passed over.
-   * @throws {SyntaxError} If it is no JSON.
+   * @throws {SyntaxError} If the text is not valid JSON.
    */
   receive(text: string): void {
     const message: unknown = JSON.parse(text);
@@ -180,11 +177,7 @@ export class ServerRegistry {
     this.#publish({ type: "pulse", isNew: false });
   }
 
-  /**
-   * Something has come from a server.
-   *
-   * @param name Its name.
-   */
+  /** A message has arrived from a server, of whatever kind. */
   serverHeard(name: string): void {
     const isNew = !this.#missedHeartbeats.has(name);
     this.#missedHeartbeats.set(name, 0);
@@ -215,7 +208,6 @@ export class ServerRegistry {
   }
 }
 
-/** Whether something has come of another server of this version. */
 function isClusterMessage(value: unknown): value is SignedClusterMessage {
   return typeof value === "object" && value !== null && "version" in value &&
     value.version === 1 && "from" in value && typeof value.from === "string" &&
