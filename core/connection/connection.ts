@@ -64,6 +64,7 @@ import { Sender } from "../sending/sender.ts";
 import type { ConnectionOptions } from "./connection_options.ts";
 import {
   IncomingRequest,
+  INTERNAL_FAILURE,
   type Responder,
 } from "../requests/incoming_request.ts";
 import { randomId } from "../util/random_id.ts";
@@ -1392,12 +1393,18 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     );
     let value: { data: Incoming<Types> } | undefined;
     if (schema) {
+      let decoded: unknown;
       try {
-        value = {
-          data: validate(schema, decodeWith(payload, codec), "A message"),
-        };
+        decoded = decodeWith(payload, codec);
       } catch (error) {
         return this.#rejectInvalid(error, request);
+      }
+      try {
+        value = { data: validate(schema, decoded, "A message") };
+      } catch (error) {
+        return error instanceof SchemaError
+          ? this.#rejectInvalid(error, request)
+          : this.#failToRead(error, request);
       }
     }
     const message: SocketMessage<Types> = new Message(
@@ -1415,7 +1422,15 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     return { message, request };
   }
 
-  /** Tells of a message that is not fit to be one. */
+  /** Reports an error of the schema itself, which is not the fault of the peer. */
+  #failToRead(error: unknown, request: IncomingRequest | undefined): undefined {
+    this.#dispatchDepth++;
+    this.#reportError(error, "message");
+    request?.refuse(INTERNAL_FAILURE);
+    this.#leaveDispatch();
+  }
+
+  /** Reports a message that is not valid, and closes the connection if that is strict. */
   #rejectInvalid(
     error: unknown,
     request: IncomingRequest | undefined,

@@ -133,8 +133,8 @@ export class IncomingRequest {
   }
 }
 
-/** What a peer is told of a failure that is none of its business. */
-const INTERNAL_FAILURE: RequestFailure = {
+/** What a peer is told of an error of the program. */
+export const INTERNAL_FAILURE: RequestFailure = {
   message: "The request has failed",
   code: "internal",
 };
