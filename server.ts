@@ -19,13 +19,15 @@ import {
   type SocketMessage,
 } from "./core/connection/connection.ts";
 import {
-  bind,
-  type BoundServer,
+  BoundServer,
   releaseHeaders,
+  removeStaleSocket,
   type RequestInfo,
   serverDriver,
   upgradeRequest,
 } from "./core/runtime/deno_server.ts";
+import { OpenAnswers } from "./core/runtime/open_answers.ts";
+import { PendingUpgrades } from "./core/admission/pending_upgrades.ts";
 import type { SendOptions } from "./core/sending/send_queue.ts";
 import { BufferBudget } from "./core/sending/buffer_budget.ts";
 import {
@@ -96,6 +98,7 @@ import {
   CloseCode,
   ConnectionEndedError,
   type End,
+  isThenable,
 } from "./core/events/errors.ts";
 
 export * from "./core/public.ts";
@@ -245,8 +248,17 @@ export interface ServerListenOptions {
   readonly cert?: string;
   /** The TLS private key, in PEM; together with `cert`. */
   readonly key?: string;
-  /** The path of a Unix socket, instead of a host and a port. */
+  /**
+   * The path of a Unix socket, instead of a host and a port. A file of a Unix socket
+   * that nobody listens at, as a killed process leaves behind, is replaced.
+   */
   readonly path?: string;
+  /**
+   * The permissions of the Unix socket's file, such as `0o660`; together with `path`.
+   * Whoever connects needs the permission to write to it. By default the umask of the
+   * process decides, which mostly means that only the same user may connect.
+   */
+  readonly mode?: number;
   /**
    * Whether several processes or workers may listen on the same port, and share
    * its connections. Deno ends a process that asks for this without
@@ -413,7 +425,11 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   readonly #fallback: ServerOptions["fallback"];
   readonly #clients = new Set<Connection<Types>>();
   /** Upgraded, but not open yet. */
-  readonly #connecting = new Set<Connection<Types>>();
+  readonly #connecting = new PendingUpgrades<Connection<Types>>();
+  /** What the fallback has answered, and was not sent yet. */
+  readonly #answers = new OpenAnswers((error) =>
+    this.#reportError(error, "fallback")
+  );
   /** Ended, but their `connect` listeners have not heard all yet. */
   readonly #endDeferred = new Set<Connection<Types>>();
   readonly #disconnected: DisconnectedClient[] = [];
@@ -752,7 +768,8 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * @throws {Deno.errors.AddrInUse} (rejects) If the port is in use.
    * @throws {Deno.errors.NotCapable} (rejects) Without `--allow-net`.
    * @throws {TypeError} (rejects) If only one of `cert` and `key` is given, or
-   * both with `path`.
+   * both with `path`, or `mode` without `path`.
+   * @throws {RangeError} (rejects) If `mode` is not from 0 to 0o777.
    * @throws {Error} (rejects) If the server listens already or was closed.
    *
    * @example Any free port
@@ -772,26 +789,22 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     return Promise.try(() => this.#listen(hostname, port, options));
   }
 
-  #listen(hostname: string, port: number, options: ServerListenOptions): void {
+  #listen(
+    hostname: string,
+    port: number,
+    options: ServerListenOptions,
+  ): void | Promise<void> {
     if (typeof hostname !== "string") {
       throw new TypeError(
         `Cannot listen at a host that is not a string, as in listen("localhost", 3000): current value is of type ${typeof hostname}`,
       );
     }
     assertType("options", options, "object");
-    const { path, cert, key } = options;
+    const { path, mode, cert, key } = options;
     assertOption("path", path, "string");
+    assertOption("mode", mode, "number");
     const where = path ?? `${formatHost(hostname)}:${port}`;
-    if (this.#closed) {
-      throw new Error(
-        `Cannot listen at ${where} as the server was closed: make a new one`,
-      );
-    }
-    if (this.#httpServer) {
-      throw new Error(
-        `Cannot listen at ${where} as the server listens already: current value is ${this.#url}`,
-      );
-    }
+    this.#assertUnbound(where);
     if ((cert === undefined) !== (key === undefined)) {
       throw new TypeError(
         `Cannot listen at ${where} with TLS as "${
@@ -806,8 +819,45 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
           : `Cannot listen at ${where} with TLS as it is a Unix socket: leave out "cert" and "key"`,
       );
     }
-    const bound = bind({ ...options, hostname, port }, this.fetch);
-    this.#httpServer = bound;
+    if (mode !== undefined) {
+      if (path === undefined) {
+        throw new TypeError(
+          `Cannot listen at ${where} with "mode" as it is no Unix socket: leave it out`,
+        );
+      }
+      if (!Number.isInteger(mode) || mode < 0 || mode > 0o777) {
+        throw new RangeError(
+          `Cannot listen at ${where} unless "mode" is from 0 to 0o777: current value is ${mode}`,
+        );
+      }
+    }
+    if (path === undefined) return this.#bind(hostname, port, options);
+    return removeStaleSocket(path).then(() => {
+      this.#assertUnbound(where);
+      this.#bind(hostname, port, options);
+    });
+  }
+
+  #assertUnbound(where: string): void {
+    if (this.#closed) {
+      throw new Error(
+        `Cannot listen at ${where} as the server was closed: make a new one`,
+      );
+    }
+    if (this.#httpServer) {
+      throw new Error(
+        `Cannot listen at ${where} as the server listens already: current value is ${this.#url}`,
+      );
+    }
+  }
+
+  #bind(hostname: string, port: number, options: ServerListenOptions): void {
+    const { path, cert } = options;
+    const bound = this.#httpServer = new BoundServer(
+      { ...options, hostname, port },
+      this.fetch,
+      (error) => this.#reportError(error, "listen"),
+    );
     const { address } = bound;
     // No client connects to "any address", but this machine is one of them.
     const isAny = address === "0.0.0.0" || address === "::";
@@ -854,13 +904,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         return this.#callFallback(this.#fallback, request, info ?? {});
       }
       const result = this.#admission.admit(request, info);
-      if (result instanceof Promise) {
+      if (result instanceof Promise || this.#connecting.isSuspicious) {
         return this.#respondLater(request, result);
       }
-      // An upgrade in the same turn always opens, or tells that it fails; but
-      // whoever mounts this server may have let a turn pass.
-      const openTimeout = this.#isHosted ? OPEN_TIMEOUT_MS : Infinity;
-      return this.#respond(request, result, openTimeout);
+      return this.#respond(request, result);
     } catch (error) {
       return this.#respondWithFailure(request, error);
     }
@@ -1122,20 +1169,15 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     request: Request,
     info: RequestInfo,
   ): Promise<Response> {
+    const { closed } = this.#admission;
+    if (closed && this.#answers.isEnded) return refusalResponse(closed);
     try {
-      const response = await fallback(request, info);
-      if (response instanceof Response) {
-        if (!response.bodyUsed) return response;
-        throw new TypeError(
-          `Cannot answer ${
-            printable(request.url)
-          } with a Response whose body was read already: make a new one for each request`,
-        );
-      }
-      throw new TypeError(
-        `Cannot answer ${
-          printable(request.url)
-        } with something other than a Response: current value is of type ${typeof response}`,
+      // The runtime tells of it only if it is asked before it has the answer.
+      const { completed } = info;
+      return await this.#answers.track(
+        request,
+        async () => checkedAnswer(await fallback(request, info), request),
+        isThenable(completed) ? completed : undefined,
       );
     } catch (error) {
       this.#reportError(error, "fallback");
@@ -1145,10 +1187,14 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
 
   async #respondLater(
     request: Request,
-    result: Promise<AdmissionResult>,
+    result: AdmissionResult | Promise<AdmissionResult>,
   ): Promise<Response> {
     try {
-      return this.#respond(request, await result, OPEN_TIMEOUT_MS);
+      const first = await result;
+      const last = this.#connecting.isSuspicious
+        ? await this.#admission.confirm(request, first)
+        : first;
+      return this.#respond(request, last);
     } catch (error) {
       return this.#respondWithFailure(request, error);
     }
@@ -1159,11 +1205,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     return this.#httpServer === undefined;
   }
 
-  #respond(
-    request: Request,
-    result: AdmissionResult,
-    openTimeout: number,
-  ): Response {
+  #respond(request: Request, result: AdmissionResult): Response {
     if ("refusal" in result) {
       const { refusal, remoteAddress } = result;
       return this.#refuse(request, refusal, remoteAddress);
@@ -1177,7 +1219,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       return this.#refuse(request, closed, remoteAddress);
     }
     try {
-      return this.#upgrade(request, admitted, openTimeout);
+      return this.#upgrade(request, admitted);
     } catch (error) {
       this.#admission.release(remoteAddress);
       throw error;
@@ -1218,7 +1260,6 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     request: Request,
     { url, path, remoteAddress, selected, context, responseHeaders }:
       AdmittedRequest,
-    openTimeout: number,
   ): Response {
     // Once it is upgraded, a request can be asked nothing any more, and what
     // throws takes the whole listener down: so all that can fail comes first.
@@ -1241,7 +1282,6 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       negotiated: selected,
       options: this.#options,
       context,
-      openTimeout,
       idleWatch,
     }, this.#owner);
     this.#connecting.add(client);
@@ -1261,13 +1301,27 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     this.#onEmpty = undefined;
   }
 
+  /** Ends what the fallback answers, and the listener. */
+  async #stopListening(): Promise<void> {
+    const { closeTimeout } = this.#options;
+    this.#answers.end();
+    if (this.#httpServer === undefined) return;
+    const isSent = await this.#answers.settled(closeTimeout);
+    if (!isSent) return this.#httpServer.abort();
+    // The runtime would wait without end for a socket that was lost as it opened.
+    const patience = this.#connecting.lost > 0
+      ? Math.min(SHUTDOWN_TIMEOUT, closeTimeout)
+      : closeTimeout;
+    await withTimeout(patience, this.#httpServer.shutdown());
+  }
+
   async #shutDown(
     code: number,
     reason: string,
     batch: number,
     every: number,
   ): Promise<void> {
-    for (const client of this.#connecting) client.terminate();
+    this.#connecting.terminate();
     const settled = this.#broadcaster.settle(this.#options.closeTimeout);
     if (settled) await settled;
     for (;;) {
@@ -1280,10 +1334,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     }
     await Promise.all(Array.from(this.#clients, (client) => client.close()));
     for (const client of this.#endDeferred) client.terminate();
-    if (this.#httpServer) {
-      // A fallback that never ends its answer must not hold the shutdown up.
-      await withTimeout(this.#options.closeTimeout, this.#httpServer.close());
-    }
+    await this.#stopListening();
     await this.#broadcaster.close();
     this.#errorLog.flush();
     emitters.stopWaiting(
@@ -1297,14 +1348,31 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   }
 }
 
-/** How long an upgrade may take to open, in milliseconds, far more than it does. */
-const OPEN_TIMEOUT_MS = 10_000;
+/** How long the runtime may take to shut down once nothing is under way, in milliseconds. */
+const SHUTDOWN_TIMEOUT = 250;
 
 /** How long a peer may be silent if the program does not say, in milliseconds. */
 const SERVER_IDLE_TIMEOUT_MS = 30_000;
 
 /** The runtime refuses a frame of so many bytes, or more. */
 const MAX_RUNTIME_FRAME_BYTES = 64 * 1024 * 1024;
+
+/** What a fallback has returned, if that can be sent. */
+function checkedAnswer(response: unknown, request: Request): Response {
+  if (!(response instanceof Response)) {
+    throw new TypeError(
+      `Cannot answer ${
+        printable(request.url)
+      } with something other than a Response: current value is of type ${typeof response}`,
+    );
+  }
+  if (!response.bodyUsed) return response;
+  throw new TypeError(
+    `Cannot answer ${
+      printable(request.url)
+    } with a Response whose body was read already: make a new one for each request`,
+  );
+}
 
 function refusalResponse(
   { status, reason, headers, response }: Refusal,

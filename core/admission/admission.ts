@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { RequestInfo } from "../runtime/deno_server.ts";
+import { isGone, type RequestInfo } from "../runtime/deno_server.ts";
 import { networkOf, remoteAddressOf } from "./remote_address.ts";
 import {
   checkHandshake,
@@ -16,7 +16,6 @@ import {
 } from "./handshake.ts";
 import { printable } from "../util/printable.ts";
 import { assertOption, assertSize, isThenable } from "../events/errors.ts";
-import { afterEventLoopTurn } from "../runtime/websocket.ts";
 import {
   negotiate,
   type SelectedSubprotocol,
@@ -25,7 +24,7 @@ import {
 import { startTimer } from "../util/timer.ts";
 
 /** What `authorize` is told about a request. */
-export interface AuthorizeInfo extends RequestInfo {
+export interface AuthorizeInfo extends Pick<RequestInfo, "remoteAddr"> {
   /** The address of the peer, which `client.remoteAddress` will be. */
   readonly remoteAddress: string;
   /** The path that is asked for, without the query. */
@@ -382,6 +381,23 @@ export class Admission<Context> {
   }
 
   /**
+   * Finds out whether a client stays for longer than a moment, which nobody can
+   * foresee the end of.
+   *
+   * @param request The request.
+   * @param verdict What {@linkcode Admission.admit} has said.
+   * @returns The same, or that the client is gone, whose place is free again.
+   */
+  async confirm(
+    request: Request,
+    verdict: AdmissionResult,
+  ): Promise<AdmissionResult> {
+    if ("refusal" in verdict) return verdict;
+    const isLeft = await isGone(request, 5 + 20 * Math.random());
+    return isLeft ? this.#reject(verdict.admitted, CLIENT_GONE) : verdict;
+  }
+
+  /**
    * Gives a place back.
    *
    * @param remoteAddress Whose.
@@ -432,7 +448,7 @@ export class Admission<Context> {
       const result = await Promise.race([pending, expired.promise]);
       if (result === TIMED_OUT) pending.catch(this.#onError);
       const isAdmitted = (this.#closed ?? refusalFor(result)) === undefined;
-      if (isAdmitted && await hasClientGone(request)) {
+      if (isAdmitted && await isGone(request)) {
         return this.#reject(admitted, CLIENT_GONE);
       }
       return decide(result);
@@ -597,16 +613,6 @@ const CLIENT_GONE: Refusal = {
   status: 499,
   reason: "The client went away before it was let in",
 };
-
-/**
- * Whether who asked has gone away meanwhile. To upgrade such a request would cost
- * Deno a file descriptor for good: it tells nobody, and never lets go. Deno is
- * asked as late as can be, and needs a turn of the event loop to answer.
- */
-async function hasClientGone({ signal }: Request): Promise<boolean> {
-  await new Promise<void>((resolve) => afterEventLoopTurn(resolve));
-  return signal.aborted;
-}
 
 /** How many connections there are, in all and from where. */
 class ConnectionLimits {

@@ -194,11 +194,6 @@ export interface ConnectionInit<Types extends SocketTypes> {
   readonly context?: unknown;
   /** Where a client stands among what its server keeps; on its side. */
   readonly resumePoint?: ResumePoint;
-  /**
-   * How long it may take to open, in milliseconds; as long as it takes by
-   * default. The runtime does not tell of a peer that was gone before.
-   */
-  readonly openTimeout?: number;
   /** Notices that the peer is gone, where the runtime does not do so itself. */
   readonly idleWatch?: IdleWatch | undefined;
 }
@@ -571,10 +566,6 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         once: type === "open",
       });
     }
-    this.#endTimer = startTimer(
-      () => this.#abort({ type: "terminate", cause: "network" }),
-      init.openTimeout ?? Infinity,
-    );
   }
 
   /**
