@@ -5,6 +5,7 @@
  */
 
 import { deadline } from "@std/async";
+import { encodeTextBatch } from "../core/protocol/frames.ts";
 import { SeededRandom } from "../tests/support/seeded_random.ts";
 import {
   closeFrame,
@@ -71,6 +72,11 @@ function handshake(): Uint8Array {
       case 6:
         headers.Origin = chance.pick(["null", "http://x", "", "\u00ff"]);
         break;
+      case 7:
+        headers[name] = `x${
+          chance.pick([" ", "\t", " ,", "\t "]).repeat(chance.integer(10_000))
+        }x`;
+        break;
     }
   }
   return mutate(new TextEncoder().encode(request(headers, line)), 0.3);
@@ -114,7 +120,7 @@ function mutate(bytes: Uint8Array, likelihood: number): Uint8Array {
 
 /** Something like a frame. */
 function act(): Uint8Array {
-  switch (chance.integer(10)) {
+  switch (chance.integer(12)) {
     case 0:
       return frame(1, "hello ".repeat(chance.integer(50)));
     case 1:
@@ -136,9 +142,25 @@ function act(): Uint8Array {
       return frame(1, chance.pick(["close", "terminate"]));
     case 8:
       return frame(1, chance.bytes(chance.integer(30)));
+    case 9:
+      return frame(
+        1,
+        encodeTextBatch(
+          Array.from({ length: chance.integer(1_200) }, () => "x"),
+        ),
+      );
+    case 10:
+      return flood(frame(chance.pick([1, 2, 9, 10]), "x"), chance.integer(500));
     default:
       return chance.bytes(1 + chance.integer(60));
   }
+}
+
+/** The same frame, many times in a row. */
+function flood(bytes: Uint8Array, count: number): Uint8Array {
+  const all = new Uint8Array(bytes.length * count);
+  for (let i = 0; i < count; i++) all.set(bytes, i * bytes.length);
+  return all;
 }
 
 async function attack(port: number): Promise<void> {
