@@ -1,99 +1,112 @@
 /**
- * What joins several servers into one: the interface of adapters.
+ * The interface of adapters, which connect several servers into one cluster.
  *
  * @module
  */
 
 /**
- * Carries messages between servers. It is handed to one server, by its option
- * `adapter`, which calls all this; programs only make one.
+ * Carries messages between servers. Pass it to the option `adapter` of one server, which
+ * calls its methods.
  *
- * An adapter comes back by itself when its broker was away, and then is subscribed to
- * what it was subscribed to before. It need not keep anything meanwhile.
+ * An adapter reconnects to its broker by itself, and restores its subscriptions then. It
+ * does not have to store messages that are published while the broker is down.
  */
 export interface Adapter {
   /**
-   * Begins. It does not wait for the broker: {@linkcode Bus.changed} tells when it is
-   * there.
+   * Starts the adapter. It does not wait for the broker: the adapter calls
+   * {@linkcode Bus.changed} when the broker can be reached.
    *
-   * @param bus Who is told of what comes.
+   * @param bus Receives messages and changes of state.
    */
   open(bus: Bus): void;
   /**
-   * Sends to all who are subscribed to a channel; messages of one server to one channel
-   * arrive in order.
+   * Publishes a message to all subscribers of a channel. Messages that one server
+   * publishes to one channel arrive in order.
    *
-   * @param channel The channel: any text.
+   * @param channel The channel; any string.
    * @param message The message.
-   * @returns A promise if it takes time; it rejects if the message is lost.
+   * @returns A promise if publishing is asynchronous. It rejects if the message is lost.
    */
   publish(
     channel: string,
     message: Uint8Array<ArrayBuffer>,
   ): void | Promise<void>;
   /**
-   * From now on hears what is sent to a channel.
+   * Subscribes to a channel.
    *
-   * @param channel The channel.
-   * @returns A promise if it takes time.
+   * @param channel The channel; any string.
+   * @returns A promise if subscribing is asynchronous.
    */
   subscribe(channel: string): void | Promise<void>;
   /**
-   * From now on hears no more of a channel.
+   * Unsubscribes from a channel.
    *
    * @param channel The channel.
-   * @returns A promise if it takes time.
+   * @returns A promise if unsubscribing is asynchronous.
    */
   unsubscribe(channel: string): void | Promise<void>;
-  /** Ends. */
+  /**
+   * Closes all connections to the broker.
+   *
+   * @returns A promise that resolves when they are closed.
+   */
   close(): Promise<void>;
   /**
-   * Keeps messages, if the broker can. If not, a server with the option `history`
-   * keeps those that it gets in its own memory.
+   * Stores messages, if the broker can. Without it, a server with the option `history`
+   * stores the messages that it receives in its own memory.
    */
   readonly log?: Log;
 }
 
-/** How much a {@linkcode Log} keeps: as much as the server wants that wants most. */
+/**
+ * How many messages a {@linkcode Log} stores. If servers ask for different limits, the
+ * largest of them apply.
+ */
 export interface LogLimits {
-  /** How many messages of a channel; it may be one more. */
+  /**
+   * The number of messages to store of each channel. The log has to store one message
+   * more than this.
+   */
   readonly messages: number;
-  /** For how many milliseconds; it has to be twice as long at least. */
+  /**
+   * How long a client may be disconnected, in milliseconds. The log has to store
+   * messages for at least twice as long.
+   */
   readonly maxAge: number;
 }
 
-/** A message that a {@linkcode Log} has kept. */
+/** A message that a {@linkcode Log} has stored. */
 export interface Logged {
-  /** Its number: of two messages of any channels, the later one has the higher one. */
+  /** The offset of the message. It increases with each message, across all channels. */
   readonly offset: number;
   /** The message. */
   readonly message: Uint8Array;
 }
 
 /**
- * Keeps messages and sends them, in the same order to all: the part of an
- * {@linkcode Adapter} that lets clients come back to another server.
+ * Stores messages and publishes them, in the same order to all servers. With this part
+ * of an {@linkcode Adapter}, clients can reconnect to another server.
  */
 export interface Log {
   /**
-   * Begins, each time that the broker is there.
+   * Opens the log. A server calls this each time that the broker becomes reachable.
    *
-   * @param limits How much to keep.
-   * @returns A promise of a random name of at most 64 characters for what is stored, the
-   * same for all servers: another one if that was lost, so that old numbers mean nothing
-   * any more. It is also the secret by which servers sign what clients present when they
-   * come back, so it needs at least 128 bits of randomness, and only servers may know it.
+   * @param limits How many messages to store.
+   * @returns A promise of the name of the log: up to 32 lower-case letters and digits. It
+   * changes if the stored messages were lost, which makes earlier offsets invalid. Keep
+   * it secret from clients.
    */
   open(limits: LogLimits): Promise<string>;
   /**
-   * Keeps a message, and sends it to all who are subscribed to the channel: they hear
-   * its number, too.
+   * Stores a message and publishes it, with its offset, to all subscribers of the
+   * channel.
    *
    * @param channel The channel.
-   * @param name Which message it is: one that is sent again within
-   * {@linkcode LogLimits.maxAge} is kept once. The ids of one server in one channel grow.
-   * @param message The message: a line of JSON that is an object, and what follows.
-   * @returns A promise that resolves when it is kept.
+   * @param name Identifies the message. A message that is appended again within
+   * {@linkcode LogLimits.maxAge} is stored only once. The ids of one server increase
+   * within a channel.
+   * @param message The message: a JSON object on one line, followed by any bytes.
+   * @returns A promise that resolves when the message is stored.
    */
   append(
     channel: string,
@@ -101,11 +114,11 @@ export interface Log {
     message: Uint8Array<ArrayBuffer>,
   ): Promise<void>;
   /**
-   * What is kept of a channel.
+   * Reads stored messages of a channel.
    *
    * @param channel The channel.
-   * @param after The number behind which to begin.
-   * @param limit How many at most.
+   * @param after Only messages with a larger offset are returned.
+   * @param limit The largest number of messages to return.
    * @returns A promise of the messages, in order.
    */
   read(
@@ -115,22 +128,22 @@ export interface Log {
   ): Promise<readonly Logged[]>;
 }
 
-/** Who is told of what comes by an {@linkcode Adapter}. */
+/** Receives what an {@linkcode Adapter} reports. */
 export interface Bus {
   /**
-   * Hears a message; its own ones, too, if the adapter cannot tell them.
+   * A message has arrived. An adapter may also pass on messages that its own server has
+   * published.
    *
-   * @param channel The channel that it was sent to.
+   * @param channel The channel that it was published to.
    * @param message The message.
-   * @param offset Its number, if it is kept.
+   * @param offset Its offset, if it is stored.
    */
   received(channel: string, message: Uint8Array, offset?: number): void;
   /**
-   * Hears that the broker can be reached, or cannot any more. Telling the same twice is
-   * telling it once.
+   * The broker has become reachable or unreachable. Repeating a state has no effect.
    *
-   * @param state Which of them.
-   * @param error Why it cannot.
+   * @param state The new state.
+   * @param error Why the broker cannot be reached.
    */
   changed(state: "up" | "down", error?: unknown): void;
 }
