@@ -14,7 +14,6 @@ import { Barriers } from "./barriers.ts";
 import type { ClusterHost } from "./cluster_host.ts";
 import {
   hasMessage,
-  inLogOrder,
   type LoggedBroadcast,
   type LogPosition,
   readMessages,
@@ -33,6 +32,7 @@ import { ignoreRejection, RESOLVED } from "../events/errors.ts";
 import {
   channelFor,
   type HistoryOptions,
+  inLogOrder,
   type MessageStore,
   type StoredMessage,
 } from "../history/message_store.ts";

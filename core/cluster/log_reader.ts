@@ -8,7 +8,7 @@ import {
   decodeEnvelope,
   type SequencedBroadcast,
 } from "../history/envelope.ts";
-import type { StoredMessage } from "../history/message_store.ts";
+import { inLogOrder, type StoredMessage } from "../history/message_store.ts";
 import type { Log } from "./adapter.ts";
 
 /** A message from the log. */
@@ -60,12 +60,4 @@ export async function hasMessage(
   if (stored?.offset !== offset) return false;
   const broadcast = decodeEnvelope(stored.message);
   return broadcast?.from === from && broadcast.id === id;
-}
-
-/** Sorts messages by their offsets and removes duplicates. */
-export function inLogOrder(
-  messages: readonly LoggedBroadcast[],
-): LoggedBroadcast[] {
-  const all = new Map(messages.map((message) => [message.offset, message]));
-  return [...all.values()].sort((a, b) => a.offset - b.offset);
 }

@@ -1,5 +1,5 @@
 /**
- * Waits for the bytes of `Blob`s, and keeps the order of what comes behind them.
+ * Reads the bytes of `Blob`s, and keeps the order of the messages that follow.
  *
  * @module
  */
@@ -8,22 +8,21 @@ import type { Frame } from "../values/codec.ts";
 import type { BroadcastBody } from "./envelope.ts";
 import { RESOLVED } from "../events/errors.ts";
 
-/** Hands on what is sent when its bytes are there. */
+/** Passes messages on, in order, when their bytes have been read. */
 export class BlobResolver {
   #waiting = 0;
   #idle: Promise<void> = RESOLVED;
 
-  /** Resolves when all so far has been handed on. */
+  /** Resolves when all messages so far have been passed on. */
   get idle(): Promise<void> {
     return this.#idle;
   }
 
   /**
-   * Takes a message.
+   * Passes a message on.
    *
-   * @param frame The message.
-   * @param action What to do with it, at once if it is there and nothing waits.
-   * @param onError Hears why it cannot be read.
+   * @param action Called with the body; at once if it is no `Blob` and none is being read.
+   * @param onError Called if the bytes cannot be read.
    */
   resolve(
     frame: Frame,

@@ -1,5 +1,5 @@
 /**
- * What servers put around a message that they pass on to each other; pure.
+ * The format of broadcasts between servers: a header as a line of JSON, then the body.
  *
  * @module
  */
@@ -8,66 +8,55 @@ import type { SendOptions } from "../sending/send_queue.ts";
 import { concatBytes, type Frame, toBytes } from "../values/codec.ts";
 import { isOverflow } from "../sending/bounded_queue.ts";
 
-/** What can be passed on: the bytes of a `Blob` have to be read before. */
+/** The body of a broadcast. The bytes of a `Blob` have to be read first. */
 export type BroadcastBody = Exclude<Frame, Blob>;
 
-/** Whom a message is for, on whatever server. */
+/** The recipients of a broadcast, on all servers. */
 export interface BroadcastTarget {
-  /** Those who are in one of these rooms; all if there are none. */
+  /** The members of any of these rooms; all clients if undefined. */
   readonly rooms?: readonly string[];
-  /** But not those who are in one of these. */
+  /** Members of these rooms are excluded. */
   readonly except: readonly string[];
-  /** Nor these connections, by what they are called. */
+  /** These clients are excluded, by the names that recovery gives them. */
   readonly without?: readonly string[];
 }
 
-/** A message on its way to those whom it is for. */
+/** A message to several recipients. */
 export interface Broadcast {
   readonly target: BroadcastTarget;
   readonly body: BroadcastBody;
-  /** What to do where it does not fit. */
   readonly options: SendOptions;
 }
 
-/** A broadcast that another server may get. */
+/** A broadcast that is sent to other servers. */
 export interface SequencedBroadcast extends Broadcast {
-  /** Which server it is from. */
+  /** The name of the server that sends it. */
   readonly from: string;
-  /** Which of its messages it is. */
+  /** The number of the message, unique for that server. */
   readonly id: number;
 }
 
-/** What stands before the body. */
+/** The first line of an envelope. */
 interface EnvelopeHeader extends BroadcastTarget, SendOptions {
-  /** The version of this; a server passes over what it does not know. */
+  /** The version of the format. A server ignores versions that it does not know. */
   readonly version: 1;
   readonly from: string;
   readonly id: number;
   readonly isBinary: boolean;
 }
 
-/** The channel of what is for all, or for several rooms that have to keep it. */
+/** The channel of messages to all clients, and of stored messages to several rooms. */
 export const ALL_CHANNEL = "all";
 
 const envelopeEncoder = new TextEncoder();
-const envelopeDecoder = new TextDecoder("utf-8", { ignoreBOM: true }); // it is the text's
+const envelopeDecoder = new TextDecoder("utf-8", { ignoreBOM: true }); // a BOM belongs to the text
 
-/**
- * The channel of what is for a room.
- *
- * @param room The room.
- * @returns The channel's name.
- */
+/** The channel of messages to a room. */
 export function roomChannel(room: string): string {
   return `room ${room}`;
 }
 
-/**
- * Puts a broadcast into bytes: a line of JSON, and the body.
- *
- * @param broadcast The broadcast.
- * @returns The bytes.
- */
+/** Encodes a broadcast. */
 export function encodeEnvelope(
   broadcast: SequencedBroadcast,
 ): Uint8Array<ArrayBuffer> {
@@ -91,11 +80,11 @@ export function encodeEnvelope(
 }
 
 /**
- * Takes a broadcast out of bytes.
+ * Decodes a broadcast.
  *
- * @param message The bytes.
- * @returns The broadcast; undefined if it is of a later version, which is not known.
- * @throws {TypeError} If it is none.
+ * @returns The broadcast; undefined if it has a later version of the format.
+ * @throws {SyntaxError} If the header is not valid JSON.
+ * @throws {TypeError} If the header has the wrong fields.
  */
 export function decodeEnvelope(
   message: Uint8Array,
@@ -119,11 +108,13 @@ export function decodeEnvelope(
     "version" in json && Number(json.version) > 1;
   if (isNewerVersion) return undefined;
   throw new TypeError(
-    `Cannot read what has come from another server: ${JSON.stringify(json)}`,
+    `Cannot decode a message from another server: its header is ${
+      JSON.stringify(json)
+    }`,
   );
 }
 
-/** The options of a message as this version knows them, and nothing else beside them. */
+/** Keeps the options that this version knows. */
 function pickSendOptions({ overflow, key }: SendOptions): SendOptions {
   return {
     ...isOverflow(overflow) && { overflow },

@@ -1,5 +1,5 @@
 /**
- * Keeps the last messages of rooms in memory, for clients that come back.
+ * Stores the latest messages of rooms in memory, for clients that reconnect.
  *
  * @module
  */
@@ -15,64 +15,60 @@ import { ResumeTokens } from "./resume_tokens.ts";
 import { randomId } from "../util/random_id.ts";
 import { startBackgroundTimer, type Timer } from "../util/timer.ts";
 
-/** Options of what a server keeps for clients that come back. */
+/** What a server stores for clients that reconnect. */
 export interface HistoryOptions {
   /**
-   * How many messages to keep of each room. A client that has missed more of one has
-   * not recovered.
+   * The number of messages to store of each room. A client that has missed more messages
+   * of a room does not recover.
    *
    * @default {100}
    */
   readonly messages?: number;
   /**
-   * How long a client may be away, in milliseconds. Messages are kept for twice as
-   * long, at least.
+   * How long a client may be disconnected, in milliseconds. Messages are stored for at
+   * least twice as long.
    *
    * @default {120_000}
    */
   readonly maxAge?: number;
   /**
-   * How many bytes of memory the messages of all rooms may take together. When they
-   * take more, the rooms that were least recently used lose their messages first: a
-   * client that has missed one of those has not recovered. It counts what a message
-   * really costs, so a small one counts as some 400 bytes. Messages that a broker
-   * stores do not count.
+   * The memory that the messages of all rooms may take together, in bytes. Above it, the
+   * messages of the least recently used rooms are removed first. A client that has missed
+   * one of them does not recover. The overhead of a message counts, too, so that a small
+   * message counts as about 400 bytes. Messages that a broker stores do not count.
    *
    * @default {67_108_864}
    */
   readonly maxBytes?: number;
 }
 
-/** A message that is kept. */
+/** A stored message. */
 export interface StoredMessage extends Broadcast {
-  /** Where it stands among all that are kept; 0 if it is not kept yet. */
+  /** Its number among all stored messages; 0 if it is not stored yet. */
   readonly offset: number;
 }
 
-/** Where messages are kept. */
+/** Where messages are stored: in memory, or by a broker. */
 export interface MessageStore {
-  /** What its numbers belong to; undefined while it cannot be reached. */
+  /** What the offsets belong to; undefined while the store is unreachable. */
   readonly epoch: string | undefined;
-  /** Signs and checks where clients stand; undefined until it can be reached. */
+  /** Signs and verifies positions of clients; undefined until it is first reachable. */
   readonly tokens: ResumeTokens | undefined;
-  /** All that is kept up to this has been sent to those whom it is for. */
+  /** All messages up to this offset have been delivered to local clients. */
   readonly offset: number;
   /**
-   * Whether {@linkcode MessageStore.offset} is not older than the last message of a room
-   * that was sent before somebody here joined it.
-   *
-   * @param room The room.
+   * Whether every message that was sent to a room before a local client joined it is
+   * covered by {@linkcode MessageStore.offset}.
    */
   isCurrent(room: string): boolean;
-  /** Resolves when it can be reached for the first time; undefined afterwards. */
+  /** Resolves when the store is first reachable; undefined after that. */
   readonly opening?: Promise<void> | undefined;
   /**
-   * What is kept of some rooms, and of what is for all, in order. What is delivered
-   * meanwhile may be part of it.
+   * Reads the messages of some rooms and those for all clients, in order. The result may
+   * include messages that are delivered meanwhile.
    *
-   * @param rooms The rooms.
-   * @param after Where to begin.
-   * @returns The messages; undefined if some are not there any more.
+   * @param after Only messages with a larger offset are returned.
+   * @returns The messages; undefined if some may have been removed.
    */
   read(
     rooms: readonly string[],
@@ -83,15 +79,15 @@ export interface MessageStore {
     | undefined;
 }
 
-/** What is stored of one room. */
+/** The stored messages of one channel. */
 interface StoredChannel {
   readonly channel: string;
   readonly entries: SizedMessage[];
-  /** What the entries cost, in bytes. */
+  /** The memory that the entries take, in bytes. */
   size: number;
-  /** Messages of the room up to this offset may have been removed. */
+  /** Messages up to this offset may have been removed. */
   removedUpTo: number;
-  /** Since when nobody has been in it. */
+  /** Since when the room has had no members; undefined while it has. */
   emptySince: number | undefined;
 }
 
@@ -101,34 +97,34 @@ interface SizedMessage extends StoredMessage {
 }
 
 /**
- * What a stored message costs beside its body and the names in its address, in bytes, as
- * measured; and how much more if it is binary.
+ * The measured memory of a stored message beside its body and the names in its target,
+ * in bytes, and what a binary message takes in addition.
  */
 const MESSAGE_OVERHEAD_BYTES = 384;
 const BUFFER_OVERHEAD_BYTES = 256;
 
-/** What a room costs beside its name, with nothing stored. */
+/** The memory of a room without messages beside its name, in bytes. */
 const CHANNEL_OVERHEAD_BYTES = 256;
 
 /**
- * Stores messages in memory, up to a number per room and up to a number of bytes in
- * all. When there are too many bytes, the room that was least recently used loses its
- * messages first.
+ * Stores messages in memory, with a limit of messages per room and a limit of bytes for
+ * all rooms. Above the limit of bytes, the messages of the least recently used room are
+ * removed first.
  */
 export class MemoryStore implements MessageStore {
-  /** What its numbers belong to: they mean nothing after a restart. */
+  /** What the offsets belong to: they are invalid after a restart. */
   readonly tokens: ResumeTokens = new ResumeTokens(randomId());
   readonly epoch: string = this.tokens.epoch;
   readonly #limits: Required<HistoryOptions>;
   readonly #onForgotten: (room: string) => void;
   readonly #clock: () => number;
   readonly #channels = new Map<string, StoredChannel>();
-  /** The tracks that something can be removed of, least recently used first. */
+  /** The channels from which something can be removed, least recently used first. */
   readonly #removable = new Set<StoredChannel>();
   #offset = 0;
-  /** What all tracks cost, in bytes. */
+  /** The memory that all channels take, in bytes. */
   #size = 0;
-  /** Messages up to this offset may be missing from rooms that have no track. */
+  /** Messages up to this offset may be missing from channels that are not stored. */
   #removedUpTo = 0;
   #timer: Timer | undefined;
   #isStopped = false;
@@ -136,9 +132,8 @@ export class MemoryStore implements MessageStore {
   /**
    * Creates an empty store.
    *
-   * @param limits How much to store.
-   * @param onForgotten Called with each room whose track is removed.
-   * @param clock Tells the time in milliseconds.
+   * @param onForgotten Called with each room whose channel is removed.
+   * @param clock Returns the time in milliseconds.
    */
   constructor(
     limits: Required<HistoryOptions>,
@@ -151,26 +146,23 @@ export class MemoryStore implements MessageStore {
     this.#open(ALL_CHANNEL);
   }
 
-  /** The number of the last message. */
+  /** The offset of the last message. */
   get offset(): number {
     return this.#offset;
   }
 
-  /** Always true, as numbers are given here. */
+  /** Always true, as the store assigns the offsets itself. */
   isCurrent(): boolean {
     return true;
   }
 
-  /** About how many bytes of memory all that is stored takes. */
+  /** The approximate memory of all stored messages, in bytes. */
   get size(): number {
     return this.#size;
   }
 
   /**
-   * Stores a message, if somebody may come back for it.
-   *
-   * @param letter The message.
-   * @returns What is stored.
+   * Gives a message an offset, and stores it if a client may reconnect for it.
    */
   add({ target, body, options }: Broadcast): StoredMessage {
     const offset = ++this.#offset;
@@ -196,10 +188,9 @@ export class MemoryStore implements MessageStore {
   }
 
   /**
-   * Hears that somebody is in a room now.
+   * A room has its first member.
    *
-   * @param room The room.
-   * @returns Whether the room had no track before.
+   * @returns Whether the room was not stored before.
    */
   roomOpened(room: string): boolean {
     const channel = roomChannel(room);
@@ -211,11 +202,7 @@ export class MemoryStore implements MessageStore {
     return existing === undefined;
   }
 
-  /**
-   * Hears that nobody is in a room any more. Some may come back.
-   *
-   * @param room The room.
-   */
+  /** A room has lost its last member. Its messages stay, as members may reconnect. */
   roomClosed(room: string): void {
     const stored = this.#channels.get(roomChannel(room));
     if (!stored) return;
@@ -224,13 +211,7 @@ export class MemoryStore implements MessageStore {
     this.#makeRoom();
   }
 
-  /**
-   * Reads what is stored of some rooms, as {@linkcode MessageStore.read}.
-   *
-   * @param rooms The rooms.
-   * @param after Where to begin.
-   * @returns The messages; undefined if one of them may have been removed.
-   */
+  /** Reads messages, as {@linkcode MessageStore.read}. */
   read(rooms: readonly string[], after: number): StoredMessage[] | undefined {
     const all: StoredMessage[] = [];
     for (const name of [ALL_CHANNEL, ...rooms.map(roomChannel)]) {
@@ -256,7 +237,7 @@ export class MemoryStore implements MessageStore {
       channel,
       entries: [],
       size: 0,
-      // What was sent before may have been removed together with an earlier track.
+      // Earlier messages may have been removed with an earlier channel of the room.
       removedUpTo: this.#removedUpTo,
       emptySince: undefined,
     };
@@ -287,7 +268,7 @@ export class MemoryStore implements MessageStore {
     this.#resize(stored, -entry.cost);
   }
 
-  /** Makes a track the most recently used one. */
+  /** Marks a channel as the most recently used one. */
   #use(stored: StoredChannel): void {
     this.#removable.delete(stored);
     if (stored.entries.length === 0 && stored.emptySince === undefined) return;
@@ -295,12 +276,12 @@ export class MemoryStore implements MessageStore {
     this.#startTimer();
   }
 
-  /** Removes the least recently used rooms until the rest fits. */
+  /** Removes from the least recently used channels until the rest fits. */
   #makeRoom(): void {
     const { maxBytes } = this.#limits;
     if (this.#size <= maxBytes) return;
     for (const stored of this.#removable) {
-      // Of the room that is used right now, only the oldest messages have to go.
+      // Of the channel in use, remove only as many messages as necessary.
       const isLast = this.#removable.size === 1;
       while (stored.entries.length > 0) {
         this.#shift(stored);
@@ -312,7 +293,7 @@ export class MemoryStore implements MessageStore {
     }
   }
 
-  /** Sweeps again in a while, for as long as something is stored. */
+  /** Schedules a sweep while something is stored. */
   #startTimer(): void {
     if (this.#isStopped) return;
     this.#timer ??= startBackgroundTimer(() => {
@@ -322,7 +303,7 @@ export class MemoryStore implements MessageStore {
     }, this.#limits.maxAge);
   }
 
-  /** Removes what is too old. */
+  /** Removes messages that are too old, and rooms that have been empty for too long. */
   #removeExpired(): void {
     const oldest = this.#clock() - 2 * this.#limits.maxAge;
     for (const stored of this.#removable) {
@@ -353,10 +334,8 @@ function memoryCost(
 }
 
 /**
- * Where a message is kept: with the room that it is for, or with those for all.
- *
- * @param rooms Whom it is for.
- * @returns The channel.
+ * The channel that stores a message: that of its room, or the one for all clients if it
+ * has no room or several.
  */
 export function channelFor(rooms: readonly string[] | undefined): string {
   const [room] = rooms ?? [];
@@ -365,7 +344,15 @@ export function channelFor(rooms: readonly string[] | undefined): string {
     : ALL_CHANNEL;
 }
 
-/** The sender may change its bytes. */
+/** Copies the bytes, as the sender may change them. */
 function copyBody(body: BroadcastBody): BroadcastBody {
   return typeof body === "string" ? body : toBytes(body).slice();
+}
+
+/** Sorts messages by their offsets and removes duplicates. */
+export function inLogOrder<Message extends StoredMessage>(
+  messages: readonly Message[],
+): Message[] {
+  const all = new Map(messages.map((message) => [message.offset, message]));
+  return [...all.values()].sort((a, b) => a.offset - b.offset);
 }

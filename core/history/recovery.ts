@@ -1,6 +1,6 @@
 /**
- * Sends what is kept so that a client knows where it stands, and lets one that comes
- * back have what it has missed.
+ * Recovery of missed messages. Stored messages are sent with their position, so that a
+ * client that reconnects can say which it has. It is then sent what it has missed.
  *
  * @module
  */
@@ -14,10 +14,11 @@ import {
   type StreamPosition,
   UNKNOWN_POSITION,
 } from "../protocol/frames.ts";
-import type {
-  HistoryOptions,
-  MessageStore,
-  StoredMessage,
+import {
+  type HistoryOptions,
+  inLogOrder,
+  type MessageStore,
+  type StoredMessage,
 } from "./message_store.ts";
 import { assertSize, assertType, ignoreRejection } from "../events/errors.ts";
 import { MAX_ROOMS, sessionIn } from "./resume_tokens.ts";
@@ -27,67 +28,67 @@ import { startTimer, type Timer, withTimeout } from "../util/timer.ts";
 import type { SocketTypes } from "../values/types.ts";
 
 /**
- * How long messages are held back while `connect` listeners let a client join its
- * rooms, in milliseconds. Rooms that it joins later are caught up one by one.
+ * The longest time to wait for `connect` listeners, which let a client join its rooms, in
+ * milliseconds. Rooms that it joins later are replayed one by one.
  */
 const CONNECT_LISTENERS_TIMEOUT_MS = 1_000;
 
-/** How long a client may take to be in all its rooms again, in milliseconds. */
+/** The longest time for a client to rejoin all its rooms, in milliseconds. */
 const REJOIN_TIMEOUT_MS = 10_000;
 
-/** How long what was missed may take to be found. */
+/** The longest time to read missed messages, in milliseconds. */
 const READ_TIMEOUT_MS = 10_000;
 
-/** What it takes to let a message wait for a client, beside its body, in bytes. */
+/** The memory of a held message beside its body, in bytes. */
 const HELD_COST = 64;
 
-/** How many messages to remember of those that will be read again for a missing room. */
+/** The number of offsets to remember in {@linkcode PendingRecovery.seen}. */
 const MAX_SEEN = 10_000;
 
-/** A client that can come back. */
+/** A client that supports recovery. */
 interface ResumableClient {
-  /** Its secret name, the same on each of its connections. */
+  /** The secret name of the client, the same on each of its connections. */
   readonly session: string;
-  /** Whether its token names other rooms than those that it is in. */
+  /** Whether its token does not match the rooms that it is in. */
   isStale: boolean;
   /** The epoch of its token. */
   epoch: string | undefined;
-  /** Whether it has been told a place that is none, and no other since. */
+  /** Whether the last position that it was sent is unknown. */
   isPositionUnknown: boolean;
 }
 
-/** A client that has come back, until it is known whether it has got all. */
+/** A client that has reconnected, until it is known whether it recovers. */
 interface PendingRecovery {
   readonly token: string;
   readonly position: StreamPosition;
-  /** Where it was at its loss: not before the place that its token proves. */
+  /** The offset of the last message that it has, and at least that of its token. */
   after: number;
-  /** The tags of the rooms that it was in at its loss. */
+  /** The tags of the rooms that it was in when it was disconnected. */
   rooms: ReadonlySet<string>;
-  /** Those of them that it has not been sent what it has missed of. */
+  /** The tags of rooms whose missed messages it has not been sent. */
   readonly missing: Set<string>;
-  /** Whether it has been sent what it has missed of what is for all. */
+  /** Whether it has been sent the missed messages to all clients. */
   hasBroadcasts: boolean;
-  /** What it has got already, of what will be read again for a missing room. */
+  /** Offsets it was sent of messages that will be read again for a missing room. */
   readonly seen: Set<number>;
-  /** What is sent to it while what it has missed is read. */
+  /** Messages to it that are held back while missed messages are read. */
   held: StoredMessage[] | undefined;
-  /** How many bytes that has. */
+  /** The memory of the held messages, in bytes. */
   heldSize: number;
-  /** Whether it is known already that something cannot be had. */
+  /** Whether it is known that messages are lost. */
   isIncomplete: boolean;
-  /** Resolves when it has gone again. */
+  /** Resolves when the connection ends. */
   readonly ended: PromiseWithResolvers<undefined>;
-  /** Goes off when it takes too long to join its rooms. */
+  /** Limits the time to rejoin all rooms. */
   timer: Timer | undefined;
 }
 
 /**
- * Fills in the defaults.
+ * Validates the option `history` and fills in the defaults.
  *
- * @param options What the program says.
- * @returns How much to keep; undefined for nothing.
- * @throws {RangeError} If a number among the options is none, or too small.
+ * @returns The options; undefined if nothing is stored.
+ * @throws {TypeError} If an option has the wrong type.
+ * @throws {RangeError} If a number is not finite, or less than 1.
  */
 export function resolveHistoryOptions(
   options: boolean | HistoryOptions,
@@ -101,17 +102,13 @@ export function resolveHistoryOptions(
     assertSize(`history.${name}`, value);
     if (value >= 1 && value < Infinity) continue;
     throw new RangeError(
-      `Cannot use "history.${name}" unless it is finite, and 1 or more: current value is ${value}`,
+      `Cannot use "history.${name}" unless it is finite and at least 1: current value is ${value}`,
     );
   }
   return { messages: Math.ceil(messages), maxAge, maxBytes };
 }
 
-/**
- * Tells a client that has come back that nothing is kept here.
- *
- * @param connection The connection.
- */
+/** Tells a client that wants to recover that this server has no history. */
 export function refuseResume<Types extends SocketTypes>(
   connection: Connection<Types>,
 ): void {
@@ -121,13 +118,12 @@ export function refuseResume<Types extends SocketTypes>(
 }
 
 /**
- * What a server's clients have got of what is kept.
+ * Sends stored messages and positions to the clients of a server, and replays missed
+ * messages.
  *
- * A client may claim anything. So what it was entitled to is signed: its session, the
- * rooms that it was in, and the number of the last message before that. It gets only
- * what was sent after that number, to those rooms, and not with its session left out.
- *
- * @typeParam Types The types of the sockets.
+ * A client can claim anything, so the server signs what it is entitled to: its session,
+ * its rooms, and the offset of the last message before it was in them. It receives only
+ * later messages to those rooms, and none that exclude its session.
  */
 export class Recovery<Types extends SocketTypes> {
   readonly #store: MessageStore;
@@ -136,16 +132,12 @@ export class Recovery<Types extends SocketTypes> {
   readonly #onError: (error: unknown) => void;
   readonly #clients = new WeakMap<Connection<Types>, ResumableClient>();
   readonly #recovering = new Map<Connection<Types>, PendingRecovery>();
-  /** Who is to be told at the end of this turn where they stand. */
+  /** Clients that will be sent their position at the end of this turn. */
   #positionDue = new Set<Connection<Types>>();
 
   /**
-   * Begins.
-   *
-   * @param store Where messages are kept.
-   * @param maxAge How long a client may be away, in milliseconds.
-   * @param limits How much may wait for a client.
-   * @param onError Hears of errors.
+   * @param maxAge How long a client may be disconnected, in milliseconds.
+   * @param limits The limits of what is buffered for a client.
    */
   constructor(
     store: MessageStore,
@@ -160,11 +152,8 @@ export class Recovery<Types extends SocketTypes> {
   }
 
   /**
-   * What a connection is called where it is left out of a message. A session and the
-   * public `id` of a connection never have the same name.
-   *
-   * @param connection The connection.
-   * @returns The name.
+   * The name of a client in the target of a broadcast that excludes it. The prefix keeps a
+   * session from being equal to the public `id` of another connection.
    */
   recipientId(connection: Connection<Types>): string {
     const session = this.#clients.get(connection)?.session;
@@ -174,11 +163,10 @@ export class Recovery<Types extends SocketTypes> {
   }
 
   /**
-   * Sends a message to those whom it is for. Who is left out is told where they stand:
+   * Sends a message to its recipients. Members that it excludes are sent their position:
    * they have not missed it.
    *
-   * @param members Those of its rooms.
-   * @param entry The message.
+   * @param members The members of its rooms.
    */
   deliver(members: Iterable<Connection<Types>>, entry: StoredMessage): void {
     const { offset, body, options, target } = entry;
@@ -203,7 +191,8 @@ export class Recovery<Types extends SocketTypes> {
       }
       if (back) this.#pass(member, back, entry);
       if (overflow === "latest" && member.bufferedAmount > 0) {
-        // It may take the place of one before others, which have not come then.
+        // It may replace an earlier message that is ahead of others in the queue. A
+        // position would then claim that those others have arrived.
         internals.send(member, body, options, false);
         this.sendPosition(member);
       } else {
@@ -213,7 +202,7 @@ export class Recovery<Types extends SocketTypes> {
     }
   }
 
-  /** Lets a message wait, unless more waits than may be sent. */
+  /** Holds a message back, unless too much is held already. */
   #hold(
     recovery: PendingRecovery,
     held: StoredMessage[],
@@ -228,13 +217,13 @@ export class Recovery<Types extends SocketTypes> {
     held.length = 0;
   }
 
-  /** A message goes to a client that has not all its rooms again. */
+  /** Remembers a message that is sent to a client with missing rooms. */
   #pass(
     member: Connection<Types>,
     back: PendingRecovery,
     { offset, target }: StoredMessage,
   ) {
-    // It would come once more when a room is caught up, with its number.
+    // It would be replayed with its offset and so arrive twice.
     if (offset === 0) return this.#finish(member, back, false);
     const { tokens } = this.#store;
     const isReadAgain = tokens &&
@@ -245,10 +234,9 @@ export class Recovery<Types extends SocketTypes> {
   }
 
   /**
-   * Tells a client where it stands, if it understands that.
+   * Sends a client its position, if it supports recovery.
    *
-   * @param connection The connection.
-   * @param recovered Whether it has got all that it has missed, if that is to be told.
+   * @param recovered Whether it has recovered; undefined if that is not to be told.
    */
   sendPosition(connection: Connection<Types>, recovered?: boolean): void {
     if (recovered !== undefined) {
@@ -290,7 +278,7 @@ export class Recovery<Types extends SocketTypes> {
       : undefined;
     client.isStale = client.isPositionUnknown = false;
     client.epoch = epoch;
-    // The next one tells as much, but not what has become of what was missed.
+    // A later position supersedes this one, but not the result of a recovery.
     const overflow = recovered === undefined ? "drop-newest" : "terminate";
     const update = { position: { epoch, offset }, recovered, token };
     const sent = internals.sendMarked(connection, encodePosition(update), {
@@ -299,7 +287,7 @@ export class Recovery<Types extends SocketTypes> {
     if (token) sent?.catch(() => client.isStale = true);
   }
 
-  /** Tells a client that nobody can say where it stands. */
+  /** Tells a client that its position is unknown. */
   #sendUnknownPosition(
     connection: Connection<Types>,
     client: ResumableClient,
@@ -308,24 +296,20 @@ export class Recovery<Types extends SocketTypes> {
     if (recovered === undefined && client.isPositionUnknown) return;
     client.isPositionUnknown = true;
     const update = { position: UNKNOWN_POSITION, recovered };
-    // It must not be dropped: the client would go on from where it was.
+    // It must not be dropped, or the client would keep its earlier position.
     internals.sendMarked(connection, encodePosition(update), {
       overflow: "terminate",
     });
   }
 
-  /**
-   * A client has connected; nothing has been sent to it yet.
-   *
-   * @param connection The connection.
-   */
+  /** A client has connected. Nothing has been sent to it yet. */
   clientConnected(connection: Connection<Types>): void {
     const resume = internals.resumeOf(connection);
     if (resume === undefined) return;
     const { token, position, awayMs } = resume;
     const client: ResumableClient = {
-      // Not proven yet, and need not be: it is a secret, which only hides messages from
-      // those who have it. It stays as it is, as others may name it at any time.
+      // This needs no proof: a session is a secret that can only exclude a client from
+      // messages. It does not change later, as a broadcast may name it at any time.
       session: sessionIn(token) ?? randomId(),
       isStale: true,
       epoch: undefined,
@@ -333,7 +317,7 @@ export class Recovery<Types extends SocketTypes> {
     };
     this.#clients.set(connection, client);
     const { epoch, offset, opening, tokens } = this.#store;
-    // A broker that has just come tells the last number in a moment.
+    // A broker that has just become reachable reports its last offset in a moment.
     const isKnown = opening ||
       position?.epoch === (offset === 0 ? tokens?.epoch : epoch);
     if (position && isKnown && awayMs <= this.#maxAge) {
@@ -357,19 +341,14 @@ export class Recovery<Types extends SocketTypes> {
     this.sendPosition(connection);
   }
 
-  /**
-   * A client has joined a room.
-   *
-   * @param connection The connection.
-   * @param room The room.
-   */
+  /** A client has joined a room. */
   join(connection: Connection<Types>, room: string): void {
     const client = this.#clients.get(connection);
     if (!client) return;
     client.isStale = true;
     const back = this.#recovering.get(connection);
     if (!back) {
-      // Until it has a token that names the room, nobody knows that it was there.
+      // Until it has a token with the room, it cannot prove that it was there.
       this.#sendUnknownPosition(connection, client);
       this.sendPosition(connection);
     } else if (!back.held && this.#lacks(back, room)) {
@@ -377,11 +356,7 @@ export class Recovery<Types extends SocketTypes> {
     }
   }
 
-  /**
-   * A client has left a room.
-   *
-   * @param connection The connection.
-   */
+  /** A client has left a room. */
   leave(connection: Connection<Types>): void {
     const client = this.#clients.get(connection);
     if (!client || connection.readyState !== 1) return;
@@ -390,10 +365,9 @@ export class Recovery<Types extends SocketTypes> {
   }
 
   /**
-   * The `connect` listeners have been called for a client.
+   * Starts the recovery of a client, as its `connect` listeners have been called.
    *
-   * @param connection The connection.
-   * @param pending Promises of those that are not done yet; they never reject.
+   * @param pending Promises of listeners that have not finished; they never reject.
    */
   recover(
     connection: Connection<Types>,
@@ -406,11 +380,7 @@ export class Recovery<Types extends SocketTypes> {
     }
   }
 
-  /**
-   * A connection has ended.
-   *
-   * @param connection The connection.
-   */
+  /** A connection has ended. */
   clientEnded(connection: Connection<Types>): void {
     const back = this.#recovering.get(connection);
     if (!back) return;
@@ -419,7 +389,7 @@ export class Recovery<Types extends SocketTypes> {
     back.ended.resolve(undefined);
   }
 
-  /** Checks what a client has presented, and sends what it has missed. */
+  /** Verifies the token of a client and replays what it has missed. */
   async #resume(
     connection: Connection<Types>,
     client: ResumableClient,
@@ -435,7 +405,7 @@ export class Recovery<Types extends SocketTypes> {
         Promise.race([ready, ended]),
       );
     }
-    if (this.#recovering.get(connection) !== back) return; // it has ended
+    if (this.#recovering.get(connection) !== back) return; // the connection has ended
     const { tokens } = this.#store;
     const proven = tokens?.epoch === position.epoch && tokens.verify(token);
     if (!proven) return this.#finish(connection, back, false);
@@ -443,14 +413,14 @@ export class Recovery<Types extends SocketTypes> {
     back.rooms = proven.rooms;
     for (const room of proven.rooms) back.missing.add(room);
     back.timer = startTimer(() => {
-      // What is being read may still be the last of it; it has a timeout of its own.
+      // Reading has a timeout of its own and may still complete the recovery.
       if (back.held) back.isIncomplete = true;
       else this.#finish(connection, back, false);
     }, REJOIN_TIMEOUT_MS);
     await this.#replay(connection, client, back);
   }
 
-  /** Sends what a client has missed of the rooms that it is in again. */
+  /** Sends the missed messages of the rooms that a client has rejoined. */
   async #replay(
     connection: Connection<Types>,
     client: ResumableClient,
@@ -467,10 +437,10 @@ export class Recovery<Types extends SocketTypes> {
         const found = this.#store.read(rooms, after);
         read = await withTimeout(READ_TIMEOUT_MS, Promise.race([found, ended]));
       } catch (error) {
-        // That the broker is away is told already.
+        // While the broker is down, the event `adapter` has reported it.
         if (this.#store.epoch !== undefined) this.#onError(error);
       }
-      if (this.#recovering.get(connection) !== recovery) return; // it has ended
+      if (this.#recovering.get(connection) !== recovery) return; // the connection has ended
       const missed = this.#missedOf(connection, recovery, rooms, read);
       if (!missed) return this.#finish(connection, recovery, false);
       const { rooms: own } = connection;
@@ -482,11 +452,11 @@ export class Recovery<Types extends SocketTypes> {
       recovery.heldSize = 0;
       const isWhole = recovery.missing.size === 0;
       if (isWhole) this.#recovering.delete(connection);
-      // What comes now would be a place behind what a missing room still has to send.
+      // A position would claim that the messages of the missing rooms have arrived.
       else this.#sendUnknownPosition(connection, client);
-      // What it has had from another server may come to this one only now.
+      // This server may lag behind the one that the client was connected to.
       const since = held.filter(({ offset }) => offset > after);
-      for (const entry of orderMissed([...missed, ...since])) {
+      for (const entry of inLogOrder([...missed, ...since])) {
         this.deliver([connection], entry);
       }
       if (isWhole) return this.#finish(connection, recovery, true);
@@ -498,7 +468,7 @@ export class Recovery<Types extends SocketTypes> {
     );
   }
 
-  /** What of all that was read a client has missed; undefined if that is in doubt. */
+  /** The messages that a client has missed; undefined if some may be lost. */
   #missedOf(
     connection: Connection<Types>,
     back: PendingRecovery,
@@ -506,9 +476,9 @@ export class Recovery<Types extends SocketTypes> {
     read: readonly StoredMessage[] | undefined,
   ): readonly StoredMessage[] | undefined {
     const { epoch, offset } = this.#store;
-    // All that anybody can have had has come by now.
+    // By now, this server has every message that a client can have received.
     const isSame = back.position.epoch === epoch && back.after <= offset;
-    // What has no number yet may be among what was found, too.
+    // A held message without an offset may be among those that were read, too.
     const hasUnkept = back.held?.some(({ offset }) => offset === 0);
     if (!read || !isSame || back.isIncomplete || hasUnkept) return undefined;
     const caught = new Set(rooms);
@@ -516,12 +486,12 @@ export class Recovery<Types extends SocketTypes> {
       this.#hasMissed(connection, back, caught, entry)
     );
     const size = missed.reduce((sum, { body }) => sum + byteLengthOf(body), 0);
-    // It would overflow, and come back for the same again and again.
+    // A replay that overflows the buffer would end the connection again and again.
     const space = this.#limits.maxBufferedAmount - connection.bufferedAmount;
     return size > space ? undefined : missed;
   }
 
-  /** Whether a message was for a client that was away, and still is. */
+  /** Whether a client has missed a message that was, and still is, addressed to it. */
   #hasMissed(
     connection: Connection<Types>,
     back: PendingRecovery,
@@ -534,13 +504,13 @@ export class Recovery<Types extends SocketTypes> {
       : !back.hasBroadcasts;
     return isFor && !back.seen.has(offset) &&
       !without?.includes(this.recipientId(connection)) &&
-      // Also if it has not joined such a room again yet.
+      // An excluded room counts even if the client has not rejoined it yet.
       !except.some((room) =>
         own.has(room) || back.rooms.has(this.#tagOf(room))
       );
   }
 
-  /** Tells a client that has come back whether it has got all, and lets it go on. */
+  /** Ends a recovery: sends its result, then the messages that were held back. */
   #finish(
     connection: Connection<Types>,
     back: PendingRecovery,
@@ -564,12 +534,12 @@ export class Recovery<Types extends SocketTypes> {
     return this.#store.tokens?.tagOf(room) ?? "";
   }
 
-  /** Whether a client has still to get what it has missed of a room. */
+  /** Whether the missed messages of a room have not been sent. */
   #lacks(back: PendingRecovery, room: string): boolean {
     return back.missing.size > 0 && back.missing.has(this.#tagOf(room));
   }
 
-  /** Whether a message that is kept is for somebody. */
+  /** Whether a client is a recipient of a message. */
   #isAddressedTo(
     { target: { rooms, except, without } }: StoredMessage,
     connection: Connection<Types>,
@@ -579,10 +549,4 @@ export class Recovery<Types extends SocketTypes> {
       !except.some((room) => own.has(room)) &&
       !without?.includes(this.recipientId(connection));
   }
-}
-
-/** Each once. */
-function orderMissed(entries: readonly StoredMessage[]): StoredMessage[] {
-  const all = new Map(entries.map((entry) => [entry.offset, entry]));
-  return [...all.values()].sort((a, b) => a.offset - b.offset);
 }

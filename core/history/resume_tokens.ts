@@ -1,19 +1,19 @@
 /**
- * Signs what a client needs to prove when it comes back: its session, the rooms that it
- * was in, and from which message on.
+ * Signs what a client has to prove when it reconnects: its session, the rooms that it was
+ * in, and the offset from which on it may read.
  *
  * @module
  */
 
 import { Hmac, isSameSecret } from "../util/hmac.ts";
 
-/** What a server has known of a client when it signed a token. */
+/** The contents of a token. */
 export interface Resumable {
-  /** A secret name of the client: 32 hexadecimal digits, the same on each connection. */
+  /** The secret name of the client: 32 hexadecimal digits, the same on each connection. */
   readonly session: string;
-  /** The number of the last message that was sent before. */
+  /** The offset of the last message that was sent before the token. */
   readonly start: number;
-  /** The tags of the rooms that it was in. */
+  /** The tags of its rooms. */
   readonly rooms: ReadonlySet<string>;
 }
 
@@ -22,20 +22,19 @@ export const MAX_ROOMS = 256;
 
 const TOKEN = /^([\w-]{22})([0-9a-f]{32})([0-9a-f]{14})((?:[\w-]{8}){0,256})$/;
 
-/** How many rooms' tags are remembered. */
+/** The number of tags to cache. */
 const MEMORY = 4096;
 
-/** Signs tokens, and checks them. */
+/** Signs and verifies tokens. */
 export class ResumeTokens {
   readonly #hmac: Hmac;
   readonly #tags = new Map<string, string>();
-  /** A public name of the secret: what was signed by another one means nothing here. */
+  /** A public name of the secret. Tokens of another secret are invalid. */
   readonly epoch: string;
 
   /**
-   * Takes the secret that servers share whose tokens are to be valid at each other.
-   *
-   * @param secret A random text of at most 64 bytes that nobody else knows.
+   * @param secret A random string of at most 64 bytes. Servers that share it accept each
+   * other's tokens.
    */
   constructor(secret: string) {
     this.#hmac = new Hmac(secret);
@@ -46,10 +45,7 @@ export class ResumeTokens {
   }
 
   /**
-   * The tag of a room. It does not show the room's name to the client.
-   *
-   * @param room The room.
-   * @returns 8 characters.
+   * The tag of a room: 8 characters that do not reveal its name to the client.
    */
   tagOf(room: string): string {
     const known = this.#tags.get(room);
@@ -61,12 +57,11 @@ export class ResumeTokens {
   }
 
   /**
-   * Makes a token.
+   * Creates a token.
    *
-   * @param session The client.
-   * @param start The number of the last message that was sent before.
-   * @param rooms The rooms that it is in, at most {@linkcode MAX_ROOMS}.
-   * @returns Letters, digits, `-` and `_`, which fit into a subprotocol.
+   * @param start The offset of the last message that was sent before.
+   * @param rooms The rooms of the client, at most {@linkcode MAX_ROOMS}.
+   * @returns Letters, digits, `-` and `_`, so that it can be part of a subprotocol.
    */
   sign(session: string, start: number, rooms: Iterable<string>): string {
     const tags = Array.from(rooms, (room) => this.tagOf(room)).join("");
@@ -75,10 +70,9 @@ export class ResumeTokens {
   }
 
   /**
-   * Checks a token.
+   * Verifies a token.
    *
-   * @param token What a client has presented.
-   * @returns What was signed; undefined if it was not signed with this secret.
+   * @returns Its contents; undefined if it was not signed with this secret.
    */
   verify(token: string): Resumable | undefined {
     const [, code = "", session = "", start = "", tags = ""] =
@@ -97,11 +91,10 @@ export class ResumeTokens {
 }
 
 /**
- * The session that a token names, without a look at whether it was signed: it is a
- * secret of the client, which only hides messages from those who know it.
+ * The session that a token names. The signature is not verified: a session is a secret
+ * of its client, and can only exclude a client from messages.
  *
- * @param token What a client has presented.
- * @returns The session; undefined if it is no token.
+ * @returns The session; undefined if the string does not have the form of a token.
  */
 export function sessionIn(token: string): string | undefined {
   return TOKEN.exec(token)?.[2];
