@@ -91,6 +91,7 @@ test("each source of an error event", async (page) => {
   const text = await sources();
   const names = [
     ...found(text, /#reportError\(error, "(\w+)"/g),
+    ...found(text, /host\.failed\(error, "(\w+)"/g),
   ].filter((name) => name !== "message"); // which is an event
   assert(names.includes("authorize"));
   same(column(page, "its second argument"), [...names, "the name of an event"]);
