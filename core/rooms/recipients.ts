@@ -1,5 +1,5 @@
 /**
- * Those to whom a server sends the same message.
+ * The recipients of a message to several clients.
  *
  * @module
  */
@@ -13,13 +13,14 @@ import { assertRoom, type Rooms } from "./rooms.ts";
 import type { Outgoing, SocketTypes } from "../values/types.ts";
 
 /**
- * Who is not to get a message: a connection, or all who are in a room.
+ * A connection that does not receive a message, or the name of a room whose members do
+ * not receive it.
  *
- * @typeParam Types The types of the sockets.
+ * @typeParam Types The types of the messages of the server.
  */
 export type Excluded<Types extends SocketTypes> = Connection<Types> | string;
 
-/** Sends a message to all of an audience, wherever they are. */
+/** Sends a message to an audience, on all servers. */
 type Dispatch<Types extends SocketTypes> = (
   frame: Frame,
   audience: Audience<Types>,
@@ -27,13 +28,7 @@ type Dispatch<Types extends SocketTypes> = (
   options: SendOptions | undefined,
 ) => void;
 
-/**
- * Sends the same to many.
- *
- * @param connections To whom.
- * @param frame What.
- * @param options What to do where it does not fit.
- */
+/** Sends one frame to several connections. */
 export function sendToAll<Types extends SocketTypes>(
   connections: Iterable<Connection<Types>>,
   frame: Frame,
@@ -45,10 +40,10 @@ export function sendToAll<Types extends SocketTypes>(
 }
 
 /**
- * Some of a server's clients: what `server.to(...)` gives. It is not a list: who is
- * in it is found out whenever it is asked, or sends.
+ * A selection of clients, as `server.to(...)` returns it. It is not a snapshot: each
+ * property and each `send` uses the clients that match at that time.
  *
- * @typeParam Types The types of what comes in and goes out.
+ * @typeParam Types The types of the messages of the server.
  *
  * @example
  * ```ts
@@ -69,13 +64,13 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
   readonly #dispatch: Dispatch<Types>;
 
   /**
-   * Servers make audiences; programs get them from servers.
+   * Creates a selection. Programs get one from `server.to(...)`.
    *
-   * @param rooms Who is in which room.
-   * @param groups Those who are in it.
-   * @param except But not these.
-   * @param codec What messages are encoded by; JSON if there is none.
-   * @param dispatch Sends them.
+   * @param rooms The index of rooms.
+   * @param groups Returns the sets of clients to select from.
+   * @param except Excluded connections and rooms.
+   * @param codec Encodes messages; JSON by default.
+   * @param dispatch Sends messages.
    */
   constructor(
     rooms: Rooms<Connection<Types>>,
@@ -90,29 +85,31 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
     this.#codec = codec;
     this.#dispatch = dispatch;
     for (const one of except) {
-      if (typeof one === "string") assertRoom("leave out", one);
+      if (typeof one === "string") assertRoom("exclude", one);
       if (typeof one === "string" || one instanceof Connection) continue;
       throw new TypeError(
-        `Cannot leave out something other than a connection or a room: current value is of type ${typeof one}`,
+        `Cannot exclude anything other than a connection or a room: current value is of type ${typeof one}`,
       );
     }
   }
 
-  /** Those who are in it now, of this server. */
+  /** The clients of this server that are selected now. */
   get members(): Connection<Types>[] {
     return this.#rooms.select(this.#groups(), this.#except);
   }
 
-  /** How many are in it now, of this server. */
+  /** The number of clients of this server that are selected now. */
   get size(): number {
     return this.members.length;
   }
 
   /**
-   * The same audience without some.
+   * Excludes connections, and the members of rooms.
    *
-   * @param excluded Connections, and rooms of which nobody is to be in it.
-   * @returns A new audience.
+   * @param excluded Connections and names of rooms.
+   * @returns A new selection.
+   * @throws {TypeError} If a value is neither a connection nor a valid name of a room.
+   * @throws {RangeError} If the name of a room is longer than 1,024 bytes of UTF-8.
    */
   except(...excluded: Excluded<Types>[]): Audience<Types> {
     return new Audience(
@@ -125,18 +122,18 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
   }
 
   /**
-   * Sends a message to all who are in it now. It is serialised once. Each of them has
-   * bounds of their own, and who is slow holds nobody up: what becomes of a message
-   * that does not fit is what `overflow` says, for that one.
+   * Sends a message to all selected clients. It is serialized once. Each client has its
+   * own buffer, so a slow client does not delay the others. The option `overflow` says
+   * what happens for a client whose buffer is full.
    *
-   * @param data What to send.
-   * @param options What to do where it does not fit.
-   * @returns A promise that resolves when the message has been handed to the
-   * connections, whether they keep up or not, or is on its way to the broker, if there
-   * is an adapter. It does not pace a program by its slowest client: `connection.send`
-   * does.
-   * @throws {TypeError} If JSON cannot hold the data. Then nothing has been sent.
-   * @throws {RangeError} If `overflow` is no policy.
+   * @param data The data to send.
+   * @param options How to send it.
+   * @returns A promise that resolves when the message has been queued for each client, or
+   * passed to the adapter. It does not wait for slow clients: use `connection.send` to
+   * pace a sender.
+   * @throws {TypeError} If the data cannot be encoded, or an option is unknown. Nothing is
+   * sent.
+   * @throws {RangeError} If `overflow` is not a valid policy. Nothing is sent.
    */
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
     if (options !== undefined) assertSendOptions(options);

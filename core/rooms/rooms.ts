@@ -1,5 +1,5 @@
 /**
- * Who is in which room; pure.
+ * The index of rooms and their members; pure.
  *
  * @module
  */
@@ -7,60 +7,39 @@
 const NO_MEMBERS: ReadonlySet<never> = new Set<never>();
 
 /**
- * A two-way index of rooms and their members. A room is there as long as somebody is
- * in it; who is in none costs nothing.
- *
- * @typeParam Member Who can be in a room.
+ * An index of rooms by member and of members by room. A room exists while it has members.
+ * A member without rooms takes no memory.
  */
 export class Rooms<Member extends object> {
-  /** Hears of each room that somebody is in now, or nobody any more. */
   readonly #observer: RoomsObserver<Member> | undefined;
   readonly #members = new Map<string, Set<Member>>();
   readonly #rooms = new Map<Member, Set<string>>();
-  /** Where those were who have left for good, for as long as anybody knows them. */
+  /** The last rooms of members that have left all, until they are garbage collected. */
   readonly #lastRooms = new WeakMap<Member, ReadonlySet<string>>();
 
-  /**
-   * Creates an index of nobody.
-   *
-   * @param observer Hears of rooms that come and go.
-   */
   constructor(observer?: RoomsObserver<Member>) {
     this.#observer = observer;
   }
 
-  /** The rooms that somebody is in, and who is in them. */
+  /** All rooms and their members. */
   get all(): ReadonlyMap<string, ReadonlySet<Member>> {
     return this.#members;
   }
 
-  /**
-   * Who is in a room.
-   *
-   * @param room The room.
-   * @returns Its members, in the order in which they came.
-   */
+  /** The members of a room, in the order in which they joined. */
   membersOf(room: string): ReadonlySet<Member> {
     return this.#members.get(room) ?? NO_MEMBERS;
   }
 
   /**
-   * Where somebody is.
-   *
-   * @param member Who.
-   * @returns The rooms, in the order in which they were joined; the last ones of who
-   * has left all.
+   * The rooms of a member, in the order in which they were joined. After
+   * {@linkcode Rooms.leaveAll} these are the rooms that it left.
    */
   roomsOf(member: Member): ReadonlySet<string> {
     return this.#rooms.get(member) ?? this.#lastRooms.get(member) ?? NO_MEMBERS;
   }
 
-  /**
-   * Lets somebody in. Who is there already stays where they are.
-   *
-   * @param member Who.
-   * @param room The room.
-   */
+  /** Adds a member to a room. It has no effect if the member is in it already. */
   join(member: Member, room: string): void {
     const others = this.#members.get(room);
     if (others?.has(member)) return;
@@ -70,22 +49,13 @@ export class Rooms<Member extends object> {
     this.#observer?.joined(member, room);
   }
 
-  /**
-   * Lets somebody out, if they are there.
-   *
-   * @param member Who.
-   * @param room The room.
-   */
+  /** Removes a member from a room, if it is in it. */
   leave(member: Member, room: string): void {
     this.#removeMember(room, member);
     removeFrom(this.#rooms, member, room);
   }
 
-  /**
-   * Lets somebody out of all rooms, who does not come back.
-   *
-   * @param member Who.
-   */
+  /** Removes a member from all rooms for good. */
   leaveAll(member: Member): void {
     const rooms = this.#rooms.get(member);
     if (rooms === undefined) return;
@@ -95,11 +65,10 @@ export class Rooms<Member extends object> {
   }
 
   /**
-   * Puts an audience together.
+   * Selects each member of any group once.
    *
-   * @param groups Those who are in one of them, or in several, are in it once.
-   * @param except But not these, nor those who are in such a room.
-   * @returns A list, which stays as it is whoever comes and goes.
+   * @param except Excluded members, and names of rooms whose members are excluded.
+   * @returns A new list.
    */
   select(
     groups: readonly ReadonlySet<Member>[],
@@ -125,54 +94,33 @@ export class Rooms<Member extends object> {
 }
 
 /**
- * Hears of rooms that come and go.
- *
- * @typeParam Member Who can be in a room.
+ * Is called when rooms and their members change.
  */
 export interface RoomsObserver<Member> {
-  /**
-   * Hears that somebody is in a room where nobody was.
-   *
-   * @param room The room.
-   */
+  /** A room has its first member. */
   opened(room: string): void;
-  /**
-   * Hears that somebody has joined a room.
-   *
-   * @param member Who.
-   * @param room The room.
-   */
+  /** A member has joined a room. */
   joined(member: Member, room: string): void;
-  /**
-   * Hears that somebody has left a room.
-   *
-   * @param member Who.
-   * @param room The room.
-   */
+  /** A member has left a room. */
   left(member: Member, room: string): void;
-  /**
-   * Hears that nobody is in a room any more.
-   *
-   * @param room The room.
-   */
+  /** A room has lost its last member. */
   closed(room: string): void;
 }
 
 /**
- * The longest name of a room, in bytes of UTF-8. Names come from peers in most
- * programs, and each room holds its own.
+ * The maximum length of a room name, in bytes of UTF-8. In most programs peers choose the
+ * names, so they need a limit.
  */
 export const MAX_ROOM_BYTES = 1024;
 
 const roomNameEncoder = new TextEncoder();
 
 /**
- * Checks the name of a room.
+ * Validates the name of a room.
  *
- * @param attempt What is to be done.
- * @param room The name.
- * @throws {TypeError} If it is empty, no string, or not well-formed: UTF-8 has no lone
- * surrogates, so that other servers would read another name.
+ * @param attempt The verb of the error message.
+ * @throws {TypeError} If it is not a string, empty, or not well-formed. UTF-8 has no lone
+ * surrogates, so other servers would read a different name.
  * @throws {RangeError} If it is longer than 1,024 bytes of UTF-8.
  */
 export function assertRoom(attempt: string, room: string): void {
