@@ -43,7 +43,9 @@ const http = Deno.serve({
 
 async function shutDown(): Promise<void> {
   await server.close(); // first the sockets, which would hold the other up
-  await http.shutdown();
+  // It waits without end for a client that has left while it was upgraded.
+  const timeout = new Promise((resolve) => setTimeout(resolve, 1_000));
+  await Promise.race([http.shutdown(), timeout]);
   console.log("Closed.");
   Deno.exit();
 }

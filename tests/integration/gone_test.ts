@@ -36,7 +36,7 @@ function test(name: string, fn: () => Promise<void>): void {
 const WAYS = ["unix", "reset", "tls"] as const;
 
 for (const how of WAYS) {
-  for (const host of ["alone", "mounted"]) {
+  for (const host of ["alone", "mounted", "aborted"]) {
     for (const authorizes of ["now", "later"]) {
       test(`a client that leaves as it is upgraded gives its place back: ${how}, ${host}, authorize answers ${authorizes}`, async () => {
         const folder = await Deno.makeTempDir();
@@ -79,7 +79,7 @@ function starved(count: number, ...args: string[]): Program {
   );
 }
 
-for (const how of ["tcp", "tls", "unix"] as const) {
+for (const how of ["tcp", "tls", "unix", "mounted"] as const) {
   test(`ServerSocket.listen() goes on after there were no file descriptors: ${how}`, async () => {
     const folder = await Deno.makeTempDir();
     const idle: Deno.Conn[] = [];
@@ -97,6 +97,7 @@ for (const how of ["tcp", "tls", "unix"] as const) {
       });
       const url = {
         tcp: `ws://127.0.0.1:${port}`,
+        mounted: `ws://127.0.0.1:${port}`,
         tls: `wss://localhost:${port}`,
         unix: "ws://localhost",
       }[how];

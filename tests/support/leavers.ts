@@ -49,18 +49,25 @@ server.on("refused", (_request, status) => {
 const address = { hostname: "127.0.0.1", port: 0 };
 let port = 0;
 let close = () => server.close();
-if (host === "mounted") {
+if (host === "mounted" || host === "aborted") {
   const options = how === "unix"
     ? { path }
     : { ...address, ...how === "tls" ? tls : {} };
+  const controller = new AbortController();
+  const { signal } = controller;
   const http = Deno.serve(
-    { ...options, onListen() {} },
+    { ...options, signal, onListen() {} },
     (request, info) => server.fetch(request, info),
   );
   if (http.addr.transport === "tcp") port = http.addr.port;
   close = async () => { // as docs/mounting.md has it
     await server.close();
-    await Promise.race([http.shutdown(), delay(1_000)]);
+    if (host === "mounted") {
+      await Promise.race([http.shutdown(), delay(1_000)]);
+    } else {
+      controller.abort();
+      await http.finished;
+    }
   };
 } else {
   await server.listen(
