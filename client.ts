@@ -68,6 +68,8 @@ import type { Outgoing, Reply, SocketTypes } from "./core/values/types.ts";
 import {
   ConnectEvent,
   DrainEvent,
+  endDetails,
+  EndedEvent,
   EndEvent,
   FailureEvent,
   GiveUpEvent,
@@ -425,6 +427,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
         message: true,
         close: true,
         disconnect: true,
+        end: true,
         drain: true,
         reconnecting: true,
         recovery: true,
@@ -1076,7 +1079,10 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   /** Tells an end, and goes the way back if the program wants to. */
   #emitEnd(connection: Connection<Types>, end: Disconnection): void {
     const { type, code, reason, cause } = end;
-    const emit = () => this.#emit(type, EndEvent, [code, reason, cause]);
+    const emit = () => {
+      this.#emit(type, EndEvent, [code, reason, cause]);
+      this.#emit("end", EndedEvent, [endDetails(end)]);
+    };
     const attempts = this.#startReconnecting(end);
     if (attempts) {
       emit();

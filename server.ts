@@ -79,8 +79,11 @@ import type { Context, Outgoing, SocketTypes } from "./core/values/types.ts";
 import {
   AdapterEvent,
   type ClientEndArgs,
+  ClientEndedEvent,
   ClientEndEvent,
   ConnectEvent,
+  type EndDetails,
+  endDetails,
   FailureEvent,
   type Member,
   MemberEvent,
@@ -122,6 +125,7 @@ export type { MessageRate } from "./core/connection/rate_limiter.ts";
 export {
   AdapterEvent,
   type ClientEndArgs,
+  ClientEndedEvent,
   ClientEndEvent,
   type Member,
   MemberEvent,
@@ -365,6 +369,14 @@ export interface ServerEvents<Types extends SocketTypes> {
     args: ClientEndArgs<Connection<Types>>;
     event: ClientEndEvent<Connection<Types>>;
   };
+  /**
+   * A connection has ended: emitted once after its `close` or `disconnect`, with
+   * `{ type, code, reason, cause, wasClean }`. For listeners that only clean up.
+   */
+  end: {
+    args: [client: Connection<Types>, end: EndDetails];
+    event: ClientEndedEvent<Connection<Types>>;
+  };
   /** A listener threw. */
   error: {
     args: [error: unknown, from: string, client: Connection<Types> | undefined];
@@ -454,6 +466,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         message: true,
         close: true,
         disconnect: true,
+        end: true,
         refused: true,
         adapter: true,
         join: true,
@@ -1099,7 +1112,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   /** The client that an event was about. */
   #clientOf(subject: unknown): Connection<Types> | undefined {
     if (subject instanceof ReceivedEvent) subject = subject.message;
-    if (subject instanceof ConnectEvent || subject instanceof ClientEndEvent) {
+    if (
+      subject instanceof ConnectEvent || subject instanceof ClientEndEvent ||
+      subject instanceof ClientEndedEvent
+    ) {
       subject = subject.client;
     }
     if (subject instanceof Message) subject = subject.author;
@@ -1137,6 +1153,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
         const { type, code, reason, cause } = end;
         if (type === "disconnect") this.#remember(client, end);
         this.#emit(type, ClientEndEvent, [client, code, reason, cause]);
+        this.#emit("end", ClientEndedEvent, [client, endDetails(end)]);
       },
       unsent: () => {},
       endDeferred: (client, isWaiting) => {

@@ -54,6 +54,8 @@ export {
   ConnectEvent,
   DrainEvent,
   type EndArgs,
+  type EndDetails,
+  EndedEvent,
   EndEvent,
   type EventMap,
   FailureEvent,

@@ -43,6 +43,9 @@ import {
 import {
   DrainEvent,
   type EndArgs,
+  type EndDetails,
+  endDetails,
+  EndedEvent,
   EndEvent,
   FailureEvent,
   type ReceivedEvent,
@@ -159,6 +162,11 @@ export interface ConnectionEvents<Types extends SocketTypes> {
     event: EndEvent;
   };
   /**
+   * The connection has ended: emitted once after its `close` or `disconnect`, with
+   * `{ type, code, reason, cause, wasClean }`. For listeners that only clean up.
+   */
+  end: { args: [end: EndDetails]; event: EndedEvent };
+  /**
    * So much had waited for the peer that `send` let wait, too; now all is sent,
    * or on its way, and there is room again.
    */
@@ -231,7 +239,7 @@ export interface ConnectionOwner<Types extends SocketTypes> {
    * @param type The event's name.
    * @returns True if so.
    */
-  hasListener(type: "message" | "close" | "disconnect"): boolean;
+  hasListener(type: "message" | "close" | "disconnect" | "end"): boolean;
   /**
    * Whether somebody at the owner's would hear a message.
    *
@@ -497,6 +505,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         drain: true,
         close: true,
         disconnect: true,
+        end: true,
         error: true,
       }),
       failed: (connection: Connection, error, from) =>
@@ -1759,10 +1768,11 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     // A client's own listeners may come right after `connect()` has resolved.
     if (!this.#isConnectPending) return isServer;
     // Those who are busy may be waiting for the end itself.
-    const hasListener = (type: "close" | "disconnect") =>
+    const hasListener = (type: "close" | "disconnect" | "end") =>
       emitters.isHeard(this, type) ||
       (!isServer && this.#owner.hasListener(type));
-    return hasListener("close") || hasListener("disconnect");
+    return hasListener("close") || hasListener("disconnect") ||
+      hasListener("end");
   }
 
   #emitEnd(end: End): void {
@@ -1778,7 +1788,10 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       this,
       () => this.#endedError("wait"),
       true,
-      () => this.#emit(type, EndEvent, [code, reason, cause]),
+      () => {
+        this.#emit(type, EndEvent, [code, reason, cause]);
+        this.#emit("end", EndedEvent, [endDetails(end)]);
+      },
     );
     this.#closed?.resolve();
   }

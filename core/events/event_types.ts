@@ -314,6 +314,61 @@ export type EventMap<Events> = {
   };
 };
 
+/** How a connection ended, as the event `end` tells it. */
+export interface EndDetails extends End {
+  /** Whether the closing handshake was finished, as in a `CloseEvent`. */
+  readonly wasClean: boolean;
+}
+
+/**
+ * Completes what is known of an end.
+ *
+ * @param end The end.
+ * @returns Its details.
+ */
+export function endDetails({ type, code, reason, cause }: End): EndDetails {
+  return { type, code, reason, cause, wasClean: type === "close" };
+}
+
+/** Dispatched after every `close` and every `disconnect`. */
+export class EndedEvent extends Event {
+  /** How the connection ended. */
+  readonly end: EndDetails;
+
+  /**
+   * Creates the event.
+   *
+   * @param type The event's name.
+   * @param end How the connection ended.
+   */
+  constructor(type: string, end: EndDetails) {
+    super(type);
+    this.end = end;
+  }
+}
+
+/**
+ * Dispatched by a server after every `close` and every `disconnect`.
+ *
+ * @typeParam Client The type of the connection.
+ */
+export class ClientEndedEvent<Client> extends EndedEvent {
+  /** The connection that ended. */
+  readonly client: Client;
+
+  /**
+   * Creates the event.
+   *
+   * @param type The event's name.
+   * @param client The connection that ended.
+   * @param end How it ended.
+   */
+  constructor(type: string, client: Client, end: EndDetails) {
+    super(type, end);
+    this.client = client;
+  }
+}
+
 /** The arguments of `close` and `disconnect`. */
 export type EndArgs = [code: number, reason: string, cause: Cause];
 

@@ -13,6 +13,7 @@ const SHARED = [
   "ConnectEvent",
   "ConnectionEndedError",
   "DrainEvent",
+  "EndedEvent",
   "EndEvent",
   "FailureEvent",
   "Message",
@@ -26,6 +27,7 @@ Deno.test("the entry points export what they promise, and nothing else", () => {
   const ofServer = [
     "AdapterEvent",
     "Audience",
+    "ClientEndedEvent",
     "ClientEndEvent",
     "MemberEvent",
     "ReadyEvent",
