@@ -18,6 +18,7 @@ const ignore = await lacksPermission(
 
 const TRIALS: [string, ...string[]][] = [
   ["fuzz", "5000"],
+  ["leave", "1"],
   ["siege", "4"],
   ["soak", "4000"],
   ["load", "1000"],
