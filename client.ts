@@ -78,6 +78,7 @@ import {
 } from "./core/events/event_types.ts";
 import {
   assertCloseFrame,
+  assertKnown,
   assertSize,
   assertType,
   CloseCode,
@@ -85,6 +86,7 @@ import {
   ConnectionEndedError,
   type End,
   ignoreRejection,
+  optionNames,
   RESOLVED,
 } from "./core/events/errors.ts";
 
@@ -461,6 +463,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     super();
     emitters.attach(this, hooks);
     assertType("options", options, "object", "a URL goes to connect()");
+    assertKnown("ClientSocket", options, CLIENT_OPTIONS);
     const {
       protocols = [],
       headers,
@@ -489,7 +492,10 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     register(this, this.#options);
     this.#queue = new SendQueue(this.#options.writerLimits);
     if (reconnect !== false) {
-      if (reconnect !== true) assertType("reconnect", reconnect, "object");
+      if (reconnect !== true) {
+        assertType("reconnect", reconnect, "object");
+        assertKnown("reconnect", reconnect, RECONNECT_OPTIONS);
+      }
       const { signal, ...rest } = reconnect === true ? {} : reconnect;
       this.#reconnect = resolveReconnectOptions(rest);
       this.#reconnectSignal = signal;
@@ -571,6 +577,8 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   ): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     try {
+      assertType("options", options, "object", "subprotocols go to the client");
+      assertKnown("connect()", options, CONNECT_OPTIONS);
       const attempts = this.#startConnecting(url, options.signal);
       this.#connectLoop(attempts, this.#connectOnce(attempts)).then(
         resolve,
@@ -1193,3 +1201,32 @@ function isFunction<T>(
 function displayUrl(url: Provided<string | URL>): string {
   return isFunction(url) ? "the server" : withoutSecrets(url);
 }
+
+const CLIENT_OPTIONS = optionNames<ClientOptions>({
+  protocols: true,
+  headers: true,
+  connectTimeout: true,
+  idleTimeout: true,
+  closeTimeout: true,
+  reconnect: true,
+  schema: true,
+  onInvalid: true,
+  concurrency: true,
+  codec: true,
+  plain: true,
+  highWaterMark: true,
+  maxBufferedAmount: true,
+  overflow: true,
+});
+
+const RECONNECT_OPTIONS = optionNames<ReconnectOptions>({
+  initialDelay: true,
+  maxDelay: true,
+  maxAttempts: true,
+  maxDuration: true,
+  minUptime: true,
+  shouldReconnect: true,
+  signal: true,
+});
+
+const CONNECT_OPTIONS = optionNames<ConnectOptions>({ signal: true });

@@ -102,6 +102,7 @@ import {
   ConnectionEndedError,
   type End,
   isThenable,
+  optionNames,
 } from "./core/events/errors.ts";
 
 export * from "./core/public.ts";
@@ -492,6 +493,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     super();
     emitters.attach(this, hooks);
     assertType("options", options, "object", "a port goes to listen()");
+    assertKnown("ServerSocket", options, SERVER_OPTIONS);
     const {
       closeTimeout = 10_000,
       idleTimeout = SERVER_IDLE_TIMEOUT_MS,
@@ -813,6 +815,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       );
     }
     assertType("options", options, "object");
+    assertKnown("listen()", options, LISTEN_OPTIONS);
     const { path, mode, cert, key } = options;
     assertOption("path", path, "string");
     assertOption("mode", mode, "number");
@@ -1407,3 +1410,42 @@ const SHUTDOWN_OPTIONS: readonly (keyof ShutdownOptions)[] = [
 
 const DRAIN_OPTIONS: readonly (keyof NonNullable<ShutdownOptions["drain"]>)[] =
   ["batch", "every"];
+
+const SERVER_OPTIONS = optionNames<ServerOptions>({
+  origins: true,
+  paths: true,
+  protocols: true,
+  authorize: true,
+  authorizeTimeout: true,
+  maxConnections: true,
+  maxConnectionsPerAddress: true,
+  keepHeaders: true,
+  trustProxy: true,
+  fallback: true,
+  closeTimeout: true,
+  idleTimeout: true,
+  maxPayload: true,
+  maxBufferedTotal: true,
+  messageRate: true,
+  maxDisconnectedClients: true,
+  adapter: true,
+  adapterQueue: true,
+  history: true,
+  presence: true,
+  schema: true,
+  onInvalid: true,
+  concurrency: true,
+  codec: true,
+  plain: true,
+  highWaterMark: true,
+  maxBufferedAmount: true,
+  overflow: true,
+});
+
+const LISTEN_OPTIONS = optionNames<ServerListenOptions>({
+  cert: true,
+  key: true,
+  path: true,
+  mode: true,
+  reusePort: true,
+});

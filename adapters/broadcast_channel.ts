@@ -17,7 +17,7 @@
  */
 
 import type { Adapter } from "../core/cluster/adapter.ts";
-import { assertType } from "../core/events/errors.ts";
+import { assertKnown, assertType, optionNames } from "../core/events/errors.ts";
 
 export type { Adapter, Bus } from "../core/cluster/adapter.ts";
 
@@ -51,6 +51,7 @@ export function broadcastChannel(
   options: BroadcastChannelOptions = {},
 ): Adapter {
   assertType("options", options, "object", 'write { name: "..." }');
+  assertKnown("broadcastChannel()", options, OPTIONS);
   const { name = "ws-events" } = options;
   const subscriptions = new Set<string>();
   // One for all channels, as Deno (2.9) looks at all that a worker has open for each
@@ -81,3 +82,7 @@ export function broadcastChannel(
     },
   };
 }
+
+const OPTIONS = optionNames<BroadcastChannelOptions>({
+  name: true,
+});

@@ -33,7 +33,7 @@ import type {
   Logged,
   LogLimits,
 } from "../core/cluster/adapter.ts";
-import { assertType } from "../core/events/errors.ts";
+import { assertKnown, assertType, optionNames } from "../core/events/errors.ts";
 import { withoutSecrets } from "../core/util/safe_url.ts";
 
 export type {
@@ -91,6 +91,7 @@ export function nats(
   options: NatsOptions = {},
 ): Adapter {
   assertType("options", options, "object", 'write { servers: "host:port" }');
+  assertKnown("nats()", options, OPTIONS);
   const { prefix = "ws-events", servers = "localhost:4222", ...rest } = options;
   for (const server of [servers].flat()) assertServer(server);
   const address: NodeConnectionOptions = {
@@ -364,3 +365,11 @@ function publishError({ data, headers }: Msg): Error | undefined {
     `NATS cannot keep a message: ${JSON.stringify(answer.error)}`,
   );
 }
+
+const OPTIONS = optionNames<NatsOptions>({
+  servers: true,
+  user: true,
+  pass: true,
+  token: true,
+  prefix: true,
+});

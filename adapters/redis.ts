@@ -19,7 +19,7 @@
 import { Buffer } from "node:buffer";
 import { createClient, RESP_TYPES } from "@redis/client";
 import type { Adapter, Bus, Log } from "../core/cluster/adapter.ts";
-import { assertType } from "../core/events/errors.ts";
+import { assertKnown, assertType, optionNames } from "../core/events/errors.ts";
 import { withoutSecrets } from "../core/util/safe_url.ts";
 
 export type {
@@ -128,6 +128,7 @@ function reconnectStrategy(retries: number): number {
  */
 export function redis(options: RedisOptions = {}): Adapter {
   assertType("options", options, "object", 'write { url: "redis://..." }');
+  assertKnown("redis()", options, OPTIONS);
   const { url = "redis://localhost:6379", prefix = "ws-events:" } = options;
   assertUrl(url);
   const publisher = createClient({
@@ -281,3 +282,8 @@ function toBuffer(
 ): Buffer {
   return Buffer.from(buffer, byteOffset, byteLength);
 }
+
+const OPTIONS = optionNames<RedisOptions>({
+  url: true,
+  prefix: true,
+});

@@ -33,11 +33,13 @@ import {
 } from "./close_state.ts";
 import {
   assertCloseFrame,
+  assertKnown,
   type Cause,
   CloseCode,
   ConnectionEndedError,
   type End,
   ignoreRejection,
+  optionNames,
   RESOLVED,
 } from "../events/errors.ts";
 import {
@@ -795,6 +797,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     options: RequestOptions & { schema?: StandardSchema },
     trace?: string,
   ): Promise<unknown> {
+    assertKnown("request()", options, REQUEST_OPTIONS);
     const frame = this.#encode(data);
     const session = this.#session;
     if (this.#state.phase !== "open" || !this.#isWritable()) {
@@ -1887,3 +1890,9 @@ const NO_ROOMS: ReadonlySet<string> = new Set<string>();
 const SOCKET_EVENTS = ["open", "message", "error", "close"] as const;
 
 const READY_STATE = { connecting: 0, open: 1, closing: 2, ended: 3 } as const;
+
+const REQUEST_OPTIONS = optionNames<CheckedRequestOptions<unknown>>({
+  timeout: true,
+  signal: true,
+  schema: true,
+});

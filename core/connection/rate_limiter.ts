@@ -4,7 +4,12 @@
  * @module
  */
 
-import { assertSize, assertType } from "../events/errors.ts";
+import {
+  assertKnown,
+  assertSize,
+  assertType,
+  optionNames,
+} from "../events/errors.ts";
 
 /** How many messages one peer may send. */
 export interface MessageRate {
@@ -52,6 +57,7 @@ export function resolveMessageRate(
   if (rate === undefined) return DEFAULT_MESSAGE_RATE;
   if (rate === false) return undefined;
   assertType("messageRate", rate, "object");
+  assertKnown("messageRate", rate, RATE_OPTIONS);
   const { perSecond, burst = Math.max(perSecond, 1), policy = "close" } = rate;
   assertSize("messageRate.perSecond", perSecond);
   assertType("messageRate.burst", burst, "number");
@@ -135,3 +141,9 @@ export class TokenBucket {
 
 /** How many tokens may be taken, at most, between two looks at the clock. */
 const MAX_SPARE_TOKENS = 64;
+
+const RATE_OPTIONS = optionNames<MessageRate>({
+  perSecond: true,
+  burst: true,
+  policy: true,
+});

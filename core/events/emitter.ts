@@ -6,11 +6,13 @@
 
 import { AsyncQueue } from "./async_queue.ts";
 import {
+  assertKnown,
   assertSize,
   assertType,
   ConnectionEndedError,
   ignoreRejection,
   isThenable,
+  optionNames,
   RESOLVED,
 } from "./errors.ts";
 import { ErrorLog } from "./error_log.ts";
@@ -416,6 +418,7 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
 
   #on(type: string, listener: Listener, options: ListenerOptions): void {
     this.#assertEvent(type);
+    assertKnown("on()", options, LISTENER_OPTIONS);
     const { once = false, signal } = options;
     if (typeof listener !== "function") {
       throw new TypeError(
@@ -523,6 +526,7 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
     options: WaitOptions<Args>,
   ): Promise<Args> {
     assertType("options", options, "object");
+    assertKnown("waitFor()", options, WAIT_OPTIONS);
     const { timeout } = options;
     if (timeout !== undefined) assertSize("timeout", timeout);
     const { promise, resolve, reject } = Promise.withResolvers<Args>();
@@ -579,6 +583,7 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
     options: CollectOptions<EventArgs<Events, Typed, Type>> = {},
   ): Promise<EventArgs<Events, Typed, Type>[]> {
     assertType("options", options, "object");
+    assertKnown("collect()", options, COLLECT_OPTIONS);
     const { limit = Infinity, during } = options;
     assertSize("limit", limit);
     if (during !== undefined) assertSize("during", during);
@@ -642,6 +647,7 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
     outrun: () => void = () => {},
   ): AsyncIterableIterator<T, undefined> {
     assertType("options", options, "object");
+    assertKnown("events()", options, EVENTS_OPTIONS);
     const { limit = 1024, throwIfLost = false } = options;
     assertSize("limit", limit);
     const isMessage = type === "message" || isTyped(type);
@@ -925,3 +931,24 @@ function isDisconnect(error: unknown): boolean {
   return error instanceof ConnectionEndedError &&
     error.end?.type === "disconnect";
 }
+
+const LISTENER_OPTIONS = optionNames<ListenerOptions>({
+  once: true,
+  signal: true,
+});
+const WAIT_OPTIONS = optionNames<WaitOptions<[]>>({
+  filter: true,
+  signal: true,
+  timeout: true,
+});
+const COLLECT_OPTIONS = optionNames<CollectOptions<[]>>({
+  filter: true,
+  limit: true,
+  during: true,
+  signal: true,
+});
+const EVENTS_OPTIONS = optionNames<EventsOptions>({
+  signal: true,
+  limit: true,
+  throwIfLost: true,
+});

@@ -180,6 +180,19 @@ export function assertOption(
 }
 
 /**
+ * Lists the names of options; the compiler sees to it that none is missing.
+ *
+ * @typeParam Options The options.
+ * @param names Each of the names.
+ * @returns The names.
+ */
+export function optionNames<Options>(
+  names: Readonly<Record<keyof Options, true>>,
+): readonly string[] {
+  return Object.keys(names);
+}
+
+/**
  * Checks the names of options, for programs that no compiler checks.
  *
  * @param owner Whose options they are.

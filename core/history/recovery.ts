@@ -20,7 +20,13 @@ import {
   type MessageStore,
   type StoredMessage,
 } from "./message_store.ts";
-import { assertSize, assertType, ignoreRejection } from "../events/errors.ts";
+import {
+  assertKnown,
+  assertSize,
+  assertType,
+  ignoreRejection,
+  optionNames,
+} from "../events/errors.ts";
 import { MAX_ROOMS, sessionIn } from "./resume_tokens.ts";
 import type { WriterLimits } from "../sending/socket_writer.ts";
 import { randomId } from "../util/random_id.ts";
@@ -94,7 +100,10 @@ export function resolveHistoryOptions(
   options: boolean | HistoryOptions,
 ): Required<HistoryOptions> | undefined {
   if (options === false) return undefined;
-  if (options !== true) assertType("history", options, "object");
+  if (options !== true) {
+    assertType("history", options, "object");
+    assertKnown("history", options, HISTORY_OPTIONS);
+  }
   const { messages = 100, maxAge = 120_000, maxBytes = 64 * 1024 * 1024 } =
     options === true ? {} : options;
   const limits = { messages, maxAge, maxBytes };
@@ -550,3 +559,9 @@ export class Recovery<Types extends SocketTypes> {
       !without?.includes(this.recipientId(connection));
   }
 }
+
+const HISTORY_OPTIONS = optionNames<HistoryOptions>({
+  messages: true,
+  maxAge: true,
+  maxBytes: true,
+});

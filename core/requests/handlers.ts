@@ -4,7 +4,7 @@
  * @module
  */
 
-import { assertType } from "../events/errors.ts";
+import { assertKnown, assertType, optionNames } from "../events/errors.ts";
 import type { Author, Message } from "../../message.ts";
 import type { Answer, OfType } from "../values/types.ts";
 
@@ -122,8 +122,10 @@ export class RequestHandlers<Data, Outgoing, From extends Author<Outgoing>> {
     type: string | undefined,
     subject: string,
     handler: RequestHandler<Message<Data, Outgoing, From>, Outgoing>,
-    { signal }: HandleOptions = {},
+    options: HandleOptions = {},
   ): void {
+    assertKnown("handle()", options, HANDLE_OPTIONS);
+    const { signal } = options;
     if (this.#byType.has(type)) {
       throw new Error(
         `Cannot handle ${subject} twice, as a request has one answer: remove the other handler by its signal first`,
@@ -136,3 +138,5 @@ export class RequestHandlers<Data, Outgoing, From extends Author<Outgoing>> {
     });
   }
 }
+
+const HANDLE_OPTIONS = optionNames<HandleOptions>({ signal: true });

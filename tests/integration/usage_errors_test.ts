@@ -319,3 +319,43 @@ Deno.test("inspect() tells what is no server", () => {
     );
   }
 });
+
+Deno.test("misspelt options are told, with the name that was meant", async () => {
+  const as = (options: object): object => options;
+  const listener = () => {};
+  const cases: [attempt: () => unknown, name: string][] = [
+    [() => new ServerSocket(as({ orgins: [] })), '"origins"'],
+    [() => new ServerSocket(as({ maxpayload: 1 })), '"maxPayload"'],
+    [() => new ServerSocket(as({ history: { maxage: 1 } })), '"maxAge"'],
+    [() => new ServerSocket(as({ messageRate: { persecond: 1 } })), "perSec"],
+    [() => new ClientSocket(as({ reconect: true })), '"reconnect"'],
+    [() => new ClientSocket(as({ reconnect: { maxDelays: 1 } })), '"maxDelay"'],
+    [() => new ServerSocket().on("close", listener, as({ one: 1 })), '"once"'],
+    [
+      () => new ServerSocket().handle(() => 1, as({ signals: 1 })),
+      '"signal"',
+    ],
+    [() => new ServerSocket().waitFor("close", as({ timout: 1 })), '"timeout"'],
+    [() => new ServerSocket().collect("close", as({ limits: 1 })), '"limit"'],
+    [() => new ServerSocket().events("close", as({ limits: 1 })), '"limit"'],
+    [() => new ServerSocket().messages(as({ limits: 1 })), '"limit"'],
+  ];
+  for (const [attempt, name] of cases) {
+    assertThrows(attempt, TypeError, name);
+  }
+  await assertRejects(
+    () => new ServerSocket().listen("localhost", 0, as({ certs: "" })),
+    TypeError,
+    '"cert"',
+  );
+  await assertRejects(
+    () => new ClientSocket().connect("ws://localhost:1", as({ sgnal: 1 })),
+    TypeError,
+    '"signal"',
+  );
+});
+
+Deno.test("an option that is like none is told with all that there are", () => {
+  const options: object = { port: 3000 };
+  assertThrows(() => new ServerSocket(options), TypeError, '"closeTimeout"');
+});
