@@ -266,9 +266,9 @@ export const cases: Readonly<Record<string, Case>> = {
   },
 
   async "takes no server for lost that answers its pings"(url) {
-    const client = new RecordingClient({ idleTimeout: 100 });
+    const client = new RecordingClient({ idleTimeout: 500 });
     await client.connect(`${url}/echo`);
-    const late = client.waitFor("disconnect", { timeout: 500 });
+    const late = client.waitFor("disconnect", { timeout: 1_500 });
     equal(nameOf(await failure(late)), "TimeoutError");
     await client.close();
     equal(client.told, ["connect /echo", 'close 1000 "" local']);
