@@ -106,13 +106,7 @@ import {
 } from "./core/events/errors.ts";
 
 export * from "./core/public.ts";
-export type {
-  Adapter,
-  Bus,
-  Log,
-  Logged,
-  LogLimits,
-} from "./core/cluster/adapter.ts";
+export type { Adapter } from "./core/cluster/adapter.ts";
 export type { HistoryOptions } from "./core/history/message_store.ts";
 export { Audience, type Excluded } from "./core/rooms/recipients.ts";
 export {

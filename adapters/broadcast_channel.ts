@@ -19,7 +19,7 @@
 import type { Adapter } from "../core/cluster/adapter.ts";
 import { assertKnown, assertType, optionNames } from "../core/events/errors.ts";
 
-export type { Adapter, Bus } from "../core/cluster/adapter.ts";
+export type { Adapter } from "../core/cluster/adapter.ts";
 
 /** Options of {@linkcode broadcastChannel}. */
 export interface BroadcastChannelOptions {
@@ -58,13 +58,13 @@ export function broadcastChannel(
   // message.
   let browserChannel: BroadcastChannel | undefined;
   return {
-    open(bus) {
+    open(host) {
       browserChannel = new BroadcastChannel(name);
       browserChannel.onmessage = ({ data }) => {
         const [channel, message] = Array.isArray(data) ? data : [];
-        if (subscriptions.has(channel)) bus.received(channel, message);
+        if (subscriptions.has(channel)) host.received(channel, message);
       };
-      bus.changed("up");
+      host.changed("up");
     },
     publish(channel, message) {
       browserChannel?.postMessage([channel, message]);

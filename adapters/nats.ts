@@ -28,21 +28,15 @@ import {
 } from "@nats-io/transport-node";
 import type {
   Adapter,
-  Bus,
-  Log,
-  Logged,
-  LogLimits,
+  AdapterHost,
+  AdapterLog,
+  AdapterLogEntry,
+  AdapterLogLimits,
 } from "../core/cluster/adapter.ts";
 import { assertKnown, assertType, optionNames } from "../core/events/errors.ts";
 import { withoutSecrets } from "../core/util/safe_url.ts";
 
-export type {
-  Adapter,
-  Bus,
-  Log,
-  Logged,
-  LogLimits,
-} from "../core/cluster/adapter.ts";
+export type { Adapter } from "../core/cluster/adapter.ts";
 
 /** Options of {@linkcode nats}. */
 export interface NatsOptions {
@@ -104,7 +98,7 @@ export function nats(
     pingInterval: PING_INTERVAL_MS,
   };
   const subscriptions = new Map<string, Subscription | undefined>();
-  let bus: Bus | undefined;
+  let host: AdapterHost | undefined;
   let connection: NatsConnection | undefined;
   let isUp = false;
   let retryTimer: ReturnType<typeof setTimeout> | undefined;
@@ -114,7 +108,7 @@ export function nats(
       callback: (error, { data, headers }) => {
         if (error) return;
         const sequence = headers?.get("Nats-Sequence");
-        bus?.received(channel, data, sequence ? Number(sequence) : undefined);
+        host?.received(channel, data, sequence ? Number(sequence) : undefined);
       },
     });
     subscriptions.set(channel, subscription);
@@ -124,7 +118,7 @@ export function nats(
   async function open(): Promise<void> {
     try {
       const opened = await connect(address);
-      if (bus === undefined) return await opened.close();
+      if (host === undefined) return await opened.close();
       connection = opened;
       for (const channel of subscriptions.keys()) subscribeTo(channel);
       setState(true);
@@ -132,7 +126,7 @@ export function nats(
       // It does not come back by itself, as where NATS has refused it twice.
       throw new Error("NATS has ended the connection for good");
     } catch (error) {
-      if (bus === undefined) return;
+      if (host === undefined) return;
       setState(false, error);
       retryTimer = setTimeout(open, 100 + Math.random() * 400);
     }
@@ -150,14 +144,14 @@ export function nats(
 
   function setState(state: boolean, error?: unknown): void {
     isUp = state;
-    bus?.changed(state ? "up" : "down", error);
+    host?.changed(state ? "up" : "down", error);
   }
 
   let manager: JetStreamManager | undefined;
   let publisher: StreamPublisher | undefined;
   const stream = prefix.replaceAll(/[^\w-]/g, "_");
   const keptAs = (channel: string) => toSubject(`${prefix}.kept`, channel);
-  const log: Log = {
+  const log: AdapterLog = {
     async open(limits) {
       if (!connection) throw new Error("Cannot keep messages without NATS");
       manager = await createManager(connection);
@@ -171,14 +165,14 @@ export function nats(
         await publisher?.publish(subject, message, `${from} ${id} ${subject}`);
       } catch (error) {
         if (error === NO_STREAM_ERROR && isUp) {
-          bus?.changed("down", error);
-          bus?.changed("up"); // it opens the stream again
+          host?.changed("down", error);
+          host?.changed("up"); // it opens the stream again
         }
         throw error;
       }
     },
     async read(channel, after, limit) {
-      const found: Logged[] = [];
+      const found: AdapterLogEntry[] = [];
       for (let seq = after + 1; found.length < limit; seq++) {
         const query = { seq, next_by_subj: keptAs(channel) };
         const message = await manager?.streams.getMessage(stream, query);
@@ -192,7 +186,7 @@ export function nats(
   return {
     log,
     open(given) {
-      bus = given;
+      host = given;
       open();
     },
     publish(channel, message) {
@@ -206,7 +200,7 @@ export function nats(
       subscriptions.delete(channel);
     },
     async close() {
-      bus = undefined;
+      host = undefined;
       clearTimeout(retryTimer);
       if (!connection) return;
       const timer = setTimeout(() => connection?.close(), DRAIN_TIMEOUT_MS);
@@ -269,7 +263,7 @@ async function openStream(
   { streams }: JetStreamManager,
   name: string,
   prefix: string,
-  { messages, maxAge }: LogLimits,
+  { messages, maxAge }: AdapterLogLimits,
 ): Promise<string> {
   const age = Math.ceil(2 * maxAge) * 1_000_000; // in nanoseconds
   const limits = {

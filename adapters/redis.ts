@@ -18,17 +18,15 @@
 
 import { Buffer } from "node:buffer";
 import { createClient, RESP_TYPES } from "@redis/client";
-import type { Adapter, Bus, Log } from "../core/cluster/adapter.ts";
+import type {
+  Adapter,
+  AdapterHost,
+  AdapterLog,
+} from "../core/cluster/adapter.ts";
 import { assertKnown, assertType, optionNames } from "../core/events/errors.ts";
 import { withoutSecrets } from "../core/util/safe_url.ts";
 
-export type {
-  Adapter,
-  Bus,
-  Log,
-  Logged,
-  LogLimits,
-} from "../core/cluster/adapter.ts";
+export type { Adapter } from "../core/cluster/adapter.ts";
 
 /** Options of {@linkcode redis}. */
 export interface RedisOptions {
@@ -144,10 +142,10 @@ export function redis(options: RedisOptions = {}): Adapter {
     commandsQueueMaxLength: Infinity, // there may be as many rooms as there are
     socket: { reconnectStrategy, socketTimeout: SILENCE_TIMEOUT_MS },
   });
-  let bus: Bus | undefined;
+  let host: AdapterHost | undefined;
   const setState = (error?: unknown) => {
     const isUp = publisher.isReady && subscriber.isReady;
-    bus?.changed(isUp ? "up" : "down", error);
+    host?.changed(isUp ? "up" : "down", error);
   };
   for (const client of [publisher, subscriber]) {
     client.on("ready", () => setState());
@@ -159,7 +157,7 @@ export function redis(options: RedisOptions = {}): Adapter {
   /** What Redis' client subscribes to again by itself; not what it was just about to. */
   const subscribed = new Set<string>();
   const listener = (message: Buffer, channel: Buffer) =>
-    bus?.received(
+    host?.received(
       channel.toString().slice(prefix.length),
       message,
       epoch === "" ? undefined : readOffset(message),
@@ -192,7 +190,7 @@ export function redis(options: RedisOptions = {}): Adapter {
   const streamKey = (channel: string) => `${prefix}kept ${channel}`;
   let script = "";
   let epoch = "";
-  const log: Log = {
+  const log: AdapterLog = {
     async open({ messages, maxAge }) {
       script = await publisher.scriptLoad(APPEND_SCRIPT);
       const fresh = crypto.randomUUID().replaceAll("-", "");
@@ -221,7 +219,7 @@ export function redis(options: RedisOptions = {}): Adapter {
         });
       } catch (error) {
         if (error instanceof Error && LOST_SCRIPT_PATTERN.test(error.message)) {
-          bus?.changed("down", error);
+          host?.changed("down", error);
           setState();
         }
         throw error;
@@ -244,7 +242,7 @@ export function redis(options: RedisOptions = {}): Adapter {
   return {
     log,
     open(given) {
-      bus = given;
+      host = given;
       // They go on trying by themselves; what they reject with is told as an error.
       publisher.connect().catch(setState);
       subscriber.connect().catch(setState);
@@ -264,7 +262,7 @@ export function redis(options: RedisOptions = {}): Adapter {
       if (subscriber.isReady) await unsubscribeFrom(channel);
     },
     async close() {
-      bus = undefined;
+      host = undefined;
       const timer = setTimeout(() => publisher.destroy(), CLOSE_TIMEOUT_MS);
       // What was sent before has gone out by then, if Redis takes anything.
       if (publisher.isReady) await publisher.ping().catch(() => {});

@@ -15,6 +15,7 @@ const LAYERS: readonly string[] = [
   "core/public.ts",
   "testing/",
   "adapters/",
+  "adapter.ts",
   "core/rooms/",
   "core/cluster/",
   "core/history/",

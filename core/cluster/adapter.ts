@@ -14,11 +14,11 @@
 export interface Adapter {
   /**
    * Starts the adapter. It does not wait for the broker: the adapter calls
-   * {@linkcode Bus.changed} when the broker can be reached.
+   * {@linkcode AdapterHost.changed} when the broker can be reached.
    *
-   * @param bus Receives messages and changes of state.
+   * @param host Receives messages and changes of state.
    */
-  open(bus: Bus): void;
+  open(host: AdapterHost): void;
   /**
    * Publishes a message to all subscribers of a channel. Messages that one server
    * publishes to one channel arrive in order.
@@ -55,14 +55,14 @@ export interface Adapter {
    * Stores messages, if the broker can. Without it, a server with the option `history`
    * stores the messages that it receives in its own memory.
    */
-  readonly log?: Log;
+  readonly log?: AdapterLog;
 }
 
 /**
- * How many messages a {@linkcode Log} stores. If servers ask for different limits, the
+ * How many messages a {@linkcode AdapterLog} stores. If servers ask for different limits, the
  * largest of them apply.
  */
-export interface LogLimits {
+export interface AdapterLogLimits {
   /**
    * The number of messages to store of each channel. The log has to store one message
    * more than this.
@@ -75,8 +75,8 @@ export interface LogLimits {
   readonly maxAge: number;
 }
 
-/** A message that a {@linkcode Log} has stored. */
-export interface Logged {
+/** A message that a {@linkcode AdapterLog} has stored. */
+export interface AdapterLogEntry {
   /** The offset of the message. It increases with each message, across all channels. */
   readonly offset: number;
   /** The message. */
@@ -87,7 +87,7 @@ export interface Logged {
  * Stores messages and publishes them, in the same order to all servers. With this part
  * of an {@linkcode Adapter}, clients can reconnect to another server.
  */
-export interface Log {
+export interface AdapterLog {
   /**
    * Opens the log. A server calls this each time that the broker becomes reachable.
    *
@@ -96,14 +96,14 @@ export interface Log {
    * changes if the stored messages were lost, which makes earlier offsets invalid. Keep
    * it secret from clients.
    */
-  open(limits: LogLimits): Promise<string>;
+  open(limits: AdapterLogLimits): Promise<string>;
   /**
    * Stores a message and publishes it, with its offset, to all subscribers of the
    * channel.
    *
    * @param channel The channel.
    * @param name Identifies the message. A message that is appended again within
-   * {@linkcode LogLimits.maxAge} is stored only once. The ids of one server increase
+   * {@linkcode AdapterLogLimits.maxAge} is stored only once. The ids of one server increase
    * within a channel.
    * @param message The message: a JSON object on one line, followed by any bytes.
    * @returns A promise that resolves when the message is stored.
@@ -125,11 +125,11 @@ export interface Log {
     channel: string,
     after: number,
     limit: number,
-  ): Promise<readonly Logged[]>;
+  ): Promise<readonly AdapterLogEntry[]>;
 }
 
 /** Receives what an {@linkcode Adapter} reports. */
-export interface Bus {
+export interface AdapterHost {
   /**
    * A message has arrived. An adapter may also pass on messages that its own server has
    * published.

@@ -9,7 +9,7 @@
  * @module
  */
 
-import type { Log } from "./adapter.ts";
+import type { AdapterLog } from "./adapter.ts";
 import { Barriers } from "./barriers.ts";
 import type { ClusterHost } from "./cluster_host.ts";
 import {
@@ -61,7 +61,7 @@ const MIN_BARRIER_INTERVAL_MS = 1_000;
 
 /** One server's connection to the log of a broker. */
 export class BrokerLog implements MessageStore {
-  readonly #log: Log;
+  readonly #log: AdapterLog;
   readonly #limits: Required<HistoryOptions>;
   readonly #name: string;
   readonly #host: BrokerHost;
@@ -108,7 +108,7 @@ export class BrokerLog implements MessageStore {
    * @param name The name of this server.
    */
   constructor(
-    log: Log,
+    log: AdapterLog,
     limits: Required<HistoryOptions>,
     maxPending: number,
     name: string,

@@ -9,7 +9,7 @@ import {
   type SequencedBroadcast,
 } from "../history/envelope.ts";
 import { inLogOrder, type StoredMessage } from "../history/message_store.ts";
-import type { Log } from "./adapter.ts";
+import type { AdapterLog } from "./adapter.ts";
 
 /** A message from the log. */
 export interface LoggedBroadcast extends SequencedBroadcast, StoredMessage {}
@@ -30,7 +30,7 @@ export interface LogPosition {
  * @returns The messages in order; undefined if some may have been removed.
  */
 export async function readMessages(
-  log: Log,
+  log: AdapterLog,
   channels: Iterable<string>,
   after: number,
   maxMessages: number,
@@ -53,7 +53,7 @@ export async function readMessages(
  * it has lost nothing that came later.
  */
 export async function hasMessage(
-  log: Log,
+  log: AdapterLog,
   { channel, offset, from, id }: LogPosition,
 ): Promise<boolean> {
   const [stored] = await log.read(channel, offset - 1, 1);

@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import * as all from "@ws/events";
+import * as adapter from "@ws/events/adapter";
 import * as client from "@ws/events/client";
 import * as inspect from "@ws/events/inspect";
 import * as message from "@ws/events/message";
@@ -48,6 +49,7 @@ Deno.test("the entry points export what they promise, and nothing else", () => {
     [server, [...SHARED, ...ofServer]],
     [client, [...SHARED, ...ofClient]],
     [message, ["Message"]],
+    [adapter, []],
     [inspect, ["inspect"]],
     [telemetry, ["instrument"]],
     [testing, ["MemoryNetwork", "advance", "pair", "settle"]],

@@ -3,7 +3,12 @@
  * goes there and what comes from there moves only when it is told to.
  */
 
-import type { Adapter, Bus, Log, Logged } from "../../core/cluster/adapter.ts";
+import type {
+  Adapter,
+  AdapterHost,
+  AdapterLog,
+  AdapterLogEntry,
+} from "../../core/cluster/adapter.ts";
 import type { SeededRandom } from "./seeded_random.ts";
 
 /** One way of one connection: what is on it, in order. */
@@ -11,7 +16,7 @@ type Lane = (() => void)[];
 
 /** What is kept of one channel. */
 interface Stream {
-  logged: Logged[];
+  logged: AdapterLogEntry[];
   max: number;
 }
 
@@ -109,7 +114,7 @@ export class FakeBroker {
     for (const link of this.links) link.bring(channel, message, offset);
   }
 
-  read(channel: string, after: number, limit: number): Logged[] {
+  read(channel: string, after: number, limit: number): AdapterLogEntry[] {
     const logged = this.#streams.get(channel)?.logged ?? [];
     return logged.filter(({ offset }) => offset > after).slice(0, limit);
   }
@@ -118,7 +123,7 @@ export class FakeBroker {
 /** One server's way there: as Redis' it has two connections. */
 export class FakeLink implements Adapter {
   readonly #broker: FakeBroker;
-  #bus: Bus | undefined;
+  #bus: AdapterHost | undefined;
   readonly #wanted = new Map<string, PromiseWithResolvers<void>>();
   /** What comes back by itself with the connection. */
   readonly #confirmed = new Set<string>();
@@ -177,7 +182,7 @@ export class FakeLink implements Adapter {
     this.#bus?.changed("down", error);
   }
 
-  open(bus: Bus): void {
+  open(bus: AdapterHost): void {
     this.#bus = bus;
   }
 
@@ -244,7 +249,7 @@ export class FakeLink implements Adapter {
     return one.promise;
   }
 
-  readonly log: Log = {
+  readonly log: AdapterLog = {
     open: () => this.#command(() => this.#broker.epoch),
     append: (channel, name, message) =>
       this.#command(() =>

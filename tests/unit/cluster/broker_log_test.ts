@@ -2,7 +2,10 @@
 
 import { assertEquals, assertNotEquals } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
-import type { Log, Logged } from "../../../core/cluster/adapter.ts";
+import type {
+  AdapterLog,
+  AdapterLogEntry,
+} from "../../../core/cluster/adapter.ts";
 import {
   decodeEnvelope,
   type SequencedBroadcast,
@@ -15,9 +18,9 @@ const NAME = "one";
 async function begin() {
   const kept: (() => void)[] = [];
   const told: string[] = [];
-  const marks: Logged[] = [];
+  const marks: AdapterLogEntry[] = [];
   let offset = 0;
-  const log: Log = {
+  const log: AdapterLog = {
     open: () => Promise.resolve("epoch"),
     append: (channel, _name, message) => {
       const posted = decodeEnvelope(message);

@@ -1,12 +1,12 @@
 /** What goes to other servers, and comes from them, without any broker. */
 
 import { assertEquals, assertStrictEquals } from "@std/assert";
-import type { Adapter, Bus } from "../../../core/cluster/adapter.ts";
+import type { Adapter, AdapterHost } from "../../../core/cluster/adapter.ts";
 import { ClusterLink } from "../../../core/cluster/cluster_link.ts";
 
 /** An adapter in memory: what one publishes comes to all, at once. */
 class Wire {
-  readonly buses: Bus[] = [];
+  readonly buses: AdapterHost[] = [];
   readonly log: string[] = [];
   /** What `publish` does. */
   failure: "throws" | "rejects" | undefined;
