@@ -83,8 +83,8 @@ import {
   assertType,
   CloseCode,
   ConnectError,
+  type ConnectionEnd,
   ConnectionEndedError,
-  type End,
   ignoreRejection,
   optionNames,
   RESOLVED,
@@ -105,7 +105,7 @@ export {
  *
  * @typeParam T The type of the value.
  */
-export type Provided<T> = T | (() => T | PromiseLike<T>);
+export type ValueOrFunction<T> = T | (() => T | PromiseLike<T>);
 
 /**
  * Options of {@linkcode ClientSocket}.
@@ -120,12 +120,12 @@ export interface ClientOptions<Types extends SocketTypes = SocketTypes>
    *
    * @default {[]}
    */
-  readonly protocols?: Provided<string | readonly string[]>;
+  readonly protocols?: ValueOrFunction<string | readonly string[]>;
   /**
    * Headers of the request. Deno, Node and Bun send them; no browser does: there
    * `connect` rejects with a `TypeError`.
    */
-  readonly headers?: Provided<HeadersInit>;
+  readonly headers?: ValueOrFunction<HeadersInit>;
   /**
    * How long an attempt to connect may take, in milliseconds: until `url`,
    * `protocols` and `headers` are there, and the server has answered. No runtime
@@ -199,7 +199,7 @@ export interface ConnectOptions {
 }
 
 /** How the last connection of a {@linkcode ClientSocket} ended. */
-export interface Disconnection extends End {
+export interface Disconnection extends ConnectionEnd {
   /** Whether the closing handshake was finished, as in a `CloseEvent`. */
   readonly wasClean: boolean;
   /** When it ended. */
@@ -242,7 +242,7 @@ const TRANSIENT_CODES: readonly number[] = [
  * });
  * ```
  */
-export function isTransient(end: End): boolean {
+export function isTransient(end: ConnectionEnd): boolean {
   return TRANSIENT_CODES.includes(end.code);
 }
 
@@ -397,8 +397,8 @@ let hooks: EmitterHooks;
 export class ClientSocket<Types extends SocketTypes = SocketTypes>
   extends Endpoint<Types, ClientEvents<Types>>
   implements AsyncDisposable {
-  readonly #protocols: Provided<string | readonly string[]>;
-  readonly #headers: Provided<HeadersInit> | undefined;
+  readonly #protocols: ValueOrFunction<string | readonly string[]>;
+  readonly #headers: ValueOrFunction<HeadersInit> | undefined;
   readonly #connectTimeout: number;
   readonly #reconnect: Required<Omit<ReconnectOptions, "signal">> | undefined;
   readonly #reconnectSignal: AbortSignal | undefined;
@@ -407,7 +407,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   /** What waits for a connection. */
   readonly #queue: SendQueue;
   readonly #resumePoint = new ResumePoint();
-  #url: Provided<string | URL> = "";
+  #url: ValueOrFunction<string | URL> = "";
   /** The way to a connection, while there is none. */
   #attempts: ConnectAttempts | undefined;
   readonly #deferredEvents = new DeferredEvents();
@@ -572,7 +572,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * ```
    */
   connect(
-    url: Provided<string | URL>,
+    url: ValueOrFunction<string | URL>,
     options: ConnectOptions = {},
   ): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -598,7 +598,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
 
   /** Begins the way to a connection. */
   #startConnecting(
-    url: Provided<string | URL>,
+    url: ValueOrFunction<string | URL>,
     signal: AbortSignal | undefined,
   ): ConnectAttempts {
     this.#deferredEvents.flush();
@@ -1071,7 +1071,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     if (!this.#queue.enqueue(entry, 0)) this.#queue.drop(entry);
   }
 
-  #ended(connection: Connection<Types>, end: End): void {
+  #ended(connection: Connection<Types>, end: ConnectionEnd): void {
     const disconnection = {
       ...end,
       wasClean: end.type === "close",
@@ -1187,18 +1187,18 @@ function resolveReconnectOptions(
 }
 
 /** The value, or what the function gives; it rejects if the function throws. */
-async function resolveProvided<T>(provided: Provided<T>): Promise<T> {
+async function resolveProvided<T>(provided: ValueOrFunction<T>): Promise<T> {
   return await (isFunction(provided) ? provided() : provided);
 }
 
 function isFunction<T>(
-  provided: Provided<T>,
+  provided: ValueOrFunction<T>,
 ): provided is () => T | PromiseLike<T> {
   return typeof provided === "function";
 }
 
 /** A URL for an error; that of a function is not known before it is called. */
-function displayUrl(url: Provided<string | URL>): string {
+function displayUrl(url: ValueOrFunction<string | URL>): string {
   return isFunction(url) ? "the server" : withoutSecrets(url);
 }
 

@@ -16,7 +16,7 @@
 
 import { type Codec, decodeWith, type Sendable } from "./core/values/codec.ts";
 
-export type { Codec, Inert, Sendable } from "./core/values/codec.ts";
+export type { Codec, Sendable, SendableObject } from "./core/values/codec.ts";
 
 /**
  * Who a message is from, as far as a message needs to know: someone who can be
@@ -24,7 +24,7 @@ export type { Codec, Inert, Sendable } from "./core/values/codec.ts";
  *
  * @typeParam Outgoing What can be sent to the author.
  */
-export interface Author<Outgoing = Sendable> {
+export interface MessageAuthor<Outgoing = Sendable> {
   /**
    * Sends to the author.
    *
@@ -82,7 +82,7 @@ const encoder = new TextEncoder();
 export class Message<
   Data = unknown,
   Outgoing = Sendable,
-  From extends Author<Outgoing> = Author<Outgoing>,
+  From extends MessageAuthor<Outgoing> = MessageAuthor<Outgoing>,
 > {
   /** Who it is from. */
   readonly author: From;
@@ -172,7 +172,7 @@ export class Message<
    * Answers the author: the request, if it is one; else by a message.
    *
    * @param data What to send.
-   * @returns As {@linkcode Author.send} of the author.
+   * @returns As {@linkcode MessageAuthor.send} of the author.
    * @throws {TypeError} If JSON cannot hold the data.
    * @throws {Error} If it is a request that has been answered.
    */

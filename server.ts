@@ -36,7 +36,7 @@ import {
   type SpeechOptions,
 } from "./core/connection/connection_options.ts";
 import type { Adapter } from "./core/cluster/adapter.ts";
-import type { Audience, Excluded } from "./core/rooms/recipients.ts";
+import type { Audience, ExcludedRecipient } from "./core/rooms/recipients.ts";
 import {
   type MessageRate,
   resolveMessageRate,
@@ -99,8 +99,8 @@ import {
   assertType,
   type Cause,
   CloseCode,
+  type ConnectionEnd,
   ConnectionEndedError,
-  type End,
   isThenable,
   optionNames,
 } from "./core/events/errors.ts";
@@ -108,10 +108,10 @@ import {
 export * from "./core/public.ts";
 export type { Adapter } from "./core/cluster/adapter.ts";
 export type { HistoryOptions } from "./core/history/message_store.ts";
-export { Audience, type Excluded } from "./core/rooms/recipients.ts";
+export { Audience, type ExcludedRecipient } from "./core/rooms/recipients.ts";
 export {
   type AdmissionOptions,
-  type Allowed,
+  type AllowList,
   type AuthorizeInfo,
   sameOrigin,
 } from "./core/admission/admission.ts";
@@ -293,7 +293,7 @@ export interface ShutdownOptions {
 }
 
 /** A connection that was lost, as a server remembers it. */
-export interface DisconnectedClient extends End {
+export interface DisconnectedClient extends ConnectionEnd {
   /** The {@linkcode Connection.id} that it had. */
   readonly id: string;
   /** The peer's address. */
@@ -308,7 +308,9 @@ export interface DisconnectedClient extends End {
 export interface BroadcastOptions<Types extends SocketTypes = SocketTypes>
   extends SendOptions {
   /** Who is not to get it: connections, and rooms of which nobody is to. */
-  readonly except?: Excluded<Types> | readonly Excluded<Types>[];
+  readonly except?:
+    | ExcludedRecipient<Types>
+    | readonly ExcludedRecipient<Types>[];
 }
 
 /**
@@ -1165,7 +1167,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     };
   }
 
-  #remember({ id, remoteAddress, path }: Connection<Types>, end: End): void {
+  #remember(
+    { id, remoteAddress, path }: Connection<Types>,
+    end: ConnectionEnd,
+  ): void {
     this.#disconnected.push({
       id,
       remoteAddress,

@@ -14,8 +14,8 @@ export type {
   TypedMessages,
 } from "./connection/connection.ts";
 export type {
-  Answer,
   Context,
+  HandlerResult,
   Incoming,
   MessageType,
   NamedTypes,
@@ -35,10 +35,10 @@ export {
   type SchemaResult,
   type StandardSchema,
 } from "./values/schema.ts";
-export { type Author, Message, type MessageInit } from "../message.ts";
-export type { Codec, Inert, Sendable } from "./values/codec.ts";
+export { Message, type MessageAuthor, type MessageInit } from "../message.ts";
+export type { Codec, Sendable, SendableObject } from "./values/codec.ts";
 export type { SendOptions } from "./sending/send_queue.ts";
-export type { Carried, FlowOptions } from "./sending/socket_writer.ts";
+export type { FlowOptions, TrafficCount } from "./sending/socket_writer.ts";
 export type { Overflow } from "./sending/bounded_queue.ts";
 export type {
   CollectOptions,
@@ -64,8 +64,8 @@ export {
 export {
   type Cause,
   CloseCode,
+  type ConnectionEnd,
   ConnectionEndedError,
-  type End,
   MessageDroppedError,
   RequestError,
 } from "./events/errors.ts";

@@ -7,7 +7,7 @@
 
 import type { Connection, ServerSocket, SocketTypes } from "../server.ts";
 import { urlOf } from "../core/admission/admission.ts";
-import type { End } from "../core/events/errors.ts";
+import type { ConnectionEnd } from "../core/events/errors.ts";
 import { startTimer, type Timer } from "../core/util/timer.ts";
 import { FIELDS, SLICE_MS, type Traffic, TrafficHistory } from "./history.ts";
 
@@ -221,7 +221,7 @@ export class InspectedServer<Types extends SocketTypes> {
     }, delay);
   }
 
-  #ended(client: Connection<Types>, end: End): void {
+  #ended(client: Connection<Types>, end: ConnectionEnd): void {
     const now = performance.now();
     const { received, sent } = client.traffic;
     this.#endedTotals.messagesReceived += received.messages;

@@ -12,7 +12,7 @@ import {
   SpanKind,
   trace,
 } from "@opentelemetry/api";
-import { type End, isThenable } from "../core/events/errors.ts";
+import { type ConnectionEnd, isThenable } from "../core/events/errors.ts";
 import type {
   Instrumentation,
   InstrumentedConnection,
@@ -123,7 +123,10 @@ export class SocketInstrumentation implements Instrumentation, ObservedSocket {
   }
 
   /** Counts an end, and tells of the connection by a span. */
-  connectionEnded(connection: InstrumentedConnection, end: End): void {
+  connectionEnded(
+    connection: InstrumentedConnection,
+    end: ConnectionEnd,
+  ): void {
     const group = this.live.get(connection);
     if (!group) return;
     this.live.delete(connection);
@@ -240,7 +243,7 @@ export class SocketInstrumentation implements Instrumentation, ObservedSocket {
   #recordEnd(
     connection: InstrumentedConnection,
     attributes: Attributes,
-    end: End,
+    end: ConnectionEnd,
   ): void {
     const { ends, durations } = this.#meters.instruments;
     const now = Date.now();

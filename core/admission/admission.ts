@@ -43,7 +43,7 @@ export interface AuthorizeInfo extends Pick<RequestInfo, "remoteAddr"> {
  * and a pattern has to match the whole (`/https:\\/\\/.*\\.example\\.com/` does not match
  * `https://a.example.com.evil.net`), or those for which a function returns `true`.
  */
-export type Allowed =
+export type AllowList =
   | readonly (string | RegExp)[]
   | ((value: string, request: Request) => boolean);
 
@@ -65,13 +65,13 @@ export interface AdmissionOptions<Context = unknown> {
    * Same site means {@linkcode sameOrigin}, or that both are on this machine, as in
    * `http://localhost:5173` and `ws://127.0.0.1:3000`. `() => true` allows all.
    */
-  readonly origins?: Allowed;
+  readonly origins?: AllowList;
   /**
    * The paths of the WebSocket endpoints, without the query; requests for others are
    * refused with 404. All paths by default. Paths are compared as `new URL()` writes
    * them, so that `/café` and `/caf%C3%A9` are the same.
    */
-  readonly paths?: Allowed;
+  readonly paths?: AllowList;
   /**
    * The subprotocols that the server speaks. The first that a client asks for
    * and that stands here is spoken: the client's order counts. One that asks for
@@ -675,7 +675,7 @@ function assertSubprotocols(
 
 function compileMatcher(
   name: string,
-  allowed: Allowed | undefined,
+  allowed: AllowList | undefined,
   assertEntry: (value: string) => string,
 ): Matcher | undefined {
   if (allowed === undefined || typeof allowed === "function") return allowed;

@@ -11,7 +11,7 @@
  * @module
  */
 
-import { type Cause, CloseCode, type End } from "../events/errors.ts";
+import { type Cause, CloseCode, type ConnectionEnd } from "../events/errors.ts";
 import type { Side } from "../runtime/websocket.ts";
 
 /** What this side wants to end the connection with. */
@@ -45,7 +45,7 @@ export type ConnectionState =
   }
   | {
     readonly phase: "ended";
-    readonly end: End;
+    readonly end: ConnectionEnd;
     /** False if the connection was never open: then the end is not told. */
     readonly opened: boolean;
   };
@@ -165,7 +165,10 @@ export function transition(
   }
 }
 
-function endedState(state: ConnectionState, end: End): ConnectionState {
+function endedState(
+  state: ConnectionState,
+  end: ConnectionEnd,
+): ConnectionState {
   return { phase: "ended", end, opened: state.phase !== "connecting" };
 }
 
@@ -173,7 +176,7 @@ function disconnected(
   cause: Cause,
   code: number = CloseCode.Abnormal,
   reason = "",
-): End {
+): ConnectionEnd {
   return { type: "disconnect", code, reason, cause };
 }
 
@@ -202,7 +205,7 @@ function interpretClose(
   state: Exclude<ConnectionState, { phase: "ended" }>,
   signal: ClosedSignal,
   side: Side,
-): End {
+): ConnectionEnd {
   if (state.phase === "closing") return interpretAnswer(state, signal, side);
   const { wasClean, code, reason } = signal;
   const failure = state.phase === "open" ? state.failure : undefined;
@@ -224,9 +227,9 @@ function interpretAnswer(
   state: Extract<ConnectionState, { phase: "closing" }>,
   { wasClean, code, reason }: ClosedSignal,
   side: Side,
-): End {
+): ConnectionEnd {
   const { closing, isSent, failure } = state;
-  const own: End = {
+  const own: ConnectionEnd = {
     type: "close",
     code: closing.code,
     reason: closing.reason,

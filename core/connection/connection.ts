@@ -36,8 +36,8 @@ import {
   assertKnown,
   type Cause,
   CloseCode,
+  type ConnectionEnd,
   ConnectionEndedError,
-  type End,
   ignoreRejection,
   optionNames,
   RESOLVED,
@@ -53,7 +53,7 @@ import {
   type ReceivedEvent,
 } from "../events/event_types.ts";
 import { EventsSession, type RequestOptions } from "../requests/session.ts";
-import type { Carried, WriterSignal } from "../sending/socket_writer.ts";
+import type { TrafficCount, WriterSignal } from "../sending/socket_writer.ts";
 import {
   isMarked,
   isPart,
@@ -307,7 +307,7 @@ export interface ConnectionOwner<Types extends SocketTypes> {
    * @param connection The connection.
    * @param end How it ended.
    */
-  ended(connection: Connection<Types>, end: End): void;
+  ended(connection: Connection<Types>, end: ConnectionEnd): void;
   /**
    * Hears that the connection, whose end it has been told, still waits for
    * listeners of its own, or no longer does. Closing it ends the wait.
@@ -659,8 +659,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * ```
    */
   get traffic(): {
-    readonly received: Carried;
-    readonly sent: Carried;
+    readonly received: TrafficCount;
+    readonly sent: TrafficCount;
   } {
     return {
       received: {
@@ -1682,7 +1682,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     if (this.#apply(signal)) destroySocket(this.#socket);
   }
 
-  #ended(opened: boolean, end: End): void {
+  #ended(opened: boolean, end: ConnectionEnd): void {
     for (const type of SOCKET_EVENTS) {
       this.#socket.removeEventListener(type, this.#onSocketEvent);
     }
@@ -1778,7 +1778,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       hasListener("end");
   }
 
-  #emitEnd(end: End): void {
+  #emitEnd(end: ConnectionEnd): void {
     this.#isEndEmitted = true;
     this.#owner.endDeferred(this, false);
     this.#isOpening = false;
@@ -1882,7 +1882,7 @@ function byteCount(payload: Payload): number {
 
 const NO_PENDING: readonly never[] = [];
 
-const NO_TRAFFIC: Carried = { messages: 0, bytes: 0 };
+const NO_TRAFFIC: TrafficCount = { messages: 0, bytes: 0 };
 
 const NO_ROOMS: ReadonlySet<string> = new Set<string>();
 

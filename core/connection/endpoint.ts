@@ -24,7 +24,7 @@ import {
   RequestHandlers,
 } from "../requests/handlers.ts";
 import type {
-  Answer,
+  HandlerResult,
   Incoming,
   MessageType,
   Outgoing,
@@ -139,7 +139,9 @@ export abstract class Endpoint<
    */
   handle<Type extends MessageType<Types>>(
     type: Type,
-    handler: (message: TypedMessage<Types, Type>) => Answer<Outgoing<Types>>,
+    handler: (
+      message: TypedMessage<Types, Type>,
+    ) => HandlerResult<Outgoing<Types>>,
     options?: HandleOptions,
   ): this;
   /**
@@ -159,15 +161,15 @@ export abstract class Endpoint<
    * ```
    */
   handle(
-    handler: (message: SocketMessage<Types>) => Answer<Outgoing<Types>>,
+    handler: (message: SocketMessage<Types>) => HandlerResult<Outgoing<Types>>,
     options?: HandleOptions,
   ): this;
   handle<Type extends MessageType<Types>>(
     first:
       | Type
-      | ((message: SocketMessage<Types>) => Answer<Outgoing<Types>>),
+      | ((message: SocketMessage<Types>) => HandlerResult<Outgoing<Types>>),
     second?:
-      | ((message: TypedMessage<Types, Type>) => Answer<Outgoing<Types>>)
+      | ((message: TypedMessage<Types, Type>) => HandlerResult<Outgoing<Types>>)
       | HandleOptions,
     third?: HandleOptions,
   ): this {

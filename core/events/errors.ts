@@ -30,7 +30,7 @@ export type Cause =
   | "network";
 
 /** How a connection ended. */
-export interface End {
+export interface ConnectionEnd {
   /**
    * `close` where the closing handshake was finished, whatever its code;
    * `disconnect` where the connection was lost.
@@ -267,7 +267,7 @@ export class ConnectionEndedError extends Error {
   /** The name of this class. */
   override readonly name = "ConnectionEndedError";
   /** How the connection ended; undefined while it is still closing. */
-  readonly end: End | undefined;
+  readonly end: ConnectionEnd | undefined;
 
   /**
    * Creates the error.
@@ -275,7 +275,7 @@ export class ConnectionEndedError extends Error {
    * @param message What was attempted and why it cannot be done.
    * @param end How the connection ended, if it has.
    */
-  constructor(message: string, end?: End) {
+  constructor(message: string, end?: ConnectionEnd) {
     super(message);
     this.end = end;
   }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Cause, End } from "./errors.ts";
+import type { Cause, ConnectionEnd } from "./errors.ts";
 
 /** Dispatched by a server as soon as it listens. */
 export class ReadyEvent extends Event {}
@@ -207,9 +207,9 @@ export class GiveUpEvent extends Event {
  * Dispatched when a connection has ended: as `close` where the closing
  * handshake was finished, as `disconnect` where the connection was lost.
  */
-export class EndEvent extends Event implements End {
+export class EndEvent extends Event implements ConnectionEnd {
   /** Which of the two it is. */
-  declare readonly type: End["type"];
+  declare readonly type: ConnectionEnd["type"];
   /** The close code; 1006 for a lost connection. */
   readonly code: number;
   /** The reason that came with the code; empty if there was none. */
@@ -225,7 +225,12 @@ export class EndEvent extends Event implements End {
    * @param reason The reason.
    * @param cause What brought the end about.
    */
-  constructor(type: End["type"], code: number, reason: string, cause: Cause) {
+  constructor(
+    type: ConnectionEnd["type"],
+    code: number,
+    reason: string,
+    cause: Cause,
+  ) {
     super(type);
     this.code = code;
     this.reason = reason;
@@ -257,7 +262,7 @@ export class ClientEndEvent<Client> extends EndEvent {
    * @param cause What brought the end about.
    */
   constructor(
-    type: End["type"],
+    type: ConnectionEnd["type"],
     client: Client,
     code: number,
     reason: string,
@@ -315,7 +320,7 @@ export type EventMap<Events> = {
 };
 
 /** How a connection ended, as the event `end` tells it. */
-export interface EndDetails extends End {
+export interface EndDetails extends ConnectionEnd {
   /** Whether the closing handshake was finished, as in a `CloseEvent`. */
   readonly wasClean: boolean;
 }
@@ -326,7 +331,9 @@ export interface EndDetails extends End {
  * @param end The end.
  * @returns Its details.
  */
-export function endDetails({ type, code, reason, cause }: End): EndDetails {
+export function endDetails(
+  { type, code, reason, cause }: ConnectionEnd,
+): EndDetails {
   return { type, code, reason, cause, wasClean: type === "close" };
 }
 

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { End } from "./errors.ts";
+import type { ConnectionEnd } from "./errors.ts";
 
 /** A connection, as far as instrumentation looks at it. */
 export interface InstrumentedConnection {
@@ -60,7 +60,7 @@ export interface Instrumentation {
    * @param connection The connection.
    * @param end How it ended.
    */
-  connectionEnded(connection: InstrumentedConnection, end: End): void;
+  connectionEnded(connection: InstrumentedConnection, end: ConnectionEnd): void;
   /**
    * Hears of a batch.
    *

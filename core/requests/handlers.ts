@@ -5,8 +5,8 @@
  */
 
 import { assertKnown, assertType, optionNames } from "../events/errors.ts";
-import type { Author, Message } from "../../message.ts";
-import type { Answer, OfType } from "../values/types.ts";
+import type { Message, MessageAuthor } from "../../message.ts";
+import type { HandlerResult, OfType } from "../values/types.ts";
 
 /** Options of `handle`. */
 export interface HandleOptions {
@@ -17,7 +17,7 @@ export interface HandleOptions {
 function hasType<
   Data,
   Outgoing,
-  From extends Author<Outgoing>,
+  From extends MessageAuthor<Outgoing>,
   Type extends string,
 >(
   message: Message<Data, Outgoing, From>,
@@ -47,7 +47,7 @@ export function typeOf(data: unknown): string | undefined {
  * @typeParam Outgoing What can be sent.
  */
 export interface RequestHandler<Request, Outgoing> {
-  (request: Request): Answer<Outgoing>;
+  (request: Request): HandlerResult<Outgoing>;
   /** The type of requests that it answers, if it is not for all. */
   readonly type?: string | undefined;
 }
@@ -59,7 +59,11 @@ export interface RequestHandler<Request, Outgoing> {
  * @typeParam Outgoing What can be sent.
  * @typeParam From The type of a request's author.
  */
-export class RequestHandlers<Data, Outgoing, From extends Author<Outgoing>> {
+export class RequestHandlers<
+  Data,
+  Outgoing,
+  From extends MessageAuthor<Outgoing>,
+> {
   readonly #byType = new Map<
     string | undefined,
     RequestHandler<Message<Data, Outgoing, From>, Outgoing>

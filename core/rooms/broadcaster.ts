@@ -27,7 +27,7 @@ import type { SendOptions } from "../sending/send_queue.ts";
 import type { WriterLimits } from "../sending/socket_writer.ts";
 import type { Codec, Frame } from "../values/codec.ts";
 import type { SocketTypes } from "../values/types.ts";
-import { Audience, type Excluded, sendToAll } from "./recipients.ts";
+import { Audience, type ExcludedRecipient, sendToAll } from "./recipients.ts";
 import { Rooms } from "./rooms.ts";
 
 /** The settings of a {@linkcode Broadcaster}. */
@@ -129,7 +129,7 @@ export class Broadcaster<Types extends SocketTypes> {
    */
   audience(
     rooms: readonly string[] | undefined,
-    except: readonly Excluded<Types>[],
+    except: readonly ExcludedRecipient<Types>[],
   ): Audience<Types> {
     return new Audience(
       this.rooms,
@@ -237,7 +237,7 @@ export class Broadcaster<Types extends SocketTypes> {
     rooms: readonly string[] | undefined,
     frame: Frame,
     audience: Audience<Types>,
-    except: readonly Excluded<Types>[],
+    except: readonly ExcludedRecipient<Types>[],
     options: SendOptions,
   ): void {
     const target: BroadcastTarget = {

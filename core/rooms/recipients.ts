@@ -18,13 +18,15 @@ import type { Outgoing, SocketTypes } from "../values/types.ts";
  *
  * @typeParam Types The types of the messages of the server.
  */
-export type Excluded<Types extends SocketTypes> = Connection<Types> | string;
+export type ExcludedRecipient<Types extends SocketTypes> =
+  | Connection<Types>
+  | string;
 
 /** Sends a message to an audience, on all servers. */
 type Dispatch<Types extends SocketTypes> = (
   frame: Frame,
   audience: Audience<Types>,
-  except: readonly Excluded<Types>[],
+  except: readonly ExcludedRecipient<Types>[],
   options: SendOptions | undefined,
 ) => void;
 
@@ -59,7 +61,7 @@ export function sendToAll<Types extends SocketTypes>(
 export class Audience<Types extends SocketTypes = SocketTypes> {
   readonly #rooms: Rooms<Connection<Types>>;
   readonly #groups: () => ReadonlySet<Connection<Types>>[];
-  readonly #except: readonly Excluded<Types>[];
+  readonly #except: readonly ExcludedRecipient<Types>[];
   readonly #codec: Codec | undefined;
   readonly #dispatch: Dispatch<Types>;
 
@@ -75,7 +77,7 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
   constructor(
     rooms: Rooms<Connection<Types>>,
     groups: () => ReadonlySet<Connection<Types>>[],
-    except: readonly Excluded<Types>[],
+    except: readonly ExcludedRecipient<Types>[],
     codec: Codec | undefined,
     dispatch: Dispatch<Types>,
   ) {
@@ -111,7 +113,7 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
    * @throws {TypeError} If a value is neither a connection nor a valid name of a room.
    * @throws {RangeError} If the name of a room is longer than 1,024 bytes of UTF-8.
    */
-  except(...excluded: Excluded<Types>[]): Audience<Types> {
+  except(...excluded: ExcludedRecipient<Types>[]): Audience<Types> {
     return new Audience(
       this.#rooms,
       this.#groups,

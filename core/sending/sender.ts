@@ -12,8 +12,8 @@ import type { Frame } from "../values/codec.ts";
 import { MESSAGE_COST, type Spender } from "./buffer_budget.ts";
 import { RESOLVED } from "../events/errors.ts";
 import {
-  type Carried,
   SocketWriter,
+  type TrafficCount,
   type WriterLimits,
   type WriterSignal,
 } from "./socket_writer.ts";
@@ -78,7 +78,7 @@ export class Sender {
   }
 
   /** What was handed to the socket. */
-  get sent(): Carried {
+  get sent(): TrafficCount {
     return this.#writer.sent;
   }
 

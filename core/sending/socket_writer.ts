@@ -67,7 +67,7 @@ export interface WriterLimits extends Required<FlowOptions> {
 }
 
 /** What went one way. */
-export interface Carried {
+export interface TrafficCount {
   /** How many messages. */
   readonly messages: number;
   /** How many bytes they had; the length of a text. */
@@ -222,7 +222,7 @@ export class SocketWriter {
   }
 
   /** What was handed to the socket. */
-  get sent(): Carried {
+  get sent(): TrafficCount {
     return { messages: this.#sentCount, bytes: this.#sentBytes };
   }
 

@@ -19,15 +19,15 @@ export type Sendable =
   | number
   | boolean
   | null
-  | (object & Inert)
-  | (Inert & { readonly [name: string]: unknown });
+  | (object & SendableObject)
+  | (SendableObject & { readonly [name: string]: unknown });
 
 /** Neither a function, nor a promise that was not awaited. */
-export interface Inert {
+export interface SendableObject {
   /** Only functions have it. */
   readonly [Symbol.hasInstance]?: never;
   /** May be anything but the method of a promise. */
-  readonly then?: Exclude<Sendable, object> | Inert | undefined;
+  readonly then?: Exclude<Sendable, object> | SendableObject | undefined;
 }
 
 /**

@@ -94,4 +94,4 @@ export type OfType<Data, Type extends string> = unknown extends Data
  *
  * @typeParam Data What can be sent.
  */
-export type Answer<Data> = Data | void | PromiseLike<Data | void>;
+export type HandlerResult<Data> = Data | void | PromiseLike<Data | void>;

@@ -20,7 +20,7 @@ import type { SocketTypes } from "../../core/values/types.ts";
 import type { Rooms } from "../../core/rooms/rooms.ts";
 import type { Side } from "../../core/runtime/websocket.ts";
 import type { RawSocket, SocketDriver } from "../../core/runtime/websocket.ts";
-import type { End } from "../../core/events/errors.ts";
+import type { ConnectionEnd } from "../../core/events/errors.ts";
 
 /** A socket whose peer is another one. */
 export class FakeSocket extends EventTarget implements RawSocket {
@@ -108,7 +108,7 @@ function bytesOf(
 export class FakeOwner<Types extends SocketTypes = SocketTypes>
   implements ConnectionOwner<Types> {
   readonly events: string[] = [];
-  readonly ends: End[] = [];
+  readonly ends: ConnectionEnd[] = [];
   readonly errors: unknown[] = [];
   /** What was left of what may go out by another connection. */
   readonly entries: QueuedMessage[] = [];
@@ -172,7 +172,7 @@ export class FakeOwner<Types extends SocketTypes = SocketTypes>
     this.events.push("drain");
   }
 
-  ended(_connection: Connection<Types>, end: End): void {
+  ended(_connection: Connection<Types>, end: ConnectionEnd): void {
     this.ends.push(end);
     this.events.push(end.type);
   }

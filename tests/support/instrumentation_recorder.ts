@@ -1,4 +1,4 @@
-import type { End } from "../../core/events/errors.ts";
+import type { ConnectionEnd } from "../../core/events/errors.ts";
 import type {
   Instrumentation,
   InstrumentedConnection,
@@ -25,7 +25,7 @@ export class InstrumentationRecorder implements Instrumentation {
 
   connectionEnded(
     { traffic }: InstrumentedConnection,
-    { type, code, cause }: End,
+    { type, code, cause }: ConnectionEnd,
   ): void {
     const { messages } = traffic.received;
     this.seen.push(`ended ${type} ${code} ${cause} after ${messages}`);

@@ -1,7 +1,7 @@
 import { assertEquals, assertStrictEquals } from "@std/assert";
-import { type Author, Message } from "../../message.ts";
+import { Message, type MessageAuthor } from "../../message.ts";
 
-const author: Author = { send: () => Promise.resolve() };
+const author: MessageAuthor = { send: () => Promise.resolve() };
 
 Deno.test("Message of a text frame that is JSON", () => {
   const message = new Message('{"a":1}', author);

@@ -10,7 +10,7 @@ import {
   Admission,
   type AdmissionOptions,
   type AdmissionResult,
-  type Allowed,
+  type AllowList,
   sameOrigin,
 } from "../../../core/admission/admission.ts";
 import {
@@ -177,7 +177,7 @@ Deno.test("Admission refuses options that are no sizes", () => {
   }
 });
 
-const PAGES: [Allowed | undefined, string[], string[]][] = [
+const PAGES: [AllowList | undefined, string[], string[]][] = [
   [undefined, ["https://a.example", "null", "nonsense"], []],
   [[], [], ["https://a.example", "null", ""]],
   [
