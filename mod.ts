@@ -30,8 +30,73 @@
  * await client.send("Okay received.");
  * ```
  *
+ * The names here are those that programs write. The types that only their signatures
+ * mention, such as `HandleOptions`, are exported by `./server` and `./client`.
+ *
  * @module
  */
 
-export * from "./server.ts";
-export * from "./client.ts";
+export {
+  type Cause,
+  CloseCode,
+  type Codec,
+  ConnectEvent,
+  type Connection,
+  type ConnectionEnd,
+  ConnectionEndedError,
+  type ConnectionEvents,
+  EndedEvent,
+  EndEvent,
+  FailureEvent,
+  type Incoming,
+  Message,
+  MessageDroppedError,
+  type MessageType,
+  type Outgoing,
+  type Overflow,
+  ReceivedEvent,
+  RequestError,
+  type RequestOptions,
+  SchemaError,
+  type Sendable,
+  type SendOptions,
+  type SocketMessage,
+  type SocketTypes,
+  type StandardSchema,
+  type TypedMessage,
+  type WaitOptions,
+} from "./core/public.ts";
+export {
+  type Adapter,
+  AdapterEvent,
+  Audience,
+  type AuthorizeInfo,
+  type BroadcastOptions,
+  ClientEndedEvent,
+  ClientEndEvent,
+  type DisconnectedClient,
+  type HistoryOptions,
+  type Member,
+  MemberEvent,
+  type MessageRate,
+  RefusedEvent,
+  sameOrigin,
+  type ServerEvents,
+  type ServerListenOptions,
+  type ServerOptions,
+  ServerSocket,
+  type ShutdownOptions,
+} from "./server.ts";
+export {
+  type ClientEvents,
+  type ClientOptions,
+  ClientSocket,
+  ConnectError,
+  type ConnectOptions,
+  type Disconnection,
+  GiveUpEvent,
+  isTransient,
+  ReconnectingEvent,
+  type ReconnectOptions,
+  RecoveryEvent,
+} from "./client.ts";

@@ -55,6 +55,16 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "the root exports fewer than 60 names",
+  ignore,
+  async fn() {
+    const { symbols = [] } = (await documented()).get(".") ?? {};
+    const names = new Set(symbols.map(({ name }) => name));
+    assert(names.size > 0 && names.size < 60, `${names.size} names`);
+  },
+});
+
 // What https://jsr.io/docs/scoring counts. That there are no slow types is checked
 // by `deno publish --dry-run` itself. The description and the runtimes are set on
 // JSR: see CONTRIBUTING.md.
