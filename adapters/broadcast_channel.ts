@@ -1,6 +1,6 @@
 /**
- * Joins the servers of all workers of one process, by `BroadcastChannel`: those of
- * `deno serve --parallel`, and workers of your own. There is nothing to install.
+ * Connects the servers in all workers of one process through `BroadcastChannel`: the
+ * workers of `deno serve --parallel`, or your own. It has no dependencies.
  *
  * ```ts ignore
  * import { ServerSocket } from "jsr:@ws/events";
@@ -24,7 +24,7 @@ export type { Adapter } from "../core/cluster/adapter.ts";
 /** Options of {@linkcode broadcastChannel}. */
 export interface BroadcastChannelOptions {
   /**
-   * What those have in common who hear each other.
+   * The name of the channel. Servers with the same name exchange messages.
    *
    * @default {"ws-events"}
    */
@@ -32,9 +32,9 @@ export interface BroadcastChannelOptions {
 }
 
 /**
- * Makes an adapter for the workers of one process.
+ * Creates an adapter for servers in the workers of one process.
  *
- * @param options Who hears whom.
+ * @param options The name of the channel.
  * @returns The adapter, for one server.
  *
  * @example
@@ -54,8 +54,8 @@ export function broadcastChannel(
   assertKnown("broadcastChannel()", options, OPTIONS);
   const { name = "ws-events" } = options;
   const subscriptions = new Set<string>();
-  // One for all channels, as Deno (2.9) looks at all that a worker has open for each
-  // message.
+  // One for all channels, as Deno 2.9 visits every open BroadcastChannel of a worker for
+  // each message.
   let browserChannel: BroadcastChannel | undefined;
   return {
     open(host) {
@@ -77,7 +77,7 @@ export function broadcastChannel(
     },
     close() {
       browserChannel?.close();
-      // Deno (2.9) loses its way if another one is opened in the same turn.
+      // Deno 2.9 fails if another BroadcastChannel is opened in the same turn.
       return new Promise((resolve) => setTimeout(resolve, 0));
     },
   };

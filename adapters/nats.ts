@@ -1,5 +1,5 @@
 /**
- * Joins servers on any number of machines by NATS, with its official client.
+ * Connects servers on any number of machines through NATS, with its official client.
  *
  * ```ts ignore
  * import { ServerSocket } from "jsr:@ws/events";
@@ -41,27 +41,27 @@ export type { Adapter } from "../core/cluster/adapter.ts";
 /** Options of {@linkcode nats}. */
 export interface NatsOptions {
   /**
-   * Where NATS is: `host:port`, one or more of a cluster.
+   * The address of NATS as `host:port`, or several addresses of one cluster.
    *
    * @default {"localhost:4222"}
    */
   readonly servers?: string | string[];
-  /** The user's name, if NATS wants one. */
+  /** The user name, if NATS requires one. */
   readonly user?: string;
-  /** The user's password. */
+  /** The password of the user. */
   readonly pass?: string;
-  /** A token, if NATS wants one. */
+  /** The token, if NATS requires one. */
   readonly token?: string;
   /**
-   * What the subjects of all channels begin with, and the name of the stream, so that
-   * several fleets can share one NATS.
+   * The prefix of all subjects and the name of the stream. Servers with the same prefix
+   * exchange messages, so that several clusters of servers can share one NATS.
    *
    * @default {"ws-events"}
    */
   readonly prefix?: string;
 }
 
-/** The client's own error would hold the whole address, and so the password. */
+/** Validates an address, as an error of the client would show its password. */
 function assertServer(server: string): void {
   assertType("servers", server, "string", 'write { servers: "host:port" }');
   const address = server.replace(/^[a-z]+:\/\//i, "");
@@ -71,15 +71,16 @@ function assertServer(server: string): void {
   throw new TypeError(
     `Cannot use "${
       withoutSecrets(server)
-    }" among "servers": write "host:port", and credentials as the options "user" and "pass", or "token"`,
+    }" among "servers": write "host:port", and pass credentials as "user" and "pass", or as "token"`,
   );
 }
 
 /**
- * Makes an adapter for servers that share a NATS.
+ * Creates an adapter for servers that share a NATS.
  *
- * @param options Where NATS is.
+ * @param options The address of NATS, and credentials.
  * @returns The adapter, for one server.
+ * @throws {TypeError} If an address is invalid.
  */
 export function nats(
   options: NatsOptions = {},
@@ -114,7 +115,7 @@ export function nats(
     subscriptions.set(channel, subscription);
   }
 
-  /** Tries until NATS is there: the client itself comes back only once it was. */
+  /** Connects, and retries: the client reconnects only after it was connected once. */
   async function open(): Promise<void> {
     try {
       const opened = await connect(address);
@@ -123,8 +124,8 @@ export function nats(
       for (const channel of subscriptions.keys()) subscribeTo(channel);
       setState(true);
       await watchStatus(opened);
-      // It does not come back by itself, as where NATS has refused it twice.
-      throw new Error("NATS has ended the connection for good");
+      // The client stops reconnecting, for example if NATS refuses it twice.
+      throw new Error("The client of NATS has stopped reconnecting");
     } catch (error) {
       if (host === undefined) return;
       setState(false, error);
@@ -135,9 +136,11 @@ export function nats(
   async function watchStatus(connection: NatsConnection): Promise<void> {
     for await (const status of connection.status()) {
       const { type } = status;
-      if (type === "disconnect") setState(false, new Error("NATS is away"));
+      if (type === "disconnect") {
+        setState(false, new Error("The connection to NATS is lost"));
+      }
       if (type === "reconnect") setState(true);
-      // What it may not publish or hear, for one.
+      // For example, a subject that it may not publish or subscribe to.
       if (type === "error") setState(false, status.error);
     }
   }
@@ -150,23 +153,26 @@ export function nats(
   let manager: JetStreamManager | undefined;
   let publisher: StreamPublisher | undefined;
   const stream = prefix.replaceAll(/[^\w-]/g, "_");
-  const keptAs = (channel: string) => toSubject(`${prefix}.kept`, channel);
+  const storedSubject = (channel: string) =>
+    toSubject(`${prefix}.kept`, channel);
   const log: AdapterLog = {
     async open(limits) {
-      if (!connection) throw new Error("Cannot keep messages without NATS");
+      if (!connection) {
+        throw new Error("Cannot store messages: NATS is not connected");
+      }
       manager = await createManager(connection);
       publisher?.stop();
       publisher = publishTo(connection);
       return await openStream(manager, stream, prefix, limits);
     },
     async append(channel, { from, id }, message) {
-      const subject = keptAs(channel);
+      const subject = storedSubject(channel);
       try {
         await publisher?.publish(subject, message, `${from} ${id} ${subject}`);
       } catch (error) {
         if (error === NO_STREAM_ERROR && isUp) {
           host?.changed("down", error);
-          host?.changed("up"); // it opens the stream again
+          host?.changed("up"); // the server opens the log again
         }
         throw error;
       }
@@ -174,7 +180,7 @@ export function nats(
     async read(channel, after, limit) {
       const found: AdapterLogEntry[] = [];
       for (let seq = after + 1; found.length < limit; seq++) {
-        const query = { seq, next_by_subj: keptAs(channel) };
+        const query = { seq, next_by_subj: storedSubject(channel) };
         const message = await manager?.streams.getMessage(stream, query);
         if (!message) break;
         seq = message.seq;
@@ -190,8 +196,12 @@ export function nats(
       open();
     },
     publish(channel, message) {
-      // It would keep what cannot be sent, without a bound.
-      if (!isUp) throw new Error(`Cannot publish to "${channel}" without NATS`);
+      // The client would buffer the message, without a limit.
+      if (!isUp) {
+        throw new Error(
+          `Cannot publish to "${channel}": NATS is not connected`,
+        );
+      }
       connection?.publish(toSubject(prefix, channel), message);
     },
     subscribe: subscribeTo,
@@ -213,15 +223,15 @@ export function nats(
 
 const subjectEncoder = new TextEncoder();
 
-/** Each byte in two digits. */
+/** Each byte as two hexadecimal digits. */
 const HEX_BYTES: readonly string[] = Array.from(
   { length: 256 },
   (_, byte) => byte.toString(16).padStart(2, "0"),
 );
 
 /**
- * Any text can be a channel's name, but a subject has no spaces, dots or stars; and NATS
- * ends the connection of who names a long one.
+ * Encodes a channel as a subject, which cannot contain spaces, dots or wildcards. Long
+ * names are hashed, as NATS ends the connection of a client that sends one.
  */
 function toSubject(prefix: string, channel: string): string {
   const bytes = subjectEncoder.encode(channel);
@@ -233,16 +243,16 @@ function toSubject(prefix: string, channel: string): string {
   return subject;
 }
 
-/** How many bytes of a channel's name stand in its subject as they are. */
+/** The longest name of a channel that is not hashed, in bytes. */
 const MAX_PLAIN_NAME_BYTES = 256;
 
-/** How often NATS is asked whether it is there, in milliseconds. */
+/** The interval between pings, in milliseconds. */
 const PING_INTERVAL_MS = 5_000;
 
-/** How long NATS may take to answer, in milliseconds; if it is away that is told before. */
+/** The longest time to wait for JetStream, in milliseconds; pings detect a lost link. */
 const NATS_TIMEOUT_MS = 60_000;
 
-/** How long what is sent may take to go out at the end, in milliseconds. */
+/** The longest time to send what is buffered on close, in milliseconds. */
 const DRAIN_TIMEOUT_MS = 1_000;
 
 async function createManager(
@@ -252,13 +262,13 @@ async function createManager(
     return await jetstreamManager(connection, { timeout: NATS_TIMEOUT_MS });
   } catch (cause) {
     throw new Error(
-      "Cannot keep messages in NATS unless it runs with JetStream: nats-server -js",
+      "Cannot store messages in NATS without JetStream: start it with nats-server -js",
       { cause },
     );
   }
 }
 
-/** A stream that sends on what it keeps: so all hear messages in its order. */
+/** Opens a stream that republishes what it stores, in the same order to all servers. */
 async function openStream(
   { streams }: JetStreamManager,
   name: string,
@@ -269,20 +279,20 @@ async function openStream(
   const limits = {
     max_msgs_per_subject: messages + 1,
     max_age: age,
-    // What is sent again is known for as long as it is kept.
+    // Duplicates are detected for as long as messages are stored.
     duplicate_window: age,
   };
   const stream = {
     ...limits,
     name,
-    // The secret that all servers share; older versions of NATS store no metadata.
+    // The name of the log, which only servers know. NATS before 2.10 has no metadata.
     description: crypto.randomUUID().replaceAll("-", ""),
     subjects: [`${prefix}.kept.*`],
     republish: { src: `${prefix}.kept.*`, dest: `${prefix}.{{wildcard(1)}}` },
   };
   const { config: { description = "" } } = await streams.add(stream).catch(
     async () => {
-      // Another server has made it, with other limits: what it may have promised stays.
+      // Another server has created it. Its limits must not become smaller.
       const { config } = await streams.info(name);
       const max_age = Math.max(age, config.max_age);
       return await streams.update(name, {
@@ -299,22 +309,22 @@ async function openStream(
   return description;
 }
 
-/** What publishes messages once each. */
+/** Publishes messages to a stream, each once. */
 interface StreamPublisher {
-  /** Publishes a message, and waits until it is kept. */
+  /** Publishes a message. The promise resolves when it is stored. */
   publish(subject: string, message: Uint8Array, id: string): Promise<void>;
-  /** Waits no more. */
+  /** Stops waiting for confirmations. */
   stop(): void;
 }
 
-/** Nobody keeps messages now: the stream is gone, or whoever has it. */
+/** No server of NATS stores the subject: the stream was deleted, or is unavailable. */
 const NO_STREAM_ERROR = new Error(
-  "NATS cannot keep a message as there is no stream",
+  "NATS cannot store a message as there is no stream",
 );
 
 /**
- * Publishes with one subscription for all confirmations, and without a limit of time:
- * NATS may be slow, and when it is away that is told otherwise.
+ * Publishes with one subscription for all confirmations and without a timeout per
+ * message. A lost connection is reported by the client's status.
  */
 function publishTo(connection: NatsConnection): StreamPublisher {
   const inbox = createInbox();
@@ -347,7 +357,7 @@ function publishTo(connection: NatsConnection): StreamPublisher {
   };
 }
 
-/** Why NATS has not kept a message, if it has not. */
+/** The error of a negative confirmation. */
 function publishError({ data, headers }: Msg): Error | undefined {
   if (data.length === 0 && headers?.code === 503) return NO_STREAM_ERROR;
   const answer: unknown = data.length > 0
@@ -356,7 +366,7 @@ function publishError({ data, headers }: Msg): Error | undefined {
   if (typeof answer !== "object" || answer === null) return undefined;
   if (!("error" in answer)) return undefined;
   return new Error(
-    `NATS cannot keep a message: ${JSON.stringify(answer.error)}`,
+    `NATS cannot store a message: ${JSON.stringify(answer.error)}`,
   );
 }
 

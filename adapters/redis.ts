@@ -1,6 +1,6 @@
 /**
- * Joins servers on any number of machines by Redis (or Valkey), with its official
- * client.
+ * Connects servers on any number of machines through Redis or Valkey, with the official
+ * client of Redis.
  *
  * ```ts ignore
  * import { ServerSocket } from "jsr:@ws/events";
@@ -31,14 +31,14 @@ export type { Adapter } from "../core/cluster/adapter.ts";
 /** Options of {@linkcode redis}. */
 export interface RedisOptions {
   /**
-   * Where Redis is: `redis://user:password@host:port/`, or `rediss:` for TLS.
+   * The URL of Redis: `redis://user:password@host:port/`, or `rediss:` for TLS.
    *
    * @default {"redis://localhost:6379"}
    */
   readonly url?: string;
   /**
-   * What the names of all channels and keys begin with, so that several fleets can share
-   * one Redis.
+   * The prefix of all channels and keys. Servers with the same prefix exchange messages,
+   * so that several clusters of servers can share one Redis.
    *
    * @default {"ws-events:"}
    */
@@ -46,8 +46,8 @@ export interface RedisOptions {
 }
 
 /**
- * Names what is kept, and sees to it that as much is kept as the server wants that
- * wants most: what one lets go of, another may have promised.
+ * Creates the name of the log, unless it exists, and raises the limits to those of this
+ * server. They never become smaller, as another server may rely on them.
  */
 const OPEN_SCRIPT = `
 for i, name in ipairs({'messages', 'age'}) do
@@ -61,9 +61,9 @@ return redis.call('GET', KEYS[1])
 `;
 
 /**
- * Keeps a message in a stream, and sends it, in one step: so all hear messages in the
- * order in which they are kept. What is sent has its number as the first field of its
- * line of JSON, and is understood by servers that do not ask for it.
+ * Stores a message in a stream and publishes it in one step, so that all servers receive
+ * messages in the order of the stream. The published message has its offset as the first
+ * field of its line of JSON, which servers without a history ignore.
  */
 const APPEND_SCRIPT = `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
@@ -79,23 +79,23 @@ redis.call('PEXPIRE', KEYS[4], limits[2])
 redis.call('PUBLISH', ARGV[4], '{"offset":' .. offset .. ',' .. string.sub(ARGV[3], 2))
 `;
 
-/** What has to be asked for anew, as Redis has lost it. */
+/** Errors after which the log has to be opened again. */
 const LOST_SCRIPT_PATTERN = /^(EPOCH|NOSCRIPT)/;
 
-/** After how long without a word Redis counts as away, in milliseconds. */
+/** After this time without data from Redis the connection is closed, in milliseconds. */
 const SILENCE_TIMEOUT_MS = 10_000;
 
-/** How long what is sent may take to go out at the end, in milliseconds. */
+/** The longest time to send what is buffered on close, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 1_000;
 
-/** The number that {@linkcode APPEND_SCRIPT} has given a message, if it has. */
+/** The offset that {@linkcode APPEND_SCRIPT} has put into a message, if it has. */
 function readOffset(message: Buffer): number | undefined {
   const start = message.toString("latin1", 0, 32);
   const [, digits] = /^\{"offset":([0-9]+),/.exec(start) ?? [];
   return digits === undefined ? undefined : Number(digits);
 }
 
-/** The client's own error would hold the whole URL, and so the password. */
+/** Validates the URL, as an error of the client would show its password. */
 function assertUrl(url: string): void {
   assertType("url", url, "string", 'write { url: "redis://host:port" }');
   const { protocol = "", host = "" } = URL.parse(url) ?? {};
@@ -103,26 +103,27 @@ function assertUrl(url: string): void {
     protocol === "redis+unix:";
   if (isRedis) return;
   throw new TypeError(
-    `Cannot use "url" unless it is a URL of a Redis, as in redis://host:port: current value is ${
+    `Cannot use "url" unless it is the URL of a Redis, as in redis://host:port: current value is ${
       withoutSecrets(url)
     }`,
   );
 }
 
-/** How many messages may wait for a Redis that stands still. */
+/** The number of commands to queue for a Redis that does not answer. */
 const MAX_QUEUED_COMMANDS = 100_000;
 
-/** How long to wait before another attempt to reach Redis, in milliseconds. */
+/** The delay before an attempt to reconnect, in milliseconds. */
 function reconnectStrategy(retries: number): number {
   return Math.random() * Math.min(50 * 2 ** retries, 2_000);
 }
 
 /**
- * Makes an adapter for servers that share a Redis. It has two connections to it: one
- * that listens, and one that publishes.
+ * Creates an adapter for servers that share a Redis. It opens two connections: one to
+ * publish, and one to subscribe.
  *
- * @param options Where Redis is.
+ * @param options The URL of Redis.
  * @returns The adapter, for one server.
+ * @throws {TypeError} If the URL is invalid.
  */
 export function redis(options: RedisOptions = {}): Adapter {
   assertType("options", options, "object", 'write { url: "redis://..." }');
@@ -135,11 +136,11 @@ export function redis(options: RedisOptions = {}): Adapter {
     commandsQueueMaxLength: MAX_QUEUED_COMMANDS,
     socket: { reconnectStrategy },
   });
-  // A timer for each message would cost more than the message.
+  // Without a timeout per command, as a timer costs more than a message.
   const sender = publisher.withCommandOptions({ timeout: 0 });
-  // Servers say every two seconds that they are there, and hear themselves.
+  // Data arrives at least every two seconds: a server receives its own heartbeats.
   const subscriber = publisher.duplicate({
-    commandsQueueMaxLength: Infinity, // there may be as many rooms as there are
+    commandsQueueMaxLength: Infinity, // one command per room
     socket: { reconnectStrategy, socketTimeout: SILENCE_TIMEOUT_MS },
   });
   let host: AdapterHost | undefined;
@@ -152,9 +153,9 @@ export function redis(options: RedisOptions = {}): Adapter {
     client.on("error", setState);
     client.on("reconnecting", () => setState());
   }
-  /** What is to be subscribed to, and who waits for that. */
+  /** The channels to subscribe to, and the promises of their confirmations. */
   const subscriptions = new Map<string, PromiseWithResolvers<void>>();
-  /** What Redis' client subscribes to again by itself; not what it was just about to. */
+  /** The channels that the client of Redis subscribes to again when it reconnects. */
   const subscribed = new Set<string>();
   const listener = (message: Buffer, channel: Buffer) =>
     host?.received(
@@ -171,7 +172,7 @@ export function redis(options: RedisOptions = {}): Adapter {
       await subscriber.subscribe(prefix + channel, listener, true);
       one.resolve();
     } catch (error) {
-      if (subscriber.isReady) one.reject(error); // else it is tried again then
+      if (subscriber.isReady) one.reject(error); // else the event "ready" tries again
     }
   };
   const unsubscribeFrom = async (channel: string) => {
@@ -243,7 +244,7 @@ export function redis(options: RedisOptions = {}): Adapter {
     log,
     open(given) {
       host = given;
-      // They go on trying by themselves; what they reject with is told as an error.
+      // The clients retry by themselves. Their errors are also emitted as events.
       publisher.connect().catch(setState);
       subscriber.connect().catch(setState);
     },
@@ -264,7 +265,7 @@ export function redis(options: RedisOptions = {}): Adapter {
     async close() {
       host = undefined;
       const timer = setTimeout(() => publisher.destroy(), CLOSE_TIMEOUT_MS);
-      // What was sent before has gone out by then, if Redis takes anything.
+      // The answer shows that everything sent before has arrived.
       if (publisher.isReady) await publisher.ping().catch(() => {});
       clearTimeout(timer);
       for (const client of [publisher, subscriber]) {
@@ -274,7 +275,7 @@ export function redis(options: RedisOptions = {}): Adapter {
   };
 }
 
-/** The same bytes as Redis' client takes them. */
+/** The same bytes as a `Buffer`, which the client of Redis requires. */
 function toBuffer(
   { buffer, byteOffset, byteLength }: Uint8Array<ArrayBuffer>,
 ): Buffer {
