@@ -326,7 +326,7 @@ export interface ServerEvents<Types extends SocketTypes> {
     args: [
       request: Request,
       status: number,
-      why: string,
+      reason: string,
       remoteAddress: string,
     ];
     event: RefusedEvent;

@@ -52,8 +52,8 @@ server.on("connect", ({ context }) => console.log(`${context.name} connected`));
 server.on("message", ({ author, content }) => {
   server.broadcast({ from: author.context.name, says: content });
 });
-server.on("refused", (_request, status, why, remoteAddress) => {
-  console.log(`Refused ${remoteAddress}: ${status} ${why}`);
+server.on("refused", (_request, status, reason, remoteAddress) => {
+  console.log(`Refused ${remoteAddress}: ${status} ${reason}`);
 });
 server.on("close", ({ context }, code, reason) => {
   console.log(`${context.name} closed: ${code} ${JSON.stringify(reason)}`);

@@ -154,12 +154,12 @@ export class InspectedServer<Types extends SocketTypes> {
         this.#ended(client, { type, code, reason, cause });
       });
     }
-    server.on("refused", (request, status, why, remoteAddress) => {
+    server.on("refused", (request, status, reason, remoteAddress) => {
       this.#history.count("refusals", performance.now());
       pushBounded(this.#refusals, {
         time: Date.now(),
         status,
-        reason: truncate(why),
+        reason: truncate(reason),
         method: truncate(request.method),
         path: truncate(urlOf(request)?.pathname ?? ""),
         remoteAddress: truncate(remoteAddress),

@@ -17,7 +17,7 @@ export class RefusedEvent extends Event {
   /** The HTTP status of the answer. */
   readonly status: number;
   /** Why, for a human reader. */
-  readonly why: string;
+  readonly reason: string;
   /** The address of whoever asked. */
   readonly remoteAddress: string;
 
@@ -27,20 +27,20 @@ export class RefusedEvent extends Event {
    * @param type The event's name.
    * @param request The request.
    * @param status The HTTP status of the answer.
-   * @param why Why, for a human reader.
+   * @param reason Why, for a human reader.
    * @param remoteAddress The address of whoever asked.
    */
   constructor(
     type: string,
     request: Request,
     status: number,
-    why: string,
+    reason: string,
     remoteAddress: string,
   ) {
     super(type);
     this.request = request;
     this.status = status;
-    this.why = why;
+    this.reason = reason;
     this.remoteAddress = remoteAddress;
   }
 }

@@ -54,8 +54,8 @@ class Visit implements AsyncDisposable {
           ),
     });
     const refused: string[] = [];
-    server.on("refused", (_request, status, why) => {
-      refused.push(`${status} ${why}`);
+    server.on("refused", (_request, status, reason) => {
+      refused.push(`${status} ${reason}`);
     });
     const browser = await launch();
     const page = await browser.newPage();

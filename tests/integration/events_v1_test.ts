@@ -398,9 +398,9 @@ Deno.test({
     const refused = packed.waitFor("refused");
     await using client = new ClientSocket();
     await assertRejects(() => client.connect(packed.url), ConnectError);
-    const [, status, why] = await refused;
+    const [, status, reason] = await refused;
     assertStrictEquals(status, 400);
-    assertMatch(why, /ask for the subprotocol events\.v1\.msgpack/);
+    assertMatch(reason, /ask for the subprotocol events\.v1\.msgpack/);
     await using other = new ClientSocket({ codec: MSGPACK });
     await assertRejects(() => other.connect(json.url), ConnectError);
     await assertRejects(() => other.connect(plain.url), ConnectError);

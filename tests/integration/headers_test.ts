@@ -105,8 +105,8 @@ Deno.test({
   async fn() {
     await using server = new ServerSocket({ maxDisconnectedClients: 10 });
     const refused: [number, string][] = [];
-    server.on("refused", (_request, status, why) => {
-      refused.push([status, why]);
+    server.on("refused", (_request, status, reason) => {
+      refused.push([status, reason]);
     });
     await server.listen("127.0.0.1", 0);
     const longest = `${server.url.replace("ws", "http")}/`;

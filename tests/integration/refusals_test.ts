@@ -26,8 +26,8 @@ async function listening(
 ) {
   const server = new ServerSocket<{ context: unknown }>(...options);
   const refusals: string[] = [];
-  server.on("refused", (request, status, why) => {
-    refusals.push(`${request.method} ${status} ${why}`);
+  server.on("refused", (request, status, reason) => {
+    refusals.push(`${request.method} ${status} ${reason}`);
   });
   await server.listen("127.0.0.1", 0);
   return {
@@ -488,8 +488,8 @@ test("refused: is an Event, too", async () => {
   const { server } = context;
   const told = Promise.withResolvers<unknown[]>();
   server.addEventListener("refused", (event) => {
-    const { type, request, status, why, remoteAddress } = event;
-    told.resolve([type, request.method, status, why, remoteAddress]);
+    const { type, request, status, reason, remoteAddress } = event;
+    told.resolve([type, request.method, status, reason, remoteAddress]);
   });
   using peer = await RawPeer.connect(server.port);
   await peer.write(request({ Host: "x" }));

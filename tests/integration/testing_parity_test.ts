@@ -79,8 +79,8 @@ class Scene {
         this.ofClient.push(`${type} ${code} "${reason}" ${cause} ${wasClean}`);
       });
     }
-    server.on("refused", (_request, status, why) => {
-      this.ofServer.push(`refused ${status} ${why}`);
+    server.on("refused", (_request, status, reason) => {
+      this.ofServer.push(`refused ${status} ${reason}`);
     });
   }
 

@@ -272,10 +272,10 @@ Deno.test("types: options of send and close", () => {
     server.shutdown({ drain: { batch: 1, every: 1 }, retryAfter: 1 });
     // @ts-expect-error half of it
     server.shutdown({ drain: { batch: 1 } });
-    server.on("refused", (request, status, why, remoteAddress) => {
+    server.on("refused", (request, status, reason, remoteAddress) => {
       assertType<IsExact<typeof request, Request>>(true);
       assertType<IsExact<typeof status, number>>(true);
-      return why + remoteAddress;
+      return reason + remoteAddress;
     });
   });
 });
