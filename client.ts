@@ -524,7 +524,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * How many messages were dropped, as `overflow` says, of those that were sent
    * while there was no connection. What a connection drops, it counts itself.
    */
-  get dropped(): number {
+  get droppedOffline(): number {
     return this.#queue.dropped;
   }
 

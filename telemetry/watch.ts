@@ -35,7 +35,7 @@ export interface ClientTotals {
   /** How many bytes wait, for a connection or for the server. */
   readonly bufferedAmount: number;
   /** How many messages were dropped meanwhile. */
-  readonly dropped: number;
+  readonly droppedOffline: number;
   /** The live connection. */
   readonly connection: InstrumentedConnection | undefined;
 }
@@ -70,7 +70,7 @@ export class SocketInstrumentation implements Instrumentation, ObservedSocket {
   ) {
     this.#meters = meters;
     this.#client = backlog;
-    this.#dropped = backlog?.dropped ?? 0;
+    this.#dropped = backlog?.droppedOffline ?? 0;
     for (const connection of connections) {
       const group = this.#addConnection(connection);
       if (group) addToTotals(group.ended, connection, -1);
@@ -96,7 +96,7 @@ export class SocketInstrumentation implements Instrumentation, ObservedSocket {
     const group = this.#group;
     const backlog = this.#client;
     if (!group || !backlog) return undefined;
-    const { bufferedAmount, dropped, connection } = backlog;
+    const { bufferedAmount, droppedOffline: dropped, connection } = backlog;
     group.ended.droppedOutgoing += dropped - this.#dropped;
     this.#dropped = dropped;
     const own = connection?.bufferedAmount ?? 0;

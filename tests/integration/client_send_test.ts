@@ -195,11 +195,11 @@ Deno.test("ClientSocket.send() drops what does not fit while there is no connect
     () => client.send("90123456", { overflow: "drop-newest" }),
     MessageDroppedError,
   );
-  assertStrictEquals(client.dropped, 3);
+  assertStrictEquals(client.droppedOffline, 3);
   const latest = client.send("a", { overflow: "latest", key: "k" });
   client.send("b", { overflow: "latest", key: "k" });
   await assertRejects(() => latest, MessageDroppedError);
-  assertStrictEquals(client.dropped, 4);
+  assertStrictEquals(client.droppedOffline, 4);
   sockets.last.open();
   await connecting;
   assertEquals(sockets.last.sent, ["5678", "9", "b"]);
@@ -213,7 +213,7 @@ Deno.test("ClientSocket.send() keeps no more messages than fit, however small", 
   await sockets.settle();
   for (let i = 0; i < 1_024; i++) client.send("");
   await assertRejects(() => client.send(""), MessageDroppedError);
-  assertStrictEquals(client.dropped, 1);
+  assertStrictEquals(client.droppedOffline, 1);
   await client.close();
 });
 
@@ -384,7 +384,7 @@ Deno.test("ClientSocket.send() drops what does not fit when two queues become on
   const last = client.send("789");
   sockets.last.lose();
   await assertRejects(() => last, MessageDroppedError);
-  assertStrictEquals(client.dropped, 1);
+  assertStrictEquals(client.droppedOffline, 1);
   await reconnectClient(sockets);
   while (sockets.last.sent.length < 2) await sockets.wait(1);
   assertEquals(sockets.last.sent, ["34", "56"]);
