@@ -1,5 +1,5 @@
 /**
- * A message that has come, with all that can be asked of it.
+ * Received messages: data, author, time, and how to reply.
  *
  * ```ts
  * import { ServerSocket } from "jsr:@ws/events";
@@ -19,35 +19,34 @@ import { type Codec, decodeWith, type Sendable } from "./core/values/codec.ts";
 export type { Codec, Sendable, SendableObject } from "./core/values/codec.ts";
 
 /**
- * Who a message is from, as far as a message needs to know: someone who can be
- * answered.
+ * The sender of a message.
  *
- * @typeParam Outgoing What can be sent to the author.
+ * @typeParam Outgoing The type of the data that can be sent to the author.
  */
 export interface MessageAuthor<Outgoing = Sendable> {
   /**
-   * Sends to the author.
+   * Sends a message to the author.
    *
-   * @param data What to send.
+   * @param data The data to send.
    */
   send(data: Outgoing): Promise<void>;
 }
 
 /**
- * What else there is to know of a message.
+ * Optional properties of a new {@linkcode Message}.
  *
  * @typeParam Data The type of {@linkcode Message.data}.
- * @typeParam Outgoing What can be sent to the author.
+ * @typeParam Outgoing The type of the data that can be sent to the author.
  */
 export interface MessageInit<Data, Outgoing> {
-  /** The value that it holds, if it is known already. */
+  /** The decoded value, if the frame has already been decoded. */
   readonly value?: { readonly data: Data };
-  /** What decodes it; JSON if there is none. */
+  /** The codec that decodes the frame; JSON by default. */
   readonly codec?: Codec | undefined;
   /**
-   * Answers it, if it is a request.
+   * Sends the reply. Set only if the message is a request.
    *
-   * @param data The answer.
+   * @param data The reply.
    */
   readonly answer?: ((data: Outgoing) => Promise<void>) | undefined;
 }
@@ -56,12 +55,11 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const encoder = new TextEncoder();
 
 /**
- * A message that has come. What it holds is decoded when it is first asked for,
- * and once.
+ * A received message. Its data is decoded once, on first access.
  *
- * @typeParam Data The type of {@linkcode Message.data}. It is what the program
- * says it is; nothing checks it.
- * @typeParam Outgoing What can be sent to the author.
+ * @typeParam Data The type of {@linkcode Message.data}. It is not checked at run time
+ * unless the socket has a schema.
+ * @typeParam Outgoing The type of the data that can be sent to the author.
  * @typeParam From The type of the author.
  *
  * @example
@@ -84,7 +82,7 @@ export class Message<
   Outgoing = Sendable,
   From extends MessageAuthor<Outgoing> = MessageAuthor<Outgoing>,
 > {
-  /** Who it is from. */
+  /** The sender: a connection on a server, the socket itself on a client. */
   readonly author: From;
   readonly #raw: string | ArrayBuffer;
   readonly #createdAt: number;
@@ -92,12 +90,12 @@ export class Message<
   #value: { readonly data: Data } | undefined;
 
   /**
-   * Creates a message, as sockets do.
+   * Creates a message.
    *
-   * @param raw What came: a string of a text frame, a buffer of a binary one.
-   * @param author Who it is from.
-   * @param createdAt When it came, in milliseconds since the epoch.
-   * @param init What else there is to know.
+   * @param raw The payload: a string for a text frame, a buffer for a binary frame.
+   * @param author The sender.
+   * @param createdAt The time of receipt, in milliseconds since the Unix epoch.
+   * @param init Optional properties.
    */
   constructor(
     raw: string | ArrayBuffer,
@@ -113,75 +111,76 @@ export class Message<
   }
 
   /**
-   * The decoded value: of a text frame what its JSON says, or the text itself
-   * where it is no JSON; of a binary frame its bytes. So a text of `123` is a
-   * number here: {@linkcode Message.content} has the text as it came. With a schema,
-   * it is what the schema has made of that; with a codec, what the codec says.
+   * The decoded value. For a text frame: the parsed JSON, or the raw text if it does
+   * not parse. For a binary frame: the bytes as a `Uint8Array`. The text `123` is
+   * therefore the number 123 here; {@linkcode Message.content} has the raw text. With a
+   * codec, it is the value that the codec decodes; with a schema, the schema's output.
    *
-   * @throws {unknown} What the codec throws.
+   * @throws {unknown} The error of the codec, if it cannot decode the frame.
    */
   get data(): Data {
     if (this.#value === undefined) {
       const data = decodeWith(this.#raw, this.#init?.codec);
-      // The type is the program's word for what its peer sends.
+      // The type is the application's claim about its peer.
       this.#value = { data: data as Data };
     }
     return this.#value.data;
   }
 
-  /** The text exactly as it came; of a binary frame, its bytes as UTF-8. */
+  /** The raw text. The bytes of a binary frame are decoded as UTF-8. */
   get content(): string {
     return typeof this.#raw === "string"
       ? this.#raw
       : decoder.decode(this.#raw);
   }
 
-  /** The bytes as they came; of a text frame, its UTF-8. */
+  /** The raw bytes. A text frame is encoded as UTF-8. */
   get bytes(): Uint8Array<ArrayBuffer> {
     return typeof this.#raw === "string"
       ? encoder.encode(this.#raw)
       : new Uint8Array(this.#raw);
   }
 
-  /** How long it is: a text in UTF-16 code units, all else in bytes. */
+  /** The size: UTF-16 code units for a text frame, bytes for a binary frame. */
   get size(): number {
     return typeof this.#raw === "string"
       ? this.#raw.length
       : this.#raw.byteLength;
   }
 
-  /** Whether it came in a binary frame. */
+  /** Whether the message was a binary frame. */
   get isBinary(): boolean {
     return typeof this.#raw !== "string";
   }
 
-  /** When it came. */
+  /** The time of receipt. */
   get createdAt(): Date {
     return new Date(this.#createdAt);
   }
 
   /**
-   * Whether the author has asked for an answer: then {@linkcode Message.reply} gives
-   * it, and {@linkcode Connection.request} there resolves.
+   * Whether the author waits for a reply. {@linkcode Message.reply} sends it, and
+   * resolves the author's {@linkcode Connection.request}.
    */
   get isRequest(): boolean {
     return this.#init?.answer !== undefined;
   }
 
   /**
-   * Answers the author: the request, if it is one; else by a message.
+   * Replies to the author. A request gets its reply; for any other message, the data is
+   * sent as a new message.
    *
-   * @param data What to send.
-   * @returns As {@linkcode MessageAuthor.send} of the author.
-   * @throws {TypeError} If JSON cannot hold the data.
-   * @throws {Error} If it is a request that has been answered.
+   * @param data The data to send.
+   * @returns A promise that settles as that of {@linkcode MessageAuthor.send} does.
+   * @throws {TypeError} If the data cannot be serialized.
+   * @throws {Error} If the request already has a reply.
    */
   reply(data: Outgoing): Promise<void> {
     const answer = this.#init?.answer;
     return answer ? answer(data) : this.author.send(data);
   }
 
-  /** What `console.log` shows of it. */
+  /** Formats the message for `console.log` and `Deno.inspect`. */
   [Symbol.for("Deno.customInspect")](
     inspect: (value: unknown, options?: unknown) => string,
     options: unknown,
