@@ -82,7 +82,7 @@ export class Message<
   Outgoing = Sendable,
   From extends MessageAuthor<Outgoing> = MessageAuthor<Outgoing>,
 > {
-  /** The sender: a connection on a server, the socket itself on a client. */
+  /** The sender. Sockets set it to the connection that received the message. */
   readonly author: From;
   readonly #raw: string | ArrayBuffer;
   readonly #createdAt: number;

@@ -1,18 +1,18 @@
 /**
- * Value to frame and back: strings and bytes as they are, all else as JSON.
+ * Encodes values as frames and decodes them: strings and bytes unchanged, all else as JSON.
  *
  * @module
  */
 
 import { assertType } from "../events/errors.ts";
 
-/** What a WebSocket takes: a string goes out as text, the rest as binary. */
+/** The payload of a frame: a string for a text frame, all else for a binary frame. */
 export type Frame = string | ArrayBuffer | ArrayBufferView<ArrayBuffer> | Blob;
 
 /**
- * What can be sent: a string goes out as it is, bytes and a `Blob` as a binary
- * frame, all else as JSON. What JSON cannot hold does not compile: a function,
- * a promise that was not awaited, `undefined`, a symbol, a bigint.
+ * The data that can be sent. A string is sent unchanged in a text frame, bytes and a
+ * `Blob` in a binary frame, and all else as JSON in a text frame. Functions, promises,
+ * `undefined`, symbols and bigints are compile-time errors, as JSON cannot represent them.
  */
 export type Sendable =
   | string
@@ -22,18 +22,18 @@ export type Sendable =
   | (object & SendableObject)
   | (SendableObject & { readonly [name: string]: unknown });
 
-/** Neither a function, nor a promise that was not awaited. */
+/** An object that is neither a function nor a promise. */
 export interface SendableObject {
-  /** Only functions have it. */
+  /** Excludes functions. */
   readonly [Symbol.hasInstance]?: never;
-  /** May be anything but the method of a promise. */
+  /** Excludes promises. */
   readonly then?: Exclude<Sendable, object> | SendableObject | undefined;
 }
 
 /**
- * Turns values into what is sent, and back, instead of JSON: all of them, strings
- * and bytes as well. Both ends have to use the same one, and agree on it by its name
- * when they connect; so it needs `events.v1`.
+ * A serialization format that replaces JSON. It encodes every value, including strings
+ * and bytes. Both ends must use the same codec; they negotiate it by name in the
+ * `events.v1` subprotocol.
  *
  * @example MessagePack
  * ```ts
@@ -49,30 +49,29 @@ export interface SendableObject {
  * ```
  */
 export interface Codec {
-  /** Its name, of letters, digits and dashes. */
+  /** The name: ASCII letters, digits and hyphens. */
   readonly name: string;
   /**
-   * Turns a value into what is sent.
+   * Encodes a value. If it throws, `send` throws a `TypeError` with that error as its
+   * `cause`.
    *
-   * @param value The value.
-   * @returns A text, or bytes. What it throws, `send` throws as the cause of a
-   * `TypeError`.
+   * @param value The value to encode.
+   * @returns The payload: a string for a text frame, bytes for a binary frame.
    */
   readonly encode: (value: unknown) => string | Uint8Array;
   /**
-   * Turns what has come into a value.
+   * Decodes a payload. If it throws, the getter `message.data` throws that error.
    *
-   * @param frame The text, or the bytes.
-   * @returns The value. What it throws, `message.data` throws.
+   * @param frame The payload: a string of a text frame, bytes of a binary frame.
+   * @returns The decoded value.
    */
   readonly decode: (frame: string | Uint8Array<ArrayBuffer>) => unknown;
 }
 
 /**
- * Checks an option.
+ * Checks the option `codec`.
  *
- * @param codec What is to be a codec, if there is to be one.
- * @throws {TypeError} If its name cannot be told to a peer.
+ * @throws {TypeError} If it is not a codec, or its name is not a valid one.
  */
 export function assertCodec(codec: Codec | undefined): void {
   if (codec === undefined) return;
@@ -88,18 +87,17 @@ export function assertCodec(codec: Codec | undefined): void {
 
 const utf8Encoder = new TextEncoder();
 
-/** Is missing in pages that are not isolated from others. */
+/** Undefined in pages that are not cross-origin isolated. */
 const SharedBuffer: typeof SharedArrayBuffer | undefined =
   globalThis.SharedArrayBuffer;
 
 /**
- * Turns a value into what a WebSocket sends.
+ * Encodes a value as a frame.
  *
- * @param data The value.
- * @returns The same string, bytes or `Blob`, or the JSON of all else.
- * @throws {TypeError} If JSON cannot hold the value: `undefined`, a function,
- * a symbol, a bigint, a cycle; also for a promise, a `Map` or a `Set`, which JSON
- * would turn into an empty object.
+ * @returns The same string, bytes or `Blob`, or the JSON of any other value.
+ * @throws {TypeError} If JSON cannot represent the value: `undefined`, a function, a
+ * symbol, a bigint, a circular structure. Also for a promise, a `Map` or a `Set`, which
+ * JSON would serialize as an empty object.
  */
 export function encodeValue(data: unknown): Frame {
   if (typeof data === "string") return data;
@@ -116,7 +114,7 @@ export function encodeValue(data: unknown): Frame {
     json = JSON.stringify(data);
   } catch (cause) {
     throw new TypeError(
-      `Cannot send a value that JSON cannot hold: ${
+      `Cannot send a value that JSON cannot represent: ${
         cause instanceof Error ? cause.message.split("\n", 1)[0] : cause
       }`,
       { cause },
@@ -124,7 +122,7 @@ export function encodeValue(data: unknown): Frame {
   }
   if (json === undefined) {
     throw new TypeError(
-      `Cannot send a value that JSON cannot hold: its type is ${typeof data}`,
+      `Cannot send a value that JSON cannot represent: its type is ${typeof data}`,
     );
   }
   if (json === "{}") assertNoLostFields(data);
@@ -132,18 +130,15 @@ export function encodeValue(data: unknown): Frame {
 }
 
 /**
- * Turns a value into what a WebSocket sends, by a codec if there is one.
+ * Encodes a value as a frame, with a codec or else with {@linkcode encodeValue}.
  *
- * @param data The value.
- * @param codec The codec; JSON if there is none.
- * @returns As {@linkcode encodeValue}.
- * @throws {TypeError} If the codec cannot hold the value.
+ * @throws {TypeError} If the value cannot be encoded.
  */
 export function encodeWith(data: unknown, codec: Codec | undefined): Frame {
   if (codec === undefined) return encodeValue(data);
   if (data instanceof Blob) {
     throw new TypeError(
-      `Cannot send a Blob by the codec "${codec.name}": await its bytes first`,
+      `Cannot send a Blob with the codec "${codec.name}": send the result of its bytes() instead`,
     );
   }
   let frame: string | Uint8Array;
@@ -151,7 +146,7 @@ export function encodeWith(data: unknown, codec: Codec | undefined): Frame {
     frame = codec.encode(data);
   } catch (cause) {
     throw new TypeError(
-      `Cannot send a value that the codec "${codec.name}" cannot hold: ${
+      `Cannot send a value that the codec "${codec.name}" cannot encode: ${
         cause instanceof Error ? cause.message : cause
       }`,
       { cause },
@@ -161,17 +156,13 @@ export function encodeWith(data: unknown, codec: Codec | undefined): Frame {
     return encodeValue(frame);
   }
   throw new TypeError(
-    `Cannot send what the codec "${codec.name}" gives, which is neither a string nor a Uint8Array: its type is ${typeof frame}`,
+    `Cannot send the output of the codec "${codec.name}" as it is neither a string nor a Uint8Array: its type is ${typeof frame}`,
   );
 }
 
 /**
- * The value of what has come.
- *
- * @param payload The text, or the bytes.
- * @param codec The codec; JSON if there is none.
- * @returns What the codec says; without one, of a text what {@linkcode decodeText} says,
- * or the bytes.
+ * Decodes a payload, with a codec if there is one. Without a codec, text is decoded by
+ * {@linkcode decodeText}, and bytes are returned unchanged.
  */
 export function decodeWith(
   payload: string | ArrayBuffer,
@@ -184,39 +175,39 @@ export function decodeWith(
   return codec ? codec.decode(bytes) : bytes;
 }
 
-/** Checks that JSON has not turned what holds something into an empty object. */
+/** Checks that JSON has not serialized a `Map`, a `Set` or the like as `{}`. */
 function assertNoLostFields(data: unknown): void {
   if (typeof data !== "object" || data === null) return;
   const { constructor } = data;
   const prototype: unknown = Object.getPrototypeOf(data);
-  // A plain object's has none, in whatever frame it was made.
+  // The prototype of a plain object has no prototype itself, in any realm.
   const isPlain = prototype === null ||
     Object.getPrototypeOf(prototype) === null;
-  // Fields that are not set are no loss, and `toJSON` knows what it does.
+  // Undefined properties are no loss, and `toJSON` is deliberate.
   if (isPlain || "toJSON" in data || Object.keys(data).length > 0) return;
   const hint = data instanceof Promise
     ? "await it first"
     : Symbol.iterator in data
-    ? "spread it into a list first"
-    : "write what it holds into a plain object first";
+    ? "convert it to an array first"
+    : "copy its data into a plain object first";
   throw new TypeError(
     `Cannot send an instance of ${
-      constructor?.name || "a class without a name"
-    } as JSON makes an empty object of it: ${hint}`,
+      constructor?.name || "an anonymous class"
+    } as JSON would serialize it as {}: ${hint}`,
   );
 }
 
-/** A buffer that was not handed to somebody else, as `postMessage` may do. */
+/** Checks that a buffer was not transferred, for example by `postMessage`. */
 function assertAttached(buffer: ArrayBuffer): ArrayBuffer {
   if (buffer.detached) {
     throw new TypeError(
-      "Cannot send a buffer that is detached: its bytes are somebody else's now",
+      "Cannot send a detached buffer, as it was transferred: send a copy of it instead",
     );
   }
   return buffer;
 }
 
-/** A view of memory that no other thread can change while it is sent. */
+/** Copies shared memory, which another thread could change while it is sent. */
 function copyIfShared(view: ArrayBufferView): ArrayBufferView<ArrayBuffer> {
   const { buffer, byteOffset, byteLength } = view;
   return buffer instanceof ArrayBuffer
@@ -224,12 +215,7 @@ function copyIfShared(view: ArrayBufferView): ArrayBufferView<ArrayBuffer> {
     : new Uint8Array(new Uint8Array(buffer, byteOffset, byteLength));
 }
 
-/**
- * The bytes of a binary frame, where they are.
- *
- * @param frame The frame.
- * @returns Its bytes.
- */
+/** Returns a view of the bytes of a binary frame, without a copy. */
 export function toBytes(
   frame: ArrayBuffer | ArrayBufferView<ArrayBuffer>,
 ): Uint8Array<ArrayBuffer> {
@@ -238,13 +224,7 @@ export function toBytes(
     : new Uint8Array(frame.buffer, frame.byteOffset, frame.byteLength);
 }
 
-/**
- * Puts bytes behind others.
- *
- * @param head What comes first.
- * @param tail What comes then.
- * @returns All of it.
- */
+/** Concatenates two byte arrays. */
 export function concatBytes(
   head: Uint8Array,
   tail: Uint8Array,
@@ -255,12 +235,7 @@ export function concatBytes(
   return bytes;
 }
 
-/**
- * How many bytes a frame's payload takes; a text is UTF-8.
- *
- * @param frame The frame.
- * @returns The number of bytes.
- */
+/** Returns the length of a payload in bytes; text is counted as UTF-8. */
 export function byteLengthOf(frame: Frame): number {
   if (typeof frame !== "string") {
     return frame instanceof Blob ? frame.size : frame.byteLength;
@@ -275,11 +250,8 @@ export function byteLengthOf(frame: Frame): number {
 }
 
 /**
- * How many bytes of memory a frame takes. V8 stores a text in one byte per UTF-16 code
- * unit if all of them are below 256, and in two otherwise.
- *
- * @param frame The frame.
- * @returns The bytes; of a `Blob` those that it has once it is read.
+ * Returns the memory that a payload takes, in bytes; for a `Blob`, once it is read. V8
+ * stores a string in one byte per UTF-16 code unit if all are below 256, else in two.
  */
 export function memoryOf(frame: Frame): number {
   if (typeof frame !== "string") {
@@ -290,16 +262,12 @@ export function memoryOf(frame: Frame): number {
 
 const TWO_BYTE = /[^\0-\xff]/;
 
-/** Where texts are encoded for their length alone. */
+/** The target when text is encoded only to measure it. */
 const scratch = new Uint8Array(16_384);
 
 /**
- * Whether a frame's payload takes more bytes than a bound. Most texts are so
- * short, or so long, that they need not be encoded for that.
- *
- * @param frame The frame.
- * @param max The bound.
- * @returns True if it does.
+ * Whether a payload has more than `max` bytes. Most text is so short or so long that it
+ * need not be encoded to find out.
  */
 export function isLargerThan(
   frame: string | ArrayBuffer,
@@ -312,17 +280,14 @@ export function isLargerThan(
 }
 
 /**
- * How deep JSON may be nested (RFC 8259, 9, lets a parser set such a limit). V8 takes
- * a second for 1 MiB of opening brackets, and 30 ms for as many at this depth.
+ * The maximum nesting depth of JSON (RFC 8259, section 9, allows such a limit). V8 needs
+ * a second to parse 1 MiB of opening brackets, and 30 ms at this depth.
  */
 const MAX_DEPTH = 10_000;
 
 /**
- * The value of a text frame: the parsed JSON, or the text itself if it does not
- * parse, or is nested deeper than 10,000 levels. Never throws.
- *
- * @param text The text of the frame.
- * @returns The value.
+ * Decodes a text frame: the parsed JSON, or the raw text if it does not parse or is
+ * nested more than 10,000 levels deep. Never throws.
  */
 export function decodeText(text: string): unknown {
   if (!mayBeJson(text) || isTooDeep(text)) return text;
@@ -334,16 +299,16 @@ export function decodeText(text: string): unknown {
 }
 
 /**
- * Whether a text begins as JSON does. An exception costs many times what
- * parsing does, and most text that is no JSON shows it at the first character.
+ * Whether text could be JSON, judged by its first character. This avoids most of the
+ * exceptions of `JSON.parse`, which cost far more than parsing.
  */
 function mayBeJson(text: string): boolean {
   return '{["-tfn0123456789 \t\n\r'.includes(text.charAt(0)) && text !== "";
 }
 
-/** Whether JSON is nested so deep that it is not parsed. */
+/** Whether JSON is nested more than `MAX_DEPTH` levels deep. */
 function isTooDeep(text: string): boolean {
-  // Most texts are too short, or do not open enough brackets.
+  // Most text is too short, or has too few opening brackets.
   if (text.length <= MAX_DEPTH || !opensMany(text)) return false;
   let depth = 0;
   let isString = false;
@@ -360,7 +325,7 @@ function isTooDeep(text: string): boolean {
   return false;
 }
 
-/** Whether a text has more opening brackets than JSON may be deep. */
+/** Whether text has more than `MAX_DEPTH` opening brackets and braces. */
 function opensMany(text: string): boolean {
   let count = 0;
   for (const bracket of ["[", "{"]) {
@@ -375,6 +340,6 @@ function opensMany(text: string): boolean {
 
 const BACKSLASH = "\\".charCodeAt(0);
 const QUOTE = '"'.charCodeAt(0);
-/** The closing one is two further, as it is with the brace. */
+/** The code of the closing bracket or brace is greater by 2. */
 const BRACKET = "[".charCodeAt(0);
 const BRACE = "{".charCodeAt(0);

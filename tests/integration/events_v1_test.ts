@@ -379,7 +379,7 @@ Deno.test({
     assertThrows(
       () => client.send(new Blob([])),
       TypeError,
-      'Cannot send a Blob by the codec "msgpack"',
+      'Cannot send a Blob with the codec "msgpack"',
     );
     assertThrows(() => server.broadcast({ f: () => {} }), TypeError, "msgpack");
   },

@@ -46,23 +46,23 @@ Deno.test("encodeValue() copies memory that is shared", () => {
   assertEquals(encodeValue(whole.buffer), new Uint8Array([0]));
 });
 
-Deno.test("encodeValue() refuses what JSON cannot hold", () => {
+Deno.test("encodeValue() refuses what JSON cannot represent", () => {
   const cycle: Record<string, unknown> = {};
   cycle.self = cycle;
   const cases: [unknown, string][] = [
-    [undefined, "JSON cannot hold: its type is undefined"],
-    [() => {}, "JSON cannot hold: its type is function"],
-    [Symbol("s"), "JSON cannot hold: its type is symbol"],
-    [{ toJSON: () => undefined }, "JSON cannot hold: its type is object"],
-    [new Map([[1, 2]]), "instance of Map as JSON makes an empty object of it"],
-    [new Set([1]), "spread it into a list first"],
-    [new Error("e"), "instance of Error as JSON makes an empty object of it"],
+    [undefined, "JSON cannot represent: its type is undefined"],
+    [() => {}, "JSON cannot represent: its type is function"],
+    [Symbol("s"), "JSON cannot represent: its type is symbol"],
+    [{ toJSON: () => undefined }, "JSON cannot represent: its type is object"],
+    [new Map([[1, 2]]), "instance of Map as JSON would serialize it as {}"],
+    [new Set([1]), "convert it to an array first"],
+    [new Error("e"), "instance of Error as JSON would serialize it as {}"],
     [new FormData(), "instance of FormData"],
-    [new (class {})(), "instance of a class without a name"],
-    [1n, "Cannot send a value that JSON cannot hold"],
-    [{ deep: [1n] }, "Cannot send a value that JSON cannot hold"],
+    [new (class {})(), "instance of an anonymous class"],
+    [1n, "Cannot send a value that JSON cannot represent"],
+    [{ deep: [1n] }, "Cannot send a value that JSON cannot represent"],
     [cycle, "circular"],
-    [Promise.resolve(), "of it: await it first"],
+    [Promise.resolve(), "as {}: await it first"],
   ];
   for (const [data, message] of cases) {
     assertThrows(() => encodeValue(data), TypeError, message);
@@ -126,7 +126,7 @@ Deno.test("decodeText() leaves all other text as it is", () => {
   for (const text of texts) assertStrictEquals(decodeText(text), text);
 });
 
-Deno.test("encodeValue() throws on bytes that are somebody else's now", () => {
+Deno.test("encodeValue() throws on detached buffers", () => {
   const buffer = new ArrayBuffer(8);
   const view = new Uint8Array(buffer, 2, 2);
   buffer.transfer();
@@ -134,7 +134,7 @@ Deno.test("encodeValue() throws on bytes that are somebody else's now", () => {
     assertThrows(
       () => encodeValue(data),
       TypeError,
-      "a buffer that is detached",
+      "a detached buffer",
     );
   }
 });
