@@ -1,5 +1,5 @@
 /**
- * What an end is, the close codes, and the few errors that callers catch.
+ * Close codes, the description of an end, error classes, and checks of options.
  *
  * @module
  */
@@ -8,14 +8,14 @@ import { nearest } from "../util/nearest.ts";
 import { printable } from "../util/printable.ts";
 
 /**
- * What brought a connection to its end:
+ * Why a connection ended:
  *
- * - `peer`: the other side closed it.
+ * - `peer`: the peer closed it.
  * - `local`: this side closed or terminated it.
- * - `timeout`: the other side was silent for too long.
- * - `backpressure`: the other side read more slowly than it was written to.
- * - `limit`: the other side went over a limit.
- * - `protocol`: the other side broke the WebSocket protocol.
+ * - `timeout`: the peer was silent for too long.
+ * - `backpressure`: the peer read more slowly than this side sent.
+ * - `limit`: the peer exceeded a limit.
+ * - `protocol`: the peer violated the WebSocket protocol.
  * - `shutdown`: the server shut down.
  * - `network`: the connection was lost.
  */
@@ -32,22 +32,22 @@ export type Cause =
 /** How a connection ended. */
 export interface ConnectionEnd {
   /**
-   * `close` where the closing handshake was finished, whatever its code;
-   * `disconnect` where the connection was lost.
+   * `close` if the closing handshake was completed, with any code; `disconnect` if the
+   * connection was lost.
    */
   readonly type: "close" | "disconnect";
-  /** The close code; 1006 for a lost connection (RFC 6455, 7.1.5). */
+  /** The close code; 1006 for a lost connection (RFC 6455, section 7.1.5). */
   readonly code: number;
-  /** The reason that came with the code; empty if there was none. */
+  /** The close reason; an empty string if there was none. */
   readonly reason: string;
-  /** What brought the end about. */
+  /** Why the connection ended. */
   readonly cause: Cause;
 }
 
 /**
- * The close codes of RFC 6455 (section 7.4.1) and of the IANA registry that
- * this library itself sends or reports. Codes from 3000 to 3999 are for
- * registered libraries, 4000 to 4999 for applications.
+ * The close codes of RFC 6455 (section 7.4.1) and the IANA registry that this library
+ * sends or reports. Codes 3000 to 3999 are for registered libraries and frameworks,
+ * 4000 to 4999 for applications.
  *
  * @see {@link https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1 | RFC 6455, 7.4.1}
  *
@@ -61,47 +61,44 @@ export interface ConnectionEnd {
 export const CloseCode = {
   /** 1000: the purpose of the connection is fulfilled. */
   Normal: 1000,
-  /** 1001: a server that shuts down, or a page that is left. */
+  /** 1001: the server shuts down, or the user leaves the page. */
   GoingAway: 1001,
-  /** 1002: a peer broke the protocol. */
+  /** 1002: the peer violated the protocol. */
   ProtocolError: 1002,
-  /** 1003: a kind of data that cannot be accepted. */
+  /** 1003: the receiver does not accept this type of data. */
   UnsupportedData: 1003,
   /** 1005: the peer closed without a code. Reported, never sent. */
   NoStatus: 1005,
-  /** 1006: lost without a closing handshake. Reported, never sent. */
+  /** 1006: the connection was lost without a closing handshake. Reported, never sent. */
   Abnormal: 1006,
-  /** 1007: data that does not fit its type, such as invalid UTF-8. */
+  /** 1007: the data is inconsistent with its type, such as invalid UTF-8 in text. */
   InvalidPayload: 1007,
-  /** 1008: a message that breaks a policy of the receiver. */
+  /** 1008: the message violates a policy of the receiver. */
   PolicyViolation: 1008,
-  /** 1009: a message that is too big. */
+  /** 1009: the message is too big. */
   TooBig: 1009,
-  /** 1011: the server met a condition that it did not expect. */
+  /** 1011: the server encountered an unexpected condition. */
   InternalError: 1011,
-  /** 1012: the server restarts; come back. */
+  /** 1012: the server restarts; clients may reconnect. */
   ServiceRestart: 1012,
-  /** 1013: the server is overloaded; come back later. */
+  /** 1013: the server is overloaded; clients may try again later. */
   TryAgainLater: 1013,
-  /** 1014: a gateway has lost the server behind it. Reported, never sent. */
+  /** 1014: a gateway got an invalid response from its upstream. Reported, never sent. */
   BadGateway: 1014,
 } as const;
 
-/** The most bytes of UTF-8 that a close reason may take (RFC 6455, 5.5). */
+/** The maximum length of a close reason in bytes of UTF-8 (RFC 6455, section 5.5). */
 const MAX_REASON_BYTES = 123;
 
 const reasonEncoder = new TextEncoder();
 
 /**
- * Checks what a closing handshake may carry.
+ * Checks a close code and reason. A client may send only 1000 and 3000 to 4999 (WHATWG
+ * WebSockets, `close()`).
  *
- * @param code The close code.
- * @param reason The reason for a human reader.
- * @param side Which side closes. A client may send 1000 and 3000 to 4999 only
- * (WHATWG WebSockets, `close()`).
- * @throws {TypeError} If the code is not a number, or the reason not a string.
- * @throws {RangeError} If the code may not be sent by that side, or the reason
- * takes more than 123 bytes.
+ * @throws {TypeError} If the code is not a number, or the reason is not a string.
+ * @throws {RangeError} If this side may not send the code, or the reason is longer than
+ * 123 bytes.
  */
 export function assertCloseFrame(
   code: number,
@@ -113,7 +110,7 @@ export function assertCloseFrame(
       `Cannot close with a reason that is not a string: current value is of type ${typeof reason}`,
     );
   }
-  assertType("code", code, "number", "a reason comes second");
+  assertType("code", code, "number", "the reason is the second argument");
   if (!isSendableCode(code, side)) {
     const allowed = side === "server"
       ? "1000 to 1003, 1007 to 1013, or 3000 to 4999"
@@ -133,17 +130,15 @@ export function assertCloseFrame(
   }
 }
 
-/** What `typeof` may be asked to say of an option. */
+/** A result of `typeof` that can be required. */
 type TypeName = "function" | "number" | "object" | "string";
 
 /**
- * Checks of what kind a value is, for those who have no compiler to do so.
+ * Checks the type of a value at run time.
  *
- * @param name What it is called.
- * @param value The value.
- * @param type What `typeof` is to say of it; `null` is no object here.
- * @param hint What to do instead, if that is not plain.
- * @throws {TypeError} If it says otherwise.
+ * @param type The required result of `typeof`; `null` is not an object here.
+ * @param hint What to do instead, if it is not obvious.
+ * @throws {TypeError} If the type differs.
  */
 export function assertType(
   name: string,
@@ -162,13 +157,9 @@ export function assertType(
 }
 
 /**
- * Checks of what kind an option is, if it is not left out.
+ * Checks the type of an option as {@linkcode assertType} does, unless it is undefined.
  *
- * @param name The option's name.
- * @param value Its value.
- * @param type What `typeof` is to say of it.
- * @param hint What to do instead, if that is not plain.
- * @throws {TypeError} If it says otherwise.
+ * @throws {TypeError} If the type differs.
  */
 export function assertOption(
   name: string,
@@ -179,13 +170,7 @@ export function assertOption(
   if (value !== undefined) assertType(name, value, type, hint);
 }
 
-/**
- * Lists the names of options; the compiler sees to it that none is missing.
- *
- * @typeParam Options The options.
- * @param names Each of the names.
- * @returns The names.
- */
+/** Returns the names of all options. The compiler reports a name that is missing. */
 export function optionNames<Options>(
   names: Readonly<Record<keyof Options, true>>,
 ): readonly string[] {
@@ -193,12 +178,9 @@ export function optionNames<Options>(
 }
 
 /**
- * Checks the names of options, for programs that no compiler checks.
+ * Checks the names of options at run time.
  *
- * @param owner Whose options they are.
- * @param options The options.
- * @param names The names that they may have.
- * @throws {TypeError} If one has another name.
+ * @throws {TypeError} If there is an unknown option.
  */
 export function assertKnown(
   owner: string,
@@ -221,11 +203,9 @@ export function assertKnown(
 }
 
 /**
- * Checks a number among options.
+ * Checks an option that is a number of 0 or more.
  *
- * @param name The option's name.
- * @param value Its value.
- * @throws {TypeError} If it is missing, or something other than a number.
+ * @throws {TypeError} If it is not a number.
  * @throws {RangeError} If it is negative or `NaN`.
  */
 export function assertSize(name: string, value: number): void {
@@ -245,11 +225,10 @@ function isSendableCode(code: number, side: "server" | "client"): boolean {
 }
 
 /**
- * What was asked of a connection cannot be had any more, as the connection has
- * ended or is about to: a `send` that came too late, or something that was
- * being waited for.
+ * An operation failed because the connection is closing or has ended: a `send` that came
+ * too late, or a request or another promise that was still pending.
  *
- * @example Telling a late send from other errors
+ * @example Distinguish a late send from other errors
  * ```ts
  * import { type Connection, ConnectionEndedError } from "jsr:@ws/events";
  *
@@ -272,8 +251,8 @@ export class ConnectionEndedError extends Error {
   /**
    * Creates the error.
    *
-   * @param message What was attempted and why it cannot be done.
-   * @param end How the connection ended, if it has.
+   * @param message The error message.
+   * @param end How the connection ended; undefined while it is still closing.
    */
   constructor(message: string, end?: ConnectionEnd) {
     super(message);
@@ -282,9 +261,8 @@ export class ConnectionEndedError extends Error {
 }
 
 /**
- * A message that was not sent, and will not be, as its peer takes messages more
- * slowly than they are sent: it, or the one that took its place, was dropped as
- * its `overflow` says.
+ * A message was dropped under its `overflow` policy, because the peer receives messages
+ * more slowly than they are sent. It was not sent and will not be.
  *
  * @example
  * ```ts
@@ -307,9 +285,9 @@ export class MessageDroppedError extends Error {
 }
 
 /**
- * A connection that could not be had: refused, answered with something other
- * than an upgrade, or given up before it was open. The runtime does not tell
- * which (browsers hide it on purpose); what it did tell is the `cause`.
+ * A connection could not be established: it was refused, the response was not an
+ * upgrade, or the attempt ended before the connection was open. Runtimes do not reveal
+ * which (browsers hide it on purpose). The `cause` is the error of the runtime, if any.
  *
  * @example
  * ```ts ignore
@@ -327,15 +305,15 @@ export class MessageDroppedError extends Error {
 export class ConnectError extends Error {
   /** The name of this class. */
   override readonly name = "ConnectError";
-  /** Where the connection was to go; without user name, password, query and fragment. */
+  /** The URL, without user name, password, query and fragment. */
   readonly url: string;
 
   /**
    * Creates the error.
    *
-   * @param message What was attempted and what came of it.
-   * @param url Where the connection was to go.
-   * @param options The `cause`, if the runtime told one.
+   * @param message The error message.
+   * @param url The URL, without credentials and query.
+   * @param options The `cause`, if the runtime reported one.
    */
   constructor(message: string, url: string, options?: ErrorOptions) {
     super(message, options);
@@ -344,14 +322,15 @@ export class ConnectError extends Error {
 }
 
 /**
- * Why a request has no answer. Thrown by a handler, it tells its peer so: all else
- * that a handler throws stays where it is, and the peer is told `internal`.
+ * A request failed. A handler that throws a `RequestError` sends its message and code to
+ * the peer. Any other error of a handler stays on this side, and the peer gets the code
+ * `internal`.
  *
- * The codes of this library itself are:
+ * This library uses these codes:
  *
- * - `internal`: the handler has failed.
- * - `unhandled`: nobody handles such requests, nor listens to messages.
- * - `invalid`: the request does not fit the peer's schema.
+ * - `internal`: the handler failed.
+ * - `unhandled`: there is neither a handler for the request nor a `message` listener.
+ * - `invalid`: the request does not match the schema of the receiver.
  *
  * @example
  * ```ts
@@ -371,14 +350,14 @@ export class ConnectError extends Error {
 export class RequestError extends Error {
   /** The name of this class. */
   override readonly name = "RequestError";
-  /** Why, for a program; undefined if the peer did not say. */
+  /** The machine-readable code; undefined if there is none. */
   readonly code: string | undefined;
 
   /**
    * Creates the error.
    *
-   * @param message Why, for a human reader.
-   * @param code Why, for a program.
+   * @param message The human-readable reason.
+   * @param code The machine-readable code.
    */
   constructor(message: string, code?: string) {
     super(message);
@@ -387,31 +366,21 @@ export class RequestError extends Error {
 }
 
 /**
- * The promise of what is done already. There is one of it, so that it costs
- * nothing, and so that a listener that returns it need not be watched.
+ * A resolved promise, shared so that it costs nothing. A listener that returns it need
+ * not be awaited.
  */
 export const RESOLVED: Promise<void> = Promise.resolve();
 
 /**
- * Marks a promise as one that need not be awaited: its rejection reaches those
- * who await it, and is no unhandled rejection if nobody does. A peer decides
- * when a connection ends, and must not thereby end the process.
- *
- * @typeParam T What the promise resolves with.
- * @param promise The promise.
- * @returns The same promise.
+ * Prevents an unhandled rejection if nobody awaits the promise, and returns the same
+ * promise. A peer decides when a connection ends, and must not thereby end the process.
  */
 export function ignoreRejection<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {});
   return promise;
 }
 
-/**
- * Whether something can be awaited.
- *
- * @param value Anything.
- * @returns True if it has a method `then`.
- */
+/** Whether a value has a method `then`. */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === "object" && value !== null && "then" in value &&
     typeof value.then === "function";
