@@ -1,5 +1,5 @@
 /**
- * How a socket's connections speak: what is common to all of them.
+ * Options that all connections of a socket share.
  *
  * @module
  */
@@ -22,111 +22,109 @@ import type { SubprotocolSupport } from "../protocol/subprotocol.ts";
 import type { Incoming, SocketTypes } from "../values/types.ts";
 
 /**
- * Options of both sockets that say how they speak.
+ * Options of servers and clients: schema, codec, concurrency and flow control.
  *
  * @typeParam Types The types of the socket.
  */
 export interface SpeechOptions<Types extends SocketTypes = SocketTypes>
   extends FlowOptions {
   /**
-   * Checks what comes in, when it comes: `message.data` is what the schema makes of
-   * it, and has its type. What does not fit is no `message`, but an `error` event with
-   * a {@linkcode SchemaError} and the connection; a request is answered with that, too.
-   * Answers to requests are checked by the schema that `request` is given. Any library
-   * will do that follows Standard Schema; the schema has to be synchronous.
+   * Validates incoming messages and requests; `message.data` is the output of the schema
+   * and has its type. Invalid data emits an `error` event with a {@linkcode SchemaError}
+   * and the connection instead of `message`; the sender of an invalid request also gets
+   * an error reply. Replies are validated by the schema that is passed to `request`. Any
+   * library that implements Standard Schema works; the schema must be synchronous.
    */
   readonly schema?: Types | StandardSchema<Incoming<Types>>;
   /**
-   * What becomes of a peer whose message does not fit the schema: `report` leaves it
-   * at the `error` event, `close` also closes the connection, with 1008.
+   * What happens to a peer that sends invalid data: `report` only emits the `error`
+   * event, `close` also closes the connection with 1008.
    *
    * @default {"report"}
    */
   readonly onInvalid?: "report" | "close";
   /**
-   * How many messages of one connection are handled at a time: with 1 each waits
-   * until all listeners of the one before are done, and their promises settled. What
-   * waits is bounded: a peer that speaks `events.v1` is made to wait before it sends
-   * more, so that `await send()` there follows the listeners here; any other is closed
-   * with 1008 if more than 1,024 messages wait, or 16 MiB. At the end of the connection
-   * what waits is still handled, for up to `closeTimeout`, before the end is told.
+   * The maximum number of messages of one connection that are handled at the same time.
+   * With 1, each message waits until all listeners of the previous one have returned and
+   * their promises have settled. The queue is bounded: a peer that uses `events.v1` is
+   * slowed down, so that its `await send()` waits for the listeners here; any other peer
+   * is closed with 1008 if more than 1,024 messages or 16 MiB wait. When the connection
+   * ends, queued messages are still handled, for up to `closeTimeout`, before the end is
+   * emitted.
    *
    * @default {Infinity}
    */
   readonly concurrency?: number;
   /**
-   * Turns values into what is sent, and back, instead of JSON. Both ends need the
-   * same: if they cannot agree, they do not connect.
+   * The serialization format, JSON by default. Both ends must use the same codec;
+   * otherwise the connection fails.
    */
   readonly codec?: Codec;
   /**
-   * Whether to do without `events.v1`: then there are no requests, and nothing but
-   * plain messages is sent. A client in a browser needs this for a server that picks
-   * no subprotocol, as browsers refuse such an answer.
+   * Disables the `events.v1` subprotocol. Only plain messages are sent, and requests are
+   * unavailable. A client in a browser needs this to connect to a server that selects
+   * no subprotocol, because browsers reject such a response.
    *
    * @default {false}
    */
   readonly plain?: boolean;
 }
 
-/** What a peer may send. */
+/** Limits on what a peer may send. */
 export interface InboundLimits {
-  /** How many bytes a message may have. */
+  /** The maximum size of a message in bytes. */
   readonly maxPayload: number;
-  /** How many messages may come. */
+  /** The maximum rate of messages; undefined for no limit. */
   readonly messageRate: Required<MessageRate> | undefined;
 }
 
-/** What only one side says. */
+/** Options that servers and clients resolve differently. */
 export interface SideOptions {
-  /** How long a peer has to answer a closing handshake, in milliseconds. */
+  /** The timeout of the closing handshake, in milliseconds. */
   readonly closeTimeout: number;
-  /** What a peer may send; all by default. */
+  /** Limits on what a peer may send; none by default. */
   readonly limits?: InboundLimits;
-  /** Bounds what waits for all peers. */
+  /** The shared memory budget of the send queues. */
   readonly budget?: Spender;
-  /** The headers of the request that are kept as long as the connection. */
+  /** The request headers to keep for the life of the connection. */
   readonly keepHeaders?: readonly string[];
   /**
-   * After how many milliseconds of silence a peer counts as lost; 0 for never.
+   * After how many milliseconds of silence a peer is considered lost; 0 for never.
    *
-   * @param canPing Whether it can be asked for a sign of life.
+   * @param canPing Whether the peer can be sent a ping.
    */
   idleTimeout(canPing: boolean): number;
 }
 
 /**
- * What is common to all connections of one socket.
+ * The resolved options that all connections of one socket share.
  *
  * @typeParam Types The types of the socket.
  */
 export interface ConnectionOptions<Types extends SocketTypes>
   extends SideOptions, Instrumented {
-  /** Looks into the connections, if somebody does. */
+  /** The instrumentation, if any is attached. */
   instrumentation: Instrumentation | undefined;
-  /** What the socket speaks. */
+  /** The subprotocol features that the socket supports. */
   readonly support: SubprotocolSupport;
-  /** How messages go out. */
+  /** The resolved flow-control limits. */
   readonly writerLimits: WriterLimits;
-  /** How many messages of one peer are handled at a time. */
+  /** The maximum number of messages of one peer that are handled at the same time. */
   readonly concurrency: number;
-  /** What turns values into what is sent, and back; JSON if there is none. */
+  /** The codec; JSON if undefined. */
   readonly codec: Codec | undefined;
-  /** Checks what comes in, if it is to be checked. */
+  /** The schema of incoming messages, if any. */
   readonly schema: StandardSchema<Incoming<Types>> | undefined;
-  /** Whether data that does not fit the schema ends the connection. */
+  /** Whether invalid data closes the connection. */
   readonly isStrict: boolean;
 }
 
 /**
  * Fills in the defaults of a socket's options.
  *
- * @param options What the program says.
- * @param stallTimeout When to give a peer up that takes nothing.
- * @param side What the socket says itself.
- * @returns What its connections go by.
- * @throws {RangeError} If a number or a word among the options is none.
- * @throws {TypeError} If the schema or the codec is none, or could not be used.
+ * @param stallTimeout After how many milliseconds a peer that reads nothing is terminated.
+ * @throws {RangeError} If an option is out of range.
+ * @throws {TypeError} If the schema or the codec is invalid, or is combined with `plain`.
  */
 export function resolveOptions<Types extends SocketTypes>(
   options: SpeechOptions<Types>,
@@ -154,7 +152,7 @@ export function resolveOptions<Types extends SocketTypes>(
   assertCodec(codec);
   if (codec && isPlain) {
     throw new TypeError(
-      `Cannot use the codec "${codec.name}" together with "plain", as both ends agree on it by events.v1`,
+      `Cannot use the codec "${codec.name}" together with "plain", as the codec is negotiated by events.v1: leave one of them out`,
     );
   }
   return {

@@ -1,5 +1,5 @@
 /**
- * How often something may happen; pure.
+ * Rate limiting by a token bucket; pure.
  *
  * @module
  */
@@ -11,20 +11,20 @@ import {
   optionNames,
 } from "../events/errors.ts";
 
-/** How many messages one peer may send. */
+/** A limit on the rate of incoming messages of one connection. */
 export interface MessageRate {
-  /** So many a second, in the long run. */
+  /** The sustained rate, in messages per second. */
   readonly perSecond: number;
   /**
-   * So many at once, if there have been few before.
+   * The maximum number of messages that may arrive at once after a quiet period.
    *
    * @default {perSecond}
    */
   readonly burst?: number;
   /**
-   * What happens to a message beyond the limit: `close` ends the connection with 1008
-   * and the cause `limit`; `drop` drops the message and counts it. A peer for which
-   * more than 50,000 messages a second have to be dropped is closed all the same.
+   * What happens to a message that exceeds the limit: `close` closes the connection with
+   * 1008 and the cause `limit`; `drop` drops the message and counts it. Even with `drop`,
+   * a peer is closed if more than 50,000 of its messages per second are dropped.
    *
    * @default {"close"}
    */
