@@ -261,8 +261,8 @@ export class ConnectionEndedError extends Error {
 }
 
 /**
- * A message was dropped under its `overflow` policy, because the peer receives messages
- * more slowly than they are sent. It was not sent and will not be.
+ * A message, or the one that replaced it, was dropped under its `overflow` policy, because
+ * the peer receives messages more slowly than they are sent. It will not be sent.
  *
  * @example
  * ```ts

@@ -1,21 +1,21 @@
 /**
- * What waits to be sent, up to a bound; pure.
+ * A bounded queue of outgoing messages with overflow policies; pure.
  *
  * @module
  */
 
 /**
- * What to do with a message that does not fit, as the peer takes messages more
- * slowly than they are sent:
+ * The policy for a message that does not fit in the send queue, because the peer receives
+ * messages more slowly than they are sent:
  *
- * - `terminate`: the connection is ended, as a `disconnect` with the cause
+ * - `terminate`: terminates the connection, with a `disconnect` event and the cause
  *   `backpressure`.
- * - `drop-oldest`: what has waited longest makes room, of the messages that may
- *   be dropped (those sent with this or with `latest`).
- * - `drop-newest`: the message itself is dropped.
- * - `latest`: the message takes the place of one with the same `key` that still
- *   waits, be there room or not for another; else it is like `drop-oldest`. One so
- *   large that it does not fit even then is dropped itself.
+ * - `drop-oldest`: drops the oldest queued messages that may be dropped: those sent with
+ *   `drop-oldest` or `latest`.
+ * - `drop-newest`: drops the new message.
+ * - `latest`: the message replaces a queued one with the same `key`, even if there is
+ *   room for both. Without such a message it acts as `drop-oldest`. A message that does
+ *   not fit even then is dropped itself.
  */
 export type Overflow = "terminate" | "drop-oldest" | "drop-newest" | "latest";
 
@@ -26,21 +26,15 @@ const OVERFLOW_POLICIES: readonly Overflow[] = [
   "latest",
 ];
 
-/**
- * Whether something is a policy.
- *
- * @param value Anything.
- * @returns True if so.
- */
+/** Whether a value is an overflow policy. */
 export function isOverflow(value: unknown): value is Overflow {
   return OVERFLOW_POLICIES.some((policy) => policy === value);
 }
 
 /**
- * Checks a policy.
+ * Checks the option `overflow`.
  *
- * @param options Where it stands, if it does.
- * @throws {RangeError} If it is none.
+ * @throws {RangeError} If it is not a valid policy.
  */
 export function assertOverflow(
   options: { readonly overflow?: Overflow } | undefined,

@@ -24,11 +24,11 @@ import {
 
 /** Options of {@linkcode Connection.send}. */
 export interface SendOptions {
-  /** What to do with this message if it does not fit; else as the socket says. */
+  /** The policy if this message exceeds `maxBufferedAmount`; the socket's by default. */
   readonly overflow?: Overflow;
   /**
-   * What the message is about, for `overflow: "latest"`: one that waits is
-   * replaced by the next one with the same key.
+   * The topic of the message, for `overflow: "latest"`: a queued message is replaced by
+   * the next one with the same key.
    *
    * @default {""}
    */
@@ -38,14 +38,18 @@ export interface SendOptions {
 const SEND_OPTIONS: readonly (keyof SendOptions)[] = ["overflow", "key"];
 
 /**
- * Checks the options of a `send`, for programs that no compiler checks.
+ * Checks the options of `send` at run time.
  *
- * @param options The options; they are not undefined.
- * @throws {TypeError} If they are not an object, or one is unknown: as in
- * `send("chat", { text })`, whose data is one value.
+ * @throws {TypeError} If they are not an object, or one is unknown, as in
+ * `send("chat", { text })`.
  */
 export function assertSendOptions(options: SendOptions): void {
-  assertType("options", options, "object", "what is sent is one value");
+  assertType(
+    "options",
+    options,
+    "object",
+    "send takes one value, so wrap several in an object",
+  );
   assertKnown("send()", options, SEND_OPTIONS);
 }
 

@@ -18,31 +18,30 @@ import { assertSize, ignoreRejection, RESOLVED } from "../events/errors.ts";
 import { assertOverflow, type Overflow } from "./bounded_queue.ts";
 import type { SocketSink } from "../runtime/websocket.ts";
 
-/** How much may wait for one peer, and what becomes of the rest. */
+/** Flow control: how much may be buffered for one peer, and what happens beyond that. */
 export interface FlowOptions {
   /**
-   * How many bytes may wait in the runtime for one peer. Once there are so many,
-   * `send` keeps messages here and its promise waits, until only half of it
-   * waits there. Small messages count, too: no more than one for each 256 bytes of
-   * this, or 1,024, wait there. What the runtime has it may keep even when the connection is
-   * cut, for as long as the peer's TCP lives: a server that many strangers can
-   * reach may want less of it.
+   * The maximum number of bytes that the runtime buffers for one peer. At this mark,
+   * `send` queues messages in this library, and its promise stays pending, until the
+   * runtime's buffer falls to half of it. Also limits the number of messages in that
+   * buffer, to max(1024, highWaterMark / 256). The runtime may hold its buffer until the
+   * TCP connection ends, even after `terminate()`: a public server may want a lower value.
    *
    * @default {1_048_576}
    */
   readonly highWaterMark?: number;
   /**
-   * How many bytes may wait for one peer in all; in no more messages than one for
-   * each 512 of them, or 1,024. What does not fit meets its `overflow`; a message
-   * that is alone always fits. What a client that comes back has sent by
-   * `client.send` does not count for what its connection sends itself.
+   * The maximum number of bytes that are buffered for one peer in total. Also limits the
+   * number of queued messages, to max(1024, maxBufferedAmount / 512). Beyond that, the
+   * `overflow` policy applies; a single message always fits an empty queue. On a client
+   * that reconnects, `client.send` and `connection.send` have separate budgets.
    *
    * @default {16_777_216}
    */
   readonly maxBufferedAmount?: number;
   /**
-   * What to do with a message that does not fit, unless its `send` says
-   * otherwise.
+   * The policy for a message that exceeds `maxBufferedAmount`. The options of `send`
+   * override it.
    *
    * @default {"terminate"}
    */
