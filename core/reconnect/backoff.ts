@@ -1,70 +1,58 @@
 /**
- * When to try again; pure.
+ * Exponential backoff with full jitter; pure.
  *
  * @module
  */
 
 /**
- * What doubles at least, in milliseconds: who comes back at once the first time does
- * not go on like that.
+ * The minimum value that is doubled, in milliseconds. With an `initialDelay` of 0, only
+ * the first attempt is immediate.
  */
 const MIN_DOUBLING_MS = 100;
 
-/** How long to wait before each attempt, and how often to try. */
+/** Options of reconnecting: the delays, and when to stop. */
 export interface BackoffOptions {
   /**
-   * How long to wait before the first attempt at most, in milliseconds; 0 for not
-   * at all. The bound doubles with each attempt, from 100 at least; how long it is
-   * within the bound is random.
+   * The maximum delay before the first attempt, in milliseconds; 0 for no delay. It
+   * doubles with each attempt, starting from at least 100. The actual delay is random,
+   * between 0 and this maximum.
    *
    * @default {1_000}
    */
   readonly initialDelay?: number;
   /**
-   * How long to wait before any attempt at most, in milliseconds.
+   * The maximum delay before any attempt, in milliseconds.
    *
    * @default {30_000}
    */
   readonly maxDelay?: number;
   /**
-   * How many attempts to make; that of `connect` itself does not count.
+   * The maximum number of attempts, not counting that of `connect` itself.
    *
    * @default {Infinity}
    */
   readonly maxAttempts?: number;
   /**
-   * How long to go on, in milliseconds. An attempt that has begun is not cut
-   * short by it.
+   * The maximum duration of all attempts, in milliseconds. An attempt that has started
+   * is not aborted.
    *
    * @default {Infinity}
    */
   readonly maxDuration?: number;
 }
 
-/** What {@linkcode backoff} asks the world. */
+/** The random numbers and the time that {@linkcode backoff} uses. */
 export interface BackoffSource {
-  /**
-   * A random number.
-   *
-   * @returns From 0 to less than 1.
-   */
+  /** Returns a random number from 0 (inclusive) to 1 (exclusive). */
   random(): number;
-  /**
-   * How long the attempts have taken so far.
-   *
-   * @returns Milliseconds.
-   */
+  /** Returns the duration of the attempts so far, in milliseconds. */
   elapsed(): number;
 }
 
 /**
- * The delays before each attempt: random from zero to a bound that doubles, so
- * that those who have lost the same server at the same moment do not come back
- * at the same moment (RFC 6455, 7.2.3; "full jitter").
- *
- * @param options When to stop, and how long to wait.
- * @param source Where chance and time come from.
- * @returns A generator of milliseconds, which ends when it is time to give up.
+ * Yields the delay before each attempt in milliseconds, and returns when reconnecting
+ * stops. Each delay is random, from 0 to a maximum that doubles, so that clients that
+ * lost the same server do not reconnect at the same moment (RFC 6455, section 7.2.3).
  */
 export function* backoff(
   options: Required<BackoffOptions>,
@@ -83,13 +71,9 @@ export function* backoff(
 }
 
 /**
- * Puts off an attempt as a server has asked for: by once to twice the time that
- * it named, so that all whom it asked do not come back in the same moment.
- *
- * @param delay The delay without that, in milliseconds.
- * @param retryAfter What the server asked for, in milliseconds, if it did.
- * @param random As in {@linkcode BackoffSource}.
- * @returns The delay in milliseconds.
+ * Adds one to two times `retryAfter` to a delay, at random, so that the clients of a
+ * server that restarts do not all reconnect at the same moment. All times are in
+ * milliseconds.
  */
 export function withRetryAfter(
   delay: number,
