@@ -1,7 +1,6 @@
 /**
- * Which requests may become a WebSocket: what the handshake says, where it comes
- * from, how many there are already, and what the program says. It knows requests
- * and answers, but neither sockets nor servers.
+ * Decides which requests are upgraded to a WebSocket: handshake, path, origin, connection
+ * limits and `authorize`. It handles requests and responses, not sockets.
  *
  * @module
  */
@@ -23,11 +22,11 @@ import {
 } from "../protocol/subprotocol.ts";
 import { startTimer } from "../util/timer.ts";
 
-/** What `authorize` is told about a request. */
+/** The second argument of `authorize`: more about the request. */
 export interface AuthorizeInfo extends Pick<RequestInfo, "remoteAddr"> {
-  /** The address of the peer, which `client.remoteAddress` will be. */
+  /** The address of the client, as later in `client.remoteAddress`. */
   readonly remoteAddress: string;
-  /** The path that is asked for, without the query. */
+  /** The path of the URL, without the query. */
   readonly path: string;
   /**
    * Headers to add to the response of the upgrade (101), such as `Set-Cookie`. Headers
@@ -39,18 +38,18 @@ export interface AuthorizeInfo extends Pick<RequestInfo, "remoteAddr"> {
 }
 
 /**
- * Which origins or paths are allowed: those in a list, where a string has to be equal
- * and a pattern has to match the whole (`/https:\\/\\/.*\\.example\\.com/` does not match
- * `https://a.example.com.evil.net`), or those for which a function returns `true`.
+ * The allowed origins or paths: a list, or a function that returns `true` for an allowed
+ * value. In a list, a string must be equal to the value, and a pattern must match all of it
+ * (`/https:\\/\\/.*\\.example\\.com/` does not match `https://a.example.com.evil.net`).
  */
 export type AllowList =
   | readonly (string | RegExp)[]
   | ((value: string, request: Request) => boolean);
 
 /**
- * Options that say who may come in.
+ * Options of authentication, origins and connection limits.
  *
- * @typeParam Context What `authorize` returns.
+ * @typeParam Context The type that `authorize` returns.
  */
 export interface AdmissionOptions<Context = unknown> {
   /**
@@ -73,9 +72,9 @@ export interface AdmissionOptions<Context = unknown> {
    */
   readonly paths?: AllowList;
   /**
-   * The subprotocols that the server speaks. The first that a client asks for
-   * and that stands here is spoken: the client's order counts. One that asks for
-   * others only is admitted without; a browser then ends the connection itself.
+   * The subprotocols that the server supports. The server selects the first one of the
+   * client's list that it supports. A client that requests only others is admitted
+   * without a subprotocol; a browser then fails the connection.
    *
    * @default {[]}
    */
@@ -83,12 +82,12 @@ export interface AdmissionOptions<Context = unknown> {
   /**
    * Decides whether a request is admitted, after all other checks. Only a truthy value
    * admits; it becomes `client.context`. A falsy value refuses with 403. A `Response`
-   * refuses, whether it is returned or thrown, and is the answer. An `Error` that is
-   * returned refuses with 403. If it throws or rejects with anything else, the answer is
-   * 500. Errors are told by an `error` event, and never to the peer.
+   * that is returned or thrown refuses, and is sent to the client. An `Error` that is
+   * returned refuses with 403. If it throws or rejects with anything else, the response is
+   * 500. Errors are emitted as an `error` event and never sent to the client.
    *
-   * @param request The request.
-   * @param info What else is known of it.
+   * @param request The upgrade request.
+   * @param info The address, the path, and the headers of the response.
    * @returns The context of the client, or a `Response` to refuse.
    *
    * @example Renew a session
@@ -111,77 +110,76 @@ export interface AdmissionOptions<Context = unknown> {
     info: AuthorizeInfo,
   ) => Context | Response | Promise<Context | Response>;
   /**
-   * How long `authorize` may take, in milliseconds. The answer then is 504.
+   * The timeout of `authorize`, in milliseconds. The response is then 504.
    *
    * @default {10_000}
    */
   readonly authorizeTimeout?: number;
   /**
-   * How many connections there may be, those included that `authorize` has not
-   * decided about. The next gets 503, and `Retry-After`.
+   * The maximum number of connections, including requests that `authorize` has not yet
+   * decided on. Further requests get 503 with `Retry-After`.
    *
    * @default {Infinity}
    */
   readonly maxConnections?: number;
   /**
-   * How many connections there may be from one address; of IPv6 from one network
-   * of 64 bits, which is what one subscriber has. The next gets 429, and
-   * `Retry-After`. All whose address is not known count as one.
+   * The maximum number of connections from one address; for IPv6, from one /64 network,
+   * which is what one subscriber has. Further requests get 429 with `Retry-After`. All
+   * clients whose address is unknown share one limit.
    *
    * @default {Infinity}
    */
   readonly maxConnectionsPerAddress?: number;
   /**
-   * Names of request headers that stay in `client.headers` for the whole life of a
-   * connection. The others are there in `authorize`, and until the `connect` listeners
-   * are done and their promises have settled. A value of more than 4,096 characters is
-   * not kept.
+   * The names of request headers that stay in `client.headers` for the life of the
+   * connection. Other headers are available in `authorize`, and until the `connect`
+   * listeners have returned and their promises have settled. Values of more than 4,096
+   * characters are not kept.
    *
    * @default {[]}
    */
   readonly keepHeaders?: readonly string[];
   /**
-   * How many proxies stand in front, each of which adds the address that it sees
-   * to `X-Forwarded-For`. So many entries from its end are trusted, and the last
-   * of them is the client's address. With 0 the header is not looked at, as then
-   * anybody could write it.
+   * The number of trusted reverse proxies in front of the server, each of which appends
+   * the address of its client to `X-Forwarded-For`. The entry at this position, counted
+   * from the end, is the address of the client. With 0 the header is ignored, because any
+   * client could forge it.
    *
    * @default {0}
    */
   readonly trustProxy?: number;
 }
 
-/** A request that may become a WebSocket. It has taken a place. */
+/** A request that was admitted. It counts as a connection until it is released. */
 export interface AdmittedRequest {
-  /** The URL that was asked for, as one of HTTP. */
+  /** The URL of the request, with an HTTP scheme. */
   readonly url: string;
   /** Its path, without the query. */
   readonly path: string;
-  /** The peer's address. */
+  /** The address of the client. */
   readonly remoteAddress: string;
-  /** The subprotocol to speak. */
+  /** The selected subprotocol. */
   readonly selected: SelectedSubprotocol;
-  /** What `authorize` has returned. */
+  /** The value that `authorize` returned. */
   readonly context: unknown;
   /** Headers that `authorize` adds to the response, if any. */
   readonly responseHeaders?: Headers | undefined;
 }
 
-/** What comes of a request. */
+/** The decision on a request. */
 export type AdmissionResult =
   | { readonly refusal: Refusal; readonly remoteAddress: string }
   | { readonly admitted: AdmittedRequest };
 
 /**
- * Whether a page comes from the same host and port as the WebSocket that it asks for; to
- * be used as {@linkcode AdmissionOptions.origins}. A page that was loaded by `http:` is
- * not of the same origin as a `wss:` endpoint. Behind a proxy that terminates TLS that
- * cannot be known, and hosts alone are compared. The proxy has to forward the `Host`
- * header unchanged.
+ * Whether a page has the same host and port as the WebSocket endpoint; for use as
+ * {@linkcode AdmissionOptions.origins}. A page that was loaded over `http:` does not have
+ * the same origin as a `wss:` endpoint. Behind a proxy that terminates TLS, the scheme is
+ * unknown, and only hosts are compared. The proxy must forward the `Host` header unchanged.
  *
  * @param origin The origin of the page.
- * @param request The request.
- * @returns True if they are the same.
+ * @param request The upgrade request.
+ * @returns Whether the origins are the same.
  *
  * @example
  * ```ts
@@ -193,23 +191,23 @@ export type AdmissionResult =
 export function sameOrigin(origin: string, request: Request): boolean {
   const page = URL.parse(origin);
   const host = request.headers.get("host");
-  // An attacker on the network may have written a page that was not encrypted.
+  // An attacker on the network may have modified an unencrypted page.
   const isDowngrade = page?.protocol === "http:" &&
     request.url.startsWith("https:");
-  // A default port may be written in one of them and not in the other.
+  // Only one of them may include the default port.
   return page !== null && host !== null && !isDowngrade &&
     page.host === URL.parse(`${page.protocol}//${host}`)?.host;
 }
 
 /**
- * The longest URL of a WebSocket, in characters. It is kept as long as the connection.
- * Most proxies refuse longer ones, too.
+ * The maximum length of a URL, in characters. It is kept for the life of the connection.
+ * Most proxies have a similar limit.
  */
 const MAX_URL_LENGTH = 8192;
 
 /**
- * The default of `origins`: refuses a page of another site whose request carries what a
- * browser adds by itself to prove who the user is.
+ * The default of `origins`: refuses a page of another site if its request carries
+ * credentials, which browsers add by themselves.
  */
 function sameSiteIfCredentials(origin: string, request: Request): boolean {
   const { headers } = request;
@@ -224,17 +222,17 @@ function isLoopback(hostname: string | undefined): boolean {
     /^(?:(?:.+\.)?localhost\.?|127(?:\.\d+){3}|\[::1\])$/.test(hostname);
 }
 
-/** When those who find no place may come again, in seconds. */
+/** The `Retry-After` of a request that exceeds a limit, in seconds. */
 const RETRY_AFTER_SECONDS = 5;
 
 /**
  * Decides which requests may become a WebSocket.
  *
- * @typeParam Context What `authorize` returns.
+ * @typeParam Context The type that `authorize` returns.
  */
 export class Admission<Context> {
   readonly #isOrigin: Matcher;
-  /** Whether the program says which origins may connect. */
+  /** Whether the option `origins` is set. */
   readonly #hasOrigins: boolean;
   readonly #isPath: Matcher | undefined;
   readonly #protocols: readonly string[];
@@ -244,16 +242,14 @@ export class Admission<Context> {
   readonly #trustProxy: number;
   readonly #limits: ConnectionLimits;
   readonly #onError: (error: unknown) => void;
-  /** The answer to all, once it is closed. */
+  /** The response to all requests after `close`. */
   #closed: Refusal | undefined;
 
   /**
-   * Creates a door that is open.
+   * Validates the options.
    *
-   * @param options Who may come in.
-   * @param support What the server speaks.
-   * @param onError Hears of what `authorize` throws.
-   * @throws {RangeError} If a number is negative or none.
+   * @param onError Called with the errors of `authorize`.
+   * @throws {RangeError} If a number is negative or `NaN`.
    * @throws {TypeError} If an origin or a path could never match.
    */
   constructor(
@@ -296,15 +292,15 @@ export class Admission<Context> {
     this.#onError = onError;
   }
 
-  /** The answer to all, once it is closed. */
+  /** The response to all requests after `close`. */
   get closed(): Refusal | undefined {
     return this.#closed;
   }
 
   /**
-   * From now on nobody is admitted, not even who is being decided about.
+   * Refuses all requests from now on, including those that `authorize` is deciding on.
    *
-   * @param retryAfter When to come again, in seconds.
+   * @param retryAfter The `Retry-After` of the responses, in seconds.
    */
   close(retryAfter: number = RETRY_AFTER_SECONDS): void {
     const headers = { "retry-after": `${retryAfter}` };
@@ -316,13 +312,10 @@ export class Admission<Context> {
   }
 
   /**
-   * Decides about a request. Whoever is admitted has to
-   * {@linkcode Admission.release} in the end.
+   * Decides on a request. The caller must {@linkcode Admission.release} an admitted
+   * request in the end.
    *
-   * @param request The request.
-   * @param info Who it is from.
-   * @returns What comes of it; a promise only if `authorize` gives one. It never
-   * rejects.
+   * @returns The decision; a promise only if `authorize` returns one. It never rejects.
    */
   admit(
     request: Request,
@@ -352,7 +345,7 @@ export class Admission<Context> {
     };
     const authorize = this.#authorize;
     if (authorize === undefined) return { admitted };
-    // One by one: Deno's own info has getters, which a spread leaves out.
+    // Copied by name: Deno's own info has getters, which a spread leaves out.
     const { remoteAddr } = info;
     let responseHeaders: Headers | undefined;
     const about: AuthorizeInfo = {
@@ -381,12 +374,10 @@ export class Admission<Context> {
   }
 
   /**
-   * Finds out whether a client stays for longer than a moment, which nobody can
-   * foresee the end of.
+   * Waits a moment, then checks that the client is still there. If not, the request is
+   * refused and released.
    *
-   * @param request The request.
-   * @param verdict What {@linkcode Admission.admit} has said.
-   * @returns The same, or that the client is gone, whose place is free again.
+   * @param verdict The decision of {@linkcode Admission.admit}.
    */
   async confirm(
     request: Request,
@@ -397,11 +388,7 @@ export class Admission<Context> {
     return isLeft ? this.#reject(verdict.admitted, CLIENT_GONE) : verdict;
   }
 
-  /**
-   * Gives a place back.
-   *
-   * @param remoteAddress Whose.
-   */
+  /** Stops counting a connection from this address. */
   release(remoteAddress: string): void {
     this.#limits.release(remoteAddress);
   }
@@ -432,7 +419,7 @@ export class Admission<Context> {
     return { status: 403, reason, advice };
   }
 
-  /** Waits for what the program says. */
+  /** Waits for the promise of `authorize`. */
   async #awaitDecision(
     request: Request,
     admitted: AdmittedRequest,
@@ -482,18 +469,13 @@ export class Admission<Context> {
   }
 }
 
-/** What is told of a URL that is none. */
+/** The refusal of a request with an invalid URL. */
 export const INVALID_URL: Refusal = {
   status: 400,
   reason: "Cannot make sense of the URL, or of the Host header",
 };
 
-/**
- * The URL of a request. Deno throws where the `Host` header is none.
- *
- * @param request The request.
- * @returns The URL, if it has one.
- */
+/** Returns the URL of a request, if valid. Deno throws if the `Host` header is not. */
 export function urlOf(request: Request): URL | undefined {
   try {
     return new URL(request.url);
@@ -502,7 +484,7 @@ export function urlOf(request: Request): URL | undefined {
   }
 }
 
-/** A segment that a URL parser resolves, so that it hides which path is meant. */
+/** A dot segment (RFC 3986, section 3.3), which a URL parser resolves. */
 const DOT_SEGMENT = /(?:^|[/\\])(?:\.|%2e){1,2}(?:[/\\?#]|$)/i;
 
 const DOT_SEGMENTS: Refusal = {
@@ -512,8 +494,8 @@ const DOT_SEGMENTS: Refusal = {
 };
 
 /**
- * Whether the path, as the client sent it, has segments that mean another path: a proxy
- * in front that guards paths may not have resolved them.
+ * Whether the path, as the client sent it, has dot segments. A proxy that restricts access
+ * by path may not have resolved them.
  */
 function hasDotSegments(url: string): boolean {
   const start = url.indexOf("/", url.indexOf("://") + 3);
@@ -522,12 +504,12 @@ function hasDotSegments(url: string): boolean {
   return DOT_SEGMENT.test(url.slice(start, end < 0 ? undefined : start + end));
 }
 
-/** Percent-encoding is the same in either case (RFC 3986, 6.2.2.1). */
+/** Percent-encoding is case-insensitive (RFC 3986, section 6.2.2.1). */
 function withUpperCaseHex(path: string): string {
   return path.replace(/%[0-9a-f]{2}/gi, (code) => code.toUpperCase());
 }
 
-/** Why what `authorize` has returned or thrown does not admit, if so. */
+/** Returns the refusal for a result of `authorize`, if it does not admit. */
 function refusalFor(result: unknown): Refusal | undefined {
   if (result === TIMED_OUT) {
     return { status: 504, reason: "The authorization took too long" };
@@ -539,7 +521,7 @@ function refusalFor(result: unknown): Refusal | undefined {
 
 const FORBIDDEN: Refusal = { status: 403, reason: "Not authorized" };
 
-/** What every class of responses has, also those of other realms and of packages. */
+/** The properties of any `Response`, including those of other realms and of packages. */
 interface ResponseLike {
   readonly status: number;
   readonly headers: object;
@@ -561,7 +543,7 @@ function isErrorLike(value: unknown): boolean {
     );
 }
 
-/** Refuses by the answer that `authorize` gives. */
+/** Refuses with the response of `authorize`. */
 function refusalFromResponse(answer: ResponseLike): Refusal {
   const { status } = answer;
   const reason = `The authorization answered with ${status}`;
@@ -575,7 +557,7 @@ function refusalFromResponse(answer: ResponseLike): Refusal {
   }
   if (!(answer instanceof Response)) return { status, reason };
   try {
-    // A copy, as a program may give the same one each time.
+    // A copy, as an application may return the same response each time.
     return { status, reason, response: answer.clone() };
   } catch (cause) { // its body was read
     const error = new TypeError(
@@ -586,7 +568,7 @@ function refusalFromResponse(answer: ResponseLike): Refusal {
   }
 }
 
-/** Why the headers that `authorize` has set cannot be sent, if so. */
+/** Returns the refusal for invalid response headers set by `authorize`, if any. */
 function refusalForHeaders(headers: Headers | undefined): Refusal | undefined {
   for (const name of headers?.keys() ?? []) {
     if (!HANDSHAKE_HEADER.test(name)) continue;
@@ -601,7 +583,7 @@ function refusalForHeaders(headers: Headers | undefined): Refusal | undefined {
 const HANDSHAKE_HEADER =
   /^(?:connection|upgrade|content-length|transfer-encoding|keep-alive|te|trailer|sec-websocket-.*)$/i;
 
-/** The answer to a failure of the program, of which the peer learns nothing. */
+/** The response to an error of the application, without details. */
 export const INTERNAL_ERROR: Refusal = {
   status: 500,
   reason: "Internal server error",
@@ -614,7 +596,7 @@ const CLIENT_GONE: Refusal = {
   reason: "The client went away before it was let in",
 };
 
-/** How many connections there are, in all and from where. */
+/** Counts connections, in total and per network. */
 class ConnectionLimits {
   readonly #max: number;
   readonly #maxPerAddress: number;
@@ -656,7 +638,7 @@ class ConnectionLimits {
 
 type Matcher = (value: string, request: Request) => boolean;
 
-/** Checks a list of tokens: nothing else can be a subprotocol or the name of a header. */
+/** Checks a list of tokens, as subprotocols and header names must be. */
 function assertSubprotocols(
   name: string,
   tokens: readonly string[],
@@ -695,7 +677,7 @@ function compileMatcher(
         `Cannot use what is neither a string nor a pattern among "${name}": current value is ${one}`,
       );
     } else {
-      // Whole, and without the flags that make a pattern remember its last match.
+      // Matches the whole value, without the flags that make a pattern stateful.
       const flags = one.flags.replace(/[gy]/g, "");
       patterns.push(new RegExp(`^(?:${one.source})$`, flags));
     }
