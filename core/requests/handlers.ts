@@ -1,5 +1,5 @@
 /**
- * The handlers that answer requests.
+ * Registers request handlers and finds the one for a request.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { HandlerResult, OfType } from "../values/types.ts";
 
 /** Options of `handle`. */
 export interface HandleOptions {
-  /** Removes the handler when it is aborted. */
+  /** A signal that removes the handler when it is aborted. */
   readonly signal?: AbortSignal;
 }
 
@@ -28,11 +28,7 @@ function hasType<
   return typeOf(message.data) === type;
 }
 
-/**
- * The `type` of some data, if it has one that is a string.
- *
- * @param data The data.
- */
+/** Returns the property `type` of the data, if it is a string. */
 export function typeOf(data: unknown): string | undefined {
   return typeof data === "object" && data !== null && "type" in data &&
       typeof data.type === "string"
@@ -41,14 +37,14 @@ export function typeOf(data: unknown): string | undefined {
 }
 
 /**
- * What answers requests, by what it returns.
+ * A function that handles requests. Its result is the reply.
  *
  * @typeParam Request The type of a request.
- * @typeParam Outgoing What can be sent.
+ * @typeParam Outgoing The type of the data that can be sent.
  */
 export interface RequestHandler<Request, Outgoing> {
   (request: Request): HandlerResult<Outgoing>;
-  /** The type of requests that it answers, if it is not for all. */
+  /** The type of the requests that it handles; undefined for all others. */
   readonly type?: string | undefined;
 }
 
@@ -56,7 +52,7 @@ export interface RequestHandler<Request, Outgoing> {
  * The handlers of one socket: one for each type of request, and one for all others.
  *
  * @typeParam Data The type of a request's data.
- * @typeParam Outgoing What can be sent.
+ * @typeParam Outgoing The type of the data that can be sent.
  * @typeParam From The type of a request's author.
  */
 export class RequestHandlers<
@@ -70,14 +66,14 @@ export class RequestHandlers<
   >();
 
   /**
-   * Adds one.
+   * Adds a handler.
    *
-   * @typeParam Type The type of requests that it answers.
-   * @param first That type; or the handler, if it answers all others.
+   * @typeParam Type The type of the requests.
+   * @param first The type; or the handler of all other requests.
    * @param second The handler; or the options.
    * @param third The options.
-   * @throws {TypeError} If the handler is no function.
-   * @throws {Error} If there is one for that already.
+   * @throws {TypeError} If the handler is not a function.
+   * @throws {Error} If there already is a handler for the type.
    */
   add<Type extends string>(
     first: Type | RequestHandler<Message<Data, Outgoing, From>, Outgoing>,
@@ -105,18 +101,13 @@ export class RequestHandlers<
     this.#add(first, subject, handler, third);
   }
 
-  /**
-   * Who answers a request.
-   *
-   * @param request The request.
-   * @returns The handler, if there is one for it.
-   */
+  /** Returns the handler for a request, if there is one. */
   find(
     request: Message<Data, Outgoing, From>,
   ): RequestHandler<Message<Data, Outgoing, From>, Outgoing> | undefined {
     const { size } = this.#byType;
     const any = this.#byType.get(undefined);
-    // Its data need not be looked at where that makes no difference.
+    // Avoids decoding the data if the type makes no difference.
     return size === 0 || (any && size === 1)
       ? any
       : this.#byType.get(typeOf(request.data) ?? "") ?? any;

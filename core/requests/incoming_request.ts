@@ -1,5 +1,5 @@
 /**
- * A request of the peer's, which wants one answer.
+ * A request from the peer, which gets one reply.
  *
  * @module
  */
@@ -8,71 +8,44 @@ import type { Frame } from "../values/codec.ts";
 import { isThenable, RequestError } from "../events/errors.ts";
 import type { RequestFailure } from "../protocol/frames.ts";
 
-/** What a request needs of its connection. */
+/** The parts of a connection that a request uses. */
 export interface Responder {
-  /** The peer, for an error's text. */
+  /** The name of the peer, for error messages. */
   readonly name: string;
-  /**
-   * Turns an answer into what is sent.
-   *
-   * @param data The answer.
-   */
+  /** Encodes a reply. */
   encode(data: unknown): Frame;
-  /**
-   * Sends an answer.
-   *
-   * @param id Which request it answers.
-   * @param frame The answer.
-   */
+  /** Sends the reply to the request with this id. */
   reply(id: number, frame: Frame): Promise<void>;
-  /**
-   * Tells the peer that there is no answer.
-   *
-   * @param id Which request has none.
-   * @param failure Why.
-   */
+  /** Sends an error reply to the request with this id. */
   refuse(id: number, failure: RequestFailure): void;
-  /**
-   * Hears of what a handler has thrown, and has not meant for the peer.
-   *
-   * @param error The error.
-   */
+  /** Reports an error of a handler that is not sent to the peer. */
   failed(error: unknown): void;
 }
 
-/** One request. */
+/** A request from the peer. */
 export class IncomingRequest {
   readonly #id: number;
   readonly #responder: Responder;
-  /** Which trace it is part of, if its sender says so. */
+  /** The trace context of the request, if its sender provides one. */
   readonly trace: string | undefined;
   #isAnswered = false;
 
-  /**
-   * Creates one.
-   *
-   * @param id Its id.
-   * @param responder The connection.
-   * @param trace Which trace it is part of, if its sender says so.
-   */
   constructor(id: number, responder: Responder, trace?: string) {
     this.#id = id;
     this.#responder = responder;
     this.trace = trace;
   }
 
-  /** Whether it has its answer. */
+  /** Whether the reply or an error has been sent. */
   get isAnswered(): boolean {
     return this.#isAnswered;
   }
 
   /**
-   * Answers it.
+   * Sends the reply.
    *
-   * @param data The answer.
-   * @returns As `send`.
-   * @throws {TypeError} If the answer cannot be sent.
-   * @throws {Error} If it has been answered.
+   * @throws {TypeError} If the data cannot be encoded.
+   * @throws {Error} If the request already has a reply.
    */
   reply(data: unknown): Promise<void> {
     const { name } = this.#responder;
@@ -84,11 +57,7 @@ export class IncomingRequest {
     return this.#responder.reply(this.#id, frame);
   }
 
-  /**
-   * Tells the peer that there is no answer, if there was none.
-   *
-   * @param failure Why.
-   */
+  /** Sends an error reply, unless the request already has a reply. */
   refuse(failure: RequestFailure): void {
     if (this.#isAnswered) return;
     this.#isAnswered = true;
@@ -96,10 +65,9 @@ export class IncomingRequest {
   }
 
   /**
-   * Lets a handler answer it.
+   * Calls a handler and replies with its result.
    *
-   * @param handle Gives the answer, or a promise of it.
-   * @returns A promise if that takes time; it never rejects.
+   * @returns A promise that never rejects, if the handler is asynchronous.
    */
   run(handle: () => unknown): Promise<void> | undefined {
     try {
@@ -116,12 +84,12 @@ export class IncomingRequest {
     return undefined;
   }
 
-  /** Answers by what a handler has returned, unless it has answered itself. */
+  /** Replies with the result of a handler, unless it is undefined after a reply. */
   #replyWith(result: unknown): void {
     if (result !== undefined || !this.#isAnswered) this.reply(result ?? null);
   }
 
-  /** A handler has failed. What it has not meant for the peer stays here. */
+  /** Sends a `RequestError` to the peer; reports any other error on this side only. */
   #fail(error: unknown): void {
     if (!(error instanceof RequestError)) {
       this.refuse(INTERNAL_FAILURE);
@@ -133,7 +101,7 @@ export class IncomingRequest {
   }
 }
 
-/** What a peer is told of an error of the program. */
+/** The failure that the peer gets for an error of the application. */
 export const INTERNAL_FAILURE: RequestFailure = {
   message: "The request has failed",
   code: "internal",

@@ -1,24 +1,16 @@
 /**
- * Requests that wait for an answer; pure: it knows neither sockets nor timers.
+ * Requests that wait for a reply; pure.
  *
  * @module
  */
 
 import { MAX_REQUEST_ID } from "../protocol/frames.ts";
 
-/** Who waits for an answer. */
+/** The resolvers of a request that waits for its reply. */
 export interface PendingReply<Answer> {
-  /**
-   * Takes the answer.
-   *
-   * @param answer The answer.
-   */
+  /** Resolves the request. */
   resolve(answer: Answer): void;
-  /**
-   * Hears why there is none.
-   *
-   * @param reason Why.
-   */
+  /** Rejects the request. */
   reject(reason: unknown): void;
 }
 
@@ -29,27 +21,27 @@ interface PendingRequest<Answer> {
 }
 
 /**
- * What came of an answer: it was awaited; it came too late; or nobody ever asked.
+ * Whether a reply was expected, came too late, or matches no request at all.
  */
 export type ReplyOutcome = "awaited" | "late" | "unasked";
 
 /**
- * Requests that wait for an answer.
+ * The requests of one connection that wait for a reply.
  *
- * @typeParam Answer What an answer is.
+ * @typeParam Answer The type of a reply.
  */
 export class PendingRequests<Answer> {
   readonly #pending = new Map<number, PendingRequest<Answer>>();
-  /** By how long they may wait, in the order in which their time is over. */
+  /** Grouped by timeout; each group is in order of expiry. */
   readonly #byTimeout = new Map<number, Set<number>>();
   #lastId = 0;
 
-  /** How many wait. */
+  /** The number of pending requests. */
   get size(): number {
     return this.#pending.size;
   }
 
-  /** When the time of the next one is over; `Infinity` if that never is. */
+  /** The time at which the next request expires; `Infinity` for never. */
   get deadline(): number {
     let next = Infinity;
     for (const [first = 0] of this.#byTimeout.values()) {
@@ -59,12 +51,11 @@ export class PendingRequests<Answer> {
   }
 
   /**
-   * Adds one.
+   * Adds a request.
    *
-   * @param reply Who waits.
-   * @param timeout How long it may wait, in milliseconds; `Infinity` for ever.
-   * @param now The time in milliseconds, on any clock that goes forward only.
-   * @returns Its id; undefined if all ids have been used.
+   * @param timeout The timeout in milliseconds; `Infinity` for none.
+   * @param now The time of a monotonic clock, in milliseconds.
+   * @returns The id of the request; undefined if all ids have been used.
    */
   add(
     reply: PendingReply<Answer>,
@@ -81,11 +72,9 @@ export class PendingRequests<Answer> {
   }
 
   /**
-   * Takes the one away that an answer is for.
+   * Removes the request with this id and settles it.
    *
-   * @param id Its id.
-   * @param settle Gives the answer.
-   * @returns Whether it was awaited.
+   * @returns Whether the reply was expected.
    */
   settle(
     id: number,
@@ -102,10 +91,10 @@ export class PendingRequests<Answer> {
   }
 
   /**
-   * Rejects those whose time is over.
+   * Rejects the requests that have expired.
    *
-   * @param now The time in milliseconds, on the same clock.
-   * @param makeReason Makes what they are told.
+   * @param now The time of the same clock.
+   * @param makeReason Creates the error.
    */
   expire(now: number, makeReason: (timeout: number) => unknown): void {
     for (const [timeout, ids] of [...this.#byTimeout]) {
@@ -117,11 +106,7 @@ export class PendingRequests<Answer> {
     }
   }
 
-  /**
-   * Rejects all.
-   *
-   * @param reason What they are told.
-   */
+  /** Rejects all requests. */
   rejectAll(reason: unknown): void {
     const all = [...this.#pending.values()];
     this.#pending.clear();

@@ -1,6 +1,6 @@
 /**
- * What `events.v1` adds to a connection: requests and their answers, pings, credit
- * and batches. It reads and writes frames, and knows neither sockets nor messages.
+ * The state of `events.v1` on one connection: requests and replies, pings, credit and
+ * batches. It reads and writes frames, and is independent of sockets and messages.
  *
  * @module
  */
@@ -30,11 +30,11 @@ import { startTimer, type Timer } from "../util/timer.ts";
 
 /** Options of `request`. */
 export interface RequestOptions {
-  /** Gives up when it is aborted; the promise rejects with its reason. */
+  /** A signal that cancels the request; the promise rejects with its reason. */
   readonly signal?: AbortSignal;
   /**
-   * How long to wait for the answer, in milliseconds; `Infinity` for as long as the
-   * connection lives.
+   * The time to wait for the reply, in milliseconds; `Infinity` to wait until the
+   * connection ends.
    *
    * @default {10_000}
    */
@@ -301,7 +301,7 @@ export class EventsSession {
     if (id === undefined) {
       reply.reject(
         new RangeError(
-          `Cannot request anything more of ${this.#transport.name} by this connection: all ids are used`,
+          `Cannot send another request to ${this.#transport.name} as this connection has used all request ids: open a new one`,
         ),
       );
       return promise;
