@@ -5,6 +5,7 @@ import type { Connection, SocketMessage, SocketTypes } from "../../mod.ts";
 import { ClientSocket, ServerSocket } from "../../mod.ts";
 import { pair } from "../../testing.ts";
 import { nearest } from "../../core/util/nearest.ts";
+import { lacksPermission } from "../support/permissions.ts";
 
 type Talk = { type: "chat"; text: string } | { type: "typing" };
 
@@ -63,7 +64,13 @@ Deno.test("message:type keeps early messages for its first listener", async () =
   assertEquals(message.data, { type: "chat", text: "early" } as object);
 });
 
-Deno.test("Overrides are called as methods and as fields, before listeners", async () => {
+Deno.test({
+  name: "Overrides are called as methods and as fields, before listeners",
+  ignore: await lacksPermission("net"),
+  fn: testOverrides,
+});
+
+async function testOverrides(): Promise<void> {
   const heard: string[] = [];
   class Methods extends ServerSocket {
     protected override onConnect(client: Connection): void {
@@ -100,7 +107,7 @@ Deno.test("Overrides are called as methods and as fields, before listeners", asy
     "listener",
     "field 4000 enough",
   ]);
-});
+}
 
 Deno.test("on() refuses the name of no event, and suggests the nearest", () => {
   const server = new ServerSocket();
