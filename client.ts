@@ -15,24 +15,16 @@
  */
 
 import { printable } from "./core/util/printable.ts";
-import { withoutSecrets } from "./core/util/safe_url.ts";
 import {
   assertSendOptions,
   type QueuedMessage,
   type SendOptions,
   SendQueue,
 } from "./core/sending/send_queue.ts";
-import {
-  backoff,
-  type BackoffOptions,
-  withRetryAfter,
-} from "./core/reconnect/backoff.ts";
-import { ResumePoint } from "./core/protocol/resume_point.ts";
 import { encodeWith } from "./core/values/codec.ts";
 import {
   type CheckedRequestOptions,
-  Connection,
-  type ConnectionEvents,
+  type Connection,
   type ConnectionOwner,
   internals,
 } from "./core/connection/connection.ts";
@@ -51,19 +43,28 @@ import {
   REQUEST_TIMEOUT_MS,
   type RequestOptions,
 } from "./core/requests/session.ts";
-import {
-  type ConnectionOptions,
-  resolveOptions,
-  type SpeechOptions,
-} from "./core/connection/connection_options.ts";
+import type { ConnectionOptions } from "./core/connection/connection_options.ts";
 import { assertOverflow } from "./core/sending/bounded_queue.ts";
-import { waitForRetry } from "./core/reconnect/retry_delay.ts";
+import type { ConnectAttempts } from "./core/reconnect/connect_attempts.ts";
+import { Reconnector } from "./core/reconnect/reconnector.ts";
+import type { Disconnection } from "./core/reconnect/reconnect_options.ts";
+import {
+  assertConnectOptions,
+  type ClientOptions,
+  type ConnectOptions,
+  resolveClientOptions,
+  type ValueOrFunction,
+} from "./core/client/client_options.ts";
+import type { ClientEvents } from "./core/client/client_events.ts";
+import {
+  type AttemptResult,
+  Connector,
+  displayUrl,
+} from "./core/client/connector.ts";
+import { DeferredEvents } from "./core/client/deferred_events.ts";
 import { register } from "./core/events/instrumentation.ts";
 import { parseRetryAfter } from "./core/protocol/retry_after.ts";
 import type { StandardSchema } from "./core/values/schema.ts";
-import { clientDriver, openSocket } from "./core/runtime/websocket.ts";
-import { offerSubprotocols } from "./core/protocol/subprotocol.ts";
-import { startTimer } from "./core/util/timer.ts";
 import type { Outgoing, Reply, SocketTypes } from "./core/values/types.ts";
 import {
   ConnectEvent,
@@ -78,294 +79,33 @@ import {
 } from "./core/events/event_types.ts";
 import {
   assertCloseFrame,
-  assertKnown,
   assertSize,
-  assertType,
   CloseCode,
-  ConnectError,
   type ConnectionEnd,
   ConnectionEndedError,
   ignoreRejection,
-  optionNames,
   RESOLVED,
 } from "./core/events/errors.ts";
 
 export * from "./core/public.ts";
 export type { BackoffOptions } from "./core/reconnect/backoff.ts";
+export {
+  type Disconnection,
+  isTransient,
+  type ReconnectOptions,
+} from "./core/reconnect/reconnect_options.ts";
+export type {
+  ClientOptions,
+  ConnectOptions,
+  ValueOrFunction,
+} from "./core/client/client_options.ts";
+export type { ClientEvents } from "./core/client/client_events.ts";
 export { ConnectError } from "./core/events/errors.ts";
 export {
   GiveUpEvent,
   ReconnectingEvent,
   RecoveryEvent,
 } from "./core/events/event_types.ts";
-
-/**
- * A value, or a function that is asked for it at each attempt to connect, so that
- * a token in it is fresh.
- *
- * @typeParam T The type of the value.
- */
-export type ValueOrFunction<T> = T | (() => T | PromiseLike<T>);
-
-/**
- * Options of {@linkcode ClientSocket}.
- *
- * @typeParam Types The types of what comes in and goes out.
- */
-export interface ClientOptions<Types extends SocketTypes = SocketTypes>
-  extends SpeechOptions<Types> {
-  /**
-   * The subprotocols that the client asks for, the dearest first; or one of them.
-   * Unless it is `plain`, it also asks for `events.v1`, with each of them and without.
-   *
-   * @default {[]}
-   */
-  readonly protocols?: ValueOrFunction<string | readonly string[]>;
-  /**
-   * Headers of the request. Deno, Node and Bun send them; no browser does: there
-   * `connect` rejects with a `TypeError`.
-   */
-  readonly headers?: ValueOrFunction<HeadersInit>;
-  /**
-   * How long an attempt to connect may take, in milliseconds: until `url`,
-   * `protocols` and `headers` are there, and the server has answered. No runtime
-   * has such a limit; `Infinity` switches it off.
-   *
-   * @default {10_000}
-   */
-  readonly connectTimeout?: number;
-  /**
-   * How long the server may be silent, in milliseconds: then the connection counts
-   * as lost, which is a `disconnect` with the cause `timeout`. It is noticed after a
-   * quarter of that more, at the latest. A server that speaks `events.v1` is asked for
-   * a sign of life after half of it, and has a second more for each 16 KiB that were sent
-   * before the question and that it has not confirmed. Of any other only messages count,
-   * as no runtime tells of a server's pings: there it is for servers that send something
-   * at least twice in that time, and whose messages do not take longer to come in; from a
-   * server of this library a message may take as long as it takes. If you set it, a connection by which the server talks, but
-   * takes nothing of what it is sent, is lost, too, with the cause `backpressure`: after
-   * half of that more, at the latest, and a second for each 16 KiB under way. 0
-   * switches it off.
-   *
-   * @default {30_000} where the server speaks `events.v1`, else 0
-   */
-  readonly idleTimeout?: number;
-  /**
-   * How long the server has to answer a closing handshake, in milliseconds. If it
-   * does not, the connection is given up, which is a `disconnect`.
-   *
-   * @default {10_000}
-   */
-  readonly closeTimeout?: number;
-  /**
-   * Whether the client comes back by itself when it has lost its connection, and
-   * goes on trying when it cannot have one; and how.
-   *
-   * @default {false}
-   */
-  readonly reconnect?: boolean | ReconnectOptions;
-}
-
-/** How a {@linkcode ClientSocket} comes back. */
-export interface ReconnectOptions extends BackoffOptions {
-  /**
-   * How long a connection must live, in milliseconds, for the next loss to be a new
-   * one: with short delays again, and all attempts to be had.
-   *
-   * @default {5_000}
-   */
-  readonly minUptime?: number;
-  /**
-   * Decides whether to come back after an end. It is not asked when the program
-   * itself has closed or terminated the connection: then the client stays away.
-   *
-   * @default {isTransient}
-   */
-  readonly shouldReconnect?: (end: Disconnection) => boolean;
-  /**
-   * Makes no further attempt once it is aborted. It does not end a connection that
-   * is open.
-   */
-  readonly signal?: AbortSignal;
-}
-
-/** Options of {@linkcode ClientSocket.connect}. */
-export interface ConnectOptions {
-  /**
-   * Gives up connecting when it is aborted. It does not end a connection that is
-   * open, and has nothing to say when that is lost.
-   */
-  readonly signal?: AbortSignal;
-}
-
-/** How the last connection of a {@linkcode ClientSocket} ended. */
-export interface Disconnection extends ConnectionEnd {
-  /** Whether the closing handshake was finished, as in a `CloseEvent`. */
-  readonly wasClean: boolean;
-  /** When it ended. */
-  readonly time: Date;
-  /**
-   * After how many milliseconds the server asks the client to come back; undefined
-   * if it did not say.
-   */
-  readonly retryAfter: number | undefined;
-}
-
-/** The codes of ends after which a client may come back. */
-const TRANSIENT_CODES: readonly number[] = [
-  CloseCode.GoingAway,
-  CloseCode.Abnormal,
-  CloseCode.InternalError,
-  CloseCode.ServiceRestart,
-  CloseCode.TryAgainLater,
-  CloseCode.BadGateway,
-];
-
-/**
- * Whether an end is one after which a client comes back by default: the connection
- * was lost (1006), or the server has closed it for a reason that will pass: it goes
- * away or restarts (1001, 1012), has failed (1011), is overloaded (1013), or is
- * behind a gateway that has lost it (1014). After any other code the server meant
- * it: 1000, 1008, 4001 and so on.
- *
- * @param end How a connection ended.
- * @returns Whether to come back.
- *
- * @example Codes of an application's own
- * ```ts
- * import { ClientSocket, isTransient } from "jsr:@ws/events";
- *
- * const client = new ClientSocket({
- *   reconnect: {
- *     shouldReconnect: (end) => end.code === 4100 || isTransient(end),
- *   },
- * });
- * ```
- */
-export function isTransient(end: ConnectionEnd): boolean {
-  return TRANSIENT_CODES.includes(end.code);
-}
-
-/**
- * After how many milliseconds of silence a server counts as lost that can be asked for
- * a sign of life, if the program does not say.
- */
-const CLIENT_IDLE_TIMEOUT_MS = 30_000;
-
-/** The way to a connection: one attempt, or one after the other. */
-class ConnectAttempts {
-  readonly #controller = new AbortController();
-  /** Is aborted when it is given up, with the reason. */
-  readonly signal: AbortSignal = this.#controller.signal;
-  /** What ends it from outside. */
-  readonly #signals = new Map<AbortSignal, () => void>();
-  /** Whether it is to be told if it leads nowhere: others count on it. */
-  notifyOnFail = false;
-  /** Whether the program has closed the client on the way. */
-  isCancelled = false;
-
-  /** Calls back when a signal is aborted, as long as it is under way. */
-  onSignal(signal: AbortSignal, action: (reason: unknown) => void): void {
-    if (this.#signals.has(signal)) return;
-    const onAbort = () => action(signal.reason);
-    this.#signals.set(signal, onAbort);
-    signal.addEventListener("abort", onAbort);
-  }
-
-  /** It is over, and has led to a connection. */
-  finish(): void {
-    for (const [signal, onAbort] of this.#signals) {
-      signal.removeEventListener("abort", onAbort);
-    }
-  }
-
-  /** It is over, and has led nowhere. */
-  fail(reason: unknown): void {
-    this.finish();
-    this.#controller.abort(reason);
-  }
-}
-
-/**
- * Whose turn it is to be heard of: that a way is given up while an event is being
- * told is told after that event.
- */
-class DeferredEvents {
-  #isHeld = false;
-  #deferred: (() => void) | undefined;
-  readonly #cleanups: (() => void)[] = [];
-
-  /** Acts. What is given up meanwhile is told when that is over. */
-  run(action: () => void): void {
-    if (this.#isHeld) return action();
-    this.#isHeld = true;
-    try {
-      action();
-      while (this.#deferred) this.flush();
-    } finally {
-      this.#isHeld = false;
-      for (const cleanup of this.#cleanups.splice(0)) cleanup();
-    }
-  }
-
-  /** Tells that a way is given up, then stops what has waited, each in its turn. */
-  defer(emit: () => void, cleanup: () => void): void {
-    this.run(() => {
-      this.#deferred = emit;
-      this.#cleanups.push(cleanup);
-    });
-  }
-
-  /** Tells at once what has been put off: something new begins. */
-  flush(): void {
-    const emit = this.#deferred;
-    this.#deferred = undefined;
-    emit?.();
-  }
-}
-
-/** What has come of the attempts since there was a connection that lived. */
-interface RetryState {
-  count: number;
-  /** How long they have taken, in milliseconds. */
-  elapsedMs: number;
-  readonly delays: Generator<number, void, void> | undefined;
-}
-
-/**
- * The events of a `ClientSocket`.
- *
- * @typeParam Types The types of what comes in and goes out.
- */
-export interface ClientEvents<Types extends SocketTypes>
-  extends ConnectionEvents<Types> {
-  /** The connection is open. */
-  connect: {
-    args: [connection: Connection<Types>, path: string];
-    event: ConnectEvent<Connection<Types>>;
-  };
-  /**
-   * There is no connection, and after a delay another attempt will be made to get
-   * one. It is followed by another one, by `connect`, or by `giveup`.
-   */
-  reconnecting: {
-    args: [attempt: number, delay: number, error: unknown];
-    event: ReconnectingEvent;
-  };
-  /**
-   * The client is back at a server with the option `history`, or at one that should have
-   * it. Either it has got all that it has missed, or it may have missed something:
-   * then it has to load anew what it shows. It is told after `connect`, and after the
-   * messages that were missed.
-   */
-  recovery: { args: [recovered: boolean]; event: RecoveryEvent };
-  /**
-   * No more attempts will be made: they have reached their limit, or the program
-   * has closed the client. It is told once for each way that was to lead back from
-   * an end, or of which a `reconnecting` was told, and that led nowhere.
-   */
-  giveup: { args: [error: unknown]; event: GiveUpEvent };
-}
 
 let hooks: EmitterHooks;
 
@@ -397,21 +137,13 @@ let hooks: EmitterHooks;
 export class ClientSocket<Types extends SocketTypes = SocketTypes>
   extends Endpoint<Types, ClientEvents<Types>>
   implements AsyncDisposable {
-  readonly #protocols: ValueOrFunction<string | readonly string[]>;
-  readonly #headers: ValueOrFunction<HeadersInit> | undefined;
-  readonly #connectTimeout: number;
-  readonly #reconnect: Required<Omit<ReconnectOptions, "signal">> | undefined;
-  readonly #reconnectSignal: AbortSignal | undefined;
   readonly #options: ConnectionOptions<Types>;
   readonly #errorLog = new ErrorLog();
   /** What waits for a connection. */
   readonly #queue: SendQueue;
-  readonly #resumePoint = new ResumePoint();
-  #url: ValueOrFunction<string | URL> = "";
-  /** The way to a connection, while there is none. */
-  #attempts: ConnectAttempts | undefined;
+  readonly #connector: Connector<Types>;
+  readonly #reconnector: Reconnector;
   readonly #deferredEvents = new DeferredEvents();
-  #retryState: RetryState = { count: 0, elapsedMs: 0, delays: undefined };
   #connection: Connection<Types> | undefined;
   /** Whether the program wants the connection to end. */
   #isClosing = false;
@@ -462,44 +194,30 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   constructor(options: ClientOptions<Types> = {}) {
     super();
     emitters.attach(this, hooks);
-    assertType("options", options, "object", "a URL goes to connect()");
-    assertKnown("ClientSocket", options, CLIENT_OPTIONS);
-    const {
-      protocols = [],
-      headers,
-      connectTimeout = 10_000,
-      idleTimeout,
-      closeTimeout = 10_000,
-      reconnect = false,
-    } = options;
-    assertSize("connectTimeout", connectTimeout);
-    if (connectTimeout === 0) {
-      throw new RangeError(
-        'Cannot use "connectTimeout" of 0, as no attempt could succeed: Infinity switches it off',
-      );
-    }
-    assertSize("idleTimeout", idleTimeout ?? 0);
-    assertSize("closeTimeout", closeTimeout);
-    this.#protocols = protocols;
-    this.#headers = headers;
-    this.#connectTimeout = connectTimeout;
-    const idleMs = idleTimeout === Infinity ? 0 : idleTimeout;
-    this.#options = resolveOptions(options, idleMs ?? 0, {
-      closeTimeout,
-      idleTimeout: (canPing) =>
-        idleMs ?? (canPing ? CLIENT_IDLE_TIMEOUT_MS : 0),
-    });
+    const resolved = resolveClientOptions(options);
+    this.#options = resolved.connection;
     register(this, this.#options);
     this.#queue = new SendQueue(this.#options.writerLimits);
-    if (reconnect !== false) {
-      if (reconnect !== true) {
-        assertType("reconnect", reconnect, "object");
-        assertKnown("reconnect", reconnect, RECONNECT_OPTIONS);
-      }
-      const { signal, ...rest } = reconnect === true ? {} : reconnect;
-      this.#reconnect = resolveReconnectOptions(rest);
-      this.#reconnectSignal = signal;
-    }
+    this.#connector = new Connector(resolved);
+    this.#reconnector = new Reconnector(
+      resolved.reconnect,
+      resolved.connectTimeout,
+      {
+        connectOnce: (attempts) =>
+          this.#connector.connect(
+            attempts.signal,
+            (result) => this.#createOwner(attempts, result),
+          ),
+        createError: (reason, cause) =>
+          this.#connector.createError(reason, cause),
+        waiting: (...args) =>
+          this.#deferredEvents.run(() =>
+            this.#emit("reconnecting", ReconnectingEvent, args)
+          ),
+        gaveUp: (attempts, error) => this.#gaveUp(attempts, error),
+        failed: (error, end) => this.#reportError(error, end.type),
+      },
+    );
   }
 
   /** The live connection, if there is one. */
@@ -577,10 +295,9 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   ): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     try {
-      assertType("options", options, "object", "subprotocols go to the client");
-      assertKnown("connect()", options, CONNECT_OPTIONS);
+      assertConnectOptions(options);
       const attempts = this.#startConnecting(url, options.signal);
-      this.#connectLoop(attempts, this.#connectOnce(attempts)).then(
+      this.#reconnector.run(attempts).then(
         resolve,
         (error) => {
           // It is known already: by `giveup`, or as the program itself has closed it.
@@ -602,9 +319,10 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     signal: AbortSignal | undefined,
   ): ConnectAttempts {
     this.#deferredEvents.flush();
-    if (this.#attempts || this.#connection) {
-      const target = displayUrl(this.#connection?.url ?? this.#url);
-      const state = this.#attempts ? "on its way" : "connected";
+    const { attempts } = this.#reconnector;
+    if (attempts || this.#connection) {
+      const target = displayUrl(this.#connection?.url ?? this.#connector.url);
+      const state = attempts ? "on its way" : "connected";
       throw new Error(
         `Cannot connect to ${
           displayUrl(url)
@@ -612,13 +330,8 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       );
     }
     signal?.throwIfAborted();
-    this.#url = url;
-    this.#retryState = this.#freshRetryState();
-    const attempts = this.#attempts = new ConnectAttempts();
-    if (signal) {
-      attempts.onSignal(signal, (reason) => this.#giveUp(attempts, reason));
-    }
-    return attempts;
+    this.#connector.url = url;
+    return this.#reconnector.start(signal);
   }
 
   /**
@@ -658,18 +371,20 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     const frame = encodeWith(data, this.#options.codec);
     const connection = this.#connection;
     // What introduces the client to a connection is meant for that one.
-    const isTransferable = this.#reconnect !== undefined && !this.#isOpening;
+    const isTransferable = this.#reconnector.isEnabled && !this.#isOpening;
     const sent = connection &&
       internals.send(connection, frame, options, isTransferable);
     if (sent) return sent;
-    if (!this.#attempts) {
+    if (!this.#reconnector.attempts) {
       if (!connection) {
         return ignoreRejection(
           Promise.reject(this.#notConnectedError("await connect() first")),
         );
       }
       // It is about to end. What comes next is not known yet, or nothing will.
-      if (!this.#reconnect || this.#isClosing) return connection.send(data);
+      if (!this.#reconnector.isEnabled || this.#isClosing) {
+        return connection.send(data);
+      }
     }
     assertOverflow(options);
     const { entry, isQueued } = this.#queue.add(frame, options, true, 0);
@@ -718,7 +433,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     data: Outgoing<Types>,
     options: RequestOptions & { schema?: StandardSchema } = {},
   ): Promise<unknown> {
-    if (this.#connection && (this.#isOpening || !this.#attempts)) {
+    if (this.#connection && (this.#isOpening || !this.#reconnector.attempts)) {
       return this.#connection.request(data, options);
     }
     encodeWith(data, this.#options.codec); // what cannot be sent is told at once
@@ -730,7 +445,9 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     data: Outgoing<Types>,
     options: RequestOptions & { schema?: StandardSchema },
   ): Promise<unknown> {
-    if (!this.#attempts) throw this.#notConnectedError("await connect() first");
+    if (!this.#reconnector.attempts) {
+      throw this.#notConnectedError("await connect() first");
+    }
     const { timeout = REQUEST_TIMEOUT_MS, signal } = options;
     assertSize("timeout", timeout);
     const start = performance.now();
@@ -798,161 +515,17 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   #stopConnecting(): void {
     this.#isClosing = true;
     const reason = "the client was closed";
-    if (this.#attempts) {
-      this.#attempts.isCancelled = true;
-      this.#giveUp(this.#attempts, this.#connectError(reason));
-    } else this.#rejectQueued(reason);
+    const { attempts } = this.#reconnector;
+    if (!attempts) return this.#rejectQueued(reason);
+    attempts.isCancelled = true;
+    this.#reconnector.giveUp(attempts, this.#connector.createError(reason));
   }
 
-  /** Goes the way to a connection. The first attempt may be under way already. */
-  async #connectLoop(
-    attempts: ConnectAttempts,
-    first?: Promise<void>,
-  ): Promise<void> {
-    try {
-      let failure: unknown;
-      for (let next = first;; next = this.#connectOnce(attempts)) {
-        if (next) {
-          try {
-            return await next;
-          } catch (error) {
-            const isFinal = attempts.signal.aborted || !this.#reconnect ||
-              !(error instanceof ConnectError);
-            if (isFinal) throw error;
-            failure = error;
-          }
-        }
-        await this.#waitForRetry(attempts, failure);
-      }
-    } catch (error) {
-      this.#giveUp(attempts, error);
-      throw attempts.signal.reason;
-    }
-  }
-
-  /** Waits until it is time for the next attempt. */
-  async #waitForRetry(
-    attempts: ConnectAttempts,
-    failure: unknown,
-  ): Promise<void> {
-    const state = this.#retryState;
-    const signal = this.#reconnectSignal;
-    signal?.throwIfAborted();
-    if (signal) {
-      attempts.onSignal(signal, (reason) => this.#giveUp(attempts, reason));
-    }
-    const delayStep = state.delays?.next();
-    if (!delayStep || delayStep.done) {
-      throw this.#connectError(
-        `given up after ${state.count} attempts to come back`,
-        failure,
-      );
-    }
-    const retryAfter = failure ? undefined : this.#disconnection?.retryAfter;
-    const isFixed = retryAfter !== undefined;
-    const delay = withRetryAfter(delayStep.value, retryAfter, Math.random);
-    const { maxDuration = Infinity } = this.#reconnect ?? {};
-    if (isFixed && delay > maxDuration - state.elapsedMs) {
-      throw this.#connectError(
-        `the server asks to come back after ${retryAfter} ms, which is more than "maxDuration" (${maxDuration}) leaves`,
-      );
-    }
-    const count = ++state.count;
-    attempts.notifyOnFail = true;
-    this.#deferredEvents.run(() =>
-      this.#emit("reconnecting", ReconnectingEvent, [count, delay, failure])
-    );
-    attempts.signal.throwIfAborted(); // a listener may have closed the client
-    const start = performance.now();
-    await waitForRetry(delay, { signal: attempts.signal, isFixed });
-    state.elapsedMs += Math.min(performance.now() - start, delay);
-  }
-
-  /** Tries once. */
-  async #connectOnce(attempts: ConnectAttempts): Promise<void> {
-    const { signal } = attempts;
-    signal.throwIfAborted();
-    const state = this.#retryState;
-    const start = performance.now();
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    let connection: Connection<Types> | undefined;
-    const fail = (error: unknown) => {
-      reject(error);
-      connection?.terminate();
-    };
-    const abort = () => fail(signal.reason);
-    const timer = startTimer(() => {
-      const reason = `no answer within ${this.#connectTimeout} ms`;
-      fail(this.#connectError(reason));
-    }, this.#connectTimeout);
-    const settled = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", abort);
-    };
-    signal.addEventListener("abort", abort);
-    try {
-      const target = await Promise.race([this.#resolveTarget(), promise]);
-      signal.throwIfAborted();
-      if (!target) return;
-      const { instrumentation } = this.#options;
-      const open = () => openSocket(...target);
-      const socket = instrumentation ? instrumentation.detach(open) : open();
-      const { host, port, protocol, pathname } = new URL(socket.url);
-      const owner = this.#createOwner(
-        () => {
-          settled();
-          attempts.finish();
-          this.#attempts = undefined;
-        },
-        resolve,
-        reject,
-      );
-      connection = new Connection<Types>({
-        socket,
-        driver: clientDriver,
-        url: socket.url,
-        path: pathname,
-        headers: new Headers(),
-        remoteAddress: port
-          ? host
-          : `${host}:${protocol === "wss:" ? 443 : 80}`,
-        options: this.#options,
-        resumePoint: this.#resumePoint,
-      }, owner);
-      await promise;
-    } finally {
-      settled();
-      const elapsed = performance.now() - start;
-      state.elapsedMs += Math.min(elapsed, this.#connectTimeout);
-    }
-  }
-
-  /** Asks the program for what an attempt needs. */
-  async #resolveTarget(): Promise<Parameters<typeof openSocket>> {
-    try {
-      const [url, protocols, headers] = await Promise.all([
-        resolveProvided(this.#url),
-        resolveProvided(this.#protocols),
-        resolveProvided(this.#headers),
-      ]);
-      const requested = typeof protocols === "string" ? [protocols] : protocols;
-      const { support } = this.#options;
-      const { subprotocol } = this.#resumePoint;
-      return [url, offerSubprotocols(requested, support, subprotocol), headers];
-    } catch (error) {
-      const reason = "its URL, subprotocols or headers could not be had";
-      throw this.#connectError(reason, error);
-    }
-  }
-
-  /** The way to a connection has led nowhere. */
-  #giveUp(attempts: ConnectAttempts, error: unknown): void {
-    if (this.#attempts !== attempts) return;
-    this.#attempts = undefined;
-    attempts.fail(error);
+  /** Attempts to connect have failed for good. */
+  #gaveUp(attempts: ConnectAttempts, error: unknown): void {
     const reason = error instanceof Error
       ? error
-      : this.#connectError("given up", error);
+      : this.#connector.createError("given up", error);
     this.#rejectQueued(reason.message);
     const emit = () => {
       if (attempts.notifyOnFail) this.#emit("giveup", GiveUpEvent, [error]);
@@ -967,10 +540,6 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     }
   }
 
-  #connectError(reason: string, cause?: unknown): ConnectError {
-    return connectError(displayUrl(this.#url), cause, reason);
-  }
-
   #notConnectedError(reason: string): ConnectionEndedError {
     return new ConnectionEndedError(
       `Cannot send without a connection: ${reason}`,
@@ -978,35 +547,10 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     );
   }
 
-  /** The way back after an end, if the program wants one. */
-  #startReconnecting(end: Disconnection): ConnectAttempts | undefined {
-    const reconnect = this.#reconnect;
-    if (!reconnect || this.#isClosing || this.#reconnectSignal?.aborted) {
-      return undefined;
-    }
-    let decision: boolean | undefined;
-    // It is on its way already, for what the program may do meanwhile.
-    const attempts = this.#attempts = new ConnectAttempts();
-    try {
-      decision = reconnect.shouldReconnect(end);
-    } catch (error) {
-      this.#reportError(error, end.type);
-    }
-    if (this.#attempts !== attempts) return undefined;
-    if (decision !== true) return this.#attempts = undefined;
-    attempts.notifyOnFail = true;
-    const uptime = performance.now() - this.#openedAt;
-    if (uptime >= reconnect.minUptime) {
-      this.#retryState = this.#freshRetryState();
-    }
-    return attempts;
-  }
-
   /** What one connection tells this client. */
   #createOwner(
-    settled: () => void,
-    resolve: () => void,
-    reject: (error: unknown) => void,
+    attempts: ConnectAttempts,
+    result: AttemptResult,
   ): ConnectionOwner<Types> {
     let own: Connection<Types> | undefined;
     return {
@@ -1022,7 +566,8 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
         (type === "message" && emitters.hasTyped(this)),
       isMessageHeard: (message) => isMessageHeard(this, message),
       opened: (connection, flush) => {
-        settled();
+        result.opened();
+        this.#reconnector.finish(attempts);
         this.#connection = own = connection;
         this.#flush = flush;
         this.#isClosing = false;
@@ -1033,7 +578,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
         this.#emit("connect", ConnectEvent, [connection, path], pending);
         this.#isOpening = false;
         this.#sendQueued(connection);
-        resolve();
+        result.resolve();
         return pending;
       },
       received: (message, pending) => emitMessage(this, message, pending),
@@ -1049,12 +594,8 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       },
       ended: (connection, end) => this.#ended(connection, end),
       endDeferred: () => {},
-      refused: ({ url }, cause) => {
-        const { isPlain } = this.#options.support;
-        reject(
-          connectError(displayUrl(url), cause, isPlain ? "" : hintFor(cause)),
-        );
-      },
+      refused: ({ url }, cause) =>
+        result.reject(this.#connector.createRefusal(url, cause)),
       failed: (error, from) => this.#reportError(error, from),
     };
   }
@@ -1091,19 +632,22 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       this.#emit(type, EndEvent, [code, reason, cause]);
       this.#emit("end", EndedEvent, [endDetails(end)]);
     };
-    const attempts = this.#startReconnecting(end);
+    const uptime = performance.now() - this.#openedAt;
+    const attempts = this.#isClosing
+      ? undefined
+      : this.#reconnector.prepare(end, uptime);
     if (attempts) {
       emit();
       // The connection itself has not told its end yet.
       queueMicrotask(() => {
-        if (this.#attempts === attempts) {
-          ignoreRejection(this.#connectLoop(attempts));
+        if (this.#reconnector.attempts === attempts) {
+          ignoreRejection(this.#reconnector.run(attempts, end));
         }
       });
       return;
     }
     // The program has closed the client just now, and connects it anew.
-    if (this.#attempts) return emit();
+    if (this.#reconnector.attempts) return emit();
     const description = `${type} with code ${code} and reason "${
       printable(reason)
     }"`;
@@ -1120,113 +664,4 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       emit,
     );
   }
-
-  /** Counts attempts from the start. */
-  #freshRetryState(): RetryState {
-    const state: RetryState = {
-      count: 0,
-      elapsedMs: 0,
-      delays: this.#reconnect && backoff(this.#reconnect, {
-        random: Math.random,
-        elapsed: () => state.elapsedMs,
-      }),
-    };
-    return state;
-  }
 }
-
-/**
- * What may help. Browsers, Node and Bun refuse a server that picks no subprotocol of
- * those that were asked for; browsers do not even say so.
- */
-function hintFor(cause: unknown): string {
-  const message = messageOf(cause);
-  return message === "" || /protocol/i.test(message)
-    ? 'if the server is there, and is none of this library, it may need the option "plain"'
-    : "";
-}
-
-/** What a runtime has told of a failure. */
-function messageOf(cause: unknown): string {
-  if (cause instanceof Error) return cause.message;
-  return typeof cause === "string" ? cause : "";
-}
-
-/** An attempt that failed: for a reason of this client's, if there is one. */
-function connectError(url: string, cause: unknown, hint = ""): ConnectError {
-  const reasons = [hint, messageOf(cause)];
-  const parts = [`Cannot connect to ${url}`, ...reasons.filter(Boolean)];
-  return new ConnectError(
-    parts.join(": "),
-    url,
-    cause === undefined ? {} : { cause },
-  );
-}
-
-/** Fills in the defaults of {@linkcode ReconnectOptions}. */
-function resolveReconnectOptions(
-  {
-    initialDelay = 1_000,
-    maxDelay = 30_000,
-    maxAttempts = Infinity,
-    maxDuration = Infinity,
-    minUptime = 5_000,
-    shouldReconnect = isTransient,
-  }: ReconnectOptions,
-): Required<Omit<ReconnectOptions, "signal">> {
-  const numbers = {
-    initialDelay,
-    maxDelay,
-    maxAttempts,
-    maxDuration,
-    minUptime,
-  };
-  for (const [name, value] of Object.entries(numbers)) assertSize(name, value);
-  assertType("shouldReconnect", shouldReconnect, "function");
-  return { ...numbers, shouldReconnect };
-}
-
-/** The value, or what the function gives; it rejects if the function throws. */
-async function resolveProvided<T>(provided: ValueOrFunction<T>): Promise<T> {
-  return await (isFunction(provided) ? provided() : provided);
-}
-
-function isFunction<T>(
-  provided: ValueOrFunction<T>,
-): provided is () => T | PromiseLike<T> {
-  return typeof provided === "function";
-}
-
-/** A URL for an error; that of a function is not known before it is called. */
-function displayUrl(url: ValueOrFunction<string | URL>): string {
-  return isFunction(url) ? "the server" : withoutSecrets(url);
-}
-
-const CLIENT_OPTIONS = optionNames<ClientOptions>({
-  protocols: true,
-  headers: true,
-  connectTimeout: true,
-  idleTimeout: true,
-  closeTimeout: true,
-  reconnect: true,
-  schema: true,
-  onInvalid: true,
-  concurrency: true,
-  codec: true,
-  plain: true,
-  highWaterMark: true,
-  maxBufferedAmount: true,
-  overflow: true,
-});
-
-const RECONNECT_OPTIONS = optionNames<ReconnectOptions>({
-  initialDelay: true,
-  maxDelay: true,
-  maxAttempts: true,
-  maxDuration: true,
-  minUptime: true,
-  shouldReconnect: true,
-  signal: true,
-});
-
-const CONNECT_OPTIONS = optionNames<ConnectOptions>({ signal: true });

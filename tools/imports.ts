@@ -20,6 +20,7 @@ const LAYERS: readonly string[] = [
   "core/cluster/",
   "core/history/",
   "core/admission/",
+  "core/client/",
   "core/reconnect/",
   "core/connection/",
   "core/requests/",
