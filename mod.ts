@@ -69,6 +69,7 @@ export {
 export {
   type Adapter,
   AdapterEvent,
+  type AdapterState,
   Audience,
   type AuthorizeInfo,
   type BroadcastOptions,

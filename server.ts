@@ -65,7 +65,7 @@ import {
   emitMessage,
   isMessageHeard,
 } from "./core/connection/typed_messages.ts";
-import { ErrorLog } from "./core/events/error_log.ts";
+import { ErrorLog, errorReason } from "./core/events/error_log.ts";
 import {
   type EmitterHooks,
   emitters,
@@ -78,6 +78,7 @@ import { startTimer, withTimeout } from "./core/util/timer.ts";
 import type { Context, Outgoing, SocketTypes } from "./core/values/types.ts";
 import {
   AdapterEvent,
+  type AdapterState,
   type ClientEndArgs,
   ClientEndedEvent,
   ClientEndEvent,
@@ -119,6 +120,7 @@ export type { RequestInfo } from "./core/runtime/deno_server.ts";
 export type { MessageRate } from "./core/connection/rate_limiter.ts";
 export {
   AdapterEvent,
+  type AdapterState,
   type ClientEndArgs,
   ClientEndedEvent,
   ClientEndEvent,
@@ -333,7 +335,8 @@ export interface ServerEvents<Types extends SocketTypes> {
   };
   /**
    * The broker of the adapter can be reached, and with it the other servers; or it
-   * cannot any more.
+   * cannot. `down` is emitted within five seconds of the start, and again when the reason
+   * changes. With no listener the first few reasons are written to the console.
    */
   adapter: {
     args: [state: "up" | "down", error: unknown];
@@ -448,6 +451,8 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   readonly #errorLog = new ErrorLog();
   /** The statuses of refusals that were told on the console. */
   readonly #warned = new Set<number>();
+  /** The reasons of the adapter that were written to the console. */
+  readonly #warnedReasons = new Set<string>();
   #closeCause: Cause = "local";
   #httpServer: BoundServer | undefined;
   #url = "";
@@ -552,7 +557,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     }, {
       memberJoined: (...args) => this.#emit("join", MemberEvent, args),
       memberLeft: (...args) => this.#emit("leave", MemberEvent, args),
-      changed: (...args) => this.#emit("adapter", AdapterEvent, args),
+      changed: (state, error) => this.#adapterChanged(state, error),
       failed: (error, from, client) => this.#reportError(error, from, client),
     });
     this.#owner = this.#createOwner();
@@ -573,6 +578,22 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    */
   get servers(): number {
     return this.#broadcaster.serverCount;
+  }
+
+  /**
+   * Whether the broker of the adapter can be reached, since when, and what failed last;
+   * undefined without an adapter.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * console.log(server.adapterState?.state, server.adapterState?.lastError);
+   * ```
+   */
+  get adapterState(): AdapterState | undefined {
+    return this.#broadcaster.adapterState;
   }
 
   /**
@@ -1250,6 +1271,22 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     return this.#refuse(request, INTERNAL_ERROR, "unknown");
   }
 
+  #adapterChanged(state: "up" | "down", error: unknown): void {
+    if (state === "down" && !emitters.isHeard(this, "adapter")) {
+      const reason = error === undefined
+        ? "the connection is lost"
+        : errorReason(error);
+      const isNew = !this.#warnedReasons.has(reason);
+      if (isNew && this.#warnedReasons.size < MAX_WARNED_REASONS) {
+        this.#warnedReasons.add(reason);
+        console.warn(
+          `Cannot reach other servers through the adapter: ${reason} (each reason is told once: listen to "adapter" for all)`,
+        );
+      }
+    }
+    this.#emit("adapter", AdapterEvent, [state, error]);
+  }
+
   #refuse(
     request: Request,
     refusal: Refusal,
@@ -1368,6 +1405,9 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
 }
 
 /** How long the runtime may take to shut down once nothing is under way, in milliseconds. */
+/** How many reasons of the adapter are written to the console. */
+const MAX_WARNED_REASONS = 10;
+
 const SHUTDOWN_TIMEOUT = 250;
 
 /** How long a peer may be silent if the program does not say, in milliseconds. */

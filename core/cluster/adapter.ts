@@ -9,7 +9,8 @@
  * calls its methods.
  *
  * An adapter reconnects to its broker by itself, and restores its subscriptions then. It
- * does not have to store messages that are published while the broker is down.
+ * reports why it cannot connect. It does not have to store messages that are published
+ * while the broker is down.
  */
 export interface Adapter {
   /**
@@ -56,6 +57,21 @@ export interface Adapter {
    * stores the messages that it receives in its own memory.
    */
   readonly log?: AdapterLog;
+  /**
+   * Whether a message comes back to the server that has published it, if that server is
+   * subscribed to the channel. If so, the server counts the broker as up only after a
+   * message of its own has come back, and notices within 10 seconds if no more does.
+   *
+   * @default {false}
+   */
+  readonly echoes?: boolean;
+  /**
+   * Replaces the connections to the broker, as messages do not come back although the
+   * adapter has reported `"up"`. Only called if {@linkcode Adapter.echoes} is `true`, and
+   * again every few seconds until messages come back. The adapter reports `"down"` and
+   * `"up"` as for any other loss.
+   */
+  reconnect?(): void;
 }
 
 /**
@@ -130,6 +146,8 @@ export interface AdapterLog {
 
 /** Receives what an {@linkcode Adapter} reports. */
 export interface AdapterHost {
+  /** Whether the server stores messages in the {@linkcode Adapter.log}. */
+  readonly usesLog?: boolean;
   /**
    * A message has arrived. An adapter may also pass on messages that its own server has
    * published.
@@ -140,10 +158,12 @@ export interface AdapterHost {
    */
   received(channel: string, message: Uint8Array, offset?: number): void;
   /**
-   * The broker has become reachable or unreachable. Repeating a state has no effect.
+   * The broker has become reachable or unreachable. Repeating a state has no effect,
+   * unless the reason is another one.
    *
-   * @param state The new state.
-   * @param error Why the broker cannot be reached.
+   * @param state The new state. `"up"` says that the adapter is connected.
+   * @param error Why the broker cannot be reached. It is shown to operators, so it must
+   * not contain a password.
    */
   changed(state: "up" | "down", error?: unknown): void;
 }

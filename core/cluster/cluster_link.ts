@@ -19,9 +19,12 @@ import {
 } from "../history/envelope.ts";
 import { ServerRegistry } from "./server_registry.ts";
 import { RESOLVED } from "../events/errors.ts";
+import { errorReason } from "../events/error_log.ts";
+import type { AdapterState } from "../events/event_types.ts";
 import type { HistoryOptions } from "../history/message_store.ts";
 import { BrokerLog } from "./broker_log.ts";
 import type { Presence } from "./presence.ts";
+import { MAX_SILENCE_MS, PulseMonitor } from "./pulse_monitor.ts";
 import { BlobResolver } from "../history/blob_resolver.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 
@@ -49,6 +52,12 @@ const REGISTRY_CHANNEL = "fleet";
 /** The prefix of the channels of {@linkcode Presence} messages. */
 const PRESENCE_PREFIX = "who ";
 
+/**
+ * After this time a broker that has not been reached is reported as down, in
+ * milliseconds, even if the adapter has reported nothing.
+ */
+const START_TIMEOUT_MS = 4_500;
+
 /** The delay before a log that failed to open is opened again, in milliseconds. */
 const OPEN_RETRY_MS = 2_000;
 
@@ -74,10 +83,21 @@ export class ClusterLink {
   /** The other servers. */
   readonly registry: ServerRegistry;
   #lastId = 0;
-  /** Whether the adapter reports that it reaches the broker. */
-  #isBrokerUp = false;
+  /** Whether the adapter reports that it is connected. */
+  #isConnected = false;
+  /** Whether messages of this server come back, if the adapter returns them. */
+  #isReached = false;
   /** Whether messages are published: the log, if there is one, is open too. */
   #isUp = false;
+  #since = new Date();
+  #lastError: unknown;
+  /** The reason that was reported last; undefined after `"up"`. */
+  #reportedReason: string | undefined;
+  /** The channel of the pulses, which only this server is subscribed to. */
+  readonly #pulseChannel: string;
+  readonly #pulses = new PulseMonitor();
+  #pulseTimer: Timer | undefined;
+  #startTimer: Timer | undefined;
   /** Opens the log again after a failure. */
   #retry: Timer | undefined;
   #isClosed = false;
@@ -98,6 +118,7 @@ export class ClusterLink {
     host: ClusterHost,
   ) {
     this.#name = name;
+    this.#pulseChannel = `pulse ${name}`;
     this.#presence = presence;
     this.#adapter = adapter;
     this.#maxQueued = maxQueued;
@@ -109,7 +130,12 @@ export class ClusterLink {
     }, presence);
     this.brokerLog = history && adapter.log &&
       new BrokerLog(adapter.log, history, maxQueued, name, host);
+    this.#startTimer = startTimer(() => {
+      if (this.#reportedReason !== undefined) return;
+      this.#setUp(false, new Error(this.#silence(START_TIMEOUT_MS)));
+    }, START_TIMEOUT_MS);
     adapter.open({
+      usesLog: this.brokerLog !== undefined,
       received: (channel, message, offset) =>
         this.#receive(channel, message, offset),
       changed: (state, error) => this.#brokerChanged(state, error),
@@ -124,6 +150,21 @@ export class ClusterLink {
       this.#attempt(() => adapter.subscribe(channel))
     );
     brokerLog?.listening(Promise.all(subscribed));
+    if (adapter.echoes) {
+      const confirmed = this.#attempt(() =>
+        adapter.subscribe(this.#pulseChannel)
+      );
+      confirmed?.then(() => this.#sendPulse());
+    }
+  }
+
+  /** Whether the broker can be reached, since when, and what failed last. */
+  get state(): AdapterState {
+    return {
+      state: this.#isUp ? "up" : "down",
+      since: this.#since,
+      lastError: this.#lastError,
+    };
   }
 
   /** Subscribes to the messages of a room, as it has its first local member. */
@@ -176,7 +217,9 @@ export class ClusterLink {
     await this.#blobs.idle;
     this.registry.leave();
     this.#isClosed = true;
-    clearTimeout(this.#retry);
+    for (const timer of [this.#retry, this.#startTimer, this.#pulseTimer]) {
+      clearTimeout(timer);
+    }
     this.brokerLog?.brokerDown();
     await this.#adapter.close();
   }
@@ -226,8 +269,10 @@ export class ClusterLink {
   ): Promise<void> | undefined {
     const fail = (error: unknown) => {
       onError();
-      // While the broker is down, `changed` has reported it.
-      if (this.#isUp && !this.#isClosed) this.#host.failed(error);
+      if (this.#isClosed) return;
+      if (this.#isUp) this.#host.failed(error);
+      // While the adapter is not connected, it has reported why.
+      else if (this.#isConnected) this.#setUp(false, error);
     };
     try {
       return action()?.catch(fail);
@@ -238,17 +283,61 @@ export class ClusterLink {
   }
 
   #brokerChanged(state: "up" | "down", error: unknown): void {
-    const isUp = state === "up";
-    if (this.#isBrokerUp === isUp || this.#isClosed) return;
-    this.#isBrokerUp = isUp;
+    if (this.#isClosed) return;
+    if (state === "down") {
+      this.#isConnected = false;
+      clearTimeout(this.#pulseTimer);
+      this.#lost(error);
+    } else if (!this.#isConnected) {
+      this.#isConnected = true;
+      this.#pulses.restart();
+      if (this.#adapter.echoes) this.#sendPulse();
+      else this.#reached();
+    }
+  }
+
+  /** Sends a message to this server itself, and the next one after a while. */
+  #sendPulse(): void {
+    if (!this.#isConnected || this.#isClosed) return;
+    clearTimeout(this.#pulseTimer);
+    let pulse = this.#pulses.next();
+    if (pulse === undefined) {
+      this.#lost(new Error(this.#silence(MAX_SILENCE_MS)));
+      this.#pulses.restart();
+      this.#adapter.reconnect?.();
+      if (!this.#isConnected) return;
+      pulse = this.#pulses.next();
+    }
+    const { number = 0, delay = 0 } = pulse ?? {};
+    this.#pulseTimer = startTimer(() => this.#sendPulse(), delay);
+    const message = clusterEncoder.encode(`${number}`);
+    this.#attempt(() => this.#adapter.publish(this.#pulseChannel, message));
+  }
+
+  #silence(time: number): string {
+    return `No message of this server has come back through the broker for ${
+      time / 1_000
+    } s`;
+  }
+
+  #pulseReturned(text: string): void {
+    const isNew = this.#pulses.returned(Number(text));
+    if (isNew && this.#isConnected && !this.#isReached) this.#reached();
+  }
+
+  /** Messages pass the broker. */
+  #reached(): void {
+    this.#isReached = true;
+    if (this.brokerLog) this.#open(this.brokerLog);
+    else this.#setUp(true, undefined);
+  }
+
+  #lost(error: unknown): void {
     clearTimeout(this.#retry);
     this.#retry = undefined;
-    if (!this.brokerLog) this.#setUp(isUp, error);
-    else if (isUp) this.#open(this.brokerLog);
-    else {
-      this.brokerLog.brokerDown();
-      this.#setUp(false, error);
-    }
+    if (this.#isReached) this.brokerLog?.brokerDown();
+    this.#isReached = false;
+    this.#setUp(false, error);
   }
 
   /** Opens the log, until that succeeds. */
@@ -257,29 +346,47 @@ export class ClusterLink {
       if (await brokerLog.brokerUp()) this.#setUp(true, undefined);
     } catch (error) {
       if (this.#isClosed) return;
-      if (this.#retry === undefined) this.#host.changed("down", error);
+      this.#setUp(false, error);
       this.#retry = startTimer(() => this.#open(brokerLog), OPEN_RETRY_MS);
     }
   }
 
   #setUp(isUp: boolean, error: unknown): void {
-    if (this.#isUp === isUp || this.#isClosed) return;
-    this.#isUp = isUp;
-    if (isUp) {
+    if (this.#isClosed) return;
+    const wasUp = this.#isUp;
+    if (wasUp !== isUp) {
+      this.#isUp = isUp;
+      this.#since = new Date();
+    }
+    if (error !== undefined) this.#lastError = error;
+    if (isUp && !wasUp) {
+      clearTimeout(this.#startTimer);
       this.registry.start();
       this.#presence?.brokerUp();
       this.#queuedSize = 0;
       for (const publish of this.#queued.splice(0)) this.#send(publish);
-    } else {
+    } else if (wasUp && !isUp) {
       this.#presence?.brokerDown();
       this.registry.stop();
     }
+    this.#report(isUp, wasUp, error);
+  }
+
+  /** Reports a change of the state, and another reason for being down. */
+  #report(isUp: boolean, wasUp: boolean, error: unknown): void {
+    const reason = isUp || error === undefined ? undefined : errorReason(error);
+    const isNewReason = reason !== undefined && reason !== this.#reportedReason;
+    if (isUp === wasUp && !isNewReason) return;
+    this.#reportedReason = reason;
     this.#host.changed(isUp ? "up" : "down", error);
   }
 
   #receive(channel: string, message: Uint8Array, offset?: number): void {
     if (this.#isClosed) return;
     try {
+      if (channel === this.#pulseChannel) {
+        return this.#pulseReturned(clusterDecoder.decode(message));
+      }
       if (channel === REGISTRY_CHANNEL) {
         return this.registry.receive(clusterDecoder.decode(message));
       }

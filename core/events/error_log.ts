@@ -81,6 +81,25 @@ export function describeError(error: unknown): string {
   return parts.join("\n");
 }
 
+/**
+ * The name and message of an error on one line, without a stack. An `AggregateError`
+ * without a message, as of a host with several addresses, is described by its errors.
+ */
+export function errorReason(error: unknown): string {
+  try {
+    if (error instanceof AggregateError && error.message === "") {
+      const reasons = error.errors.slice(0, MAX_CAUSES).map(errorReason);
+      return [...new Set(reasons)].join("; ");
+    }
+    return printable(
+      error instanceof Error ? String(error) : describeValue(error),
+      MAX_MESSAGE_CHARS,
+    );
+  } catch {
+    return "an error that cannot be shown";
+  }
+}
+
 function describeSingle(error: unknown): string {
   try {
     if (!(error instanceof Error)) {

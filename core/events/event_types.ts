@@ -45,11 +45,27 @@ export class RefusedEvent extends Event {
   }
 }
 
-/** Dispatched by a server when it can reach the others, or cannot any more. */
-export class AdapterEvent extends Event {
-  /** Which of them. */
+/** Whether a server reaches the broker of its adapter. */
+export interface AdapterState {
+  /**
+   * `"up"` if the broker passes messages on, `"down"` if it cannot be reached, does not
+   * answer, or refuses them. A server starts with `"down"`.
+   */
   readonly state: "up" | "down";
-  /** Why it cannot; undefined if it can. */
+  /** Since when. */
+  readonly since: Date;
+  /** The last reason for `"down"`, also while it is `"up"` again; undefined if none. */
+  readonly lastError: unknown;
+}
+
+/**
+ * Dispatched by a server when it reaches the broker of its adapter, when it does not, and
+ * again when the reason changes.
+ */
+export class AdapterEvent extends Event {
+  /** Whether it reaches the broker. */
+  readonly state: "up" | "down";
+  /** Why it does not; undefined if it does. */
   readonly error: unknown;
 
   /**

@@ -14,7 +14,7 @@ import type {
 import { ClusterLink } from "../cluster/cluster_link.ts";
 import { Presence } from "../cluster/presence.ts";
 import { Connection } from "../connection/connection.ts";
-import type { Member } from "../events/event_types.ts";
+import type { AdapterState, Member } from "../events/event_types.ts";
 import { BlobResolver } from "../history/blob_resolver.ts";
 import type { Broadcast, BroadcastTarget } from "../history/envelope.ts";
 import {
@@ -109,6 +109,11 @@ export class Broadcaster<Types extends SocketTypes> {
   /** The number of messages that other servers will not receive. */
   get missed(): number {
     return this.#missed;
+  }
+
+  /** Whether the broker can be reached; undefined without an adapter. */
+  get adapterState(): AdapterState | undefined {
+    return this.#cluster?.state;
   }
 
   /** The number of servers in the cluster, including this one. */

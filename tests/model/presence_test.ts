@@ -66,6 +66,7 @@ class Run {
       adapter,
       presence: ({ path }) => path.slice(1),
     });
+    server.on("adapter", () => {}); // keeps the console quiet
     const name = `s${++this.#names}`;
     this.#nodes.push(
       new Node(name, server, link, (what) => {

@@ -80,6 +80,7 @@ class Run {
       history: { messages: KEPT, maxAge: 30_000 },
     });
     server.on("error", (error) => this.faults.add(`${error}`));
+    server.on("adapter", () => {}); // keeps the console quiet
     const link = node.link;
     server.on("connect", async (client, path) => {
       const enter = (room: string) => {

@@ -1,6 +1,12 @@
 /** What goes to other servers, and comes from them, without any broker. */
 
-import { assertEquals, assertStrictEquals } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertStrictEquals,
+} from "@std/assert";
+import { FakeTime } from "@std/testing/time";
 import type { Adapter, AdapterHost } from "../../../core/cluster/adapter.ts";
 import { ClusterLink } from "../../../core/cluster/cluster_link.ts";
 
@@ -196,4 +202,118 @@ Deno.test("ClusterLink bounds the bytes that wait for the broker", async () => {
   for (let i = 0; i < 7; i++) one.publish(body, { except: [] }, {});
   assertEquals(missed(), 3);
   await one.close();
+});
+
+/** An adapter whose messages come back, and what happens to it. */
+class EchoWire {
+  host: AdapterHost | undefined;
+  isDeaf = false;
+  reconnects = 0;
+  pulses = 0;
+
+  readonly adapter: Adapter = {
+    echoes: true,
+    open: (host) => this.host = host,
+    publish: (channel, message) => {
+      if (channel.startsWith("pulse ")) this.pulses++;
+      if (!this.isDeaf) this.host?.received(channel, message);
+    },
+    subscribe: () => Promise.resolve(),
+    unsubscribe: () => {},
+    reconnect: () => void this.reconnects++,
+    close: () => Promise.resolve(),
+  };
+}
+
+/** A link, and the states that it reports. */
+function watched(adapter: Adapter) {
+  const told: string[] = [];
+  const link = new ClusterLink(adapter, { name: "a", maxQueued: 0 }, {
+    deliver: () => {},
+    sendPositions: () => {},
+    answer: () => ({ number: 0 }),
+    memberJoined: () => {},
+    memberLeft: () => {},
+    messageMissed: () => {},
+    changed: (state, error) =>
+      told.push(error === undefined ? state : `${state}: ${error}`),
+    failed: () => {},
+  });
+  return { link, told };
+}
+
+Deno.test("ClusterLink reports up only after a message of its own has come back", async () => {
+  using time = new FakeTime();
+  const wire = new EchoWire();
+  const { link, told } = watched(wire.adapter);
+  wire.isDeaf = true;
+  wire.host?.changed("up");
+  await time.tickAsync(1_000);
+  assertEquals(told, []);
+  assertStrictEquals(link.state.state, "down");
+  wire.isDeaf = false;
+  await time.tickAsync(1_500);
+  assertEquals(told, ["up"]);
+  assertStrictEquals(link.state.state, "up");
+  await link.close();
+});
+
+Deno.test("ClusterLink reports down when its messages stop coming back, and reconnects", async () => {
+  using time = new FakeTime();
+  const wire = new EchoWire();
+  const { link, told } = watched(wire.adapter);
+  wire.host?.changed("up");
+  await time.tickAsync(3_000);
+  assertEquals(told, ["up"]);
+  wire.isDeaf = true;
+  await time.tickAsync(10_000);
+  const reason =
+    "down: Error: No message of this server has come back through the broker for 7.5 s";
+  assertEquals(told, ["up", reason]);
+  assertStrictEquals(wire.reconnects, 1);
+  // It goes on to try, and tells the reason once.
+  await time.tickAsync(20_000);
+  assertStrictEquals(wire.reconnects, 3);
+  assertStrictEquals(told.length, 2);
+  wire.isDeaf = false;
+  await time.tickAsync(1_500);
+  assertEquals(told.slice(2), ["up"]);
+  await link.close();
+});
+
+Deno.test("ClusterLink reports down in time at the start, and each new reason once", async () => {
+  using time = new FakeTime();
+  const wire = new EchoWire();
+  const { link, told } = watched(wire.adapter);
+  await time.tickAsync(5_000);
+  assertStrictEquals(told.length, 1);
+  assertMatch(told[0] ?? "", /^down: Error: No message/);
+  for (const reason of ["refused", "refused", "NOAUTH", "refused"]) {
+    wire.host?.changed("down", new Error(reason));
+  }
+  assertEquals(
+    told.slice(1),
+    ["refused", "NOAUTH", "refused"].map((reason) => `down: Error: ${reason}`),
+  );
+  const lookup = new AggregateError([new Error("::1"), new Error("127.0.0.1")]);
+  wire.host?.changed("down", lookup);
+  wire.host?.changed("down", new AggregateError(lookup.errors));
+  assertStrictEquals(told.length, 5);
+  assertStrictEquals(link.state.lastError instanceof AggregateError, true);
+  wire.host?.changed("up");
+  await time.tickAsync(100);
+  assertStrictEquals(told.at(-1), "up");
+  assert(link.state.lastError);
+  await link.close();
+});
+
+Deno.test("ClusterLink reports why the broker refuses its first messages", async () => {
+  using time = new FakeTime();
+  const wire = new EchoWire();
+  const denied = () => Promise.reject(new Error("NOPERM"));
+  const { link, told } = watched({ ...wire.adapter, publish: denied });
+  wire.host?.changed("up");
+  await time.tickAsync(100);
+  assertEquals(told, ["down: Error: NOPERM"]);
+  await link.close();
 });
