@@ -29,11 +29,9 @@ import {
   internals,
 } from "./core/connection/connection.ts";
 import { ErrorLog } from "./core/events/error_log.ts";
-import {
-  type EmitterHooks,
-  emitters,
-  eventNames,
-} from "./core/events/emitter.ts";
+import { emitters } from "./core/events/emitter.ts";
+import type { EmitterHooks } from "./core/events/emitter_internals.ts";
+import { eventNames } from "./core/events/event_names.ts";
 import { Endpoint, endpoints } from "./core/connection/endpoint.ts";
 import {
   emitMessage,

@@ -66,11 +66,9 @@ import {
   isMessageHeard,
 } from "./core/connection/typed_messages.ts";
 import { ErrorLog, errorReason } from "./core/events/error_log.ts";
-import {
-  type EmitterHooks,
-  emitters,
-  eventNames,
-} from "./core/events/emitter.ts";
+import { emitters } from "./core/events/emitter.ts";
+import type { EmitterHooks } from "./core/events/emitter_internals.ts";
+import { eventNames } from "./core/events/event_names.ts";
 import { MIN_PEER_BYTES_PER_SECOND } from "./core/util/liveness.ts";
 import { Keepalive } from "./core/runtime/keepalive.ts";
 import { printable } from "./core/util/printable.ts";

@@ -40,16 +40,18 @@ export type { Codec, Sendable, SendableObject } from "./values/codec.ts";
 export type { SendOptions } from "./sending/send_queue.ts";
 export type { FlowOptions, TrafficCount } from "./sending/socket_writer.ts";
 export type { Overflow } from "./sending/bounded_queue.ts";
+export type { Emitter } from "./events/emitter.ts";
 export type {
-  CollectOptions,
-  Emitter,
   EventArgs,
   EventHandler,
   EventOf,
-  EventsOptions,
   ListenerOptions,
+} from "./events/listeners.ts";
+export type {
+  CollectOptions,
+  EventsOptions,
   WaitOptions,
-} from "./events/emitter.ts";
+} from "./events/subscriptions.ts";
 export {
   ConnectEvent,
   DrainEvent,

@@ -18,13 +18,10 @@ import {
   type Frame,
   isLargerThan,
 } from "../values/codec.ts";
-import {
-  Emitter,
-  type EmitterHooks,
-  emitters,
-  eventNames,
-  type EventsOptions,
-} from "../events/emitter.ts";
+import { Emitter, emitters } from "../events/emitter.ts";
+import type { EmitterHooks } from "../events/emitter_internals.ts";
+import { eventNames } from "../events/event_names.ts";
+import type { EventsOptions } from "../events/subscriptions.ts";
 import {
   CONNECTING_STATE,
   type ConnectionSignal,

@@ -11,12 +11,9 @@ import type {
   TypedMessage,
   TypedMessages,
 } from "./connection.ts";
-import {
-  Emitter,
-  emitters,
-  type EventsOptions,
-  type Listener,
-} from "../events/emitter.ts";
+import { Emitter, emitters } from "../events/emitter.ts";
+import type { Listener } from "../events/listeners.ts";
+import type { EventsOptions } from "../events/subscriptions.ts";
 import type { EventMap } from "../events/event_types.ts";
 import {
   type HandleOptions,

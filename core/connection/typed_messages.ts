@@ -4,7 +4,8 @@
  * @module
  */
 
-import { emitters, TYPED_MESSAGE } from "../events/emitter.ts";
+import { emitters } from "../events/emitter.ts";
+import { TYPED_MESSAGE } from "../events/event_names.ts";
 import { ReceivedEvent } from "../events/event_types.ts";
 import { typeOf } from "../requests/handlers.ts";
 

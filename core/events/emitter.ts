@@ -1,93 +1,34 @@
 /**
- * The typed `EventTarget` that every socket is.
+ * A typed `EventTarget`: the base class of the sockets and of connections.
  *
  * @module
  */
 
-import { AsyncQueue } from "./async_queue.ts";
-import {
-  assertKnown,
-  assertSize,
-  assertType,
-  ConnectionEndedError,
-  ignoreRejection,
-  isThenable,
-  optionNames,
-  RESOLVED,
-} from "./errors.ts";
+import { assertKnown, isThenable, RESOLVED } from "./errors.ts";
 import { ErrorLog } from "./error_log.ts";
-import { nearest } from "../util/nearest.ts";
-import { startTimer, type Timer } from "../util/timer.ts";
+import type { EmitterHooks, EmitterInternals } from "./emitter_internals.ts";
+import { assertEventName, isTypedMessage } from "./event_names.ts";
+import {
+  type EventArgs,
+  type EventHandler,
+  type EventOf,
+  type Listener,
+  LISTENER_OPTIONS,
+  type ListenerOptions,
+} from "./listeners.ts";
+import {
+  type CollectOptions,
+  type EventsOptions,
+  Subscriptions,
+  type WaitOptions,
+} from "./subscriptions.ts";
 
-/** Options of {@linkcode Emitter.on}. */
-export interface ListenerOptions {
-  /**
-   * Call the listener once, then remove it.
-   *
-   * @default {false}
-   */
-  readonly once?: boolean;
-  /** Removes the listener when it is aborted. */
-  readonly signal?: AbortSignal;
-}
+/** The operations on an emitter that only the sockets use. */
+export let emitters: EmitterInternals;
 
-/**
- * Options of {@linkcode Emitter.waitFor}.
- *
- * @typeParam Args The arguments of the event.
- */
-export interface WaitOptions<Args extends readonly unknown[]> {
-  /** Which events count. */
-  readonly filter?: (...args: Args) => boolean;
-  /** Gives up when it is aborted. */
-  readonly signal?: AbortSignal;
-  /** Gives up after so many milliseconds. Waits on by default. */
-  readonly timeout?: number;
-}
+const NO_HOOKS: EmitterHooks = { names: new Set(), failed: () => {} };
 
-/**
- * Options of {@linkcode Emitter.collect}.
- *
- * @typeParam Args The arguments of the event.
- */
-export interface CollectOptions<Args extends readonly unknown[]> {
-  /** Which events count. */
-  readonly filter?: (...args: Args) => boolean;
-  /** Stops after so many events. */
-  readonly limit?: number;
-  /** Stops after so many milliseconds. */
-  readonly during?: number;
-  /** Gives up when it is aborted. */
-  readonly signal?: AbortSignal;
-}
-
-/** Options of {@linkcode Emitter.events} and of `messages`. */
-export interface EventsOptions {
-  /** Ends the iteration when it is aborted: `next` then rejects. */
-  readonly signal?: AbortSignal;
-  /**
-   * How many events may wait to be taken. One more ends the iteration: those
-   * that wait are still handed out, then `next` rejects. Messages that wait may
-   * also have no more than 16 KiB for each that may: 16 MiB by default.
-   *
-   * @default {1024}
-   */
-  readonly limit?: number;
-  /**
-   * Whether the iteration throws a `ConnectionEndedError` if the connection was lost:
-   * without this it ends as for one that was closed.
-   *
-   * @default {false}
-   */
-  readonly throwIfLost?: boolean;
-}
-
-/**
- * A listener of any event. It is written as a method so that one with parameters of
- * its own can stand here.
- */
-export type Listener = { call(...args: readonly unknown[]): unknown }["call"];
-
+/** A listener that was added by `on`. */
 interface ListenerEntry {
   readonly listener: Listener;
   readonly once: boolean;
@@ -96,66 +37,7 @@ interface ListenerEntry {
   abort: (() => void) | undefined;
 }
 
-/** What a class of emitters does with its events: one object for all instances. */
-export interface EmitterHooks {
-  /** The names of the events. */
-  readonly names: ReadonlySet<string>;
-  /**
-   * Called with what a listener threw, or what its promise rejected with.
-   *
-   * @param target The emitter.
-   * @param error What was thrown.
-   * @param from The name of the event.
-   * @param subject The first argument of the event, if it has one.
-   */
-  failed(target: object, error: unknown, from: string, subject: unknown): void;
-  /**
-   * Called when a listener has been added.
-   *
-   * @param target The emitter.
-   * @param type The name of the event.
-   */
-  added?(target: object, type: string): void;
-  /**
-   * Gives the method of a subclass that is called before all listeners.
-   *
-   * @param target The emitter.
-   * @param type The name of the event.
-   */
-  override?(target: object, type: string): Listener | undefined;
-  /**
-   * Called when messages come faster than a loop over them takes them.
-   *
-   * @param target The emitter.
-   */
-  outrun?(target: object): void;
-}
-
-const NO_HOOKS: EmitterHooks = { names: new Set(), failed: () => {} };
-
-/** Begins the names of the events for messages of one type, as in `message:chat`. */
-export const TYPED_MESSAGE = "message:";
-
-/**
- * What {@linkcode Emitter.addEventListener} takes: a function, or an object with
- * a method `handleEvent`.
- *
- * @typeParam E The type of the event.
- */
-export type EventHandler<E> =
-  // A function, written as a method so that one for a subclass of `Event` may
-  // stand where one for `Event` is asked for: `EventTarget` knows no other.
-  | { handler(event: E): unknown }["handler"]
-  | { handleEvent(event: E): unknown };
-
-/** Why a subscription stops before its owner stops it. */
-type StopReason =
-  /** The emitter has ended. */
-  | { readonly ended: () => Error }
-  /** The signal was aborted, or the filter threw. */
-  | { readonly error: unknown };
-
-/** What `addEventListener` has added. */
+/** A listener that was added by `addEventListener`. */
 interface EventTargetEntry {
   readonly type: string;
   readonly listener: EventHandler<never>;
@@ -165,204 +47,29 @@ interface EventTargetEntry {
   readonly abort: () => void;
 }
 
-interface SubscribeOptions<Arguments extends readonly unknown[]> {
-  readonly filter?: (...args: Arguments) => boolean;
-  readonly signal?: AbortSignal;
-}
-
 /**
- * The arguments of a listener of `on`.
+ * A typed `EventTarget` whose listeners can also be called with positional arguments.
+ *
+ * - Listeners of `on` are called directly, in the order in which they were added. An
+ *   `Event` is only created for a type that has listeners of `addEventListener`, which
+ *   are called after those of `on`.
+ * - If a listener throws, or its promise rejects, the other listeners are still called
+ *   and the process does not exit: an `error` event is emitted.
  *
  * @typeParam Events The events, by name.
- * @typeParam Typed The events for messages of one type, by name.
- * @typeParam Type The event's name.
- */
-export type EventArgs<Events, Typed, Type> =
-  (Type extends keyof Events ? Events[Type]
-    : Type extends keyof Typed ? Typed[Type]
-    : never) extends { args: infer Args extends readonly unknown[] } ? Args
-    : never;
-
-/**
- * The `Event` for a listener of `addEventListener`.
- *
- * @typeParam Events The events, by name.
- * @typeParam Typed The events for messages of one type, by name.
- * @typeParam Type The event's name.
- */
-export type EventOf<Events, Typed, Type> =
-  (Type extends keyof Events ? Events[Type]
-    : Type extends keyof Typed ? Typed[Type]
-    : never) extends { event: infer E extends Event } ? E : Event;
-
-/** What the sockets themselves do with their emitter, and no program can. */
-export interface EmitterInternals {
-  /**
-   * Says what a class of emitters does with its events.
-   *
-   * @param emitter The emitter.
-   * @param hooks The hooks of its class.
-   */
-  attach(
-    emitter: EventTarget,
-    hooks: EmitterHooks,
-  ): void;
-  /**
-   * Emits an event: calls the override and the listeners of `on`, then dispatches an
-   * `Event` if `addEventListener` has been called for the type.
-   *
-   * @param emitter The emitter.
-   * @param type The event's name.
-   * @param Event The class of the event.
-   * @param args The values of the event.
-   * @param pending Takes a promise for each listener that is not done yet. They never
-   * reject.
-   */
-  emit<
-    Type extends string,
-    Args extends readonly unknown[],
-  >(
-    emitter: EventTarget,
-    type: Type,
-    Event: new (type: Type, ...args: Args) => Event,
-    args: Args,
-    pending?: Promise<unknown>[],
-  ): void;
-  /**
-   * Whether an event would be heard.
-   *
-   * @param emitter The emitter.
-   * @param type The event's name.
-   */
-  isHeard(
-    emitter: EventTarget,
-    type: string,
-  ): boolean;
-  /**
-   * Whether there is a listener to messages of one type.
-   *
-   * @param emitter The emitter.
-   */
-  hasTyped(emitter: EventTarget): boolean;
-  /**
-   * Iterates over what the events of a type hold.
-   *
-   * @param emitter The emitter.
-   * @param type The event's name.
-   * @param options When to stop, and how many may wait.
-   * @param select Takes what is wanted of an event.
-   */
-  iterate<Args extends readonly unknown[], T>(
-    emitter: EventTarget,
-    type: string,
-    options: EventsOptions,
-    select: (args: Args) => T,
-  ): AsyncIterableIterator<T, undefined>;
-  /**
-   * How many bytes of messages wait in iterators that have not ended.
-   *
-   * @param emitter The emitter.
-   */
-  queuedSize(emitter: EventTarget): number;
-  /**
-   * Waits for an event.
-   *
-   * @param emitter The emitter.
-   * @param type The event's name.
-   * @param options Which event to wait for, and for how long.
-   */
-  waitFor<Args extends readonly unknown[]>(
-    emitter: EventTarget,
-    type: string,
-    options: WaitOptions<Args>,
-  ): Promise<Args>;
-  /**
-   * Stops all that waits for an event that will not come.
-   *
-   * @param emitter The emitter.
-   * @param reason Makes the error for those who wait.
-   * @param forGood Whether those who begin to wait later get it as well.
-   * @param last Emits the last events of all. Whoever waits for them gets them; who
-   * begins to wait in a listener of them waits for what comes after.
-   */
-  stopWaiting(
-    emitter: EventTarget,
-    reason: () => Error,
-    forGood: boolean,
-    last?: () => void,
-  ): void;
-  /**
-   * Takes all that waits now together, to stop it later. Until then it waits on.
-   *
-   * @param emitter The emitter.
-   * @param reason Makes the error for those who wait.
-   * @returns Stops what has waited, and nothing that began to wait meanwhile.
-   */
-  takeWaiting(
-    emitter: EventTarget,
-    reason: () => Error,
-  ): () => void;
-}
-
-/** What the sockets themselves do with their emitter, and no program can. */
-export let emitters: EmitterInternals;
-
-/** Names a set of events; the compiler checks that none is missing. */
-export function eventNames<Events>(
-  names: Record<keyof Events & string, true>,
-): ReadonlySet<string> {
-  return new Set(Object.keys(names));
-}
-
-/**
- * Reports a name that no event has.
- *
- * @param type The name.
- * @param names The names of the events.
- */
-function unknownEvent(type: unknown, names: ReadonlySet<string>): TypeError {
-  if (typeof type !== "string") {
-    return new TypeError(
-      `Cannot use an event name that is not a string: current value is of type ${typeof type}`,
-    );
-  }
-  const closest = nearest(type, names);
-  const all = Array.from(names, (name) => `"${name}"`).join(", ");
-  return new TypeError(
-    `Cannot listen to "${type}" as there is no such event: ${
-      closest === undefined
-        ? `the events are ${all}`
-        : `did you mean "${closest}"?`
-    }`,
-  );
-}
-
-/**
- * A typed `EventTarget` whose listeners may also take positional arguments,
- * and whose failing listeners harm nobody.
- *
- * - `on` listeners are called directly, in the order in which they were added;
- *   an `Event` is made only for a type that `addEventListener` has a listener
- *   for; those come after the listeners of `on`.
- * - A listener that throws, or whose promise rejects, stops no other listener
- *   and does not end the process: it becomes an `error` event.
- *
- * @typeParam Events What is emitted, by name.
  * @typeParam Typed The events for messages of one type, by name.
  */
 export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
   #hooks: EmitterHooks = NO_HOOKS;
-  /** There once somebody listens: many connections have no listener of their own. */
+  /** Created when the first listener is added: many connections have none. */
   #listeners: Record<string, readonly ListenerEntry[]> | undefined;
   #eventTargetEntries: EventTargetEntry[] | undefined;
-  /** How many listeners to messages of one type there are. */
+  /** The number of listeners for messages of one type. */
   #typed = 0;
-  /** Takes the promises of handlers while an event is dispatched to them. */
+  /** Receives the promises of `addEventListener` listeners during a dispatch. */
   #pending: Promise<unknown>[] | undefined;
-  /** What stops the subscriptions of `waitFor`, `collect` and `events`. */
-  #waiting: Set<(stop: StopReason) => void> | undefined;
-  /** The queues of iterators. */
-  #queues: Set<{ readonly size: number }> | undefined;
+  #subscriptions: Subscriptions | undefined;
+  /** Creates the error for pending promises, once no event comes any more. */
   #ended: (() => Error) | undefined;
 
   static {
@@ -375,35 +82,38 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
       isHeard: (emitter: Emitter<unknown>, type) => emitter.#isHeard(type),
       hasTyped: (emitter: Emitter<unknown>) => emitter.#typed > 0,
       iterate: (emitter: Emitter<unknown>, type, options, select) =>
-        emitter.#iterate(
+        emitter.#subscribed().iterate(
           type,
           options,
           select,
           () => emitter.#hooks.outrun?.(emitter),
         ),
-      queuedSize: (emitter: Emitter<unknown>) => emitter.#queuedSize(),
+      queuedSize: (emitter: Emitter<unknown>) =>
+        emitter.#subscriptions?.queuedSize ?? 0,
       waitFor: (emitter: Emitter<unknown>, type, options) =>
-        emitter.#waitFor(type, options),
+        emitter.#subscribed().waitFor(type, options),
       stopWaiting: (emitter: Emitter<unknown>, reason, forGood, last) => {
-        const stop = emitter.#takeWaiting(reason);
+        const stop = emitter.#subscriptions?.take(reason);
         if (forGood) emitter.#ended = reason;
         last?.();
-        stop();
+        stop?.();
       },
       takeWaiting: (emitter: Emitter<unknown>, reason) =>
-        emitter.#takeWaiting(reason),
+        emitter.#subscriptions?.take(reason) ?? (() => {}),
     };
   }
 
   /**
-   * Adds a listener that takes the event's values as arguments. The same
-   * listener counts once for a type, as in `addEventListener`.
+   * Adds a listener that is called with the values of the event as arguments. Adding
+   * the same listener again for the same event has no effect, as in `addEventListener`.
    *
-   * @param type The event's name.
-   * @param listener What to call. If it throws or rejects, that becomes an
-   * `error` event.
-   * @param options When to remove it.
+   * @param type The name of the event.
+   * @param listener The listener. If it throws, or its promise rejects, an `error` event
+   * is emitted.
+   * @param options Whether to call it once, and a signal that removes it.
    * @returns This emitter.
+   * @throws {TypeError} If there is no such event, the listener is not a function, or an
+   * option is unknown.
    */
   on<
     Type extends (keyof Events & string) | (keyof Typed & string),
@@ -417,7 +127,7 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
   }
 
   #on(type: string, listener: Listener, options: ListenerOptions): void {
-    this.#assertEvent(type);
+    assertEventName(type, this.#hooks.names);
     assertKnown("on()", options, LISTENER_OPTIONS);
     const { once = false, signal } = options;
     if (typeof listener !== "function") {
@@ -440,19 +150,20 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
       abort: signal && (() => this.#remove(type, entry)),
     };
     if (entry.abort) signal?.addEventListener("abort", entry.abort);
-    // A new list each time: one that is being gone through stays as it is.
+    // A new list each time, as the old one may be in use by an emit.
     all[type] = [...listeners, entry];
     this.#count(type, 1);
     this.#hooks.added?.(this, type);
   }
 
   /**
-   * Adds a listener that is called once: `on` with `once: true`.
+   * Adds a listener that is called once: the same as `on` with `once: true`.
    *
-   * @param type The event's name.
-   * @param listener What to call.
-   * @param options When to remove it unused.
+   * @param type The name of the event.
+   * @param listener The listener.
+   * @param options A signal that removes it.
    * @returns This emitter.
+   * @throws {TypeError} As {@linkcode Emitter.on}.
    */
   once<
     Type extends (keyof Events & string) | (keyof Typed & string),
@@ -465,12 +176,13 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
   }
 
   /**
-   * Removes a listener that `on` or `once` has added. It is not called again,
-   * not even for an event that is being dispatched.
+   * Removes a listener that was added by `on` or `once`. It is not called again, not even
+   * for an event that is being emitted.
    *
-   * @param type The event's name.
+   * @param type The name of the event.
    * @param listener The listener.
    * @returns This emitter.
+   * @throws {TypeError} If there is no such event.
    */
   off<
     Type extends (keyof Events & string) | (keyof Typed & string),
@@ -478,7 +190,7 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
     type: Type,
     listener: (...args: EventArgs<Events, Typed, Type>) => unknown,
   ): this {
-    this.#assertEvent(type);
+    assertEventName(type, this.#hooks.names);
     this.#off(type, listener);
     return this;
   }
@@ -489,16 +201,17 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
   }
 
   /**
-   * Waits for the next event of a type. Events that come between two calls are
-   * nobody's: for more than one, use {@linkcode Emitter.events}.
+   * Waits for the next event. Events between two calls are missed: to handle more than
+   * one, use {@linkcode Emitter.events}.
    *
-   * @param type The event's name.
+   * @param type The name of the event.
    * @param options Which event to wait for, and for how long.
-   * @returns A promise of the event's arguments. It rejects with the signal's
-   * reason; with a `DOMException` named `TimeoutError`; with what the filter
-   * threw; and, as nothing waits forever, with a `ConnectionEndedError` when
-   * the emitter has ended for good. A rejection that nobody awaits is no
-   * unhandled rejection.
+   * @returns A promise of the arguments of the event. It rejects with a
+   * `ConnectionEndedError` when no event can come any more, with a `DOMException` named
+   * `TimeoutError` after the timeout, with the reason of the signal, and with an error
+   * that the filter throws. If it is not awaited, its rejection is not reported as
+   * unhandled.
+   * @throws {TypeError} If there is no such event, or an option is unknown.
    * @throws {RangeError} If `timeout` is negative or `NaN`.
    *
    * @example
@@ -518,50 +231,18 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
     type: Type,
     options: WaitOptions<EventArgs<Events, Typed, Type>> = {},
   ): Promise<EventArgs<Events, Typed, Type>> {
-    return this.#waitFor(type, options);
-  }
-
-  #waitFor<Args extends readonly unknown[]>(
-    type: string,
-    options: WaitOptions<Args>,
-  ): Promise<Args> {
-    assertType("options", options, "object");
-    assertKnown("waitFor()", options, WAIT_OPTIONS);
-    const { timeout } = options;
-    if (timeout !== undefined) assertSize("timeout", timeout);
-    const { promise, resolve, reject } = Promise.withResolvers<Args>();
-    let timer: Timer | undefined;
-    const cancel = this.#subscribe(type, options, (args) => {
-      clearTimeout(timer);
-      cancel();
-      resolve(args);
-    }, (stop) => {
-      clearTimeout(timer);
-      reject("ended" in stop ? stop.ended() : stop.error);
-    });
-    if (timeout !== undefined) {
-      timer = startTimer(() => {
-        cancel();
-        reject(
-          new DOMException(
-            `Cannot wait any longer for "${type}": ${timeout} ms have passed`,
-            "TimeoutError",
-          ),
-        );
-      }, timeout);
-    }
-    return ignoreRejection(promise);
+    return this.#subscribed().waitFor(type, options);
   }
 
   /**
-   * Collects events of a type.
+   * Collects several events.
    *
-   * @param type The event's name.
-   * @param options Which events to collect, how many, and for how long. Without
-   * `limit` and `during` it collects until the emitter has ended for good.
-   * @returns A promise of the arguments of each event: as many as there are
-   * when the limit is reached, when the time has passed, or when the emitter
-   * ends. It rejects with the signal's reason, and with what the filter threw.
+   * @param type The name of the event.
+   * @param options Which events to collect, how many, and for how long. Without `limit`
+   * and `during`, it collects until no event can come any more.
+   * @returns A promise of the arguments of each event. It rejects with the reason of the
+   * signal, and with an error that the filter throws.
+   * @throws {TypeError} If there is no such event, or an option is unknown.
    * @throws {RangeError} If `limit` or `during` is negative or `NaN`.
    *
    * @example
@@ -582,40 +263,18 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
     type: Type,
     options: CollectOptions<EventArgs<Events, Typed, Type>> = {},
   ): Promise<EventArgs<Events, Typed, Type>[]> {
-    assertType("options", options, "object");
-    assertKnown("collect()", options, COLLECT_OPTIONS);
-    const { limit = Infinity, during } = options;
-    assertSize("limit", limit);
-    if (during !== undefined) assertSize("during", during);
-    const { promise, resolve, reject } = Promise.withResolvers<
-      EventArgs<Events, Typed, Type>[]
-    >();
-    const collected: EventArgs<Events, Typed, Type>[] = [];
-    let timer: Timer | undefined;
-    const done = () => {
-      clearTimeout(timer);
-      cancel();
-      resolve(collected);
-    };
-    const cancel = this.#subscribe(type, options, (args) => {
-      if (collected.push(args) >= limit) done();
-    }, (stop) => {
-      if ("ended" in stop) return done();
-      clearTimeout(timer);
-      reject(stop.error);
-    });
-    if (limit <= 0) done();
-    else if (during !== undefined) timer = startTimer(done, during);
-    return ignoreRejection(promise);
+    return this.#subscribed().collect(type, options);
   }
 
   /**
-   * Iterates over the events of a type, in order, from this call on.
+   * Iterates over the events that come after this call, in order.
    *
-   * @param type The event's name.
-   * @param options When to stop, and how many events may wait.
-   * @returns An iterator of the arguments of each event. It ends when the
-   * emitter has ended for good; `break` removes all that it holds.
+   * @param type The name of the event.
+   * @param options A signal that stops it, and how many events may wait.
+   * @returns An iterator of the arguments of each event. It ends when no event can come
+   * any more; `break` discards the waiting events.
+   * @throws {TypeError} If there is no such event, or an option is unknown.
+   * @throws {RangeError} If `limit` is negative or `NaN`.
    *
    * @example
    * ```ts ignore
@@ -633,60 +292,20 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
     type: Type,
     options: EventsOptions = {},
   ): AsyncIterableIterator<EventArgs<Events, Typed, Type>, undefined> {
-    return this.#iterate(
+    return this.#subscribed().iterate(
       type,
       options,
       (args: EventArgs<Events, Typed, Type>) => args,
     );
   }
 
-  #iterate<Args extends readonly unknown[], T>(
-    type: string,
-    options: EventsOptions,
-    select: (args: Args) => T,
-    outrun: () => void = () => {},
-  ): AsyncIterableIterator<T, undefined> {
-    assertType("options", options, "object");
-    assertKnown("events()", options, EVENTS_OPTIONS);
-    const { limit = 1024, throwIfLost = false } = options;
-    assertSize("limit", limit);
-    const isMessage = type === "message" || isTyped(type);
-    const queue = new AsyncQueue<T>(
-      `"${type}" events`,
-      limit,
-      () => {
-        this.#queues?.delete(queue);
-        cancel();
-      },
-      outrun,
-    );
-    (this.#queues ??= new Set()).add(queue);
-    const cancel = this.#subscribe(
-      type,
-      options,
-      (args: Args) => {
-        const size = isMessage ? sizeOf(args[0]) : 0;
-        const done = queue.push(select(args), size);
-        // Whoever hands out messages one after the other waits for the loop.
-        return isMessage ? done : undefined;
-      },
-      (stop) => {
-        const error = "ended" in stop ? stop.ended() : stop.error;
-        const isEnd = "ended" in stop && !(throwIfLost && isDisconnect(error));
-        if (isEnd) queue.close();
-        else queue.fail(error);
-      },
-    );
-    return queue;
-  }
-
   /**
-   * Adds a listener that takes an `Event`, as for any `EventTarget`. If it
-   * throws or rejects, that becomes an `error` event.
+   * Adds a listener that is called with an `Event`, as on any `EventTarget`. If it
+   * throws, or its promise rejects, an `error` event is emitted.
    *
-   * @param type The event's name.
-   * @param listener What to call.
-   * @param options As for any `EventTarget`.
+   * @param type The name of the event.
+   * @param listener The listener.
+   * @param options As on any `EventTarget`.
    */
   override addEventListener<
     Type extends (keyof Events & string) | (keyof Typed & string),
@@ -730,11 +349,11 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
   }
 
   /**
-   * Removes a listener that `addEventListener` has added.
+   * Removes a listener that was added by `addEventListener`.
    *
-   * @param type The event's name.
+   * @param type The name of the event.
    * @param listener The listener.
-   * @param options As for any `EventTarget`.
+   * @param options As on any `EventTarget`.
    */
   override removeEventListener<
     Type extends (keyof Events & string) | (keyof Typed & string),
@@ -803,65 +422,17 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
       this.#hooks.override?.(this, type) !== undefined;
   }
 
-  #queuedSize(): number {
-    if (this.#queues === undefined) return 0;
-    let size = 0;
-    for (const queue of this.#queues) size += queue.size;
-    return size;
-  }
-
-  #takeWaiting(reason: () => Error): () => void {
-    const stops = this.#waiting;
-    this.#waiting = undefined;
-    return () => stops?.forEach((stop) => stop({ ended: reason }));
-  }
-
-  #assertEvent(type: string): void {
-    const { names } = this.#hooks;
-    if (!names.has(type) && !isTyped(type)) throw unknownEvent(type, names);
-  }
-
   #count(type: string, change: number): void {
-    if (isTyped(type)) this.#typed += change;
+    if (isTypedMessage(type)) this.#typed += change;
   }
 
-  /** Calls `take` for each event until cancelled, or stopped (told once). */
-  #subscribe<Args extends readonly unknown[]>(
-    type: string,
-    { filter, signal }: SubscribeOptions<Args>,
-    take: (args: Args) => unknown,
-    stopped: (stop: StopReason) => void,
-  ): () => void {
-    this.#assertEvent(type);
-    const listener = (...args: Args) => {
-      try {
-        if (filter && !filter(...args)) return;
-      } catch (error) {
-        return stop({ error });
-      }
-      return take(args);
-    };
-    const cancel = () => {
-      this.#off(type, listener);
-      this.#waiting?.delete(stop);
-      signal?.removeEventListener("abort", abort);
-    };
-    const stop = (why: StopReason) => {
-      cancel();
-      stopped(why);
-    };
-    const abort = () => stop({ error: signal?.reason });
-    // The caller has no `cancel` yet: it hears of these two a little later.
-    if (signal?.aborted) queueMicrotask(abort);
-    else if (this.#ended) {
-      const ended = this.#ended;
-      queueMicrotask(() => stop({ ended }));
-    } else {
-      signal?.addEventListener("abort", abort);
-      (this.#waiting ??= new Set()).add(stop);
-      this.#on(type, listener, {});
-    }
-    return cancel;
+  #subscribed(): Subscriptions {
+    return this.#subscriptions ??= new Subscriptions({
+      names: this.#hooks.names,
+      add: (type: string, listener: Listener) => this.#on(type, listener, {}),
+      remove: (type: string, listener: Listener) => this.#off(type, listener),
+      ended: () => this.#ended,
+    });
   }
 
   #hasEventListener(type: string): boolean {
@@ -910,45 +481,5 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
   }
 }
 
-/** Writes what listeners of "error" throw, of all emitters. */
+/** Logs the errors of `error` listeners, of all emitters. */
 const errorLog = new ErrorLog();
-
-function sizeOf(message: unknown): number {
-  return typeof message === "object" && message !== null &&
-      "size" in message && typeof message.size === "number"
-    ? message.size
-    : 0;
-}
-
-/** Whether a name is that of the messages of one type. */
-function isTyped(type: unknown): boolean {
-  return typeof type === "string" && type.startsWith(TYPED_MESSAGE) &&
-    type.length > TYPED_MESSAGE.length;
-}
-
-/** Whether an error says that a connection was lost. */
-function isDisconnect(error: unknown): boolean {
-  return error instanceof ConnectionEndedError &&
-    error.end?.type === "disconnect";
-}
-
-const LISTENER_OPTIONS = optionNames<ListenerOptions>({
-  once: true,
-  signal: true,
-});
-const WAIT_OPTIONS = optionNames<WaitOptions<[]>>({
-  filter: true,
-  signal: true,
-  timeout: true,
-});
-const COLLECT_OPTIONS = optionNames<CollectOptions<[]>>({
-  filter: true,
-  limit: true,
-  during: true,
-  signal: true,
-});
-const EVENTS_OPTIONS = optionNames<EventsOptions>({
-  signal: true,
-  limit: true,
-  throwIfLost: true,
-});

@@ -6,12 +6,9 @@ import {
 } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
 import { spy, stub } from "@std/testing/mock";
-import {
-  Emitter,
-  type EmitterHooks,
-  emitters,
-  eventNames,
-} from "../../../core/events/emitter.ts";
+import { Emitter, emitters } from "../../../core/events/emitter.ts";
+import type { EmitterHooks } from "../../../core/events/emitter_internals.ts";
+import { eventNames } from "../../../core/events/event_names.ts";
 
 class NumberEvent extends Event {
   constructor(type: string, readonly value: number) {

@@ -1,0 +1,49 @@
+/**
+ * The names of events, and errors for names that do not exist.
+ *
+ * @module
+ */
+
+import { nearest } from "../util/nearest.ts";
+
+/** The prefix of the events for messages of one type, as in `message:chat`. */
+export const TYPED_MESSAGE = "message:";
+
+/** Whether a name is that of an event for messages of one type. */
+export function isTypedMessage(type: unknown): boolean {
+  return typeof type === "string" && type.startsWith(TYPED_MESSAGE) &&
+    type.length > TYPED_MESSAGE.length;
+}
+
+/** Lists the names of a set of events; the compiler checks that none is missing. */
+export function eventNames<Events>(
+  names: Record<keyof Events & string, true>,
+): ReadonlySet<string> {
+  return new Set(Object.keys(names));
+}
+
+/**
+ * Validates the name of an event.
+ *
+ * @throws {TypeError} If there is no such event. The message suggests the nearest name.
+ */
+export function assertEventName(
+  type: unknown,
+  names: ReadonlySet<string>,
+): void {
+  if (typeof type !== "string") {
+    throw new TypeError(
+      `Cannot use an event name that is not a string: current value is of type ${typeof type}`,
+    );
+  }
+  if (names.has(type) || isTypedMessage(type)) return;
+  const closest = nearest(type, names);
+  const all = Array.from(names, (name) => `"${name}"`).join(", ");
+  throw new TypeError(
+    `Cannot listen to "${type}" as there is no such event: ${
+      closest === undefined
+        ? `the events are ${all}`
+        : `did you mean "${closest}"?`
+    }`,
+  );
+}
