@@ -1153,8 +1153,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     idleTimer.start(
       () => this.#abort({ type: "terminate", cause: "timeout" }),
       this.#session && {
-        ask: () => this.#session?.ping(),
-        answers: () => this.#session?.pongs ?? 0,
+        ping: () => this.#session?.ping(),
+        pongs: () => this.#session?.pongs ?? 0,
         sent: () => this.#sender?.sent.bytes ?? 0,
         buffered: () => this.#socket.bufferedAmount,
       },
@@ -1808,8 +1808,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #endedError(attempt: "send" | "hear" | "wait"): ConnectionEndedError {
     const action = {
       send: `Cannot send to ${this.remoteAddress}`,
-      hear: `Cannot wait any longer for an answer of ${this.remoteAddress}`,
-      wait: `Cannot wait any longer for an event of ${this.remoteAddress}`,
+      hear: `Cannot wait any longer for a reply from ${this.remoteAddress}`,
+      wait: `Cannot wait any longer for an event from ${this.remoteAddress}`,
     }[attempt];
     const state = this.#state;
     if (state.phase !== "ended") {

@@ -1,5 +1,5 @@
 /**
- * Notices that a peer has fallen silent.
+ * Detects a silent peer on a side without the runtime's keepalive.
  *
  * @module
  */
@@ -7,42 +7,40 @@
 import { Liveness } from "../util/liveness.ts";
 import { MAX_DELAY_MS } from "../util/timer.ts";
 
-/** In how many steps the time is counted. */
+/** The number of checks per timeout. */
 const STEPS_PER_TIMEOUT = 4;
 
-/** How to ask the peer for a sign of life, and what is known of its answers. */
+/** The actions and counts that a check needs. */
 export interface LivenessCheck {
-  /** Asks the peer. */
-  ask(): void;
-  /** How many answers have come. */
-  answers(): number;
-  /** How many bytes were sent in all. */
+  /** Sends a ping. */
+  ping(): void;
+  /** The number of pongs. */
+  pongs(): number;
+  /** The total number of bytes sent. */
   sent(): number;
-  /** How many of these have not left yet. */
+  /** The number of these that are still buffered. */
   buffered(): number;
 }
 
 /**
- * Calls back when nothing has been heard for a while. A page that was frozen, or a
- * machine that was asleep, finds out only after it has had the time to hear what has
- * come meanwhile; but a page whose timers run late all the time counts that time.
+ * Calls back when nothing was received for some time. After a page was frozen, or a
+ * machine was asleep, it waits for another check, so that buffered messages are received
+ * first. If every check is late, as in throttled pages, the elapsed time counts.
  */
 export class IdleTimer {
   readonly #interval: number;
   readonly #liveness: Liveness;
   #timer: ReturnType<typeof setInterval> | undefined;
-  /** The time that counts, in milliseconds. */
+  /** The elapsed time, in milliseconds. */
   #now = 0;
   #lastActivityAt = 0;
   #lastCheckAt = 0;
-  /** Whether the last look was late. */
+  /** Whether the last check was late. */
   #isLate = false;
 
   /**
-   * Begins to watch when it is started.
-   *
-   * @param timeout How long a silence is too long, in milliseconds. It is noticed
-   * after a quarter of that more, at the latest.
+   * @param timeout How long the peer may be silent, in milliseconds. Silence is detected
+   * at most a quarter of this later.
    */
   constructor(timeout: number) {
     this.#interval = Math.min(timeout / STEPS_PER_TIMEOUT, MAX_DELAY_MS);
@@ -50,10 +48,10 @@ export class IdleTimer {
   }
 
   /**
-   * Starts to watch.
+   * Starts the timer.
    *
-   * @param onIdle What to call, once, when there is silence.
-   * @param check How to ask after half of that, to get an answer, if it can be asked.
+   * @param onIdle Called once, when the peer is lost.
+   * @param check Pings the peer after half of the timeout, if it supports pings.
    */
   start(onIdle: () => void, check?: LivenessCheck): void {
     this.#lastCheckAt = performance.now();
@@ -65,38 +63,38 @@ export class IdleTimer {
     }, this.#interval);
   }
 
-  /** Hears something. */
+  /** Notes that something was received. */
   reset(): void {
     this.#lastActivityAt = this.#now + this.#interval;
   }
 
-  /** Stops to watch. */
+  /** Stops the timer. */
   stop(): void {
     clearInterval(this.#timer);
   }
 
-  /** Tells whether the silence has been too long. */
-  #check(inquiry: LivenessCheck | undefined): boolean {
-    const lookedAt = performance.now();
-    const passed = Math.max(this.#interval, lookedAt - this.#lastCheckAt);
+  /** Checks the peer, and returns whether it is lost. */
+  #check(check: LivenessCheck | undefined): boolean {
+    const now = performance.now();
+    const passed = Math.max(this.#interval, now - this.#lastCheckAt);
     const wasLate = this.#isLate;
     this.#isLate = passed >= this.#interval * 2;
-    this.#lastCheckAt = lookedAt;
-    // What was heard since the last look was heard by now.
-    const isHeard = this.#lastActivityAt > this.#now;
+    this.#lastCheckAt = now;
+    // The exact time of activity since the last check is unknown.
+    const isActive = this.#lastActivityAt > this.#now;
     this.#now += passed;
-    if (isHeard) this.#lastActivityAt = this.#now;
+    if (isActive) this.#lastActivityAt = this.#now;
     const verdict = this.#liveness.check(this.#now, {
-      heardAt: this.#lastActivityAt,
-      answers: inquiry?.answers() ?? 0,
-      sent: inquiry?.sent() ?? 0,
-      buffered: inquiry?.buffered() ?? 0,
+      receivedAt: this.#lastActivityAt,
+      pongs: check?.pongs() ?? 0,
+      sent: check?.sent() ?? 0,
+      buffered: check?.buffered() ?? 0,
     });
-    if (verdict === "ask") inquiry?.ask();
+    if (verdict === "ping") check?.ping();
     if (verdict !== "lost") return false;
-    // What has come in the meantime may only be about to be told.
+    // Received messages may not have been dispatched yet.
     if (!this.#isLate || wasLate) return true;
-    inquiry?.ask();
+    check?.ping();
     return false;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * `Deno.serve` and the upgrade: HTTP in, sockets out. The only module that
- * names `Deno`, and the one that knows how Deno's sockets have to be handled.
+ * Deno's HTTP server and its upgrade to WebSockets. The only module that uses the global
+ * `Deno`.
  *
  * @module
  */
@@ -33,60 +33,58 @@ export interface BindOptions {
   readonly reusePort?: boolean | undefined;
 }
 
-/** What `Deno.serve` and others tell of a request. */
+/** Information about a request, from `Deno.serve` or a similar server. */
 export interface RequestInfo {
-  /** The address of the other end of the TCP connection. */
+  /** The remote address of the TCP connection. */
   readonly remoteAddr?: {
-    /** The kind of connection. */
+    /** The transport, such as `tcp`. */
     readonly transport?: string;
-    /** Its host. */
+    /** The host. */
     readonly hostname?: string;
-    /** Its port. */
+    /** The port. */
     readonly port?: number;
   };
-  /** Settles when the answer was sent, or could not be sent. */
+  /** Settles when the response was sent, or could not be sent. */
   readonly completed?: PromiseLike<unknown>;
 }
 
-/** Answers requests; it must neither throw nor reject. */
+/** Handles requests. It must not throw or reject. */
 type Handler = (
   request: Request,
   info: RequestInfo,
 ) => Response | Promise<Response>;
 
-/** How long to wait before listening again, in milliseconds: at first, and at most. */
-const PAUSES = { first: 100, longest: 5_000 } as const;
+/** The delay before listening again, in milliseconds: the first and the maximum one. */
+const RETRY_DELAY_MS = { first: 100, max: 5_000 } as const;
 
 /**
- * A bound listener.
+ * A bound HTTP server.
  *
- * The runtime stops listening when it cannot accept a connection, which is so when the
- * process has no file descriptors left. Then this tells so, and listens again at the
- * same address as soon as that is possible. Open sockets are not affected.
+ * Deno stops listening when it cannot accept a connection, for example because the
+ * process has no file descriptors left. This class reports the error, and listens at the
+ * same address again as soon as possible. Open sockets are not affected.
  */
 export class BoundServer {
-  /** The address, or the path of a Unix socket. */
+  /** The IP address, or the path of the Unix socket. */
   readonly address: string;
   /** The TCP port; 0 for a Unix socket. */
   readonly port: number;
   readonly #options: BindOptions;
   readonly #handler: Handler;
   readonly #failed: (error: unknown) => void;
-  /** What listens; undefined while nothing does. */
+  /** The listening server; undefined while there is none. */
   #server: Deno.HttpServer<Deno.Addr> | undefined;
   #controller = new AbortController();
-  /** When it began to listen. */
-  #since = 0;
-  #pause: number = PAUSES.first;
+  /** When it started to listen. */
+  #listeningSince = 0;
+  #retryDelay: number = RETRY_DELAY_MS.first;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isClosed = false;
 
   /**
-   * Binds and serves.
+   * Binds the address, and starts to serve.
    *
-   * @param options Where and how.
-   * @param handler Answers requests.
-   * @param failed Hears why it listens no more.
+   * @param failed Called with the error if it stops listening.
    * @throws {Deno.errors.AddrInUse} If the address is in use.
    * @throws {Deno.errors.NotCapable} If the permission to bind is missing.
    */
@@ -102,15 +100,13 @@ export class BoundServer {
     const isNet = addr.transport === "tcp";
     this.address = isNet ? addr.hostname : options.path ?? "";
     this.port = isNet ? addr.port : 0;
-    // Whatever port it got, it gets again.
+    // To bind the same port again.
     this.#options = { ...options, port: this.port };
   }
 
   /**
-   * Stops listening, and waits for the answers that are being sent. It waits without
-   * end for a socket that was lost before it has opened.
-   *
-   * @returns A promise that resolves when all have been sent.
+   * Stops listening. Resolves when all responses have been sent and all sockets have
+   * ended; never if a socket was lost before it opened.
    */
   async shutdown(): Promise<void> {
     this.#close();
@@ -118,17 +114,15 @@ export class BoundServer {
   }
 
   /**
-   * Stops listening, and cuts all connections. All sockets must have been closed: the
-   * runtime would end them in its own way.
-   *
-   * @returns A promise that resolves when the port is free.
+   * Stops listening and drops all connections. Resolves when the port is free. All
+   * sockets must have been closed first, as Deno would close them with an invalid code.
    */
   async abort(): Promise<void> {
     this.#close();
     if (this.#server === undefined) return;
     const { finished } = this.#server;
     this.#controller.abort();
-    await finished.catch(() => {}); // it has stopped, for whatever reason
+    await finished.catch(() => {}); // it has stopped anyway
   }
 
   #close(): void {
@@ -137,11 +131,11 @@ export class BoundServer {
   }
 
   #serve(options: BindOptions): Deno.HttpServer<Deno.Addr> {
-    // One signal for each: aborting what has failed is an uncaught error.
+    // A new signal for each server, as aborting a failed one throws an uncaught error.
     this.#controller = new AbortController();
     const { signal } = this.#controller;
     const server = this.#server = serve(options, signal, this.#handler);
-    this.#since = performance.now();
+    this.#listeningSince = performance.now();
     server.finished.catch((error) => {
       if (!this.#isClosed) this.#retry(error);
     });
@@ -150,17 +144,18 @@ export class BoundServer {
 
   #retry(error: unknown): void {
     this.#server = undefined;
-    // It was well for a while, so this is another shortage.
-    const hasServed = performance.now() - this.#since > 2 * PAUSES.longest;
-    if (hasServed) this.#pause = PAUSES.first;
+    // After it has worked for a while, this is a new failure.
+    const hasRecovered =
+      performance.now() - this.#listeningSince > 2 * RETRY_DELAY_MS.max;
+    if (hasRecovered) this.#retryDelay = RETRY_DELAY_MS.first;
     this.#timer = setTimeout(() => {
       try {
         this.#serve(this.#options);
       } catch (error) {
         this.#retry(error);
       }
-    }, this.#pause);
-    this.#pause = Math.min(this.#pause * 2, PAUSES.longest);
+    }, this.#retryDelay);
+    this.#retryDelay = Math.min(this.#retryDelay * 2, RETRY_DELAY_MS.max);
     this.#failed(error);
   }
 }
@@ -174,7 +169,7 @@ function serve(
   const onListen = () => {};
   if (path !== undefined) {
     const server = Deno.serve({ path, signal, onListen }, (request, info) =>
-      // The address is that of the server's own file.
+      // The address in `info` is that of the server's own file.
       handler(request, {
         get completed() {
           return info.completed;
@@ -195,88 +190,80 @@ function serve(
 }
 
 /**
- * Removes the file of a Unix socket that nobody listens at, as a process leaves behind
- * that was killed. Anything else is left where it is.
- *
- * @param path The path.
+ * Removes the file of a Unix socket without a listener, which a killed process leaves
+ * behind. Any other file stays.
  */
 export async function removeStaleSocket(path: string): Promise<void> {
   const before = socketAt(path);
   if (before === undefined) return;
   try {
     using _connection = await Deno.connect({ transport: "unix", path });
-    return; // somebody does listen
+    return; // another process listens
   } catch (error) {
     if (!(error instanceof Deno.errors.ConnectionRefused)) return;
   }
-  // Another process may have taken it over meanwhile.
+  // Another process may have replaced it meanwhile.
   const { dev, ino } = socketAt(path) ?? {};
   if (dev === before.dev && ino === before.ino) Deno.removeSync(path);
 }
 
-/** What is known of a Unix socket's file; undefined if there is none. */
+/** Returns the file of a Unix socket; undefined if there is none. */
 function socketAt(path: string): Deno.FileInfo | undefined {
   try {
     const info = Deno.lstatSync(path);
     return info.isSocket ? info : undefined;
   } catch {
-    return undefined; // if it cannot be looked at, binding will say why
+    return undefined; // binding will report the error
   }
 }
 
 /**
- * Whether the client that has sent a request is gone. To upgrade such a request costs
- * Deno a file descriptor for good, and no event tells of it. Deno needs a turn of the
- * event loop to notice.
- *
- * @param request The request.
- * @param delay How long to wait for that, in milliseconds.
- * @returns True if the client is known to be gone.
+ * Whether the client of a request has disconnected, after a delay in milliseconds.
+ * Upgrading its request would leak a file descriptor, and cause no event. Deno needs a
+ * turn of the event loop to notice a disconnect.
  */
 export async function isGone(request: Request, delay = 0): Promise<boolean> {
-  muteSignalAdvice();
+  muteSignalWarning();
   const { signal } = request;
   if (delay > 0) await new Promise((resolve) => setTimeout(resolve, delay));
   await new Promise<void>((resolve) => afterEventLoopTurn(resolve));
   return signal.aborted;
 }
 
-/** How Deno's advice begins. */
-const SIGNAL_ADVICE = "Deno.serve: request.signal";
+/** The start of Deno's warning. */
+const SIGNAL_WARNING = "Deno.serve: request.signal";
 
-/** Whether the advice was kept back, or is about to be. */
-let isAdviceMuted = false;
+/** Whether the warning is suppressed. */
+let isWarningMuted = false;
 
 /**
- * Keeps back Deno's advice about `request.signal`, which Deno gives once, from a
- * program that has not asked for that signal: it is this library that looks whether
- * the client is still there.
+ * Suppresses the warning that Deno prints once when `request.signal` is used, as this
+ * library uses it and not the application.
  */
-function muteSignalAdvice(): void {
-  if (isAdviceMuted) return;
-  isAdviceMuted = true;
+function muteSignalWarning(): void {
+  if (isWarningMuted) return;
+  isWarningMuted = true;
   const { warn } = console;
   const filter = (...args: unknown[]) => {
-    if (!String(args[0]).startsWith(SIGNAL_ADVICE)) return warn(...args);
+    if (!String(args[0]).startsWith(SIGNAL_WARNING)) return warn(...args);
     if (console.warn === filter) console.warn = warn;
   };
   console.warn = filter;
 }
 
-/** A request that has become a socket. */
+/** An upgraded request. */
 export interface UpgradeResult {
-  /** The socket. It is not open yet: listen to it before anything is awaited. */
+  /** The socket. Listeners must be added synchronously, before it opens. */
   readonly socket: RawSocket;
-  /** The answer. It has to be returned whatever happens. */
+  /** The response. It must be returned to `Deno.serve`. */
   readonly response: Response;
-  /** Notices that the peer is gone, where the runtime does not do so itself. */
+  /** Detects a lost peer; undefined if the runtime does. */
   readonly idleWatch?: IdleWatch | undefined;
 }
 
 /**
- * What upgrades requests that have not come by the runtime: `testing.ts` makes such.
- * It is given the idle timeout in milliseconds, and how much later to give up a peer
- * that has been asked for a sign of life.
+ * Functions that upgrade requests without a network, which `testing.ts` adds. They get
+ * the idle timeout and the grace period, in milliseconds.
  */
 export const upgradeHandlers: WeakMap<
   Request,
@@ -286,12 +273,10 @@ export const upgradeHandlers: WeakMap<
 /**
  * Upgrades a request to a WebSocket.
  *
- * @param request The request, already found to be a valid handshake.
- * @param protocol The subprotocol to speak; empty for none.
- * @param keepalive Notices that peers are gone, for all sockets of the server.
- * @param grace How much longer than its timeout a peer may take to answer a ping, in
- * milliseconds.
- * @returns The socket and the answer.
+ * @param request A valid handshake.
+ * @param protocol The negotiated subprotocol; empty for none.
+ * @param keepalive The idle timeout of the server.
+ * @param grace Additional time for a pong, in milliseconds.
  */
 export function upgradeRequest(
   request: Request,
@@ -304,43 +289,40 @@ export function upgradeRequest(
   const { socket, response } =
     upgradeHandlers.get(request)?.(idleTimeout, grace) ??
       Deno.upgradeWebSocket(request, { idleTimeout: longest / 1000 });
-  // Not by the runtime's option, which knows only lists with a space in them.
+  // Deno's option `protocol` supports only lists separated by a comma and a space.
   if (protocol) response.headers.set("sec-websocket-protocol", protocol);
   return { socket, response, idleWatch: keepalive.watch(socket, grace) };
 }
 
-/** Headers that are empty, and stay so, as those of a request cannot be changed either. */
+/** Empty and immutable headers, like those of a request. */
 const NO_HEADERS = Response.error().headers;
 
 /**
- * Lets go of the headers of a request that was upgraded. A listener of Deno's holds the
- * request as long as the socket lives, and so what was read of its headers. Whoever has
- * the request finds that it has none any more.
- *
- * @param request The request.
+ * Frees the headers of an upgraded request, which Deno holds for the life of the socket.
+ * The request appears to have no headers afterwards.
  */
 export function releaseHeaders(request: Request): void {
   const cache = privateField(request, "headers cache");
   if (cache !== undefined) Reflect.set(request, cache, NO_HEADERS);
 }
 
-/** How the server's side handles Deno's sockets. */
+/** Uses Deno's server sockets. */
 export const serverDriver: SocketDriver = {
   side: "server",
   close(socket, code, reason, onSent) {
-    // A server's socket that is closing stops at the first message that is
-    // still on its way, be there a close frame behind it or not, and the peer
-    // may never hear of the end. A client's socket reads on, as it should
-    // (RFC 6455, 5.5.1): so it is made to take itself for one.
+    // After `close()`, a server's socket of Deno stops reading at the next message, and
+    // the peer may never get the close frame. A client's socket keeps reading until it
+    // receives a close frame (RFC 6455, section 5.5.1), so this changes the role of the
+    // socket.
     const roleField = privateField(socket, "[[role]]");
-    // One that can be terminated is none of Deno's, and reads on by itself.
+    // A socket with `terminate` is not Deno's, and keeps reading by itself.
     if (roleField !== undefined || socket.terminate) {
       socket.close(code, reason);
       if (roleField !== undefined) Reflect.set(socket, roleField, CLIENT_ROLE);
       return afterEventLoopTurn(onSent);
     }
-    // Without that, at least not amid messages that have come already, or are
-    // about to: then the close frame would not leave at all.
+    // Without that field, close a little later, as the close frame would not be sent
+    // while received messages are being dispatched.
     let stop = () => clearTimeout(timer);
     const timer = setTimeout(() => {
       socket.close(code, reason);
@@ -350,5 +332,5 @@ export const serverDriver: SocketDriver = {
   },
 };
 
-/** What Deno's sockets call the client's role. */
+/** Deno's value for the role of a client. */
 const CLIENT_ROLE = 1;

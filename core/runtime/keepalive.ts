@@ -1,11 +1,11 @@
 /**
- * Finds out which peers of a server are gone, with one timer for all of them.
+ * Detects lost peers of a server, with one timer for all connections.
  *
- * Deno pings by itself, but cancels and makes its timer again for each message, and
- * gives a peer up that is in the middle of a message. Its method that does so is
- * replaced on each socket by one that notes the time; the same method sends the ping
- * when this module finds that one is needed. A runtime that has no such method does as
- * it always did.
+ * Deno pings by itself, but restarts a timer for every message, and gives up a peer in
+ * the middle of a long message. On each socket, this module replaces Deno's method that
+ * restarts the timer with one that only notes the time, and calls the original to send a
+ * ping when one is needed. In a runtime without that method, the runtime's own timeout
+ * applies.
  *
  * @module
  */
@@ -19,45 +19,44 @@ import {
 import { MAX_DELAY_MS } from "../util/timer.ts";
 import { Liveness } from "../util/liveness.ts";
 
-/** How many times the clock ticks while a peer may be silent. */
+/** The number of ticks per timeout. */
 const TICKS_PER_TIMEOUT = 64;
 
 /**
- * How many pongs may come within one tick. The program hears of none, and while a peer
- * floods the runtime with them no timer gets its turn.
+ * The maximum number of pongs in one tick. The application does not see pongs, and a
+ * flood of them keeps timers from running.
  */
 const MAX_PONGS = 1024;
 
-/** The shortest tick, in milliseconds. */
+/** The minimum length of a tick, in milliseconds. */
 const MIN_TICK_MS = 4;
 
-/** Enough for a look that is due after the whole of the timeout. */
+/** Enough slots for a check after the whole timeout. */
 const SLOT_COUNT = TICKS_PER_TIMEOUT + 2;
 
-/** So short that Deno pings, or gives up, right away; in seconds. */
+/** A timeout after which Deno pings, or gives up, immediately, in seconds. */
 const IMMEDIATELY_SECONDS = 1e-6;
 
-/** Watches all connections of one server. */
+/** The idle timeout of all connections of a server. */
 export class Keepalive {
-  /** How long a peer may be silent, in milliseconds; 0 for as long as it likes. */
+  /** How long a peer may be silent, in milliseconds; 0 for no limit. */
   readonly idleTimeout: number;
   /**
-   * When the next tick is due, in milliseconds. Each tick counts for the same time,
-   * however late it is: while a machine sleeps, or is busy, no peer is silent.
+   * The time of the next tick, in milliseconds. All ticks count as equally long, however
+   * late they run, so that no peer is lost because this machine was asleep or busy.
    */
-  soon: number;
+  nextTickAt: number;
   readonly #tick: number;
   readonly #slots: Set<WatchedSocket>[] = [];
-  /** Which slot is looked at now. */
+  /** The index of the current slot. */
   #slot = 0;
   #size = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
 
   /**
-   * Creates one. There is no timer as long as nothing is watched.
+   * Creates an idle timeout. It has no timer while there are no connections.
    *
-   * @param idleTimeout How long a peer may be silent, in milliseconds; 0 for as long as
-   * it likes.
+   * @param idleTimeout How long a peer may be silent, in milliseconds; 0 for no limit.
    */
   constructor(idleTimeout: number) {
     this.idleTimeout = Math.min(idleTimeout, MAX_DELAY_MS);
@@ -65,43 +64,43 @@ export class Keepalive {
       MIN_TICK_MS,
       Math.ceil(this.idleTimeout / TICKS_PER_TIMEOUT),
     );
-    this.soon = this.#tick;
+    this.nextTickAt = this.#tick;
     for (let i = 0; i < SLOT_COUNT; i++) this.#slots.push(new Set());
   }
 
-  /** How many connections are watched. */
+  /** The number of connections. */
   get size(): number {
     return this.#size;
   }
 
   /**
-   * Watches over a server's socket once it is open, if the runtime allows it.
+   * Watches a socket from its opening on.
    *
    * @param socket The socket, before it is open.
-   * @param grace How much longer than the timeout the peer may be silent after it was
-   * asked, in milliseconds: it cannot answer in the middle of a message.
-   * @returns What watches it; undefined if the runtime has to do so itself.
+   * @param grace Additional time for a pong, in milliseconds, as a peer cannot send it in
+   * the middle of a message.
+   * @returns The watch; undefined if only the runtime can detect lost peers.
    */
   watch(socket: RawSocket, grace = 0): IdleWatch | undefined {
     if (this.idleTimeout === 0) return undefined;
     const internals = socketInternals(socket);
     if (internals === undefined) return undefined;
     const watched = new WatchedSocket(this, socket, internals, grace);
-    Reflect.set(socket, internals.method, () => watched.runtimeNoted());
+    Reflect.set(socket, internals.method, () => watched.onRestart());
     return watched;
   }
 
-  /** Looks at a connection at a time, or at the next tick if that has passed. */
+  /** Schedules a check, at the next tick at the earliest. */
   schedule(watched: WatchedSocket, time: number): void {
     if (watched.slot === undefined && this.#size++ === 0) this.#start();
     watched.slot?.delete(watched);
-    const ticks = 1 + Math.ceil((time - this.soon) / this.#tick);
+    const ticks = 1 + Math.ceil((time - this.nextTickAt) / this.#tick);
     const ahead = Math.max(1, Math.min(ticks, SLOT_COUNT - 1));
     watched.slot = this.#slots[(this.#slot + ahead) % SLOT_COUNT];
     watched.slot?.add(watched);
   }
 
-  /** Stops to look at a connection. */
+  /** Cancels the check of a connection. */
   remove(watched: WatchedSocket): void {
     if (watched.slot === undefined) return;
     watched.slot.delete(watched);
@@ -112,45 +111,48 @@ export class Keepalive {
 
   #start(): void {
     this.#timer = setInterval(() => {
-      const now = this.soon;
-      this.soon += this.#tick;
+      const now = this.nextTickAt;
+      this.nextTickAt += this.#tick;
       this.#slot = (this.#slot + 1) % SLOT_COUNT;
       for (const watched of this.#slots[this.#slot] ?? []) watched.check(now);
     }, this.#tick);
   }
 }
 
-/** One connection that is watched. */
+/** The watch of one connection. */
 class WatchedSocket implements IdleWatch {
-  /** Where its next look stands. */
+  /** The slot of the next check. */
   slot: Set<WatchedSocket> | undefined;
   readonly #keepalive: Keepalive;
   readonly #socket: RawSocket;
   readonly #internals: SocketInternals;
   readonly #liveness: Liveness;
-  /** When something was last heard; at most a tick later than it was. */
-  #heardAt = 0;
-  /** How often the runtime has noted something: the opening, messages, pongs. */
-  #noted = 0;
+  /** When something was last received; at most one tick too late. */
+  #receivedAt = 0;
+  /**
+   * The number of times that Deno has restarted its timer: for the opening, messages and
+   * pongs.
+   */
+  #restarts = 0;
   #messages = 0;
-  /** How many pongs had come when this tick began. */
+  /** The number of pongs before this tick. */
   #pongsBefore = 0;
   #sent: (() => number) | undefined;
   #flooded: (() => void) | undefined;
-  /** The runtime's timer that has not sent the ping yet. */
+  /** Deno's timer, until it has sent the ping. */
   #pingTimer: unknown;
   #isStopped = false;
 
   constructor(
-    clock: Keepalive,
+    keepalive: Keepalive,
     socket: RawSocket,
     internals: SocketInternals,
     grace: number,
   ) {
-    this.#keepalive = clock;
+    this.#keepalive = keepalive;
     this.#socket = socket;
     this.#internals = internals;
-    this.#liveness = new Liveness(clock.idleTimeout, grace);
+    this.#liveness = new Liveness(keepalive.idleTimeout, grace);
   }
 
   attach(sent: () => number, flooded: () => void): void {
@@ -167,33 +169,35 @@ class WatchedSocket implements IdleWatch {
     this.#keepalive.remove(this);
   }
 
-  /** The runtime calls this instead of making its timer again. */
-  runtimeNoted(): void {
-    const pongs = this.#noted - this.#messages;
-    if (this.#heardAt !== this.#keepalive.soon) this.#pongsBefore = pongs;
-    else if (pongs - this.#pongsBefore > MAX_PONGS) {
+  /** Replaces Deno's method that restarts its timer. */
+  onRestart(): void {
+    const pongs = this.#restarts - this.#messages;
+    if (this.#receivedAt !== this.#keepalive.nextTickAt) {
+      this.#pongsBefore = pongs;
+    } else if (pongs - this.#pongsBefore > MAX_PONGS) {
       const flooded = this.#flooded;
       this.#flooded = undefined;
       flooded?.();
     }
-    this.#heardAt = this.#keepalive.soon;
-    if (this.#noted++ === 0 && !this.#isStopped) {
+    this.#receivedAt = this.#keepalive.nextTickAt;
+    if (this.#restarts++ === 0 && !this.#isStopped) {
       this.#keepalive.schedule(
         this,
-        this.#heardAt + this.#keepalive.idleTimeout / 2,
+        this.#receivedAt + this.#keepalive.idleTimeout / 2,
       );
     }
   }
 
   check(now: number): void {
     const verdict = this.#liveness.check(now, {
-      heardAt: this.#heardAt,
-      answers: this.#noted - 1 - this.#messages,
+      receivedAt: this.#receivedAt,
+      pongs: this.#restarts - 1 - this.#messages,
       sent: this.#sent?.() ?? 0,
       buffered: this.#socket.bufferedAmount,
     });
     const { timer } = this.#internals;
-    // The runtime has sent the ping once it has another timer, which would give up.
+    // Once Deno has sent the ping, it replaces the timer by one that would end the
+    // connection.
     if (
       this.#pingTimer !== undefined &&
       Reflect.get(this.#socket, timer) !== this.#pingTimer
@@ -201,18 +205,18 @@ class WatchedSocket implements IdleWatch {
       this.#pingTimer = undefined;
       cancelIdleTimer(this.#socket);
     }
-    // A ping that waits behind what the peer does not take is still to be sent.
+    // While the socket is blocked, a ping is still to be sent.
     if (this.#pingTimer === undefined) {
-      if (verdict === "ask") this.#ping();
-      if (verdict === "lost") return this.#terminateDead();
+      if (verdict === "ping") this.#ping();
+      if (verdict === "lost") return this.#closeLost();
     }
     this.#keepalive.schedule(
       this,
-      this.#liveness.nextCheckAt(now, this.#heardAt),
+      this.#liveness.nextCheckAt(now, this.#receivedAt),
     );
   }
 
-  /** Lets the runtime send a ping, and wait for the answer without end. */
+  /** Makes Deno send a ping, without a timeout for the pong. */
   #ping(): void {
     this.#runTimer();
     const { timer, duration } = this.#internals;
@@ -220,8 +224,8 @@ class WatchedSocket implements IdleWatch {
     this.#pingTimer = Reflect.get(this.#socket, timer);
   }
 
-  /** Lets the runtime tell the peer, and end the connection. */
-  #terminateDead(): void {
+  /** Makes Deno close the connection. */
+  #closeLost(): void {
     this.stop();
     this.#runTimer();
   }
@@ -233,19 +237,19 @@ class WatchedSocket implements IdleWatch {
   }
 }
 
-/** What the runtime keeps to itself of all its sockets. */
+/** The private names of Deno's sockets. */
 interface SocketInternals {
-  /** The name of the method that makes the idle timer. */
+  /** The method that restarts the idle timer. */
   readonly method: symbol;
-  /** Calls that method of a socket. */
+  /** Calls that method on a socket. */
   readonly run: (socket: RawSocket) => void;
-  /** The name of the field with the idle timeout, in seconds. */
+  /** The idle timeout, in seconds. */
   readonly duration: symbol;
-  /** The name of the field with the timer that pings, and then the one that gives up. */
+  /** The timer that pings first, and then ends the connection. */
   readonly timer: symbol;
 }
 
-/** What was last found, and of what kind of sockets. */
+/** The names for the last prototype. */
 let cachedInternals:
   | { readonly prototype: unknown; readonly internals: SocketInternals }
   | undefined;

@@ -1,26 +1,24 @@
 /**
- * Answers to HTTP requests that are still being made or sent, so that a shutdown knows
- * what it waits for.
+ * Tracks HTTP responses that are being created or sent, so that a shutdown can wait for
+ * them.
  *
  * @module
  */
 
 import { withTimeout } from "../util/timer.ts";
 
-/** Counts the answers of one server that are under way, and ends those without end. */
+/** Counts the pending responses of a server, and ends event streams. */
 export class OpenAnswers {
-  /** How many are under way. */
+  /** The number of pending responses. */
   #count = 0;
-  /** What ends the streams of events. */
+  /** Functions that end event streams. */
   readonly #streams = new Set<() => void>();
   readonly #failed: (error: unknown) => void;
   #isEnded = false;
   #finished: (() => void) | undefined;
 
   /**
-   * Creates one.
-   *
-   * @param failed Hears what a stream throws when it is ended.
+   * @param failed Called with an error of a stream that was ended.
    */
   constructor(failed: (error: unknown) => void) {
     this.#failed = failed;
@@ -32,22 +30,20 @@ export class OpenAnswers {
   }
 
   /**
-   * Counts an answer until it was sent.
+   * Counts a response until it was sent.
    *
-   * @param request The request.
-   * @param answer Makes the answer.
-   * @param completed Settles when the answer was sent, where the runtime tells that.
-   * @returns The answer, to be given to the runtime.
+   * @param answer Creates the response.
+   * @param completed Settles when the response was sent, if the runtime reports it.
    */
   async track(
     request: Request,
     answer: () => Promise<Response>,
     completed: PromiseLike<unknown> | undefined,
   ): Promise<Response> {
-    const isHead = request.method === "HEAD"; // whose body is never read
+    const isHead = request.method === "HEAD"; // its body is never read
     this.#count++;
     const over = Promise.withResolvers<void>();
-    // It rejects if the client has left.
+    // It rejects if the client has disconnected.
     if (completed) completed.then(() => over.resolve(), () => over.resolve());
     try {
       const response = await answer();
@@ -62,17 +58,17 @@ export class OpenAnswers {
     if (--this.#count === 0) this.#finished?.();
   }
 
-  /** Ends all streams of events: they last for as long as both sides want them to. */
+  /** Ends all event streams, now and later, as they would otherwise last indefinitely. */
   end(): void {
     this.#isEnded = true;
     for (const end of this.#streams) end();
   }
 
   /**
-   * Waits until nothing is under way.
+   * Waits until all responses have been sent.
    *
-   * @param timeout How long to wait at most, in milliseconds.
-   * @returns Whether all answers have been sent.
+   * @param timeout The maximum time in milliseconds.
+   * @returns Whether all have been sent.
    */
   async settled(timeout: number): Promise<boolean> {
     if (this.#count > 0) {
@@ -83,7 +79,10 @@ export class OpenAnswers {
     return this.#count === 0;
   }
 
-  /** A stream of events that can be ended here; any other answer as it is. */
+  /**
+   * Wraps an event stream so that this side can end it. Returns other responses
+   * unchanged.
+   */
   #endable(response: Response): Response {
     const type = response.headers.get("content-type") ?? "";
     if (!/^text\/event-stream\b/i.test(type)) return response;

@@ -1,37 +1,36 @@
 /**
- * Shares the event loop: work that takes long is done in slices, and between two of
- * them the loop sees to everything else.
+ * Divides long work into slices, so that the event loop can process other events in
+ * between.
  *
  * @module
  */
 
 import { afterEventLoopTurn } from "./websocket.ts";
 
-/** How long one slice takes at most, in milliseconds. */
+/** The maximum length of a slice, in milliseconds. */
 export const TIME_SLICE_MS = 2;
 
-/** However much a slice causes, some work is done in it. */
+/** The minimum length of a slice, in milliseconds, to make progress under load. */
 const MIN_SLICE_MS = 0.25;
 
-/** How long a turn of the event loop with a slice in it may take, in milliseconds. */
+/** The maximum length of a turn of the event loop with a slice, in milliseconds. */
 const MAX_TURN_MS = 16;
 
 /**
- * Works until a time of `performance.now()`.
+ * Works until a time.
  *
- * @param until When to stop.
- * @returns Whether something is left to do.
+ * @param until When to stop, as a time of `performance.now()`.
+ * @returns Whether there is more to do.
  */
 export type SlicedWork = (until: number) => boolean;
 
-/** What is to go on in the next turns, in the order of the turns. */
+/** The work to continue, in order. */
 const pendingWork = new Set<SlicedWork>();
 
 /**
- * Lets work go on in later turns of the event loop. All such work shares one slice a
- * turn.
+ * Continues work in later turns of the event loop. All work shares one slice per turn.
  *
- * @param work The work; it must not throw.
+ * @param work The work. It must not throw.
  */
 export function continueLater(work: SlicedWork): void {
   pendingWork.add(work);
@@ -44,7 +43,7 @@ function runSlice(): void {
     sliceMs = nextSliceMs(sliceMs, start - sliceStart);
   }
   const until = start + sliceMs;
-  // What is not finished goes to the end, and so is not seen twice in one turn.
+  // Unfinished work moves to the end, so each runs at most once per turn.
   let left = pendingWork.size;
   for (const work of pendingWork) {
     pendingWork.delete(work);
@@ -55,19 +54,20 @@ function runSlice(): void {
   if (sliceStart !== undefined) afterEventLoopTurn(runSlice);
 }
 
-/** How long the next slice may take, in milliseconds. */
+/** The length of the next slice, in milliseconds. */
 let sliceMs = TIME_SLICE_MS;
 
-/** When the last slice began, if another one follows it. */
+/** The start of the previous slice, if it was in the previous turn. */
 let sliceStart: number | undefined;
 
 /**
- * Adapts the length of a slice to what it causes: the runtime writes what was sent in a
- * slice after it, which may take several times as long.
+ * Adapts the length of a slice to the turns that it causes: after a slice, the runtime
+ * writes what was sent, which may take several times as long.
  *
- * @param sliceMs How long the last slice was to take, in milliseconds.
- * @param turnMs The time from its start to the start of the next one, in milliseconds.
- * @returns How long the next one may take.
+ * @param sliceMs The length of the last slice, in milliseconds.
+ * @param turnMs The time from the start of that slice to the start of the next, in
+ * milliseconds.
+ * @returns The length of the next slice, in milliseconds.
  */
 export function nextSliceMs(sliceMs: number, turnMs: number): number {
   if (turnMs > MAX_TURN_MS) return Math.max(sliceMs / 2, MIN_SLICE_MS);
@@ -76,7 +76,9 @@ export function nextSliceMs(sliceMs: number, turnMs: number): number {
     : Math.min(sliceMs * 1.25, TIME_SLICE_MS);
 }
 
-/** When this turn of the event loop began, if somebody has asked in it. */
+/**
+ * The start of this turn of the event loop, if {@linkcode isTurnOver} was called in it.
+ */
 let turnStart: number | undefined;
 
 function endTurn(): void {
@@ -84,10 +86,8 @@ function endTurn(): void {
 }
 
 /**
- * Whether a turn of the event loop lasts for longer than a slice. It begins when this
- * is first called in it.
- *
- * @returns True if it does.
+ * Whether this turn of the event loop is longer than a slice. A turn starts with the
+ * first call in it.
  */
 export function isTurnOver(): boolean {
   if (turnStart !== undefined) {
@@ -98,17 +98,15 @@ export function isTurnOver(): boolean {
   return false;
 }
 
-/** Tells when a slice is over, and looks at the clock as seldom as it can. */
+/** Checks whether a slice is over, with few calls of the clock. */
 export class SliceTimer {
   readonly #until: number;
   #time: number;
-  /** How many steps to take before the next look, and how many of them are left. */
+  /** The number of steps between two checks, and until the next one. */
   #step = 1;
   #left = 1;
 
   /**
-   * Starts.
-   *
    * @param until When the slice is over; a slice from now on by default.
    */
   constructor(until?: number) {
@@ -116,17 +114,13 @@ export class SliceTimer {
     this.#until = until ?? this.#time + sliceMs;
   }
 
-  /**
-   * Counts a step of the work.
-   *
-   * @returns Whether the slice is over.
-   */
+  /** Counts a step. Returns whether the slice is over. */
   isOver(): boolean {
     if (--this.#left > 0) return false;
     const now = performance.now();
-    const took = now - this.#time;
+    const stepsMs = now - this.#time;
     this.#time = now;
-    this.#step = took * 8 < TIME_SLICE_MS
+    this.#step = stepsMs * 8 < TIME_SLICE_MS
       ? Math.min(this.#step * 2, MAX_STEPS_PER_CHECK)
       : 1;
     this.#left = this.#step;
@@ -134,5 +128,5 @@ export class SliceTimer {
   }
 }
 
-/** How many steps may go by between two looks at the clock. */
+/** The maximum number of steps between two checks. */
 const MAX_STEPS_PER_CHECK = 16;

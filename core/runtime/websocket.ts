@@ -1,78 +1,66 @@
 /**
- * What a connection needs of a socket, and how each side handles its own.
+ * The sockets of a connection, and how each side uses them.
  *
  * @module
  */
 
 import { withoutSecrets } from "../util/safe_url.ts";
 
-/** Which side of a connection this is. */
+/** The side of a connection. */
 export type Side = "server" | "client";
 
 /** The part of a `WebSocket` that a writer uses. */
 export interface SocketSink {
-  /** How many bytes wait to be sent. */
+  /** The number of bytes that wait to be sent. */
   readonly bufferedAmount: number;
   /** The state, 0 to 3. */
   readonly readyState: number;
-  /**
-   * Sends.
-   *
-   * @param data What to send.
-   */
+  /** Sends a frame. */
   send(data: string | ArrayBuffer | ArrayBufferView<ArrayBuffer>): void;
 }
 
 /** The part of a `WebSocket` that a connection uses. */
 export interface RawSocket extends EventTarget, SocketSink {
-  /** Is set to `arraybuffer`. */
+  /** How binary frames are received; set to `arraybuffer`. */
   binaryType: string;
-  /** The subprotocol. */
+  /** The negotiated subprotocol. */
   readonly protocol: string;
-  /**
-   * Closes.
-   *
-   * @param code The close code.
-   * @param reason The reason.
-   */
+  /** Starts the closing handshake. */
   close(code?: number, reason?: string): void;
-  /** Lets go of it at once, where it can do so itself; the runtime's cannot. */
+  /** Closes the TCP connection immediately. Not available on sockets of a runtime. */
   terminate?(): void;
 }
 
-/** A socket that a client has opened. */
+/** A socket that a client opens. */
 export interface OpenedSocket extends RawSocket {
-  /** The URL, as it was understood. */
+  /** The parsed URL. */
   readonly url: string;
 }
 
-/** Watches over one connection, so that a peer that is gone is noticed. */
+/** Detects that the peer of a connection is lost. */
 export interface IdleWatch {
   /**
-   * Says how much is sent by the connection: what is on its way takes time.
+   * Attaches the connection.
    *
-   * @param sent Tells how many bytes were sent in all.
-   * @param flooded Hears that the peer sends more pongs than it may.
+   * @param sent Returns the total number of bytes sent, as bytes in flight take time.
+   * @param flooded Called if the peer sends too many pongs.
    */
   attach(sent: () => number, flooded: () => void): void;
-  /** Hears that a message has come. */
+  /** Notes that a message was received. */
   reset(): void;
-  /** Stops to watch. */
+  /** Stops the detection. */
   stop(): void;
 }
 
-/** How one side of a connection handles its socket. */
+/** How one side of a connection uses its socket. */
 export interface SocketDriver {
-  /** Which side it is. */
+  /** The side. */
   readonly side: Side;
   /**
-   * Begins the closing handshake.
+   * Starts the closing handshake.
    *
-   * @param socket The socket.
-   * @param code The close code.
-   * @param reason The reason.
-   * @param onSent To be called when the close frame is on its way for sure.
-   * @returns What stops this from being called.
+   * @param onSent Called when the close frame has certainly been sent.
+   * @returns A function that cancels `onSent`.
    */
   close(
     socket: RawSocket,
@@ -82,7 +70,7 @@ export interface SocketDriver {
   ): () => void;
 }
 
-/** How the client's side handles its socket: as any page may. */
+/** Uses a client's socket through the standard API only. */
 export const clientDriver: SocketDriver = {
   side: "client",
   close(socket, code, reason, onSent) {
@@ -91,7 +79,9 @@ export const clientDriver: SocketDriver = {
   },
 };
 
-/** What opens sockets instead of the runtime, by host: `testing.ts` does so. */
+/**
+ * Functions that open sockets instead of the runtime, by host. `testing.ts` adds its own.
+ */
 export const socketFactories: Map<
   string,
   (
@@ -104,13 +94,12 @@ export const socketFactories: Map<
 /**
  * Opens a client's socket.
  *
- * @param url Where to.
- * @param protocols The subprotocols to ask for.
- * @param headers Headers of the request, if there are any.
- * @returns The socket, which is connecting.
- * @throws {TypeError} If there are headers, and the runtime cannot send any.
- * @throws {DOMException} With the name `SyntaxError` if the URL or a subprotocol
- * is none.
+ * @param protocols The subprotocols to offer.
+ * @param headers Headers of the request, if any.
+ * @returns The socket, in the state `CONNECTING`.
+ * @throws {TypeError} If there are headers, and the runtime does not support them.
+ * @throws {DOMException} With the name `SyntaxError` if the URL or a subprotocol is
+ * invalid.
  */
 export function openSocket(
   url: string | URL,
@@ -128,12 +117,12 @@ export function openSocket(
     throw new TypeError(
       `Cannot connect to ${
         withoutSecrets(url)
-      } as this runtime has no WebSocket: Node has one since version 22`,
+      } as this runtime has no WebSocket: use Node 22 or later`,
     );
   }
   if (headers === undefined) return new WebSocket(url, protocolList);
-  // A browser takes nothing but subprotocols. Elsewhere this is an object with
-  // more, which no standard knows; whether it is read tells which it is.
+  // Browsers accept only subprotocols as the second argument. Other runtimes accept an
+  // object with headers; whether they read it reveals which kind of runtime this is.
   let areHeadersRead = false;
   const init = {
     protocols: protocolList,
@@ -153,11 +142,11 @@ export function openSocket(
   throw new TypeError(
     `Cannot send headers to ${
       withoutSecrets(url)
-    } as this runtime's WebSocket takes none, as in all browsers: put what they say into the URL or a subprotocol`,
+    } as this runtime's WebSocket does not support them: pass the values in the URL or a subprotocol`,
   );
 }
 
-/** The runtime's own error would hold the whole URL, and so its secrets. */
+/** Checks the URL first, as the runtime's own error would contain secrets of the URL. */
 function assertWebSocketUrl(url: string | URL): void {
   let hash: string;
   try {
@@ -170,7 +159,7 @@ function assertWebSocketUrl(url: string | URL): void {
     throw new DOMException(
       `Cannot connect to "${
         withoutSecrets(url)
-      }" as it is not a URL: write one as in ws://localhost:3000/live`,
+      }" as it is not a valid URL: use one such as ws://localhost:3000/live`,
       "SyntaxError",
     );
   }
@@ -178,42 +167,38 @@ function assertWebSocketUrl(url: string | URL): void {
   throw new DOMException(
     `Cannot connect to ${
       withoutSecrets(url)
-    } with a fragment: leave out what begins with "#"`,
+    } with a fragment: remove everything from "#" on`,
     "SyntaxError",
   );
 }
 
 /**
- * Calls back when a frame that has just been handed to a socket has left, which
- * is within this turn of the event loop. A timer of Deno's may come before.
+ * Calls a function when a frame that was just passed to a socket has been sent, which is
+ * in this turn of the event loop. In Deno, a timer may fire earlier.
  *
- * @param action What to call.
- * @returns What stops it from being called.
+ * @returns A function that cancels the call.
  */
 export function afterEventLoopTurn(action: () => void): () => void {
-  const start = getProperty(globalThis, "setImmediate");
-  const stop = getProperty(globalThis, "clearImmediate");
-  if (typeof start === "function" && typeof stop === "function") {
-    const immediate: unknown = start(action);
-    return () => stop(immediate);
+  const schedule = getProperty(globalThis, "setImmediate");
+  const cancel = getProperty(globalThis, "clearImmediate");
+  if (typeof schedule === "function" && typeof cancel === "function") {
+    const immediate: unknown = schedule(action);
+    return () => cancel(immediate);
   }
   const timer = setTimeout(action, 0);
   return () => clearTimeout(timer);
 }
 
 /**
- * Lets go of a socket: its TCP connection is closed now. There is no public way
- * to do that. Deno has a private one, which is taken if it is there; everywhere
- * else this closes the socket and does not wait for the answer. Nothing may be
- * asked of the socket afterwards.
- *
- * @param socket The socket.
+ * Closes the TCP connection of a socket immediately. There is no public API for this.
+ * Deno has a private one; other runtimes start the closing handshake instead. The socket
+ * must not be used afterwards.
  */
 export function destroySocket(socket: RawSocket): void {
   if (socket.terminate) return socket.terminate();
   const rid = getProperty(socket, privateField(socket, "[[rid]]"));
   if (typeof rid !== "number") {
-    // A server's socket that is not open yet does not even listen to `close`.
+    // A server's socket that is not open yet does not react to `close`.
     if (socket.readyState !== 1 && socket.readyState !== 2) {
       socket.addEventListener("open", () => destroySocket(socket), {
         once: true,
@@ -228,23 +213,17 @@ export function destroySocket(socket: RawSocket): void {
 }
 
 /**
- * Lets go of what the runtime still holds for a socket that has ended. Deno's
- * timer of a server's socket would hold it for up to half of its idle timeout.
- *
- * @param socket The socket.
+ * Frees what Deno holds for a server's socket after its end: its idle timer would hold
+ * the socket for up to half of the idle timeout.
  */
 export function freeTimers(socket: RawSocket): void {
   const idleTimeout = privateField(socket, "[[idleTimeout]]");
-  // One that ends as it opens has no timer yet, but is about to get one.
+  // A socket that ends while it opens will only get a timer then.
   if (idleTimeout !== undefined) Reflect.set(socket, idleTimeout, 0);
   cancelIdleTimer(socket);
 }
 
-/**
- * Cancels Deno's timer of a server's socket, if there is one.
- *
- * @param socket The socket.
- */
+/** Cancels Deno's idle timer of a server's socket, if there is one. */
 export function cancelIdleTimer(socket: RawSocket): void {
   const timer = getProperty(
     socket,
@@ -254,10 +233,10 @@ export function cancelIdleTimer(socket: RawSocket): void {
   if (timer != null && typeof cancelTimer === "function") cancelTimer(timer);
 }
 
-/** What was last found of what Deno keeps to itself. */
+/** The private API of the last `Deno` object, which tests replace. */
 let cachedCore: { readonly deno: unknown; readonly core: unknown } | undefined;
 
-/** What Deno keeps to itself. */
+/** Returns Deno's private API. */
 function denoCore(): unknown {
   const deno = getProperty(globalThis, "Deno");
   if (cachedCore?.deno !== deno) {
@@ -267,15 +246,14 @@ function denoCore(): unknown {
   return cachedCore?.core;
 }
 
-/** The symbols that were found, by description: all of Deno's sockets have the same. */
+/** Cached symbols by description, as all sockets have the same ones. */
 const fieldSymbols = new Map<string, symbol>();
 
 /**
- * A field of Deno's sockets, or of another object of Deno's, that has no public name.
+ * Finds the symbol of a private field of Deno.
  *
- * @param object The object.
- * @param description What the field's symbol is described as.
- * @returns The symbol, if there is such a field.
+ * @param description The description of the symbol.
+ * @returns The symbol; undefined if the object has no such field.
  */
 export function privateField(
   object: object,
@@ -290,7 +268,7 @@ export function privateField(
   return symbol;
 }
 
-/** A property of something of which nothing is known. */
+/** Returns a property of an unknown value. */
 function getProperty(object: unknown, key: unknown): unknown {
   return typeof object === "object" && object !== null &&
       (typeof key === "string" || typeof key === "symbol")

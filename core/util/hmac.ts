@@ -1,13 +1,13 @@
 /**
- * HMAC-SHA-256 (RFC 2104, FIPS 180-4). Unlike `crypto.subtle`, it answers at once: what
- * it signs is sent in the same turn, so nothing can come in between.
+ * HMAC-SHA-256 (RFC 2104, FIPS 180-4). Unlike `crypto.subtle`, it is synchronous, so that
+ * what it signs can be sent in the same turn of the event loop.
  *
  * @module
  */
 
 const BLOCK = 64;
 
-/** The first 32 bits of the fractional parts of the roots of the first primes. */
+/** Returns the first 32 bits of the fractional parts of the roots of the first primes. */
 function fractions(count: number, root: (prime: number) => number): number[] {
   const found: number[] = [];
   for (let n = 2; found.length < count; n++) {
@@ -23,7 +23,7 @@ const K = Int32Array.from(fractions(64, Math.cbrt));
 
 const words = new Int32Array(64);
 
-/** Takes one block into a state. */
+/** Updates a state with one block. */
 function compress(state: Int32Array, bytes: Uint8Array, start: number): void {
   const w = words;
   const view = new DataView(bytes.buffer, bytes.byteOffset + start, BLOCK);
@@ -62,7 +62,7 @@ function compress(state: Int32Array, bytes: Uint8Array, start: number): void {
   state[7] = at(7) + h;
 }
 
-/** Ends a hash of which one block is in the state already. */
+/** Completes a hash whose state already has one block. */
 function finish(state: Int32Array, bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   const length = bytes.length;
   const padded = new Uint8Array(Math.ceil((length + 9) / BLOCK) * BLOCK);
@@ -80,16 +80,15 @@ function finish(state: Int32Array, bytes: Uint8Array): Uint8Array<ArrayBuffer> {
 
 const encoder = new TextEncoder();
 
-/** Authenticates texts by a secret key. */
+/** Computes HMACs with one key. */
 export class Hmac {
-  /** The states after the first block, which is the key. */
+  /** The states after the first block, which depends on the key only. */
   readonly #inner: Int32Array;
   readonly #outer: Int32Array;
 
   /**
-   * Takes the key.
-   *
-   * @param key A secret, of which at most 64 bytes of UTF-8 are allowed.
+   * @param key The secret, at most 64 bytes of UTF-8.
+   * @throws {RangeError} If the key is too long.
    */
   constructor(key: string) {
     const bytes = encoder.encode(key);
@@ -109,25 +108,14 @@ export class Hmac {
     this.#outer = first(0x5c);
   }
 
-  /**
-   * Computes the code of a text.
-   *
-   * @param text The text, as UTF-8.
-   * @returns 32 bytes.
-   */
+  /** Returns the HMAC of a text, 32 bytes. */
   digest(text: string): Uint8Array<ArrayBuffer> {
     const inner = finish(this.#inner.slice(), encoder.encode(text));
     return finish(this.#outer.slice(), inner);
   }
 }
 
-/**
- * Compares two texts in a time that depends on their length only.
- *
- * @param a One text.
- * @param b The other one.
- * @returns Whether they are the same.
- */
+/** Compares two strings in a time that depends only on their lengths. */
 export function isSameSecret(a: string, b: string): boolean {
   if (a.length !== b.length) return false;
   let difference = 0;

@@ -1,114 +1,113 @@
 /**
- * Decides when a silent peer is asked for a sign of life, and when it is given up.
+ * Decides when to ping a silent peer, and when to give it up; pure.
  *
  * @module
  */
 
 /**
- * The slowest line that is not taken for a dead one, in bytes per second. The time that
- * a message needs on its way is allowed for at this rate.
+ * The slowest connection that is not taken for dead, in bytes per second. The timeout is
+ * extended by the time that the bytes in flight need at this rate.
  */
 export const MIN_PEER_BYTES_PER_SECOND: number = 16 * 1024;
 
-/** After how many bytes without an answer even a peer that is heard is asked. */
+/** Ping the peer after this many unconfirmed bytes, even if it is not silent. */
 const MAX_UNCONFIRMED_BYTES = 64 * 1024;
 
-/** What one side knows about a connection. All counts are totals. */
+/** The state of a connection. All counts are totals. */
 export interface PeerActivity {
-  /** When something was last heard, in milliseconds. */
-  readonly heardAt: number;
-  /** How many answers to questions have come. */
-  readonly answers: number;
-  /** How many bytes were sent. */
+  /** When data was last received, in milliseconds. */
+  readonly receivedAt: number;
+  /** The number of pongs. */
+  readonly pongs: number;
+  /** The number of bytes sent. */
   readonly sent: number;
-  /** How many of these have not been handed to the kernel. */
+  /** The number of these that have not been passed to the kernel. */
   readonly buffered: number;
 }
 
 /** What to do about a peer. */
-export type LivenessVerdict = "wait" | "ask" | "lost";
+export type LivenessVerdict = "wait" | "ping" | "lost";
 
 /**
- * What is known about one peer. It has no clock: the caller says what time it is, in
- * milliseconds that need not be those of the wall.
+ * Tracks one peer. It has no clock: the caller passes the time of a monotonic clock, in
+ * milliseconds.
  */
 export class Liveness {
   readonly #timeout: number;
   readonly #grace: number;
-  #answers = 0;
-  /** When the peer was last asked; -1 if no answer is outstanding. */
-  #askedAt = -1;
-  #sentWhenAsked = 0;
-  /** How many bytes had been sent before an earlier question; -1 if there is none. */
-  #sentBefore = -1;
-  /** How many bytes have reached the peer for sure. */
+  #pongs = 0;
+  /** When the last ping was sent; -1 if no pong is outstanding. */
+  #pingedAt = -1;
+  #sentBeforePing = 0;
+  /**
+   * The number of bytes sent before an earlier ping without a pong; -1 if there is none.
+   */
+  #sentBeforeEarlierPing = -1;
+  /** The number of bytes that have certainly reached the peer. */
   #confirmed = 0;
-  /** When the kernel last took something though its buffer had been full. */
+  /** When the kernel last accepted data although its buffer had been full. */
   #lastProgressAt = 0;
-  /** How many bytes the kernel had taken at the last look. */
+  /** The number of bytes that the kernel had accepted at the last check. */
   #handedToKernel = 0;
   #isBlocked = false;
 
   /**
-   * Creates one.
-   *
-   * @param timeout How long a peer may be silent, in milliseconds.
-   * @param grace How much longer if the peer may be unable to answer, as it is in the
-   * middle of a message.
+   * @param timeout How long the peer may be silent, in milliseconds.
+   * @param grace Additional time for the pong, in milliseconds, as a peer cannot send it
+   * in the middle of a message.
    */
   constructor(timeout: number, grace = 0) {
     this.#timeout = timeout;
     this.#grace = grace;
   }
 
-  /**
-   * Decides what to do now. After `"ask"` the peer must be asked.
-   *
-   * @param now The time.
-   * @param activity What is known.
-   * @returns What to do.
-   */
+  /** Decides what to do. After `"ping"`, the caller must send a ping. */
   check(now: number, activity: PeerActivity): LivenessVerdict {
-    const { heardAt, answers, sent } = activity;
-    if (answers !== this.#answers) this.#answered(answers);
+    const { receivedAt, pongs, sent } = activity;
+    if (pongs !== this.#pongs) this.#confirm(pongs);
     this.#noteProgress(now, activity);
-    const silent = now - Math.max(heardAt, this.#lastProgressAt);
+    const silent = now - Math.max(receivedAt, this.#lastProgressAt);
     const half = this.#timeout / 2;
-    const isAsked = this.#askedAt >= 0;
-    const isUnconfirmed = !isAsked &&
+    const isPinged = this.#pingedAt >= 0;
+    const isUnconfirmed = !isPinged &&
       sent - this.#confirmed > MAX_UNCONFIRMED_BYTES;
-    // A peer that was asked and has spoken may have left the answer out.
-    const isQuiet = silent >= half && (!isAsked || heardAt > this.#askedAt);
+    // A peer that has sent something after the ping may have ignored the ping.
+    const isQuiet = silent >= half &&
+      (!isPinged || receivedAt > this.#pingedAt);
     if (isUnconfirmed || isQuiet) {
-      if (isAsked && this.#sentBefore < 0) {
-        this.#sentBefore = this.#sentWhenAsked;
+      if (isPinged && this.#sentBeforeEarlierPing < 0) {
+        this.#sentBeforeEarlierPing = this.#sentBeforePing;
       }
-      this.#askedAt = now;
-      this.#sentWhenAsked = sent;
-      return "ask";
+      this.#pingedAt = now;
+      this.#sentBeforePing = sent;
+      return "ping";
     }
-    if (!isAsked) return "wait";
-    // The answer waits behind all that was sent before the question.
-    const behind = this.#sentWhenAsked - this.#confirmed;
+    if (!isPinged) return "wait";
+    // The ping waits behind everything that was sent before it.
+    const inFlight = this.#sentBeforePing - this.#confirmed;
     const allowedMs = this.#timeout + this.#grace +
-      behind / MIN_PEER_BYTES_PER_SECOND * 1000;
-    return silent >= allowedMs && now - this.#askedAt >= half ? "lost" : "wait";
+      inFlight / MIN_PEER_BYTES_PER_SECOND * 1000;
+    return silent >= allowedMs && now - this.#pingedAt >= half
+      ? "lost"
+      : "wait";
   }
 
-  /** Notes which bytes have reached the peer. */
-  #answered(answers: number): void {
-    const isLast = this.#sentBefore < 0 || answers - this.#answers > 1;
-    this.#answers = answers;
-    if (this.#askedAt < 0) return;
-    this.#confirmed = isLast ? this.#sentWhenAsked : this.#sentBefore;
-    this.#sentBefore = -1;
-    if (isLast) this.#askedAt = -1;
+  /** Updates the number of confirmed bytes. */
+  #confirm(pongs: number): void {
+    const isLast = this.#sentBeforeEarlierPing < 0 || pongs - this.#pongs > 1;
+    this.#pongs = pongs;
+    if (this.#pingedAt < 0) return;
+    this.#confirmed = isLast
+      ? this.#sentBeforePing
+      : this.#sentBeforeEarlierPing;
+    this.#sentBeforeEarlierPing = -1;
+    if (isLast) this.#pingedAt = -1;
   }
 
-  /** Notes whether bytes have left since the last look. */
+  /** Notes whether the kernel has accepted bytes since the last check. */
   #noteProgress(now: number, { sent, buffered }: PeerActivity): void {
     const handedToKernel = sent - buffered;
-    // Only while its buffer is full does the kernel take no more than the peer.
+    // A full buffer empties only as fast as the peer reads.
     const isBlocked = buffered > 0;
     if (isBlocked && this.#isBlocked && handedToKernel > this.#handedToKernel) {
       this.#lastProgressAt = now;
@@ -117,16 +116,10 @@ export class Liveness {
     this.#isBlocked = isBlocked;
   }
 
-  /**
-   * When to look again at the latest.
-   *
-   * @param now The time.
-   * @param heardAt When something was last heard.
-   * @returns When.
-   */
-  nextCheckAt(now: number, heardAt: number): number {
+  /** Returns when to check again, at the latest. */
+  nextCheckAt(now: number, receivedAt: number): number {
     const half = this.#timeout / 2;
-    const due = Math.max(heardAt, this.#lastProgressAt) + half;
-    return this.#askedAt < 0 || due > now ? due : now + half / 8;
+    const halfway = Math.max(receivedAt, this.#lastProgressAt) + half;
+    return this.#pingedAt < 0 || halfway > now ? halfway : now + half / 8;
   }
 }

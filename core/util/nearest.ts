@@ -1,15 +1,12 @@
 /**
- * Finds what a misspelt name was meant to be.
+ * Suggests the name that a misspelled one was meant to be.
  *
  * @module
  */
 
 /**
- * Finds the name that is closest to a misspelt one.
- *
- * @param name The misspelt name.
- * @param names The names that exist.
- * @returns The name that the fewest edits lead to; undefined if all are too far away.
+ * Returns the name with the smallest edit distance to a misspelled one; undefined if none
+ * is similar.
  */
 export function nearest(
   name: string,
@@ -26,10 +23,12 @@ export function nearest(
   return best;
 }
 
-/** No longer name is compared. */
+/** Longer names are not compared. */
 const MAX_LENGTH = 64;
 
-/** Counts the letters to add, remove or replace (the Levenshtein distance). */
+/**
+ * Returns the Levenshtein distance: the number of characters to add, remove or replace.
+ */
 function distance(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, index) => index);
   for (let i = 0; i < from.length; i++) {

@@ -1,21 +1,19 @@
 /**
- * Makes text of a peer safe to print; pure.
+ * Escapes untrusted text for errors and logs; pure.
  *
  * @module
  */
 
-/** How many characters of a peer's text are shown, unless a caller says otherwise. */
+/** The default limit of characters. */
 export const MAX_PRINTED_CHARS = 200;
 
 /**
- * What a terminal or a log may take for more than a character: control characters
- * (C0, DEL, C1), line and paragraph separators, characters that change the direction of
- * text, and halves of surrogate pairs.
+ * Characters that could affect a terminal or a log: control characters (C0, DEL, C1),
+ * line and paragraph separators, bidirectional controls, and unpaired surrogates.
  */
 const UNSAFE_PATTERN =
   /[\p{Cc}\p{Cs}\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
 
-/** Escapes that readers know. */
 const KNOWN_ESCAPES: Readonly<Record<string, string>> = {
   "\n": "\\n",
   "\r": "\\r",
@@ -23,12 +21,11 @@ const KNOWN_ESCAPES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Escapes what could forge a line of a log or drive a terminal, and cuts text that is
- * too long. The work is bounded by `maxChars`, however long the text is.
+ * Escapes control characters and truncates long text, so that it cannot forge log lines
+ * or control a terminal. Its cost depends on `maxChars`, not on the length of the text.
  *
- * @param text The text, which may come from a peer.
- * @param maxChars How many UTF-16 code units of it to keep.
- * @returns Printable text on one line.
+ * @param maxChars The maximum number of UTF-16 code units of the text to include.
+ * @returns Printable text on a single line.
  */
 export function printable(
   text: string,

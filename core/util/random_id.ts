@@ -1,16 +1,12 @@
 /**
- * Names that nobody can guess; pure but for chance.
+ * Generates unguessable ids.
  *
  * @module
  */
 
-/**
- * Makes a name.
- *
- * @returns 32 hexadecimal digits.
- */
+/** Returns 32 random hexadecimal digits. */
 export function randomId(): string {
-  // Unlike `randomUUID`, this works in pages that came over plain HTTP.
+  // Unlike `randomUUID`, this works outside of secure contexts.
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0"))
     .join("");

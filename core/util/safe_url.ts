@@ -1,5 +1,5 @@
 /**
- * URLs as they may stand in errors and logs; pure.
+ * Removes secrets from URLs for errors and logs; pure.
  *
  * @module
  */
@@ -7,16 +7,13 @@
 import { printable } from "./printable.ts";
 
 /**
- * A URL without what may be secret: user name, password, query and fragment.
- *
- * @param url The URL, which need not be a valid one.
- * @returns Printable text that still tells which server is meant.
+ * Returns a URL without user name, password, query and fragment. The URL may be invalid.
  */
 export function withoutSecrets(url: string | URL): string {
   const text = String(url);
   try {
     const { protocol, host, pathname, search } = new URL(text);
-    // Without a host, as in `ada:secret@host`, all that follows the scheme may be secret.
+    // Without a host, as in `ada:secret@host`, everything after the scheme may be secret.
     if (host === "" && !/^(?:ws|nats|redis)\+unix:/.test(protocol)) {
       return printable(`${protocol}…`);
     }

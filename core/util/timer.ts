@@ -4,22 +4,21 @@
  * @module
  */
 
-/** What `clearTimeout` takes. */
+/** The type of a timer in any runtime. */
 export type Timer = ReturnType<typeof setTimeout>;
 
 /**
- * The longest delay of a timer in milliseconds, which is more than 24 days;
- * runtimes take a longer one for none at all.
+ * The maximum delay of a timer in milliseconds, about 24 days. A longer delay fires at
+ * once.
  */
 export const MAX_DELAY_MS: number = 2 ** 31 - 1;
 
 /**
- * Calls back after a time.
+ * Calls a function after a delay.
  *
- * @param callback What to call.
- * @param delay After how many milliseconds. It never is called after
- * `Infinity`, nor later than after {@linkcode MAX_DELAY_MS}.
- * @returns The timer, if there is one.
+ * @param delay The delay in milliseconds; at most {@linkcode MAX_DELAY_MS} if it is
+ * finite.
+ * @returns The timer; undefined if the delay is `Infinity`.
  */
 export function startTimer(
   callback: () => void,
@@ -31,11 +30,8 @@ export function startTimer(
 }
 
 /**
- * Starts a timer that does not keep the process running, in runtimes that allow it.
- *
- * @param action What to call.
- * @param delay As of {@linkcode startTimer}.
- * @returns The timer, if there is one.
+ * Like {@linkcode startTimer}, but the timer does not keep the process running, if the
+ * runtime supports that.
  */
 export function startBackgroundTimer(
   action: () => void,
@@ -51,12 +47,10 @@ export function startBackgroundTimer(
 }
 
 /**
- * What a promise gives, if it does so in time.
+ * Waits for a promise, at most for a time.
  *
- * @typeParam T What it gives.
- * @param timeout How long to wait at most, in milliseconds.
- * @param promise The promise, or what it gives.
- * @returns The same; undefined if that is not there in time.
+ * @param timeout The time in milliseconds.
+ * @returns The result of the promise; undefined after the timeout.
  */
 export async function withTimeout<T>(
   timeout: number,

@@ -8,11 +8,11 @@ import {
 
 Deno.test("IdleTimer is noticed after the time, and within a quarter more", () => {
   using time = new FakeTime();
-  const silence = new IdleTimer(1_000);
+  const timer = new IdleTimer(1_000);
   let count = 0;
-  silence.start(() => count++);
+  timer.start(() => count++);
   time.tick(10);
-  silence.reset();
+  timer.reset();
   time.tick(1_000);
   assertEquals(count, 0);
   time.tick(240);
@@ -21,9 +21,9 @@ Deno.test("IdleTimer is noticed after the time, and within a quarter more", () =
 
 Deno.test("IdleTimer is told once, and leaves no timer", () => {
   using time = new FakeTime();
-  const silence = new IdleTimer(1_000);
+  const timer = new IdleTimer(1_000);
   let count = 0;
-  silence.start(() => count++);
+  timer.start(() => count++);
   time.tick(100_000);
   assertEquals(count, 1);
   assertEquals(time.next(), false);
@@ -31,25 +31,25 @@ Deno.test("IdleTimer is told once, and leaves no timer", () => {
 
 Deno.test("IdleTimer is none as long as something is heard", () => {
   using time = new FakeTime();
-  const silence = new IdleTimer(1_000);
+  const timer = new IdleTimer(1_000);
   let count = 0;
-  silence.start(() => count++);
+  timer.start(() => count++);
   for (let i = 0; i < 100; i++) {
     time.tick(999);
-    silence.reset();
+    timer.reset();
   }
   assertEquals(count, 0);
-  silence.stop();
+  timer.stop();
   assertEquals(time.next(), false);
 });
 
 Deno.test("IdleTimer that is stopped tells nothing", () => {
   using time = new FakeTime();
-  const silence = new IdleTimer(1_000);
+  const timer = new IdleTimer(1_000);
   let count = 0;
-  silence.start(() => count++);
+  timer.start(() => count++);
   time.tick(900);
-  silence.stop();
+  timer.stop();
   time.tick(10_000);
   assertEquals(count, 0);
 });
@@ -63,14 +63,14 @@ Deno.test("IdleTimer of a page that was frozen is not taken for the server's", (
     return 0;
   });
   try {
-    const silence = new IdleTimer(1_000);
+    const timer = new IdleTimer(1_000);
     let count = 0;
-    silence.start(() => count++);
+    timer.start(() => count++);
     const late = () => calls.forEach((call) => call());
     late();
     late();
     late();
-    silence.reset();
+    timer.reset();
     late();
     assertEquals(count, 0);
   } finally {
@@ -80,12 +80,12 @@ Deno.test("IdleTimer of a page that was frozen is not taken for the server's", (
 
 Deno.test("IdleTimer of more than a timer can wait for is none at once", () => {
   using time = new FakeTime();
-  const silence = new IdleTimer(Number.MAX_VALUE);
+  const timer = new IdleTimer(Number.MAX_VALUE);
   let count = 0;
-  silence.start(() => count++);
+  timer.start(() => count++);
   time.tick(1_000_000);
   assertEquals(count, 0);
-  silence.stop();
+  timer.stop();
 });
 
 /** A timer and a clock that do what a test says. */
@@ -103,18 +103,18 @@ class Looks implements Disposable {
     });
   }
 
-  /** The next look comes after so many milliseconds. */
+  /** Runs the next check after this many milliseconds. */
   after(milliseconds: number): string[] {
     this.#time += milliseconds;
     this.#look();
     return this.told.splice(0);
   }
 
-  /** Watches a peer that can be asked. */
-  watch(silence: IdleTimer, known: Partial<LivenessCheck> = {}): void {
-    silence.start(() => this.told.push("lost"), {
-      ask: () => this.told.push("ask"),
-      answers: () => 0,
+  /** Starts a timer that can ping its peer. */
+  watch(timer: IdleTimer, known: Partial<LivenessCheck> = {}): void {
+    timer.start(() => this.told.push("lost"), {
+      ping: () => this.told.push("ping"),
+      pongs: () => 0,
       sent: () => 0,
       buffered: () => 0,
       ...known,
@@ -127,61 +127,61 @@ class Looks implements Disposable {
   }
 }
 
-Deno.test("IdleTimer after a freeze is told only once the peer could be heard", () => {
+Deno.test("IdleTimer reports a peer after a freeze only if it stays silent", () => {
   using looks = new Looks();
-  const silence = new IdleTimer(1_000);
-  let answers = 0;
-  looks.watch(silence, { answers: () => answers });
+  const timer = new IdleTimer(1_000);
+  let pongs = 0;
+  looks.watch(timer, { pongs: () => pongs });
   assertEquals(looks.after(250), []);
-  assertEquals(looks.after(250), ["ask"]);
-  assertEquals(looks.after(3_600_000), ["ask"]); // the machine was asleep
-  silence.reset();
-  answers = 2;
+  assertEquals(looks.after(250), ["ping"]);
+  assertEquals(looks.after(3_600_000), ["ping"]); // the machine slept
+  timer.reset();
+  pongs = 2;
   assertEquals(looks.after(250), []);
   assertEquals(looks.after(250), []);
-  assertEquals(looks.after(250), ["ask"]);
-  assertEquals(looks.after(3_600_000), ["ask"]);
+  assertEquals(looks.after(250), ["ping"]);
+  assertEquals(looks.after(3_600_000), ["ping"]);
   assertEquals(looks.after(250), ["lost"]);
 });
 
-Deno.test("IdleTimer in a page whose timers are slowed down is counted in time", () => {
+Deno.test("IdleTimer counts elapsed time if timers are throttled", () => {
   using looks = new Looks();
-  const silence = new IdleTimer(30_000);
-  looks.watch(silence);
+  const timer = new IdleTimer(30_000);
+  looks.watch(timer);
   // A hidden page in Chromium runs a timer once a minute.
-  assertEquals(looks.after(60_000), ["ask"]);
-  silence.reset();
+  assertEquals(looks.after(60_000), ["ping"]);
+  timer.reset();
   assertEquals(looks.after(60_000), []);
-  assertEquals(looks.after(60_000), ["ask"]);
+  assertEquals(looks.after(60_000), ["ping"]);
   assertEquals(looks.after(60_000), ["lost"]);
 });
 
-Deno.test("IdleTimer of a peer that cannot be asked is counted in time, too", () => {
+Deno.test("IdleTimer counts elapsed time without pings", () => {
   using looks = new Looks();
-  const silence = new IdleTimer(30_000);
-  silence.start(() => looks.told.push("lost"));
+  const timer = new IdleTimer(30_000);
+  timer.start(() => looks.told.push("lost"));
   assertEquals(looks.after(60_000), []);
   assertEquals(looks.after(60_000), ["lost"]);
 });
 
-Deno.test("IdleTimer is none while what was sent before the ping is on its way", () => {
+Deno.test("IdleTimer extends the timeout for bytes sent before the ping", () => {
   using looks = new Looks();
-  const silence = new IdleTimer(1_000);
-  looks.watch(silence, { sent: () => 64 * 1024 }); // four seconds more
+  const timer = new IdleTimer(1_000);
+  looks.watch(timer, { sent: () => 64 * 1024 }); // four seconds more
   const told = Array.from({ length: 19 }, () => looks.after(250));
-  assertEquals(told.flat(), ["ask"]);
+  assertEquals(told.flat(), ["ping"]);
   assertEquals(looks.after(250), ["lost"]);
 });
 
-Deno.test("IdleTimer is none while a full buffer empties", () => {
+Deno.test("IdleTimer counts progress of a full buffer as activity", () => {
   using looks = new Looks();
-  const silence = new IdleTimer(1_000);
+  const timer = new IdleTimer(1_000);
   let buffered = 10_000;
-  looks.watch(silence, { sent: () => 10_000, buffered: () => buffered });
+  looks.watch(timer, { sent: () => 10_000, buffered: () => buffered });
   for (let i = 0; i < 40; i++) {
     assertEquals(looks.after(250), []);
     buffered -= 100;
   }
   const told = Array.from({ length: 8 }, () => looks.after(250));
-  assertEquals(told.flat(), ["ask", "lost"]);
+  assertEquals(told.flat(), ["ping", "lost"]);
 });
