@@ -1395,7 +1395,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       this,
       () =>
         new ConnectionEndedError(
-          "Cannot wait any longer for an event of a server that was closed",
+          "Cannot wait any longer for an event from a server that was closed",
         ),
       true,
     );

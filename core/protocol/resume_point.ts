@@ -1,5 +1,5 @@
 /**
- * Where a client was when it lost its server: what it needs to get what it has missed.
+ * The position of a client in the message stream, from which a reconnect resumes.
  *
  * @module
  */
@@ -7,18 +7,18 @@
 import { type StreamPosition, UNKNOWN_POSITION } from "./frames.ts";
 import { resumeSubprotocol } from "./subprotocol.ts";
 
-/** What a client presents that no server has given a token. */
+/** The token of a client that has not received one. */
 const NO_TOKEN = "0";
 
-/** Remembers where a client stands among the messages that its server keeps. */
+/** Tracks the token and the position of a client for its next reconnect. */
 export class ResumePoint {
   #token = NO_TOKEN;
   #position: StreamPosition | undefined;
   #lastActivity: readonly [number, number] = [0, 0];
 
-  /** What a client asks for beside its subprotocols. */
+  /** The subprotocol that asks the server to resume. */
   get subprotocol(): string {
-    // One clock may be set back, the other may stop while the machine sleeps.
+    // The system time may be set back, and the monotonic clock may stop during sleep.
     const [date, time] = readClocks();
     const [lastDate, lastTime] = this.#lastActivity;
     const awayMs = Math.ceil(Math.max(date - lastDate, time - lastTime));
@@ -29,16 +29,16 @@ export class ResumePoint {
     });
   }
 
-  /** Hears something of the server: what it had sent before has come. */
+  /** Notes that data came from the server: messages sent before it have arrived. */
   noteActivity(): void {
     if (this.#position) this.#lastActivity = readClocks();
   }
 
   /**
-   * Hears where it stands.
+   * Updates the position and the token.
    *
-   * @param position Where; undefined if its server keeps nothing.
-   * @param token What proves it to a server; undefined if that has not changed.
+   * @param position The new position; undefined if the server does not store messages.
+   * @param token The new token; undefined if it has not changed.
    */
   update(
     position: StreamPosition | undefined,
@@ -51,9 +51,9 @@ export class ResumePoint {
   }
 
   /**
-   * Gets a message that is kept.
+   * Moves the position to a stored message.
    *
-   * @param offset Where it stands; 0 if it is not kept yet.
+   * @param offset The offset of the message; 0 if it is not stored yet.
    */
   advance(offset: number): void {
     const position = this.#position;

@@ -1,13 +1,13 @@
 /**
- * Which subprotocols are asked for, and which one is spoken: `events.v1` beside
- * those of the program; pure.
+ * Negotiates the subprotocol: `events.v1`, together with those of the application.
  *
- * A subprotocol is one token. So one that says that `events.v1` is spoken names all
- * that is agreed on: `events.v1`, then `-parts` if large frames go in parts, then `.` and
- * the codec if it is not JSON, then `+` and the program's own subprotocol if there is one.
+ * A client offers tokens, and the server selects one (RFC 6455, section 1.9). So one
+ * token names everything that is negotiated: `events.v1`, then `-parts` if large frames
+ * are split, then `.` and the codec unless it is JSON, then `+` and the subprotocol of
+ * the application, if there is one.
  *
- * Beside them a client says who it is that comes back, and where it was: a subprotocol
- * is all that a page can add to its request.
+ * A client that can resume also offers a `resume` token with its position, because
+ * browsers can add nothing but subprotocols to the request. No server selects it.
  *
  * @module
  */
@@ -15,36 +15,36 @@
 import { printable } from "../util/printable.ts";
 import type { StreamPosition } from "./frames.ts";
 
-/** What both sides speak. */
+/** The negotiated subprotocol. */
 export interface NegotiatedProtocol {
-  /** The program's own subprotocol; empty for none. */
+  /** The subprotocol of the application; empty for none. */
   readonly protocol: string;
-  /** Whether it is `events.v1`. */
+  /** Whether `events.v1` was negotiated. */
   readonly isEvents: boolean;
-  /** Whether large frames go in parts; only where it is `events.v1`. */
+  /** Whether large frames are split. Only with `events.v1`. */
   readonly hasParts?: boolean;
-  /** Who the client is, if it can come back; on a server's side. */
+  /** What the client asks to resume, on the server. */
   readonly resume?: ResumeRequest | undefined;
 }
 
-/** What a side speaks apart from the program's own subprotocols. */
+/** What one side supports besides the subprotocols of the application. */
 export interface SubprotocolSupport {
-  /** Whether it does without `events.v1`. */
+  /** Whether `events.v1` is disabled. */
   readonly isPlain: boolean;
-  /** The name of its codec; empty for JSON. */
+  /** The name of the codec; empty for JSON. */
   readonly codecName: string;
-  /** Whether it keeps messages for clients that come back; on a server's side. */
+  /** Whether the server stores messages for clients that reconnect. */
   readonly hasHistory?: boolean;
 }
 
 const EVENTS_V1 = "events.v1";
 
-/** Follows {@linkcode EVENTS_V1} if large frames go in parts. */
+/** Follows {@linkcode EVENTS_V1} if large frames are split. */
 const PARTS_SUFFIX = "-parts";
 
 /**
- * Asked for first where the program asks for nothing: a server that takes the first
- * one whatever it is then says what is true.
+ * Offered first if the application has no subprotocol, because some servers select the
+ * first token that is offered, known or not.
  */
 const PLAIN_TOKEN = "plain";
 
@@ -58,7 +58,7 @@ function tokenFor(
     (protocol && `+${protocol}`);
 }
 
-/** Both tokens for a subprotocol of the program's, the one that is preferred first. */
+/** Returns both tokens for a subprotocol of the application, in order of preference. */
 function tokensFor(
   support: SubprotocolSupport,
   protocol: string,
@@ -66,25 +66,22 @@ function tokensFor(
   return [tokenFor(support, protocol, true), tokenFor(support, protocol)];
 }
 
-/** A client that can come back, as it presents itself: nothing of it is proven. */
+/** What a client asks to resume. Nothing of it is verified yet. */
 export interface ResumeRequest {
-  /** The token that a server has given it; `0` if it has none. */
+  /** The token from the server; `0` if there is none. */
   readonly token: string;
-  /** Where it was, if it comes back. */
+  /** The last known position; undefined for a new client. */
   readonly position: StreamPosition | undefined;
-  /** How long ago it has last heard of its server, in milliseconds. */
+  /**
+   * The time since the client last received anything from its server, in milliseconds.
+   */
   readonly awayMs: number;
 }
 
 const RESUME_PATTERN =
   /^resume\.([\w-]{1,4096})(?:\.([0-9a-z]{1,32})\.([0-9]{1,16})\.([0-9]{1,16}))?$/;
 
-/**
- * Names a client that can come back.
- *
- * @param visitor The client.
- * @returns A subprotocol to ask for, which no server picks.
- */
+/** Encodes a resume request as a subprotocol to offer. */
 export function resumeSubprotocol(
   { token, position, awayMs }: ResumeRequest,
 ): string {
@@ -92,7 +89,10 @@ export function resumeSubprotocol(
     (position ? `.${position.epoch}.${position.offset}.${awayMs}` : "");
 }
 
-/** Who a client is, where that matters: where messages are kept, or it counts on it. */
+/**
+ * Finds the resume request. It is ignored without history, unless the client expects
+ * recovery.
+ */
 function parseResume(
   requested: readonly string[],
   { hasHistory }: SubprotocolSupport,
@@ -111,12 +111,9 @@ function parseResume(
 }
 
 /**
- * What a client asks for.
+ * Returns the subprotocols to offer, in order of preference.
  *
- * @param protocols The program's own subprotocols.
- * @param support What it speaks.
- * @param resume What `visit` has made of the client.
- * @returns The subprotocols to ask for, in order.
+ * @param resume The result of {@linkcode resumeSubprotocol}.
  */
 export function offerSubprotocols(
   protocols: readonly string[],
@@ -133,7 +130,7 @@ function protocolTokens(
 ): string[] {
   if (support.isPlain) return [...protocols];
   const own = [...protocols, ""].flatMap((one) => tokensFor(support, one));
-  // Without the codec nothing could be understood.
+  // Without the codec, neither side could decode the other's messages.
   if (support.codecName) return own;
   return protocols.length === 0
     ? [PLAIN_TOKEN, ...own]
@@ -141,11 +138,10 @@ function protocolTokens(
 }
 
 /**
- * Reads what a server has picked.
+ * Parses the subprotocol that the server selected; an empty string for none.
  *
- * @param selected The subprotocol; empty for none.
- * @param support What was asked for.
- * @returns What is spoken; undefined if the codec was not understood.
+ * @returns The negotiated subprotocol; undefined if the server does not support the
+ * codec.
  */
 export function parseSelected(
   selected: string,
@@ -165,13 +161,13 @@ export function parseSelected(
   return { protocol: isPlain ? "" : selected, isEvents: false };
 }
 
-/** What a server has made of what a client asks for. */
+/** The result of {@linkcode negotiate}. */
 export interface SelectedSubprotocol extends NegotiatedProtocol {
-  /** What the answer says; empty for no subprotocol. */
+  /** The value of `Sec-WebSocket-Protocol` in the response; empty for no header. */
   readonly subprotocol: string;
 }
 
-/** What is spoken with a client that asks for nothing: the same for all of them. */
+/** The result for a client that offers no subprotocol, shared to save memory. */
 const NO_SUBPROTOCOL: SelectedSubprotocol = {
   protocol: "",
   isEvents: false,
@@ -179,12 +175,11 @@ const NO_SUBPROTOCOL: SelectedSubprotocol = {
 };
 
 /**
- * Picks what to speak.
+ * Selects a subprotocol for a client.
  *
- * @param requested What the client asks for.
- * @param supported The program's own subprotocols.
- * @param support What the server speaks.
- * @returns The choice, or why there is none.
+ * @param requested The subprotocols that the client offers.
+ * @param supported The subprotocols of the application.
+ * @returns The selected subprotocol, or the reason to refuse the client.
  */
 export function negotiate(
   requested: readonly string[],
@@ -193,7 +188,7 @@ export function negotiate(
 ): SelectedSubprotocol | string {
   if (requested.length === 0 && !support.codecName) return NO_SUBPROTOCOL;
   if (!support.isPlain) {
-    // Made once: a peer may ask for thousands.
+    // A set, as a client may offer thousands.
     const knownTokens = new Set(
       supported.flatMap((protocol) => tokensFor(support, protocol)),
     );

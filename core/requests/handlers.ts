@@ -107,7 +107,7 @@ export class RequestHandlers<
   ): RequestHandler<Message<Data, Outgoing, From>, Outgoing> | undefined {
     const { size } = this.#byType;
     const any = this.#byType.get(undefined);
-    // Avoids decoding the data if the type makes no difference.
+    // Avoids decoding the data if all requests have the same handler.
     return size === 0 || (any && size === 1)
       ? any
       : this.#byType.get(typeOf(request.data) ?? "") ?? any;
@@ -123,7 +123,7 @@ export class RequestHandlers<
     const { signal } = options;
     if (this.#byType.has(type)) {
       throw new Error(
-        `Cannot handle ${subject} twice, as a request has one answer: remove the other handler by its signal first`,
+        `Cannot handle ${subject} twice as a request has one reply: remove the other handler by its signal first`,
       );
     }
     if (signal?.aborted) return;

@@ -50,7 +50,7 @@ export class IncomingRequest {
   reply(data: unknown): Promise<void> {
     const { name } = this.#responder;
     if (this.#isAnswered) {
-      throw new Error(`Cannot answer a request of ${name} twice`);
+      throw new Error(`Cannot reply twice to a request from ${name}`);
     }
     const frame = this.#responder.encode(data);
     this.#isAnswered = true;

@@ -41,87 +41,54 @@ export interface RequestOptions {
   readonly timeout?: number;
 }
 
-/** What a session needs of its connection. */
+/** The parts of a connection that a session uses. */
 export interface SessionTransport {
-  /** The peer, for an error's text. */
+  /** The name of the peer, for error messages. */
   readonly name: string;
-  /**
-   * Sends what need not wait for credit.
-   *
-   * @param frame The frame.
-   * @param options What to do if the peer does not keep up.
-   */
+  /** Sends a frame that does not wait for credit. */
   send(frame: Frame, options?: SendOptions): Promise<void> | undefined;
   /**
-   * Sends what must not be dropped, and of which only the latest counts.
-   *
-   * @param text The frame.
+   * Sends a credit frame. It is never dropped, and replaces one that waits to be sent.
    */
   sendCredit(text: string): void;
-  /**
-   * Sends a request, or what goes before it.
-   *
-   * @param frame The frame.
-   * @param options What to do if the peer does not keep up.
-   */
+  /** Sends a frame that waits for credit: a request or its trace. */
   sendCounted(frame: Frame, options?: SendOptions): Promise<void> | undefined;
-  /** Whether both sides send large frames in parts. */
+  /** Whether both sides split large frames. */
   readonly hasParts: boolean;
-  /** How many bytes the parts of one frame may have in all. */
+  /** The maximum size of a frame that is received in parts, in bytes. */
   readonly maxFrame: number;
-  /** Hears that they have more. */
+  /** Called if a frame in parts exceeds that size. */
   frameTooBig(): void;
-  /**
-   * Takes the items of a batch, and gives them back one after the other.
-   *
-   * @param items The items.
-   */
+  /** Processes the items of a batch, each by {@linkcode EventsSession.receiveItem}. */
   unpackBatch(items: readonly Payload[]): void;
   /**
-   * Takes a message, or a request.
+   * Delivers a message or a request.
    *
-   * @param payload What it holds.
-   * @param frame The frame that it came in, or the item of a batch.
-   * @param id Which request it is, if it is one.
-   * @param trace Which trace that is part of, if its sender says so.
+   * @param frame The frame or the item of a batch that contains it.
+   * @param id The id of the request; undefined for a message.
+   * @param trace The trace context of the request, if the sender provides one.
    */
   deliver(payload: Payload, frame: Payload, id?: number, trace?: string): void;
-  /**
-   * Counts a message, or a request, that is dropped.
-   *
-   * @param frame The frame that it came in, or the item of a batch.
-   */
+  /** Counts a frame that needs credit and is not delivered. */
   skipMessage(frame: Payload): void;
-  /**
-   * Whether something that has come is within the limits.
-   *
-   * @param payload What it holds.
-   */
+  /** Counts a received frame, and returns whether it is within the rate limits. */
   isWithinLimits(payload: Payload): boolean;
-  /**
-   * Hears what the peer has room for.
-   *
-   * @param limit What all messages may cost.
-   */
+  /** Raises the credit of this side to a new total. */
   raiseLimit(limit: number): void;
-  /** How long the next credit has to wait, in milliseconds. */
+  /** Returns the delay before the next credit may be sent, in milliseconds. */
   creditDelay(): number;
   /**
-   * Hears where it stands among the messages that the server keeps.
+   * Updates the position in the stream of stored messages.
    *
-   * @param update Where; or the number of a kept message that it gets now.
-   * @returns Whether it is a client's side, to which a server may tell this.
+   * @param update The new position, or the offset of the stored message that follows.
+   * @returns False on a server, which must not receive it.
    */
   updatePosition(update: PositionUpdate | number): boolean;
-  /**
-   * Hears that the peer broke the protocol.
-   *
-   * @param reason How.
-   */
+  /** Called if the peer violates `events.v1`. */
   protocolError(reason: string): void;
 }
 
-/** The whole number that stands for no limit. */
+/** The credit that means no limit. */
 const UNLIMITED_CREDIT = Number.MAX_SAFE_INTEGER;
 
 /** One side of `events.v1` on one connection. */
@@ -129,87 +96,72 @@ export class EventsSession {
   readonly #transport: SessionTransport;
   readonly #requests = new PendingRequests<Payload>();
   #timer: Timer | undefined;
-  /** When the timer goes off. */
+  /** When the timer fires. */
   #deadline = Infinity;
   #lateReplies = 0;
   #pongs = 0;
   #joiner: PartJoiner | undefined;
-  /** When this side has last said that parts come in. */
+  /** When a pong was last sent while parts were received. */
   #lastPartsPongAt = 0;
-  /** Which trace the next request is part of. */
+  /** The trace context for the next request. */
   #trace: Extract<MarkedFrame, { kind: "trace" }> | undefined;
-  /** What all that has come has cost. */
+  /** The total cost of received messages. */
   #receivedCost = 0;
-  /** What the peer may send in all, as it was told. */
+  /** The total credit that was granted to the peer. */
   #grantedCredit: number = INITIAL_CREDIT;
   readonly #isBounded: boolean;
-  /** What all that are done with have cost. */
+  /** The total cost of handled messages. */
   #handledCost = 0;
-  /** Whether the next credit waits, so that the peer keeps to its rate. */
+  /** Whether the next credit is delayed to enforce the rate limit. */
   #isPaced = false;
   #creditTimer: Timer | undefined;
 
   /**
-   * Begins.
+   * Creates a session.
    *
-   * @param transport The connection.
-   * @param isBounded Whether the peer is not trusted: then credit is given as messages
-   * are handed out. Otherwise the peer gets credit without limit, unless messages are
-   * handled one after the other.
+   * @param isBounded Whether to grant credit only as messages are delivered, as to an
+   * untrusted peer. Otherwise the peer gets unlimited credit after its first messages,
+   * unless messages are handled sequentially.
    */
   constructor(transport: SessionTransport, isBounded: boolean) {
     this.#transport = transport;
     this.#isBounded = isBounded;
   }
 
-  /** How many replies came when nobody waited for them any more. */
+  /** The number of replies that came after their request was settled. */
   get lateReplies(): number {
     return this.#lateReplies;
   }
 
-  /** How many pings of this side were answered. */
+  /** The number of pings of this side that were answered. */
   get pongs(): number {
     return this.#pongs;
   }
 
-  /**
-   * Takes a frame that is marked.
-   *
-   * @param payload What it holds.
-   */
+  /** Processes a marked frame. */
   receive(payload: Payload): void {
     const frame = decodeFrame(payload);
     if (frame?.kind !== "batch") return this.#handle(frame, payload);
     this.#transport.unpackBatch(frame.items);
   }
 
-  /**
-   * Takes an item of a batch.
-   *
-   * @param item The item.
-   */
+  /** Processes an item of a batch. */
   receiveItem(item: Payload): void {
     if (!isMarked(item)) return this.#transport.deliver(item, item);
     const inner = decodeFrame(item);
     this.#handle(inner?.kind === "batch" ? undefined : inner, item);
   }
 
-  /**
-   * The items of a batch.
-   *
-   * @param payload What a frame holds.
-   * @returns The items; undefined if it is another frame, or malformed.
-   */
+  /** Returns the items of a batch; undefined for any other or a malformed frame. */
   batchItemsOf(payload: Payload): readonly Payload[] | undefined {
     const frame = isMarked(payload) ? decodeFrame(payload) : undefined;
     return frame?.kind === "batch" ? frame.items : undefined;
   }
 
   /**
-   * Takes of what comes only what the peer has room for. Messages are dropped, but
-   * give credit: the peer may wait for it to close, too.
-   *
-   * @param payload What a frame holds.
+   * Processes a frame while this side waits for the closing handshake. Messages are
+   * dropped, but still return credit, as the peer may need it to send its own close
+   * frame.
    */
   receiveWhileClosing(payload: Payload): void {
     if (isPart(payload)) {
@@ -226,11 +178,7 @@ export class EventsSession {
     }
   }
 
-  /**
-   * Counts a message, and gives more credit where nobody limits it.
-   *
-   * @param cost What it costs.
-   */
+  /** Counts a received message, and grants unlimited credit to a trusted peer. */
   countReceived(cost: number): void {
     if (this.#grantedCredit === UNLIMITED_CREDIT) return;
     this.#receivedCost += cost;
@@ -241,9 +189,9 @@ export class EventsSession {
   }
 
   /**
-   * Gives more credit as messages are done with.
+   * Grants more credit as messages are handled.
    *
-   * @param handled What all that are done with have cost.
+   * @param handled The total cost of handled messages.
    */
   grantForHandled(handled: number): void {
     this.#handledCost = handled;
@@ -260,7 +208,7 @@ export class EventsSession {
     }, Math.ceil(delay));
   }
 
-  /** Asks whether the peer is there. */
+  /** Sends a ping. */
   ping(): void {
     this.#transport.send(encodePing("ping", PING_TEXT), {
       overflow: "drop-newest",
@@ -270,11 +218,10 @@ export class EventsSession {
   /**
    * Sends a request.
    *
-   * @param frame The message.
-   * @param options How long to wait.
-   * @param trace Which trace it is part of, if it is.
-   * @returns A promise of what the answer holds, which is quiet if it rejects.
-   * @throws {RangeError} If the timeout is negative or no number.
+   * @param frame The encoded data.
+   * @param trace The trace context, if there is one.
+   * @returns A promise of the payload of the reply. Its rejection is never unhandled.
+   * @throws {RangeError} If the timeout is negative or `NaN`.
    */
   request(
     frame: Frame,
@@ -283,7 +230,7 @@ export class EventsSession {
   ): Promise<Payload> {
     const { promise, resolve, reject } = Promise.withResolvers<Payload>();
     const { signal, timeout = REQUEST_TIMEOUT_MS } = options;
-    assertSize("timeout", timeout); // NaN would end all that wait
+    assertSize("timeout", timeout); // NaN would expire all requests
     ignoreRejection(promise);
     if (signal?.aborted) {
       reject(signal.reason);
@@ -315,39 +262,24 @@ export class EventsSession {
     const sent = this.#transport.sendCounted(
       encodeAddressed("request", id, frame),
     );
-    // What the peer is not even sent, it cannot answer.
+    // A request that is not sent gets no reply.
     sent?.catch((error) => {
       this.#requests.settle(id, (reply) => reply.reject(error));
     });
     return promise;
   }
 
-  /**
-   * Answers a request.
-   *
-   * @param id Which.
-   * @param frame The answer.
-   * @returns As `send`.
-   */
+  /** Sends a reply. */
   reply(id: number, frame: Frame): Promise<void> | undefined {
     return this.#transport.send(encodeAddressed("reply", id, frame));
   }
 
-  /**
-   * Tells why a request has no answer.
-   *
-   * @param id Which.
-   * @param failure Why.
-   */
+  /** Sends an error reply. */
   refuse(id: number, failure: RequestFailure): void {
     this.#transport.send(encodeFailure(id, failure));
   }
 
-  /**
-   * Ends it: nothing more comes.
-   *
-   * @param makeError Makes what requests reject with that are not answered.
-   */
+  /** Ends the session, and rejects pending requests with the error. */
   stop(makeError: () => Error): void {
     clearTimeout(this.#timer);
     clearTimeout(this.#creditTimer);
@@ -356,10 +288,9 @@ export class EventsSession {
   }
 
   /**
-   * Takes a part of a frame.
+   * Adds a part of a frame.
    *
-   * @param frame The part.
-   * @returns The frame, if that was the last of it.
+   * @returns The complete frame if this was its last part.
    */
   join(frame: Payload): Payload | undefined {
     const transport = this.#transport;
@@ -383,7 +314,8 @@ export class EventsSession {
       transport.frameTooBig();
       return undefined;
     }
-    // The peer's question waits behind the parts, and so this side's answer.
+    // A pong cannot be received in the middle of a frame, so tell the peer that parts
+    // arrive.
     const now = performance.now();
     if (isFirst) this.#lastPartsPongAt = now;
     else if (now - this.#lastPartsPongAt >= PARTS_PONG_INTERVAL_MS) {
@@ -407,7 +339,7 @@ export class EventsSession {
         return transport.deliver(frame.payload, payload, id, trace);
       }
       case "trace":
-        // One whose request has not come counts like any frame.
+        // A trace that replaces an unused one is not paid for by a request.
         if (this.#trace) transport.isWithinLimits(payload);
         this.#trace = frame;
         return;
@@ -444,10 +376,10 @@ export class EventsSession {
         return;
       case "pong":
         if (frame.text === PING_TEXT) this.#pongs++;
-        transport.isWithinLimits(payload); // it counts
+        transport.isWithinLimits(payload);
         return;
       case "unknown":
-        transport.isWithinLimits(payload); // it counts
+        transport.isWithinLimits(payload);
         return;
     }
     transport.protocolError(MALFORMED_REASON);
@@ -461,7 +393,7 @@ export class EventsSession {
     const outcome = this.#requests.settle(id, settle);
     if (outcome === "awaited") return;
     if (outcome === "unasked") {
-      return this.#transport.protocolError("A reply answers no request");
+      return this.#transport.protocolError("A reply matches no request");
     }
     this.#lateReplies++;
     this.#transport.isWithinLimits(payload);
@@ -477,18 +409,18 @@ export class EventsSession {
     this.#transport.sendCredit(encodeCredit(limit));
   }
 
-  /** Lets the one timer of all requests go off in time. */
+  /** Makes the timer of all requests fire in time. */
   #scheduleTimeout(deadline: number, now: number): void {
     if (deadline >= this.#deadline) return;
     clearTimeout(this.#timer);
     this.#deadline = deadline;
     this.#timer = startTimer(() => {
-      // That it goes off is proof that it is time, whatever a clock says.
+      // If the timer fires early, the clock lags behind: the deadline has passed.
       const now = Math.max(performance.now(), this.#deadline);
       this.#deadline = Infinity;
       this.#requests.expire(now, (timeout) =>
         new DOMException(
-          `Cannot wait any longer for an answer of ${this.#transport.name}: ${timeout} ms have passed`,
+          `Cannot wait any longer for a reply from ${this.#transport.name}: ${timeout} ms have passed`,
           "TimeoutError",
         ));
       this.#scheduleTimeout(this.#requests.deadline, now);
@@ -496,24 +428,24 @@ export class EventsSession {
   }
 }
 
-/** What this side's pings say, and what answers them. */
+/** The text of pings of this side and of their pongs. */
 const PING_TEXT = "";
 
-/** What stands for a part that is malformed: none is empty. */
+/** Replaces a malformed part, as no valid part is empty. */
 const MALFORMED_PART = { payload: "", isLast: false };
 
-/** What a pong says that answers no ping, but tells that parts come in. */
+/** The text of a pong that tells the peer that parts arrive. */
 const PARTS_PONG_TEXT = "parts";
 
-/** How often it is sent, in milliseconds, while the parts of one frame come in. */
+/** The interval of these pongs, in milliseconds. */
 const PARTS_PONG_INTERVAL_MS = 1_000;
 
 const MALFORMED_REASON = "A frame of events.v1 is malformed";
 
-/** How long to wait for an answer if the program does not say, in milliseconds. */
+/** The default timeout of a request, in milliseconds. */
 export const REQUEST_TIMEOUT_MS = 10_000;
 
-/** Heeds a signal for as long as somebody waits. */
+/** Listens to a signal until the request is settled. */
 function untilAborted(
   signal: AbortSignal,
   { resolve, reject }: PendingReply<Payload>,

@@ -737,7 +737,7 @@ Deno.test("ClientSocket gives up at once if its URL is none", async () => {
   const error = await assertRejects(
     () => client.connect("nonsense"),
     DOMException,
-    "it is not a URL",
+    "it is not a valid URL",
   );
   assertStrictEquals(error.name, "SyntaxError");
   await sockets.wait(100_000);

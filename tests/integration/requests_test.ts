@@ -152,7 +152,7 @@ test("a handler that replies itself need not return anything", async ({ server, 
   await client.request(1);
   assertStrictEquals(client.connection?.dropped.replies, 0);
   assertEquals(errors.map(([error]) => String(error)), [
-    `Error: Cannot answer a request of ${peer.remoteAddress} twice`,
+    `Error: Cannot reply twice to a request from ${peer.remoteAddress}`,
   ]);
 });
 

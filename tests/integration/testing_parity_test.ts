@@ -510,13 +510,13 @@ const STORIES: Record<string, Story> = {
         () => answer,
         ConnectionEndedError,
       );
-      scene.ofClient.push(message.replace(/of \S+ as/, "of there as"));
+      scene.ofClient.push(message.replace(/from \S+ as/, "from there as"));
     },
     ofServer: [CONNECT, 'disconnect 1006 "" network'],
     ofClient: [
       CONNECT,
       'disconnect 1006 "" network false',
-      'Cannot wait any longer for an answer of there as the connection has ended: disconnect with code 1006 and reason ""',
+      'Cannot wait any longer for a reply from there as the connection has ended: disconnect with code 1006 and reason ""',
     ],
   },
   "more than a client may say": {
