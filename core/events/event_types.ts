@@ -1,34 +1,34 @@
 /**
- * The `Event` subclasses, and which event carries what. A listener of `on` gets
- * the same values as positional arguments.
+ * The `Event` subclasses. Listeners of `on` receive the same values as positional
+ * arguments.
  *
  * @module
  */
 
 import type { Cause, ConnectionEnd } from "./errors.ts";
 
-/** Dispatched by a server as soon as it listens. */
+/** Dispatched by a server when it starts to listen. */
 export class ReadyEvent extends Event {}
 
-/** Dispatched by a server when a request does not become a WebSocket. */
+/** Dispatched by a server when it rejects a request. */
 export class RefusedEvent extends Event {
   /** The request. */
   readonly request: Request;
-  /** The HTTP status of the answer. */
+  /** The HTTP status of the response. */
   readonly status: number;
-  /** Why, for a human reader. */
+  /** The human-readable reason. */
   readonly reason: string;
-  /** The address of whoever asked. */
+  /** The address of the client. */
   readonly remoteAddress: string;
 
   /**
    * Creates the event.
    *
-   * @param type The event's name.
+   * @param type The name of the event.
    * @param request The request.
-   * @param status The HTTP status of the answer.
-   * @param reason Why, for a human reader.
-   * @param remoteAddress The address of whoever asked.
+   * @param status The HTTP status of the response.
+   * @param reason The human-readable reason.
+   * @param remoteAddress The address of the client.
    */
   constructor(
     type: string,
@@ -45,35 +45,35 @@ export class RefusedEvent extends Event {
   }
 }
 
-/** Whether a server reaches the broker of its adapter. */
+/** The state of the connection between an adapter and its broker. */
 export interface AdapterState {
   /**
-   * `"up"` if the broker passes messages on, `"down"` if it cannot be reached, does not
-   * answer, or refuses them. A server starts with `"down"`.
+   * `up` if the broker delivers messages; `down` if it cannot be reached, does not respond,
+   * or rejects messages. Initially `down`.
    */
   readonly state: "up" | "down";
-  /** Since when. */
+  /** When the state last changed. */
   readonly since: Date;
-  /** The last reason for `"down"`, also while it is `"up"` again; undefined if none. */
+  /** The last error, even after recovery; undefined if there was none. */
   readonly lastError: unknown;
 }
 
 /**
- * Dispatched by a server when it reaches the broker of its adapter, when it does not, and
- * again when the reason changes.
+ * Dispatched by a server when its adapter loses or regains the connection to the broker,
+ * and when the error changes.
  */
 export class AdapterEvent extends Event {
-  /** Whether it reaches the broker. */
+  /** Whether the broker can be reached. */
   readonly state: "up" | "down";
-  /** Why it does not; undefined if it does. */
+  /** The error; undefined if `state` is `up`. */
   readonly error: unknown;
 
   /**
    * Creates the event.
    *
-   * @param type The event's name.
-   * @param state Whether it can.
-   * @param error Why not.
+   * @param type The name of the event.
+   * @param state Whether the broker can be reached.
+   * @param error The error; undefined if `state` is `up`.
    */
   constructor(type: string, state: "up" | "down", error: unknown) {
     super(type);
@@ -82,27 +82,27 @@ export class AdapterEvent extends Event {
   }
 }
 
-/** Somebody who is in a room, on whatever server. */
+/** A member of a room, on any server. */
 export interface Member {
   /** The {@linkcode Connection.id}. */
   readonly id: string;
-  /** What the server's option `presence` says of them. */
+  /** The public data of the member, as the server option `presence` returned it. */
   readonly data: unknown;
 }
 
-/** Dispatched by a server when somebody joins a room or leaves it. */
+/** Dispatched by a server when a member joins or leaves a room. */
 export class MemberEvent extends Event {
-  /** Who. */
+  /** The member. */
   readonly member: Member;
-  /** The room. */
+  /** The name of the room. */
   readonly room: string;
 
   /**
    * Creates the event.
    *
-   * @param type The event's name.
-   * @param member Who.
-   * @param room The room.
+   * @param type The name of the event.
+   * @param member The member.
+   * @param room The name of the room.
    */
   constructor(type: string, member: Member, room: string) {
     super(type);
@@ -119,15 +119,15 @@ export class MemberEvent extends Event {
 export class ConnectEvent<Client> extends Event {
   /** The connection. */
   readonly client: Client;
-  /** The path that was asked for. */
+  /** The requested path. */
   readonly path: string;
 
   /**
    * Creates the event.
    *
-   * @param type The event's name.
+   * @param type The name of the event.
    * @param client The connection.
-   * @param path The path that was asked for.
+   * @param path The requested path.
    */
   constructor(type: string, client: Client, path: string) {
     super(type);
@@ -137,7 +137,7 @@ export class ConnectEvent<Client> extends Event {
 }
 
 /**
- * Dispatched when a message has come.
+ * Dispatched when a message is received.
  *
  * @typeParam Message The type of the message.
  */
@@ -148,7 +148,7 @@ export class ReceivedEvent<Message> extends Event {
   /**
    * Creates the event.
    *
-   * @param type The event's name.
+   * @param type The name of the event.
    * @param message The message.
    */
   constructor(type: string, message: Message) {
@@ -157,25 +157,25 @@ export class ReceivedEvent<Message> extends Event {
   }
 }
 
-/** Dispatched when there is room again for what is to be sent. */
+/** Dispatched when the send buffer has emptied after it was full. */
 export class DrainEvent extends Event {}
 
-/** Dispatched by a client that is about to try again. */
+/** Dispatched by a client before it waits for its next attempt to reconnect. */
 export class ReconnectingEvent extends Event {
-  /** Which attempt it is since the client was connected; the first is 1. */
+  /** The number of the attempt since the client was last connected, from 1. */
   readonly attempt: number;
-  /** In how many milliseconds it will be made. */
+  /** The delay before the attempt, in milliseconds. */
   readonly delay: number;
-  /** Why the attempt before this failed; undefined if there was none. */
+  /** The error of the previous attempt; undefined if there was none. */
   readonly error: unknown;
 
   /**
    * Creates the event.
    *
-   * @param type The event's name.
-   * @param attempt Which attempt it is.
-   * @param delay In how many milliseconds it will be made.
-   * @param error Why the attempt before this failed, if there was one.
+   * @param type The name of the event.
+   * @param attempt The number of the attempt, from 1.
+   * @param delay The delay before the attempt, in milliseconds.
+   * @param error The error of the previous attempt, if any.
    */
   constructor(type: string, attempt: number, delay: number, error: unknown) {
     super(type);
@@ -185,16 +185,16 @@ export class ReconnectingEvent extends Event {
   }
 }
 
-/** Dispatched by a client that has come back to a server that keeps messages. */
+/** Dispatched by a client that has reconnected to a server with history. */
 export class RecoveryEvent extends Event {
-  /** Whether it has got all that it has missed. */
+  /** Whether all missed messages were replayed. */
   readonly recovered: boolean;
 
   /**
    * Creates the event.
    *
-   * @param type The event's name.
-   * @param recovered Whether it has got all that it has missed.
+   * @param type The name of the event.
+   * @param recovered Whether all missed messages were replayed.
    */
   constructor(type: string, recovered: boolean) {
     super(type);
@@ -202,16 +202,16 @@ export class RecoveryEvent extends Event {
   }
 }
 
-/** Dispatched by a client that will not try again. */
+/** Dispatched by a client that stops reconnecting. */
 export class GiveUpEvent extends Event {
-  /** Why. */
+  /** The reason. */
   readonly error: unknown;
 
   /**
    * Creates the event.
    *
-   * @param type The event's name.
-   * @param error Why.
+   * @param type The name of the event.
+   * @param error The reason.
    */
   constructor(type: string, error: unknown) {
     super(type);
@@ -220,26 +220,26 @@ export class GiveUpEvent extends Event {
 }
 
 /**
- * Dispatched when a connection has ended: as `close` where the closing
- * handshake was finished, as `disconnect` where the connection was lost.
+ * Dispatched when a connection has ended: `close` if the closing handshake was completed,
+ * `disconnect` if the connection was lost.
  */
 export class EndEvent extends Event implements ConnectionEnd {
-  /** Which of the two it is. */
+  /** The name of the event: `close` or `disconnect`. */
   declare readonly type: ConnectionEnd["type"];
   /** The close code; 1006 for a lost connection. */
   readonly code: number;
-  /** The reason that came with the code; empty if there was none. */
+  /** The close reason; an empty string if there was none. */
   readonly reason: string;
-  /** What brought the end about. */
+  /** Why the connection ended. */
   readonly cause: Cause;
 
   /**
    * Creates the event.
    *
-   * @param type The event's name.
+   * @param type The name of the event.
    * @param code The close code.
-   * @param reason The reason.
-   * @param cause What brought the end about.
+   * @param reason The close reason.
+   * @param cause Why the connection ended.
    */
   constructor(
     type: ConnectionEnd["type"],
@@ -253,14 +253,14 @@ export class EndEvent extends Event implements ConnectionEnd {
     this.cause = cause;
   }
 
-  /** Whether the closing handshake was finished, as in a `CloseEvent`. */
+  /** Whether the closing handshake was completed, as in a `CloseEvent`. */
   get wasClean(): boolean {
     return this.type === "close";
   }
 }
 
 /**
- * An {@linkcode EndEvent} as a server dispatches it: with the connection.
+ * The {@linkcode EndEvent} of a server, with the connection.
  *
  * @typeParam Client The type of the connection.
  */
@@ -271,11 +271,11 @@ export class ClientEndEvent<Client> extends EndEvent {
   /**
    * Creates the event.
    *
-   * @param type The event's name.
+   * @param type The name of the event.
    * @param client The connection that ended.
    * @param code The close code.
-   * @param reason The reason.
-   * @param cause What brought the end about.
+   * @param reason The close reason.
+   * @param cause Why the connection ended.
    */
   constructor(
     type: ConnectionEnd["type"],
@@ -290,26 +290,26 @@ export class ClientEndEvent<Client> extends EndEvent {
 }
 
 /**
- * Dispatched when a listener threw or its promise rejected, and when something
- * else went wrong that nobody else would hear of.
+ * Dispatched when a listener throws or rejects, and for errors that have no other
+ * recipient.
  *
  * @typeParam Client The type of the connection.
  */
 export class FailureEvent<Client> extends Event {
-  /** What was thrown. */
+  /** The error. */
   readonly error: unknown;
-  /** The name of the event whose listener threw. */
+  /** The name of the event whose listener failed, or the origin of the error. */
   readonly from: string;
-  /** The connection that the event was about, if it was about one. */
+  /** The connection, if the error is related to one. */
   readonly client: Client | undefined;
 
   /**
    * Creates the event.
    *
-   * @param type The event's name.
-   * @param error What was thrown.
-   * @param from The name of the event whose listener threw.
-   * @param client The connection that the event was about, if any.
+   * @param type The name of the event.
+   * @param error The error.
+   * @param from The name of the event whose listener failed, or the origin of the error.
+   * @param client The connection, if the error is related to one.
    */
   constructor(
     type: string,
@@ -325,8 +325,8 @@ export class FailureEvent<Client> extends Event {
 }
 
 /**
- * What an emitter emits: by name, the arguments of a listener of `on` and the
- * `Event` of `addEventListener`.
+ * The events of an emitter, by name: the arguments of listeners of `on`, and the `Event`
+ * of `addEventListener`.
  */
 export type EventMap<Events> = {
   [Type in keyof Events]: {
@@ -335,25 +335,20 @@ export type EventMap<Events> = {
   };
 };
 
-/** How a connection ended, as the event `end` tells it. */
+/** How a connection ended, as passed to listeners of `end`. */
 export interface EndDetails extends ConnectionEnd {
-  /** Whether the closing handshake was finished, as in a `CloseEvent`. */
+  /** Whether the closing handshake was completed, as in a `CloseEvent`. */
   readonly wasClean: boolean;
 }
 
-/**
- * Completes what is known of an end.
- *
- * @param end The end.
- * @returns Its details.
- */
+/** Adds `wasClean` to the description of an end. */
 export function endDetails(
   { type, code, reason, cause }: ConnectionEnd,
 ): EndDetails {
   return { type, code, reason, cause, wasClean: type === "close" };
 }
 
-/** Dispatched after every `close` and every `disconnect`. */
+/** Dispatched after `close` or `disconnect`. */
 export class EndedEvent extends Event {
   /** How the connection ended. */
   readonly end: EndDetails;
@@ -361,7 +356,7 @@ export class EndedEvent extends Event {
   /**
    * Creates the event.
    *
-   * @param type The event's name.
+   * @param type The name of the event.
    * @param end How the connection ended.
    */
   constructor(type: string, end: EndDetails) {
@@ -371,7 +366,7 @@ export class EndedEvent extends Event {
 }
 
 /**
- * Dispatched by a server after every `close` and every `disconnect`.
+ * Dispatched by a server after `close` or `disconnect`.
  *
  * @typeParam Client The type of the connection.
  */
@@ -382,7 +377,7 @@ export class ClientEndedEvent<Client> extends EndedEvent {
   /**
    * Creates the event.
    *
-   * @param type The event's name.
+   * @param type The name of the event.
    * @param client The connection that ended.
    * @param end How it ended.
    */
@@ -392,11 +387,11 @@ export class ClientEndedEvent<Client> extends EndedEvent {
   }
 }
 
-/** The arguments of `close` and `disconnect`. */
+/** The arguments of listeners of `close` and `disconnect`. */
 export type EndArgs = [code: number, reason: string, cause: Cause];
 
 /**
- * The arguments of `close` and `disconnect` of a server.
+ * The arguments of listeners of `close` and `disconnect` on a server.
  *
  * @typeParam Client The type of the connection.
  */

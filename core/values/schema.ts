@@ -1,5 +1,5 @@
 /**
- * Checks data by any library that follows Standard Schema.
+ * Validates data by a schema of any library that implements Standard Schema.
  *
  * @see {@link https://standardschema.dev | Standard Schema}
  * @module
@@ -8,21 +8,21 @@
 import { ignoreRejection, isThenable } from "../events/errors.ts";
 import { printable } from "../util/printable.ts";
 
-/** How many issues an error keeps: a peer decides how many there are. */
+/** The maximum number of issues in an error, as the peer controls their number. */
 const MAX_ISSUES = 8;
 
-/** How many steps of a path an issue keeps, and how many characters of each. */
+/** The maximum number of steps in a path, and of characters in a step. */
 const MAX_PATH_STEPS = 16;
 const MAX_STEP_CHARS = 64;
 
-/** How many characters of an issue stand in the message of an error. */
+/** The maximum length of an issue in an error message. */
 const MAX_ISSUE_CHARS = 300;
 
 /**
- * A schema of any library that follows Standard Schema, version 1: Zod, Valibot,
- * ArkType and others.
+ * A schema of any library that implements version 1 of Standard Schema, such as Zod,
+ * Valibot or ArkType. It must be synchronous.
  *
- * @typeParam Output The type of what it lets pass.
+ * @typeParam Output The type of valid data, after the schema has transformed it.
  *
  * @example
  * ```ts
@@ -36,70 +36,83 @@ const MAX_ISSUE_CHARS = 300;
  * ```
  */
 export interface StandardSchema<Output = unknown> {
-  /** What the standard asks for. */
+  /** The interface that the standard requires. */
   readonly "~standard": {
     /** The version of the standard. */
     readonly version: 1;
-    /** Whose schema it is. */
+    /** The name of the library. */
     readonly vendor: string;
-    /** Checks a value. */
+    /** Validates a value. */
     readonly validate: (
       value: unknown,
     ) => SchemaResult<Output> | Promise<SchemaResult<Output>>;
-    /** For the compiler alone. */
+    /** The types of the schema. Undefined at run time. */
     readonly types?:
       | { readonly input: unknown; readonly output: Output }
       | undefined;
   };
 }
 
-/** What a schema says of a value: what it makes of it, or what is wrong. */
+/** The result of a validation: the output of the schema, or the issues that it found. */
 export type SchemaResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | { readonly issues: readonly SchemaIssue[] };
 
-/** What is wrong with a value. */
+/** An issue that a schema found. */
 export interface SchemaIssue {
-  /** What is wrong, for a human reader. */
+  /** The human-readable description. */
   readonly message: string;
-  /** Where. */
+  /** The path to the invalid part of the value. */
   readonly path?:
     | readonly (PropertyKey | { readonly key: PropertyKey })[]
     | undefined;
 }
 
-/** Data that a schema does not let pass. */
+/**
+ * Data does not match a schema.
+ *
+ * @example Log what a client sent wrong
+ * ```ts
+ * import { SchemaError, ServerSocket } from "jsr:@ws/events";
+ * import { z } from "npm:zod@4.6.7";
+ *
+ * const server = new ServerSocket({ schema: z.object({ text: z.string() }) });
+ * server.on("error", (error) => {
+ *   if (error instanceof SchemaError) console.warn(error.issues[0]?.message);
+ * });
+ * ```
+ */
 export class SchemaError extends Error {
   /** The name of this class. */
   override readonly name = "SchemaError";
   /**
-   * What is wrong with it: the first 8 issues, each with its message and its path. Long
-   * messages and paths are cut, and control characters escaped.
+   * The first 8 issues. Long messages and paths are truncated, and control characters are
+   * escaped.
    */
   readonly issues: readonly SchemaIssue[];
-  /** How many issues there were in all. */
+  /** The total number of issues. */
   readonly issueCount: number;
 
   /**
    * Creates the error.
    *
-   * @param what What was checked.
-   * @param issues What is wrong with it.
+   * @param what The name of the data, for the error message.
+   * @param issues The issues.
    */
   constructor(what: string, issues: readonly SchemaIssue[]) {
-    const kept = issues.slice(0, MAX_ISSUES).map(shortenIssue);
-    const lines = kept.map((issue) =>
+    const shown = issues.slice(0, MAX_ISSUES).map(shortenIssue);
+    const lines = shown.map((issue) =>
       printable(formatIssue(issue), MAX_ISSUE_CHARS)
     );
-    const more = issues.length - kept.length;
+    const more = issues.length - shown.length;
     if (more > 0) lines.push(`and ${more} more`);
     super(`${what} does not fit the schema: ${lines.join("; ")}`);
-    this.issues = kept;
+    this.issues = shown;
     this.issueCount = issues.length;
   }
 }
 
-/** An issue without what a peer can make as long as it likes. */
+/** Truncates what the peer controls. */
 function shortenIssue({ message, path }: SchemaIssue): SchemaIssue {
   const short = printable(`${message}`);
   if (path === undefined) return { message: short };
@@ -117,13 +130,9 @@ function formatIssue({ message, path = [] }: SchemaIssue): string {
 }
 
 /**
- * Finds out whether something is a schema.
+ * Checks that a value is a schema, and returns it.
  *
- * @typeParam Other What it is if not.
- * @typeParam Output The type of what it lets pass, if it is one.
- * @param schema What may be a schema.
- * @returns The schema.
- * @throws {TypeError} If it does not follow the standard.
+ * @throws {TypeError} If it does not implement the standard.
  */
 export function toSchema<Other, Output>(
   schema: Other | StandardSchema<Output>,
@@ -142,14 +151,11 @@ function isSchema<Other, Output>(
 }
 
 /**
- * Checks a value.
+ * Validates a value, and returns the output of the schema.
  *
- * @param schema The schema.
- * @param value The value.
- * @param what What it is, for the error's text.
- * @returns What the schema makes of it.
- * @throws {SchemaError} If it does not fit.
- * @throws {TypeError} If the schema takes its time: messages would come out of order.
+ * @param what The name of the value, for error messages.
+ * @throws {SchemaError} If the value does not match.
+ * @throws {TypeError} If the schema is asynchronous, as messages would get out of order.
  */
 export function validate<Output>(
   schema: StandardSchema<Output>,
@@ -158,9 +164,9 @@ export function validate<Output>(
 ): Output {
   const result = schema["~standard"].validate(value);
   if (isThenable(result)) {
-    ignoreRejection(Promise.resolve(result)); // a peer must not end the process by it
+    ignoreRejection(Promise.resolve(result)); // a peer must not cause an unhandled rejection
     throw new TypeError(
-      `Cannot check ${what} with a schema that is asynchronous: await what takes time in a listener`,
+      `Cannot validate ${what} with an asynchronous schema: move asynchronous checks to a listener`,
     );
   }
   if (result.issues) throw new SchemaError(what, result.issues);

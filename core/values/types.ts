@@ -1,5 +1,5 @@
 /**
- * The types that a program uses on its sockets.
+ * The types of the data that sockets send and receive.
  *
  * @module
  */
@@ -8,8 +8,9 @@ import type { Sendable } from "./codec.ts";
 import type { StandardSchema } from "./schema.ts";
 
 /**
- * The types that a program uses on its sockets: each by its name, or a schema of
- * what comes in.
+ * The types of the data that a socket sends and receives: an object type like {@linkcode
+ * NamedTypes}, or the type of a schema, whose output is the incoming type. Types alone
+ * are not checked at run time; a schema is.
  *
  * @example
  * ```ts
@@ -26,52 +27,66 @@ import type { StandardSchema } from "./schema.ts";
  */
 export type SocketTypes = NamedTypes | StandardSchema;
 
-/** The types that a program uses on its sockets, by name. */
+/** The types of the data that a socket sends and receives, by name. */
 export interface NamedTypes {
-  /** What comes in: the type of `message.data`. `unknown` by default. */
+  /** The type of received data, as in `message.data`. `unknown` by default. */
   incoming?: unknown;
-  /**
-   * What goes out, answers to requests among it: the type that `send` and `reply` take,
-   * and that a handler gives. All that can be sent by default.
-   */
+  /** The type of sent data, including replies. {@linkcode Sendable} by default. */
   outgoing?: unknown;
-  /** What answers a request: the type that `request` gives. `unknown` by default. */
+  /** The type of the replies that `request` resolves to. `unknown` by default. */
   reply?: unknown;
   /**
-   * What a server knows of a client: the type of `client.context`, and of what
-   * `authorize` returns. `unknown` by default.
+   * The type of {@linkcode Connection.context}, which `authorize` returns. `unknown` by
+   * default.
    */
   context?: unknown;
 }
 
-/** What comes in, by {@linkcode SocketTypes}. */
+/**
+ * The type of received data.
+ *
+ * @typeParam Types The types of the socket.
+ */
 export type Incoming<Types extends SocketTypes> = Types extends
   { incoming: infer Type } ? Type
   : Types extends StandardSchema<infer Output> ? Output
   : unknown;
 
-/** What goes out, by {@linkcode SocketTypes}. */
+/**
+ * The type of sent data.
+ *
+ * @typeParam Types The types of the socket.
+ */
 export type Outgoing<Types extends SocketTypes> = Types extends
   { outgoing: infer Type } ? Type : Sendable;
 
-/** What answers a request, by {@linkcode SocketTypes}. */
+/**
+ * The type of replies to requests.
+ *
+ * @typeParam Types The types of the socket.
+ */
 export type Reply<Types extends SocketTypes> = Types extends
   { reply: infer Type } ? Type : unknown;
 
-/** What a server knows of a client, by {@linkcode SocketTypes}. */
+/**
+ * The type of the context of a connection.
+ *
+ * @typeParam Types The types of the socket.
+ */
 export type Context<Types extends SocketTypes> = Types extends
   { context: infer Type } ? Type : unknown;
 
 /**
- * The types of messages: what `data.type` may be, such as `"chat"` of
- * `{ type: "chat"; text: string }`; any string where nothing is known of the data.
+ * The possible values of `data.type`, such as `"chat"` for `{ type: "chat"; text: string
+ * }`. Any string if the type of the data is unknown.
  *
- * @typeParam Types The types of the sockets.
+ * @typeParam Types The types of the socket.
  */
 export type MessageType<Types extends SocketTypes> = TypeOf<Incoming<Types>>;
 
 /**
- * What the `type` of some data may be.
+ * The possible values of the property `type`. Any string if the type of the data is
+ * unknown.
  *
  * @typeParam Data The type of the data.
  */
@@ -80,18 +95,18 @@ export type TypeOf<Data> = unknown extends Data ? string
   : never;
 
 /**
- * Data of one type.
+ * The members of a union whose property `type` has a given value.
  *
  * @typeParam Data The type of the data.
- * @typeParam Type What its `type` is.
+ * @typeParam Type The value of `type`.
  */
 export type OfType<Data, Type extends string> = unknown extends Data
   ? { readonly type: Type }
   : Extract<Data, { type: Type }>;
 
 /**
- * What a handler of requests gives: the answer, or none; or a promise of it.
+ * The result of a request handler: the reply or nothing, or a promise of it.
  *
- * @typeParam Data What can be sent.
+ * @typeParam Data The type of the data that can be sent.
  */
 export type HandlerResult<Data> = Data | void | PromiseLike<Data | void>;
