@@ -241,15 +241,16 @@ function interpretAnswer(
   if (wasClean && code === CloseCode.NoStatus && isHostClosing) {
     return { ...own, ...DENO_SHUTDOWN_CLOSE };
   }
+  const isEcho = code === closing.code &&
+    (reason === "" || reason === closing.reason);
   // The peer's close frame had come already: it was answered, and ours dropped.
-  if (wasClean && !isSent) {
+  // An echo has not: WebKit tells it before a timer of this side could run.
+  if (wasClean && !isSent && !isEcho) {
     return { type: "close", code, reason, cause: "peer" };
   }
   if (wasClean && code !== CloseCode.NoStatus) {
     // Both sides closed at once if the answer is no echo. Each then holds two
     // codes; that both tell the same one, the server's counts.
-    const isEcho = code === closing.code &&
-      (reason === "" || reason === closing.reason);
     return side === "server" || isEcho
       ? own
       : { type: "close", code, reason, cause: "peer" };

@@ -126,6 +126,11 @@ const BOTH: [string, ConnectionSignal[], string][] = [
     'close 4000 "bye" local',
   ],
   [
+    "the peer's answer is told before the runtime's timers",
+    [close, closed(true, 4000, "bye")],
+    'close 4000 "bye" local',
+  ],
+  [
     "the peer had closed before this side's close could leave",
     [close, closed(true, 4001, "first")],
     'close 4001 "first" peer',
