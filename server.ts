@@ -271,8 +271,10 @@ export interface ServerListenOptions {
 /** Options of {@linkcode ServerSocket.shutdown}. */
 export interface ShutdownOptions {
   /**
-   * The close code that clients get. By default 1001, going away; 1012, service
-   * restart, if they are told when to come back or go in batches.
+   * The close code that clients get. Not 1012, service restart, by default:
+   * WebKit shows a page that as 1006, without the reason.
+   *
+   * @default {1001}
    */
   readonly code?: number;
   /** A reason for a human reader. */
@@ -1064,11 +1066,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     assertOption("drain", drain, "object");
     if (drain) assertKnown("drain", drain, DRAIN_OPTIONS);
     const { batch = Infinity, every = 0 } = drain ?? {};
-    const isRestart = drain !== undefined || retryAfter !== undefined;
-    const {
-      code = isRestart ? CloseCode.ServiceRestart : CloseCode.GoingAway,
-      reason: given = "",
-    } = options;
+    const { code = CloseCode.GoingAway, reason: given = "" } = options;
     for (
       const [name, value] of [
         ["retryAfter", retryAfter ?? 0],

@@ -172,11 +172,11 @@ test("examples: the guarded server lets in who has a token, and goes in good ord
   await client.send("hello");
   assertEquals((await echo)[0].data, { from: "ada", says: "hello" });
   server.kill("SIGTERM");
-  assertEquals(await closed, [1012, "retry-after=2", "peer"]);
+  assertEquals(await closed, [1001, "retry-after=2", "peer"]);
   assertStrictEquals(client.disconnection?.retryAfter, 2_000);
   assertStrictEquals(
     await server.line("ada closed:"),
-    `1012 "retry-after=2"`,
+    `1001 "retry-after=2"`,
   );
   await server.line("Server is closed.");
   assertStrictEquals(await server.exit(), 0);

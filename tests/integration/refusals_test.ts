@@ -312,7 +312,7 @@ test("refused: once the server closes, with Retry-After, on the same TCP, too", 
   assert(head.startsWith("HTTP/1.1 503"), head);
   assert(head.includes("retry-after: 3"), head);
   assertEquals(refusals.length, 2);
-  assertStrictEquals(await held.end(), "1012 retry-after=3");
+  assertStrictEquals(await held.end(), "1001 retry-after=3");
   held.close();
   peer.close();
   await closing;

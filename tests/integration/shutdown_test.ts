@@ -47,12 +47,12 @@ test("closeClient() with options: each default, and what it changes", async () =
     [{}, "close 1001 "],
     [{ reason: "bye" }, "close 1001 bye"],
     [{ code: 4000 }, "close 4000 "],
-    [{ retryAfter: 4_200 }, "close 1012 retry-after=5"],
+    [{ retryAfter: 4_200 }, "close 1001 retry-after=5"],
     [
       { retryAfter: 0, reason: "deploy", code: 1013 },
       "close 1013 deploy; retry-after=0",
     ],
-    [{ drain: { batch: 9, every: 9 } }, "close 1012 "],
+    [{ drain: { batch: 9, every: 9 } }, "close 1001 "],
   ];
   for (const [options, expected] of cases) {
     const { server, clients, heard } = await crowd(2);
@@ -112,7 +112,7 @@ test("closeClient() with drain closes batch after batch", async () => {
   assert(performance.now() - start > 90, "two waits between three batches");
   assertEquals(left, [6, 5, 4, 3, 2, 1, 0]);
   for (const client of clients) await client.close();
-  assertEquals(heard, Array(7).fill("close 1012 "));
+  assertEquals(heard, Array(7).fill("close 1001 "));
 });
 
 test("closeClient() with drain: an end that is not the shutdown's has its own cause", async () => {
@@ -124,7 +124,7 @@ test("closeClient() with drain: an end that is not the shutdown's has its own ca
   await closing;
   assertEquals(
     (await causes).map(([, code, , cause]) => `${code} ${cause}`).sort(),
-    ["1012 shutdown", "4000 local"],
+    ["1001 shutdown", "4000 local"],
   );
   for (const client of clients) await client.close();
 });

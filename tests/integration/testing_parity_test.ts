@@ -292,8 +292,8 @@ const STORIES: Record<string, Story> = {
         () => scene.server.shutdown({ retryAfter: 2_000 }),
       );
     },
-    ofServer: [CONNECT, 'close 1012 "retry-after=2" shutdown'],
-    ofClient: [CONNECT, 'close 1012 "retry-after=2" peer true'],
+    ofServer: [CONNECT, 'close 1001 "retry-after=2" shutdown'],
+    ofClient: [CONNECT, 'close 1001 "retry-after=2" peer true'],
   },
   "the client terminates": {
     async run(scene) {

@@ -69,9 +69,9 @@ async function leaves(program: Program, port: number): Promise<void> {
   const closed = clients.map((client) => client.waitFor("close"));
   program.kill("SIGTERM");
   for (const end of await Promise.all(closed)) {
-    assertEquals(end, [1012, "retry-after=1", "peer"]);
+    assertEquals(end, [1001, "retry-after=1", "peer"]);
   }
-  assertStrictEquals(await slow.end(), "1012 retry-after=1");
+  assertStrictEquals(await slow.end(), "1001 retry-after=1");
   const leaving = await fetch(http);
   assertEquals([leaving.status, await leaving.text()], [503, "leaving\n"]);
   await assertRejects(() => new ClientSocket().connect(url), ConnectError);

@@ -312,13 +312,13 @@ test("is told 1008 for a flood", async (meeting) => {
   assertEquals(await meeting.ended(), [`close 1008 "${reason}" limit`]);
 }, { roles: ["server"], server: { messageRate: { perSecond: 1, burst: 9 } } });
 
-test("is told 1012, and when to come back", async (meeting) => {
+test("is told 1001, and when to come back", async (meeting) => {
   const { socket } = meeting;
   if (!(socket instanceof ServerSocket)) throw new Error("Not a server");
   await socket.shutdown({ reason: "deploy", retryAfter: 3_000 });
   const reason = "deploy; retry-after=3";
-  assertEquals(await meeting.told(), { on: "close", code: 1012, reason });
-  assertEquals(await meeting.ended(), [`close 1012 "${reason}" shutdown`]);
+  assertEquals(await meeting.told(), { on: "close", code: 1001, reason });
+  assertEquals(await meeting.ended(), [`close 1001 "${reason}" shutdown`]);
 }, { roles: ["server"] });
 
 test(

@@ -165,7 +165,7 @@ for (const kind of ["nginx", "caddy"] as const) {
       filter: (attempt) => attempt === 2,
     });
     await server.shutdown({ retryAfter: 1 });
-    assertEquals(await closed, [1012, "retry-after=1", "peer"]);
+    assertEquals(await closed, [1001, "retry-after=1", "peer"]);
     await missing;
     await using next = await listening(port);
     const back = client.waitFor("connect");
