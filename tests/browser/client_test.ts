@@ -13,8 +13,6 @@ import {
   type ServerOptions,
   type ServerSocket,
 } from "../../server.ts";
-import type { Outcome } from "../support/portable/cases.ts";
-import { reportOutcomes } from "../support/portable/report.ts";
 import { serve } from "../support/portable/server.ts";
 import { CHROMIUM, launch, type Page } from "../support/browser.ts";
 import { bundle } from "../support/bundle.ts";
@@ -106,17 +104,6 @@ function test(
     },
   });
 }
-
-Deno.test({
-  name: "the client in a browser",
-  ignore,
-  fn: async (t) => {
-    await using visit = await Visit.begin();
-    const { url } = visit.server;
-    const outcomes: Outcome[] = await visit.page.evaluate(`runCases("${url}")`);
-    await reportOutcomes(t, outcomes);
-  },
-});
 
 test("a page of another site is refused", async (visit) => {
   await using other = await Visit.begin();

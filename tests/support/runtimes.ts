@@ -19,10 +19,15 @@ const PLACES = {
     "/usr/bin/google-chrome",
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
   ],
+  firefox: [
+    "firefox-esr",
+    "firefox",
+    "/Applications/Firefox.app/Contents/MacOS/firefox",
+  ],
 } as const;
 
 /** The oldest major version that will do: Node 22 is the first with a WebSocket. */
-const OLDEST = { node: 22, bun: 1, chromium: 100 } as const;
+const OLDEST = { node: 22, bun: 1, chromium: 100, firefox: 115 } as const;
 
 /** Finds a program that is new enough; undefined if there is none. */
 export async function findRuntime(
@@ -36,6 +41,24 @@ export async function findRuntime(
       const [version = "0"] = /\d+/.exec(new TextDecoder().decode(stdout)) ??
         [];
       if (Number(version) >= OLDEST[name]) return command;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+  return undefined;
+}
+
+/** Where Debian puts WebKitGTK's small browser, on each kind of machine. */
+const MINI_BROWSERS = ["x86_64", "aarch64"].map((machine) =>
+  `/usr/lib/${machine}-linux-gnu/webkit2gtk-4.1/MiniBrowser`
+);
+
+/** Finds WebKitGTK's small browser; undefined if it is missing. */
+export async function findMiniBrowser(): Promise<string | undefined> {
+  for (const path of MINI_BROWSERS) {
+    try {
+      await Deno.stat(path);
+      return path;
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
     }

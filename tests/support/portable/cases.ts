@@ -219,7 +219,7 @@ export const cases: Readonly<Record<string, Case>> = {
     const client = new RecordingClient({ reconnect: FAST_RECONNECT });
     await client.connect(`${url}/close`);
     let connected = client.waitFor("connect");
-    await client.send({ code: 1012, reason: "retry-after=0" });
+    await client.send({ code: 1001, reason: "retry-after=0" });
     await connected;
     connected = client.waitFor("connect");
     const closed = client.waitFor("close");
@@ -228,7 +228,7 @@ export const cases: Readonly<Record<string, Case>> = {
     equal(await failure(connected) instanceof ConnectionEndedError, true);
     equal(client.told, [
       "connect /close",
-      'close 1012 "retry-after=0" peer',
+      'close 1001 "retry-after=0" peer',
       "reconnecting 1",
       "connect /close",
       'close 1008 "no" peer',
@@ -266,9 +266,9 @@ export const cases: Readonly<Record<string, Case>> = {
   },
 
   async "takes no server for lost that answers its pings"(url) {
-    const client = new RecordingClient({ idleTimeout: 500 });
+    const client = new RecordingClient({ idleTimeout: 1_500 });
     await client.connect(`${url}/echo`);
-    const late = client.waitFor("disconnect", { timeout: 1_500 });
+    const late = client.waitFor("disconnect", { timeout: 3_500 });
     equal(nameOf(await failure(late)), "TimeoutError");
     await client.close();
     equal(client.told, ["connect /echo", 'close 1000 "" local']);
