@@ -17,6 +17,11 @@ export interface Attack {
   readonly options?: Record<string, unknown>;
   /** Whether it reads what the server sends. */
   readonly reads?: boolean;
+  /**
+   * What does nearly all of the work for one of its messages in one go, so that the
+   * library cannot share the event loop in between. `maxPayload` is the remedy.
+   */
+  readonly work?: string;
 }
 
 /** A frame of any size. */
@@ -83,15 +88,21 @@ export const ATTACKS: readonly Attack[] = [
     again: repeat(text(`${encodeAddressed("request", 1, "x")}`), 5_000),
   },
   { name: "too large frames", again: large(2, new Uint8Array(4 * MIB)) },
-  { name: "the largest messages", again: large(2, new Uint8Array(MIB)) },
+  {
+    name: "the largest messages",
+    again: large(2, new Uint8Array(MIB)),
+    work: "the runtime, which reads large frames one after the other",
+  },
   {
     name: "wrong numbers, in requests",
     again: text(`${encodeAddressed("request", 1, numbers)}`),
     options: { isChecked: true },
+    work: "the validation library",
   },
   {
     name: "deep JSON, in requests",
     again: text(`${encodeAddressed("request", 1, "[".repeat(MIB - 100))}`),
+    work: "JSON.parse",
   },
   {
     name: "a close amid messages",
