@@ -4,6 +4,7 @@
  * @module
  */
 
+import { TIME_SLICE_MS } from "../runtime/time_slices.ts";
 import type { Timer } from "../util/timer.ts";
 
 /** Something that has to be looked at. */
@@ -82,9 +83,15 @@ export class PollTimer {
   #tick(): void {
     this.#timer = undefined;
     const elapsed = this.#delay;
+    const until = performance.now() + TIME_SLICE_MS;
     let next = Infinity;
     for (const [pollable, wait] of this.#remaining) {
       const left = wait - elapsed;
+      if (left <= 0 && performance.now() >= until) {
+        // Others get their turn of the event loop first.
+        this.#remaining.set(pollable, next = 0);
+        continue;
+      }
       const delay = left > 0 ? left : pollable.poll();
       // Who is looked at may have stopped the watch itself.
       if (delay > 0 && this.#remaining.has(pollable)) {

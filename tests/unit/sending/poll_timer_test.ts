@@ -1,4 +1,5 @@
 import { assertEquals, assertStrictEquals } from "@std/assert";
+import { stub } from "@std/testing/mock";
 import { FakeTime } from "@std/testing/time";
 import { PollTimer } from "../../../core/sending/poll_timer.ts";
 
@@ -106,5 +107,30 @@ Deno.test("PollTimer takes nothing from those who wait when others come and go",
     await time.tickAsync(10);
   }
   assertEquals(slow.polls, Array.from({ length: 10 }, (_, i) => 32 * (i + 1)));
+  assertStrictEquals(clock.size, 0);
+});
+
+Deno.test("PollTimer shares the event loop when many are due at once", async () => {
+  using time = new FakeTime();
+  let now = 0;
+  using _now = stub(performance, "now", () => now);
+  const clock = new PollTimer();
+  const polls: number[] = [];
+  for (let i = 0; i < 10; i++) {
+    clock.add({
+      poll: () => {
+        polls.push(i);
+        now += 1; // each takes a millisecond
+        return polls.length < 20 ? 10 : 0;
+      },
+    }, 10);
+  }
+  let first: number[] = [];
+  setTimeout(() => first = [...polls], 10); // something else that is due
+  await time.tickAsync(10);
+  assertEquals(first, [0, 1]);
+  assertEquals(polls, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  await time.tickAsync(20);
+  assertEquals(polls.length, 29); // all once more
   assertStrictEquals(clock.size, 0);
 });
