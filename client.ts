@@ -105,7 +105,7 @@ export {
   RecoveryEvent,
 } from "./core/events/event_types.ts";
 
-let hooks: EmitterHooks;
+let clientHooks: EmitterHooks;
 
 /**
  * A client. It holds one live {@linkcode Connection} at a time, and comes back by
@@ -153,7 +153,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   #flush: (() => void) | undefined;
 
   static {
-    hooks = {
+    clientHooks = {
       names: eventNames<ClientEvents<SocketTypes>>({
         connect: true,
         message: true,
@@ -191,7 +191,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    */
   constructor(options: ClientOptions<Types> = {}) {
     super();
-    emitters.attach(this, hooks);
+    emitters.attach(this, clientHooks);
     const resolved = resolveClientOptions(options);
     this.#options = resolved.connection;
     register(this, this.#options);

@@ -384,7 +384,7 @@ export interface ServerEvents<Types extends SocketTypes> {
   };
 }
 
-let hooks: EmitterHooks;
+let serverHooks: EmitterHooks;
 
 /**
  * The owner of all connections of one server; not one peer: that is a
@@ -461,7 +461,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   #onEmpty: (() => void) | undefined;
 
   static {
-    hooks = {
+    serverHooks = {
       names: eventNames<ServerEvents<SocketTypes>>({
         ready: true,
         connect: true,
@@ -492,7 +492,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    */
   constructor(options: ServerOptions<Types> = {}) {
     super();
-    emitters.attach(this, hooks);
+    emitters.attach(this, serverHooks);
     assertType("options", options, "object", "a port goes to listen()");
     assertKnown("ServerSocket", options, SERVER_OPTIONS);
     const {

@@ -12,8 +12,8 @@ import type { Connection } from "../core/connection/connection.ts";
 import { decodeText, encodeValue } from "../core/values/codec.ts";
 import { Emitter, emitters } from "../core/events/emitter.ts";
 import { DrainEvent } from "../core/events/event_types.ts";
+import { decodeFrame } from "../core/protocol/frame_decoder.ts";
 import {
-  decodeFrame,
   encodeAddressed,
   encodeCredit,
   encodeTextBatch,

@@ -15,7 +15,7 @@ import { FIELDS, SLICE_MS, type Traffic, TrafficHistory } from "./history.ts";
 const MAX_REMEMBERED = 100;
 
 /** How many rooms are listed, the largest first. */
-const MAX_ROOMS = 100;
+const MAX_SHOWN_ROOMS = 100;
 
 /** How many rooms of one connection are listed. */
 const MAX_ROOMS_PER_CLIENT = 10;
@@ -284,7 +284,7 @@ export class InspectedServer<Types extends SocketTypes> {
     const sizes = Array.from(rooms, ([room, { size }]) => ({ room, size }));
     return {
       total: sizes.length,
-      rows: sizes.sort((a, b) => b.size - a.size).slice(0, MAX_ROOMS)
+      rows: sizes.sort((a, b) => b.size - a.size).slice(0, MAX_SHOWN_ROOMS)
         .map(({ room, size }) => ({ room: truncate(room), size })),
     };
   }

@@ -407,7 +407,7 @@ export interface ConnectionInternals {
 /** What the owner of a connection may do with it; no program gets this. */
 export let internals: ConnectionInternals;
 
-let hooks: EmitterHooks;
+let connectionHooks: EmitterHooks;
 
 /**
  * One live WebSocket: what a server's listeners call `client`, what
@@ -498,7 +498,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   #idleTimer: IdleWatch | IdleTimer | undefined;
 
   static {
-    hooks = {
+    connectionHooks = {
       names: eventNames<ConnectionEvents<SocketTypes>>({
         message: true,
         drain: true,
@@ -550,7 +550,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    */
   constructor(init: ConnectionInit<Types>, owner: ConnectionOwner<Types>) {
     super();
-    emitters.attach(this, hooks);
+    emitters.attach(this, connectionHooks);
     const { socket, driver, url, path, headers, remoteAddress } = init;
     this.#url = url;
     this.path = path;

@@ -8,8 +8,8 @@
 import type { SendOptions } from "../sending/send_queue.ts";
 import { type Frame, isLargerThan } from "../values/codec.ts";
 import { assertSize, ignoreRejection, RequestError } from "../events/errors.ts";
+import { decodeFrame } from "../protocol/frame_decoder.ts";
 import {
-  decodeFrame,
   encodeAddressed,
   encodeCredit,
   encodeFailure,
@@ -19,11 +19,11 @@ import {
   isMarked,
   isPart,
   type MarkedFrame,
-  PartJoiner,
   type Payload,
   type PositionUpdate,
   type RequestFailure,
 } from "../protocol/frames.ts";
+import { PartJoiner } from "../protocol/parts.ts";
 import { INITIAL_CREDIT } from "../sending/credit_window.ts";
 import { type PendingReply, PendingRequests } from "./pending_requests.ts";
 import { startTimer, type Timer } from "../util/timer.ts";

@@ -12,8 +12,8 @@ import {
   MAX_BATCH_BYTES,
   MAX_BATCH_ITEMS,
   SEPARATOR,
-  splitIntoParts,
 } from "../protocol/frames.ts";
+import { splitIntoParts } from "../protocol/parts.ts";
 import type { Instrumented } from "../events/instrumentation.ts";
 import type { RawSocket, SocketSink } from "../runtime/websocket.ts";
 

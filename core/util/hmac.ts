@@ -78,7 +78,7 @@ function finish(state: Int32Array, bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return digest;
 }
 
-const encoder = new TextEncoder();
+const hmacEncoder = new TextEncoder();
 
 /** Computes HMACs with one key. */
 export class Hmac {
@@ -91,7 +91,7 @@ export class Hmac {
    * @throws {RangeError} If the key is too long.
    */
   constructor(key: string) {
-    const bytes = encoder.encode(key);
+    const bytes = hmacEncoder.encode(key);
     if (bytes.length > BLOCK) {
       throw new RangeError(
         `Cannot use a key of more than ${BLOCK} bytes: current value has ${bytes.length}`,
@@ -110,7 +110,7 @@ export class Hmac {
 
   /** Returns the HMAC of a text, 32 bytes. */
   digest(text: string): Uint8Array<ArrayBuffer> {
-    const inner = finish(this.#inner.slice(), encoder.encode(text));
+    const inner = finish(this.#inner.slice(), hmacEncoder.encode(text));
     return finish(this.#outer.slice(), inner);
   }
 }

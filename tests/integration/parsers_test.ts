@@ -18,7 +18,9 @@ import * as admission from "../../core/admission/admission.ts";
 import * as handshake from "../../core/admission/handshake.ts";
 import * as addresses from "../../core/admission/remote_address.ts";
 import * as envelope from "../../core/history/envelope.ts";
+import { decodeFrame } from "../../core/protocol/frame_decoder.ts";
 import * as frames from "../../core/protocol/frames.ts";
+import { PartJoiner } from "../../core/protocol/parts.ts";
 import * as hints from "../../core/protocol/retry_after.ts";
 import * as subprotocol from "../../core/protocol/subprotocol.ts";
 import * as codec from "../../core/values/codec.ts";
@@ -134,12 +136,12 @@ const PARSERS: Record<string, (text: string) => unknown> = {
     remoteAddressOf(new Headers({ "x-forwarded-for": headerOf(text) }), {}, 3),
   networkOf,
   formatHost,
-  decodeFrame: (text) => frames.decodeFrame(text),
-  "readFrame bytes": (text) => frames.decodeFrame(encoder.encode(text).buffer),
+  decodeFrame: (text) => decodeFrame(text),
+  "readFrame bytes": (text) => decodeFrame(encoder.encode(text).buffer),
   isMarked: (text) => frames.isMarked(text),
   isPart: (text) => frames.isPart(text),
   PartJoiner: (text) => {
-    const joiner = new frames.PartJoiner();
+    const joiner = new PartJoiner();
     for (let at = 0; at < text.length; at += 64) {
       joiner.add(`\u0001-${text.slice(at, at + 64)}`);
     }

@@ -12,11 +12,8 @@ import type {
   SocketMessage,
 } from "../../core/connection/connection.ts";
 import { MessageDroppedError, RequestError } from "../../core/events/errors.ts";
-import {
-  decodeFrame,
-  isMarked,
-  type Payload,
-} from "../../core/protocol/frames.ts";
+import { decodeFrame } from "../../core/protocol/frame_decoder.ts";
+import { isMarked, type Payload } from "../../core/protocol/frames.ts";
 import {
   creditCost,
   INITIAL_CREDIT,

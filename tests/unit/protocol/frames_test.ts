@@ -12,8 +12,8 @@ import {
   type Frame,
   toBytes,
 } from "../../../core/values/codec.ts";
+import { decodeFrame } from "../../../core/protocol/frame_decoder.ts";
 import {
-  decodeFrame,
   encodeAddressed,
   encodeBinaryBatch,
   encodeCredit,
@@ -28,12 +28,14 @@ import {
   MARK,
   MARK_BYTE,
   type MarkedFrame,
-  PART_BYTES,
-  PartJoiner,
   type Payload,
-  splitIntoParts,
   unescapeFrame,
 } from "../../../core/protocol/frames.ts";
+import {
+  PART_BYTES,
+  PartJoiner,
+  splitIntoParts,
+} from "../../../core/protocol/parts.ts";
 import vectors from "../../vectors.json" with { type: "json" };
 
 const { recovery, tracing, parts } = vectors;
