@@ -1,5 +1,5 @@
 /**
- * A page to see inside a running server: {@linkcode inspect}.
+ * A web page that shows the state of a running server: {@linkcode inspect}.
  *
  * ```ts ignore
  * import { ServerSocket } from "jsr:@ws/events/server";
@@ -12,7 +12,7 @@
  * const page = inspect(server);
  *
  * function pages(request: Request): Response {
- *   const isAdmin = request.headers.get("cookie") === "session=secret"; // yours
+ *   const isAdmin = request.headers.get("cookie") === "session=secret"; // use your own check
  *   if (new URL(request.url).pathname === "/inspect" && isAdmin) {
  *     return page(request);
  *   }
@@ -31,22 +31,24 @@ import { render } from "./inspect/page.ts";
 import { InspectedServer, parseQuery, type Query } from "./inspect/state.ts";
 
 /**
- * Records what happens to a server, and gives a handler that shows it: connections,
- * rooms, rates, recent ends and refusals, and a button to close a connection.
+ * Records the events of a server, and returns a request handler for a page that shows
+ * them: connections, rooms, rates, recent ends and refusals. The page can also close
+ * connections.
  *
- * The handler asks nobody who they are: call it only for those who may see all that,
- * and close connections. It answers at one URL, whichever that is: it looks at the
- * query and the method, not at the path.
+ * The handler does not authenticate anyone. Call it only for users who may see all this
+ * and close connections. It serves one URL of any path: it reads only the query and the
+ * method.
  *
- * Call this once for a server, before it listens: what was before is not known.
+ * Call this once per server, before it listens. Earlier events are not recorded.
  *
- * @typeParam Types The types of what comes in and goes out.
+ * @typeParam Types The types of the server.
  * @param server The server.
- * @returns A handler. It neither throws nor rejects. A `GET` without a query is
- * answered by the page, which then asks for its data by a query; a `POST` closes a
- * connection, if it comes from that page.
+ * @returns A request handler that never throws. `GET` without a query returns the page,
+ * and with a query the data of the page as JSON. `POST` from the page closes a
+ * connection.
+ * @throws {TypeError} If `server` is not a `ServerSocket`.
  *
- * @example For those who know a password, which the browser asks for
+ * @example Protect the page with a password
  * ```ts ignore
  * import { ServerSocket } from "jsr:@ws/events";
  * import { inspect } from "jsr:@ws/events/inspect";
@@ -59,7 +61,7 @@ import { InspectedServer, parseQuery, type Query } from "./inspect/state.ts";
  * Deno.serve({ hostname: "127.0.0.1", port: 3001 }, (request) => {
  *   if (request.headers.get("authorization") === expected) return page(request);
  *   const headers = { "WWW-Authenticate": "Basic" };
- *   return new Response("Who are you?\n", { status: 401, headers });
+ *   return new Response("Unauthorized\n", { status: 401, headers });
  * });
  * ```
  */
@@ -68,7 +70,7 @@ export function inspect<Types extends SocketTypes>(
 ): (request: Request) => Response {
   if (!(server?.clients instanceof Set)) {
     throw new TypeError(
-      `Cannot look into something other than a ServerSocket: current value is of type ${typeof server}`,
+      `Cannot inspect a value that is not a ServerSocket: current value is of type ${typeof server}`,
     );
   }
   const state = new InspectedServer(server);
@@ -88,7 +90,7 @@ function handleRequest<Types extends SocketTypes>(
     return closeClient(request, state, id);
   }
   if (params.size > 0 && !params.has("state")) {
-    return textResponse(404, `There is nothing at "?${params}"`);
+    return textResponse(404, `Cannot find "?${params}"`);
   }
   if (method !== "GET" && method !== "HEAD") {
     return methodNotAllowed(method, "GET, HEAD");
@@ -122,18 +124,18 @@ function closeClient<Types extends SocketTypes>(
   if (!isSameOriginRequest(request)) {
     return textResponse(
       403,
-      "Cannot close a connection for a page of another origin",
+      "Cannot close a connection from a page of another origin",
     );
   }
   return state.close(id)
     ? createResponse(null, {}, 204)
-    : textResponse(404, `There is no connection "${id}"`);
+    : textResponse(404, `Cannot find the connection "${id}"`);
 }
 
 /**
- * Whether a request comes from a page of the same origin. A browser says so, and no page
- * can change what it says; one that is too old, or that came in the clear, at least
- * names the origin. What says neither is no page of ours.
+ * Whether a request comes from a page of the same origin. Browsers set `Sec-Fetch-Site`,
+ * and scripts cannot change it. Without it, as in old browsers or over plain HTTP, the
+ * `Origin` has to match.
  */
 function isSameOriginRequest(request: Request): boolean {
   const site = request.headers.get("sec-fetch-site");
@@ -143,12 +145,16 @@ function isSameOriginRequest(request: Request): boolean {
 }
 
 function methodNotAllowed(method: string, allowed: string): Response {
-  return textResponse(405, `Cannot ${method} this: use ${allowed}`, {
-    Allow: allowed,
-  });
+  return textResponse(
+    405,
+    `Cannot use the method ${method} here: use ${allowed}`,
+    {
+      Allow: allowed,
+    },
+  );
 }
 
-/** An answer in words. */
+/** Creates a response with plain text. */
 function textResponse(
   status: number,
   text: string,
@@ -172,7 +178,7 @@ function createResponse(
   });
 }
 
-/** No page of others may frame, read or keep what is shown, or be told where it is. */
+/** Other sites may not frame, read or cache the page, or learn its URL. */
 const SECURITY_HEADERS = {
   "Cache-Control": "no-store",
   "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -183,8 +189,8 @@ const SECURITY_HEADERS = {
 };
 
 /**
- * What the page may do: run its own script and style, and ask its own origin. It cannot
- * make elements of text, whatever that is.
+ * The page may run its own script and style, and fetch from its own origin. It cannot
+ * create elements from text.
  */
 function contentSecurityPolicy(nonce: string): string {
   return [

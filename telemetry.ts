@@ -19,29 +19,29 @@ import type { ServerSocket, SocketTypes } from "./server.ts";
 import { clientMeters, serverMeters } from "./telemetry/meters.ts";
 import { SocketInstrumentation } from "./telemetry/watch.ts";
 
-/** How many want a socket to be watched. */
+/** The number of callers that instrument a socket. */
 const useCounts = new WeakMap<SocketInstrumentation, number>();
 
 /**
- * Tells OpenTelemetry of a server or a client: by metrics of its connections, messages,
- * queues, drops, ends, errors and requests, and by spans of requests, which go on at the
- * other end. It uses the providers that are registered by `@opentelemetry/api`; under
- * `OTEL_DENO=true` Deno has registered its own, and without any nothing is told.
+ * Instruments a server or a client with OpenTelemetry: metrics of its connections,
+ * messages, queues, drops, ends, errors and requests, and spans of requests that continue
+ * the trace of the peer. It uses the global providers of `@opentelemetry/api`; with
+ * `OTEL_DENO=true`, Deno registers its own. Without a provider, it does nothing.
  *
- * What was before is not counted, so call it before the server listens, or the client
- * connects. A provider that is registered later is used from the next connection, end,
- * batch, request or error on.
+ * Call it before the server listens or the client connects, as earlier events are not
+ * counted. A provider that is registered later is used from the next event on.
  *
- * Whatever fails in an exporter or an SDK reaches neither the socket nor the program, but
- * the `diag` of `@opentelemetry/api`.
+ * Errors of an exporter or an SDK affect neither the socket nor the application. They are
+ * reported to `diag` of `@opentelemetry/api`.
  *
- * @typeParam Types The types of what comes in and goes out.
- * @param socket The server or the client. To instrument it twice is to instrument it
- * once, until both are disposed of.
- * @returns What stops it, when it is disposed of. Nobody has to: the socket may live and
- * end without that. But a client that is thrown away before the process ends has to be
- * disposed of, as it is held here.
- * @throws {TypeError} If it is neither, or one of another copy of this library.
+ * @typeParam Types The types of the socket.
+ * @param socket The server or the client. Instrumenting it again has no effect, except
+ * that each result must be disposed of to stop.
+ * @returns A disposable that stops the instrumentation. It is not needed on a socket that
+ * lives as long as the process. Dispose of it on a client that is discarded earlier, as
+ * the instrumentation holds a reference to the client.
+ * @throws {TypeError} If the socket is neither a server nor a client, or belongs to
+ * another copy of this library.
  *
  * @example
  * ```ts
@@ -59,7 +59,7 @@ export function instrument<Types extends SocketTypes>(
   const slot = slotOf(socket);
   if (!slot) {
     throw new TypeError(
-      "Cannot instrument what is neither a ServerSocket nor a ClientSocket of the same copy of @ws/events: import both from the same version",
+      "Cannot instrument a value that is neither a ServerSocket nor a ClientSocket of the same copy of @ws/events: import both from the same version",
     );
   }
   const watch = slot.instrumentation instanceof SocketInstrumentation

@@ -1,7 +1,6 @@
 /**
- * What a program needs to test its WebSockets: real servers, clients and connections,
- * with a line between them that is in memory, and breaks when it is told to. It needs
- * no port and no permission.
+ * Test helpers: real servers, clients and connections over an in-memory network whose
+ * connections can be slowed down or interrupted. No port and no permission is needed.
  *
  * ```ts
  * import { ClientSocket, ServerSocket } from "jsr:@ws/events";
@@ -48,32 +47,31 @@ export {
 } from "./testing/link.ts";
 
 /**
- * What answers requests: a {@linkcode ServerSocket}, or whatever passes them on to one,
- * as the default export of a program for `deno serve` may.
+ * A request handler: a {@linkcode ServerSocket}, or an object that passes requests to
+ * one, such as the default export of a module for `deno serve`.
  */
 export interface Served {
   /**
-   * Answers a request.
+   * Handles a request.
    *
    * @param request The request.
-   * @param info Who it is from.
-   * @returns The answer.
+   * @param info The address of the client.
+   * @returns The response.
    */
   fetch(request: Request, info: RequestInfo): Response | Promise<Response>;
 }
 
-/** How many networks there have been. */
+/** The number of networks so far. */
 let networkCount = 0;
 
-/** The first port that a client has. */
+/** The port of the first client. */
 const FIRST_CLIENT_PORT = 49_152;
 
 /**
- * A network in memory: one host, and all who connect to it. Any `ClientSocket` gets
- * there by {@linkcode MemoryNetwork.url}, from the moment it is made until it is
- * disposed of, which cuts what is left.
+ * An in-memory network with one host. Every `ClientSocket` of this process can connect to
+ * its {@linkcode MemoryNetwork.url}, until the network is disposed of.
  *
- * @example A client that comes back to another server
+ * @example A client that reconnects to another server
  * ```ts
  * import { ClientSocket, ServerSocket } from "jsr:@ws/events";
  * import { MemoryNetwork } from "jsr:@ws/events/testing";
@@ -85,31 +83,28 @@ const FIRST_CLIENT_PORT = 49_152;
  *
  * await using second = new ServerSocket();
  * network.server = second;
- * const back = client.waitFor("connect");
+ * const reconnected = client.waitFor("connect");
  * await first.close();
- * await back;
+ * await reconnected;
  * console.log(second.clients.size); // 1
  * ```
  */
 export class MemoryNetwork implements AsyncDisposable {
   /**
-   * Where clients connect to: `ws:` and a host that there is nowhere else. `wss:`
-   * does as well.
+   * The URL to connect to, with a unique host name. The scheme is `ws:`; `wss:` works as
+   * well.
    */
   readonly url: string;
-  /**
-   * Who answers those that connect from now on. They are refused while it is
-   * undefined.
-   */
+  /** The handler of new connections. While it is undefined, connections are refused. */
   server: Served | undefined;
   readonly #host: string;
   #links: MemoryLink[] = [];
   #port = FIRST_CLIENT_PORT;
 
   /**
-   * Makes a network.
+   * Creates a network.
    *
-   * @param server Who answers; nobody yet if it is left out.
+   * @param server The handler of connections. By default, connections are refused.
    */
   constructor(server?: Served) {
     this.server = server;
@@ -123,7 +118,7 @@ export class MemoryNetwork implements AsyncDisposable {
         all.set("authorization", basicAuthorization(username, password));
       }
       afterTwoTurns(() => this.#handshake(socket, protocols, all));
-      // Whatever it waits for, it hears that there will be nothing.
+      // The client stops waiting in any case.
       socket.aborted.addEventListener("abort", () => {
         afterTwoTurns(() => socket.receive(ABORTED_MESSAGE));
       });
@@ -131,13 +126,13 @@ export class MemoryNetwork implements AsyncDisposable {
     });
   }
 
-  /** What the live connections go by, the oldest first. */
+  /** The links of the live connections, oldest first. */
   get links(): readonly Link[] {
     return this.#links = this.#links.filter(({ isLive }) => isLive);
   }
 
   /**
-   * What the connection goes by that was opened last.
+   * The link of the newest live connection.
    *
    * @throws {Error} If there is no connection.
    */
@@ -145,11 +140,11 @@ export class MemoryNetwork implements AsyncDisposable {
     const link = this.links.at(-1);
     if (link) return link;
     throw new Error(
-      `Cannot give the link of a connection to ${this.url} as there is none: await connect() first`,
+      `Cannot get the link of a connection to ${this.url} as there is no connection: await connect() first`,
     );
   }
 
-  /** Cuts all connections. From now on nobody gets there. */
+  /** Cuts all connections, and refuses new ones. */
   async [Symbol.asyncDispose](): Promise<void> {
     socketFactories.delete(this.#host);
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -158,7 +153,7 @@ export class MemoryNetwork implements AsyncDisposable {
     await promise;
   }
 
-  /** What a runtime's client and server do until a connection is open. */
+  /** Performs the opening handshake in place of a runtime. */
   async #handshake(
     client: MemorySocket,
     protocols: readonly string[],
@@ -178,7 +173,7 @@ export class MemoryNetwork implements AsyncDisposable {
       hostname: "127.0.0.1",
       port: this.#port++,
     };
-    let why: string;
+    let reason: string;
     try {
       const response = await server.fetch(request, { remoteAddr });
       if (response.status === 101 && socket) {
@@ -189,15 +184,15 @@ export class MemoryNetwork implements AsyncDisposable {
         return socket.receive({ type: "open", protocol: "" });
       }
       await response.body?.cancel();
-      why = `Invalid status code: ${response.status}`;
+      reason = `Invalid status code: ${response.status}`;
     } catch (error) {
-      why = `The server has failed: ${error}`;
+      reason = `The server threw ${error}`;
     }
     socket?.receive({
       type: "lost",
-      reason: "It was not answered by the upgrade",
+      reason: "The response was not that of the upgrade",
     });
-    client.receive({ type: "lost", reason: why });
+    client.receive({ type: "lost", reason });
   }
 }
 
@@ -205,21 +200,21 @@ const REFUSED_MESSAGE = { type: "lost", reason: "Connection refused" } as const;
 
 const ABORTED_MESSAGE = { type: "lost", reason: "Closed" } as const;
 
-/** A URL without who it is for: that goes into a header. */
+/** Removes the user name and password, which are sent in a header. */
 function withoutCredentials(href: string): string {
   const url = new URL(href);
   url.username = url.password = "";
   return url.href;
 }
 
-/** What a URL says of who it is for, as a header. */
+/** Encodes a user name and password as a header (RFC 7617). */
 function basicAuthorization(username: string, password: string): string {
   const text = [username, password].map(decodeURIComponent).join(":");
   const bytes = new TextEncoder().encode(text);
   return `Basic ${btoa(String.fromCharCode(...bytes))}`;
 }
 
-/** Where to connect to, as the constructor of `WebSocket` understands it. */
+/** Parses the arguments as the `WebSocket` constructor does. */
 function parseTarget(url: URL, protocols: readonly string[]): URL {
   const all = new URL(url);
   if (/^https?:$/.test(all.protocol)) {
@@ -232,15 +227,15 @@ function parseTarget(url: URL, protocols: readonly string[]): URL {
   if (isUrl && areTokens) return all;
   throw new DOMException(
     isUrl
-      ? `Cannot ask ${url} for subprotocols that are no tokens, or one twice: current value is ${
+      ? `Cannot offer subprotocols to ${url} unless they are valid and unique: current value is ${
         protocols.join(", ")
       }`
-      : `Cannot connect to ${url} as it is no URL of a WebSocket: use ws: or wss:, and no fragment`,
+      : `Cannot connect to ${url} as it is not a WebSocket URL: use ws: or wss: without a fragment`,
     "SyntaxError",
   );
 }
 
-/** The opening handshake (RFC 6455, 4.1). */
+/** Creates the request of an opening handshake (RFC 6455, section 4.1). */
 function handshakeRequest(
   { url, aborted: signal }: MemorySocket,
   protocols: readonly string[],
@@ -262,8 +257,8 @@ function handshakeRequest(
 /**
  * Options of {@linkcode pair}.
  *
- * @typeParam Server The types of the server's side.
- * @typeParam Client The types of the client's side.
+ * @typeParam Server The types of the server's connection.
+ * @typeParam Client The types of the client's connection.
  */
 export interface PairOptions<
   Server extends SocketTypes = SocketTypes,
@@ -278,42 +273,42 @@ export interface PairOptions<
 /**
  * Two connections that are each other's peer.
  *
- * @typeParam Server The types of the server's side.
- * @typeParam Client The types of the client's side.
+ * @typeParam Server The types of the server's connection.
+ * @typeParam Client The types of the client's connection.
  */
 export interface Pair<
   Server extends SocketTypes = SocketTypes,
   Client extends SocketTypes = SocketTypes,
 > extends AsyncDisposable {
-  /** The server's side. */
+  /** The server's connection. */
   readonly server: Connection<Server>;
-  /** The client's side. */
+  /** The client's connection. */
   readonly client: Connection<Client>;
-  /** What is between them. */
+  /** The link between them. */
   readonly link: Link;
 }
 
 /**
- * Makes two connections that are each other's peer, for code that is given a
- * {@linkcode Connection} and no more.
+ * Creates two connections that are each other's peer, to test code that takes a
+ * {@linkcode Connection}.
  *
- * @typeParam Server The types of the server's side: by name, or by its `schema`.
- * @typeParam Client The types of the client's side, likewise.
- * @param options Options of their server and their client.
- * @returns A promise of both, open, and of the link between them. Disposing of them
- * cuts the link.
- * @throws {ConnectError} (rejects) If the options let no client in.
- * @throws {RangeError} (rejects) As the constructors of the sockets.
- * @throws {TypeError} (rejects) Likewise.
+ * @typeParam Server The types of the server's connection.
+ * @typeParam Client The types of the client's connection.
+ * @param options Options of the server and the client.
+ * @returns A promise of the open connections and their link. Disposing of the pair cuts
+ * the link.
+ * @throws {ConnectError} (rejects) If the server rejects the client.
+ * @throws {RangeError} (rejects) If an option is out of range.
+ * @throws {TypeError} (rejects) If an option is invalid.
  *
  * @example
  * ```ts
  * import { pair } from "jsr:@ws/events/testing";
  *
  * await using both = await pair();
- * const goodbye = both.server.waitFor("close");
+ * const closed = both.server.waitFor("close");
  * both.client.close(4001, "bye");
- * console.log(await goodbye); // [4001, "bye", "peer"]
+ * console.log(await closed); // [4001, "bye", "peer"]
  * ```
  */
 export async function pair<

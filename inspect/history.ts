@@ -1,19 +1,22 @@
 /**
- * What has happened in the last minutes, slice by slice; pure.
+ * Counts the events of the last minutes in slices of time; pure.
  *
  * @module
  */
 
-/** How long a slice is, in milliseconds. */
+/** The length of a slice, in milliseconds. */
 export const SLICE_MS = 2_000;
 
-/** How many slices are kept: five minutes. */
+/** The number of slices: five minutes. */
 export const SLICE_COUNT = 150;
 
-/** Over how many slices a rate is taken: ten seconds. */
+/** The number of slices that a rate is averaged over: ten seconds. */
 const RATE_SLICES = 5;
 
-/** What a slice says of itself: what there was at its end, and what happened in it. */
+/**
+ * The fields of a slice: the number of connections at its end, and counts of events in
+ * it.
+ */
 export const FIELDS = [
   "connections",
   "connects",
@@ -25,13 +28,13 @@ export const FIELDS = [
   "bytesSent",
 ] as const;
 
-/** A field of a slice. */
+/** The name of a field. */
 export type Field = typeof FIELDS[number];
 
-/** What happened in a slice. */
+/** The counts of a slice. */
 export type Slice = Record<Field, number>;
 
-/** What only grows, and is looked at from time to time. */
+/** The fields that are totals, and are read at the end of a slice. */
 const TRAFFIC = [
   "messagesReceived",
   "bytesReceived",
@@ -39,12 +42,12 @@ const TRAFFIC = [
   "bytesSent",
 ] as const;
 
-/** What all connections have carried so far. */
+/** The total traffic of all connections. */
 export type Traffic = Record<typeof TRAFFIC[number], number>;
 
 /**
- * The last slices of time. What a slice has carried is read when it is over, so that
- * the cost is that of one reading a slice, however much there is to be counted.
+ * The most recent slices. Traffic is read once per slice, so that its cost does not
+ * depend on the number of messages.
  */
 export class TrafficHistory {
   readonly #readTraffic: () => Traffic;
@@ -56,11 +59,9 @@ export class TrafficHistory {
   readonly #traffic: Traffic;
 
   /**
-   * Begins with nothing.
-   *
-   * @param now The time, in milliseconds of a clock that only goes forward.
-   * @param connections How many connections there are.
-   * @param read Tells what all of them have carried so far.
+   * @param now The time of a monotonic clock, in milliseconds.
+   * @param connections The number of connections.
+   * @param read Returns the total traffic.
    */
   constructor(now: number, connections: number, read: () => Traffic) {
     this.#start = now;
@@ -69,12 +70,12 @@ export class TrafficHistory {
     this.#traffic = { ...read() };
   }
 
-  /** The slices that are over, the oldest first. */
+  /** The complete slices, oldest first. */
   get slices(): readonly Slice[] {
     return this.#slices;
   }
 
-  /** How often each thing happened in a second, of late; and how many there are. */
+  /** The recent rates per second, and the current number of connections. */
   get rates(): Slice {
     const rates = emptySlice();
     const recent = this.#slices.slice(-RATE_SLICES);
@@ -88,17 +89,16 @@ export class TrafficHistory {
   }
 
   /**
-   * Closes the slices that are over.
+   * Completes the slices that are over.
    *
-   * @param now The time.
-   * @returns In how many milliseconds the next one is.
+   * @returns The time until the next slice, in milliseconds.
    */
   advance(now: number): number {
     const number = Math.floor((now - this.#start) / SLICE_MS);
     if (number > this.#sliceNumber) {
       this.settle();
       const connections = this.#connections;
-      // More than are kept need not be made.
+      // No more than fit.
       const count = Math.min(number - this.#sliceNumber, SLICE_COUNT + 1);
       for (let i = 0; i < count; i++) {
         this.#slices.push({ ...this.#current, connections });
@@ -110,12 +110,7 @@ export class TrafficHistory {
     return this.#start + (this.#sliceNumber + 1) * SLICE_MS - now;
   }
 
-  /**
-   * Counts something that has happened.
-   *
-   * @param field What.
-   * @param now The time.
-   */
+  /** Counts an event. */
   count(field: "connects" | "ends" | "refusals", now: number): void {
     this.advance(now);
     this.#current[field]++;
@@ -123,11 +118,11 @@ export class TrafficHistory {
     if (field === "ends") this.#connections--;
   }
 
-  /** Reads what has been carried since it was last read. */
+  /** Adds the traffic since the last reading to the current slice. */
   settle(): void {
     const traffic = this.#readTraffic();
     for (const field of TRAFFIC) {
-      // Amid the end of a connection, what it carried may be in neither sum.
+      // While a connection ends, its traffic may be in neither total.
       const more = Math.max(0, traffic[field] - this.#traffic[field]);
       this.#current[field] += more;
       this.#traffic[field] += more;

@@ -1,15 +1,14 @@
 /**
- * The page itself: one document with its style and its script, which asks for its data
- * relative to where it is, and shows all of it as text.
+ * The page: one HTML document with its style and script. The script fetches the data
+ * relative to the URL of the page, and shows it only as text.
  *
  * @module
  */
 
 /**
- * Writes the page.
+ * Returns the HTML document.
  *
- * @param nonce Lets the page's own style and script through its policy.
- * @returns The document.
+ * @param nonce The nonce of the content security policy.
  */
 export function render(nonce: string): string {
   return `<!DOCTYPE html>
@@ -158,7 +157,7 @@ const BODY = `<body>
     </form>
   </div>
   <table role="table" aria-labelledby="list-title"><thead id="heads" role="rowgroup"></thead><tbody id="list" role="rowgroup"></tbody></table>
-  <p class="empty" id="list-empty" hidden>There is none.</p>
+  <p class="empty" id="list-empty" hidden>No connections.</p>
   <div class="pager">
     <span id="range"></span>
     <button id="before" type="button">Previous</button>
@@ -174,7 +173,7 @@ const BODY = `<body>
   <section aria-labelledby="rooms-title">
     <div class="bar"><h2 id="rooms-title">Rooms</h2><span class="note" id="rooms-note"></span></div>
     <div class="scroll" tabindex="0" role="region" aria-labelledby="rooms-title"><table role="table" aria-labelledby="rooms-title"><thead role="rowgroup"></thead><tbody id="rooms" role="rowgroup"></tbody></table></div>
-    <p class="empty" id="rooms-empty" hidden>Nobody is in a room.</p>
+    <p class="empty" id="rooms-empty" hidden>No rooms.</p>
   </section>
 </div>
 <section aria-labelledby="refusals-title">
@@ -186,8 +185,8 @@ const BODY = `<body>
 <dialog id="sure" aria-labelledby="sure-text">
   <p id="sure-text" aria-live="polite"></p>
   <div>
-    <button type="button" id="sure-no">Keep it</button>
-    <button type="button" id="sure-yes" class="danger">Close it</button>
+    <button type="button" id="sure-no">Cancel</button>
+    <button type="button" id="sure-yes" class="danger">Close connection</button>
   </div>
 </dialog>
 </body>`;
@@ -202,20 +201,20 @@ const SCRIPT = `
   const find = (id) => document.getElementById(id);
   const query = { search: "", room: undefined, sort: "age", offset: 0 };
   let isPaused = false;
-  let last = 0; // the number of the last question
+  let last = 0; // the number of the last fetch
   let timer;
-  let chosen; // the connection that may be closed
+  let selectedId; // the connection to close
 
-  // What things look like.
+  // Formatting.
 
-  const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
-  const fine = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 2 });
-  const count = (n) => n > 0 && n < 10 ? fine.format(n) : whole.format(n);
+  const integers = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
+  const twoDigits = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 2 });
+  const count = (n) => n > 0 && n < 10 ? twoDigits.format(n) : integers.format(n);
   function bytes(n) {
     const units = ["B", "KiB", "MiB", "GiB", "TiB"];
     let unit = 0;
     for (; n >= 1024 && unit < units.length - 1; unit++) n /= 1024;
-    return (unit > 0 && n < 10 ? n.toFixed(1) : whole.format(n)) + "\\u00a0" + units[unit];
+    return (unit > 0 && n < 10 ? n.toFixed(1) : integers.format(n)) + "\\u00a0" + units[unit];
   }
   function span(ms) {
     const s = Math.max(0, Math.floor(ms / 1000));
@@ -230,52 +229,51 @@ const SCRIPT = `
   const both = ({ messages, bytes: size }) => count(messages) + " / " + bytes(size);
   const clock = (time) => new Date(time).toLocaleTimeString();
 
-  // Elements; what they say is text, never markup.
+  // Elements. Their content is text, never markup.
 
-  function make(name, attributes = {}, ...children) {
+  function createElement(name, attributes = {}, ...children) {
     const element = document.createElement(name);
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
     element.append(...children);
     return element;
   }
-  function draw(name, attributes) {
+  function createSvgElement(name, attributes) {
     const element = document.createElementNS(SVG, name);
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
     return element;
   }
-  function say(element, text) {
+  function setText(element, text) {
     if (element.textContent !== text) element.textContent = text;
   }
 
-  // Tables, whose rows stay as they are where nothing has changed, so that neither the
-  // focus nor what is selected is lost.
+  // Tables. Unchanged rows are not replaced, so that the focus and the selection stay.
 
   function table(id, columns, keyOf) {
     const body = find(id);
     const head = body.parentElement.tHead;
-    head.append(make("tr", { role: "row" }, ...columns.map((column) => {
-      const cell = make("th", { role: "columnheader", scope: "col", class: column.class || "" });
+    head.append(createElement("tr", { role: "row" }, ...columns.map((column) => {
+      const cell = createElement("th", { role: "columnheader", scope: "col", class: column.class || "" });
       if (column.sort) {
-        const button = make("button", { type: "button" }, column.label);
+        const button = createElement("button", { type: "button" }, column.label);
         button.addEventListener("click", () => sortBy(column.sort));
         cell.dataset.sort = column.sort;
         cell.append(button);
-      } else if (column.class === "act wide") cell.append(make("span", { class: "hidden" }, column.label));
+      } else if (column.class === "act wide") cell.append(createElement("span", { class: "hidden" }, column.label));
       else cell.append(column.label);
       return cell;
     })));
     return (rows) => {
       const keys = rows.map(keyOf);
       const old = new Map(Array.from(body.rows, (row) => [row.dataset.key, row]));
-      // First, as what comes after them would be moved else, and lose the focus.
-      const kept = new Set(keys);
-      for (const [key, row] of old) if (!kept.has(key)) row.remove();
+      // First, as rows after them would otherwise be moved, and lose the focus.
+      const keysInUse = new Set(keys);
+      for (const [key, row] of old) if (!keysInUse.has(key)) row.remove();
       rows.forEach((data, index) => {
         const key = keys[index];
         let row = old.get(key);
         if (!row) {
-          row = make("tr", { role: "row" }, ...columns.map((column) => {
-            const cell = make("td", { role: "cell", class: column.class || "" });
+          row = createElement("tr", { role: "row" }, ...columns.map((column) => {
+            const cell = createElement("td", { role: "cell", class: column.class || "" });
             if (column.class !== "act wide") cell.dataset.label = column.label;
             return cell;
           }));
@@ -284,7 +282,7 @@ const SCRIPT = `
         columns.forEach((column, i) => {
           const value = column.show(data);
           const cell = row.cells[i];
-          if (typeof value === "string") return say(cell, value);
+          if (typeof value === "string") return setText(cell, value);
           if (cell.dataset.now === value.now) return;
           cell.dataset.now = value.now;
           cell.replaceChildren(...value.make());
@@ -296,12 +294,12 @@ const SCRIPT = `
     };
   }
   function chip(room) {
-    if (room.length > 200) return make("span", { class: "chip" }, room, " "); // cut
-    const button = make("button", { type: "button", class: "chip", title: "Show who is in this room" }, room);
+    if (room.length > 200) return createElement("span", { class: "chip" }, room, " "); // truncated
+    const button = createElement("button", { type: "button", class: "chip", title: "Show the connections in this room" }, room);
     button.addEventListener("click", () => {
       query.room = room;
       query.offset = 0;
-      ask();
+      refresh();
       find("search").scrollIntoView({ block: "center" });
     });
     return button;
@@ -363,48 +361,48 @@ const SCRIPT = `
     ["Ends", (s) => count(s.rates.ends) + "/s"],
     ["Refusals", (s) => count(s.rates.refusals) + "/s"],
   ].map(([label, show]) => {
-    const value = make("dd", {}, "\\u2013");
-    find("tiles").append(make("div", {}, make("dt", {}, label), value));
-    return (state) => say(value, show(state));
+    const value = createElement("dd", {}, "\\u2013");
+    find("tiles").append(createElement("div", {}, createElement("dt", {}, label), value));
+    return (state) => setText(value, show(state));
   });
 
   const PLOTS = [
     plot("Connections", count, false, [["connections", "open"]]),
     plot("Messages", (n) => count(n) + "/s", true, [["messagesReceived", "in"], ["messagesSent", "out"]]),
     plot("Bytes", (n) => bytes(n) + "/s", true, [["bytesReceived", "in"], ["bytesSent", "out"]]),
-    plot("Coming and going", (n) => count(n) + "/s", true, [["connects", "connects"], ["ends", "ends"], ["refusals", "refusals"]]),
+    plot("Connects and ends", (n) => count(n) + "/s", true, [["connects", "connects"], ["ends", "ends"], ["refusals", "refusals"]]),
   ];
   function plot(title, show, isRate, series) {
-    const picture = draw("svg", { viewBox: "0 0 300 100", preserveAspectRatio: "none", role: "img" });
-    picture.append(draw("path", { class: "grid", d: "M0 0H300M0 50H300M0 100H300" }));
-    const most = make("span");
-    const from = make("span");
-    const legend = make("ul", { class: "legend" });
+    const picture = createSvgElement("svg", { viewBox: "0 0 300 100", preserveAspectRatio: "none", role: "img" });
+    picture.append(createSvgElement("path", { class: "grid", d: "M0 0H300M0 50H300M0 100H300" }));
+    const most = createElement("span");
+    const from = createElement("span");
+    const legend = createElement("ul", { class: "legend" });
     const lines = series.map(([field, label], i) => {
-      const line = draw("path", { class: "s" + i });
-      const key = draw("svg", { viewBox: "0 0 24 8", "aria-hidden": "true" });
-      key.append(draw("path", { class: "s" + i, d: "M0 4H24" }));
-      const words = make("span");
+      const line = createSvgElement("path", { class: "s" + i });
+      const key = createSvgElement("svg", { viewBox: "0 0 24 8", "aria-hidden": "true" });
+      key.append(createSvgElement("path", { class: "s" + i, d: "M0 4H24" }));
+      const words = createElement("span");
       picture.append(line);
-      legend.append(make("li", {}, key, words));
+      legend.append(createElement("li", {}, key, words));
       return { field, label, line, words };
     });
-    find("plots").append(make("figure", {}, make("figcaption", {}, title, most), picture,
-      make("div", { class: "ends", "aria-hidden": "true" }, from, make("span", {}, "now")), legend));
+    find("plots").append(createElement("figure", {}, createElement("figcaption", {}, title, most), picture,
+      createElement("div", { class: "ends", "aria-hidden": "true" }, from, createElement("span", {}, "now")), legend));
     return ({ history, rates }) => {
       const length = history.connections.length;
       const scale = isRate ? history.every / 1000 : 1;
       const values = lines.map(({ field }) => history[field].map((n) => n / scale));
       const peak = Math.max(0, ...values.flat());
-      const whole = 150; // slices in the whole width
-      const x = (i) => (300 * (whole - length + i + 1) / whole).toFixed(1);
+      const sliceCount = 150; // slices in the whole width
+      const x = (i) => (300 * (sliceCount - length + i + 1) / sliceCount).toFixed(1);
       const y = (n) => (100 - 100 * n / (peak || 1)).toFixed(1);
       lines.forEach(({ field, label, line, words }, s) => {
         line.setAttribute("d", values[s].map((n, i) => (i ? "L" : "M") + x(i) + " " + y(n)).join(""));
-        say(words, label + " " + show(rates[field]));
+        setText(words, label + " " + show(rates[field]));
       });
-      say(most, "at most " + show(peak));
-      say(from, span(whole * history.every) + " ago");
+      setText(most, "at most " + show(peak));
+      setText(from, span(sliceCount * history.every) + " ago");
       picture.setAttribute("aria-label", title + " over the last " + span(length * history.every) +
         ": " + lines.map(({ field, label }, s) => label + " " + show(rates[field]) +
         " now, at most " + show(Math.max(0, ...values[s]))).join("; "));
@@ -419,19 +417,19 @@ const SCRIPT = `
     ["-buffered", "Most waiting"], ["-rooms", "Most rooms"],
     ["address", "Address"], ["path", "Path"],
   ];
-  find("sort").append(...ORDERS.map(([value, label]) => make("option", { value }, label)));
+  find("sort").append(...ORDERS.map(([value, label]) => createElement("option", { value }, label)));
   function sortBy(field) {
     const isDown = ["received", "sent", "buffered", "rooms"].includes(field);
     const natural = (isDown ? "-" : "") + field;
     const other = (isDown ? "" : "-") + field;
     query.sort = query.sort === natural ? other : natural;
     query.offset = 0;
-    ask();
+    refresh();
   }
   find("sort").addEventListener("change", (event) => {
     query.sort = event.target.value;
     query.offset = 0;
-    ask();
+    refresh();
   });
   let typing;
   find("search").addEventListener("input", (event) => {
@@ -439,65 +437,65 @@ const SCRIPT = `
     typing = setTimeout(() => {
       query.search = event.target.value.trim();
       query.offset = 0;
-      ask();
+      refresh();
     }, 250);
   });
   find("filter").addEventListener("submit", (event) => event.preventDefault());
   find("room").addEventListener("click", () => {
     query.room = undefined;
     query.offset = 0;
-    ask();
+    refresh();
     find("search").focus();
   });
   find("before").addEventListener("click", () => {
     query.offset = Math.max(0, query.offset - LIMIT);
-    ask();
+    refresh();
   });
   find("after").addEventListener("click", () => {
     query.offset += LIMIT;
-    ask();
+    refresh();
   });
 
-  // Closing by hand.
+  // Closing connections.
 
   function closer({ id, remoteAddress }) {
-    const button = make("button", { type: "button", "aria-label": "Close the connection of " + remoteAddress }, "Close");
+    const button = createElement("button", { type: "button", "aria-label": "Close the connection of " + remoteAddress }, "Close");
     button.addEventListener("click", () => {
-      chosen = id;
-      say(find("sure-text"), "Close the connection of " + remoteAddress + " with code 1000? A client does not come back by itself after that.");
+      selectedId = id;
+      setText(find("sure-text"), "Close the connection of " + remoteAddress + " with code 1000? The client will not reconnect automatically.");
       find("sure").showModal();
     });
     return button;
   }
   find("sure-no").addEventListener("click", () => find("sure").close());
   find("sure-yes").addEventListener("click", async () => {
-    const id = chosen;
+    const id = selectedId;
     try {
       await get({ close: id }, { method: "POST" });
-      if (id === chosen) find("sure").close();
-      ask();
+      if (id === selectedId) find("sure").close();
+      refresh();
     } catch (error) {
-      // It stays until it has been read, as the next answer would take its place.
-      if (id === chosen) say(find("sure-text"), "Not closed: " + error.message);
+      // In the dialog, as the next fetch would replace the status.
+      if (id === selectedId) setText(find("sure-text"), "Not closed: " + error.message);
     }
   });
 
   // The data.
 
-  function tell(text, kind = "") {
-    say(find("status"), text);
+  function setStatus(text, kind = "") {
+    setText(find("status"), text);
     find("status").className = kind;
   }
-  // The page may have been opened by a URL with a password, which no request may have.
+  // The URL of the page may contain a password, which fetch() does not allow.
   const here = location.origin + location.pathname;
   async function get(params, init) {
     const response = await fetch(here + "?" + new URLSearchParams(params), {
       ...init, cache: "no-store", redirect: "error", signal: AbortSignal.timeout(10000),
     });
-    if (!response.ok) throw new Error("the server answers " + response.status);
+    if (!response.ok) throw new Error("the server responded with " + response.status);
     return response;
   }
-  async function ask() {
+  async function refresh() {
     clearTimeout(timer);
     const number = ++last;
     const { search, room, sort, offset } = query;
@@ -508,16 +506,16 @@ const SCRIPT = `
       if (number !== last) return;
       if (query.offset > 0 && query.offset >= state.connections.matching) {
         query.offset = Math.max(0, Math.ceil(state.connections.matching / LIMIT) - 1) * LIMIT;
-        return ask();
+        return refresh();
       }
       show(state);
-      if (isPaused) tell("Paused", "paused");
-      else tell("Live");
+      if (isPaused) setStatus("Paused", "paused");
+      else setStatus("Live");
     } catch (error) {
       if (number !== last) return;
-      tell("Not live: " + error.message, "bad");
+      setStatus("Disconnected: " + error.message, "bad");
     }
-    if (!isPaused && !document.hidden) timer = setTimeout(ask, EVERY);
+    if (!isPaused && !document.hidden) timer = setTimeout(refresh, EVERY);
   }
   function show(state) {
     for (const tile of TILES) tile(state);
@@ -525,14 +523,14 @@ const SCRIPT = `
     const { total, matching, rows } = state.connections;
     showList(rows);
     const isFiltered = query.search !== "" || query.room !== undefined;
-    say(find("list-empty"), isFiltered ? "None matches." : "There is none.");
-    say(find("range"), matching === 0 ? "" :
+    setText(find("list-empty"), isFiltered ? "No matches." : "No connections.");
+    setText(find("range"), matching === 0 ? "" :
       count(query.offset + 1) + "\\u2013" + count(query.offset + rows.length) + " of " + count(matching) +
       (matching < total ? " matching, " + count(total) + " in all" : ""));
     find("before").disabled = query.offset === 0;
     find("after").disabled = query.offset + rows.length >= matching;
     find("room").hidden = query.room === undefined;
-    say(find("room"), query.room === undefined ? "" : "In room " + query.room + " \\u00d7");
+    setText(find("room"), query.room === undefined ? "" : "In room " + query.room + " \\u00d7");
     find("sort").value = query.sort;
     for (const cell of document.querySelectorAll("th[data-sort]")) {
       const isUp = cell.dataset.sort === query.sort;
@@ -540,7 +538,7 @@ const SCRIPT = `
       cell.setAttribute("aria-sort", isUp ? "ascending" : isDown ? "descending" : "none");
     }
     showRooms(state.rooms.rows);
-    say(find("rooms-note"), state.rooms.total > state.rooms.rows.length
+    setText(find("rooms-note"), state.rooms.total > state.rooms.rows.length
       ? "the largest " + count(state.rooms.rows.length) + " of " + count(state.rooms.total) : "");
     showEnds(state.ends);
     showRefusals(state.refusals);
@@ -548,14 +546,14 @@ const SCRIPT = `
   find("pause").addEventListener("click", () => {
     isPaused = !isPaused;
     find("pause").setAttribute("aria-pressed", String(isPaused));
-    ask();
+    refresh();
   });
   document.addEventListener("visibilitychange", () => {
     clearTimeout(timer);
-    if (!document.hidden && !isPaused) ask();
+    if (!document.hidden && !isPaused) refresh();
   });
-  say(find("host"), location.host);
+  setText(find("host"), location.host);
   document.title = "Connections of " + location.host;
-  ask();
+  refresh();
 })();
 `;

@@ -1,6 +1,5 @@
 /**
- * What the page shows: a record of what has happened to a server, and a view of what
- * is.
+ * Records the events of a server, and creates the data of the page.
  *
  * @module
  */
@@ -11,22 +10,22 @@ import type { ConnectionEnd } from "../core/events/errors.ts";
 import { startTimer, type Timer } from "../core/util/timer.ts";
 import { FIELDS, SLICE_MS, type Traffic, TrafficHistory } from "./history.ts";
 
-/** How many ends, and how many refusals, are remembered. */
-const MAX_REMEMBERED = 100;
+/** The maximum number of ends, and of refusals, to store. */
+const MAX_ENTRIES = 100;
 
-/** How many rooms are listed, the largest first. */
+/** The maximum number of rooms to list, largest first. */
 const MAX_SHOWN_ROOMS = 100;
 
-/** How many rooms of one connection are listed. */
+/** The maximum number of rooms to list for one connection. */
 const MAX_ROOMS_PER_CLIENT = 10;
 
-/** How many connections are listed at a time, at most. */
+/** The maximum number of connections to list. */
 const MAX_ROWS = 100;
 
-/** How much of a text that a peer may have chosen is shown. */
+/** The maximum length of text from peers. */
 const MAX_TEXT_LENGTH = 200;
 
-/** How an order is made: by what, of each connection. */
+/** The sort keys of connections. */
 const SORT_KEYS = {
   address: (one: ListedClient) => one.remoteAddress,
   path: (one: ListedClient) => one.path,
@@ -36,7 +35,7 @@ const SORT_KEYS = {
   buffered: (one: ListedClient) => one.bufferedAmount,
 };
 
-/** What is listed of a connection, whatever it carries. */
+/** The part of a connection that is listed. */
 type ListedClient = Pick<
   Connection,
   | "id"
@@ -51,34 +50,35 @@ type ListedClient = Pick<
   | "traffic"
 >;
 
-/** A part of a list, and how long the whole is. */
+/** A part of a list, and the length of the whole list. */
 interface ListPage<T> {
   readonly total: number;
   readonly rows: readonly T[];
 }
 
-/** What somebody wants to see. */
+/** The query of the page. */
 export interface Query {
-  /** Only connections of which an id, address, path, subprotocol or room has this text. */
+  /**
+   * Show only connections whose id, address, path, subprotocol or rooms contain this
+   * text.
+   */
   readonly search: string;
-  /** Only connections in this room. */
+  /** Show only connections in this room. */
   readonly room: string | undefined;
-  /** The order: by the name of an order, or by age; undefined is none. */
+  /** The sort key. */
   readonly order: keyof typeof SORT_KEYS | "age";
-  /** Whether the largest come first. */
+  /** Whether to sort in descending order. */
   readonly isDescending: boolean;
-  /** How many to pass over. */
+  /** The number of connections to skip. */
   readonly offset: number;
-  /** How many to list. */
+  /** The number of connections to list. */
   readonly limit: number;
 }
 
 /**
- * Reads what somebody wants to see.
+ * Parses a query.
  *
- * @param params The parameters of a URL.
- * @returns The query.
- * @throws {RangeError} If a parameter has no meaning.
+ * @throws {RangeError} If a parameter is invalid.
  */
 export function parseQuery(params: URLSearchParams): Query {
   const sort = params.get("sort") ?? "age";
@@ -86,7 +86,7 @@ export function parseQuery(params: URLSearchParams): Query {
   if (!isSortKey(order)) {
     const names = [...Object.keys(SORT_KEYS), "age"].join(", ");
     throw new RangeError(
-      `Cannot sort by "${order}": use one of ${names}, with a - for the largest first`,
+      `Cannot sort by "${order}": use one of ${names}, with a leading - for descending order`,
     );
   }
   return {
@@ -112,19 +112,19 @@ function parseCount(
   if (text === null) return fallback;
   if (!/^\d{1,9}$/.test(text)) {
     throw new RangeError(
-      `Cannot use "${text}" as "${name}": write a whole number`,
+      `Cannot use "${text}" as "${name}": use a non-negative integer`,
     );
   }
   return Number(text);
 }
 
-/** Records what happens to a server, for as long as that lives. */
+/** Records the events of a server. */
 export class InspectedServer<Types extends SocketTypes> {
   readonly #server: ServerSocket<Types>;
   readonly #history: TrafficHistory;
   readonly #ends: object[] = [];
   readonly #refusals: object[] = [];
-  /** What connections have carried that have ended. */
+  /** The total traffic of connections that have ended. */
   readonly #endedTotals = {
     messagesReceived: 0,
     bytesReceived: 0,
@@ -133,11 +133,6 @@ export class InspectedServer<Types extends SocketTypes> {
   };
   #timer: Timer | undefined;
 
-  /**
-   * Begins to record.
-   *
-   * @param server The server.
-   */
   constructor(server: ServerSocket<Types>) {
     this.#server = server;
     this.#history = new TrafficHistory(
@@ -168,12 +163,7 @@ export class InspectedServer<Types extends SocketTypes> {
     this.#advanceHistory();
   }
 
-  /**
-   * What somebody wants to see, as JSON can hold it.
-   *
-   * @param query What that is.
-   * @returns The state.
-   */
+  /** Returns the data of the page, to be serialized as JSON. */
   snapshot(query: Query): object {
     const history = this.#history;
     history.advance(performance.now());
@@ -192,25 +182,19 @@ export class InspectedServer<Types extends SocketTypes> {
     };
   }
 
-  /**
-   * Closes a connection.
-   *
-   * @param id Its id.
-   * @returns Whether there is one.
-   */
+  /** Closes a connection. Returns whether it exists. */
   close(id: string): boolean {
     for (const client of this.#server.clients) {
       if (client.id !== id) continue;
-      client.close(1000, "Closed by hand");
+      client.close(1000, "Closed by an administrator");
       return true;
     }
     return false;
   }
 
   /**
-   * Sees to it that a slice is closed when it is over. That takes a timer only as long
-   * as there are connections, which keep the process alive anyway; it stops with the
-   * last of them, and so with the server.
+   * Completes slices in time. The timer runs only while there are connections, which keep
+   * the process running anyway, so that it stops with the server.
    */
   #advanceHistory(): void {
     if (this.#timer !== undefined || this.#server.clients.size === 0) return;
@@ -246,7 +230,7 @@ export class InspectedServer<Types extends SocketTypes> {
     });
   }
 
-  /** What all connections have carried, those that have ended too. */
+  /** The total traffic of all connections, including those that have ended. */
   #totalTraffic(): Traffic {
     const sum = { ...this.#endedTotals };
     for (const { traffic: { received, sent } } of this.#server.clients) {
@@ -269,7 +253,7 @@ export class InspectedServer<Types extends SocketTypes> {
       : rooms.get(room) ?? [];
     let all = [...group];
     if (search !== "") all = all.filter((one) => matchesSearch(one, search));
-    // They are in the order in which they came: the first is the oldest.
+    // Connections are in order of creation: the oldest is the first.
     if (order !== "age") all = sortBy(all, SORT_KEYS[order]);
     if (isDescending !== (order === "age")) all.reverse();
     return {
@@ -290,7 +274,7 @@ export class InspectedServer<Types extends SocketTypes> {
   }
 }
 
-/** Sorts by a value of each that is asked for once. */
+/** Sorts by a key that is computed once for each connection. */
 function sortBy(
   list: readonly ListedClient[],
   by: (one: ListedClient) => string | number,
@@ -327,13 +311,13 @@ function toRow(one: ListedClient, now: number): object {
   };
 }
 
-/** Adds to a list that forgets the oldest. */
+/** Adds an entry to a list, and removes the oldest if there are too many. */
 function pushBounded(list: object[], entry: object): void {
   list.push(entry);
-  if (list.length > MAX_REMEMBERED) list.shift();
+  if (list.length > MAX_ENTRIES) list.shift();
 }
 
-/** The beginning of a text, if it is long. */
+/** Truncates long text. */
 function truncate(text: string): string {
   return text.length > MAX_TEXT_LENGTH
     ? `${text.slice(0, MAX_TEXT_LENGTH)}…`

@@ -29,7 +29,7 @@ import {
   SCOPE,
 } from "./meters.ts";
 
-/** What asks and answers is called so. */
+/** The name of the RPC system. */
 const RPC_SYSTEM = "events.v1";
 
 const methods = new BoundedValues<string>();
@@ -43,25 +43,21 @@ const durations = new PerProvider((meter) => {
   return {
     client: meter.createHistogram("rpc.client.call.duration", {
       ...options,
-      description: "How long it has taken to get an answer",
+      description: "Duration of outgoing requests",
     }),
     server: meter.createHistogram("rpc.server.call.duration", {
       ...options,
-      description: "How long a handler has taken to answer",
+      description: "Duration of request handlers",
     }),
   };
 });
 
-/** The tracer of the provider that is registered. */
+/** The cached tracer. */
 let cachedTracer:
   | { readonly provider: TracerProvider; readonly tracer: Tracer }
   | undefined;
 
-/**
- * The tracer of the provider that is registered.
- *
- * @returns The tracer; undefined if there is no such provider.
- */
+/** Returns the tracer of the registered provider; undefined if there is none. */
 export function currentTracer(): Tracer | undefined {
   const provider = trace.getTracerProvider();
   if (cachedTracer?.provider === provider) return cachedTracer.tracer;
@@ -73,10 +69,8 @@ export function currentTracer(): Tracer | undefined {
 }
 
 /**
- * What an error is called among attributes.
- *
- * @param error The error.
- * @returns The code of a {@linkcode RequestError}, or the name of any other one.
+ * Returns the attribute `error.type` of an error: the code of a {@linkcode RequestError},
+ * or the name of any other error.
  */
 export function errorType(error: unknown): string {
   const isRefusal = error instanceof RequestError && error.code;
@@ -85,33 +79,29 @@ export function errorType(error: unknown): string {
 }
 
 /**
- * Acts with a context that is active meanwhile.
+ * Runs an action with an active context. The action runs exactly once, even if there is
+ * no context manager, or it fails.
  *
- * @typeParam T What comes of it.
- * @param active The context.
- * @param action What to do. It is done once, also if there is no such thing as an
- * active context, or who manages it fails.
- * @returns What comes of it.
- * @throws {unknown} What the action throws.
+ * @throws {unknown} The error of the action.
  */
 export function runInContext<T>(active: Context, action: () => T): T {
-  let isBegun = false;
+  let hasStarted = false;
   let outcome: { readonly value: T } | undefined;
   try {
     return context.with(active, () => {
-      isBegun = true;
+      hasStarted = true;
       const value = action();
       outcome = { value };
       return value;
     });
   } catch (error) {
     if (outcome) return outcome.value;
-    if (isBegun) throw error;
+    if (hasStarted) throw error;
     return action();
   }
 }
 
-/** One request, from here or from the peer, until it has its answer. */
+/** The span of a sent or received request. */
 export class RequestSpan {
   readonly #side: "client" | "server";
   readonly #span: Span;
@@ -153,13 +143,13 @@ export class RequestSpan {
   }
 
   /**
-   * Begins a request from here, as part of what the program does.
+   * Starts the span of a sent request.
    *
-   * @param data What is asked.
-   * @param attributes What is known of where to.
-   * @returns The request; undefined if nobody hears of it.
+   * @param data The data of the request.
+   * @param attributes The attributes of the connection.
+   * @returns The span; undefined if nothing records it.
    */
-  static ask(data: unknown, attributes: Attributes): RequestSpan | undefined {
+  static start(data: unknown, attributes: Attributes): RequestSpan | undefined {
     if (!currentTracer() && !durations.isRecorded) return undefined;
     const parent = context.active();
     return new RequestSpan(
@@ -173,13 +163,13 @@ export class RequestSpan {
   }
 
   /**
-   * Begins to handle a request of the peer's.
+   * Starts the span of a received request.
    *
-   * @param kind The kind that its handler is for.
-   * @param text The trace that its sender says it is part of.
-   * @param attributes What is known of its sender.
-   * @param links What else it belongs to.
-   * @returns The request; undefined if nobody hears of it.
+   * @param kind The type of the requests that its handler is for.
+   * @param text The trace context from the sender.
+   * @param attributes Returns the attributes of the sender.
+   * @param links The links of the span.
+   * @returns The span; undefined if nothing records it.
    */
   static handle(
     kind: string | undefined,
@@ -192,39 +182,29 @@ export class RequestSpan {
     return new RequestSpan("server", kind, {}, attributes(), parent, links);
   }
 
-  /** The trace that it is part of, to be told to the peer; undefined if there is none. */
+  /** The trace context to send to the peer; undefined if there is none. */
   get trace(): string | undefined {
     const { traceparent, tracestate } = traceFields(this.#context);
     if (!traceparent) return undefined;
     return tracestate ? `${traceparent},${tracestate}` : traceparent;
   }
 
-  /**
-   * Acts as a part of it.
-   *
-   * @typeParam T What comes of it.
-   * @param action What to do.
-   * @returns What comes of it.
-   */
+  /** Runs an action in the context of the span. */
   run<T>(action: () => T): T {
     return runInContext(this.#context, action);
   }
 
-  /** It has its answer. */
+  /** Ends the span of a request with a reply. */
   succeed(): void {
     this.#end();
   }
 
-  /**
-   * It has none.
-   *
-   * @param error Why.
-   */
+  /** Ends the span of a request that failed. */
   fail(error: unknown): void {
     const span = this.#span;
     const isRefusal = error instanceof RequestError;
     const type = errorType(error);
-    // A handler that says no has done its work.
+    // A handler that throws a RequestError has worked as intended.
     if (this.#side === "client" || !isRefusal) {
       const message = error instanceof Error ? error.message : String(error);
       span.setStatus({ code: SpanStatusCode.ERROR, message });
@@ -248,7 +228,7 @@ export class RequestSpan {
   }
 }
 
-/** The kind of what is asked, which the program picks itself. */
+/** Returns the type of a request, which the application chooses. */
 function requestType(data: unknown): string | undefined {
   return typeof data === "object" && data !== null && "type" in data &&
       typeof data.type === "string"
@@ -256,14 +236,14 @@ function requestType(data: unknown): string | undefined {
     : undefined;
 }
 
-/** What the propagator makes of a context; only what tells of a trace is sent. */
+/** Injects a context. Only the fields of the trace context are sent. */
 function traceFields(active: Context): Record<string, string> {
   const fields: Record<string, string> = {};
   propagation.inject(active, fields);
   return fields;
 }
 
-/** The context that a peer tells of, if the propagator makes sense of it. */
+/** Extracts the context from a peer. */
 function parseTrace(text: string): Context {
   const [traceparent = "", ...rest] = text.split(",");
   const tracestate = rest.join(",");

@@ -1,6 +1,6 @@
 /**
- * What is counted. The sockets of a process share the instruments, so that two servers
- * add up, and what they have carried is read when it is exported, not when it comes.
+ * The metrics. All sockets of a process share the instruments. Traffic is read when
+ * metrics are exported, not when messages are received.
  *
  * @module
  */
@@ -19,22 +19,22 @@ import {
 } from "@opentelemetry/api";
 import type { InstrumentedConnection } from "../core/events/instrumentation.ts";
 
-/** The name of the scope. */
+/** The name of the instrumentation scope. */
 export const SCOPE = "@ws/events";
 
-/** What stands for all that is one too many. */
+/** The attribute value that replaces values above the limit. */
 export const OTHER_VALUE = "_OTHER";
 
-/** How many different values of one attribute are told, where others may pick them. */
+/** The maximum number of distinct values of an attribute that peers control. */
 const MAX_VALUES = 100;
 
-/** The bounds of durations of calls, in seconds. */
+/** The bucket boundaries of the duration of requests, in seconds. */
 export const REQUEST_SECONDS_BOUNDS: number[] = [
   ...[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1],
   ...[0.25, 0.5, 1, 2.5, 5, 10],
 ];
 
-/** The bounds of durations of connections, in seconds: up to a day. */
+/** The bucket boundaries of the duration of connections, in seconds: up to a day. */
 const CONNECTION_SECONDS_BOUNDS = [
   ...[1, 5, 15, 30, 60, 120, 300],
   ...[900, 1_800, 3_600, 14_400, 86_400],
@@ -42,23 +42,18 @@ const CONNECTION_SECONDS_BOUNDS = [
 
 const BATCH_SIZE_BOUNDS = [2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024];
 
-/** Values of which there may be too many: each new one is a time series of its own. */
+/** A limited set of values, as each new attribute value creates a time series. */
 export class BoundedValues<T> {
   readonly #values = new Set<T>();
 
-  /**
-   * Whether a value is one of the first.
-   *
-   * @param value The value.
-   * @returns False if it is one too many.
-   */
+  /** Whether a value is within the limit. Adds it if there is space. */
   has(value: T): boolean {
     if (this.#values.size < MAX_VALUES) this.#values.add(value);
     return this.#values.has(value);
   }
 }
 
-/** Something that was made of a provider. */
+/** A value that was created for a provider. */
 interface ProviderValue<T> {
   readonly provider: MeterProvider;
   readonly meter: Meter;
@@ -66,10 +61,10 @@ interface ProviderValue<T> {
 }
 
 /**
- * What is made of the provider that is registered. The API tells nobody when one is, so
- * it is asked each time.
+ * A value that is created again whenever another provider is registered. The API does not
+ * report that, so the provider is compared on each access.
  *
- * @typeParam T What is made.
+ * @typeParam T The type of the value.
  */
 export class PerProvider<T> {
   readonly #create: (meter: Meter) => T;
@@ -77,10 +72,8 @@ export class PerProvider<T> {
   #created: ProviderValue<T> | undefined;
 
   /**
-   * Nothing is made yet.
-   *
-   * @param create Makes it.
-   * @param dispose Takes it back when another provider is there.
+   * @param create Creates the value.
+   * @param dispose Disposes of the value when another provider is registered.
    */
   constructor(
     create: (meter: Meter) => T,
@@ -90,19 +83,19 @@ export class PerProvider<T> {
     this.#dispose = dispose;
   }
 
-  /** What was made of the provider that is registered now. */
+  /** The value for the registered provider. */
   get current(): T {
     const provider = metrics.getMeterProvider();
     const made = this.#created;
     if (made?.provider === provider) return made.value;
     const value = this.#recreate(provider);
-    // Where one notices that there is another, all do.
+    // If one notices a new provider, all change.
     for (const renew of providerListeners) renew(provider);
     providerListeners.add(this.#onProvider);
     return value;
   }
 
-  /** Whether there is a provider that makes something of it. */
+  /** Whether a provider is registered. */
   get isRecorded(): boolean {
     const { current: _current } = this;
     return this.#created?.meter !== NOOP_METER;
@@ -123,13 +116,13 @@ export class PerProvider<T> {
   }
 }
 
-/** The meter that there is without a provider. */
+/** The meter without a provider. */
 const NOOP_METER = createNoopMeter();
 
-/** Makes all anew that was made. */
+/** Functions that create values again. */
 const providerListeners = new Set<(provider: MeterProvider) => void>();
 
-/** What is read off connections. */
+/** The totals of connections. */
 interface Totals {
   connections: number;
   waiting: number;
@@ -142,11 +135,11 @@ interface Totals {
   droppedReplies: number;
 }
 
-/** Connections of the same attributes. */
+/** The connections with the same attributes. */
 export class AttributeGroup {
-  /** What they have in common. */
+  /** The common attributes. */
   readonly attributes: Attributes;
-  /** What was carried by those that are looked at no more. */
+  /** The totals of connections that are no longer observed. */
   readonly ended: Totals = {
     connections: 0,
     waiting: 0,
@@ -159,23 +152,12 @@ export class AttributeGroup {
     droppedReplies: 0,
   };
 
-  /**
-   * Creates an empty group.
-   *
-   * @param attributes What they have in common.
-   */
   constructor(attributes: Attributes) {
     this.attributes = attributes;
   }
 }
 
-/**
- * Adds what a connection has carried, or takes it off.
- *
- * @param totals Where to.
- * @param connection The connection.
- * @param sign Which of the two.
- */
+/** Adds the totals of a connection, or subtracts them. */
 export function addToTotals(
   totals: Totals,
   connection: InstrumentedConnection,
@@ -192,14 +174,13 @@ export function addToTotals(
   totals.droppedReplies += sign * replies;
 }
 
-/** What the instruments of one side look at. */
+/** A socket that metrics are read from. */
 export interface ObservedSocket {
-  /** The live connections, each with its group. */
+  /** The live connections and their groups. */
   readonly live: ReadonlyMap<InstrumentedConnection, AttributeGroup>;
   /**
-   * What waits and has no connection.
-   *
-   * @returns How many bytes, and in whose group; undefined where there is no such thing.
+   * Returns the number of bytes queued without a connection; undefined if there is no
+   * such queue.
    */
   queued():
     | { readonly bytes: number; readonly group: AttributeGroup }
@@ -208,23 +189,23 @@ export interface ObservedSocket {
 
 /** The instruments of one side. */
 interface Instruments {
-  /** Connections that have ended. */
+  /** Ended connections. */
   readonly ends: Counter;
-  /** How long they have lived. */
+  /** The duration of ended connections. */
   readonly durations: Histogram;
-  /** How many frames a batch has. */
+  /** The number of frames in a batch. */
   readonly batches: Histogram;
-  /** What has become an `error` event. */
+  /** Errors that were dispatched as `error` events. */
   readonly errors: Counter;
-  /** Requests that have not become a WebSocket. */
+  /** Rejected upgrade requests. */
   readonly refused: Counter;
-  /** Attempts to come back. */
+  /** Attempts to reconnect. */
   readonly reconnects: Counter;
   readonly observables: (ObservableCounter | ObservableUpDownCounter)[];
   readonly observe: BatchObservableCallback;
 }
 
-/** All that is counted of one side. */
+/** The metrics of one side. */
 export class Meters {
   readonly #side: "server" | "client";
   readonly #groups = new Map<string, AttributeGroup>();
@@ -237,44 +218,27 @@ export class Meters {
       meter.removeBatchObservableCallback(observe, observables),
   );
 
-  /**
-   * Counts nothing yet.
-   *
-   * @param side Which side.
-   */
   constructor(side: "server" | "client") {
     this.#side = side;
   }
 
-  /** The instruments. */
   get instruments(): Instruments {
     return this.#instruments.current;
   }
 
-  /**
-   * Begins to look at a socket.
-   *
-   * @param observed What to look at.
-   */
+  /** Starts to observe a socket. */
   watch(observed: ObservedSocket): void {
     this.#observed.add(observed);
   }
 
-  /**
-   * Looks no more.
-   *
-   * @param observed At what.
-   */
+  /** Stops to observe a socket. */
   unwatch(observed: ObservedSocket): void {
     this.#observed.delete(observed);
   }
 
   /**
-   * The group of a connection. Of a server's it is the scheme that says so, of a
-   * client's also where to; not the path, which may be anything.
-   *
-   * @param url The URL of the connection.
-   * @returns The group.
+   * Returns the group of a connection. Its attributes are the scheme and, on a client,
+   * the server's address; not the path, which may have any value.
    */
   groupOf(url: string): AttributeGroup {
     if (this.#side === "server") {
@@ -282,21 +246,19 @@ export class Meters {
     }
     const { protocol, hostname, port } = new URL(url);
     const scheme = protocol.slice(0, -1);
-    const isTold = this.#addresses.has(`${hostname}:${port}`);
+    const isWithinLimit = this.#addresses.has(`${hostname}:${port}`);
     return this.#group({
       "url.scheme": scheme,
-      "server.address": isTold ? hostname : OTHER_VALUE,
-      ...isTold && {
+      "server.address": isWithinLimit ? hostname : OTHER_VALUE,
+      ...isWithinLimit && {
         "server.port": Number(port) || (scheme === "wss" ? 443 : 80),
       },
     });
   }
 
   /**
-   * A close code, unless there are too many: peers pick them.
-   *
-   * @param code The code.
-   * @returns It as an attribute, or none.
+   * Returns the attribute of a close code. It is empty above the limit, as peers choose
+   * codes.
    */
   code(code: number): Attributes {
     return code < 3_000 || this.#codes.has(code)
@@ -313,7 +275,7 @@ export class Meters {
     return group;
   }
 
-  /** What all connections have carried, by group. */
+  /** Returns the totals by group. */
   #totals(): Map<AttributeGroup, Totals> {
     const waiting = [...this.#observed].map((one) => one.queued());
     const sums = new Map<AttributeGroup, Totals>();
@@ -340,23 +302,23 @@ export class Meters {
     const prefix = `websocket.${this.#side}`;
     const connections = meter.createObservableUpDownCounter(
       `${prefix}.active_connections`,
-      { unit: "{connection}", description: "Connections that are open" },
+      { unit: "{connection}", description: "Open connections" },
     );
     const waiting = meter.createObservableUpDownCounter(
       `${prefix}.queue.size`,
-      { unit: "By", description: "Bytes that wait for peers to take them" },
+      { unit: "By", description: "Bytes that wait to be sent" },
     );
     const messages = meter.createObservableCounter(`${prefix}.messages`, {
       unit: "{message}",
-      description: "Messages that have come in and gone out",
+      description: "Received and sent messages",
     });
     const bytes = meter.createObservableCounter(`${prefix}.io`, {
       unit: "By",
-      description: "Bytes of messages that have come in and gone out",
+      description: "Bytes of received and sent messages",
     });
     const dropped = meter.createObservableCounter(
       `${prefix}.dropped_messages`,
-      { unit: "{message}", description: "Messages that were dropped" },
+      { unit: "{message}", description: "Dropped messages" },
     );
     const observables = [connections, waiting, messages, bytes, dropped];
     const observe: BatchObservableCallback = (result) => {
@@ -386,36 +348,36 @@ export class Meters {
       observe,
       ends: meter.createCounter(`${prefix}.ends`, {
         unit: "{connection}",
-        description: "Connections that have ended",
+        description: "Ended connections",
       }),
       durations: meter.createHistogram(`${prefix}.connection.duration`, {
         unit: "s",
-        description: "How long connections have lived that have ended",
+        description: "Duration of ended connections",
         advice: { explicitBucketBoundaries: CONNECTION_SECONDS_BOUNDS },
       }),
       batches: meter.createHistogram(`${prefix}.batch.size`, {
         unit: "{message}",
-        description: "Messages in a frame of events.v1 that has several",
+        description: "Number of messages in a batch",
         advice: { explicitBucketBoundaries: BATCH_SIZE_BOUNDS },
       }),
       errors: meter.createCounter(`${prefix}.errors`, {
         unit: "{error}",
-        description: "Errors of listeners and handlers, and all other ones",
+        description: "Errors dispatched as error events",
       }),
       refused: meter.createCounter(`${prefix}.refused_upgrades`, {
         unit: "{request}",
-        description: "Requests that have not become a WebSocket",
+        description: "Rejected upgrade requests",
       }),
       reconnects: meter.createCounter(`${prefix}.reconnects`, {
         unit: "{attempt}",
-        description: "Attempts to come back",
+        description: "Attempts to reconnect",
       }),
     };
   }
 }
 
-/** What is counted of all servers of this process. */
+/** The metrics of all servers of this process. */
 export const serverMeters: Meters = new Meters("server");
 
-/** What is counted of all clients of this process. */
+/** The metrics of all clients of this process. */
 export const clientMeters: Meters = new Meters("client");

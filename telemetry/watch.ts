@@ -1,5 +1,5 @@
 /**
- * What telemetry sees of one socket.
+ * The instrumentation of one socket.
  *
  * @module
  */
@@ -30,47 +30,46 @@ import {
   type ObservedSocket,
 } from "./meters.ts";
 
-/** What a client has that waits for a connection. */
+/** The offline queue of a client. */
 export interface ClientTotals {
-  /** How many bytes wait, for a connection or for the server. */
+  /** The number of bytes that wait, with or without a connection. */
   readonly bufferedAmount: number;
-  /** How many messages were dropped meanwhile. */
+  /** The number of messages that were dropped without a connection. */
   readonly droppedOffline: number;
   /** The live connection. */
   readonly connection: InstrumentedConnection | undefined;
 }
 
 /**
- * Watches one socket. Whatever fails here, in an exporter for one, is told to the
- * diagnostics of OpenTelemetry, and to nobody else.
+ * Instruments one socket. Errors of an exporter or an SDK are reported to the diagnostics
+ * of OpenTelemetry only.
  */
 export class SocketInstrumentation implements Instrumentation, ObservedSocket {
-  /** The live connections, each with its group. */
+  /** The live connections and their groups. */
   readonly live: Map<InstrumentedConnection, AttributeGroup> = new Map();
   readonly #meters: Meters;
   readonly #client: ClientTotals | undefined;
-  /** What was being done when a connection began: on a server, its upgrade. */
+  /** The active span when a connection was created: on a server, that of the upgrade. */
   readonly #origins = new WeakMap<InstrumentedConnection, Link>();
-  /** Whose the backlog is. */
+  /** The group of the offline queue. */
   #group: AttributeGroup | undefined;
-  /** How many of the backlog's drops are counted. */
+  /** The number of dropped offline messages that have been counted. */
   #dropped: number;
 
   /**
-   * Begins to watch. What was before is not counted.
+   * Starts the instrumentation. Earlier events are not counted.
    *
-   * @param meters What counts.
    * @param connections The live connections.
-   * @param backlog What waits for a connection, on a client's side.
+   * @param offline The offline queue, on a client.
    */
   constructor(
     meters: Meters,
     connections: Iterable<InstrumentedConnection>,
-    backlog?: ClientTotals,
+    offline?: ClientTotals,
   ) {
     this.#meters = meters;
-    this.#client = backlog;
-    this.#dropped = backlog?.droppedOffline ?? 0;
+    this.#client = offline;
+    this.#dropped = offline?.droppedOffline ?? 0;
     for (const connection of connections) {
       const group = this.#addConnection(connection);
       if (group) addToTotals(group.ended, connection, -1);
@@ -79,36 +78,36 @@ export class SocketInstrumentation implements Instrumentation, ObservedSocket {
     runGuarded(() => meters.instruments);
   }
 
-  /** Watches no more. What was counted stays. */
+  /** Stops the instrumentation. Totals remain. */
   stop(): void {
     this.queued();
     this.#meters.unwatch(this);
-    for (const [connection, { ended: gone }] of this.live) {
-      addToTotals(gone, connection, 1);
+    for (const [connection, { ended }] of this.live) {
+      addToTotals(ended, connection, 1);
     }
     this.live.clear();
   }
 
-  /** What waits for a connection, and what was dropped of that is counted. */
+  /** Returns the size of the offline queue, and counts its dropped messages. */
   queued():
     | { readonly bytes: number; readonly group: AttributeGroup }
     | undefined {
     const group = this.#group;
-    const backlog = this.#client;
-    if (!group || !backlog) return undefined;
-    const { bufferedAmount, droppedOffline: dropped, connection } = backlog;
+    const offline = this.#client;
+    if (!group || !offline) return undefined;
+    const { bufferedAmount, droppedOffline: dropped, connection } = offline;
     group.ended.droppedOutgoing += dropped - this.#dropped;
     this.#dropped = dropped;
     const own = connection?.bufferedAmount ?? 0;
     return { bytes: bufferedAmount - own, group };
   }
 
-  /** A connection is no part of what the program did when it began. */
-  detach<T>(begin: () => T): T {
-    return runInContext(ROOT_CONTEXT, begin);
+  /** Creates a connection outside of the active context, as it outlives it. */
+  detach<T>(create: () => T): T {
+    return runInContext(ROOT_CONTEXT, create);
   }
 
-  /** Remembers what a connection began in. */
+  /** Stores the span that a connection was created in. */
   connectionCreated(connection: InstrumentedConnection): void {
     runGuarded(() => {
       const context = trace.getActiveSpan()?.spanContext();
@@ -122,7 +121,7 @@ export class SocketInstrumentation implements Instrumentation, ObservedSocket {
     runGuarded(() => this.#meters.instruments);
   }
 
-  /** Counts an end, and tells of the connection by a span. */
+  /** Counts an end, and records the span of the connection. */
   connectionEnded(
     connection: InstrumentedConnection,
     end: ConnectionEnd,
@@ -143,19 +142,19 @@ export class SocketInstrumentation implements Instrumentation, ObservedSocket {
     );
   }
 
-  /** Follows a request from here. */
+  /** Records a sent request. */
   traceRequest<T>(
     connection: InstrumentedConnection,
     data: unknown,
-    ask: (trace?: string) => Promise<T>,
+    send: (trace?: string) => Promise<T>,
   ): Promise<T> {
     const call = runGuarded(() =>
-      RequestSpan.ask(data, this.live.get(connection)?.attributes ?? {})
+      RequestSpan.start(data, this.live.get(connection)?.attributes ?? {})
     );
-    if (!call) return ask();
+    if (!call) return send();
     let answer: Promise<T>;
     try {
-      answer = ask(runGuarded(() => call.trace));
+      answer = send(runGuarded(() => call.trace));
     } catch (error) {
       runGuarded(() => call.fail(error));
       throw error;
@@ -164,7 +163,7 @@ export class SocketInstrumentation implements Instrumentation, ObservedSocket {
     return answer;
   }
 
-  /** Follows a request of the peer's. */
+  /** Records a received request. */
   traceHandler(
     connection: InstrumentedConnection,
     kind: string | undefined,
@@ -182,19 +181,19 @@ export class SocketInstrumentation implements Instrumentation, ObservedSocket {
       );
     });
     if (!call) return handle();
-    let said: unknown;
+    let result: unknown;
     try {
-      said = call.run(handle);
+      result = call.run(handle);
     } catch (error) {
       runGuarded(() => call.fail(error));
       throw error;
     }
-    if (!isThenable(said)) {
+    if (!isThenable(result)) {
       runGuarded(() => call.succeed());
-      return said;
+      return result;
     }
-    // What can be awaited may begin its work each time that it is.
-    const answer = Promise.resolve(said);
+    // A thenable may start its work on each `then`, so call it once.
+    const answer = Promise.resolve(result);
     settleSpan(call, answer);
     return answer;
   }
@@ -209,11 +208,7 @@ export class SocketInstrumentation implements Instrumentation, ObservedSocket {
     );
   }
 
-  /**
-   * Counts a request that has not become a WebSocket.
-   *
-   * @param status The status of the answer.
-   */
+  /** Counts a rejected request. */
   readonly refused = (_request: Request, status: number): void => {
     runGuarded(() =>
       this.#meters.instruments.refused.add(1, {
@@ -222,7 +217,7 @@ export class SocketInstrumentation implements Instrumentation, ObservedSocket {
     );
   };
 
-  /** Counts an attempt to come back. */
+  /** Counts an attempt to reconnect. */
   readonly reconnecting = (): void => {
     runGuarded(() =>
       this.#meters.instruments.reconnects.add(1, this.#group?.attributes)
@@ -275,7 +270,7 @@ export class SocketInstrumentation implements Instrumentation, ObservedSocket {
   }
 }
 
-/** Who is at the other end; for spans only, as there are many. */
+/** Returns the address of the peer, for spans only, as there are many values. */
 function peerAttributes({ remoteAddress }: InstrumentedConnection): Attributes {
   const [, address = remoteAddress, port] =
     /^\[?(.*?)\]?:(\d+)$/.exec(remoteAddress) ?? [];
@@ -285,7 +280,7 @@ function peerAttributes({ remoteAddress }: InstrumentedConnection): Attributes {
   };
 }
 
-/** Ends a call when its answer is there, or why there is none. */
+/** Ends a span when a promise settles. */
 function settleSpan(call: RequestSpan, answer: Promise<unknown>): void {
   answer.then(
     () => runGuarded(() => call.succeed()),
@@ -293,15 +288,15 @@ function settleSpan(call: RequestSpan, answer: Promise<unknown>): void {
   );
 }
 
-/** Does what may fail, and harms nobody. */
+/** Runs an action, and reports its error to the diagnostics. */
 function runGuarded<T>(action: () => T): T | undefined {
   try {
     return action();
   } catch (error) {
     try {
-      diag.error("Cannot tell of @ws/events:", error);
+      diag.error("Cannot record telemetry of @ws/events:", error);
     } catch {
-      // Nobody is left to be told.
+      // There is nowhere else to report it.
     }
     return undefined;
   }

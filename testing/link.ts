@@ -1,5 +1,5 @@
 /**
- * What is between two sockets in memory, and what can go wrong with it.
+ * The link between two in-memory sockets, and its simulated faults.
  *
  * @module
  */
@@ -15,16 +15,16 @@ import type {
   OutgoingLane,
 } from "./socket.ts";
 
-/** How slow one way of a link is. */
+/** The speed of a lane. */
 export interface Slowness {
   /**
-   * How long each message is on its way, in milliseconds.
+   * The latency of each message, in milliseconds.
    *
    * @default {0}
    */
   readonly delay?: number;
   /**
-   * How many bytes of messages get through in a second.
+   * The bandwidth, in bytes per second.
    *
    * @default {Infinity}
    */
@@ -32,80 +32,80 @@ export interface Slowness {
 }
 
 /**
- * One way of a {@linkcode Link}. A message here is one that the sockets exchange: by
- * `events.v1`, what is sent in one turn is one message, and there are some of the
- * library's own; with the option `plain` each `send` is one.
+ * One direction of a {@linkcode Link}. Its messages are WebSocket messages: with
+ * `events.v1`, all data sent in one turn of the event loop is one message, and the
+ * library sends some of its own; with the option `plain`, each `send` is one message.
  */
 export interface Lane {
-  /** How many bytes of messages are under way. */
+  /** The number of bytes of messages in flight. */
   readonly size: number;
-  /** From now on nothing gets through, and nobody is told. */
+  /** Holds all messages, without notice to either side. */
   stall(): void;
-  /** From now on all gets through again, what was held up first. */
+  /** Delivers held messages and new ones. */
   resume(): void;
   /**
-   * Loses the next messages.
+   * Drops the next messages.
    *
-   * @param count How many; one by default.
-   * @throws {RangeError} If it is no whole number, or is negative.
+   * @param count The number of messages. 1 by default.
+   * @throws {RangeError} If `count` is not a non-negative integer.
    */
   drop(count?: number): void;
   /**
-   * Lets each of the next messages arrive twice.
+   * Delivers each of the next messages twice.
    *
-   * @param count How many; one by default.
-   * @throws {RangeError} If it is no whole number, or is negative.
+   * @param count The number of messages. 1 by default.
+   * @throws {RangeError} If `count` is not a non-negative integer.
    */
   duplicate(count?: number): void;
   /**
-   * Keeps the next messages until all of them are there, or the connection is closed;
-   * then they arrive, the last one first.
+   * Holds the next messages until all of them are there, or the connection is closed;
+   * then delivers them in reverse order.
    *
-   * @param count How many; two by default.
-   * @throws {RangeError} If it is no whole number, or is negative.
+   * @param count The number of messages. 2 by default.
+   * @throws {RangeError} If `count` is not a non-negative integer.
    */
   reorder(count?: number): void;
   /**
-   * From now on messages take their time, which is that of `setTimeout` and `Date`.
+   * Slows down messages from now on. Delays are those of `setTimeout` and `Date`, so that
+   * they can be faked.
    *
-   * @param slowness How slow it is; as fast as it was by default.
-   * @throws {RangeError} If `delay` is negative or infinite, or `bytesPerSecond` is
-   * not positive.
+   * @param slowness The speed. By default, the lane is not slowed down.
+   * @throws {RangeError} If `delay` is negative or infinite, or `bytesPerSecond` is not
+   * positive.
    */
   slow(slowness?: Slowness): void;
 }
 
-/** What one connection goes by: a line that breaks when it is told to. */
+/** The simulated network link of one connection. */
 export interface Link {
-  /** The way to the client. */
+  /** The direction to the client. */
   readonly toClient: Lane;
-  /** The way to the server. */
+  /** The direction to the server. */
   readonly toServer: Lane;
-  /** From now on nothing gets through, either way, and nobody is told. */
+  /** Holds all messages in both directions, without notice to either side. */
   stall(): void;
-  /** From now on all gets through again, what was held up first. */
+  /** Delivers held messages and new ones. */
   resume(): void;
-  /** Cuts the line. Both sides are told: `disconnect` with 1006. */
+  /** Cuts the link. Both sides get a `disconnect` with code 1006. */
   cut(): void;
   /**
-   * One side is gone without a word, as if its cable had been pulled: it gets a
-   * `disconnect`, and the other side hears nothing, until it finds out by itself, or
-   * {@linkcode Link.resume} lets it know.
+   * Makes one side vanish, as if its cable had been unplugged: it gets a `disconnect`.
+   * The other side gets nothing until its idle timeout, or until {@linkcode Link.resume}.
    *
-   * @param side Which side is gone.
+   * @param side The side that vanishes.
+   * @throws {RangeError} If `side` is neither `client` nor `server`.
    */
   vanish(side: "client" | "server"): void;
 }
 
-/** How much is about to arrive, and waits for nothing but its turn. */
+/** The number of frames that arrive within two turns. */
 let pendingArrivals = 0;
 
 /**
- * Calls back after two turns of the event loop, as what comes by a network does: by
- * then all that has followed from sending it has happened.
+ * Calls a function after two turns of the event loop, like a network: by then, all
+ * consequences of sending a frame have happened.
  *
- * @param action What to call.
- * @returns What stops it from being called.
+ * @returns A function that cancels the call.
  */
 export function afterTwoTurns(action: () => void): () => void {
   pendingArrivals++;
@@ -121,26 +121,26 @@ export function afterTwoTurns(action: () => void): () => void {
   };
 }
 
-/** For how many turns nothing may move for all to be quiet. */
+/** The number of turns without arrivals after which the network is idle. */
 const QUIET_TURNS = 3;
 
 /**
- * Waits until nothing is under way, on any line in memory, that waits for nothing but
- * its turn. What is stalled, or takes time, is not waited for.
+ * Waits until no message is in flight on any in-memory link. Messages that are stalled or
+ * delayed are not waited for.
  *
- * @returns A promise that resolves when all is quiet.
+ * @returns A promise that resolves when the network is idle.
  *
  * @example
  * ```ts
  * import { pair, settle } from "jsr:@ws/events/testing";
  *
  * await using both = await pair();
- * const got: unknown[] = [];
- * both.server.on("message", ({ data }) => got.push(data));
+ * const received: unknown[] = [];
+ * both.server.on("message", ({ data }) => received.push(data));
  * both.link.toServer.drop();
  * both.client.send("lost");
  * await settle();
- * console.log(got.length); // 0
+ * console.log(received.length); // 0
  * ```
  */
 export async function settle(): Promise<void> {
@@ -154,14 +154,14 @@ export async function settle(): Promise<void> {
 }
 
 /**
- * Lets time go by that is faked, from timer to timer; whatever a timer sends arrives
- * before the next one is due. `FakeTime.tick` calls all timers in one go, so that no
- * answer could come in time.
+ * Advances fake time from timer to timer, and delivers all messages in between.
+ * `FakeTime.tick` runs all timers at once, so that no reply could arrive in time.
  *
- * @param time What fakes it: a `FakeTime` of `@std/testing/time`.
- * @param ms How many milliseconds.
- * @returns A promise that resolves when it is over, and all is quiet.
+ * @param time The fake time: a `FakeTime` of `@std/testing/time`.
+ * @param ms The duration in milliseconds.
+ * @returns A promise that resolves when the time has passed and the network is idle.
  * @throws {Error} (rejects) If time is not faked.
+ * @throws {RangeError} (rejects) If `ms` is negative or `NaN`.
  *
  * @example
  * ```ts ignore
@@ -181,40 +181,41 @@ export async function advance(
   ms: number,
 ): Promise<void> {
   assertSize("ms", ms);
-  let isOver = false;
-  const timer = setTimeout(() => isOver = true, ms);
-  while (!isOver) {
+  let hasPassed = false;
+  const timer = setTimeout(() => hasPassed = true, ms);
+  while (!hasPassed) {
     await settle();
     if (!time.next()) {
       clearTimeout(timer);
       throw new Error(
-        "Cannot advance time as it is not faked: make a FakeTime first, and restore it last",
+        "Cannot advance time as it is not faked: create a FakeTime first, and restore it last",
       );
     }
   }
   await settle();
 }
 
-/** A lane, as the sockets see it. */
+/** One direction of a link, as its sockets use it. */
 class MemoryLane implements Lane, OutgoingLane, IncomingLane {
   readonly #receiver: MemorySocket;
   #size = 0;
-  /** What is under way, and when it is due. */
-  readonly #queue: { readonly frame: LaneFrame; readonly due: number }[] = [];
-  /** What is kept to be put in another order. */
+  /** The frames in flight, and when they arrive. */
+  readonly #queue: { readonly frame: LaneFrame; readonly arrivesAt: number }[] =
+    [];
+  /** Frames that are held to be reordered. */
   #held: LaneFrame[] = [];
-  /** How many to keep. */
+  /** The number of frames still to hold. */
   #holdCount = 0;
   #drops = 0;
   #duplicates = 0;
   #delay = 0;
   #bytesPerSecond = Infinity;
-  /** When all that is under way will be through. */
+  /** When the bandwidth is free again. */
   #freeAt = 0;
   #isStalled = false;
   #isEnded = false;
   #isAbandoned = false;
-  /** Stops what is about to arrive. */
+  /** Cancels the next arrival. */
   #stop: (() => void) | undefined;
 
   constructor(receiver: MemorySocket) {
@@ -284,7 +285,7 @@ class MemoryLane implements Lane, OutgoingLane, IncomingLane {
     const all = [frame];
     if (this.#duplicates > 0) {
       this.#duplicates--;
-      // One who gets it may change it.
+      // A listener may modify its copy.
       all.push({ ...frame, data: isText(data) ? data : data.slice() });
     }
     this.#size += frame.size * all.length;
@@ -312,19 +313,19 @@ class MemoryLane implements Lane, OutgoingLane, IncomingLane {
 
   #enqueue(frame: LaneFrame): void {
     const now = Date.now();
-    const took = frameBytes(frame) / this.#bytesPerSecond * 1000;
-    this.#freeAt = Math.max(this.#freeAt, now) + took;
-    const due = frame.type === "lost" ? now : this.#freeAt + this.#delay;
-    this.#queue.push({ frame, due });
+    const transferMs = frameBytes(frame) / this.#bytesPerSecond * 1000;
+    this.#freeAt = Math.max(this.#freeAt, now) + transferMs;
+    const arrivesAt = frame.type === "lost" ? now : this.#freeAt + this.#delay;
+    this.#queue.push({ frame, arrivesAt });
     this.#deliverNext();
   }
 
-  /** Lets the first arrive: when it is due, and it is its turn. */
+  /** Delivers the first frame when it is time. */
   #deliverNext(): void {
     const [first] = this.#queue;
     if (!first || this.#isStalled || this.#stop) return;
-    const wait = first.due - Date.now();
-    const act = () => {
+    const wait = first.arrivesAt - Date.now();
+    const deliver = () => {
       this.#stop = undefined;
       if (wait <= 0) {
         this.#queue.shift();
@@ -334,10 +335,10 @@ class MemoryLane implements Lane, OutgoingLane, IncomingLane {
       this.#deliverNext();
     };
     if (wait <= 0) {
-      this.#stop = afterTwoTurns(act);
+      this.#stop = afterTwoTurns(deliver);
       return;
     }
-    const timer: Timer = setTimeout(act, Math.ceil(wait));
+    const timer: Timer = setTimeout(deliver, Math.ceil(wait));
     this.#stop = () => clearTimeout(timer);
   }
 }
@@ -353,22 +354,17 @@ function frameBytes(frame: LaneFrame): number {
 function assertCount(name: string, count: number): number {
   if (Number.isInteger(count) && count >= 0) return count;
   throw new RangeError(
-    `Cannot ${name} messages unless their number is a whole one: current value is ${count}`,
+    `Cannot ${name} messages unless their number is a non-negative integer: current value is ${count}`,
   );
 }
 
-/** A link, and its two ends. */
+/** A link with its two ends. */
 export class MemoryLink implements Link {
   readonly toClient: MemoryLane;
   readonly toServer: MemoryLane;
   readonly #ends: Readonly<Record<Side, MemorySocket>>;
 
-  /**
-   * Joins two sockets.
-   *
-   * @param client The client's.
-   * @param server The server's.
-   */
+  /** Connects two sockets. */
   constructor(client: MemorySocket, server: MemorySocket) {
     this.#ends = { client, server };
     this.toClient = new MemoryLane(client);
@@ -377,7 +373,7 @@ export class MemoryLink implements Link {
     server.attach(this.toClient, this.toServer);
   }
 
-  /** Whether a connection goes by it, as one side at least believes. */
+  /** Whether at least one side is still open. */
   get isLive(): boolean {
     const { client, server } = this.#ends;
     return client.readyState < 3 || server.readyState < 3;
@@ -394,21 +390,21 @@ export class MemoryLink implements Link {
   }
 
   cut(): void {
-    for (const wire of [this.toClient, this.toServer]) {
-      wire.end();
-      wire.resume();
+    for (const lane of [this.toClient, this.toServer]) {
+      lane.end();
+      lane.resume();
     }
   }
 
   vanish(side: Side): void {
     if (!(side in this.#ends)) {
       throw new RangeError(
-        `Cannot let a side vanish unless it is client or server: current value is ${side}`,
+        `Cannot make a side vanish unless it is "client" or "server": current value is "${side}"`,
       );
     }
     this.stall();
-    const wire = side === "client" ? this.toServer : this.toClient;
-    wire.end();
+    const lane = side === "client" ? this.toServer : this.toClient;
+    lane.end();
     afterTwoTurns(() =>
       this.#ends[side].receive({ type: "lost", reason: "Gone" })
     );

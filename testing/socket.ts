@@ -1,5 +1,5 @@
 /**
- * A WebSocket in memory: what a runtime's does, over a wire that is none.
+ * An in-memory WebSocket.
  *
  * @module
  */
@@ -8,17 +8,17 @@ import { byteLengthOf, toBytes } from "../core/values/codec.ts";
 import type { OpenedSocket } from "../core/runtime/websocket.ts";
 import type { Timer } from "../core/util/timer.ts";
 
-/** How large a frame is that Deno takes from nobody, in bytes. */
+/** The size from which Deno rejects frames, in bytes. */
 const MAX_FRAME_BYTES = 64 * 1024 * 1024;
 
-/** What goes over a wire. */
+/** A frame on a lane. */
 export type LaneFrame =
-  /** The server's answer to the handshake. */
+  /** The server's response to the handshake. */
   | { readonly type: "open"; readonly protocol: string }
   | {
     readonly type: "message";
     readonly data: string | ArrayBuffer;
-    /** How many bytes it has. */
+    /** The size in bytes. */
     readonly size: number;
   }
   | {
@@ -28,39 +28,35 @@ export type LaneFrame =
   }
   | { readonly type: "ping" }
   | { readonly type: "pong" }
-  /** There is no wire any more, or there was none. */
+  /** The connection was lost, or not established. */
   | { readonly type: "lost"; readonly reason: string };
 
-/** The way from a socket to its peer. */
+/** The lane from a socket to its peer. */
 export interface OutgoingLane {
-  /** How many bytes of messages are on it. */
+  /** The number of bytes of messages in flight. */
   readonly size: number;
-  /**
-   * Puts a frame on it.
-   *
-   * @param frame The frame.
-   */
+  /** Sends a frame. */
   push(frame: LaneFrame): void;
-  /** Takes off it what has not arrived, and ends it. */
+  /** Discards frames in flight, and ends the lane. */
   end(): void;
 }
 
-/** The way from its peer to a socket. */
+/** The lane from the peer to a socket. */
 export interface IncomingLane {
-  /** Nothing has to arrive any more, whatever else becomes of the way. */
+  /** Stops to deliver frames for good. */
   abandon(): void;
 }
 
 /**
- * One end of a link. It opens, closes and fails as the WHATWG's standard and RFC 6455
- * have it; a server's also pings, as Deno's does.
+ * One end of a link. It follows WHATWG WebSockets and RFC 6455. A server's socket sends
+ * pings like Deno's.
  */
 export class MemorySocket extends EventTarget implements OpenedSocket {
-  /** Bytes always come as an `ArrayBuffer`, which is all that is asked for. */
+  /** Always `arraybuffer`, the only type that the library uses. */
   binaryType = "arraybuffer";
   readonly url: string;
   readonly #aborted: AbortController = new AbortController();
-  /** The subprotocols that were asked for. */
+  /** The offered subprotocols. */
   readonly #requestedProtocols: readonly string[];
   readonly #idleTimeout: number;
   readonly #grace: number;
@@ -72,14 +68,11 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
   #idleTimer: Timer | undefined;
 
   /**
-   * Creates a socket that is connecting.
+   * Creates a socket in the state `CONNECTING`.
    *
-   * @param url The URL.
-   * @param requestedProtocols The subprotocols that were asked for.
-   * @param idleTimeout After how many milliseconds of silence the peer counts as
-   * dead; 0 for never.
-   * @param grace How many milliseconds later it does, in case that it is in the middle
-   * of a message.
+   * @param requestedProtocols The offered subprotocols.
+   * @param idleTimeout How long the peer may be silent, in milliseconds; 0 for no limit.
+   * @param grace Additional time for a pong, in milliseconds.
    */
   constructor(
     url: string,
@@ -94,7 +87,7 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
     this.#grace = grace;
   }
 
-  /** The subprotocol that the server has picked. */
+  /** The negotiated subprotocol. */
   get protocol(): string {
     return this.#protocol;
   }
@@ -104,26 +97,21 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
     return this.#readyState;
   }
 
-  /** Aborted when it is let go of while it is connecting. */
+  /** Aborted if the socket is closed while it connects. */
   get aborted(): AbortSignal {
     return this.#aborted.signal;
   }
 
-  /** How many bytes have not arrived. */
+  /** The number of bytes that have not arrived. */
   get bufferedAmount(): number {
     return this.#outgoing?.size ?? 0;
   }
 
-  /**
-   * Gives it a way to its peer, and one from it.
-   *
-   * @param outgoing The one.
-   * @param incoming The other.
-   */
+  /** Attaches the lanes of an open connection. */
   attach(outgoing: OutgoingLane, incoming: IncomingLane): void {
     this.#outgoing = outgoing;
     this.#incoming = incoming;
-    // It was let go of while it was connecting.
+    // It was closed while it connected.
     if (this.#readyState > 1) outgoing.end();
   }
 
@@ -144,7 +132,7 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
     this.#outgoing?.push({ type: "close", code, reason });
   }
 
-  /** Lets go: the peer finds out, and nobody here is told. */
+  /** Closes the connection immediately, without events on this side. */
   terminate(): void {
     if (this.#readyState === 3) return;
     const isConnecting = this.#readyState === 0;
@@ -153,11 +141,7 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
     this.#outgoing?.end();
   }
 
-  /**
-   * Takes what has arrived.
-   *
-   * @param frame The frame.
-   */
+  /** Receives a frame. */
   receive(frame: LaneFrame): void {
     if (this.#readyState === 3) return;
     switch (frame.type) {
@@ -167,7 +151,7 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
         if (this.#readyState !== 1) return;
         if (frame.size >= MAX_FRAME_BYTES) {
           this.#outgoing?.end();
-          return this.#fail("Frame too large"); // Deno's words
+          return this.#fail("Frame too large"); // Deno's text
         }
         this.#restartIdleTimer();
         this.dispatchEvent(new MessageEvent("message", { data: frame.data }));
@@ -191,7 +175,7 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
     if (protocol && !this.#requestedProtocols.includes(protocol)) {
       this.#outgoing?.end();
       return this.#fail(
-        `The server has picked the subprotocol "${protocol}", which was not asked for`,
+        `The server selected the subprotocol "${protocol}", which was not offered`,
       );
     }
     this.#protocol = protocol;
@@ -201,7 +185,7 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
     this.dispatchEvent(new Event("open"));
   }
 
-  /** The peer has been heard; once it is silent, it is asked for a sign of life. */
+  /** Restarts the idle timer, which sends a ping after half of the timeout. */
   #restartIdleTimer(): void {
     clearTimeout(this.#idleTimer);
     if (this.#idleTimeout === 0 || this.#readyState !== 1) return;
@@ -212,7 +196,7 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
     }, half);
   }
 
-  /** The peer has not answered the ping. These are Deno's words, and its code. */
+  /** Ends the connection without a pong, with Deno's code and reason. */
   #failIdle(): void {
     if (this.#readyState !== 1) return;
     const reason = "No response from ping frame.";
@@ -221,7 +205,7 @@ export class MemorySocket extends EventTarget implements OpenedSocket {
   }
 
   #fail(reason: string, code = 1006): void {
-    // As Deno has it: an error for who could not connect, and words else.
+    // Deno reports a failed attempt as an error, and a lost connection as text.
     const error = this.#isOpened ? undefined : new DOMException(
       `failed to connect to WebSocket: ${reason}`,
       "NetworkError",

@@ -136,13 +136,13 @@ test("a connection is closed by hand", async (watched) => {
   await page.goto(url);
   const close = page.getByRole("button", { name: /^Close the connection of/ });
   await close.click();
-  await page.getByRole("button", { name: "Keep it" }).click();
+  await page.getByRole("button", { name: "Cancel" }).click();
   assertStrictEquals(client.connection?.readyState, 1);
   await close.click();
-  await page.getByRole("button", { name: "Close it" }).click();
-  assertEquals(await closed, [1000, "Closed by hand", "peer"]);
-  await page.getByText("There is none.").waitFor();
-  await page.locator("#ends").getByText("Closed by hand").waitFor();
+  await page.getByRole("button", { name: "Close connection" }).click();
+  assertEquals(await closed, [1000, "Closed by an administrator", "peer"]);
+  await page.getByText("No connections.").waitFor();
+  await page.locator("#ends").getByText("Closed by an administrator").waitFor();
 });
 
 test("it stays told that a connection was not closed", async (watched) => {
@@ -152,9 +152,9 @@ test("it stays told that a connection was not closed", async (watched) => {
   await page.goto(url);
   await page.route("**/*close*", (route) => route.fulfill({ status: 403 }));
   await page.getByRole("button", { name: /^Close the connection of/ }).click();
-  const close = page.getByRole("button", { name: "Close it" });
+  const close = page.getByRole("button", { name: "Close connection" });
   await close.click();
-  const told = page.getByText("Not closed: the server answers 403");
+  const told = page.getByText("Not closed: the server responded with 403");
   await told.waitFor();
   // The next answer does not take its place.
   await page.waitForResponse((response) => response.url().includes("state"));
@@ -233,7 +233,7 @@ test(
     await page.getByText("1–1 of 1 matching, 60 in all").waitFor();
     assertEquals(await paths(), ["/live/59"]);
     await page.getByLabel("Search connections").fill("nowhere");
-    await page.getByText("None matches.").waitFor();
+    await page.getByText("No matches.").waitFor();
     await page.getByLabel("Search connections").fill("");
     await page.getByText("1–50 of 60").waitFor();
     // What comes later is seen without a click.
@@ -251,7 +251,8 @@ test("it says so when the server does not answer", async (watched) => {
   await page.goto(url);
   await page.getByRole("status").filter({ hasText: /^Live$/ }).waitFor();
   await page.route("**/*state*", (route) => route.fulfill({ status: 401 }));
-  await page.getByRole("status").filter({ hasText: "answers 401" }).waitFor();
+  await page.getByRole("status").filter({ hasText: "responded with 401" })
+    .waitFor();
   await page.unroute("**/*state*");
   await page.getByRole("status").filter({ hasText: /^Live$/ }).waitFor();
 });

@@ -299,11 +299,16 @@ test("says what is wrong with what it is asked", async (inspected) => {
     ["?state&sort=toString", {}, 400, /Cannot sort by "toString"/],
     ["?state&limit=-1", {}, 400, /Cannot use "-1" as "limit"/],
     ["?state&offset=1e9", {}, 400, /Cannot use "1e9" as "offset"/],
-    ["?garbage", {}, 404, /There is nothing at "\?garbage="/],
-    ["?../../etc/passwd", {}, 404, /There is nothing/],
-    ["", { method: "POST" }, 405, /Cannot POST this: use GET, HEAD/],
-    ["?state", { method: "DELETE" }, 405, /Cannot DELETE this/],
-    ["?close=x", {}, 405, /Cannot GET this: use POST/],
+    ["?garbage", {}, 404, /Cannot find "\?garbage="/],
+    ["?../../etc/passwd", {}, 404, /Cannot find/],
+    [
+      "",
+      { method: "POST" },
+      405,
+      /Cannot use the method POST here: use GET, HEAD/,
+    ],
+    ["?state", { method: "DELETE" }, 405, /Cannot use the method DELETE here/],
+    ["?close=x", {}, 405, /Cannot use the method GET here: use POST/],
   ];
   for (const [query, init, status, why] of wrong) {
     const response = inspected.ask(query, init);
@@ -363,7 +368,7 @@ for (const [who, headers, isClosed] of ASKERS) {
       assertStrictEquals(own?.readyState, isClosed ? 2 : 1);
       if (!isClosed) return;
       const [code, reason] = await client.waitFor("close");
-      assertEquals([code, reason], [1000, "Closed by hand"]);
+      assertEquals([code, reason], [1000, "Closed by an administrator"]);
     },
   );
 }
@@ -378,7 +383,7 @@ test("closes nobody whom it does not know", async (inspected) => {
       response.headers.get("content-type"),
       "text/plain; charset=utf-8",
     );
-    assertMatch(await response.text(), /There is no connection/);
+    assertMatch(await response.text(), /Cannot find the connection/);
   }
   assertStrictEquals([...inspected.server.clients][0]?.readyState, 1);
 });

@@ -767,7 +767,7 @@ Deno.test("instrument() throws at what is no socket", () => {
   assertThrows(
     () => instrument(strange),
     TypeError,
-    "Cannot instrument what is neither",
+    "Cannot instrument a value that is neither",
   );
 });
 

@@ -367,7 +367,7 @@ Deno.test("advance() rejects if time is not faked", async () => {
   await assertRejects(
     () => advance({ next: () => false }, 60_000),
     Error,
-    "make a FakeTime first",
+    "create a FakeTime first",
   );
 });
 
@@ -453,7 +453,7 @@ Deno.test("MemoryNetwork takes any handler, and tells what it answers", async ()
   assertStrictEquals(server.clients.size, 1);
 });
 
-Deno.test("MemoryNetwork refuses a subprotocol that was not asked for, and an upgrade that was not answered", async () => {
+Deno.test("MemoryNetwork rejects an unoffered subprotocol and an upgrade without its response", async () => {
   await using server = new ServerSocket();
   const changes: ((response: Response) => Response)[] = [
     ({ headers }) => {
@@ -462,7 +462,7 @@ Deno.test("MemoryNetwork refuses a subprotocol that was not asked for, and an up
     },
     () => new Response("instead"),
   ];
-  const whys = ["which was not asked for", "Invalid status code: 200"];
+  const whys = ["which was not offered", "Invalid status code: 200"];
   for (const [i, change] of changes.entries()) {
     await using network = new MemoryNetwork({
       fetch: async (request, info) => change(await server.fetch(request, info)),

@@ -296,7 +296,7 @@ Deno.test("the test kit tells what it cannot do", async () => {
   assertThrows(
     () => call(link.vanish, link, "peer"),
     RangeError,
-    "client or server: current value is peer",
+    '"client" or "server": current value is "peer"',
   );
   assertThrows(
     () => call(link.toClient.slow, link.toClient, { delay: "5" }),
@@ -315,7 +315,7 @@ Deno.test("inspect() tells what is no server", () => {
     assertThrows(
       () => call(inspect, undefined, server),
       TypeError,
-      "Cannot look into something other than a ServerSocket",
+      "Cannot inspect a value that is not a ServerSocket",
     );
   }
 });
