@@ -26,7 +26,7 @@
  */
 
 import { sameOrigin, type ServerSocket, type SocketTypes } from "./server.ts";
-import { urlOf } from "./core/admission/admission.ts";
+import { urlOf } from "./core/admission/paths.ts";
 import { render } from "./inspect/page.ts";
 import { InspectedServer, parseQuery, type Query } from "./inspect/state.ts";
 

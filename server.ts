@@ -50,13 +50,12 @@ import { assertRoom } from "./core/rooms/rooms.ts";
 import { Message } from "./message.ts";
 import {
   Admission,
-  type AdmissionOptions,
   type AdmissionResult,
   type AdmittedRequest,
-  INTERNAL_ERROR,
-  INVALID_URL,
-  urlOf,
 } from "./core/admission/admission.ts";
+import type { AdmissionOptions } from "./core/admission/admission_options.ts";
+import { INTERNAL_ERROR } from "./core/admission/authorization.ts";
+import { INVALID_URL, urlOf } from "./core/admission/paths.ts";
 import { formatHost } from "./core/admission/remote_address.ts";
 import { isUpgradeRequest, type Refusal } from "./core/admission/handshake.ts";
 import { appendRetryAfter, toSeconds } from "./core/protocol/retry_after.ts";
@@ -108,12 +107,12 @@ export * from "./core/public.ts";
 export type { Adapter } from "./core/cluster/adapter.ts";
 export type { HistoryOptions } from "./core/history/message_store.ts";
 export { Audience, type ExcludedRecipient } from "./core/rooms/recipients.ts";
-export {
-  type AdmissionOptions,
-  type AllowList,
-  type AuthorizeInfo,
-  sameOrigin,
-} from "./core/admission/admission.ts";
+export type {
+  AdmissionOptions,
+  AuthorizeInfo,
+} from "./core/admission/admission_options.ts";
+export type { AllowList } from "./core/admission/allow_list.ts";
+export { sameOrigin } from "./core/admission/origins.ts";
 export type { RequestInfo } from "./core/runtime/deno_server.ts";
 export type { MessageRate } from "./core/connection/rate_limiter.ts";
 export {

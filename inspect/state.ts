@@ -5,7 +5,7 @@
  */
 
 import type { Connection, ServerSocket, SocketTypes } from "../server.ts";
-import { urlOf } from "../core/admission/admission.ts";
+import { urlOf } from "../core/admission/paths.ts";
 import type { ConnectionEnd } from "../core/events/errors.ts";
 import { startTimer, type Timer } from "../core/util/timer.ts";
 import { FIELDS, SLICE_MS, type Traffic, TrafficHistory } from "./history.ts";

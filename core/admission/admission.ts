@@ -6,7 +6,25 @@
  */
 
 import { isGone, type RequestInfo } from "../runtime/deno_server.ts";
-import { networkOf, remoteAddressOf } from "./remote_address.ts";
+import type { AdmissionOptions, AuthorizeInfo } from "./admission_options.ts";
+import { compileMatcher, type Matcher } from "./allow_list.ts";
+import {
+  INTERNAL_ERROR,
+  isResponseLike,
+  refusalFor,
+  refusalForHeaders,
+  TIMED_OUT,
+} from "./authorization.ts";
+import { ConnectionLimits, RETRY_AFTER_SECONDS } from "./connection_limits.ts";
+import { assertOrigin, sameSiteIfCredentials } from "./origins.ts";
+import {
+  assertPath,
+  DOT_SEGMENTS,
+  hasDotSegments,
+  INVALID_URL,
+  urlOf,
+} from "./paths.ts";
+import { remoteAddressOf } from "./remote_address.ts";
 import {
   checkHandshake,
   listElements,
@@ -21,134 +39,6 @@ import {
   type SubprotocolSupport,
 } from "../protocol/subprotocol.ts";
 import { startTimer } from "../util/timer.ts";
-
-/** The second argument of `authorize`: more about the request. */
-export interface AuthorizeInfo extends Pick<RequestInfo, "remoteAddr"> {
-  /** The address of the client, as later in `client.remoteAddress`. */
-  readonly remoteAddress: string;
-  /** The path of the URL, without the query. */
-  readonly path: string;
-  /**
-   * Headers to add to the response of the upgrade (101), such as `Set-Cookie`. Headers
-   * that belong to the handshake cannot be set: `Connection`, `Upgrade`,
-   * `Content-Length`, `Transfer-Encoding` and those that begin with `Sec-WebSocket-`.
-   * They have no effect if the request is refused.
-   */
-  readonly responseHeaders: Headers;
-}
-
-/**
- * The allowed origins or paths: a list, or a function that returns `true` for an allowed
- * value. In a list, a string must be equal to the value, and a pattern must match all of it
- * (`/https:\\/\\/.*\\.example\\.com/` does not match `https://a.example.com.evil.net`).
- */
-export type AllowList =
-  | readonly (string | RegExp)[]
-  | ((value: string, request: Request) => boolean);
-
-/**
- * Options of authentication, origins and connection limits.
- *
- * @typeParam Context The type that `authorize` returns.
- */
-export interface AdmissionOptions<Context = unknown> {
-  /**
-   * The origins of the pages that may connect, such as `https://example.com`. Pages of
-   * other origins are refused with 403. Browsers always send the `Origin` header, and
-   * pages cannot change it; most other programs send none, and are not refused for that:
-   * they could send any.
-   *
-   * By default all origins may connect, but a page of another site is refused if its
-   * request carries `Cookie` or `Authorization`: a browser adds those to the requests of
-   * all pages, so that any site could act as the user (cross-site WebSocket hijacking).
-   * Same site means {@linkcode sameOrigin}, or that both are on this machine, as in
-   * `http://localhost:5173` and `ws://127.0.0.1:3000`. `() => true` allows all.
-   */
-  readonly origins?: AllowList;
-  /**
-   * The paths of the WebSocket endpoints, without the query; requests for others are
-   * refused with 404. All paths by default. Paths are compared as `new URL()` writes
-   * them, so that `/café` and `/caf%C3%A9` are the same.
-   */
-  readonly paths?: AllowList;
-  /**
-   * The subprotocols that the server supports. The server selects the first one of the
-   * client's list that it supports. A client that requests only others is admitted
-   * without a subprotocol; a browser then fails the connection.
-   *
-   * @default {[]}
-   */
-  readonly protocols?: readonly string[];
-  /**
-   * Decides whether a request is admitted, after all other checks. Only a truthy value
-   * admits; it becomes `client.context`. A falsy value refuses with 403. A `Response`
-   * that is returned or thrown refuses, and is sent to the client. An `Error` that is
-   * returned refuses with 403. If it throws or rejects with anything else, the response is
-   * 500. Errors are emitted as an `error` event and never sent to the client.
-   *
-   * @param request The upgrade request.
-   * @param info The address, the path, and the headers of the response.
-   * @returns The context of the client, or a `Response` to refuse.
-   *
-   * @example Renew a session
-   * ```ts
-   * import { ServerSocket } from "jsr:@ws/events";
-   *
-   * new ServerSocket<{ context: { user: string } }>({
-   *   authorize({ headers }, { responseHeaders }) {
-   *     if (headers.get("cookie") !== "session=ada") {
-   *       return new Response("Log in first", { status: 401 });
-   *     }
-   *     responseHeaders.append("set-cookie", "session=ada; Max-Age=3600; HttpOnly");
-   *     return { user: "ada" };
-   *   },
-   * });
-   * ```
-   */
-  readonly authorize?: (
-    request: Request,
-    info: AuthorizeInfo,
-  ) => Context | Response | Promise<Context | Response>;
-  /**
-   * The timeout of `authorize`, in milliseconds. The response is then 504.
-   *
-   * @default {10_000}
-   */
-  readonly authorizeTimeout?: number;
-  /**
-   * The maximum number of connections, including requests that `authorize` has not yet
-   * decided on. Further requests get 503 with `Retry-After`.
-   *
-   * @default {Infinity}
-   */
-  readonly maxConnections?: number;
-  /**
-   * The maximum number of connections from one address; for IPv6, from one /64 network,
-   * which is what one subscriber has. Further requests get 429 with `Retry-After`. All
-   * clients whose address is unknown share one limit.
-   *
-   * @default {Infinity}
-   */
-  readonly maxConnectionsPerAddress?: number;
-  /**
-   * The names of request headers that stay in `client.headers` for the life of the
-   * connection. Other headers are available in `authorize`, and until the `connect`
-   * listeners have returned and their promises have settled. Values of more than 4,096
-   * characters are not kept.
-   *
-   * @default {[]}
-   */
-  readonly keepHeaders?: readonly string[];
-  /**
-   * The number of trusted reverse proxies in front of the server, each of which appends
-   * the address of its client to `X-Forwarded-For`. The entry at this position, counted
-   * from the end, is the address of the client. With 0 the header is ignored, because any
-   * client could forge it.
-   *
-   * @default {0}
-   */
-  readonly trustProxy?: number;
-}
 
 /** A request that was admitted. It counts as a connection until it is released. */
 export interface AdmittedRequest {
@@ -172,58 +62,10 @@ export type AdmissionResult =
   | { readonly admitted: AdmittedRequest };
 
 /**
- * Whether a page has the same host and port as the WebSocket endpoint; for use as
- * {@linkcode AdmissionOptions.origins}. A page that was loaded over `http:` does not have
- * the same origin as a `wss:` endpoint. Behind a proxy that terminates TLS, the scheme is
- * unknown, and only hosts are compared. The proxy must forward the `Host` header unchanged.
- *
- * @param origin The origin of the page.
- * @param request The upgrade request.
- * @returns Whether the origins are the same.
- *
- * @example
- * ```ts
- * import { sameOrigin, ServerSocket } from "jsr:@ws/events";
- *
- * const server = new ServerSocket({ origins: sameOrigin });
- * ```
- */
-export function sameOrigin(origin: string, request: Request): boolean {
-  const page = URL.parse(origin);
-  const host = request.headers.get("host");
-  // An attacker on the network may have modified an unencrypted page.
-  const isDowngrade = page?.protocol === "http:" &&
-    request.url.startsWith("https:");
-  // Only one of them may include the default port.
-  return page !== null && host !== null && !isDowngrade &&
-    page.host === URL.parse(`${page.protocol}//${host}`)?.host;
-}
-
-/**
  * The maximum length of a URL, in characters. It is kept for the life of the connection.
  * Most proxies have a similar limit.
  */
 const MAX_URL_LENGTH = 8192;
-
-/**
- * The default of `origins`: refuses a page of another site if its request carries
- * credentials, which browsers add by themselves.
- */
-function sameSiteIfCredentials(origin: string, request: Request): boolean {
-  const { headers } = request;
-  const hasCredentials = headers.has("cookie") || headers.has("authorization");
-  return !hasCredentials || sameOrigin(origin, request) ||
-    isLoopback(URL.parse(origin)?.hostname) &&
-      isLoopback(URL.parse(`http://${headers.get("host")}`)?.hostname);
-}
-
-function isLoopback(hostname: string | undefined): boolean {
-  return hostname !== undefined &&
-    /^(?:(?:.+\.)?localhost\.?|127(?:\.\d+){3}|\[::1\])$/.test(hostname);
-}
-
-/** The `Retry-After` of a request that exceeds a limit, in seconds. */
-const RETRY_AFTER_SECONDS = 5;
 
 /**
  * Decides which requests may become a WebSocket.
@@ -469,174 +311,10 @@ export class Admission<Context> {
   }
 }
 
-/** The refusal of a request with an invalid URL. */
-export const INVALID_URL: Refusal = {
-  status: 400,
-  reason: "Cannot make sense of the URL, or of the Host header",
-};
-
-/** Returns the URL of a request, if valid. Deno throws if the `Host` header is not. */
-export function urlOf(request: Request): URL | undefined {
-  try {
-    return new URL(request.url);
-  } catch {
-    return undefined;
-  }
-}
-
-/** A dot segment (RFC 3986, section 3.3), which a URL parser resolves. */
-const DOT_SEGMENT = /(?:^|[/\\])(?:\.|%2e){1,2}(?:[/\\?#]|$)/i;
-
-const DOT_SEGMENTS: Refusal = {
-  status: 400,
-  reason:
-    'Cannot answer for a path with the segments "." or "..": resolve them',
-};
-
-/**
- * Whether the path, as the client sent it, has dot segments. A proxy that restricts access
- * by path may not have resolved them.
- */
-function hasDotSegments(url: string): boolean {
-  const start = url.indexOf("/", url.indexOf("://") + 3);
-  if (start < 0) return false;
-  const end = url.slice(start).search(/[?#]/);
-  return DOT_SEGMENT.test(url.slice(start, end < 0 ? undefined : start + end));
-}
-
-/** Percent-encoding is case-insensitive (RFC 3986, section 6.2.2.1). */
-function withUpperCaseHex(path: string): string {
-  return path.replace(/%[0-9a-f]{2}/gi, (code) => code.toUpperCase());
-}
-
-/** Returns the refusal for a result of `authorize`, if it does not admit. */
-function refusalFor(result: unknown): Refusal | undefined {
-  if (result === TIMED_OUT) {
-    return { status: 504, reason: "The authorization took too long" };
-  }
-  if (isResponseLike(result)) return refusalFromResponse(result);
-  if (isErrorLike(result)) return { ...FORBIDDEN, error: result };
-  return result ? undefined : FORBIDDEN;
-}
-
-const FORBIDDEN: Refusal = { status: 403, reason: "Not authorized" };
-
-/** The properties of any `Response`, including those of other realms and of packages. */
-interface ResponseLike {
-  readonly status: number;
-  readonly headers: object;
-}
-
-function isResponseLike(value: unknown): value is ResponseLike {
-  return typeof value === "object" && value !== null &&
-    (value instanceof Response ||
-      "status" in value && typeof value.status === "number" &&
-        "headers" in value && typeof value.headers === "object" &&
-        value.headers !== null && "get" in value.headers &&
-        typeof value.headers.get === "function");
-}
-
-function isErrorLike(value: unknown): boolean {
-  return value instanceof Error ||
-    /^\[object (?:Error|DOMException)\]$/.test(
-      Object.prototype.toString.call(value),
-    );
-}
-
-/** Refuses with the response of `authorize`. */
-function refusalFromResponse(answer: ResponseLike): Refusal {
-  const { status } = answer;
-  const reason = `The authorization answered with ${status}`;
-  if (!(status >= 200 && status <= 599)) { // such as that of `Response.error()`
-    return {
-      ...INTERNAL_ERROR,
-      error: new TypeError(
-        `Cannot answer a request with a Response of status ${status}: use one from 200 to 599`,
-      ),
-    };
-  }
-  if (!(answer instanceof Response)) return { status, reason };
-  try {
-    // A copy, as an application may return the same response each time.
-    return { status, reason, response: answer.clone() };
-  } catch (cause) { // its body was read
-    const error = new TypeError(
-      `Cannot answer a request with a Response whose body was read already: authorize has to make a new one for each request (its status was ${status})`,
-      { cause },
-    );
-    return { status, reason, error };
-  }
-}
-
-/** Returns the refusal for invalid response headers set by `authorize`, if any. */
-function refusalForHeaders(headers: Headers | undefined): Refusal | undefined {
-  for (const name of headers?.keys() ?? []) {
-    if (!HANDSHAKE_HEADER.test(name)) continue;
-    const error = new TypeError(
-      `Cannot set the header "${name}" of the upgrade: it belongs to the handshake`,
-    );
-    return { ...INTERNAL_ERROR, error };
-  }
-  return undefined;
-}
-
-const HANDSHAKE_HEADER =
-  /^(?:connection|upgrade|content-length|transfer-encoding|keep-alive|te|trailer|sec-websocket-.*)$/i;
-
-/** The response to an error of the application, without details. */
-export const INTERNAL_ERROR: Refusal = {
-  status: 500,
-  reason: "Internal server error",
-};
-
-const TIMED_OUT = Symbol("late");
-
 const CLIENT_GONE: Refusal = {
   status: 499,
   reason: "The client went away before it was let in",
 };
-
-/** Counts connections, in total and per network. */
-class ConnectionLimits {
-  readonly #max: number;
-  readonly #maxPerAddress: number;
-  #count = 0;
-  readonly #countByNetwork = new Map<string, number>();
-
-  constructor(max: number, maxPerAddress: number) {
-    this.#max = max;
-    this.#maxPerAddress = maxPerAddress;
-  }
-
-  acquire(remoteAddress: string): Refusal | undefined {
-    const headers = { "retry-after": `${RETRY_AFTER_SECONDS}` };
-    if (this.#count >= this.#max) {
-      return { status: 503, reason: "There are too many connections", headers };
-    }
-    if (this.#maxPerAddress < Infinity) {
-      const network = networkOf(remoteAddress);
-      const taken = this.#countByNetwork.get(network) ?? 0;
-      if (taken >= this.#maxPerAddress) {
-        const reason = `There are too many connections from ${network}`;
-        return { status: 429, reason, headers };
-      }
-      this.#countByNetwork.set(network, taken + 1);
-    }
-    this.#count++;
-    return undefined;
-  }
-
-  release(remoteAddress: string): void {
-    this.#count--;
-    if (this.#maxPerAddress === Infinity) return;
-    const network = networkOf(remoteAddress);
-    const taken = (this.#countByNetwork.get(network) ?? 0) - 1;
-    if (taken > 0) this.#countByNetwork.set(network, taken);
-    else this.#countByNetwork.delete(network);
-  }
-}
-
-type Matcher = (value: string, request: Request) => boolean;
 
 /** Checks a list of tokens, as subprotocols and header names must be. */
 function assertSubprotocols(
@@ -653,69 +331,4 @@ function assertSubprotocols(
       }`,
     );
   }
-}
-
-function compileMatcher(
-  name: string,
-  allowed: AllowList | undefined,
-  assertEntry: (value: string) => string,
-): Matcher | undefined {
-  if (allowed === undefined || typeof allowed === "function") return allowed;
-  const isList: boolean = Array.isArray(allowed);
-  if (!isList) {
-    throw new TypeError(
-      `Cannot use "${name}" unless it is a list or a function: current value is of type ${typeof allowed}`,
-    );
-  }
-  const strings = new Set<string>();
-  const patterns: RegExp[] = [];
-  for (const one of allowed) {
-    if (typeof one === "string") {
-      strings.add(assertEntry(one));
-    } else if (!(one instanceof RegExp)) {
-      throw new TypeError(
-        `Cannot use what is neither a string nor a pattern among "${name}": current value is ${one}`,
-      );
-    } else {
-      // Matches the whole value, without the flags that make a pattern stateful.
-      const flags = one.flags.replace(/[gy]/g, "");
-      patterns.push(new RegExp(`^(?:${one.source})$`, flags));
-    }
-  }
-  return (value) =>
-    strings.has(withUpperCaseHex(value)) ||
-    patterns.some((pattern) => pattern.test(value));
-}
-
-function assertOrigin(origin: string): string {
-  if (origin === "null") return origin; // what sandboxed pages and files send
-  const url = URL.parse(origin);
-  const isWeb = url?.protocol === "http:" || url?.protocol === "https:";
-  const expected = isWeb
-    ? url.origin
-    : /^[a-z][a-z0-9+.-]*:\/\/[^/?#]+/.exec(origin)?.[0];
-  if (expected !== origin) {
-    throw new TypeError(
-      `Cannot use "${origin}" among "origins" as no page has that origin: ${
-        expected === undefined
-          ? "write one as in https://example.com, or use () => true to allow all"
-          : `write "${expected}"`
-      }`,
-    );
-  }
-  return origin;
-}
-
-/** Returns the path as requests have it. */
-function assertPath(path: string): string {
-  const url = URL.parse(path, "ws://localhost");
-  const isPath = path.startsWith("/") && !path.startsWith("//") &&
-    url !== null && url.search === "" && url.hash === "" &&
-    !/[?#]/.test(path) && !hasDotSegments(url.protocol + "//h" + path);
-  if (!isPath) {
-    throw new TypeError(
-      `Cannot use "${path}" among "paths" as no request has that path: write it as in /live, without a query`,
-    );
-  }
-  return withUpperCaseHex(url.pathname);
 }

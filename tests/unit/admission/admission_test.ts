@@ -8,11 +8,11 @@ import {
 import { FakeTime } from "@std/testing/time";
 import {
   Admission,
-  type AdmissionOptions,
   type AdmissionResult,
-  type AllowList,
-  sameOrigin,
 } from "../../../core/admission/admission.ts";
+import type { AdmissionOptions } from "../../../core/admission/admission_options.ts";
+import type { AllowList } from "../../../core/admission/allow_list.ts";
+import { sameOrigin } from "../../../core/admission/origins.ts";
 import {
   networkOf,
   remoteAddressOf,

@@ -1,0 +1,127 @@
+/**
+ * The options of authentication, origins and connection limits.
+ *
+ * @module
+ */
+
+import type { RequestInfo } from "../runtime/deno_server.ts";
+import type { AllowList } from "./allow_list.ts";
+
+/** The second argument of `authorize`: more about the request. */
+export interface AuthorizeInfo extends Pick<RequestInfo, "remoteAddr"> {
+  /** The address of the client, as later in `client.remoteAddress`. */
+  readonly remoteAddress: string;
+  /** The path of the URL, without the query. */
+  readonly path: string;
+  /**
+   * Headers to add to the response of the upgrade (101), such as `Set-Cookie`. Headers
+   * that belong to the handshake cannot be set: `Connection`, `Upgrade`,
+   * `Content-Length`, `Transfer-Encoding` and those that begin with `Sec-WebSocket-`.
+   * They have no effect if the request is refused.
+   */
+  readonly responseHeaders: Headers;
+}
+
+/**
+ * Options of authentication, origins and connection limits.
+ *
+ * @typeParam Context The type that `authorize` returns.
+ */
+export interface AdmissionOptions<Context = unknown> {
+  /**
+   * The origins of the pages that may connect, such as `https://example.com`. Pages of
+   * other origins are refused with 403. Browsers always send the `Origin` header, and
+   * pages cannot change it; most other programs send none, and are not refused for that:
+   * they could send any.
+   *
+   * By default all origins may connect, but a page of another site is refused if its
+   * request carries `Cookie` or `Authorization`: a browser adds those to the requests of
+   * all pages, so that any site could act as the user (cross-site WebSocket hijacking).
+   * Same site means {@linkcode sameOrigin}, or that both are on this machine, as in
+   * `http://localhost:5173` and `ws://127.0.0.1:3000`. `() => true` allows all.
+   */
+  readonly origins?: AllowList;
+  /**
+   * The paths of the WebSocket endpoints, without the query; requests for others are
+   * refused with 404. All paths by default. Paths are compared as `new URL()` writes
+   * them, so that `/café` and `/caf%C3%A9` are the same.
+   */
+  readonly paths?: AllowList;
+  /**
+   * The subprotocols that the server supports. The server selects the first one of the
+   * client's list that it supports. A client that requests only others is admitted
+   * without a subprotocol; a browser then fails the connection.
+   *
+   * @default {[]}
+   */
+  readonly protocols?: readonly string[];
+  /**
+   * Decides whether a request is admitted, after all other checks. Only a truthy value
+   * admits; it becomes `client.context`. A falsy value refuses with 403. A `Response`
+   * that is returned or thrown refuses, and is sent to the client. An `Error` that is
+   * returned refuses with 403. If it throws or rejects with anything else, the response is
+   * 500. Errors are emitted as an `error` event and never sent to the client.
+   *
+   * @param request The upgrade request.
+   * @param info The address, the path, and the headers of the response.
+   * @returns The context of the client, or a `Response` to refuse.
+   *
+   * @example Renew a session
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * new ServerSocket<{ context: { user: string } }>({
+   *   authorize({ headers }, { responseHeaders }) {
+   *     if (headers.get("cookie") !== "session=ada") {
+   *       return new Response("Log in first", { status: 401 });
+   *     }
+   *     responseHeaders.append("set-cookie", "session=ada; Max-Age=3600; HttpOnly");
+   *     return { user: "ada" };
+   *   },
+   * });
+   * ```
+   */
+  readonly authorize?: (
+    request: Request,
+    info: AuthorizeInfo,
+  ) => Context | Response | Promise<Context | Response>;
+  /**
+   * The timeout of `authorize`, in milliseconds. The response is then 504.
+   *
+   * @default {10_000}
+   */
+  readonly authorizeTimeout?: number;
+  /**
+   * The maximum number of connections, including requests that `authorize` has not yet
+   * decided on. Further requests get 503 with `Retry-After`.
+   *
+   * @default {Infinity}
+   */
+  readonly maxConnections?: number;
+  /**
+   * The maximum number of connections from one address; for IPv6, from one /64 network,
+   * which is what one subscriber has. Further requests get 429 with `Retry-After`. All
+   * clients whose address is unknown share one limit.
+   *
+   * @default {Infinity}
+   */
+  readonly maxConnectionsPerAddress?: number;
+  /**
+   * The names of request headers that stay in `client.headers` for the life of the
+   * connection. Other headers are available in `authorize`, and until the `connect`
+   * listeners have returned and their promises have settled. Values of more than 4,096
+   * characters are not kept.
+   *
+   * @default {[]}
+   */
+  readonly keepHeaders?: readonly string[];
+  /**
+   * The number of trusted reverse proxies in front of the server, each of which appends
+   * the address of its client to `X-Forwarded-For`. The entry at this position, counted
+   * from the end, is the address of the client. With 0 the header is ignored, because any
+   * client could forge it.
+   *
+   * @default {0}
+   */
+  readonly trustProxy?: number;
+}

@@ -1,0 +1,77 @@
+/**
+ * Which pages may connect: the same-origin check, and the default of `origins`.
+ *
+ * @module
+ */
+
+/**
+ * Whether a page has the same host and port as the WebSocket endpoint; for use as
+ * {@linkcode AdmissionOptions.origins}. A page that was loaded over `http:` does not have
+ * the same origin as a `wss:` endpoint. Behind a proxy that terminates TLS, the scheme is
+ * unknown, and only hosts are compared. The proxy must forward the `Host` header unchanged.
+ *
+ * @param origin The origin of the page.
+ * @param request The upgrade request.
+ * @returns Whether the origins are the same.
+ *
+ * @example
+ * ```ts
+ * import { sameOrigin, ServerSocket } from "jsr:@ws/events";
+ *
+ * const server = new ServerSocket({ origins: sameOrigin });
+ * ```
+ */
+export function sameOrigin(origin: string, request: Request): boolean {
+  const page = URL.parse(origin);
+  const host = request.headers.get("host");
+  // An attacker on the network may have modified an unencrypted page.
+  const isDowngrade = page?.protocol === "http:" &&
+    request.url.startsWith("https:");
+  // Only one of them may include the default port.
+  return page !== null && host !== null && !isDowngrade &&
+    page.host === URL.parse(`${page.protocol}//${host}`)?.host;
+}
+
+/**
+ * The default of `origins`: refuses a page of another site if its request carries
+ * credentials, which browsers add by themselves.
+ */
+export function sameSiteIfCredentials(
+  origin: string,
+  request: Request,
+): boolean {
+  const { headers } = request;
+  const hasCredentials = headers.has("cookie") || headers.has("authorization");
+  return !hasCredentials || sameOrigin(origin, request) ||
+    isLoopback(URL.parse(origin)?.hostname) &&
+      isLoopback(URL.parse(`http://${headers.get("host")}`)?.hostname);
+}
+
+function isLoopback(hostname: string | undefined): boolean {
+  return hostname !== undefined &&
+    /^(?:(?:.+\.)?localhost\.?|127(?:\.\d+){3}|\[::1\])$/.test(hostname);
+}
+
+/**
+ * Validates an entry of the option `origins`.
+ *
+ * @throws {TypeError} If no page has that origin.
+ */
+export function assertOrigin(origin: string): string {
+  if (origin === "null") return origin; // what sandboxed pages and files send
+  const url = URL.parse(origin);
+  const isWeb = url?.protocol === "http:" || url?.protocol === "https:";
+  const expected = isWeb
+    ? url.origin
+    : /^[a-z][a-z0-9+.-]*:\/\/[^/?#]+/.exec(origin)?.[0];
+  if (expected !== origin) {
+    throw new TypeError(
+      `Cannot use "${origin}" among "origins" as no page has that origin: ${
+        expected === undefined
+          ? "write one as in https://example.com, or use () => true to allow all"
+          : `write "${expected}"`
+      }`,
+    );
+  }
+  return origin;
+}
