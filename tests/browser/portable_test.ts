@@ -31,13 +31,13 @@ for (const name of BROWSERS) {
         "--platform=browser",
         "tests/support/portable/page.ts",
       );
-      const outcomes = await evaluateInBrowser(
+      const outcomes = await evaluateInBrowser<Outcome[]>(
         name,
         command,
         script,
         `runCases("${server.url}")`,
       );
-      await reportOutcomes(t, outcomes as Outcome[]);
+      await reportOutcomes(t, outcomes);
     },
   });
 }

@@ -108,15 +108,15 @@ const PAGE = `<!doctype html><meta charset=utf-8><title>Test</title>
  * @param command Where it is, as {@linkcode findBrowser} says.
  * @param script The page's module, as one file.
  * @param expression What is evaluated after it; a promise is awaited.
- * @returns What it gives, by way of JSON.
+ * @returns What it gives, by way of JSON; nothing checks that it is of this type.
  */
-export async function evaluateInBrowser(
+export async function evaluateInBrowser<Result>(
   name: BrowserName,
   command: string,
   script: string,
   expression: string,
-): Promise<unknown> {
-  const result = Promise.withResolvers<unknown>();
+): Promise<Result> {
+  const result = Promise.withResolvers<Result>();
   const module = `${script}
 const result = await (async () => ({ value: await (${expression}) }))()
   .catch((error) => ({ error: error + "\\n" + error?.stack }));

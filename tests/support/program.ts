@@ -77,6 +77,19 @@ export class Program implements AsyncDisposable {
     }
   }
 
+  /** Waits until the process says no more, and gives the lines that were left. */
+  async rest(): Promise<string[]> {
+    const rest: string[] = [];
+    for (;;) {
+      const { value, done } = await deadline(
+        this.#lines.read(),
+        LINE_TIMEOUT_MS,
+      );
+      if (done) return rest;
+      rest.push(value);
+    }
+  }
+
   /** Writes a line. */
   async write(line: string): Promise<void> {
     await this.#input.write(new TextEncoder().encode(`${line}\n`));
