@@ -19,25 +19,24 @@ import {
 } from "./frames.ts";
 import { MIN_PART_BYTES } from "./parts.ts";
 
-/** How many bytes the text of a ping may have. */
+/** The maximum length of the text of a ping, in bytes. */
 const MAX_PING_BYTES = 125;
 
-/** How many characters the text of a trace may have. */
+/** The maximum length of a trace context, in UTF-16 code units. */
 const MAX_TRACE_LENGTH = 600;
 
-/** What an epoch is made of, so that it can stand in a subprotocol. */
+/** An epoch, which is part of a subprotocol. */
 const EPOCH_PATTERN = /^[0-9a-z]{1,32}$/;
 
-/** What proves where a client stands; it stands in a subprotocol, too. */
+/** A token, which is part of a subprotocol. */
 const RESUME_TOKEN_PATTERN = /^[\w-]{1,4096}$/;
 
 const pingEncoder = new TextEncoder();
 
 /**
- * Reads a frame that is marked.
+ * Decodes a marked frame. Never throws.
  *
- * @param payload What it holds.
- * @returns What it means; undefined if it is malformed. Never throws.
+ * @returns The frame; undefined if it is malformed.
  */
 export function decodeFrame(payload: Payload): MarkedFrame | undefined {
   return typeof payload === "string"
@@ -56,11 +55,11 @@ function decodeTextFrame(text: string): MarkedFrame | undefined {
     case "~":
       return decodeAddressed(kind, rest);
     case "t":
-      // Those who know nothing of traces ignore whatever it is.
+      // A malformed trace context is ignored, as by peers that do not support it.
       return decodeAddressed(kind, rest) ?? { kind: "unknown" };
     case "[":
       return isLargerThan(text, MAX_BATCH_BYTES) ? undefined : batchFrame(
-        // One more than there may be is enough to tell that there are too many.
+        // One more than the maximum is enough to detect too many.
         rest.split(SEPARATOR, MAX_BATCH_ITEMS + 1),
       );
     case "<":
@@ -92,7 +91,7 @@ function decodeTextFrame(text: string): MarkedFrame | undefined {
   }
 }
 
-/** Reads a part of a frame. Nobody may send many that are small. */
+/** Decodes a part. Small parts are invalid, as they would be expensive to receive. */
 function decodePart(
   kind: "-" | ".",
   payload: Payload,
@@ -104,7 +103,7 @@ function decodePart(
     : { kind: "part", isLast, payload };
 }
 
-/** Reads a frame that is about one request. */
+/** Decodes a frame with the id of a request. */
 function decodeAddressed(
   kind: "?" | "!" | "~" | "t",
   rest: string,
@@ -177,7 +176,7 @@ function batchFrame(items: readonly Payload[]): MarkedFrame | undefined {
   return items.length > MAX_BATCH_ITEMS ? undefined : { kind: "batch", items };
 }
 
-/** Letters in lower case are kept for what may be ignored. */
+/** Lower-case letters are reserved for frames that may be ignored. */
 function decodeUnknown(kind: string): MarkedFrame | undefined {
   return /^[a-z]$/.test(kind) ? { kind: "unknown" } : undefined;
 }
@@ -197,7 +196,7 @@ function parseOffset(text: string): number | undefined {
   return parseNumber(text, Number.MAX_SAFE_INTEGER);
 }
 
-/** The fields of an object in JSON; undefined if it is none. */
+/** Parses a JSON object; undefined for any other text. */
 function parseObject(json: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(json);

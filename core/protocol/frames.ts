@@ -1,133 +1,128 @@
 /**
- * The frames of `events.v1` (see `docs/protocol.md`): their types, and how they are
- * encoded; pure.
+ * The frames of `events.v1`, as specified in `docs/protocol.md`: types and encoding;
+ * pure.
  *
  * @module
  */
 
 import { concatBytes, type Frame, toBytes } from "../values/codec.ts";
 
-/** What a frame holds, as the runtime gives it. */
+/** The payload of a received frame. */
 export type Payload = string | ArrayBuffer;
 
-/** What a marked frame means. */
+/** A decoded frame with a mark. */
 export type MarkedFrame =
-  /** A message that would be taken for a marked frame as it is. */
+  /** A message whose payload begins with a mark. */
   | { readonly kind: "message"; readonly payload: Payload }
-  /** A message that wants an answer. */
+  /** A request. */
   | { readonly kind: "request"; readonly id: number; readonly payload: Payload }
-  /** The answer to a request. */
+  /** A reply. */
   | { readonly kind: "reply"; readonly id: number; readonly payload: Payload }
-  /** Why there is no answer to a request. */
+  /** An error reply. */
   | {
     readonly kind: "failure";
     readonly id: number;
     readonly failure: RequestFailure;
   }
-  /** Asks for a pong with the same text. */
+  /** A ping, to be answered by a pong with the same text. */
   | { readonly kind: "ping"; readonly text: string }
-  /** Answers a ping. */
+  /** A pong. */
   | { readonly kind: "pong"; readonly text: string }
-  /** How many messages and requests may be sent since the connection was opened. */
+  /** The total cost of messages that the peer may send on the connection. */
   | { readonly kind: "credit"; readonly limit: number }
-  /** A message that the server keeps for who comes back, and where it stands. */
+  /** A stored message. */
   | {
     readonly kind: "stored";
     readonly offset: number;
     readonly payload: Payload;
   }
-  /** Where the peer stands among what is kept. */
+  /** The position of the client in the stream of stored messages. */
   | { readonly kind: "position"; readonly update: PositionUpdate }
-  /** Which trace a request is part of, which comes next. */
+  /** The trace context of the next request. */
   | { readonly kind: "trace"; readonly id: number; readonly text: string }
-  /** Many frames in one. */
+  /** Several frames in one. */
   | { readonly kind: "batch"; readonly items: readonly Payload[] }
-  /** A part of a frame that is too large to go as a whole. */
+  /** A part of a large frame. */
   | {
     readonly kind: "part";
     readonly isLast: boolean;
     readonly payload: Payload;
   }
-  /** Something of a later version that may be ignored. */
+  /** A frame of a later version that may be ignored. */
   | { readonly kind: "unknown" };
 
-/** Why a request has failed, as its peer is told. */
+/** The content of an error reply. */
 export interface RequestFailure {
-  /** For a human reader. */
+  /** The human-readable reason. */
   readonly message: string;
-  /** For a program. */
+  /** The machine-readable code. */
   readonly code?: string;
 }
 
-/** Where a client stands among the messages that its server keeps. */
+/** A position in the stream of stored messages. */
 export interface StreamPosition {
-  /** What the numbers belong to: others mean nothing elsewhere. */
+  /** The store that assigned the offset. Offsets of other stores are not comparable. */
   readonly epoch: string;
-  /** The number of the last message that it may have been sent. */
+  /** The offset of the last message that the client may have received. */
   readonly offset: number;
 }
 
-/** Where somebody stands of whom nobody knows. */
+/** The position of a client that has none. */
 export const UNKNOWN_POSITION: StreamPosition = { epoch: "0", offset: 0 };
 
-/** What a server tells a client about messages that are kept. */
+/** The position that a server sends to a client. */
 export interface PositionUpdate {
-  /** Where the client stands; undefined if nothing is kept. */
+  /** The position; undefined if the server does not store messages. */
   readonly position: StreamPosition | undefined;
-  /** What proves it when the client comes back, if it is another than before. */
+  /** The token for the next reconnect; undefined if it has not changed. */
   readonly token?: string | undefined;
-  /** Whether it has got all that it has missed, if it has come back for that. */
+  /**
+   * Whether all missed messages were replayed; undefined if the client did not ask for
+   * it.
+   */
   readonly recovered: boolean | undefined;
 }
 
-/** What a text frame begins with that is no plain message. */
+/** The first character of a marked text frame. */
 export const MARK = "\u0001";
 
-/** What a binary frame begins with that is no plain message. */
+/** The first byte of a marked binary frame. */
 export const MARK_BYTE = 0xc1;
 
-/** What stands between the items of a batch of texts. */
+/** Separates the items of a text batch. */
 export const SEPARATOR = "\u001e";
 
-/** How many bytes a batch may have. */
+/** The maximum size of a batch in bytes. */
 export const MAX_BATCH_BYTES: number = 64 * 1024;
 
 /**
- * How many items a batch may have. A message costs its sender at least 1 of the credit
- * that it has at first, so that more could not be sent in one go anyway.
+ * The maximum number of items of a batch. A message costs at least 1 of the initial
+ * credit, so that no more could be sent at once.
  */
 export const MAX_BATCH_ITEMS = 1024;
 
-/** The highest id of a request. */
+/** The maximum id of a request. */
 export const MAX_REQUEST_ID: number = 2 ** 32 - 1;
 
-/** How many bytes the head of a binary request or reply has: mark, kind, id. */
+/** The length of the header of a binary request or reply: mark, kind, id. */
 export const REQUEST_HEAD_BYTES = 6;
 
-/** How many bytes the head of a binary kept message has: mark, kind, offset. */
+/** The length of the header of a binary stored message: mark, kind, offset. */
 export const STORED_HEAD_BYTES = 10;
 
-/**
- * Whether a frame is marked.
- *
- * @param payload What it holds.
- * @returns False if it is a plain message.
- */
+/** Whether a frame begins with a mark, unlike a plain message. */
 export function isMarked(payload: Payload): boolean {
   return typeof payload === "string"
     ? payload.charCodeAt(0) === 1
     : new Uint8Array(payload)[0] === MARK_BYTE;
 }
 
-/** The kinds of marked frames that count for credit. */
+/** The kinds of marked frames that use credit. */
 const CREDITED_KINDS = "=?@#";
 
 /**
- * Whether a frame counts for credit. A batch does not: its items do.
- *
- * @param payload What it holds.
- * @returns True for a plain message, a request, and what is sent of messages that are
- * kept; false for a batch, too.
+ * Whether a frame uses credit: messages, requests, stored messages and positions. A batch
+ * does not, but its items do.
  */
 export function isCounted(payload: Payload): boolean {
   if (!isMarked(payload)) return true;
@@ -137,12 +132,7 @@ export function isCounted(payload: Payload): boolean {
   return kind !== "" && CREDITED_KINDS.includes(kind);
 }
 
-/**
- * Whether a frame is a part of another one, well-formed or not.
- *
- * @param payload What it holds.
- * @returns False if it is whole.
- */
+/** Whether a frame is a part of another frame, valid or not. */
 export function isPart(payload: Payload): boolean {
   if (!isMarked(payload)) return false;
   const kind = typeof payload === "string"
@@ -152,11 +142,8 @@ export function isPart(payload: Payload): boolean {
 }
 
 /**
- * Makes of a plain message a frame that is not taken for a marked one.
- *
- * @param frame The message.
- * @returns The same, or the same marked as a message. Of a `Blob` nobody knows what
- * it begins with.
+ * Marks a message that would otherwise be taken for a marked frame. A `Blob` is always
+ * marked, as its first byte is not known.
  */
 export function escapeFrame(frame: Frame): Frame {
   if (typeof frame === "string") {
@@ -169,12 +156,7 @@ export function escapeFrame(frame: Frame): Frame {
 
 const ESCAPE_PREFIX = new Uint8Array([MARK_BYTE, "=".charCodeAt(0)]);
 
-/**
- * Undoes {@linkcode escapeFrame}.
- *
- * @param frame What it has returned.
- * @returns The message.
- */
+/** Reverts {@linkcode escapeFrame}. */
 export function unescapeFrame(frame: Frame): Frame {
   if (typeof frame === "string") {
     return frame.startsWith(`${MARK}=`) ? frame.slice(2) : frame;
@@ -185,14 +167,7 @@ export function unescapeFrame(frame: Frame): Frame {
   return isEscaped ? bytes.subarray(2) : frame;
 }
 
-/**
- * Makes a request of a message, or a reply.
- *
- * @param kind Which of them.
- * @param id Which request it is, or answers.
- * @param frame The message.
- * @returns The frame.
- */
+/** Encodes a request or a reply. */
 export function encodeAddressed(
   kind: "request" | "reply",
   id: number,
@@ -210,26 +185,22 @@ export function encodeAddressed(
 }
 
 /**
- * Tells which trace the next request is part of.
+ * Encodes the trace context of a request.
  *
- * @param id Which request.
- * @param text Its `traceparent`, and after a comma its `tracestate` if it has one (W3C
- * Trace Context).
- * @returns The frame.
+ * @param text The `traceparent`, followed by a comma and the `tracestate` if there is one
+ * (W3C Trace Context).
  */
 export function encodeTrace(id: number, text: string): string {
   return `${TRACE_PREFIX}${id},${text}`;
 }
 
-/** What a frame begins with that tells of a trace. */
+/** The prefix of a trace frame. */
 export const TRACE_PREFIX: string = `${MARK}t`;
 
 /**
- * Makes a kept message of a message.
+ * Encodes a stored message.
  *
- * @param offset Where it stands; 0 if it is not kept yet.
- * @param frame The message.
- * @returns The frame.
+ * @param offset The offset; 0 if it is not stored yet.
  */
 export function encodeStored(
   offset: number,
@@ -243,25 +214,14 @@ export function encodeStored(
   return concatBytes(head, toBytes(frame));
 }
 
-/**
- * Tells a client where it stands among what is kept.
- *
- * @param standing Where.
- * @returns The frame.
- */
+/** Encodes a position. */
 export function encodePosition(
   { position, recovered, token }: PositionUpdate,
 ): string {
   return `${MARK}#${JSON.stringify({ recovered, ...position, token })}`;
 }
 
-/**
- * Tells why there is no answer to a request.
- *
- * @param id Which request.
- * @param failure Why.
- * @returns The frame.
- */
+/** Encodes an error reply. */
 export function encodeFailure(
   id: number,
   { message, code }: RequestFailure,
@@ -269,43 +229,22 @@ export function encodeFailure(
   return `${MARK}~${id},${JSON.stringify({ message, code })}`;
 }
 
-/**
- * A ping, or its answer.
- *
- * @param kind Which of them.
- * @param text A text of at most 125 bytes.
- * @returns The frame.
- */
+/** Encodes a ping or pong with a text of at most 125 bytes. */
 export function encodePing(kind: "ping" | "pong", text: string): string {
   return `${MARK}${kind === "ping" ? "<" : ">"}${text}`;
 }
 
-/**
- * Tells how many messages may be sent.
- *
- * @param limit How many, since the connection was opened.
- * @returns The frame.
- */
+/** Encodes the total credit of the peer. */
 export function encodeCredit(limit: number): string {
   return `${MARK}+${limit}`;
 }
 
-/**
- * Makes one frame of many texts.
- *
- * @param texts At least one frame, none of which holds a {@linkcode SEPARATOR}.
- * @returns The frame.
- */
+/** Encodes a batch of text frames, none of which contains a {@linkcode SEPARATOR}. */
 export function encodeTextBatch(texts: readonly string[]): string {
   return `${MARK}[${texts.join(SEPARATOR)}`;
 }
 
-/**
- * Makes one frame of many binary ones.
- *
- * @param parts At least one.
- * @returns The frame.
- */
+/** Encodes a batch of binary frames. */
 export function encodeBinaryBatch(
   parts: readonly Uint8Array<ArrayBuffer>[],
 ): Uint8Array<ArrayBuffer> {
