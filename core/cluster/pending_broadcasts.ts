@@ -184,7 +184,8 @@ export class PendingBroadcasts {
 
   #drop(id: number, pending: PendingBroadcast): void {
     this.#remove(id, pending);
-    this.#host.messageMissed();
+    // The other servers read what is stored.
+    if (!pending.isStored) this.#host.messageMissed();
   }
 
   #remove(id: number, { isDeliveredAhead }: PendingBroadcast): void {

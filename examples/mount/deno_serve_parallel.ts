@@ -37,11 +37,15 @@ server.on("disconnect", (_client, code, _reason, cause) => {
   console.log("lost", code, cause);
 });
 
-// `deno serve` closes all connections by itself at these signals. Who closes the
-// server, too, is told the same as the clients are; and the adapter has to be closed.
+// At these signals, `deno serve` stops listening, and ends the process once nothing is
+// left to do. Each worker only closes its own server: `Deno.exit()` here would also end
+// the other workers, before they have closed their clients.
 async function shutDown(): Promise<void> {
   await server.close();
-  Deno.exit();
+  Deno.removeSignalListener("SIGINT", shutDown);
+  Deno.removeSignalListener("SIGTERM", shutDown);
+  // A client that leaves during its upgrade would keep the process alive.
+  Deno.unrefTimer(setTimeout(() => Deno.exit(), 10_000));
 }
 
 Deno.addSignalListener("SIGINT", shutDown);

@@ -52,10 +52,14 @@ class Visitor implements AsyncDisposable {
       return `${this.server.url}/${this.rooms}`;
     });
     await ready;
-    // Where it stands has come, too.
-    await this.#hears("settled", () => this.#only().send("settled"));
+    await this.settle();
     this.heard.length = 0;
     return this;
+  }
+
+  /** Waits until everything that its server has sent to it has arrived. */
+  async settle(): Promise<void> {
+    await this.#hears("settled", () => this.#only().send("settled"));
   }
 
   /** Loses its connection. */
@@ -76,7 +80,7 @@ class Visitor implements AsyncDisposable {
     const told = this.client.waitFor("recovery");
     this.#gate?.resolve();
     await told;
-    await this.#hears("settled", () => this.#only().send("settled"));
+    await this.settle();
     return this.heard.splice(0).filter((text) => text !== "settled");
   }
 
@@ -894,6 +898,7 @@ testBrokers(
       one.to("a").except("b").send(`not for b ${n}`);
     }
     await heard(stays, 18);
+    await visitor.settle(); // its position has arrived
     await visitor.lose();
     one.to("a").send("1");
     await heard(stays, 1);

@@ -137,16 +137,19 @@ async function linked(from: Node, to: Node, room: string): Promise<void> {
   await settled(from, to);
 }
 
-/** Waits until all that one node has sent to all has come to another. */
+/**
+ * Waits until everything that one node has broadcast has reached another, and has come
+ * back to the sender, where a log sends it there.
+ */
 async function settled(from: Node, to: Node): Promise<void> {
-  const last = await to.enter("?");
   const mark = `?${crypto.randomUUID()}`;
-  const heard = last.waitFor("message", {
-    filter: ({ content }) => content === mark,
-  });
+  const listeners = [await to.enter("?"), await from.enter("?")];
+  const heard = listeners.map((client) =>
+    client.waitFor("message", { filter: ({ content }) => content === mark })
+  );
   from.server.broadcast(mark);
-  await heard;
-  await last.close();
+  await Promise.all(heard);
+  for (const client of listeners) await client.close();
 }
 
 function test(

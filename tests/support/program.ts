@@ -146,5 +146,7 @@ function environment(): { env: Record<string, string>; clearEnv: boolean } {
   const clearEnv = state === "granted";
   const all = clearEnv ? Object.entries(Deno.env.toObject()) : [];
   const kept = all.filter(([name]) => !name.includes("COVERAGE"));
-  return { env: { ...Object.fromEntries(kept), NO_COLOR: "1" }, clearEnv };
+  // The number of workers of `deno serve --parallel`, whatever runs these tests.
+  const env = { ...Object.fromEntries(kept), NO_COLOR: "1", DENO_JOBS: "2" };
+  return { env, clearEnv };
 }

@@ -129,3 +129,16 @@ Deno.test("BrokerLog lets go of what was sent while the broker was away", async 
   journal.brokerDown();
   assertEquals(time.next(), false);
 });
+
+Deno.test("BrokerLog does not count a message as missed that the broker has stored", async () => {
+  using _time = new FakeTime();
+  const { journal, told, send } = await begin();
+  await turns();
+  told.length = 0;
+  send(); // stored, but it has not come back
+  await turns();
+  journal.brokerDown();
+  assertEquals(told, ["1 0"]);
+  send();
+  assertEquals(told, ["1 0", "2 0", "missed"]);
+});
