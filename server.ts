@@ -56,8 +56,10 @@ import {
 import type { AdmissionOptions } from "./core/admission/admission_options.ts";
 import { INTERNAL_ERROR } from "./core/admission/authorization.ts";
 import { INVALID_URL, urlOf } from "./core/admission/paths.ts";
+import { pickHeaders } from "./core/admission/kept_headers.ts";
 import { formatHost } from "./core/admission/remote_address.ts";
 import { isUpgradeRequest, type Refusal } from "./core/admission/handshake.ts";
+import { guardWith } from "./core/connection/inbound_guard.ts";
 import { appendRetryAfter, toSeconds } from "./core/protocol/retry_after.ts";
 import { Endpoint, endpoints } from "./core/connection/endpoint.ts";
 import {
@@ -425,6 +427,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   extends Endpoint<Types, ServerEvents<Types>>
   implements AsyncDisposable {
   readonly #keepalive: Keepalive;
+  readonly #keepHeaders: readonly string[];
   /**
    * How much longer a peer may be silent that sends a message in one frame, in
    * milliseconds: it answers no ping until that is over, and nothing shows its progress.
@@ -519,6 +522,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     assertOption("fallback", options.fallback, "function");
     assertOption("presence", options.presence, "function");
     this.#keepalive = new Keepalive(idleTimeout);
+    this.#keepHeaders = options.keepHeaders ?? [];
     this.#grace = options.idleTimeout === undefined
       ? Math.min(maxPayload, MAX_RUNTIME_FRAME_BYTES) /
         MIN_PEER_BYTES_PER_SECOND * 1000
@@ -527,8 +531,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     const messageRate = resolveMessageRate(options.messageRate);
     this.#options = resolveOptions(options, idleTimeout, {
       closeTimeout,
-      limits: { maxPayload, messageRate },
-      keepHeaders: options.keepHeaders ?? [],
+      guard: guardWith({ maxPayload, messageRate }),
       budget: new BufferBudget(
         maxBufferedTotal,
         () => this.#holders(),
@@ -1328,7 +1331,11 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
       url,
       path,
       headers,
-      releaseHeaders: () => releaseHeaders(request),
+      releaseHeaders: () => {
+        const kept = pickHeaders(headers, this.#keepHeaders);
+        releaseHeaders(request);
+        return kept;
+      },
       remoteAddress,
       negotiated: selected,
       options: this.#options,

@@ -33,11 +33,6 @@ const LAYERS: readonly string[] = [
   "core/util/",
 ];
 
-/** Imports that run upward, and are to go. */
-const UPWARD: readonly string[] = [
-  "core/connection/connection.ts > core/rooms/rooms.ts",
-];
-
 /** Stand one above the other in the list, but do not know each other. */
 const STRANGERS = ["server.ts", "client.ts"];
 
@@ -116,7 +111,6 @@ function refuse(module: string, target: string): string | undefined {
   if (STRANGERS.includes(module) && STRANGERS.includes(target)) {
     return "which it must not know";
   }
-  if (UPWARD.includes(`${module} > ${target}`)) return undefined;
   return layerOf(target) < layerOf(module)
     ? "which stands above it in the list"
     : undefined;
@@ -179,13 +173,6 @@ for (const module of new Set(modules)) {
     problems.push(`${found.join(" > ")}: a circle`);
   }
 }
-for (const exception of UPWARD) {
-  const [module = "", target = ""] = exception.split(" > ");
-  if (!imports.get(module)?.includes(target)) {
-    problems.push(`${exception} is no longer imported: take it off UPWARD`);
-  }
-}
-
 for (const problem of problems) console.error(problem);
 console.log(
   `Modules: ${

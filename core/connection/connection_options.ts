@@ -16,7 +16,9 @@ import type {
   Instrumentation,
   Instrumented,
 } from "../events/instrumentation.ts";
-import type { MessageRate } from "./rate_limiter.ts";
+import type { Closing } from "./closing.ts";
+import type { InboundGuard } from "./inbound_guard.ts";
+import type { FrameReceiver } from "./sliced_receiver.ts";
 import { type StandardSchema, toSchema } from "../values/schema.ts";
 import type { SubprotocolSupport } from "../protocol/subprotocol.ts";
 import type { Incoming, SocketTypes } from "../values/types.ts";
@@ -70,24 +72,14 @@ export interface SpeechOptions<Types extends SocketTypes = SocketTypes>
   readonly plain?: boolean;
 }
 
-/** Limits on what a peer may send. */
-export interface InboundLimits {
-  /** The maximum size of a message in bytes. */
-  readonly maxPayload: number;
-  /** The maximum rate of messages; undefined for no limit. */
-  readonly messageRate: Required<MessageRate> | undefined;
-}
-
 /** Options that servers and clients resolve differently. */
 export interface SideOptions {
   /** The timeout of the closing handshake, in milliseconds. */
   readonly closeTimeout: number;
-  /** Limits on what a peer may send; none by default. */
-  readonly limits?: InboundLimits;
+  /** Creates the guard of a connection whose peer is not trusted. */
+  readonly guard?: (closing: Closing, receiver: FrameReceiver) => InboundGuard;
   /** The shared memory budget of the send queues. */
   readonly budget?: Spender;
-  /** The request headers to keep for the life of the connection. */
-  readonly keepHeaders?: readonly string[];
   /**
    * After how many milliseconds of silence a peer is considered lost; 0 for never.
    *

@@ -1,6 +1,6 @@
 /**
- * Hands out what a peer has sent in slices, between which the event loop sees to
- * everything else.
+ * Dispatches received frames in slices, and lets the event loop do other work between
+ * two of them.
  *
  * @module
  */
@@ -9,77 +9,66 @@ import { InboundFrames } from "./inbound_frames.ts";
 import { isCounted, type Payload } from "../protocol/frames.ts";
 import { continueLater, SliceTimer } from "../runtime/time_slices.ts";
 
-/** The connection that receives. */
+/** What takes the frames in the end. */
 export interface FrameReceiver {
-  /** Whether frames still count. */
-  isAccepting(): boolean;
+  /** Whether frames are still taken. */
+  readonly isAccepting: boolean;
+  /** Whether the peer needs credit for what it sends. */
+  readonly isCredited: boolean;
   /**
    * Takes a frame.
    *
-   * @param payload What it holds.
    * @param isItem Whether it is an item of a batch.
    */
   dispatchFrame(payload: Payload, isItem: boolean): void;
-  /**
-   * Hears of a frame that counts for credit, and is dropped.
-   *
-   * @param payload What it holds.
-   */
-  skip(payload: Payload): void;
-  /** Hears that nothing waits any more. */
+  /** Called with each frame that is dropped and counts for credit. */
+  skipMessage(payload: Payload): void;
+  /** Called when no frame waits any more. */
   caughtUp(): void;
 }
 
-/** So many items are handed out without a look at the clock. */
+/** How many items are dispatched before the clock is read. */
 const ITEMS_PER_CLOCK_CHECK = 8;
 
-/** Hands out frames in order. */
+/** Dispatches frames in order. */
 export class SlicedReceiver {
-  readonly #connection: FrameReceiver;
-  readonly #isCredited: boolean;
+  readonly #receiver: FrameReceiver;
   #waiting: InboundFrames | undefined;
   #isDispatching = false;
 
-  /**
-   * Creates one.
-   *
-   * @param connection The connection.
-   * @param isCredited Whether the peer needs credit for what it sends.
-   */
-  constructor(connection: FrameReceiver, isCredited: boolean) {
-    this.#connection = connection;
-    this.#isCredited = isCredited;
+  /** Creates one without frames. */
+  constructor(receiver: FrameReceiver) {
+    this.#receiver = receiver;
   }
 
-  /** How many bytes it takes to hold what waits. */
+  /** The memory that waiting frames take, in bytes. */
   get size(): number {
     return this.#waiting?.size ?? 0;
   }
 
-  /** Whether something waits. */
+  /** Whether frames wait. */
   get isBusy(): boolean {
     return this.#waiting !== undefined;
   }
 
-  /** Whether a frame is just being handed out. */
+  /** Whether a frame is being dispatched. */
   get isDispatching(): boolean {
     return this.#isDispatching;
   }
 
   /**
-   * Hands out the items of a batch: all of them, or as many as a slice has time for.
-   *
-   * @param items The items. Nothing may wait.
+   * Dispatches the items of a batch: all of them, or as many as one slice has time for.
+   * The rest waits. No other frame may wait already.
    */
   receiveItems(items: readonly Payload[]): void {
     const timer = items.length > ITEMS_PER_CLOCK_CHECK
       ? new SliceTimer()
       : undefined;
     for (let i = 0; i < items.length; i++) {
-      if (!this.#connection.isAccepting()) return;
+      if (!this.#receiver.isAccepting) return;
       this.#dispatch(items[i] ?? "", true);
       if (!timer?.isOver() || i + 1 === items.length) continue;
-      if (this.#connection.isAccepting()) {
+      if (this.#receiver.isAccepting) {
         this.#waitingFrames.pushItems(items, i + 1);
       }
       return;
@@ -89,25 +78,24 @@ export class SlicedReceiver {
   /**
    * Adds a frame to those that wait.
    *
-   * @param frame The frame.
-   * @param items Its items, if it is a batch.
+   * @param items The items of the frame, if it is a batch.
    * @returns False if the peer had no credit for it.
    */
   push(frame: Payload, items: readonly Payload[] | undefined): boolean {
     const waiting = this.#waitingFrames;
     const hasCredit = items ? waiting.pushItems(items) : waiting.push(frame);
-    if (this.#isCredited) return hasCredit && !waiting.isFull;
-    // Other peers are slowed down by TCP, while this takes what is too much.
+    if (this.#receiver.isCredited) return hasCredit && !waiting.isFull;
+    // TCP slows down a peer without credit while this side works off the excess.
     while (waiting.isFull && this.#waiting === waiting) this.#next(waiting);
     return true;
   }
 
-  /** Drops what waits, but gives the credit back that it has taken. */
+  /** Drops all frames that wait, and gives their credit back. */
   drop(): void {
     const waiting = this.#waiting;
     this.#waiting = undefined;
     for (let next = waiting?.shift(); next; next = waiting?.shift()) {
-      if (isCounted(next.payload)) this.#connection.skip(next.payload);
+      if (isCounted(next.payload)) this.#receiver.skipMessage(next.payload);
     }
   }
 
@@ -119,18 +107,18 @@ export class SlicedReceiver {
     return this.#waiting;
   }
 
-  /** Hands out what waits, for as long as a slice lasts. */
+  /** Dispatches frames for as long as a slice lasts. */
   readonly #runSlice = (until: number): boolean => {
     const timer = new SliceTimer(until);
     const waiting = this.#waiting;
-    while (waiting && this.#connection.isAccepting()) {
+    while (waiting && this.#receiver.isAccepting) {
       this.#next(waiting);
       if (this.#waiting !== waiting || waiting.isEmpty) break;
       if (timer.isOver()) return true;
     }
     if (this.#waiting === undefined) return false;
     this.drop();
-    this.#connection.caughtUp();
+    this.#receiver.caughtUp();
     return false;
   };
 
@@ -141,7 +129,7 @@ export class SlicedReceiver {
 
   #dispatch(payload: Payload, isItem: boolean): void {
     this.#isDispatching = true;
-    this.#connection.dispatchFrame(payload, isItem);
+    this.#receiver.dispatchFrame(payload, isItem);
     this.#isDispatching = false;
   }
 }

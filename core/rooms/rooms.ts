@@ -26,6 +26,11 @@ export class Rooms<Member extends object> {
     return this.#members;
   }
 
+  /** Checks the name of a room as {@linkcode assertRoom} does. */
+  assertName(attempt: "join" | "leave", room: string): void {
+    assertRoom(attempt, room);
+  }
+
   /** The members of a room, in the order in which they joined. */
   membersOf(room: string): ReadonlySet<Member> {
     return this.#members.get(room) ?? NO_MEMBERS;

@@ -235,11 +235,15 @@ export function concatBytes(
   return bytes;
 }
 
+/** The size of a payload as limits count it: UTF-16 code units of a text, else bytes. */
+export function sizeOf(frame: Frame): number {
+  if (typeof frame === "string") return frame.length;
+  return frame instanceof Blob ? frame.size : frame.byteLength;
+}
+
 /** Returns the length of a payload in bytes; text is counted as UTF-8. */
 export function byteLengthOf(frame: Frame): number {
-  if (typeof frame !== "string") {
-    return frame instanceof Blob ? frame.size : frame.byteLength;
-  }
+  if (typeof frame !== "string") return sizeOf(frame);
   let size = 0;
   for (let at = 0; at < frame.length;) {
     const { read, written } = utf8Encoder.encodeInto(frame.slice(at), scratch);

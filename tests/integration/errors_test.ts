@@ -90,7 +90,7 @@ test("each code of a RequestError", async (page) => {
 test("each source of an error event", async (page) => {
   const text = await sources();
   const names = [
-    ...found(text, /#reportError\(error, "(\w+)"/g),
+    ...found(text, /\breportError\(error, "(\w+)"/g),
     ...found(text, /host\.failed\(error, "(\w+)"/g),
   ].filter((name) => name !== "message"); // which is an event
   assert(names.includes("authorize"));
@@ -104,7 +104,7 @@ test("each close code, by its name", async (page) => {
     assertEquals(row?.[1], `\`CloseCode.${name}\``);
   }
   // A client adds 3000 to what it may not send. Messages are of any size to it.
-  const blamed = found(await sources(), /#closeOnViolation\(CloseCode\.(\w+)/g)
+  const blamed = found(await sources(), /\bblame\(CloseCode\.(\w+)/g)
     .filter((name) => name !== "TooBig");
   const own = Object.entries(CloseCode)
     .filter(([name]) => blamed.includes(name))

@@ -8,7 +8,7 @@ import {
 } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
 import { byteLengthOf, isLargerThan } from "../../core/values/codec.ts";
-import type { InboundLimits } from "../../core/connection/connection_options.ts";
+import type { InboundLimits } from "../../core/connection/inbound_guard.ts";
 import { resolveMessageRate } from "../../core/connection/rate_limiter.ts";
 import { type MessageRate, ServerSocket } from "../../server.ts";
 import {

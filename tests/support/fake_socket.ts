@@ -16,6 +16,10 @@ import {
   type ConnectionOptions,
   resolveOptions,
 } from "../../core/connection/connection_options.ts";
+import {
+  guardWith,
+  type InboundLimits,
+} from "../../core/connection/inbound_guard.ts";
 import type { SocketTypes } from "../../core/values/types.ts";
 import type { Rooms } from "../../core/rooms/rooms.ts";
 import type { Side } from "../../core/runtime/websocket.ts";
@@ -216,7 +220,10 @@ export interface Fixture {
 /** What a party is made of that is unlike the others. */
 export interface FixtureInit
   extends Partial<Omit<ConnectionInit<SocketTypes>, "options">> {
-  readonly options?: Partial<ConnectionOptions<SocketTypes>>;
+  readonly options?: Partial<ConnectionOptions<SocketTypes>> & {
+    /** What a server's guard goes by; a client has none. */
+    readonly limits?: InboundLimits;
+  };
 }
 
 /** The defaults, and nothing that happens by itself. */
@@ -240,7 +247,11 @@ export function createFixture(
     headers: new Headers(),
     remoteAddress: "localhost:80",
     ...init,
-    options: { ...testOptions(), ...options },
+    options: {
+      ...testOptions(),
+      ...options,
+      ...options?.limits && { guard: guardWith(options.limits) },
+    },
   }, owner);
   return { socket, driver, owner, connection };
 }

@@ -1,0 +1,260 @@
+/**
+ * How a connection ends. Every signal of the runtime, the peer and the application goes
+ * through the state machine of `close_state.ts`; this module sends the close frame, waits
+ * for the answer, and cuts the socket.
+ *
+ * @module
+ */
+
+import {
+  type Cause,
+  CloseCode,
+  type ConnectionEnd,
+  ConnectionEndedError,
+} from "../events/errors.ts";
+import {
+  destroySocket,
+  type IdleWatch,
+  type RawSocket,
+  type SocketDriver,
+} from "../runtime/websocket.ts";
+import { printable } from "../util/printable.ts";
+import { startTimer, type Timer } from "../util/timer.ts";
+import {
+  CONNECTING_STATE,
+  type ConnectionSignal,
+  type ConnectionState,
+  transition,
+} from "./close_state.ts";
+import type { IdleTimer } from "./idle_timer.ts";
+
+/** What closing a connection needs of its other parts. */
+export interface ClosingHost {
+  /** The owner of the connection; see `Owner.isHosted`. */
+  readonly owner: { isHosted(): boolean };
+  /**
+   * Called before the closing handshake begins. Sends what can be sent now.
+   *
+   * @returns Whether nothing waits to be sent.
+   */
+  beforeClosing(): boolean;
+  /** Calls back when everything that was sent has been handed to the socket. */
+  whenSent(action: () => void): void;
+  /** Called once, when the connection has ended. */
+  ended(opened: boolean, end: ConnectionEnd): void;
+}
+
+/** The values of `WebSocket.readyState`, by phase. */
+const READY_STATE = { connecting: 0, open: 1, closing: 2, ended: 3 } as const;
+
+/** The maximum bytes that a peer that broke a rule may still send while it is closed. */
+const MAX_BYTES_WHILE_CLOSING = 4 * 1024 * 1024;
+
+/** What each frame counts for in that limit, in addition to its payload. */
+const CLOSING_BYTES_PER_FRAME = 4 * 1024;
+
+/** After how many bytes the clock is read while this side waits for the close frame. */
+const CLOSING_BYTES_PER_CHECK = 1024 * 1024;
+
+/** The state of one connection, and its end. */
+export class Closing {
+  /** Detects a dead peer. It is stopped when the connection begins to close. */
+  idleWatch: IdleWatch | IdleTimer | undefined;
+  /** What the runtime reported with its last error. */
+  failure: unknown;
+  readonly #socket: RawSocket;
+  readonly #driver: SocketDriver;
+  readonly #peer: string;
+  readonly #timeout: number;
+  readonly #host: ClosingHost;
+  #state: ConnectionState = CONNECTING_STATE;
+  #timer: Timer | undefined;
+  #stopDriver: (() => void) | undefined;
+  /** When to stop waiting for the close frame of the peer. */
+  #deadline = Infinity;
+  /** The bytes received since this side began to close, and when to read the clock. */
+  #bytes = 0;
+  #nextClockCheck = CLOSING_BYTES_PER_CHECK;
+
+  /**
+   * Creates the state of a connection that is not open yet.
+   *
+   * @param peer The address of the peer, for error messages.
+   * @param timeout The timeout of the closing handshake, in milliseconds.
+   */
+  constructor(
+    socket: RawSocket,
+    driver: SocketDriver,
+    peer: string,
+    timeout: number,
+    host: ClosingHost,
+  ) {
+    this.#socket = socket;
+    this.#driver = driver;
+    this.#peer = peer;
+    this.#timeout = timeout;
+    this.#host = host;
+  }
+
+  /** Whether this is the server's side of the connection. */
+  get isServer(): boolean {
+    return this.#driver.side === "server";
+  }
+
+  /** The current state. */
+  get state(): ConnectionState {
+    return this.#state;
+  }
+
+  /** Whether the connection is open and this side has not begun to close it. */
+  get isOpen(): boolean {
+    return this.#state.phase === "open";
+  }
+
+  /** Whether the connection has ended. */
+  get isEnded(): boolean {
+    return this.#state.phase === "ended";
+  }
+
+  /** The state as in `WebSocket.readyState`; 2 as soon as this side begins to close. */
+  get readyState(): 0 | 1 | 2 | 3 {
+    return READY_STATE[this.#state.phase];
+  }
+
+  /**
+   * Whether the socket sends what it is given. A socket that closes by itself discards
+   * it silently, before it reports its end.
+   */
+  get isWritable(): boolean {
+    return this.#socket.readyState === READY_STATE.open && !this.isEnded;
+  }
+
+  /** Changes the state; the only place that does. Returns whether it changed. */
+  apply(signal: ConnectionSignal): boolean {
+    const before = this.#state;
+    const state = transition(before, signal, this.#driver.side);
+    if (state === before) return false;
+    this.#state = state;
+    if (state.phase === "ended") {
+      clearTimeout(this.#timer);
+      this.idleWatch?.stop();
+      this.#stopDriver?.();
+      this.#host.ended(state.opened, state.end);
+    }
+    return true;
+  }
+
+  /** Ends the connection now, and cuts its socket. */
+  abort(signal: ConnectionSignal): void {
+    if (this.apply(signal)) destroySocket(this.#socket);
+  }
+
+  /** Ends the connection now, for a cause. */
+  terminate(cause: Cause): void {
+    this.abort({ type: "terminate", cause });
+  }
+
+  /** Begins the closing handshake, unless this side has begun it already. */
+  start(code: number, reason: string, cause: Cause): void {
+    const isFlushed = this.#host.beforeClosing();
+    const isHosted = this.#host.owner.isHosted();
+    const closing = { code, reason, cause, isFlushed, isHosted };
+    if (!this.apply({ type: "close", ...closing })) return;
+    this.idleWatch?.stop();
+    clearTimeout(this.#timer);
+    this.#deadline = performance.now() + this.#timeout;
+    this.#timer = startTimer(
+      () => this.abort({ type: "timeout" }),
+      this.#timeout,
+    );
+    this.#host.whenSent(() => {
+      // The runtime may have received the peer's close frame already.
+      if (!this.isWritable) return;
+      this.#stopDriver = this.#driver.close(
+        this.#socket,
+        code,
+        reason,
+        () => this.apply({ type: "sent" }),
+      );
+    });
+  }
+
+  /**
+   * Closes the connection because the peer broke a rule.
+   *
+   * @param code The code that a server sends. A client may not send these codes, so it
+   * adds 3000.
+   */
+  blame(code: number, reason: string, cause: "limit" | "protocol"): void {
+    this.start(this.isServer ? code : code + 3000, reason, cause);
+  }
+
+  /** Closes the connection because the peer exceeded a limit. */
+  overLimit(reason: string): void {
+    this.blame(CloseCode.PolicyViolation, reason, "limit");
+  }
+
+  /**
+   * Called when the socket closes by itself while messages wait. Its close frame may be
+   * queued behind data that the peer does not read, so the end may never be reported.
+   */
+  stuck(): void {
+    if (!this.isOpen || this.#timer !== undefined) return;
+    this.#timer = startTimer(() => this.terminate("timeout"), this.#timeout);
+    // Deno closes by itself when a pong is missing. If the peer has closed, the socket
+    // has answered and is closed already.
+    if (this.#socket.readyState === READY_STATE.closing) {
+      this.apply({ type: "stuck" });
+    }
+  }
+
+  /**
+   * Counts a frame that arrived while this side waits for the peer to close. A peer that
+   * broke a rule and goes on sending is cut off: it may keep the runtime so busy that
+   * neither a close frame nor a timer gets its turn.
+   *
+   * @returns Whether the connection still waits.
+   */
+  countWhileClosing(cause: Cause, bytes: number): boolean {
+    this.#bytes += CLOSING_BYTES_PER_FRAME + bytes;
+    const isBlamed = cause === "limit" || cause === "protocol";
+    if (isBlamed && this.#bytes > MAX_BYTES_WHILE_CLOSING) {
+      this.terminate(cause);
+      return false;
+    }
+    if (this.#bytes > this.#nextClockCheck) {
+      this.#nextClockCheck = this.#bytes + CLOSING_BYTES_PER_CHECK;
+      if (performance.now() > this.#deadline) {
+        this.abort({ type: "timeout" });
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /** The error of an operation that is too late. */
+  error(attempt: keyof typeof ATTEMPTS): ConnectionEndedError {
+    const action = `Cannot ${ATTEMPTS[attempt]} ${this.#peer}`;
+    const state = this.#state;
+    if (state.phase !== "ended") {
+      const phase = state.phase === "open" ? "closing" : state.phase;
+      return new ConnectionEndedError(
+        `${action} as the connection is ${phase}`,
+      );
+    }
+    const { type, code, reason } = state.end;
+    return new ConnectionEndedError(
+      `${action} as the connection has ended: ${type} with code ${code} and reason "${
+        printable(reason)
+      }"`,
+      state.end,
+    );
+  }
+}
+
+/** What an operation attempts that a connection does not do any more. */
+const ATTEMPTS = {
+  send: "send to",
+  hear: "wait any longer for a reply from",
+  wait: "wait any longer for an event from",
+} as const;

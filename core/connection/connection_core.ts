@@ -1,0 +1,383 @@
+/**
+ * What is behind a {@linkcode Connection}: connects its parts with the socket and with
+ * each other.
+ *
+ * @module
+ */
+
+import { emitters } from "../events/emitter.ts";
+import {
+  assertCloseFrame,
+  assertKnown,
+  type ConnectionEnd,
+  ignoreRejection,
+  optionNames,
+} from "../events/errors.ts";
+import { DrainEvent } from "../events/event_types.ts";
+import {
+  type NegotiatedProtocol,
+  parseSelected,
+} from "../protocol/subprotocol.ts";
+import type { ResumePoint } from "../protocol/resume_point.ts";
+import { EventsSession, type RequestOptions } from "../requests/session.ts";
+import {
+  freeTimers,
+  type IdleWatch,
+  type RawSocket,
+  type SocketDriver,
+} from "../runtime/websocket.ts";
+import type { QueuedMessage, SendOptions } from "../sending/send_queue.ts";
+import type { TrafficCount } from "../sending/socket_writer.ts";
+import { decodeWith, encodeWith, type Frame } from "../values/codec.ts";
+import { type StandardSchema, toSchema, validate } from "../values/schema.ts";
+import type { Outgoing, SocketTypes } from "../values/types.ts";
+import { Closing, type ClosingHost } from "./closing.ts";
+import type { ConnectionOptions } from "./connection_options.ts";
+import { Dispatcher } from "./dispatcher.ts";
+import { EndNotifier } from "./end_notifier.ts";
+import { IdleTimer } from "./idle_timer.ts";
+import { Outbound } from "./outbound.ts";
+import type { ConnectionHost } from "./host.ts";
+import type { OwnedConnection, Owner } from "./owner.ts";
+import { Receiver } from "./receiver.ts";
+
+/** Options of {@linkcode Connection.request} that validate the reply. */
+export interface CheckedRequestOptions<Output> extends RequestOptions {
+  /** Validates the reply; the promise resolves with the output of the schema. */
+  readonly schema: StandardSchema<Output>;
+}
+
+/** The parameters of a new connection. */
+export interface ConnectionInit<Types extends SocketTypes> {
+  /** The socket. Nothing else may listen to it or send on it. */
+  readonly socket: RawSocket;
+  /** How this side handles its socket. */
+  readonly driver: SocketDriver;
+  /** The requested URL; it may begin with `http`. */
+  readonly url: string;
+  /** Its path, without the query. */
+  readonly path: string;
+  /** The headers of the request. */
+  readonly headers: Headers;
+  /** Called when the `connect` listeners are done. Returns the headers to keep. */
+  readonly releaseHeaders?: () => Headers | undefined;
+  /** The address of the peer. */
+  readonly remoteAddress: string;
+  /** The negotiated subprotocol; read from the open socket by default. */
+  readonly negotiated?: NegotiatedProtocol;
+  /** The options that all connections of the owner share. */
+  readonly options: ConnectionOptions<Types>;
+  /** The result of `authorize`. */
+  readonly context?: unknown;
+  /** The position of a client in the history of its server; on clients only. */
+  readonly resumePoint?: ResumePoint;
+  /** Detects a dead peer, if the runtime does not. */
+  readonly idleWatch?: IdleWatch | undefined;
+}
+
+/** The events of the socket. */
+const SOCKET_EVENTS = ["open", "message", "error", "close"] as const;
+
+const NO_TRAFFIC: TrafficCount = { messages: 0, bytes: 0 };
+
+const REQUEST_OPTIONS = optionNames<CheckedRequestOptions<unknown>>({
+  timeout: true,
+  signal: true,
+  schema: true,
+});
+
+/** The inside of one connection. */
+export class ConnectionCore<
+  Types extends SocketTypes,
+  C extends OwnedConnection<Types>,
+> implements ConnectionHost<Types, C>, ClosingHost {
+  /** The connection. */
+  readonly connection: C;
+  /** The server or client that owns it. */
+  readonly owner: Owner<Types, C>;
+  /** The options that all connections of the owner share. */
+  readonly options: ConnectionOptions<Types>;
+  /** The state, and the closing handshake. */
+  readonly closing: Closing;
+  /** The sending side. */
+  readonly outbound: Outbound;
+  /** The receiving side. */
+  readonly receiver: Receiver<Types, C>;
+  /** Emits messages. */
+  readonly dispatcher: Dispatcher<Types, C>;
+  /** Emits the end. */
+  readonly endNotifier: EndNotifier<Types, C>;
+  /** The headers of the request, as far as they are kept. */
+  headers: Headers | undefined;
+  /** When the connection was opened, in milliseconds since the Unix epoch. */
+  connectedAt = 0;
+  readonly #socket: RawSocket;
+  #releaseHeaders: (() => Headers | undefined) | undefined;
+
+  /** Creates the inside of a connection, and listens to its socket. */
+  constructor(
+    connection: C,
+    init: ConnectionInit<Types>,
+    owner: Owner<Types, C>,
+  ) {
+    const { socket, driver, options, remoteAddress, resumePoint } = init;
+    this.connection = connection;
+    this.owner = owner;
+    this.#socket = socket;
+    this.options = options;
+    this.headers = init.headers;
+    this.#releaseHeaders = init.releaseHeaders;
+    this.closing = new Closing(
+      socket,
+      driver,
+      remoteAddress,
+      options.closeTimeout,
+      this,
+    );
+    this.closing.idleWatch = init.idleWatch;
+    this.outbound = new Outbound(
+      socket,
+      options,
+      init.negotiated,
+      this.closing,
+      this,
+    );
+    this.dispatcher = new Dispatcher(this);
+    this.receiver = new Receiver(this, this.dispatcher, resumePoint);
+    this.endNotifier = new EndNotifier(this, this.dispatcher, this.receiver);
+    options.instrumentation?.connectionCreated(connection);
+    socket.binaryType = "arraybuffer";
+    for (const type of SOCKET_EVENTS) {
+      // After `open`, the runtime need not remember its listener.
+      const once = type === "open";
+      socket.addEventListener(type, this.#onSocketEvent, { once });
+    }
+  }
+
+  /** How many messages were sent, and their bytes. */
+  get sent(): TrafficCount {
+    return this.outbound.sender?.sent ?? NO_TRAFFIC;
+  }
+
+  /** The approximate memory of all queues, in bytes. */
+  get memory(): number {
+    return this.#sendMemory + this.receiver.memory;
+  }
+
+  /** See {@linkcode ConnectionHost}. */
+  get isAccepting(): boolean {
+    return this.receiver.isAccepting;
+  }
+
+  /** See {@linkcode ConnectionHost}. */
+  beforeClosing(): boolean {
+    this.receiver.dropFollowing();
+    this.outbound.sender?.flush();
+    return !this.closing.isOpen || this.outbound.bufferedAmount === 0;
+  }
+
+  /** See {@linkcode ConnectionHost}. */
+  whenSent(action: () => void): void {
+    const { sender } = this.outbound;
+    if (sender) sender.whenEmpty(action);
+    else action();
+  }
+
+  /** See {@linkcode ConnectionHost}. */
+  drained(): void {
+    this.dispatcher.run(() => {
+      this.owner.drained();
+      emitters.emit(this.connection, "drain", DrainEvent, []);
+    });
+  }
+
+  /** See {@linkcode ConnectionHost}. */
+  ended(opened: boolean, end: ConnectionEnd): void {
+    for (const type of SOCKET_EVENTS) {
+      this.#socket.removeEventListener(type, this.#onSocketEvent);
+    }
+    freeTimers(this.#socket);
+    this.#rejectUnsent(end.type === "close");
+    if (!opened) return this.endNotifier.refuse();
+    this.options.instrumentation?.connectionEnded(this.connection, end);
+    if (!this.dispatcher.isDispatching) this.endNotifier.notify();
+  }
+
+  /** See {@linkcode ConnectionHost}. */
+  notifyEnd(): void {
+    this.endNotifier.notify();
+  }
+
+  /** Sends a message. Returns undefined if the connection is not open. */
+  send(
+    frame: Frame,
+    options: SendOptions | undefined,
+    isTransferable: boolean,
+  ): Promise<void> | undefined {
+    const sent = this.outbound.writable()?.send(frame, options, isTransferable);
+    if (sent) this.owner.superseded?.(options);
+    return sent;
+  }
+
+  /** Sends a message that has waited for a connection. Returns whether it is taken. */
+  adopt(entry: QueuedMessage): boolean {
+    const sender = this.outbound.writable();
+    sender?.adopt(entry);
+    return sender !== undefined;
+  }
+
+  /** Sends a request. */
+  request(
+    data: Outgoing<Types>,
+    options: RequestOptions & { schema?: StandardSchema },
+    trace?: string,
+  ): Promise<unknown> {
+    assertKnown("request()", options, REQUEST_OPTIONS);
+    const { codec } = this.options;
+    const frame = encodeWith(data, codec);
+    const { session } = this.receiver;
+    if (!this.closing.isOpen || !this.closing.isWritable) {
+      return ignoreRejection(Promise.reject(this.closing.error("send")));
+    }
+    if (!session) {
+      return ignoreRejection(Promise.reject(
+        new DOMException(
+          `Cannot request anything of ${this.connection.remoteAddress} as it does not speak events.v1: send it a message, or let it offer that subprotocol`,
+          "NotSupportedError",
+        ),
+      ));
+    }
+    const schema = options.schema && toSchema(options.schema);
+    const answer = session.request(frame, options, trace).then((payload) => {
+      const reply = decodeWith(payload, codec);
+      return schema ? validate(schema, reply, "The answer") : reply;
+    });
+    return ignoreRejection(answer);
+  }
+
+  /** Closes the connection for the application. Resolves when the end was emitted. */
+  close(code: number, reason: string): Promise<void> {
+    const { closing } = this;
+    assertCloseFrame(code, reason, closing.isServer ? "server" : "client");
+    const cause = this.owner.beforeClose();
+    this.endNotifier.discardWaiting();
+    this.dispatcher.creditDiscarded();
+    if (closing.state.phase === "connecting") this.#socket.close();
+    closing.start(code, reason, cause);
+    return this.endNotifier.emitted;
+  }
+
+  /** Cuts the connection for the application. */
+  terminate(): void {
+    const cause = this.owner.beforeClose();
+    this.endNotifier.discardWaiting();
+    this.closing.terminate(cause);
+  }
+
+  /** Cuts a connection whose queues take more memory than those of all others. */
+  terminateLargest(): void {
+    const isInbound = this.#sendMemory < this.receiver.memory;
+    this.endNotifier.discardWaiting();
+    this.closing.terminate(isInbound ? "limit" : "backpressure");
+  }
+
+  /** Closes a connection whose messages are not read, unless somebody else hears them. */
+  outrun(): void {
+    const isHeard = emitters.isHeard(this.connection, "message") ||
+      this.owner.hasListener("message");
+    if (isHeard) return;
+    this.closing.overLimit("Messages come faster than they are read");
+  }
+
+  get #sendMemory(): number {
+    return this.closing.isEnded
+      ? 0
+      : this.outbound.sender?.measureMemory() ?? 0;
+  }
+
+  readonly #onSocketEvent = (
+    event: Event | MessageEvent | CloseEvent,
+  ): void => {
+    if ("data" in event) this.receiver.receive(event.data);
+    else if ("wasClean" in event) {
+      const { wasClean, code, reason } = event;
+      this.closing.apply({ type: "closed", wasClean, code, reason });
+    } else if (event.type === "open") this.#open();
+    else {
+      const message = "message" in event ? String(event.message) : "";
+      this.closing.failure = "error" in event && event.error || message ||
+        undefined;
+      this.closing.apply({ type: "error", message });
+    }
+  };
+
+  #open(): void {
+    const { closing, outbound } = this;
+    if (closing.state.phase !== "connecting") return;
+    const { support } = this.options;
+    outbound.negotiated ??= parseSelected(this.#socket.protocol, support);
+    if (!outbound.negotiated) {
+      closing.failure = new Error(
+        `the server does not speak "${support.codecName}", the codec of this client`,
+      );
+      return closing.terminate("protocol");
+    }
+    closing.apply({ type: "open" });
+    this.connectedAt = Date.now();
+    this.#setUp(outbound.negotiated.isEvents);
+    this.options.instrumentation?.connectionOpened(this.connection);
+    let pending: readonly Promise<unknown>[] = [];
+    this.dispatcher.run(() => {
+      pending = this.owner.opened(
+        this.connection,
+        () => this.dispatcher.deliverEarlySoon(),
+      );
+    });
+    if (pending.length === 0) return this.#dropHeaders();
+    this.dispatcher.awaitConnect(pending, () => this.#dropHeaders());
+  }
+
+  #dropHeaders(): void {
+    this.headers = this.#releaseHeaders?.();
+    this.#releaseHeaders = undefined;
+  }
+
+  /** Creates what the negotiated subprotocol needs. */
+  #setUp(isEvents: boolean): void {
+    const { closing, outbound, receiver } = this;
+    const sentBytes = () => outbound.sender?.sent.bytes ?? 0;
+    if (isEvents) {
+      outbound.prepare();
+      const isBounded = this.options.guard !== undefined;
+      receiver.session = new EventsSession(receiver, isBounded);
+    }
+    const { session } = receiver;
+    this.dispatcher.opened(session);
+    const { idleWatch } = closing;
+    if (idleWatch && "attach" in idleWatch) {
+      idleWatch.attach(sentBytes, () => closing.terminate("limit"));
+    }
+    const timeout = this.options.idleTimeout(isEvents);
+    if (timeout === 0) return;
+    const idleTimer = closing.idleWatch = new IdleTimer(timeout);
+    idleTimer.start(
+      () => closing.terminate("timeout"),
+      session && {
+        ping: () => session.ping(),
+        pongs: () => session.pongs,
+        sent: sentBytes,
+        buffered: () => this.#socket.bufferedAmount,
+      },
+    );
+  }
+
+  /** Sends nothing more. The owner gets the messages that another connection may send. */
+  #rejectUnsent(isDelivered: boolean): void {
+    // All messages share one error, which is created only if there is a message.
+    let error: Error | undefined;
+    const makeError = () => error ??= this.closing.error("send");
+    const unsent = this.outbound.sender?.stop(makeError, isDelivered);
+    if (!this.receiver.isBusy) this.receiver.stopSession();
+    if (unsent?.length) this.owner.unsent(unsent);
+  }
+}

@@ -1,0 +1,175 @@
+/**
+ * Protects a server from its peers: limits the size and the rate of messages, and divides
+ * the work of one turn of the event loop into slices. A client trusts its server and has
+ * no guard.
+ *
+ * @module
+ */
+
+import { CloseCode } from "../events/errors.ts";
+import type { Payload } from "../protocol/frames.ts";
+import { isTurnOver } from "../runtime/time_slices.ts";
+import { INITIAL_CREDIT } from "../sending/credit_window.ts";
+import { isLargerThan } from "../values/codec.ts";
+import type { Closing } from "./closing.ts";
+import {
+  DEFAULT_MESSAGE_RATE,
+  type MessageRate,
+  TokenBucket,
+} from "./rate_limiter.ts";
+import { type FrameReceiver, SlicedReceiver } from "./sliced_receiver.ts";
+
+/** Limits on what a peer may send. */
+export interface InboundLimits {
+  /** The maximum size of a message in bytes. */
+  readonly maxPayload: number;
+  /** The maximum rate of messages; undefined for no limit. */
+  readonly messageRate: Required<MessageRate> | undefined;
+}
+
+/** How many frames that need no credit a peer may send in addition to its credit. */
+const CREDIT_RESERVE = 256;
+
+/** After how many messages the clock is read: a power of two. */
+const CLOCK_CHECK_MASK = 15;
+
+/** The guard of one connection. */
+export class InboundGuard {
+  readonly #limits: InboundLimits;
+  readonly #closing: Closing;
+  readonly #receiver: FrameReceiver;
+  #rateBucket: TokenBucket | undefined;
+  /** Limits the messages that are dropped. */
+  #floodBucket: TokenBucket | undefined;
+  #dropped = 0;
+  /** Created when the work is first too much for one slice. */
+  #slices: SlicedReceiver | undefined;
+
+  /** Creates the guard of a connection. */
+  constructor(
+    limits: InboundLimits,
+    closing: Closing,
+    receiver: FrameReceiver,
+  ) {
+    this.#limits = limits;
+    this.#closing = closing;
+    this.#receiver = receiver;
+  }
+
+  /** The maximum size of a message in bytes. */
+  get maxPayload(): number {
+    return this.#limits.maxPayload;
+  }
+
+  /** How many messages were dropped. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** Whether frames wait for the next slice. */
+  get isBusy(): boolean {
+    return this.#slices?.isBusy === true;
+  }
+
+  /** Whether a frame that has waited, or an item of a batch, is being dispatched. */
+  get isDispatching(): boolean {
+    return this.#slices?.isDispatching === true;
+  }
+
+  /** The memory that waiting frames take, in bytes. */
+  get memory(): number {
+    return this.#slices?.size ?? 0;
+  }
+
+  /** Whether a message is within the limits. If not, it is dropped, or the peer closed. */
+  isWithinLimits(payload: Payload): boolean {
+    const { maxPayload, messageRate } = this.#limits;
+    if (isLargerThan(payload, maxPayload)) {
+      this.closeTooBig();
+      return false;
+    }
+    if (messageRate === undefined) return true;
+    const { perSecond, burst, policy } = messageRate;
+    this.#rateBucket ??= new TokenBucket(perSecond, burst, performance.now());
+    if (
+      this.#rateBucket.takeSpare() || this.#rateBucket.take(performance.now())
+    ) {
+      return true;
+    }
+    if (policy === "drop") this.#dropped++;
+    if (policy === "close" || this.#isFlood()) {
+      this.#closing.overLimit(
+        `At most ${perSecond} messages a second may be sent`,
+      );
+    }
+    return false;
+  }
+
+  /** Closes the connection because of a message that is too big. */
+  closeTooBig(): void {
+    const reason = `A message may have at most ${this.maxPayload} bytes`;
+    this.#closing.blame(CloseCode.TooBig, reason, "limit");
+  }
+
+  /**
+   * Whether a frame has to wait, because others do or because this turn of the event loop
+   * has lasted for longer than a slice. The runtime reads all frames that have arrived in
+   * one turn.
+   *
+   * @param received How many messages were received so far.
+   */
+  mustWait(received: number): boolean {
+    return this.isBusy ||
+      (received & CLOCK_CHECK_MASK) === CLOCK_CHECK_MASK && isTurnOver();
+  }
+
+  /**
+   * Lets a frame wait for the next slice.
+   *
+   * @param items The items of the frame, if it is a batch.
+   * @returns False if the peer had no credit for it.
+   */
+  postpone(payload: Payload, items: readonly Payload[] | undefined): boolean {
+    return this.#slicedReceiver.push(payload, items);
+  }
+
+  /** Dispatches the items of a batch, in slices. */
+  receiveItems(items: readonly Payload[]): void {
+    this.#slicedReceiver.receiveItems(items);
+  }
+
+  /** Drops all frames that wait. */
+  drop(): void {
+    this.#slices?.drop();
+  }
+
+  /**
+   * How long the next credit has to wait, in milliseconds, so that the peer stays within
+   * the limit of the rate: it is slowed down instead of being closed.
+   */
+  creditDelay(): number {
+    const { burst = 0 } = this.#limits.messageRate ?? {};
+    const needed = INITIAL_CREDIT + CREDIT_RESERVE;
+    if (this.#rateBucket === undefined || burst < needed) return 0;
+    return this.#rateBucket.delayFor(needed, performance.now());
+  }
+
+  get #slicedReceiver(): SlicedReceiver {
+    return this.#slices ??= new SlicedReceiver(this.#receiver);
+  }
+
+  /** Whether even dropping all messages would take too much time. */
+  #isFlood(): boolean {
+    const { perSecond, burst } = DEFAULT_MESSAGE_RATE;
+    const now = performance.now();
+    this.#floodBucket ??= new TokenBucket(perSecond, burst, now);
+    return !this.#floodBucket.take(now);
+  }
+}
+
+/** Resolves the limits of a server to what guards each of its connections. */
+export function guardWith(
+  limits: InboundLimits,
+): (closing: Closing, receiver: FrameReceiver) => InboundGuard {
+  return (closing, receiver) => new InboundGuard(limits, closing, receiver);
+}

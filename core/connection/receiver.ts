@@ -1,0 +1,276 @@
+/**
+ * The receiving side of a connection: counts frames, joins parts and batches, applies the
+ * limits of the guard, and passes each payload to the dispatcher.
+ *
+ * @module
+ */
+
+import { emitters } from "../events/emitter.ts";
+import { type Cause, CloseCode } from "../events/errors.ts";
+import {
+  isMarked,
+  isPart,
+  MAX_BATCH_BYTES,
+  type Payload,
+  type PositionUpdate,
+} from "../protocol/frames.ts";
+import type { ResumePoint } from "../protocol/resume_point.ts";
+import type { EventsSession, SessionTransport } from "../requests/session.ts";
+import { MESSAGE_COST } from "../sending/buffer_budget.ts";
+import type { SendOptions } from "../sending/send_queue.ts";
+import type { TrafficCount } from "../sending/socket_writer.ts";
+import { type Frame, isLargerThan, sizeOf } from "../values/codec.ts";
+import type { SocketTypes } from "../values/types.ts";
+import type { Dispatcher } from "./dispatcher.ts";
+import type { InboundGuard } from "./inbound_guard.ts";
+import type { ConnectionHost } from "./host.ts";
+import type { OwnedConnection } from "./owner.ts";
+import type { FrameReceiver } from "./sliced_receiver.ts";
+
+/** How many bytes marks may add to a message. */
+const MARK_OVERHEAD_BYTES = 64;
+
+/** What a connection receives. */
+export class Receiver<
+  Types extends SocketTypes,
+  C extends OwnedConnection<Types>,
+> implements SessionTransport, FrameReceiver {
+  /** The state of `events.v1`, if it was negotiated. */
+  session: EventsSession | undefined;
+  readonly #dispatcher: Dispatcher<Types, C>;
+  readonly #resumePoint: ResumePoint | undefined;
+  readonly #host: ConnectionHost<Types, C>;
+  readonly #guard: InboundGuard | undefined;
+  #messages = 0;
+  #bytes = 0;
+
+  /** Creates the receiving side of a connection that is not open yet. */
+  constructor(
+    host: ConnectionHost<Types, C>,
+    dispatcher: Dispatcher<Types, C>,
+    resumePoint: ResumePoint | undefined,
+  ) {
+    this.#host = host;
+    this.#dispatcher = dispatcher;
+    this.#resumePoint = resumePoint;
+    this.#guard = host.options.guard?.(host.closing, this);
+  }
+
+  /** How many messages were received, and their bytes. */
+  get received(): TrafficCount {
+    return { messages: this.#messages, bytes: this.#bytes };
+  }
+
+  /** How many messages were dropped because of a limit. */
+  get dropped(): number {
+    return this.#guard?.dropped ?? 0;
+  }
+
+  /** Whether frames wait for the next slice. */
+  get isBusy(): boolean {
+    return this.#guard?.isBusy === true;
+  }
+
+  /** The approximate memory that received messages take, in bytes. */
+  get memory(): number {
+    return (this.#guard?.memory ?? 0) + this.#dispatcher.memory +
+      emitters.queuedSize(this.#host.connection) * 2;
+  }
+
+  /** Whether messages are still emitted: after the end, those that wait. */
+  get isAccepting(): boolean {
+    return this.#host.closing.isOpen || this.isBusy;
+  }
+
+  /** Takes a frame of the socket. */
+  receive(payload: Payload): void {
+    const closing = this.#host.closing;
+    const { state } = closing;
+    if (state.phase !== "open") {
+      if (state.phase !== "closing") return;
+      return this.#receiveWhileClosing(payload, state.closing.cause);
+    }
+    this.#host.outbound.sender?.noteActivity();
+    closing.idleWatch?.reset();
+    this.#resumePoint?.noteActivity();
+    const { session } = this;
+    let isMarkedFrame = session !== undefined && isMarked(payload);
+    // The limit is for each message, and a batch holds many.
+    if (isMarkedFrame && isLargerThan(payload, this.maxFrame)) {
+      return this.frameTooBig();
+    }
+    if (isMarkedFrame && isPart(payload)) {
+      const whole = session?.join(payload);
+      if (whole === undefined) return;
+      payload = whole;
+      isMarkedFrame = isMarked(payload);
+    }
+    const guard = this.#guard;
+    if (guard?.mustWait(this.#messages)) this.#postpone(guard, payload);
+    else if (isMarkedFrame) session?.receive(payload);
+    else this.deliver(payload, payload);
+  }
+
+  /** Drops the frames that wait. In what is being dispatched, nothing more follows. */
+  drop(): void {
+    this.#guard?.drop();
+    if (this.#host.closing.isEnded) this.stopSession();
+  }
+
+  /** Drops the frames that follow the one that is being dispatched in this slice. */
+  dropFollowing(): void {
+    if (this.#guard?.isDispatching) this.drop();
+  }
+
+  /** Rejects all requests that wait for a reply. */
+  stopSession(): void {
+    this.session?.stop(() => this.#host.closing.error("hear"));
+  }
+
+  /** Takes a frame that has waited for its slice, or an item of a batch. */
+  dispatchFrame(payload: Payload, isItem: boolean): void {
+    const { session } = this;
+    if (!session) {
+      // A plain frame was within the limits before it waited.
+      this.#count(payload);
+      this.#dispatcher.accept(payload, payload);
+    } else if (!isItem && isMarked(payload)) session.receive(payload);
+    else session.receiveItem(payload);
+  }
+
+  /** Whether the peer needs credit. */
+  get isCredited(): boolean {
+    return this.session !== undefined;
+  }
+
+  /** Called when no frame waits any more. */
+  caughtUp(): void {
+    if (!this.#host.closing.isEnded) return;
+    this.stopSession();
+    if (!this.#dispatcher.isDispatching) this.#host.notifyEnd();
+  }
+
+  /** The address of the peer. */
+  get name(): string {
+    return this.#host.connection.remoteAddress;
+  }
+
+  /** Whether both sides send large frames in parts. */
+  get hasParts(): boolean {
+    return this.#host.outbound.negotiated?.hasParts ?? false;
+  }
+
+  /** The maximum size of a marked frame in bytes. */
+  get maxFrame(): number {
+    const maxPayload = this.#guard?.maxPayload ?? Infinity;
+    return Math.max(maxPayload, MAX_BATCH_BYTES) + MARK_OVERHEAD_BYTES;
+  }
+
+  /** Closes the connection because of a frame that is too big. */
+  frameTooBig(): void {
+    this.#guard?.closeTooBig();
+  }
+
+  /** Sends a frame that needs no credit. */
+  send(frame: Frame, options?: SendOptions): Promise<void> | undefined {
+    return this.#host.outbound.writable()?.sendWithoutCredit(frame, options);
+  }
+
+  /** Sends credit to the peer. */
+  sendCredit(text: string): void {
+    this.#host.outbound.sendCredit(text);
+  }
+
+  /** Sends a frame that needs credit. */
+  sendCounted(frame: Frame, options?: SendOptions): Promise<void> | undefined {
+    return this.#host.outbound.writable()?.sendMarked(frame, options);
+  }
+
+  /** Dispatches the items of a batch. */
+  unpackBatch(items: readonly Payload[]): void {
+    this.#host.options.instrumentation?.batched("receive", items.length);
+    if (this.#guard) return this.#guard.receiveItems(items);
+    for (const item of items) {
+      if (!this.isAccepting) return;
+      this.session?.receiveItem(item);
+    }
+  }
+
+  /** Takes a message or a request that has not been checked yet. */
+  deliver(payload: Payload, frame: Payload, id?: number, trace?: string): void {
+    if (!this.isAccepting) return;
+    this.#count(payload);
+    const guard = this.#guard;
+    if (guard === undefined || guard.isWithinLimits(payload)) {
+      this.#dispatcher.accept(payload, frame, id, trace);
+    } else this.skipMessage(frame);
+  }
+
+  /** Gives credit for a message that is dropped. */
+  skipMessage(frame: Payload): void {
+    this.#dispatcher.skip(frame);
+  }
+
+  /** Whether a frame that is not a message is within the limits. */
+  isWithinLimits(payload: Payload): boolean {
+    return this.#guard?.isWithinLimits(payload) ?? true;
+  }
+
+  /** Takes credit of the peer. */
+  raiseLimit(limit: number): void {
+    this.#host.outbound.sender?.raiseLimit(limit);
+  }
+
+  /** How long the next credit has to wait, in milliseconds. */
+  creditDelay(): number {
+    return this.#guard?.creditDelay() ?? 0;
+  }
+
+  /** Takes the position of this client in the history of the server. */
+  updatePosition(update: PositionUpdate | number): boolean {
+    const resumePoint = this.#resumePoint;
+    if (typeof update === "number") resumePoint?.advance(update);
+    else {
+      const { position, recovered, token } = update;
+      resumePoint?.update(position, token);
+      if (recovered !== undefined) this.#host.owner.recovered?.(recovered);
+    }
+    return resumePoint !== undefined;
+  }
+
+  /** Closes the connection because the peer violated `events.v1`. */
+  protocolError(reason: string): void {
+    this.#host.closing.blame(CloseCode.ProtocolError, reason, "protocol");
+  }
+
+  #count(payload: Payload): void {
+    this.#messages++;
+    this.#bytes += sizeOf(payload);
+  }
+
+  /** Lets a frame wait for the next slice. */
+  #postpone(guard: InboundGuard, payload: Payload): void {
+    const items = this.session?.batchItemsOf(payload);
+    if (items) {
+      this.#host.options.instrumentation?.batched("receive", items.length);
+    }
+    if (!this.session && !guard.isWithinLimits(payload)) {
+      return this.#count(payload);
+    }
+    const hasCredit = guard.postpone(payload, items);
+    this.#host.options.budget?.spend(sizeOf(payload) * 2 + MESSAGE_COST);
+    if (!hasCredit) {
+      this.#host.closing.overLimit(
+        "More messages came than there was credit for",
+      );
+    }
+  }
+
+  /** Takes only credit, so that what this side still has to send can be sent. */
+  #receiveWhileClosing(payload: Payload, cause: Cause): void {
+    this.#host.closing.idleWatch?.reset(); // else the frame would count as a pong
+    if (this.#host.closing.countWhileClosing(cause, sizeOf(payload))) {
+      this.session?.receiveWhileClosing(payload);
+    }
+  }
+}
