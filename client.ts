@@ -1,6 +1,6 @@
 /**
- * The client's side: {@linkcode ClientSocket}. It needs nothing but a global
- * `WebSocket`, so it runs in browsers, too.
+ * The client: {@linkcode ClientSocket}. It needs only a global `WebSocket`, so it also
+ * runs in browsers, Node and Bun.
  *
  * ```ts ignore
  * import { ClientSocket } from "jsr:@ws/events/client";
@@ -108,13 +108,13 @@ export {
 let clientHooks: EmitterHooks;
 
 /**
- * A client. It holds one live {@linkcode Connection} at a time, and comes back by
- * itself if it is told to.
+ * A WebSocket client. It has at most one {@linkcode Connection} at a time, and can
+ * reconnect automatically.
  *
- * A subclass may override `onConnect`, `onMessage`, `onClose` and
- * `onDisconnect`; they are called like listeners that came first.
+ * A subclass may override `onConnect`, `onMessage`, `onClose` and `onDisconnect`. They
+ * are called before all listeners.
  *
- * @typeParam Types The types of what comes in and goes out.
+ * @typeParam Types The types of the data that the client sends and receives.
  *
  * @example
  * ```ts ignore
@@ -137,19 +137,19 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   implements AsyncDisposable {
   readonly #options: ConnectionOptions<Types>;
   readonly #errorLog = new ErrorLog();
-  /** What waits for a connection. */
+  /** Messages that wait for a connection. */
   readonly #queue: SendQueue;
   readonly #connector: Connector<Types>;
   readonly #reconnector: Reconnector;
   readonly #deferredEvents = new DeferredEvents();
   #connection: Connection<Types> | undefined;
-  /** Whether the program wants the connection to end. */
+  /** Whether the application has closed the client. */
   #isClosing = false;
   /** Whether `connect` listeners are being called. */
   #isOpening = false;
   #openedAt = 0;
   #disconnection: Disconnection | undefined;
-  /** Hands out what came before there was a listener. */
+  /** Delivers messages that came before the first listener. */
   #flush: (() => void) | undefined;
 
   static {
@@ -168,7 +168,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       }),
       failed: (client: ClientSocket, error, from) =>
         client.#reportError(error, from),
-      // Messages that came early go to their first listener.
+      // Early messages are delivered to the first listener.
       added: (client: ClientSocket, type) => {
         if (type.startsWith("message")) client.#flush?.();
       },
@@ -183,11 +183,11 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   /**
    * Creates a client. It does not connect yet.
    *
-   * @param options What to do unlike the defaults.
-   * @throws {RangeError} If a number among the options is negative or none, or
-   * `overflow` is no policy.
-   * @throws {TypeError} If one is of another type than it should be, or the schema or
-   * the codec is none.
+   * @param options The options.
+   * @throws {RangeError} If a number is negative or `NaN`, or `overflow` is not a valid
+   * policy.
+   * @throws {TypeError} If an option has the wrong type or does not exist, or the schema
+   * or codec is invalid.
    */
   constructor(options: ClientOptions<Types> = {}) {
     super();
@@ -218,53 +218,52 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     );
   }
 
-  /** The live connection, if there is one. */
+  /** The open connection, if there is one. */
   get connection(): Connection<Types> | undefined {
     return this.#connection;
   }
 
-  /** How the last connection ended, if one has. */
+  /** How the last connection ended; undefined before the first end. */
   get disconnection(): Disconnection | undefined {
     return this.#disconnection;
   }
 
-  /**
-   * How many bytes wait to be sent: for the server to take them, or for there to be a
-   * connection.
-   */
+  /** The number of bytes that wait to be sent, with or without a connection. */
   get bufferedAmount(): number {
     return this.#queue.size + (this.#connection?.bufferedAmount ?? 0);
   }
 
   /**
-   * How many messages were dropped, as `overflow` says, of those that were sent
-   * while there was no connection. What a connection drops, it counts itself.
+   * The number of messages sent without a connection that were dropped under their
+   * `overflow` policy. Messages that a connection drops are counted by the connection.
    */
   get droppedOffline(): number {
     return this.#queue.dropped;
   }
 
   /**
-   * Connects, and emits `connect`. Messages that come before a listener that is
-   * added right after this has resolved are kept for it.
+   * Connects to a server, and emits `connect`. Messages that arrive before a listener
+   * that is added directly after `await connect()` are held for it.
    *
-   * With the option `reconnect` an attempt that fails is followed by others, until
-   * there is a connection, or the limits of that option are reached; and a
-   * connection that is lost later is followed by others, too.
+   * With the option `reconnect`, failed attempts are repeated until the client is
+   * connected or a limit of that option is reached, and lost connections are
+   * reestablished.
    *
-   * @param url Where to: `ws:`, `wss:`, `http:` or `https:`; or a function that is
-   * asked for it at each attempt.
-   * @param options When to give up.
+   * After the first `reconnecting` event, the result is also reported by events, and an
+   * unawaited rejection is not reported as unhandled.
+   *
+   * @param url The URL, with the scheme `ws:`, `wss:`, `http:` or `https:`; or a function
+   * that returns it, called for each attempt.
+   * @param options The options.
    * @returns A promise that resolves when the connection is open.
-   * @throws {ConnectError} (rejects) If the connection cannot be had; its
-   * `cause` is what the runtime told, which may be nothing, or what a function has
-   * thrown that was asked for the URL, the subprotocols or the headers.
+   * @throws {ConnectError} (rejects) If the connection cannot be established. Its `cause`
+   * is the error of the runtime, if any, or of a function that returns the URL, the
+   * subprotocols or the headers.
    * @throws {DOMException} (rejects) With the name `SyntaxError` if the URL or a
-   * subprotocol is none, or with the reason of the signal.
-   * @throws {TypeError} (rejects) If there are headers, and the runtime sends none.
-   * @throws {Error} (rejects) If there is a connection already, or on its way.
-   * Nobody has to await it once a `reconnecting` was told: then `giveup` tells what
-   * comes of it, and it is no unhandled rejection.
+   * subprotocol is invalid, or with the reason of the signal.
+   * @throws {TypeError} (rejects) If there are headers, and the runtime does not support
+   * them.
+   * @throws {Error} (rejects) If the client is already connected or connecting.
    *
    * @example
    * ```ts ignore
@@ -275,7 +274,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * await client.connect("ws://localhost:3000", { signal });
    * ```
    *
-   * @example A client that stays connected, with a fresh token at each attempt
+   * @example Reconnect with a fresh token for each attempt
    * ```ts ignore
    * import { ClientSocket } from "jsr:@ws/events";
    *
@@ -298,7 +297,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       this.#reconnector.run(attempts).then(
         resolve,
         (error) => {
-          // It is known already: by `giveup`, or as the program itself has closed it.
+          // Already reported by `giveup`, or caused by closing the client.
           if (attempts.notifyOnFail || attempts.isCancelled) {
             ignoreRejection(promise);
           }
@@ -311,7 +310,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     return promise;
   }
 
-  /** Begins the way to a connection. */
+  /** Starts to connect. */
   #startConnecting(
     url: ValueOrFunction<string | URL>,
     signal: AbortSignal | undefined,
@@ -320,7 +319,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     const { attempts } = this.#reconnector;
     if (attempts || this.#connection) {
       const target = displayUrl(this.#connection?.url ?? this.#connector.url);
-      const state = attempts ? "on its way" : "connected";
+      const state = attempts ? "connecting" : "connected";
       throw new Error(
         `Cannot connect to ${
           displayUrl(url)
@@ -333,42 +332,42 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   }
 
   /**
-   * Sends to the server. While the client is connecting, or on its way back, the
-   * message waits for the connection, in order; no more than `maxBufferedAmount`
-   * waits. What `connect` listeners send before they await something goes out before
-   * that, and by that connection only, so that they can introduce the client.
+   * Sends a message to the server. While the client connects or reconnects, messages wait
+   * in order for the connection, up to `maxBufferedAmount`. Messages that `connect`
+   * listeners send before their first `await` are sent before these, and only on that
+   * connection, so that they can authenticate the client.
    *
-   * @param data What to send.
-   * @param options What to do if it does not fit. Where the client may come back, or
-   * has no connection yet, a message sent with `terminate` that does not fit is
-   * dropped itself.
-   * @returns A promise as of {@linkcode Connection.send}. With `reconnect` it resolves
-   * when the message has been handed to a live connection and less than
-   * `highWaterMark` waits there, or that connection has ended meanwhile: so the
-   * message may not have arrived, and is not sent twice. It rejects only if the
-   * message has not been sent and will not be (one of a `connect` listener's also if
-   * the connection ends before less than that waits): with a `ConnectionEndedError`
-   * if there is no connection and none on its way, or when the client is closed or
-   * gives up; with a `MessageDroppedError` as `overflow` says. If nobody awaits it,
-   * that is no unhandled rejection.
-   * @throws {TypeError} If JSON cannot hold the data.
-   * @throws {RangeError} If `overflow` is no policy.
+   * With `reconnect`, a message is sent at most once: if the connection is lost, it may
+   * or may not have arrived. An unawaited rejection is not reported as unhandled.
+   *
+   * @param data The data to send.
+   * @param options The options. Without a connection, a message with the policy
+   * `terminate` that does not fit is dropped.
+   * @returns A promise that resolves as that of {@linkcode Connection.send}. With
+   * `reconnect`, it resolves when the message was passed to an open connection with less
+   * than `highWaterMark` bytes waiting, or when that connection has ended afterwards.
+   * @throws {ConnectionEndedError} (rejects) If the message was not sent because there is
+   * no connection and no attempt to connect, or because the client was closed or gave up.
+   * @throws {MessageDroppedError} (rejects) If the message was dropped under its
+   * `overflow` policy.
+   * @throws {TypeError} If the data cannot be serialized.
+   * @throws {RangeError} If `overflow` is not a valid policy.
    *
    * @example
    * ```ts ignore
    * import { ClientSocket } from "jsr:@ws/events";
    *
    * const client = new ClientSocket({ reconnect: true });
-   * client.on("connect", (connection) => connection.send({ hello: "ada" }));
+   * client.on("connect", (connection) => connection.send({ token: "secret" }));
    * client.connect("ws://localhost:3000");
-   * await client.send("waits for the connection, and comes after the hello");
+   * await client.send("sent when connected, after the token");
    * ```
    */
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
     if (options !== undefined) assertSendOptions(options);
     const frame = encodeWith(data, this.#options.codec);
     const connection = this.#connection;
-    // What introduces the client to a connection is meant for that one.
+    // Messages of `connect` listeners belong to their connection.
     const isTransferable = this.#reconnector.isEnabled && !this.#isOpening;
     const sent = connection &&
       internals.send(connection, frame, options, isTransferable);
@@ -379,7 +378,8 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
           Promise.reject(this.#notConnectedError("await connect() first")),
         );
       }
-      // It is about to end. What comes next is not known yet, or nothing will.
+      // The connection is closing. Whether another one follows is not known yet, or none
+      // will.
       if (!this.#reconnector.isEnabled || this.#isClosing) {
         return connection.send(data);
       }
@@ -391,15 +391,16 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   }
 
   /**
-   * Asks the server, as {@linkcode Connection.request} does. While the client is
-   * connecting, or on its way back, the request waits for the connection. A connection
-   * that is lost takes its requests with it: nobody knows whether they have been
-   * handled, so they reject, and are not asked again.
+   * Sends a request to the server, as {@linkcode Connection.request} does. While the
+   * client connects or reconnects, the request waits for the connection. If the
+   * connection is lost before the reply, the request rejects and is not repeated, as it
+   * may have been handled.
    *
-   * @param data What to ask.
-   * @param options How long to wait, for a connection and for the answer.
-   * @returns A promise of the answer, as of {@linkcode Connection.request}.
-   * @throws {TypeError} If JSON cannot hold the data.
+   * @param data The data of the request.
+   * @param options The options. The timeout includes the time without a connection.
+   * @returns A promise of the data of the reply, as that of {@linkcode
+   * Connection.request}.
+   * @throws {TypeError} If the data cannot be serialized.
    *
    * @example
    * ```ts ignore
@@ -416,12 +417,14 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     options?: RequestOptions,
   ): Promise<Reply<Types>>;
   /**
-   * Asks the server, as above, and checks its answer.
+   * Sends a request to the server, and validates the reply.
    *
-   * @param data What to ask.
-   * @param options How long to wait, and what checks the answer.
-   * @returns A promise of what the schema makes of the answer.
-   * @throws {TypeError} If JSON cannot hold the data.
+   * @typeParam Output The output type of the schema.
+   * @param data The data of the request.
+   * @param options The options, with the schema of the reply.
+   * @returns A promise of the output of the schema.
+   * @throws {SchemaError} (rejects) If the reply does not match the schema.
+   * @throws {TypeError} If the data cannot be serialized.
    */
   request<Output>(
     data: Outgoing<Types>,
@@ -434,11 +437,11 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     if (this.#connection && (this.#isOpening || !this.#reconnector.attempts)) {
       return this.#connection.request(data, options);
     }
-    encodeWith(data, this.#options.codec); // what cannot be sent is told at once
+    encodeWith(data, this.#options.codec); // throws at once for invalid data
     return ignoreRejection(this.#requestWhenConnected(data, options));
   }
 
-  /** Asks as soon as there is a connection. */
+  /** Sends a request when the client is connected. */
   async #requestWhenConnected(
     data: Outgoing<Types>,
     options: RequestOptions & { schema?: StandardSchema },
@@ -459,15 +462,15 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   }
 
   /**
-   * Closes the connection, as {@linkcode Connection.close} does. While the client
-   * is connecting, or on its way back, it gives up. What still waits for a connection
-   * is rejected; what a connection has taken still goes out.
+   * Closes the connection, as {@linkcode Connection.close} does, and stops connecting or
+   * reconnecting. Messages that wait for a connection are rejected. Messages that were
+   * passed to the connection are still sent.
    *
    * @param code The close code: 1000, or 3000 to 4999.
-   * @param reason A reason for a human reader, of at most 123 bytes of UTF-8.
-   * @returns A promise that resolves when the connection has ended; at once if
-   * there is none.
-   * @throws {RangeError} If the code may not be sent, or the reason is too long.
+   * @param reason The close reason, at most 123 bytes of UTF-8.
+   * @returns A promise that resolves when the connection has ended; at once if there is
+   * none.
+   * @throws {RangeError} If the code is not allowed, or the reason is too long.
    */
   close(code: number = CloseCode.Normal, reason = ""): Promise<void> {
     assertCloseFrame(code, reason, "client");
@@ -476,15 +479,15 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   }
 
   /**
-   * Ends the connection now, as {@linkcode Connection.terminate} does; else it is
-   * like {@linkcode ClientSocket.close}.
+   * Drops the connection, as {@linkcode Connection.terminate} does, and stops connecting
+   * or reconnecting.
    */
   terminate(): void {
     this.#stopConnecting();
     this.#connection?.terminate();
   }
 
-  /** The same as {@linkcode ClientSocket.close} without arguments. */
+  /** Same as {@linkcode ClientSocket.close} without arguments. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
@@ -509,7 +512,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     } else this.#errorLog.write(`Unhandled error in "${from}":`, error);
   }
 
-  /** The program wants no connection any more, nor what is on its way to one. */
+  /** Stops connecting, as the application has closed the client. */
   #stopConnecting(): void {
     this.#isClosing = true;
     const reason = "the client was closed";
@@ -519,7 +522,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     this.#reconnector.giveUp(attempts, this.#connector.createError(reason));
   }
 
-  /** Attempts to connect have failed for good. */
+  /** Handles the final failure of attempts to connect. */
   #gaveUp(attempts: ConnectAttempts, error: unknown): void {
     const reason = error instanceof Error
       ? error
@@ -531,7 +534,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     this.#deferredEvents.defer(emit, emitters.takeWaiting(this, () => reason));
   }
 
-  /** Rejects what waits for a connection. */
+  /** Rejects messages that wait for a connection. */
   #rejectQueued(reason: string): void {
     for (const entry of this.#queue.takeAll()) {
       entry.reject(this.#notConnectedError(reason));
@@ -545,7 +548,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     );
   }
 
-  /** What one connection tells this client. */
+  /** Creates the callbacks of one connection. */
   #createOwner(
     attempts: ConnectAttempts,
     result: AttemptResult,
@@ -554,7 +557,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     return {
       rooms: undefined,
       beforeClose: () => {
-        // It may be an attempt that is given up, or a connection of long ago.
+        // It may be a cancelled attempt, or an earlier connection.
         if (own && own === this.#connection) this.#isClosing = true;
         return "local";
       },
@@ -598,7 +601,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     };
   }
 
-  /** Hands what has waited to a connection. */
+  /** Passes messages that waited to a connection. */
   #sendQueued(connection: Connection<Types>): void {
     const queued = this.#queue.takeAll();
     for (const entry of queued) {
@@ -623,7 +626,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     this.#deferredEvents.run(() => this.#emitEnd(connection, disconnection));
   }
 
-  /** Tells an end, and goes the way back if the program wants to. */
+  /** Emits the events of an end, and reconnects if enabled. */
   #emitEnd(connection: Connection<Types>, end: Disconnection): void {
     const { type, code, reason, cause } = end;
     const emit = () => {
@@ -636,7 +639,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       : this.#reconnector.prepare(end, uptime);
     if (attempts) {
       emit();
-      // The connection itself has not told its end yet.
+      // The connection has not emitted its own events yet.
       queueMicrotask(() => {
         if (this.#reconnector.attempts === attempts) {
           ignoreRejection(this.#reconnector.run(attempts, end));
@@ -644,7 +647,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       });
       return;
     }
-    // The program has closed the client just now, and connects it anew.
+    // A listener has closed the client and is connecting it again.
     if (this.#reconnector.attempts) return emit();
     const description = `${type} with code ${code} and reason "${
       printable(reason)

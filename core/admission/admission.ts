@@ -226,8 +226,8 @@ export class Admission<Context> {
     verdict: AdmissionResult,
   ): Promise<AdmissionResult> {
     if ("refusal" in verdict) return verdict;
-    const isLeft = await isGone(request, 5 + 20 * Math.random());
-    return isLeft ? this.#reject(verdict.admitted, CLIENT_GONE) : verdict;
+    const hasLeft = await isGone(request, 5 + 20 * Math.random());
+    return hasLeft ? this.#reject(verdict.admitted, CLIENT_GONE) : verdict;
   }
 
   /** Stops counting a connection from this address. */
@@ -246,7 +246,7 @@ export class Admission<Context> {
     if (this.#isPath && this.#isPath(path, request) !== true) {
       return {
         status: 404,
-        reason: `There is no WebSocket at ${printable(path)}`,
+        reason: `There is no WebSocket endpoint at ${printable(path)}`,
       };
     }
     const origin = request.headers.get("origin");
@@ -313,7 +313,7 @@ export class Admission<Context> {
 
 const CLIENT_GONE: Refusal = {
   status: 499,
-  reason: "The client went away before it was let in",
+  reason: "The client has disconnected",
 };
 
 /** Checks a list of tokens, as subprotocols and header names must be. */
@@ -326,7 +326,7 @@ function assertSubprotocols(
   for (const one of all) {
     if (typeof one === "string" && TOKEN_PATTERN.test(one)) continue;
     throw new TypeError(
-      `Cannot use "${name}" unless it is a list of tokens, as in ["${example}"]: current value is ${
+      `Cannot use "${name}" unless it is a list of tokens such as ["${example}"]: current value is ${
         JSON.stringify(tokens)
       }`,
     );

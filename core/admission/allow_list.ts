@@ -42,7 +42,7 @@ export function compileMatcher(
       strings.add(assertEntry(one));
     } else if (!(one instanceof RegExp)) {
       throw new TypeError(
-        `Cannot use what is neither a string nor a pattern among "${name}": current value is ${one}`,
+        `Cannot use an entry of "${name}" that is neither a string nor a RegExp: current value is ${one}`,
       );
     } else {
       // Matches the whole value, without the flags that make a pattern stateful.

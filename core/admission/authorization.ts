@@ -1,5 +1,5 @@
 /**
- * What the result of `authorize` means: only a truthy value admits.
+ * Interprets the result of `authorize`: only a truthy value admits a request.
  *
  * @module
  */
@@ -53,12 +53,12 @@ function isErrorLike(value: unknown): boolean {
 /** Refuses with the response of `authorize`. */
 function refusalFromResponse(answer: ResponseLike): Refusal {
   const { status } = answer;
-  const reason = `The authorization answered with ${status}`;
+  const reason = `The authorization responded with ${status}`;
   if (!(status >= 200 && status <= 599)) { // such as that of `Response.error()`
     return {
       ...INTERNAL_ERROR,
       error: new TypeError(
-        `Cannot answer a request with a Response of status ${status}: use one from 200 to 599`,
+        `Cannot respond with status ${status}: use a status from 200 to 599`,
       ),
     };
   }
@@ -68,7 +68,7 @@ function refusalFromResponse(answer: ResponseLike): Refusal {
     return { status, reason, response: answer.clone() };
   } catch (cause) { // its body was read
     const error = new TypeError(
-      `Cannot answer a request with a Response whose body was read already: authorize has to make a new one for each request (its status was ${status})`,
+      `Cannot send a Response of status ${status} as its body was already read: return a new Response for each request`,
       { cause },
     );
     return { status, reason, error };

@@ -1,29 +1,28 @@
 /**
- * Which requests are a valid opening handshake (RFC 6455, 4.2.1). Pure: a method
- * and headers in, an answer out.
+ * Validates opening handshakes (RFC 6455, section 4.2.1); pure.
  *
  * @module
  */
 
 import { printable } from "../util/printable.ts";
 
-/** Why a request does not become a WebSocket, as an HTTP answer. */
+/** The rejection of a request. */
 export interface Refusal {
   /** The HTTP status. */
   readonly status: number;
-  /** What went wrong and what to do, for a human reader. */
+  /** The human-readable reason, which is sent to the client. */
   readonly reason: string;
-  /** Headers that the status asks for. */
+  /** Additional headers of the response. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** The answer, if the program has made one. */
+  /** The response of the application, if it provides one. */
   readonly response?: Response;
-  /** What the operator should know, where the reason alone does not tell. */
+  /** A hint for the operator, if the reason alone is not sufficient. */
   readonly advice?: string;
-  /** What is wrong with the program, if that is why. */
+  /** The error of the application that caused the rejection. */
   readonly error?: unknown;
 }
 
-/** The part of a request that decides. */
+/** The part of a request that is validated. */
 export interface Handshake {
   /** The HTTP method. */
   readonly method: string;
@@ -31,40 +30,35 @@ export interface Handshake {
   readonly headers: Headers;
 }
 
-/** A token, as of HTTP. */
+/** A token (RFC 9110, section 5.6.2). */
 export const TOKEN_PATTERN: RegExp = /^[!#$%&'*+.^_`|~\w-]+$/;
 
-/** The base64 of 16 bytes: the last of its characters holds four bits only. */
+/** 16 bytes in Base64. The last character encodes only four bits. */
 const KEY_PATTERN = /^[A-Za-z0-9+/]{21}[AQgw]==$/;
 
-/**
- * Whether a request asks to become a WebSocket at all, however badly.
- *
- * @param handshake The request.
- * @returns True if its `Upgrade` header names `websocket`.
- */
+/** Whether a request asks for a WebSocket at all, valid or not. */
 export function isUpgradeRequest({ headers }: Handshake): boolean {
   return includesElement(headers.get("upgrade"), "websocket");
 }
 
 /**
- * Checks the opening handshake (RFC 6455, 4.2.1), of which the runtime checks
- * only a part.
+ * Validates an opening handshake (RFC 6455, section 4.2.1), as the runtime does so only
+ * in part.
  *
- * @param handshake The request.
- * @returns Why it is refused, or undefined if it may be upgraded.
+ * @returns The rejection; undefined if the handshake is valid.
  */
 export function checkHandshake(handshake: Handshake): Refusal | undefined {
   const { method, headers } = handshake;
   if (!isUpgradeRequest(handshake)) {
     return {
       status: 426,
-      reason: "Cannot answer without a WebSocket: ask for an upgrade",
+      reason:
+        "Cannot respond without an upgrade, as this is a WebSocket endpoint",
       headers: { upgrade: "websocket", connection: "upgrade" },
     };
   }
-  // Also reads the headers for good: once a request is upgraded, Deno answers
-  // nothing that it has not been asked before.
+  // This also makes Deno read the headers, which are not available after the upgrade
+  // otherwise.
   if (!headers.has("host")) {
     return {
       status: 400,
@@ -74,8 +68,7 @@ export function checkHandshake(handshake: Handshake): Refusal | undefined {
   if (headers.get("upgrade")?.toLowerCase() !== "websocket") {
     return {
       status: 400,
-      reason:
-        "Cannot upgrade to anything but websocket, or more than one of it",
+      reason: 'Cannot upgrade: the Upgrade header must be exactly "websocket"',
     };
   }
   if (method !== "GET") {
@@ -88,13 +81,14 @@ export function checkHandshake(handshake: Handshake): Refusal | undefined {
   if (!includesElement(headers.get("connection"), "upgrade")) {
     return {
       status: 400,
-      reason: 'Cannot upgrade: the Connection header does not name "Upgrade"',
+      reason:
+        'Cannot upgrade: the Connection header does not contain "Upgrade"',
     };
   }
   if (headers.get("sec-websocket-version") !== "13") {
     return {
       status: 426,
-      reason: "Cannot speak this version of WebSocket: use version 13",
+      reason: "Cannot use this version of WebSocket: use version 13",
       headers: {
         upgrade: "websocket",
         connection: "upgrade",
@@ -105,24 +99,24 @@ export function checkHandshake(handshake: Handshake): Refusal | undefined {
   if (!KEY_PATTERN.test(headers.get("sec-websocket-key") ?? "")) {
     return {
       status: 400,
-      reason: "Cannot upgrade: Sec-WebSocket-Key is not the base64 of 16 bytes",
+      reason: "Cannot upgrade: Sec-WebSocket-Key must be 16 bytes in Base64",
     };
   }
   return undefined;
 }
 
 /**
- * Splits a header that is a list (RFC 9110, 5.6.1), in one pass.
- *
- * @param header The value of the header.
- * @returns Its elements without the whitespace around them. Empty ones are kept.
+ * Splits a header with a list (RFC 9110, section 5.6.1), in linear time. Whitespace
+ * around elements is removed. Empty elements stay.
  */
 export function listElements(header: string | null): string[] {
   if (header === null) return [];
   return header.split(",").map(withoutWhitespace);
 }
 
-/** Not `trim()`, which strips more than HTTP calls whitespace (RFC 9110, 5.6.3). */
+/**
+ * Unlike `trim()`, removes only whitespace as HTTP defines it (RFC 9110, section 5.6.3).
+ */
 function withoutWhitespace(text: string): string {
   let start = 0;
   let end = text.length;
@@ -136,8 +130,8 @@ function isWhitespace(text: string, index: number): boolean {
   return char === " " || char === "\t";
 }
 
-/** Whether a list has an element, in any case. */
+/** Whether a list contains an element, ignoring case. */
 function includesElement(header: string | null, element: string): boolean {
-  if (header?.toLowerCase() === element) return true; // as it mostly is
+  if (header?.toLowerCase() === element) return true; // the common case
   return listElements(header).some((one) => one.toLowerCase() === element);
 }

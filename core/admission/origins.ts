@@ -1,5 +1,5 @@
 /**
- * Which pages may connect: the same-origin check, and the default of `origins`.
+ * The same-origin check, and the default of `origins`.
  *
  * @module
  */
@@ -66,10 +66,10 @@ export function assertOrigin(origin: string): string {
     : /^[a-z][a-z0-9+.-]*:\/\/[^/?#]+/.exec(origin)?.[0];
   if (expected !== origin) {
     throw new TypeError(
-      `Cannot use "${origin}" among "origins" as no page has that origin: ${
+      `Cannot use "${origin}" in "origins" as no page has that origin: ${
         expected === undefined
-          ? "write one as in https://example.com, or use () => true to allow all"
-          : `write "${expected}"`
+          ? "use an origin such as https://example.com, or () => true to allow all"
+          : `use "${expected}"`
       }`,
     );
   }

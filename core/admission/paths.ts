@@ -10,7 +10,7 @@ import type { Refusal } from "./handshake.ts";
 /** The refusal of a request with an invalid URL. */
 export const INVALID_URL: Refusal = {
   status: 400,
-  reason: "Cannot make sense of the URL, or of the Host header",
+  reason: "Cannot parse the URL or the Host header",
 };
 
 /** Returns the URL of a request, if valid. Deno throws if the `Host` header is not. */
@@ -28,8 +28,7 @@ const DOT_SEGMENT = /(?:^|[/\\])(?:\.|%2e){1,2}(?:[/\\?#]|$)/i;
 /** The refusal of a path with dot segments. */
 export const DOT_SEGMENTS: Refusal = {
   status: 400,
-  reason:
-    'Cannot answer for a path with the segments "." or "..": resolve them',
+  reason: 'Cannot use a path with the segments "." or "..": resolve them first',
 };
 
 /**
@@ -55,7 +54,7 @@ export function assertPath(path: string): string {
     !/[?#]/.test(path) && !hasDotSegments(url.protocol + "//h" + path);
   if (!isPath) {
     throw new TypeError(
-      `Cannot use "${path}" among "paths" as no request has that path: write it as in /live, without a query`,
+      `Cannot use "${path}" in "paths" as no request has that path: use a path such as /live, without a query`,
     );
   }
   return withUpperCaseHex(url.pathname);

@@ -1,75 +1,69 @@
 /**
- * Upgrades that have not opened yet. If a client leaves before the runtime has written
- * the 101, its socket emits no event at all, ever: only time tells that it is lost.
+ * Upgrades that have not opened yet. If a client disconnects before the runtime has
+ * written the 101 response, its socket never emits an event, so a lost upgrade is
+ * detected by a timeout.
  *
  * @module
  */
 
-/** What a pending upgrade is to this module. */
+/** A connection that can be terminated. */
 interface Terminable {
-  /** Gives it up. */
+  /** Drops the connection. */
   terminate(): void;
 }
 
-/** How often to look for lost upgrades, in milliseconds. */
-const LOOK_EVERY = 1_000;
+/** The interval of checks, in milliseconds. */
+const CHECK_INTERVAL_MS = 1_000;
 
 /**
- * At how many looks an upgrade has to be pending to be lost. The event loop reads the
- * network between two looks, and a good upgrade opens within a millisecond.
+ * The number of checks at which an upgrade must be pending to be lost. The event loop
+ * reads from the network between two checks, and a good upgrade opens within a
+ * millisecond.
  */
-const LOOKS = 2;
+const CHECKS = 2;
 
-/** How many upgrades may be pending before each further client is looked at first. */
+/** The number of pending upgrades from which on clients are suspicious. */
 const MAX_PENDING = 8;
 
-/** For how long a lost upgrade makes the server careful, in milliseconds. */
-const CAREFUL_FOR = 60_000;
+/** How long clients are suspicious after a lost upgrade, in milliseconds. */
+const SUSPICIOUS_MS = 60_000;
 
 /**
- * The upgrades of one server that have not opened yet. Those that never will are
- * terminated one to two seconds after the upgrade.
+ * The pending upgrades of a server. Lost ones are terminated one to two seconds after the
+ * upgrade.
  *
- * @typeParam Client The connections.
+ * @typeParam Client The type of the connections.
  */
 export class PendingUpgrades<Client extends Terminable> {
-  /** Each with the number of the look that finds it lost. */
+  /** Each with the number of the check at which it is lost. */
   readonly #pending = new Map<Client, number>();
-  #looks = 0;
+  #checks = 0;
   #lost = 0;
-  #carefulUntil = -Infinity;
+  #suspiciousUntil = -Infinity;
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  /** How many upgrades were lost so far. */
+  /** The number of lost upgrades. */
   get lost(): number {
     return this.#lost;
   }
 
   /**
-   * Whether so many upgrades do not open that clients seem to leave on purpose. An
-   * upgrade that is lost costs the runtime a file descriptor for good, so then it is
-   * worth a turn of the event loop to find out whether the next client is still there.
+   * Whether clients seem to disconnect during the upgrade on purpose. Each lost upgrade
+   * leaks a file descriptor of the runtime, so the server should then wait for a turn of
+   * the event loop to check that a client is still connected.
    */
   get isSuspicious(): boolean {
     return this.#pending.size >= MAX_PENDING ||
-      performance.now() < this.#carefulUntil;
+      performance.now() < this.#suspiciousUntil;
   }
 
-  /**
-   * Adds an upgrade that has just been answered.
-   *
-   * @param client The connection.
-   */
+  /** Adds an upgrade whose response was just returned. */
   add(client: Client): void {
-    this.#pending.set(client, this.#looks + LOOKS);
-    this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY);
+    this.#pending.set(client, this.#checks + CHECKS);
+    this.#timer ??= setInterval(() => this.#check(), CHECK_INTERVAL_MS);
   }
 
-  /**
-   * Removes an upgrade: it has opened or failed.
-   *
-   * @param client The connection.
-   */
+  /** Removes an upgrade that has opened or failed. */
   delete(client: Client): void {
     this.#pending.delete(client);
     if (this.#pending.size > 0) return;
@@ -77,22 +71,22 @@ export class PendingUpgrades<Client extends Terminable> {
     this.#timer = undefined;
   }
 
-  /** Terminates all of them. */
+  /** Terminates all pending upgrades. */
   terminate(): void {
     for (const client of this.#pending.keys()) this.#lose(client);
   }
 
-  #look(): void {
-    this.#looks++;
-    for (const [client, look] of this.#pending) {
-      if (look > this.#looks) break; // those behind are younger
+  #check(): void {
+    this.#checks++;
+    for (const [client, checkNumber] of this.#pending) {
+      if (checkNumber > this.#checks) break; // later ones are newer
       this.#lose(client);
     }
   }
 
   #lose(client: Client): void {
     this.#lost++;
-    this.#carefulUntil = performance.now() + CAREFUL_FOR;
+    this.#suspiciousUntil = performance.now() + SUSPICIOUS_MS;
     this.delete(client);
     client.terminate();
   }

@@ -1,5 +1,5 @@
 /**
- * The address of a peer: as the runtime tells it, or as trusted proxies do; pure.
+ * The address of a peer, from the runtime or from trusted proxies; pure.
  *
  * @module
  */
@@ -7,19 +7,17 @@
 import type { RequestInfo } from "../runtime/deno_server.ts";
 import { listElements } from "./handshake.ts";
 
-/** The address of a peer that cannot be known, such as one of a Unix socket. */
+/** The address of a peer whose address is unknown, such as on a Unix socket. */
 const UNKNOWN = "unknown";
 
-/** The longest address with a port is shorter; what is longer is not parsed. */
+/** Longer text is not parsed, as no address is that long. */
 const MAX_ADDRESS_CHARS = 64;
 
 /**
- * The address of a peer, ready to print.
+ * Returns the address of a peer, with its port if known; or `unknown`.
  *
- * @param headers The headers of the request.
- * @param info What is known of the other end of the TCP connection.
- * @param trustedProxies The number of proxies that are trusted to tell the address.
- * @returns The address, with its port where that is known; or `unknown`.
+ * @param info The remote address of the TCP connection.
+ * @param trustedProxies The number of trusted proxies that append to `X-Forwarded-For`.
  */
 export function remoteAddressOf(
   headers: Headers,
@@ -36,10 +34,9 @@ export function remoteAddressOf(
 }
 
 /**
- * The address that the outermost trusted proxy has seen. Each proxy appends one entry, so
- * only the last entries count, and each of them has to be an address: an empty one, or
- * one that is not an address, shows that a proxy did not do its part, and then none is
- * believed.
+ * Returns the address that the outermost trusted proxy has seen. Each proxy appends one
+ * entry, so only the last entries count. If one of them is empty or not an address, a
+ * proxy is misconfigured, and the header is ignored.
  */
 function forwardedAddress(
   header: string | null,
@@ -49,7 +46,7 @@ function forwardedAddress(
   return trusted.includes(undefined) ? undefined : trusted[0];
 }
 
-/** An IPv4 or IPv6 address, with or without a port; undefined if it is not one. */
+/** Parses an IPv4 or IPv6 address with an optional port; undefined if it is invalid. */
 function parseAddress(text: string): string | undefined {
   if (text.length > MAX_ADDRESS_CHARS) return undefined;
   const [, inBrackets, v4, port] =
@@ -74,7 +71,7 @@ function isV6(text: string): boolean {
     URL.canParse(`http://[${text}]`);
 }
 
-/** An IPv4 address that is written as one of IPv6, as IPv4 writes it. */
+/** Converts an IPv4-mapped IPv6 address to IPv4 (RFC 4291, section 2.5.5.2). */
 function withoutMapping(host: string): string {
   if (!/^[0:]*:ffff:/i.test(host)) return host;
   const canonical = URL.parse(`http://[${host}]`)?.hostname ?? "";
@@ -86,11 +83,8 @@ function withoutMapping(host: string): string {
 }
 
 /**
- * The network that an address belongs to: one IPv4 address, or 64 bits of IPv6, which is
- * what one subscriber has.
- *
- * @param address An address of {@linkcode remoteAddressOf}.
- * @returns The network.
+ * Returns the network of an address: the IPv4 address, or 64 bits of the IPv6 address,
+ * which is what one subscriber has.
  */
 export function networkOf(address: string): string {
   const [, inBrackets, name] =
@@ -111,12 +105,7 @@ export function networkOf(address: string): string {
   return `${groups.slice(0, 4).join(":")}::/64`;
 }
 
-/**
- * A host as it stands in a URL.
- *
- * @param host A name or an address.
- * @returns The same, with brackets around an IPv6 address.
- */
+/** Formats a host as in a URL, with brackets around an IPv6 address. */
 export function formatHost(host: string): string {
   return host.includes(":") ? `[${host}]` : host;
 }

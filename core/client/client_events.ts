@@ -14,9 +14,9 @@ import type {
 import type { SocketTypes } from "../values/types.ts";
 
 /**
- * The events of a `ClientSocket`.
+ * The events of a {@linkcode ClientSocket}.
  *
- * @typeParam Types The types of what comes in and goes out.
+ * @typeParam Types The types of the client.
  */
 export interface ClientEvents<Types extends SocketTypes>
   extends ConnectionEvents<Types> {
@@ -26,24 +26,23 @@ export interface ClientEvents<Types extends SocketTypes>
     event: ConnectEvent<Connection<Types>>;
   };
   /**
-   * There is no connection, and after a delay another attempt will be made to get
-   * one. It is followed by another one, by `connect`, or by `giveup`.
+   * The client is disconnected, and will try to connect after a delay. It is followed by
+   * another `reconnecting`, by `connect` or by `giveup`.
    */
   reconnecting: {
     args: [attempt: number, delay: number, error: unknown];
     event: ReconnectingEvent;
   };
   /**
-   * The client is back at a server with the option `history`, or at one that should have
-   * it. Either it has got all that it has missed, or it may have missed something:
-   * then it has to load anew what it shows. It is told after `connect`, and after the
-   * messages that were missed.
+   * The client has reconnected to a server with the option `history`, or to one that
+   * should have it. Either all missed messages were replayed, or some may be missing, and
+   * the application should reload its state. Emitted after `connect` and the replayed
+   * messages.
    */
   recovery: { args: [recovered: boolean]; event: RecoveryEvent };
   /**
-   * No more attempts will be made: they have reached their limit, or the program
-   * has closed the client. It is told once for each way that was to lead back from
-   * an end, or of which a `reconnecting` was told, and that led nowhere.
+   * The client stops reconnecting: a limit was reached, or the client was closed. Emitted
+   * once each time reconnecting stops without success.
    */
   giveup: { args: [error: unknown]; event: GiveUpEvent };
 }

@@ -33,7 +33,7 @@ export type ValueOrFunction<T> = T | (() => T | PromiseLike<T>);
 /**
  * Options of {@linkcode ClientSocket}.
  *
- * @typeParam Types The types of what comes in and goes out.
+ * @typeParam Types The types of the client.
  */
 export interface ClientOptions<Types extends SocketTypes = SocketTypes>
   extends SpeechOptions<Types> {
@@ -45,8 +45,8 @@ export interface ClientOptions<Types extends SocketTypes = SocketTypes>
    */
   readonly protocols?: ValueOrFunction<string | readonly string[]>;
   /**
-   * The headers of the request. Deno, Node and Bun send them; no browser does: there
-   * `connect` rejects with a `TypeError`.
+   * The headers of the request. Supported by Deno, Node and Bun. In browsers, `connect`
+   * rejects with a `TypeError`.
    */
   readonly headers?: ValueOrFunction<HeadersInit>;
   /**
@@ -58,30 +58,35 @@ export interface ClientOptions<Types extends SocketTypes = SocketTypes>
    */
   readonly connectTimeout?: number;
   /**
-   * How long the server may be silent, in milliseconds. After that the connection is
-   * considered lost, which is a `disconnect` with the cause `timeout`; it is detected at
-   * most a quarter of that time later. A server that speaks `events.v1` is pinged after
-   * half of the time, and has one more second for each 16 KiB that were sent before the
-   * ping and are not confirmed. From any other server only messages count, as no runtime
-   * reveals pings: use it only if the server sends something at least twice in that
-   * time, and its messages do not take longer to arrive. A message from a server of this
-   * library may take any time. If the option is set, a connection whose server sends but
-   * does not read is lost, too, with the cause `backpressure`: after half of that time
-   * more, and one second for each 16 KiB under way. 0 disables it.
+   * How long the server may be silent, in milliseconds. After that, the connection is
+   * considered lost: a `disconnect` with the cause `timeout`, at most a quarter of that
+   * time later. 0 disables it.
    *
-   * @default {30_000} where the server speaks `events.v1`, else 0
+   * A server that supports `events.v1` gets a ping after half of the time, and one more
+   * second for each 16 KiB sent before the ping and not yet confirmed. The duration of a
+   * message that is being received does not count.
+   *
+   * With any other server, only messages count, as no runtime reports pings. Use the
+   * option only if the server sends something at least twice in that time, and no message
+   * takes longer to receive.
+   *
+   * If the option is set, a connection whose server sends but does not read is also
+   * considered lost, with the cause `backpressure`: after one and a half times that time,
+   * and one second for each 16 KiB in flight.
+   *
+   * @default {30_000} if the server supports `events.v1`, else 0
    */
   readonly idleTimeout?: number;
   /**
-   * How long the server may take to answer a closing handshake, in milliseconds. After
-   * that the connection is cut, which is a `disconnect`.
+   * How long the server may take to complete the closing handshake, in milliseconds.
+   * After that, the connection is dropped, which is a `disconnect`.
    *
    * @default {10_000}
    */
   readonly closeTimeout?: number;
   /**
-   * Whether the client reconnects when the connection is lost, and keeps trying when
-   * an attempt fails; and how.
+   * Whether and how the client reconnects after the connection is lost or an attempt
+   * fails.
    *
    * @default {false}
    */
@@ -119,7 +124,7 @@ const DEFAULT_IDLE_TIMEOUT_MS = 30_000;
 export function resolveClientOptions<Types extends SocketTypes>(
   options: ClientOptions<Types>,
 ): ResolvedClientOptions<Types> {
-  assertType("options", options, "object", "a URL goes to connect()");
+  assertType("options", options, "object", "pass the URL to connect()");
   assertKnown("ClientSocket", options, CLIENT_OPTIONS);
   const {
     protocols = [],
@@ -132,7 +137,7 @@ export function resolveClientOptions<Types extends SocketTypes>(
   assertSize("connectTimeout", connectTimeout);
   if (connectTimeout === 0) {
     throw new RangeError(
-      'Cannot use "connectTimeout" of 0, as no attempt could succeed: Infinity switches it off',
+      'Cannot use "connectTimeout" of 0 as no attempt could succeed: use Infinity to disable it',
     );
   }
   assertSize("idleTimeout", idleTimeout ?? 0);
@@ -157,7 +162,12 @@ export function resolveClientOptions<Types extends SocketTypes>(
  * @throws {TypeError} If an option has the wrong type, or does not exist.
  */
 export function assertConnectOptions(options: ConnectOptions): void {
-  assertType("options", options, "object", "subprotocols go to the client");
+  assertType(
+    "options",
+    options,
+    "object",
+    "pass subprotocols to the constructor",
+  );
   assertKnown("connect()", options, CONNECT_OPTIONS);
 }
 

@@ -1,5 +1,5 @@
 /**
- * One attempt to connect: what to ask for, the socket, and the error if it fails.
+ * One attempt to connect: what to offer, the socket, and the error if it fails.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import type {
 
 /** What an attempt reports. */
 export interface AttemptResult {
-  /** The connection is open: nothing cancels the attempt any more. */
+  /** The connection is open: the attempt cannot be cancelled any more. */
   opened(): void;
   /** The listeners of `connect` have been called. */
   resolve(): void;
@@ -58,7 +58,7 @@ export class Connector<Types extends SocketTypes> {
     };
     const abort = () => fail(signal.reason);
     const timer = startTimer(
-      () => fail(this.createError(`no answer within ${connectTimeout} ms`)),
+      () => fail(this.createError(`no response within ${connectTimeout} ms`)),
       connectTimeout,
     );
     const settle = () => {
@@ -104,7 +104,7 @@ export class Connector<Types extends SocketTypes> {
     return connectError(displayUrl(url), cause, isPlain ? "" : hintFor(cause));
   }
 
-  /** Asks the program for the URL, the subprotocols and the headers. */
+  /** Resolves the URL, the subprotocols and the headers. */
   async #resolveTarget(): Promise<Parameters<typeof openSocket>> {
     try {
       const [url, protocols, headers] = await Promise.all([
@@ -117,13 +117,15 @@ export class Connector<Types extends SocketTypes> {
       const { subprotocol } = this.#resumePoint;
       return [url, offerSubprotocols(requested, support, subprotocol), headers];
     } catch (error) {
-      const reason = "its URL, subprotocols or headers could not be had";
+      const reason = "the URL, subprotocols or headers could not be determined";
       throw this.createError(reason, error);
     }
   }
 }
 
-/** A URL for an error; that of a function is unknown before it is called. */
+/**
+ * Returns a URL for error messages; that of a function is unknown before it is called.
+ */
 export function displayUrl(url: ValueOrFunction<string | URL>): string {
   return isFunction(url) ? "the server" : withoutSecrets(url);
 }
@@ -140,13 +142,13 @@ function isFunction<T>(
 }
 
 /**
- * What may help. Browsers, Node and Bun refuse a server that selects none of the
- * subprotocols that were offered; browsers do not even say so.
+ * Returns a hint. Browsers, Node and Bun reject a server that selects none of the offered
+ * subprotocols; browsers do not report why.
  */
 function hintFor(cause: unknown): string {
   const message = messageOf(cause);
   return message === "" || /protocol/i.test(message)
-    ? 'if the server is there, and is none of this library, it may need the option "plain"'
+    ? 'if the server does not use this library, set the option "plain"'
     : "";
 }
 

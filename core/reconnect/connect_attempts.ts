@@ -12,7 +12,7 @@ export class ConnectAttempts {
   readonly #signals = new Map<AbortSignal, () => void>();
   /** Whether to emit `giveup` if they fail: an event has announced them. */
   notifyOnFail = false;
-  /** Whether the program has closed the client meanwhile. */
+  /** Whether the application has closed the client meanwhile. */
   isCancelled = false;
 
   /** Calls back when a signal is aborted, unless the attempts are over. */

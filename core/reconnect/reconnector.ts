@@ -1,5 +1,5 @@
 /**
- * Connects again and again: attempts, the delays between them, and when to stop.
+ * Repeats attempts to connect, with delays in between.
  *
  * @module
  */
@@ -174,7 +174,7 @@ export class Reconnector {
     const step = state.delays?.next();
     if (!step || step.done) {
       throw this.#host.createError(
-        `given up after ${state.count} attempts to come back`,
+        `gave up after ${state.count} attempts to reconnect`,
         failure,
       );
     }
@@ -182,7 +182,7 @@ export class Reconnector {
     const delay = withRetryAfter(step.value, retryAfter, Math.random);
     if (isFixed && delay > maxDuration - state.elapsedMs) {
       throw this.#host.createError(
-        `the server asks to come back after ${retryAfter} ms, which is more than "maxDuration" (${maxDuration}) leaves`,
+        `the server requires a delay of ${retryAfter} ms, which exceeds what remains of "maxDuration" (${maxDuration})`,
       );
     }
     const count = ++state.count;

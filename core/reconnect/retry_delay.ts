@@ -1,5 +1,5 @@
 /**
- * Waits for the moment of the next attempt.
+ * Waits for the next attempt to connect.
  *
  * @module
  */
@@ -8,27 +8,24 @@ import { startTimer } from "../util/timer.ts";
 
 /** Options of {@linkcode waitForRetry}. */
 export interface RetryDelayOptions {
-  /** Ends the wait when it is aborted. */
+  /** Aborts the delay. */
   readonly signal: AbortSignal;
-  /** Whether nothing may cut the wait short. */
+  /** Whether the delay must not be shortened. */
   readonly isFixed: boolean;
 }
 
 /**
- * Waits for a time. In a browser it is over as soon as the network is there
- * again, and lasts for as long as there is none.
+ * Waits for a delay in milliseconds. In browsers, the delay ends early when the network
+ * is back, and is extended while there is no network.
  *
- * @param delay How long, in milliseconds.
- * @param options What ends it.
- * @returns A promise that resolves when it is over, and rejects with the reason
- * of the signal.
+ * @returns A promise that rejects with the reason of the signal.
  */
 export function waitForRetry(
   delay: number,
   { signal, isFixed }: RetryDelayOptions,
 ): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  // Not every runtime has it: Node's global object is no `EventTarget`.
+  // In Node, the global object is not an `EventTarget`.
   const hasEvents = typeof addEventListener === "function";
   let isElapsed = false;
   const stop = () => {
@@ -56,7 +53,9 @@ export function waitForRetry(
   return promise;
 }
 
-/** Whether there is no network at all; what else is the case nobody knows. */
+/**
+ * Whether there is certainly no network. `onLine` does not guarantee that there is one.
+ */
 function isOffline(): boolean {
   return typeof navigator === "object" && "onLine" in navigator &&
     navigator.onLine === false;

@@ -125,7 +125,7 @@ test("ClientSocket.connect() rejects while there is a connection", async () => {
   const client = new ClientSocket();
   const connecting = client.connect(server.url);
   const early = await assertRejects(() => client.connect(server.url), Error);
-  assertMatch(early.message, /client is on its way to ws:.*close it first/);
+  assertMatch(early.message, /client is connecting to ws:.*close it first/);
   await connecting;
   const late = await assertRejects(() => client.connect(server.url), Error);
   assertMatch(late.message, /client is connected to ws:.*close it first/);

@@ -164,7 +164,10 @@ test("examples: the guarded server lets in who has a token, and goes in good ord
   }
   assertMatch(await server.line("Refused"), /401 The authorization/);
   assertMatch(await server.line("Refused"), /401/);
-  assertMatch(await server.line("Refused"), /404 There is no WebSocket at \/$/);
+  assertMatch(
+    await server.line("Refused"),
+    /404 There is no WebSocket endpoint at \/$/,
+  );
   await client.connect(`${url}?token=secret`);
   await server.line("ada connected");
   const echo = client.waitFor("message");

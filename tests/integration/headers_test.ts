@@ -94,7 +94,7 @@ Deno.test("keepHeaders takes nothing but a list of names", () => {
     assertThrows(
       () => Reflect.construct(ServerSocket, [{ keepHeaders }]),
       TypeError,
-      'Cannot use "keepHeaders" unless it is a list of tokens, as in ["user-agent"]',
+      'Cannot use "keepHeaders" unless it is a list of tokens such as ["user-agent"]',
     );
   }
 });

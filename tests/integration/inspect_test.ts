@@ -181,7 +181,7 @@ test("tells who was refused, without the query", async (inspected) => {
   const { time, remoteAddress, ...rest } = refusal;
   assertEquals(rest, {
     status: 404,
-    reason: "There is no WebSocket at /no",
+    reason: "There is no WebSocket endpoint at /no",
     method: "GET",
     path: "/no",
   });

@@ -198,7 +198,7 @@ Deno.test("shouldReconnect may close the client, and cannot connect it", async (
   const rejected: Promise<unknown>[] = [];
   act = () => {
     rejected.push(
-      assertRejects(() => client.connect(URL), Error, "on its way"),
+      assertRejects(() => client.connect(URL), Error, "is connecting"),
     );
   };
   sockets.last.lose();
@@ -695,7 +695,7 @@ Deno.test("ClientSocket takes a function that fails for an attempt that failed",
   await connecting;
   const [error] = errors;
   assertInstanceOf(error, ConnectError);
-  assertMatch(error.message, /could not be had: no token/);
+  assertMatch(error.message, /could not be determined: no token/);
   assertInstanceOf(error.cause, Error);
   await client.close();
 });
@@ -708,7 +708,7 @@ Deno.test("ClientSocket does not wait for a function longer than connectTimeout"
   const rejected = assertRejects(
     () => connecting,
     ConnectError,
-    "no answer within 1000 ms",
+    "no response within 1000 ms",
   );
   await sockets.wait(1_000);
   await rejected;
@@ -752,7 +752,7 @@ Deno.test("connectTimeout ends an attempt that nobody answers", async () => {
   const rejected = assertRejects(
     () => connecting,
     ConnectError,
-    "Cannot connect to ws://example.test/: no answer within 10000 ms",
+    "Cannot connect to ws://example.test/: no response within 10000 ms",
   );
   await sockets.wait(9_999);
   assertStrictEquals(sockets.last.readyState, 0);
@@ -947,7 +947,7 @@ Deno.test("ClientSocket gives up at once if the server asks for more than maxDur
   await openClient(sockets, client);
   const message = client.waitFor("message");
   sockets.last.end(true, 1012, "retry-after=3600");
-  await assertRejects(() => message, ConnectError, "after 3600000 ms");
+  await assertRejects(() => message, ConnectError, "delay of 3600000 ms");
   await sockets.wait(100_000);
   assertEquals(client.recorded, [
     "connect",
@@ -1069,7 +1069,7 @@ Deno.test("ClientSocket takes several functions that fail for one attempt that f
   await assertRejects(
     () => client.connect(() => Promise.reject(new Error("no URL"))),
     ConnectError,
-    "could not be had: no",
+    "could not be determined: no",
   );
   assertStrictEquals(sockets.sockets.length, 0);
 });

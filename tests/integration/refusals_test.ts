@@ -88,9 +88,10 @@ function live(
   return request({ ...GOOD, ...headers }, line);
 }
 
-const NONE = "Cannot answer without a WebSocket: ask for an upgrade";
-const KEY = "Cannot upgrade: Sec-WebSocket-Key is not the base64 of 16 bytes";
-const VERSION = "Cannot speak this version of WebSocket: use version 13";
+const NONE =
+  "Cannot respond without an upgrade, as this is a WebSocket endpoint";
+const KEY = "Cannot upgrade: Sec-WebSocket-Key must be 16 bytes in Base64";
+const VERSION = "Cannot use this version of WebSocket: use version 13";
 const V13 = [...UPGRADE, "sec-websocket-version: 13"];
 
 /** What is sent, and the exact answer. */
@@ -157,14 +158,14 @@ const REFUSED: [string, string, string][] = [
   [
     "another path",
     live({}, "GET /live/x HTTP/1.1"),
-    refusal("404 Not Found", "There is no WebSocket at /live/x"),
+    refusal("404 Not Found", "There is no WebSocket endpoint at /live/x"),
   ],
   [
     "a path that climbs",
     live({}, "GET /live/%2e%2e/etc HTTP/1.1"),
     refusal(
       "400 Bad Request",
-      'Cannot answer for a path with the segments "." or "..": resolve them',
+      'Cannot use a path with the segments "." or "..": resolve them first',
     ),
   ],
   [
@@ -197,7 +198,7 @@ const REFUSED: [string, string, string][] = [
     live({ Connection: "close" }),
     refusal(
       "400 Bad Request",
-      'Cannot upgrade: the Connection header does not name "Upgrade"',
+      'Cannot upgrade: the Connection header does not contain "Upgrade"',
     ).replace(/\r\n\r\n/, "\r\nconnection: close\r\n\r\n"),
   ],
   [
@@ -205,7 +206,7 @@ const REFUSED: [string, string, string][] = [
     live({ Upgrade: "h2c, websocket" }),
     refusal(
       "400 Bad Request",
-      "Cannot upgrade to anything but websocket, or more than one of it",
+      'Cannot upgrade: the Upgrade header must be exactly "websocket"',
     ),
   ],
   [
@@ -218,7 +219,7 @@ const REFUSED: [string, string, string][] = [
     live({ Host: "a, b" }),
     refusal(
       "400 Bad Request",
-      "Cannot make sense of the URL, or of the Host header",
+      "Cannot parse the URL or the Host header",
     ),
   ],
   [
@@ -226,7 +227,7 @@ const REFUSED: [string, string, string][] = [
     live({ Connection: "\u00a0Upgrade" }),
     refusal(
       "400 Bad Request",
-      'Cannot upgrade: the Connection header does not name "Upgrade"',
+      'Cannot upgrade: the Connection header does not contain "Upgrade"',
     ),
   ],
   // What the runtime refuses by itself, before any handler:
@@ -421,7 +422,7 @@ test("authorize: who goes away meanwhile gives the place back", async () => {
   peer.close();
   const [, status] = await refused;
   assertStrictEquals(status, 499);
-  assertEquals(refusals, ["GET 499 The client went away before it was let in"]);
+  assertEquals(refusals, ["GET 499 The client has disconnected"]);
   assertStrictEquals(connects, 0);
   // And the place is free: this one is asked about.
   using next = await RawPeer.connect(server.port);
@@ -480,7 +481,7 @@ test("a fallback's requests are no refusals, those for sockets are", async () =>
   assert(page.endsWith("\r\n\r\npage"));
   const client = new ClientSocket();
   await assertRejects(() => client.connect(server.url), ConnectError);
-  assertEquals(refusals, ["GET 404 There is no WebSocket at /"]);
+  assertEquals(refusals, ["GET 404 There is no WebSocket endpoint at /"]);
 });
 
 test("refused: is an Event, too", async () => {

@@ -375,7 +375,7 @@ const STORIES: Record<string, Story> = {
   "refused by authorize": {
     server: { authorize: () => new Response("no", { status: 403 }) },
     run: (scene) => scene.fail(),
-    ofServer: ["refused 403 The authorization answered with 403"],
+    ofServer: ["refused 403 The authorization responded with 403"],
     ofClient: ["ConnectError"],
   },
   "refused by a path, and by a limit": {
@@ -385,7 +385,7 @@ const STORIES: Record<string, Story> = {
       await scene.fail("/live");
     },
     ofServer: [
-      "refused 404 There is no WebSocket at /dead",
+      "refused 404 There is no WebSocket endpoint at /dead",
       "refused 503 There are too many connections",
     ],
     ofClient: ["ConnectError", "ConnectError"],
@@ -411,7 +411,7 @@ const STORIES: Record<string, Story> = {
       await server.close();
       await asked;
     },
-    ofServer: ["refused 499 The client went away before it was let in"],
+    ofServer: ["refused 499 The client has disconnected"],
     ofClient: [],
   },
   "who it is, in the URL": {
@@ -452,7 +452,7 @@ const STORIES: Record<string, Story> = {
       );
       scene.ofClient.push(message.replace(`${line.url}/`, "there"), `${cause}`);
     },
-    ofServer: ["refused 403 The authorization answered with 403"],
+    ofServer: ["refused 403 The authorization responded with 403"],
     ofClient: [
       "Cannot connect to there: failed to connect to WebSocket: Invalid status code: 403",
       "NetworkError: failed to connect to WebSocket: Invalid status code: 403",

@@ -519,7 +519,7 @@ Deno.test("MemoryNetwork lets a client give up while nobody answers", async () =
   const given = assertRejects(
     () => client.connect(network.url),
     ConnectError,
-    "no answer within 1000 ms",
+    "no response within 1000 ms",
   );
   await advance(time, 1_000);
   await given;

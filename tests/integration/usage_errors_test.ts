@@ -86,8 +86,11 @@ Deno.test("the options of a server are what they should be", () => {
     [null, '"options" unless it is an object: current value is of type null'],
     [3000, "of type number: a port goes to listen()"],
     [{ origins: "https://a.b" }, '"origins" unless it is a list or a function'],
-    [{ origins: [1] }, 'among "origins": current value is 1'],
-    [{ origins: ["*"] }, "use () => true to allow all"],
+    [
+      { origins: [1] },
+      'of "origins" that is neither a string nor a RegExp: current value is 1',
+    ],
+    [{ origins: ["*"] }, "or () => true to allow all"],
     [{ paths: "/live" }, '"paths" unless it is a list or a function'],
     [{ paths: ["live"] }, "write it as in /live"],
     [{ protocols: "chat" }, 'a list of tokens, as in ["chat"]'],
@@ -125,7 +128,7 @@ Deno.test("the options of a server are what they should be", () => {
 
 Deno.test("the options of a client are what they should be", () => {
   const cases: [options: unknown, message: string][] = [
-    ["ws://localhost", "of type string: a URL goes to connect()"],
+    ["ws://localhost", "of type string: pass the URL to connect()"],
     [{ reconnect: 5 }, '"reconnect" unless it is an object'],
     [{ reconnect: null }, '"reconnect" unless it is an object'],
     [

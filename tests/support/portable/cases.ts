@@ -142,7 +142,7 @@ export const cases: Readonly<Record<string, Case>> = {
     const client = new RecordingClient({ connectTimeout: 200 });
     const error = await failure(client.connect(`${url}/never`));
     equal(error instanceof ConnectError, true);
-    equal(error.message.includes("no answer within 200 ms"), true);
+    equal(error.message.includes("no response within 200 ms"), true);
   },
 
   async "gives up an attempt when it is aborted, or closed"(url) {

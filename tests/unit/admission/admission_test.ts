@@ -223,13 +223,13 @@ Deno.test("Admission: origins lets in the pages that are allowed", () => {
 
 Deno.test("Admission: origins that no page has are refused at once", () => {
   const cases: [string, string][] = [
-    ["https://a.example/", 'write "https://a.example"'],
-    ["https://a.example/chat", 'write "https://a.example"'],
-    ["https://A.example", 'write "https://a.example"'],
-    ["https://a.example:443", 'write "https://a.example"'],
-    ["a.example", "write one as in"],
-    ["*", "use () => true to allow all"],
-    ["", "write one as in"],
+    ["https://a.example/", 'use "https://a.example"'],
+    ["https://a.example/chat", 'use "https://a.example"'],
+    ["https://A.example", 'use "https://a.example"'],
+    ["https://a.example:443", 'use "https://a.example"'],
+    ["a.example", "use an origin such as"],
+    ["*", "true to allow all => true to allow all"],
+    ["", "use an origin such as"],
   ];
   for (const [origin, advice] of cases) {
     assertThrows(() => door({ origins: [origin] }), TypeError, advice);
@@ -294,7 +294,7 @@ Deno.test("Admission: paths lets in at those paths only", () => {
     "//x/live",
   ];
   for (const path of [...no, "ws://x/live", "/live#x", "/a\\b/../live"]) {
-    assertThrows(() => door({ paths: [path] }), TypeError, 'among "paths"');
+    assertThrows(() => door({ paths: [path] }), TypeError, 'in "paths"');
   }
 });
 
@@ -567,7 +567,7 @@ Deno.test("authorize: a Response that was read refuses with its status, and is t
   for (const read of [response, locked]) {
     const { admission, errors } = door({ authorize: () => read });
     assertStrictEquals(outcome(await admission.admit(ask())), 401);
-    assertMatch(String(errors[0]), /body was read already: authorize has to/);
+    assertMatch(String(errors[0]), /body was already read: return a new/);
   }
   await reader?.cancel();
 });
@@ -679,7 +679,10 @@ Deno.test("authorize: a Response without a status is a 500, and an error", async
     const { admission, errors } = door({ authorize: () => said });
     assertStrictEquals(outcome(await admission.admit(ask())), 500);
     assertStrictEquals(errors.length, 1);
-    assertMatch(String(errors[0]), /TypeError: .* use one from 200 to 599/);
+    assertMatch(
+      String(errors[0]),
+      /TypeError: .* use a status from 200 to 599/,
+    );
   }
 });
 
