@@ -16,84 +16,77 @@
  * @module
  */
 
-import { Buffer } from "node:buffer";
-import { createClient, RESP_TYPES } from "@redis/client";
-import type {
-  Adapter,
-  AdapterHost,
-  AdapterLog,
-} from "../core/cluster/adapter.ts";
+import type { Buffer } from "node:buffer";
+import { createClient } from "@redis/client";
+import type { Adapter, AdapterHost } from "../core/cluster/adapter.ts";
+import { SubscriptionQueue } from "../core/cluster/subscription_queue.ts";
+import { errorReason } from "../core/events/error_log.ts";
 import { assertKnown, assertType, optionNames } from "../core/events/errors.ts";
 import { withoutSecrets } from "../core/util/safe_url.ts";
+import { withTimeout } from "../core/util/timer.ts";
+import {
+  createDriver,
+  type DriverHost,
+  type RedisArgument,
+  type RedisClient,
+  type RedisDriver,
+} from "./redis/driver.ts";
+import { RedisLog, toBuffer } from "./redis/log.ts";
+import { RedisWatch } from "./redis/watch.ts";
+import { SocketGuard } from "./socket_guard.ts";
 
 export type { Adapter } from "../core/cluster/adapter.ts";
+export type { RedisClient } from "./redis/driver.ts";
 
 /** Options of {@linkcode redis}. */
 export interface RedisOptions {
   /**
-   * The URL of Redis: `redis://user:password@host:port/`, or `rediss:` for TLS.
+   * The URL of Redis: `redis://user:password@host:port/database`, or `rediss:` for TLS.
    *
    * @default {"redis://localhost:6379"}
    */
   readonly url?: string;
   /**
-   * The prefix of all channels and keys. Servers with the same prefix exchange messages,
-   * so that several clusters of servers can share one Redis.
+   * Makes a client, instead of `url`: for TLS with a certificate, Sentinel, a cluster, or
+   * passwords that change. It is called for each connection, again after each loss, and
+   * must return a new client each time, which the adapter connects and destroys. Clients
+   * of `@redis/client` or `redis` (`createClient`, `createCluster`, `createSentinel`)
+   * and `ioredis` (`Redis`, `Cluster`) will do.
+   *
+   * @example A cluster
+   * ```ts
+   * import { createCluster } from "npm:@redis/client";
+   * import { redis } from "jsr:@ws/events/redis";
+   *
+   * const rootNodes = [{ url: "redis://10.0.0.1:6379" }];
+   * const adapter = redis({ client: () => createCluster({ rootNodes }) });
+   * ```
+   */
+  readonly client?: () => RedisClient;
+  /**
+   * The prefix of all channels and keys. Servers with the same prefix and the same number
+   * of the database exchange messages, so that several clusters of servers can share one
+   * Redis. It consists of letters, digits and `. _ : / -`.
    *
    * @default {"ws-events:"}
    */
   readonly prefix?: string;
 }
 
-/**
- * Creates the name of the log, unless it exists, and raises the limits to those of this
- * server. They never become smaller, as another server may rely on them.
- */
-const OPEN_SCRIPT = `
-for i, name in ipairs({'messages', 'age'}) do
-  local known = tonumber(redis.call('HGET', KEYS[2], name) or '0')
-  if tonumber(ARGV[i + 1]) > known then
-    redis.call('HSET', KEYS[2], name, ARGV[i + 1])
-  end
-end
-redis.call('SET', KEYS[1], ARGV[1], 'NX')
-return redis.call('GET', KEYS[1])
-`;
-
-/**
- * Stores a message in a stream and publishes it in one step, so that all servers receive
- * messages in the order of the stream. The published message has its offset as the first
- * field of its line of JSON, which servers without a history ignore.
- */
-const APPEND_SCRIPT = `
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
-  return redis.error_reply('EPOCH What was kept is gone')
-end
-local id = tonumber(ARGV[2])
-if id <= tonumber(redis.call('GET', KEYS[2]) or '0') then return end
-local limits = redis.call('HMGET', KEYS[5], 'messages', 'age')
-redis.call('SET', KEYS[2], id, 'PX', limits[2])
-local offset = redis.call('INCR', KEYS[3])
-redis.call('XADD', KEYS[4], 'MAXLEN', limits[1], offset .. '-0', 'message', ARGV[3])
-redis.call('PEXPIRE', KEYS[4], limits[2])
-redis.call('PUBLISH', ARGV[4], '{"offset":' .. offset .. ',' .. string.sub(ARGV[3], 2))
-`;
-
-/** Errors after which the log has to be opened again. */
-const LOST_SCRIPT_PATTERN = /^(EPOCH|NOSCRIPT)/;
-
-/** After this time without data from Redis the connection is closed, in milliseconds. */
-const SILENCE_TIMEOUT_MS = 10_000;
+/** The longest time to connect, in milliseconds. */
+const CONNECT_TIMEOUT_MS = 4_000;
 
 /** The longest time to send what is buffered on close, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 1_000;
 
-/** The offset that {@linkcode APPEND_SCRIPT} has put into a message, if it has. */
-function readOffset(message: Buffer): number | undefined {
-  const start = message.toString("latin1", 0, 32);
-  const [, digits] = /^\{"offset":([0-9]+),/.exec(start) ?? [];
-  return digits === undefined ? undefined : Number(digits);
-}
+/** A connection that has lived for this long was a good one, in milliseconds. */
+const STABLE_MS = 5_000;
+
+/** The longest delay before connecting again, in milliseconds. */
+const MAX_RETRY_MS = 2_000;
+
+/** The number of commands to queue for a Redis that does not answer. */
+const MAX_QUEUED_COMMANDS = 100_000;
 
 /** Validates the URL, as an error of the client would show its password. */
 function assertUrl(url: string): void {
@@ -109,180 +102,308 @@ function assertUrl(url: string): void {
   );
 }
 
-/** The number of commands to queue for a Redis that does not answer. */
-const MAX_QUEUED_COMMANDS = 100_000;
+/**
+ * Validates the prefix. Without these characters no channel of one prefix is a channel of
+ * another one.
+ */
+function assertPrefix(prefix: string): void {
+  assertType("prefix", prefix, "string");
+  if (/^[\w.:/-]{1,128}$/.test(prefix)) return;
+  throw new TypeError(
+    `Cannot use "prefix" unless it consists of 1 to 128 letters, digits and . _ : / -: current value is ${
+      JSON.stringify(prefix)
+    }`,
+  );
+}
 
-/** The delay before an attempt to reconnect, in milliseconds. */
-function reconnectStrategy(retries: number): number {
-  return Math.random() * Math.min(50 * 2 ** retries, 2_000);
+/** Makes the clients for a URL. */
+function clientsOf(url: string): (isSubscriber: boolean) => RedisClient {
+  return (isSubscriber) =>
+    createClient({
+      url,
+      disableOfflineQueue: true,
+      // A subscriber has one command for each room.
+      commandsQueueMaxLength: isSubscriber ? Infinity : MAX_QUEUED_COMMANDS,
+      socket: { connectTimeout: CONNECT_TIMEOUT_MS, reconnectStrategy: false },
+    });
 }
 
 /**
  * Creates an adapter for servers that share a Redis. It opens two connections: one to
- * publish, and one to subscribe.
+ * publish, and one to subscribe. A lost connection is never repaired, but replaced.
  *
- * @param options The URL of Redis.
+ * @param options The URL of Redis, or what makes clients.
  * @returns The adapter, for one server.
- * @throws {TypeError} If the URL is invalid.
+ * @throws {TypeError} If an option is invalid, or `url` and `client` are both given.
  */
 export function redis(options: RedisOptions = {}): Adapter {
   assertType("options", options, "object", 'write { url: "redis://..." }');
   assertKnown("redis()", options, OPTIONS);
-  const { url = "redis://localhost:6379", prefix = "ws-events:" } = options;
-  assertUrl(url);
-  const publisher = createClient({
-    url,
-    disableOfflineQueue: true,
-    commandsQueueMaxLength: MAX_QUEUED_COMMANDS,
-    socket: { reconnectStrategy },
-  });
-  // Without a timeout per command, as a timer costs more than a message.
-  const sender = publisher.withCommandOptions({ timeout: 0 });
-  // Data arrives at least every two seconds: a server receives its own heartbeats.
-  const subscriber = publisher.duplicate({
-    commandsQueueMaxLength: Infinity, // one command per room
-    socket: { reconnectStrategy, socketTimeout: SILENCE_TIMEOUT_MS },
-  });
-  let host: AdapterHost | undefined;
-  const setState = (error?: unknown) => {
-    const isUp = publisher.isReady && subscriber.isReady;
-    host?.changed(isUp ? "up" : "down", error);
-  };
-  for (const client of [publisher, subscriber]) {
-    client.on("ready", () => setState());
-    client.on("error", setState);
-    client.on("reconnecting", () => setState());
+  const { url, client, prefix = "ws-events:" } = options;
+  assertPrefix(prefix);
+  if (client === undefined) {
+    const address = url ?? "redis://localhost:6379";
+    assertUrl(address);
+    return new RedisAdapter(clientsOf(address), prefix);
   }
-  /** The channels to subscribe to, and the promises of their confirmations. */
-  const subscriptions = new Map<string, PromiseWithResolvers<void>>();
-  /** The channels that the client of Redis subscribes to again when it reconnects. */
-  const subscribed = new Set<string>();
-  const listener = (message: Buffer, channel: Buffer) =>
-    host?.received(
-      channel.toString().slice(prefix.length),
-      message,
-      epoch === "" ? undefined : readOffset(message),
+  assertType("client", client, "function", "write () => createClient(...)");
+  if (url !== undefined) {
+    throw new TypeError(
+      'Cannot use both "url" and "client": pass the URL to the client',
     );
-  const subscribeTo = async (
+  }
+  return new RedisAdapter(client, prefix);
+}
+
+/** One connection, and what belongs to it. */
+interface Session {
+  readonly driver: RedisDriver;
+  readonly guard: SocketGuard;
+  readonly watch: RedisWatch;
+  /** What the names of channels begin with. */
+  readonly channelPrefix: string;
+  readonly keyPrefix: string;
+  openedAt: number | undefined;
+  /** Resolves when it is given up, as a client may never tell how connecting ends. */
+  readonly ended: PromiseWithResolvers<undefined>;
+}
+
+class RedisAdapter implements Adapter {
+  readonly echoes = true;
+  readonly log: RedisLog;
+  readonly #create: (isSubscriber: boolean) => RedisClient;
+  readonly #prefix: string;
+  readonly #subscriptions = new SubscriptionQueue(
+    (error) => this.#host?.failed?.(toReason(error)),
+  );
+  #host: AdapterHost | undefined;
+  /** The present connection, which may not be open yet. */
+  #session: Session | undefined;
+  /** How many connections were lost or never open since a good one. */
+  #failures = 0;
+  #retryTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(create: (isSubscriber: boolean) => RedisClient, prefix: string) {
+    this.#create = create;
+    this.#prefix = prefix;
+    this.log = new RedisLog(() => {
+      const session = this.#open();
+      const { driver, keyPrefix, channelPrefix } = session;
+      return {
+        keyPrefix,
+        publishCommand: driver.isCluster ? "SPUBLISH" : "PUBLISH",
+        channelName: (channel) => channelPrefix + channel,
+        command: (key, args) => command(driver, key, args),
+        lost: (error) => this.#reopenLog(session, error),
+        warned: (error) => this.#host?.failed?.(error),
+      };
+    });
+  }
+
+  open(host: AdapterHost): void {
+    this.#host = host;
+    this.#connect();
+  }
+
+  async publish(
     channel: string,
-    one: PromiseWithResolvers<void>,
-  ) => {
+    message: Uint8Array<ArrayBuffer>,
+  ): Promise<void> {
+    const { driver, channelPrefix } = this.#open();
+    const name = channelPrefix + channel;
+    const verb = driver.isCluster ? "SPUBLISH" : "PUBLISH";
+    await command(driver, name, [verb, name, toBuffer(message)]);
+  }
+
+  subscribe(channel: string): Promise<void> {
+    return this.#subscriptions.subscribe(channel);
+  }
+
+  unsubscribe(channel: string): void {
+    this.#subscriptions.unsubscribe(channel);
+  }
+
+  reconnect(): void {
+    const session = this.#session;
+    if (session) {
+      this.#lost(session, new Error("Redis does not return messages"));
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#host = undefined;
+    clearTimeout(this.#retryTimer);
+    this.#subscriptions.disconnected();
+    const session = this.#session;
+    if (!session) return;
+    // The answer shows that everything sent before has arrived.
+    if (session.openedAt !== undefined) {
+      const answer = command(session.driver, undefined, ["PING"]);
+      await withTimeout(CLOSE_TIMEOUT_MS, answer.catch(() => {}));
+    }
+    this.#session = undefined;
+    this.#end(session);
+  }
+
+  /** The connection, if it is open. */
+  #open(): Session {
+    const session = this.#session;
+    if (session?.openedAt !== undefined) return session;
+    throw new Error("Redis is not connected");
+  }
+
+  async #connect(): Promise<void> {
+    const guard = new SocketGuard();
+    let session: Session | undefined;
+    let reason: unknown;
     try {
-      subscribed.add(channel);
-      await subscriber.subscribe(prefix + channel, listener, true);
-      one.resolve();
-    } catch (error) {
-      if (subscriber.isReady) one.reject(error); // else the event "ready" tries again
-    }
-  };
-  const unsubscribeFrom = async (channel: string) => {
-    subscribed.delete(channel);
-    await subscriber.unsubscribe(prefix + channel, listener, true);
-  };
-  subscriber.on("ready", () => {
-    for (const [channel, one] of subscriptions) subscribeTo(channel, one);
-    for (const channel of subscribed) {
-      if (!subscriptions.has(channel)) unsubscribeFrom(channel).catch(setState);
-    }
-  });
-  const bytesClient = publisher.withTypeMapping({
-    [RESP_TYPES.BLOB_STRING]: Buffer,
-  });
-  const streamKey = (channel: string) => `${prefix}kept ${channel}`;
-  let script = "";
-  let epoch = "";
-  const log: AdapterLog = {
-    async open({ messages, maxAge }) {
-      script = await publisher.scriptLoad(APPEND_SCRIPT);
-      const fresh = crypto.randomUUID().replaceAll("-", "");
-      const name = await publisher.eval(OPEN_SCRIPT, {
-        keys: [`${prefix}epoch`, `${prefix}limits`],
-        arguments: [fresh, `${messages + 1}`, `${Math.ceil(2 * maxAge)}`],
+      const current = session = this.#session = this.#createSession(guard, {
+        received: (channel, message) =>
+          session && this.#received(session, channel, message),
+        failed: (error) => {
+          reason = error;
+          if (this.#isCurrent(session)) this.#report(error);
+        },
+        lost: (error) => session && this.#lost(session, error),
       });
-      return epoch = String(name);
-    },
-    async append(channel, { from, id }, message) {
-      try {
-        await publisher.evalSha(script, {
-          keys: [
-            `${prefix}epoch`,
-            `${prefix}from ${from} ${channel}`,
-            `${prefix}offset`,
-            streamKey(channel),
-            `${prefix}limits`,
-          ],
-          arguments: [
-            epoch,
-            `${id}`,
-            toBuffer(message),
-            prefix + channel,
-          ],
-        });
-      } catch (error) {
-        if (error instanceof Error && LOST_SCRIPT_PATTERN.test(error.message)) {
-          host?.changed("down", error);
-          setState();
-        }
-        throw error;
-      }
-    },
-    async read(channel, after, limit) {
-      const found = await bytesClient.xRange(
-        streamKey(channel),
-        `${after + 1}`,
-        "+",
-        { COUNT: limit },
+      const opened = await withTimeout(
+        CONNECT_TIMEOUT_MS,
+        Promise.race([
+          guard.run(() => openDriver(current)),
+          current.ended.promise,
+        ]),
       );
-      return (found ?? []).flatMap(({ id, message: { message } }) =>
-        message === undefined
-          ? []
-          : [{ offset: parseInt(id.toString()), message }]
-      );
-    },
-  };
+      if (!this.#isCurrent(session)) return;
+      if (!opened) throw reason ?? noAnswerError();
+      // A plain client opens no more sockets. What others open is not ours to guard.
+      if (!session.driver.isCluster) guard.isActive = false;
+      session.openedAt = performance.now();
+      this.#subscriptions.connected(namedChannels(session));
+      this.#host?.changed("up");
+    } catch (error) {
+      if (session) this.#lost(session, error);
+      else this.#retry(error);
+    }
+  }
+
+  #createSession(guard: SocketGuard, host: DriverHost): Session {
+    const driver = guard.run(() => createDriver(this.#create, host));
+    const { isCluster, database } = driver;
+    // Pub/Sub ignores the number of the database, so it belongs to the name.
+    const base = database === 0 ? this.#prefix : `${this.#prefix}@${database}:`;
+    // In a cluster messages of the log are published by the shard that stores them.
+    const tagged = isCluster ? `{${base}}` : base;
+    const probes = `${base}probe ${crypto.randomUUID()} `;
+    return {
+      driver,
+      guard,
+      watch: new RedisWatch(driver, probes, host),
+      channelPrefix: this.#host?.usesLog ? tagged : base,
+      keyPrefix: tagged,
+      openedAt: undefined,
+      ended: Promise.withResolvers(),
+    };
+  }
+
+  #isCurrent(session: Session | undefined): boolean {
+    return this.#host !== undefined && this.#session === session;
+  }
+
+  #received(session: Session, channel: string, message: Buffer): void {
+    if (!this.#isCurrent(session) || session.watch.received(channel)) return;
+    const offset = this.log.offsetOf(message);
+    if (offset === "foreign") return;
+    const name = channel.slice(session.channelPrefix.length);
+    this.#host?.received(name, message, offset);
+  }
+
+  /** Replaces a connection. */
+  #lost(session: Session, error: unknown): void {
+    if (!this.#isCurrent(session)) return;
+    const { openedAt = Infinity } = session;
+    if (performance.now() - openedAt > STABLE_MS) this.#failures = 0;
+    this.#session = undefined;
+    this.#subscriptions.disconnected();
+    this.#end(session);
+    this.#retry(error);
+  }
+
+  #retry(error: unknown): void {
+    if (!this.#host) return;
+    const delay = Math.min(50 * 2 ** this.#failures++, MAX_RETRY_MS);
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = setTimeout(
+      () => this.#connect(),
+      Math.random() * delay,
+    );
+    this.#report(error);
+  }
+
+  #report(error: unknown): void {
+    this.#host?.changed("down", toReason(error));
+  }
+
+  /** Has the server open the log again, which it does each time that Redis is up. */
+  #reopenLog(session: Session, error: Error): void {
+    if (!this.#isCurrent(session)) return;
+    if (error.message.startsWith("READONLY")) return this.#lost(session, error);
+    this.#report(error);
+    this.#host?.changed("up");
+  }
+
+  #end({ driver, watch, guard, ended }: Session): void {
+    ended.resolve(undefined);
+    watch.stop();
+    driver.destroy();
+    guard.isActive = false;
+  }
+}
+
+/** Connects, and looks at what it has connected to. */
+async function openDriver({ driver, watch }: Session): Promise<true> {
+  await driver.connect();
+  await watch.start();
+  return true;
+}
+
+/** Subscribes to channels by their names in Redis. */
+function namedChannels({ driver, channelPrefix }: Session) {
   return {
-    log,
-    open(given) {
-      host = given;
-      // The clients retry by themselves. Their errors are also emitted as events.
-      publisher.connect().catch(setState);
-      subscriber.connect().catch(setState);
-    },
-    async publish(channel, message) {
-      await sender.publish(prefix + channel, toBuffer(message));
-    },
-    subscribe(channel) {
-      const one = Promise.withResolvers<void>();
-      subscriptions.set(channel, one);
-      if (subscriber.isReady) subscribeTo(channel, one);
-      return one.promise;
-    },
-    async unsubscribe(channel) {
-      subscriptions.get(channel)?.resolve();
-      subscriptions.delete(channel);
-      if (subscriber.isReady) await unsubscribeFrom(channel);
-    },
-    async close() {
-      host = undefined;
-      const timer = setTimeout(() => publisher.destroy(), CLOSE_TIMEOUT_MS);
-      // The answer shows that everything sent before has arrived.
-      if (publisher.isReady) await publisher.ping().catch(() => {});
-      clearTimeout(timer);
-      for (const client of [publisher, subscriber]) {
-        if (client.isOpen) client.destroy();
-      }
-    },
+    subscribe: (channel: string) => driver.subscribe(channelPrefix + channel),
+    unsubscribe: (channel: string) =>
+      driver.unsubscribe(channelPrefix + channel),
   };
 }
 
-/** The same bytes as a `Buffer`, which the client of Redis requires. */
-function toBuffer(
-  { buffer, byteOffset, byteLength }: Uint8Array<ArrayBuffer>,
-): Buffer {
-  return Buffer.from(buffer, byteOffset, byteLength);
+/** Sends a command, and lets only safe errors out. */
+async function command(
+  driver: RedisDriver,
+  key: string | undefined,
+  args: readonly RedisArgument[],
+): Promise<unknown> {
+  try {
+    return await driver.command(key, args);
+  } catch (error) {
+    throw toReason(error);
+  }
+}
+
+function noAnswerError(): Error {
+  return new Error(
+    `Redis has not answered within ${CONNECT_TIMEOUT_MS / 1_000} s`,
+  );
+}
+
+/** An error with nothing but its text: a client may add the command, and its password. */
+function toReason(error: unknown): Error {
+  const text = error instanceof Error && error.message !== ""
+    ? error.message
+    : errorReason(error);
+  return new Error(text);
 }
 
 const OPTIONS = optionNames<RedisOptions>({
   url: true,
+  client: true,
   prefix: true,
 });

@@ -15,6 +15,7 @@ const LAYERS: readonly string[] = [
   "core/public.ts",
   "testing/",
   "adapters/",
+  "adapters/redis/",
   "adapter.ts",
   "core/rooms/",
   "core/cluster/",
@@ -98,7 +99,8 @@ function refuse(module: string, target: string): string | undefined {
   if (isAdapter && /^(npm|node):/.test(target)) return undefined;
   if (
     isAdapter &&
-    !/^core\/(cluster\/adapter\.ts|events\/errors\.ts|util\/)/.test(target)
+    !/^(adapters\/|core\/(cluster\/(adapter|subscription_queue)\.ts|events\/(errors|error_log)\.ts|util\/))/
+      .test(target)
   ) {
     return "which is no business of an adapter";
   }

@@ -108,11 +108,13 @@ export interface AdapterLog {
    * Opens the log. A server calls this each time that the broker becomes reachable.
    *
    * @param limits How many messages to store.
+   * @param lost The name of the log if the server has found that messages of it are lost.
+   * Unless the log has another name already, it must get a new one.
    * @returns A promise of the name of the log: up to 32 lower-case letters and digits. It
    * changes if the stored messages were lost, which makes earlier offsets invalid. Keep
    * it secret from clients.
    */
-  open(limits: AdapterLogLimits): Promise<string>;
+  open(limits: AdapterLogLimits, lost?: string): Promise<string>;
   /**
    * Stores a message and publishes it, with its offset, to all subscribers of the
    * channel.
@@ -166,4 +168,9 @@ export interface AdapterHost {
    * not contain a password.
    */
   changed(state: "up" | "down", error?: unknown): void;
+  /**
+   * Something is wrong that does not keep the broker from being reached. The server emits
+   * it as an event `error`.
+   */
+  failed?(error: unknown): void;
 }

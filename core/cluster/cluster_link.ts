@@ -139,6 +139,9 @@ export class ClusterLink {
       received: (channel, message, offset) =>
         this.#receive(channel, message, offset),
       changed: (state, error) => this.#brokerChanged(state, error),
+      failed: (error) => {
+        if (!this.#isClosed) host.failed(error);
+      },
     });
     const { brokerLog } = this;
     const channels = [

@@ -17,7 +17,8 @@ const PAPERS = ["CHANGELOG.md", "LICENSE", "README.md", "deno.json"];
 
 /** Entry points that need a package of somebody else's, and which. */
 const FOREIGN: Record<string, RegExp> = {
-  "./redis": /^(npm:\/?@redis\/client@|node:buffer$)/,
+  "./redis":
+    /^(npm:\/?@redis\/client@|node:(async_hooks|buffer|crypto|diagnostics_channel)$)/,
   "./nats": /^(npm:\/?@nats-io\/(jetstream|transport-node)@|node:crypto$)/,
   "./telemetry": /^npm:\/?@opentelemetry\/api@/,
 };
