@@ -1,0 +1,135 @@
+/**
+ * A session with a server: lines go out as messages, and messages come in as lines.
+ *
+ * @module
+ */
+
+import {
+  ClientSocket,
+  type SocketMessage,
+  type SocketTypes,
+} from "../client.ts";
+import { printable } from "../core/util/printable.ts";
+import type { CliOptions } from "./cli_options.ts";
+import type { Printer, Terminal } from "./printer.ts";
+
+const COMMANDS = `/request <data>, /close [code] [reason], /help, //text`;
+
+/**
+ * Connects, and stays until the connection or the input ends.
+ *
+ * @returns The exit code: 0 after a close, 1 otherwise.
+ */
+export async function connect(
+  options: CliOptions,
+  terminal: Terminal,
+  printer: Printer,
+): Promise<number> {
+  const client = new ClientSocket({
+    protocols: options.protocols,
+    reconnect: options.isReconnecting,
+    ...options.headers.length > 0 &&
+      { headers: options.headers.map(([name, value]) => [name, value]) },
+  });
+  const ended = Promise.withResolvers<number>();
+  client.on("connect", (connection) => {
+    const { protocol, speaksEvents } = connection;
+    const spoken = [speaksEvents && "events.v1", protocol].filter(Boolean);
+    const suffix = spoken.length > 0 ? ` (${spoken.join(", ")})` : "";
+    printer.event(
+      { type: "connect", url: options.url, protocol, speaksEvents },
+      `Connected to ${options.url}${suffix}`,
+    );
+  });
+  client.on("message", (message) => printMessage(message, printer));
+  client.on("reconnecting", (attempt, delay) =>
+    printer.event(
+      { type: "reconnecting", attempt, delay },
+      `Reconnecting in ${(delay / 1000).toFixed(1)} s (attempt ${attempt})`,
+    ));
+  client.on("end", ({ type, code, reason, cause }) => {
+    const word = type === "close" ? "Closed" : "Lost the connection";
+    printer.event(
+      { type, code, reason, cause },
+      `${word}: ${code} ${printable(reason)}`.trimEnd() + ` (${cause})`,
+    );
+    if (type === "close") ended.resolve(0);
+    else if (!options.isReconnecting) ended.resolve(1);
+  });
+  try {
+    await client.connect(options.url);
+  } catch (error) {
+    const message = error instanceof Error ? error.message : `${error}`;
+    printer.event({ type: "error", message }, printable(message, Infinity));
+    return 1;
+  }
+  const input = readInput(client, terminal, printer).then(async () => {
+    await wait(options.wait, ended.promise);
+    await client.close();
+  });
+  const code = await ended.promise;
+  // With a terminal, the input goes on: nobody waits for it.
+  if (!terminal.isInteractive) await Promise.race([input, wait(0, input)]);
+  return code;
+}
+
+function printMessage(
+  message: SocketMessage<SocketTypes>,
+  printer: Printer,
+): void {
+  const data = message.isBinary ? message.bytes : message.content;
+  if (message.isRequest) printer.data("request", data, "request: ");
+  else printer.data("message", data);
+}
+
+async function readInput(
+  client: ClientSocket,
+  terminal: Terminal,
+  printer: Printer,
+): Promise<void> {
+  const pending = new Set<Promise<void>>();
+  for await (const line of terminal.lines) {
+    const done = runLine(line, client, printer).catch((error: unknown) => {
+      const message = error instanceof Error ? error.message : `${error}`;
+      printer.event({ type: "error", message }, printable(message, Infinity));
+    }).finally(() => pending.delete(done));
+    pending.add(done);
+    if (client.connection === undefined) break;
+  }
+  await Promise.all(pending);
+}
+
+/** Sends a line, or does what it says. */
+async function runLine(
+  line: string,
+  client: ClientSocket,
+  printer: Printer,
+): Promise<void> {
+  if (!line.startsWith("/") || line.startsWith("//")) {
+    return await client.send(line.replace(/^\/\//, "/"));
+  }
+  const [, command = "", rest = ""] = /^\/(\S*)\s*(.*)$/.exec(line) ?? [];
+  if (command === "request") {
+    const reply = await client.request(rest);
+    const data = reply instanceof Uint8Array ? reply : JSON.stringify(reply);
+    printer.data("reply", data ?? "", "reply: ");
+  } else if (command === "close") {
+    const [, code, reason = ""] = /^(\d+)?\s*(.*)$/.exec(rest) ?? [];
+    await client.close(code === undefined ? 1000 : Number(code), reason);
+  } else if (command === "help") {
+    printer.event({ type: "help", text: COMMANDS }, COMMANDS);
+  } else {
+    throw new Error(`No such command: "/${command}". There are ${COMMANDS}`);
+  }
+}
+
+/** Waits, but no longer than for a promise. */
+function wait(ms: number, until: Promise<unknown>): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    until.then(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
