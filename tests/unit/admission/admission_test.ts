@@ -228,7 +228,7 @@ Deno.test("Admission: origins that no page has are refused at once", () => {
     ["https://A.example", 'use "https://a.example"'],
     ["https://a.example:443", 'use "https://a.example"'],
     ["a.example", "use an origin such as"],
-    ["*", "true to allow all => true to allow all"],
+    ["*", "or () => true to allow all"],
     ["", "use an origin such as"],
   ];
   for (const [origin, advice] of cases) {
