@@ -54,11 +54,8 @@ import {
   type ValueOrFunction,
 } from "./core/client/client_options.ts";
 import type { ClientEvents } from "./core/client/client_events.ts";
-import {
-  type AttemptResult,
-  Connector,
-  displayUrl,
-} from "./core/client/connector.ts";
+import type { AttemptResult } from "./core/client/attempt_result.ts";
+import { Connector, displayUrl } from "./core/client/connector.ts";
 import { DeferredEvents } from "./core/client/deferred_events.ts";
 import { register } from "./core/events/instrumentation.ts";
 import { parseRetryAfter } from "./core/protocol/retry_after.ts";
@@ -98,7 +95,11 @@ export type {
   ValueOrFunction,
 } from "./core/client/client_options.ts";
 export type { ClientEvents } from "./core/client/client_events.ts";
-export { ConnectError } from "./core/events/errors.ts";
+export {
+  ConnectError,
+  type ConnectErrorDetails,
+  type ConnectErrorKind,
+} from "./core/events/errors.ts";
 export {
   GiveUpEvent,
   ReconnectingEvent,
@@ -206,8 +207,8 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
             attempts.signal,
             (result) => this.#createOwner(attempts, result),
           ),
-        createError: (reason, cause) =>
-          this.#connector.createError(reason, cause),
+        createError: (reason, details) =>
+          this.#connector.createError(reason, details),
         waiting: (...args) =>
           this.#deferredEvents.run(() =>
             this.#emit("reconnecting", ReconnectingEvent, args)
@@ -526,7 +527,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   #gaveUp(attempts: ConnectAttempts, error: unknown): void {
     const reason = error instanceof Error
       ? error
-      : this.#connector.createError("given up", error);
+      : this.#connector.createError("given up", { cause: error });
     this.#rejectQueued(reason.message);
     const emit = () => {
       if (attempts.notifyOnFail) this.#emit("giveup", GiveUpEvent, [error]);
@@ -595,8 +596,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       },
       ended: (connection, end) => this.#ended(connection, end),
       endDeferred: () => {},
-      refused: ({ url }, cause) =>
-        result.reject(this.#connector.createRefusal(url, cause)),
+      refused: ({ url }, cause, end) => result.refused(url, cause, end),
       failed: (error, from) => this.#reportError(error, from),
     };
   }

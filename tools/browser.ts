@@ -2,7 +2,7 @@
 // library alone, and its size when it is bundled, beside that of others.
 
 /** More than this is a mistake: somebody has imported what a page does not need. */
-const MOST_BYTES = 29 * 1024;
+const MOST_BYTES = 34 * 1024;
 
 const OTHERS = {
   "socket.io-client": "npm:socket.io-client@4.8.4",

@@ -38,12 +38,21 @@ export type ValueOrFunction<T> = T | (() => T | PromiseLike<T>);
 export interface ClientOptions<Types extends SocketTypes = SocketTypes>
   extends SpeechOptions<Types> {
   /**
-   * The subprotocols to offer, in order of preference; or one of them. Unless the
-   * client is `plain`, it also offers `events.v1`, with and without each of them.
+   * The subprotocols to offer, in order of preference; or one of them. The client also
+   * offers `events.v1`, with and without each of them, unless it is `plain` or has learnt
+   * that the server does not accept a handshake with it.
    *
    * @default {[]}
    */
   readonly protocols?: ValueOrFunction<string | readonly string[]>;
+  /**
+   * Fails to connect to a server that does not speak `events.v1`. By default, the client
+   * connects to any WebSocket server and speaks what that server speaks; the option
+   * `plain` does without `events.v1` altogether.
+   *
+   * @default {false}
+   */
+  readonly requireEvents?: boolean;
   /**
    * The headers of the request. Supported by Deno, Node and Bun. In browsers, `connect`
    * rejects with a `TypeError`.
@@ -106,6 +115,7 @@ export interface ConnectOptions {
 export interface ResolvedClientOptions<Types extends SocketTypes> {
   readonly protocols: ValueOrFunction<string | readonly string[]>;
   readonly headers: ValueOrFunction<HeadersInit> | undefined;
+  readonly requireEvents: boolean;
   readonly connectTimeout: number;
   readonly reconnect: ResolvedReconnectOptions | undefined;
   /** The options of its connections. */
@@ -129,6 +139,7 @@ export function resolveClientOptions<Types extends SocketTypes>(
   const {
     protocols = [],
     headers,
+    requireEvents = false,
     connectTimeout = 10_000,
     idleTimeout,
     closeTimeout = 10_000,
@@ -142,10 +153,16 @@ export function resolveClientOptions<Types extends SocketTypes>(
   }
   assertSize("idleTimeout", idleTimeout ?? 0);
   assertSize("closeTimeout", closeTimeout);
+  if (requireEvents && options.plain) {
+    throw new TypeError(
+      'Cannot use "requireEvents" together with "plain", which does without events.v1: leave one of them out',
+    );
+  }
   const idleMs = idleTimeout === Infinity ? 0 : idleTimeout;
   return {
     protocols,
     headers,
+    requireEvents,
     connectTimeout,
     connection: resolveOptions(options, idleMs ?? 0, {
       closeTimeout,
@@ -174,6 +191,7 @@ export function assertConnectOptions(options: ConnectOptions): void {
 const CLIENT_OPTIONS = optionNames<ClientOptions>({
   protocols: true,
   headers: true,
+  requireEvents: true,
   connectTimeout: true,
   idleTimeout: true,
   closeTimeout: true,

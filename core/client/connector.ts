@@ -1,14 +1,25 @@
 /**
- * One attempt to connect: what to offer, the socket, and the error if it fails.
+ * One attempt to connect: what to ask for, the handshake, and the error if it fails.
  *
  * @module
  */
 
-import { Connection, type ConnectionOwner } from "../connection/connection.ts";
-import { ConnectError } from "../events/errors.ts";
+import { Connection } from "../connection/connection.ts";
+import {
+  CloseCode,
+  ConnectError,
+  type ConnectErrorDetails,
+  type ConnectionEnd,
+} from "../events/errors.ts";
 import { ResumePoint } from "../protocol/resume_point.ts";
-import { offerSubprotocols } from "../protocol/subprotocol.ts";
+import { offerSubprotocols, parseSelected } from "../protocol/subprotocol.ts";
+import {
+  type ConnectFailure,
+  explainFailure,
+  reportConnect,
+} from "../runtime/connect_failure.ts";
 import { clientDriver, openSocket } from "../runtime/websocket.ts";
+import { printable } from "../util/printable.ts";
 import { withoutSecrets } from "../util/safe_url.ts";
 import { startTimer } from "../util/timer.ts";
 import type { SocketTypes } from "../values/types.ts";
@@ -16,21 +27,47 @@ import type {
   ResolvedClientOptions,
   ValueOrFunction,
 } from "./client_options.ts";
+import type { CreateOwner } from "./attempt_result.ts";
+import { HeldOwner } from "./held_owner.ts";
+import {
+  blameOffer,
+  ServerMemories,
+  type ServerMemory,
+} from "./server_memory.ts";
 
-/** What an attempt reports. */
-export interface AttemptResult {
-  /** The connection is open: the attempt cannot be cancelled any more. */
-  opened(): void;
-  /** The listeners of `connect` have been called. */
-  resolve(): void;
-  /** The attempt has failed. */
-  reject(error: unknown): void;
+/** What the program wants to connect to. */
+interface Target {
+  readonly url: string | URL;
+  readonly protocols: readonly string[];
+  readonly headers: HeadersInit | undefined;
+}
+
+/** A handshake that failed, and why. */
+class HandshakeFailure {
+  constructor(
+    readonly error: ConnectError,
+    readonly failure: ConnectFailure,
+  ) {}
+}
+
+/** What one attempt shares with its handshakes. */
+interface Attempt<Types extends SocketTypes> {
+  readonly target: Target;
+  readonly memory: ServerMemory;
+  readonly createOwner: CreateOwner<Types>;
+  /** The connections that are not open yet; cancelling the attempt terminates them. */
+  readonly pending: Set<Connection<Types>>;
+  /** Rejects when the attempt is cancelled. */
+  readonly cancelled: Promise<never>;
+  /** Ends the time limit and the listening to the signal. */
+  settle(): void;
 }
 
 /** Opens the connections of one client. */
 export class Connector<Types extends SocketTypes> {
   readonly #options: ResolvedClientOptions<Types>;
   readonly #resumePoint = new ResumePoint();
+  readonly #memories = new ServerMemories();
   /** Where to connect to. */
   url: ValueOrFunction<string | URL> = "";
 
@@ -39,26 +76,33 @@ export class Connector<Types extends SocketTypes> {
   }
 
   /**
-   * Makes one attempt.
+   * Makes one attempt. It takes more than one handshake if the server may have failed
+   * the first one for what it offered.
    *
    * @param signal Cancels it, with its reason.
-   * @param createOwner Returns the owner of the connection.
+   * @param createOwner Returns the owner of a connection.
    * @returns A promise that resolves when the connection is open.
    */
   async connect(
     signal: AbortSignal,
-    createOwner: (result: AttemptResult) => ConnectionOwner<Types>,
+    createOwner: CreateOwner<Types>,
   ): Promise<void> {
-    const { connectTimeout, connection: options } = this.#options;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    let connection: Connection<Types> | undefined;
-    const fail = (error: unknown) => {
+    const { connectTimeout } = this.#options;
+    const { promise: cancelled, reject } = Promise.withResolvers<never>();
+    cancelled.catch(() => {});
+    const pending = new Set<Connection<Types>>();
+    const cancel = (error: unknown) => {
       reject(error);
-      connection?.terminate();
+      for (const connection of pending) connection.terminate();
     };
-    const abort = () => fail(signal.reason);
+    const abort = () => cancel(signal.reason);
     const timer = startTimer(
-      () => fail(this.createError(`no response within ${connectTimeout} ms`)),
+      () =>
+        cancel(
+          this.createError(`no response within ${connectTimeout} ms`, {
+            kind: "timeout",
+          }),
+        ),
       connectTimeout,
     );
     const settle = () => {
@@ -67,14 +111,113 @@ export class Connector<Types extends SocketTypes> {
     };
     signal.addEventListener("abort", abort);
     try {
-      const target = await Promise.race([this.#resolveTarget(), promise]);
+      const target = await Promise.race([this.#resolveTarget(), cancelled]);
       signal.throwIfAborted();
-      if (!target) return;
-      const { instrumentation } = options;
-      const open = () => openSocket(...target);
-      const socket = instrumentation ? instrumentation.detach(open) : open();
+      await this.#negotiate({
+        target,
+        memory: this.#memories.of(target.url),
+        createOwner,
+        pending,
+        cancelled,
+        settle,
+      });
+    } finally {
+      settle();
+    }
+  }
+
+  /** Makes the handshakes of one attempt: with `events.v1`, without, or both. */
+  async #negotiate(attempt: Attempt<Types>): Promise<void> {
+    const { memory } = attempt;
+    const { requireEvents, reconnect, connection: { support } } = this.#options;
+    if (support.isPlain) return await this.#handshake(attempt, false);
+    let isOffering = requireEvents || memory.isOffering;
+    let isProven = memory.isKnown;
+    for (;;) {
+      try {
+        if (!isOffering && !isProven) return await this.#verify(attempt);
+        await this.#handshake(attempt, isOffering);
+        return memory.learn(isOffering);
+      } catch (error) {
+        if (!(error instanceof HandshakeFailure)) throw error;
+        const blame = blameOffer(error.failure, support.codecName !== "");
+        const isRetried = !requireEvents &&
+          memory.failed(isOffering, blame, reconnect !== undefined);
+        if (!isRetried) throw error.error;
+        isOffering = false;
+        isProven = blame !== "possible";
+      }
+    }
+  }
+
+  /**
+   * Connects without `events.v1` to a server of which it is not known whether it would
+   * take it. The server may only have been down before: so before the connection is
+   * used, the offer is made once more.
+   */
+  async #verify(attempt: Attempt<Types>): Promise<void> {
+    const { memory } = attempt;
+    const held = new HeldOwner<Types>(attempt.createOwner);
+    await this.#handshake({ ...attempt, createOwner: held.create }, false);
+    try {
+      await this.#handshake(attempt, true);
+      memory.learn(true);
+      held.discard();
+    } catch (error) {
+      if (!(error instanceof HandshakeFailure)) {
+        held.discard();
+        throw error;
+      }
+      const blame = blameOffer(
+        error.failure,
+        this.#options.connection.support.codecName !== "",
+      );
+      if (blame !== "none") memory.learn(false);
+      held.release();
+    }
+  }
+
+  /** Makes one handshake. Rejects with a {@linkcode HandshakeFailure}. */
+  async #handshake(
+    { target, createOwner, pending, cancelled, settle }: Attempt<Types>,
+    isOffering: boolean,
+  ): Promise<void> {
+    const { connection: options, requireEvents } = this.#options;
+    const { url, headers } = target;
+    const support = isOffering
+      ? options.support
+      : { ...options.support, isPlain: true };
+    const offered = offerSubprotocols(
+      target.protocols,
+      support,
+      this.#resumePoint.subprotocol,
+    );
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const { instrumentation } = options;
+    const open = () => openSocket(url, offered, headers);
+    const { socket, report, stop } = reportConnect(
+      instrumentation ? () => instrumentation.detach(open) : open,
+    );
+    let connection: Connection<Types> | undefined;
+    let isUnoffered = false;
+    try {
+      const owner = createOwner({
+        opened: () => {
+          if (connection) pending.delete(connection);
+          settle();
+        },
+        resolve,
+        refused: (url, cause, end) => {
+          const failure = explainFailure(cause, report);
+          reject(
+            this.#explain(url, cause, end, {
+              ...failure,
+              isSubprotocol: failure.isSubprotocol || isUnoffered,
+            }),
+          );
+        },
+      });
       const { host, port, protocol, pathname } = new URL(socket.url);
-      const owner = createOwner({ opened: settle, resolve, reject });
       connection = new Connection<Types>({
         socket,
         driver: clientDriver,
@@ -84,41 +227,90 @@ export class Connector<Types extends SocketTypes> {
         remoteAddress: port
           ? host
           : `${host}:${protocol === "wss:" ? 443 : 80}`,
+        negotiate: (selected) => {
+          // RFC 6455, section 4.1: Deno accepts anything.
+          if (selected !== "" && !offered.includes(selected)) {
+            isUnoffered = true;
+            return new Error(
+              `the server selected the subprotocol "${
+                printable(selected)
+              }", which was not offered`,
+            );
+          }
+          const negotiated = parseSelected(selected, support);
+          if (negotiated.isRefusal) return negotiated;
+          if (requireEvents && !negotiated.isEvents) {
+            return new Error("the server does not speak events.v1");
+          }
+          return negotiated;
+        },
         options,
         resumePoint: this.#resumePoint,
       }, owner);
-      await promise;
+      pending.add(connection);
+      await Promise.race([promise, cancelled]);
     } finally {
-      settle();
+      if (connection) pending.delete(connection);
+      stop();
     }
   }
 
   /** Creates the error of an attempt that failed. */
-  createError(reason: string, cause?: unknown): ConnectError {
-    return connectError(displayUrl(this.url), cause, reason);
+  createError(reason: string, details: ConnectErrorDetails = {}): ConnectError {
+    return connectError(displayUrl(this.url), reason, details);
   }
 
-  /** Creates the error of a connection that the runtime did not open. */
-  createRefusal(url: string, cause: unknown): ConnectError {
-    const { isPlain } = this.#options.connection.support;
-    return connectError(displayUrl(url), cause, isPlain ? "" : hintFor(cause));
+  /** Explains why a connection was not opened. */
+  #explain(
+    url: string,
+    cause: unknown,
+    end: ConnectionEnd,
+    failure: ConnectFailure,
+  ): HandshakeFailure {
+    const shown = displayUrl(url);
+    const { kind, status, message } = failure;
+    // The server has accepted the connection to say why it refuses it.
+    if (end.type === "close" && end.code !== CloseCode.NoStatus) {
+      const { code, reason } = end;
+      const text = `the server refused with code ${code}${
+        reason && ` and reason "${printable(reason)}"`
+      }`;
+      return new HandshakeFailure(
+        connectError(shown, text, { kind: "refused", code, reason }),
+        { ...failure, kind: "refused" },
+      );
+    }
+    const details = {
+      kind: end.cause === "protocol" ? "protocol" as const : kind,
+      status,
+      ...cause !== undefined && { cause },
+    };
+    const { codecName } = this.#options.connection.support;
+    const text = message === "" && codecName !== ""
+      ? `if the server is there, and does not know the codec "${codecName}", use the option "plain"`
+      : message;
+    return new HandshakeFailure(connectError(shown, text, details), failure);
   }
 
   /** Resolves the URL, the subprotocols and the headers. */
-  async #resolveTarget(): Promise<Parameters<typeof openSocket>> {
+  async #resolveTarget(): Promise<Target> {
     try {
       const [url, protocols, headers] = await Promise.all([
         resolveProvided(this.url),
         resolveProvided(this.#options.protocols),
         resolveProvided(this.#options.headers),
       ]);
-      const requested = typeof protocols === "string" ? [protocols] : protocols;
-      const { support } = this.#options.connection;
-      const { subprotocol } = this.#resumePoint;
-      return [url, offerSubprotocols(requested, support, subprotocol), headers];
-    } catch (error) {
+      return {
+        url,
+        protocols: typeof protocols === "string" ? [protocols] : protocols,
+        headers,
+      };
+    } catch (cause) {
       const reason = "the URL, subprotocols or headers could not be determined";
-      throw this.createError(reason, error);
+      throw this.createError(
+        `${reason}${cause instanceof Error ? `: ${cause.message}` : ""}`,
+        { cause },
+      );
     }
   }
 }
@@ -141,29 +333,14 @@ function isFunction<T>(
   return typeof provided === "function";
 }
 
-/**
- * Returns a hint. Browsers, Node and Bun reject a server that selects none of the offered
- * subprotocols; browsers do not report why.
- */
-function hintFor(cause: unknown): string {
-  const message = messageOf(cause);
-  return message === "" || /protocol/i.test(message)
-    ? 'if the server does not use this library, set the option "plain"'
-    : "";
-}
-
-/** The text of a runtime's error. */
-function messageOf(cause: unknown): string {
-  if (cause instanceof Error) return cause.message;
-  return typeof cause === "string" ? cause : "";
-}
-
-function connectError(url: string, cause: unknown, hint = ""): ConnectError {
-  const reasons = [hint, messageOf(cause)];
-  const parts = [`Cannot connect to ${url}`, ...reasons.filter(Boolean)];
+function connectError(
+  url: string,
+  reason: string,
+  details: ConnectErrorDetails,
+): ConnectError {
   return new ConnectError(
-    parts.join(": "),
+    `Cannot connect to ${url}${reason && `: ${reason}`}`,
     url,
-    cause === undefined ? {} : { cause },
+    details,
   );
 }

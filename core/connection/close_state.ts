@@ -29,6 +29,8 @@ export interface CloseRequest {
    * sends a close frame, too, and does not wait for the answer.
    */
   readonly isHosted: boolean;
+  /** Whether both sides speak `events.v1`: then the peer answers with the same code. */
+  readonly speaksEvents: boolean;
 }
 
 /** Where a connection is in its life. */
@@ -130,11 +132,11 @@ export function transition(
       return state.phase === "connecting" ? OPEN_STATE : state;
     case "close": {
       if (state.phase !== "open") return state;
-      const { code, reason, cause, isFlushed, isHosted } = signal;
+      const { type: _type, ...closing } = signal;
       return {
         ...state,
         phase: "closing",
-        closing: { code, reason, cause, isFlushed, isHosted },
+        closing,
         isSent: false,
       };
     }
@@ -249,9 +251,10 @@ function interpretAnswer(
     return { type: "close", code, reason, cause: "peer" };
   }
   if (wasClean && code !== CloseCode.NoStatus) {
-    // Both sides closed at once if the answer is no echo. Each then holds two
-    // codes; that both tell the same one, the server's counts.
-    return side === "server" || isEcho
+    // Many servers answer with 1000, whatever they were sent. One that speaks events.v1
+    // answers with the same code: if it does not, both sides closed at the same time,
+    // and for both the server's code counts.
+    return side === "server" || isEcho || !closing.speaksEvents
       ? own
       : { type: "close", code, reason, cause: "peer" };
   }

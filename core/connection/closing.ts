@@ -32,6 +32,8 @@ import type { IdleTimer } from "./idle_timer.ts";
 export interface ClosingHost {
   /** The owner of the connection; see `Owner.isHosted`. */
   readonly owner: { isHosted(): boolean };
+  /** Whether both sides speak `events.v1`. */
+  readonly speaksEvents: boolean;
   /**
    * Called before the closing handshake begins. Sends what can be sent now.
    *
@@ -158,7 +160,8 @@ export class Closing {
   start(code: number, reason: string, cause: Cause): void {
     const isFlushed = this.#host.beforeClosing();
     const isHosted = this.#host.owner.isHosted();
-    const closing = { code, reason, cause, isFlushed, isHosted };
+    const { speaksEvents } = this.#host;
+    const closing = { code, reason, cause, isFlushed, isHosted, speaksEvents };
     if (!this.apply({ type: "close", ...closing })) return;
     this.idleWatch?.stop();
     clearTimeout(this.#timer);

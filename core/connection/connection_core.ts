@@ -14,10 +14,7 @@ import {
   optionNames,
 } from "../events/errors.ts";
 import { DrainEvent } from "../events/event_types.ts";
-import {
-  type NegotiatedProtocol,
-  parseSelected,
-} from "../protocol/subprotocol.ts";
+import type { NegotiatedProtocol } from "../protocol/subprotocol.ts";
 import type { ResumePoint } from "../protocol/resume_point.ts";
 import { EventsSession, type RequestOptions } from "../requests/session.ts";
 import {
@@ -63,8 +60,13 @@ export interface ConnectionInit<Types extends SocketTypes> {
   readonly releaseHeaders?: () => Headers | undefined;
   /** The address of the peer. */
   readonly remoteAddress: string;
-  /** The negotiated subprotocol; read from the open socket by default. */
+  /** The negotiated subprotocol, if it is known already. */
   readonly negotiated?: NegotiatedProtocol;
+  /**
+   * Interprets the subprotocol of the open socket. Returns an error if the connection has
+   * to fail.
+   */
+  readonly negotiate?: (selected: string) => NegotiatedProtocol | Error;
   /** The options that all connections of the owner share. */
   readonly options: ConnectionOptions<Types>;
   /** The result of `authorize`. */
@@ -113,6 +115,7 @@ export class ConnectionCore<
   connectedAt = 0;
   readonly #socket: RawSocket;
   #releaseHeaders: (() => Headers | undefined) | undefined;
+  #negotiate: ConnectionInit<Types>["negotiate"] | undefined;
 
   /** Creates the inside of a connection, and listens to its socket. */
   constructor(
@@ -127,6 +130,7 @@ export class ConnectionCore<
     this.options = options;
     this.headers = init.headers;
     this.#releaseHeaders = init.releaseHeaders;
+    this.#negotiate = init.negotiate;
     this.closing = new Closing(
       socket,
       driver,
@@ -169,6 +173,11 @@ export class ConnectionCore<
     return this.receiver.isAccepting;
   }
 
+  /** See {@linkcode ClosingHost}. */
+  get speaksEvents(): boolean {
+    return this.outbound.negotiated?.isEvents ?? false;
+  }
+
   /** See {@linkcode ConnectionHost}. */
   beforeClosing(): boolean {
     this.receiver.dropFollowing();
@@ -198,7 +207,7 @@ export class ConnectionCore<
     }
     freeTimers(this.#socket);
     this.#rejectUnsent(end.type === "close");
-    if (!opened) return this.endNotifier.refuse();
+    if (!opened) return this.endNotifier.refuse(end);
     this.options.instrumentation?.connectionEnded(this.connection, end);
     if (!this.dispatcher.isDispatching) this.endNotifier.notify();
   }
@@ -314,17 +323,18 @@ export class ConnectionCore<
   #open(): void {
     const { closing, outbound } = this;
     if (closing.state.phase !== "connecting") return;
-    const { support } = this.options;
-    outbound.negotiated ??= parseSelected(this.#socket.protocol, support);
-    if (!outbound.negotiated) {
-      closing.failure = new Error(
-        `the server does not speak "${support.codecName}", the codec of this client`,
-      );
+    const negotiated = this.#negotiate?.(this.#socket.protocol);
+    this.#negotiate = undefined;
+    if (negotiated instanceof Error) {
+      closing.failure = negotiated;
       return closing.terminate("protocol");
     }
+    outbound.negotiated ??= negotiated;
+    // The server is about to close the connection, and says why.
+    if (outbound.negotiated?.isRefusal) return;
     closing.apply({ type: "open" });
     this.connectedAt = Date.now();
-    this.#setUp(outbound.negotiated.isEvents);
+    this.#setUp(outbound.negotiated?.isEvents ?? false);
     this.options.instrumentation?.connectionOpened(this.connection);
     let pending: readonly Promise<unknown>[] = [];
     this.dispatcher.run(() => {

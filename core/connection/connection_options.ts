@@ -58,14 +58,15 @@ export interface SpeechOptions<Types extends SocketTypes = SocketTypes>
    */
   readonly concurrency?: number;
   /**
-   * The serialization format, JSON by default. Both ends must use the same codec;
-   * otherwise the connection fails.
+   * The serialization format, JSON by default. Both ends must use the same codec: a
+   * server of this library refuses clients without it, and a client of this library uses
+   * it with any server that does not speak `events.v1`.
    */
   readonly codec?: Codec;
   /**
    * Disables the `events.v1` subprotocol. Only plain messages are sent, and requests are
-   * unavailable. A client in a browser needs this to connect to a server that selects
-   * no subprotocol, because browsers reject such a response.
+   * unavailable. A server or client with a codec then uses it without any negotiation:
+   * the peer must use the same codec.
    *
    * @default {false}
    */
@@ -116,7 +117,7 @@ export interface ConnectionOptions<Types extends SocketTypes>
  *
  * @param stallTimeout After how many milliseconds a peer that reads nothing is terminated.
  * @throws {RangeError} If an option is out of range.
- * @throws {TypeError} If the schema or the codec is invalid, or is combined with `plain`.
+ * @throws {TypeError} If the schema or the codec is invalid.
  */
 export function resolveOptions<Types extends SocketTypes>(
   options: SpeechOptions<Types>,
@@ -142,11 +143,6 @@ export function resolveOptions<Types extends SocketTypes>(
     );
   }
   assertCodec(codec);
-  if (codec && isPlain) {
-    throw new TypeError(
-      `Cannot use the codec "${codec.name}" together with "plain", as the codec is negotiated by events.v1: leave one of them out`,
-    );
-  }
   return {
     ...side,
     support: { isPlain, codecName: codec?.name ?? "" },

@@ -47,9 +47,10 @@ export class EndNotifier<
   }
 
   /** Ends a connection that was never open. It emits nothing. */
-  refuse(): void {
+  refuse(end: ConnectionEnd): void {
     this.#isEmitted = true;
-    this.#host.owner.refused(this.#host.connection, this.#host.closing.failure);
+    const { owner, connection, closing } = this.#host;
+    owner.refused(connection, closing.failure, end);
     this.#emitted?.resolve();
   }
 

@@ -94,8 +94,11 @@ export interface Owner<
    * `terminate` end the wait.
    */
   endDeferred(connection: C, isDeferred: boolean): void;
-  /** Called when the connection could not be opened, with the error of the runtime. */
-  refused(connection: C, failure: unknown): void;
+  /**
+   * Called when the connection could not be opened, with the error of the runtime. The
+   * end is a `close` if the server accepted the connection only to close it.
+   */
+  refused(connection: C, failure: unknown, end: ConnectionEnd): void;
   /** Reports an error for which the connection has no `error` listener. */
   failed(error: unknown, from: string, connection: C): void;
 }

@@ -285,9 +285,42 @@ export class MessageDroppedError extends Error {
 }
 
 /**
- * A connection could not be established: it was refused, the response was not an
- * upgrade, or the attempt ended before the connection was open. Runtimes do not reveal
- * which (browsers hide it on purpose). The `cause` is the error of the runtime, if any.
+ * What kind of failure kept a client from connecting:
+ *
+ * - `refused`: the server refused the connection, with an HTTP status, or with a close
+ *   code and a reason; or the policy of the page forbids it.
+ * - `unreachable`: there is no such host, nothing listens there, or the connection was
+ *   lost before the server answered.
+ * - `timeout`: nobody answered in time.
+ * - `tls`: the TLS handshake failed, for example because of the certificate.
+ * - `protocol`: the answer was not a valid opening handshake (RFC 6455, section 4.2.2),
+ *   or both ends have no subprotocol or codec in common.
+ */
+export type ConnectErrorKind =
+  | "refused"
+  | "unreachable"
+  | "timeout"
+  | "tls"
+  | "protocol";
+
+/** What is known of a failure to connect. */
+export interface ConnectErrorDetails extends ErrorOptions {
+  /** What kind of failure it was. */
+  readonly kind?: ConnectErrorKind | undefined;
+  /** The HTTP status. */
+  readonly status?: number | undefined;
+  /** The close code. */
+  readonly code?: number | undefined;
+  /** The close reason. */
+  readonly reason?: string | undefined;
+}
+
+/**
+ * A connection could not be established. The `cause` is the error of the runtime, if any.
+ *
+ * Deno, Node (from 22.3) and Bun reveal the HTTP status and the kind of failure. Browsers
+ * reveal neither (WHATWG WebSockets, "fail the WebSocket connection"): there only a
+ * server that accepts the connection to close it can say why.
  *
  * @example
  * ```ts ignore
@@ -298,7 +331,8 @@ export class MessageDroppedError extends Error {
  *   await client.connect("ws://localhost:3000");
  * } catch (error) {
  *   if (!(error instanceof ConnectError)) throw error;
- *   console.log(`${error.url} cannot be reached`, error.cause);
+ *   if (error.status === 401 || error.code === 4401) console.log("log in first");
+ *   else console.log(`${error.url} cannot be reached`, error.kind);
  * }
  * ```
  */
@@ -307,17 +341,39 @@ export class ConnectError extends Error {
   override readonly name = "ConnectError";
   /** The URL, without user name, password, query and fragment. */
   readonly url: string;
+  /**
+   * What kind of failure it was; undefined if the runtime does not say, or if the client
+   * itself gave up.
+   */
+  readonly kind: ConnectErrorKind | undefined;
+  /** The HTTP status of the refusal; undefined if there was none, or it is unknown. */
+  readonly status: number | undefined;
+  /**
+   * The close code of a server that accepted the connection only to refuse it; undefined
+   * if there was none.
+   */
+  readonly code: number | undefined;
+  /** The reason that came with the close code; an empty string if there was none. */
+  readonly reason: string;
 
   /**
    * Creates the error.
    *
    * @param message The error message.
    * @param url The URL, without credentials and query.
-   * @param options The `cause`, if the runtime reported one.
+   * @param details What is known of the failure.
    */
-  constructor(message: string, url: string, options?: ErrorOptions) {
-    super(message, options);
+  constructor(
+    message: string,
+    url: string,
+    details: ConnectErrorDetails = {},
+  ) {
+    super(message, "cause" in details ? { cause: details.cause } : {});
     this.url = url;
+    this.kind = details.kind;
+    this.status = details.status;
+    this.code = details.code;
+    this.reason = details.reason ?? "";
   }
 }
 

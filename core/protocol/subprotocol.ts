@@ -23,6 +23,8 @@ export interface NegotiatedProtocol {
   readonly isEvents: boolean;
   /** Whether large frames are split. Only with `events.v1`. */
   readonly hasParts?: boolean;
+  /** Whether the server accepts only to refuse, on the client. */
+  readonly isRefusal?: boolean;
   /** What the client asks to resume, on the server. */
   readonly resume?: ResumeRequest | undefined;
 }
@@ -47,6 +49,12 @@ const PARTS_SUFFIX = "-parts";
  * first token that is offered, known or not.
  */
 const PLAIN_TOKEN = "plain";
+
+/**
+ * Offered last, and selected by a server that accepts a connection only to close it
+ * with a code and a reason: a browser reveals nothing of a refused handshake.
+ */
+const REFUSAL_TOKEN = "events.v1-refusal";
 
 function tokenFor(
   { codecName }: SubprotocolSupport,
@@ -121,7 +129,7 @@ export function offerSubprotocols(
   resume: string,
 ): string[] {
   const offered = protocolTokens(protocols, support);
-  return support.isPlain ? offered : [...offered, resume];
+  return support.isPlain ? offered : [...offered, REFUSAL_TOKEN, resume];
 }
 
 function protocolTokens(
@@ -130,8 +138,6 @@ function protocolTokens(
 ): string[] {
   if (support.isPlain) return [...protocols];
   const own = [...protocols, ""].flatMap((one) => tokensFor(support, one));
-  // Without the codec, neither side could decode the other's messages.
-  if (support.codecName) return own;
   return protocols.length === 0
     ? [PLAIN_TOKEN, ...own]
     : [...protocols, ...own];
@@ -139,26 +145,33 @@ function protocolTokens(
 
 /**
  * Parses the subprotocol that the server selected; an empty string for none.
- *
- * @returns The negotiated subprotocol; undefined if the server does not support the
- * codec.
  */
 export function parseSelected(
   selected: string,
   support: SubprotocolSupport,
-): NegotiatedProtocol | undefined {
-  if (!support.isPlain) {
-    for (const hasParts of [true, false]) {
-      const baseToken = tokenFor(support, "", hasParts);
-      if (selected === baseToken || selected.startsWith(`${baseToken}+`)) {
-        const protocol = selected.slice(baseToken.length + 1);
-        return { protocol, isEvents: true, ...hasParts && { hasParts } };
-      }
+): NegotiatedProtocol {
+  if (support.isPlain) return { protocol: selected, isEvents: false };
+  for (const hasParts of [true, false]) {
+    const baseToken = tokenFor(support, "", hasParts);
+    if (selected === baseToken || selected.startsWith(`${baseToken}+`)) {
+      const protocol = selected.slice(baseToken.length + 1);
+      return { protocol, isEvents: true, ...hasParts && { hasParts } };
     }
   }
-  if (support.codecName) return undefined;
-  const isPlain = selected === PLAIN_TOKEN && !support.isPlain;
-  return { protocol: isPlain ? "" : selected, isEvents: false };
+  if (selected === REFUSAL_TOKEN) {
+    return { protocol: "", isEvents: false, isRefusal: true };
+  }
+  const protocol = selected === PLAIN_TOKEN ? "" : selected;
+  return { protocol, isEvents: false };
+}
+
+/**
+ * Selects the subprotocol of a server that accepts a connection only to close it.
+ *
+ * @returns The subprotocol; empty if the client does not know it.
+ */
+export function selectRefusal(requested: readonly string[]): string {
+  return requested.includes(REFUSAL_TOKEN) ? REFUSAL_TOKEN : "";
 }
 
 /** The result of {@linkcode negotiate}. */
@@ -198,27 +211,32 @@ export function negotiate(
       ? undefined
       : tokensFor(support, "").find((one) => requested.includes(one));
     const selected = own ?? baseToken;
-    const subprotocol = selected && parseSelected(selected, support);
-    if (selected && subprotocol) {
+    if (selected) {
       const resume = parseResume(requested, support);
+      const subprotocol = parseSelected(selected, support);
       return { ...subprotocol, subprotocol: selected, resume };
     }
   }
-  if (support.codecName) {
+  if (support.codecName && !support.isPlain) {
     return `This server speaks ${support.codecName}: ask for the subprotocol ${
       tokenFor(support, "")
     }`;
   }
   const protocol = requested.find((one) => supported.includes(one)) ?? "";
-  const others = requested.filter((one) => !RESUME_PATTERN.test(one));
-  const unknown = others.filter((one) =>
+  const codecTokens = requested.filter((one) =>
     one.startsWith(`${EVENTS_V1}.`) ||
     one.startsWith(`${EVENTS_V1}${PARTS_SUFFIX}.`)
   );
-  if (!protocol && unknown.length > 0 && unknown.length === others.length) {
+  // A client that has a codec would understand nothing.
+  const isCodecKnown = codecTokens.some((one) =>
+    tokensFor(support, "").some((token) =>
+      one === token || one.startsWith(`${token}+`)
+    )
+  );
+  if (codecTokens.length > 0 && !isCodecKnown) {
     return `This server does not speak ${
-      printable(unknown.join(", "))
-    }: its codec is JSON`;
+      printable(codecTokens.join(", "))
+    }: its codec is ${support.codecName || "JSON"}`;
   }
   const isPlainRequested = requested.length > 0 &&
     requested[0] === PLAIN_TOKEN && !protocol;

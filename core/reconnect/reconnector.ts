@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ConnectError } from "../events/errors.ts";
+import { ConnectError, type ConnectErrorDetails } from "../events/errors.ts";
 import { backoff, withRetryAfter } from "./backoff.ts";
 import { ConnectAttempts } from "./connect_attempts.ts";
 import type {
@@ -22,7 +22,7 @@ export interface ReconnectorHost {
    */
   connectOnce(attempts: ConnectAttempts): Promise<void>;
   /** Creates the error of attempts that failed. */
-  createError(reason: string, cause?: unknown): ConnectError;
+  createError(reason: string, details?: ConnectErrorDetails): ConnectError;
   /** Is called before each delay, with the error of the attempt before it. */
   waiting(attempt: number, delay: number, failure: unknown): void;
   /** Is called when attempts have failed for good. */
@@ -175,7 +175,7 @@ export class Reconnector {
     if (!step || step.done) {
       throw this.#host.createError(
         `gave up after ${state.count} attempts to reconnect`,
-        failure,
+        detailsOf(failure),
       );
     }
     const isFixed = retryAfter !== undefined;
@@ -205,4 +205,11 @@ export class Reconnector {
     };
     return state;
   }
+}
+
+/** The details of the last failure, for the error that tells of giving up after it. */
+function detailsOf(failure: unknown): ConnectErrorDetails {
+  if (!(failure instanceof ConnectError)) return { cause: failure };
+  const { kind, status, code, reason } = failure;
+  return { kind, status, code, reason, cause: failure };
 }

@@ -159,6 +159,7 @@ const PARSERS: Record<string, (text: string) => unknown> = {
   escapeFrame: (text) => frames.escapeFrame(text),
   unescapeFrame: (text) => frames.unescapeFrame(text),
   parseRetryAfter: hints.parseRetryAfter,
+  selectRefusal: (text) => subprotocol.selectRefusal(text.split(",")),
   parseSelected: (text) =>
     subprotocol.parseSelected(text, { isPlain: false, codecName: "" }),
   negotiate: (text) =>

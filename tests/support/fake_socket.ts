@@ -4,6 +4,7 @@
  * to work as they do, `testing.ts` has sockets in memory.
  */
 
+import { parseSelected } from "../../core/protocol/subprotocol.ts";
 import {
   Connection,
   type ConnectionInit,
@@ -246,6 +247,8 @@ export function createFixture(
     path: "/path",
     headers: new Headers(),
     remoteAddress: "localhost:80",
+    negotiate: (selected) =>
+      parseSelected(selected, { isPlain: false, codecName: "" }),
     ...init,
     options: {
       ...testOptions(),

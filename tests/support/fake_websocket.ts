@@ -34,9 +34,11 @@ export class FakeClientSocket extends FakeSocket {
     queueMicrotask(() => this.end(true, code ?? 1005, reason));
   }
 
-  /** The attempt fails, as in every runtime. */
-  refuse(): void {
-    this.fail("");
+  /** The attempt fails: nobody listens there, as Deno tells it. */
+  refuse(
+    message = "NetworkError: failed to connect to WebSocket: tcp connect error",
+  ): void {
+    this.fail(message);
     this.end(false, 1006);
   }
 

@@ -141,6 +141,25 @@ export class RawPeer implements Disposable {
     }
   }
 
+  /** The next frame of a client, unmasked; undefined at the end of TCP. */
+  async receiveMasked(): Promise<Received | undefined> {
+    for (;;) {
+      const [first = 0, second = 0, high = 0, low = 0] = this.#buffer;
+      const length = second & 127;
+      const isLong = length === 126;
+      const size = isLong ? high << 8 | low : length;
+      const start = isLong ? 8 : 6;
+      if (this.#buffer.length >= start + size && this.#buffer.length >= 6) {
+        const mask = this.#buffer.slice(start - 4, start);
+        const payload = this.#buffer.slice(start, start + size)
+          .map((byte, i) => byte ^ (mask[i % 4] ?? 0));
+        this.#buffer = this.#buffer.slice(start + size);
+        return { opcode: first & 15, payload };
+      }
+      if (!await this.#fill()) return undefined;
+    }
+  }
+
   /** What the server ends with: `code reason` of its close frame, or `EOF`. */
   async end(): Promise<string> {
     for (;;) {

@@ -16,6 +16,7 @@ const close = {
   cause: "local",
   isFlushed: true,
   isHosted: false,
+  speaksEvents: true,
 } satisfies ConnectionSignal;
 const sent: ConnectionSignal = { type: "sent" };
 const timeout: ConnectionSignal = { type: "timeout" };
@@ -202,6 +203,26 @@ Deno.test("transition(): where both close at once, both tell the server's code",
   assertStrictEquals(
     told("client", close, sent, closed(true, 4000, "other")),
     'close 4000 "other" peer',
+  );
+});
+
+Deno.test("transition(): a client tells its own close, whatever a server without events.v1 answers", () => {
+  const plain = { ...close, speaksEvents: false };
+  for (const answer of [closed(true, 1000), closed(true, 4001, "other")]) {
+    assertStrictEquals(
+      told("client", plain, sent, answer),
+      'close 4000 "bye" local',
+    );
+    // But not if the server had closed before: then the client's close was not sent.
+    const { code, reason } = { reason: "", code: 0, ...answer };
+    assertStrictEquals(
+      told("client", plain, answer),
+      `close ${code} "${reason}" peer`,
+    );
+  }
+  assertStrictEquals(
+    told("client", plain, sent, closed(false, 1006)),
+    'disconnect 1006 "" network',
   );
 });
 

@@ -462,7 +462,9 @@ Deno.test("Connection.terminate() before it is open ends without an event", () =
 });
 
 Deno.test("Connection whose sides close at once tells both the server's code", async () => {
-  const [server, client] = createPair("server");
+  const [server, client] = createPair("server", {
+    negotiated: { protocol: "", isEvents: true },
+  });
   await Promise.all([
     server.connection.close(4000, "server"),
     client.connection.close(4001, "client"),

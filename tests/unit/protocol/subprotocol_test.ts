@@ -6,6 +6,7 @@ import {
   offerSubprotocols,
   parseSelected,
   resumeSubprotocol,
+  selectRefusal,
   type SubprotocolSupport,
 } from "../../../core/protocol/subprotocol.ts";
 
@@ -171,8 +172,52 @@ Deno.test("both ends agree on a codec, or do not connect", () => {
       "This server speaks msgpack: ask for the subprotocol events.v1.msgpack",
     );
   }
-  assertStrictEquals(parseSelected("", PACKED), undefined);
-  assertStrictEquals(parseSelected("events.v1", PACKED), undefined);
+});
+
+Deno.test("a codec works without events.v1", () => {
+  // A server that selects the first subprotocol, whatever it is, knows no codec.
+  for (const protocols of [[], ["chat"]]) {
+    const [first = ""] = offerSubprotocols(protocols, PACKED, "resume.1");
+    const [protocol = ""] = protocols;
+    assertEquals(parseSelected(first, PACKED), { protocol, isEvents: false });
+  }
+  const plainPacked = { isPlain: true, codecName: "msgpack" };
+  const none = { protocol: "", isEvents: false };
+  assertEquals(agree({ dialect: PACKED }, { dialect: plainPacked }), {
+    token: "plain",
+    server: none,
+    client: none,
+  });
+  assertEquals(agree({ dialect: plainPacked }, { dialect: plainPacked }), {
+    token: "",
+    server: none,
+    client: none,
+  });
+  // One of its own that both speak is no reason to misunderstand each other.
+  const chat = { own: ["chat"] };
+  for (const support of [OURS, PLAIN, { isPlain: true, codecName: "cbor" }]) {
+    assertMatch(
+      String(
+        agree({ ...chat, dialect: PACKED }, { ...chat, dialect: support }),
+      ),
+      /does not speak .*events\.v1\.msgpack/,
+    );
+  }
+});
+
+Deno.test("selectRefusal() selects what the client has offered for it", () => {
+  const offered = offerSubprotocols([], OURS, "resume.1");
+  assertStrictEquals(selectRefusal(offered), "events.v1-refusal");
+  assertStrictEquals(selectRefusal(["chat"]), "");
+  assertEquals(parseSelected("events.v1-refusal", OURS), {
+    protocol: "",
+    isEvents: false,
+    isRefusal: true,
+  });
+  assertEquals(parseSelected("events.v1-refusal", PLAIN), {
+    protocol: "events.v1-refusal",
+    isEvents: false,
+  });
 });
 
 Deno.test("an end that knows nothing of parts speaks events.v1 without them", () => {
@@ -181,10 +226,12 @@ Deno.test("an end that knows nothing of parts speaks events.v1 without them", ()
     ...["x", "chat"],
     ...["events.v1-parts+x", "events.v1+x"],
     ...["events.v1-parts+chat", "events.v1+chat"],
-    ...["events.v1-parts", "events.v1", "resume.1"],
+    ...["events.v1-parts", "events.v1"],
+    ...["events.v1-refusal", "resume.1"],
   ]);
   assertEquals(offerSubprotocols([], OURS, "resume.1"), [
-    ...["plain", "events.v1-parts", "events.v1", "resume.1"],
+    ...["plain", "events.v1-parts", "events.v1"],
+    ...["events.v1-refusal", "resume.1"],
   ]);
   const without = { protocol: "", isEvents: true };
   assertEquals(parseSelected("events.v1", OURS), without);

@@ -1,0 +1,69 @@
+/**
+ * A connection that is open but not in use yet: the client still finds out whether it
+ * can have a better one.
+ *
+ * @module
+ */
+
+import type { Connection, ConnectionOwner } from "../connection/connection.ts";
+import type { ConnectionEnd } from "../events/errors.ts";
+import type { SocketTypes } from "../values/types.ts";
+import type { AttemptResult, CreateOwner } from "./attempt_result.ts";
+
+/**
+ * Owns a connection until it is released to its real owner. What arrives meanwhile is
+ * kept by the connection, as if there were no listener yet.
+ */
+export class HeldOwner<Types extends SocketTypes> {
+  readonly #createOwner: CreateOwner<Types>;
+  readonly #settled = Promise.withResolvers<unknown>();
+  #connection: Connection<Types> | undefined;
+  #end: ConnectionEnd | undefined;
+  #state: "held" | "released" | "discarded" = "held";
+  #release: () => void = () => {};
+
+  constructor(createOwner: CreateOwner<Types>) {
+    this.#createOwner = createOwner;
+  }
+
+  /** Creates the owner to give to the connection. */
+  readonly create = (result: AttemptResult): ConnectionOwner<Types> => {
+    const owner = this.#createOwner({ ...result, resolve: () => {} });
+    const isReleased = () => this.#state === "released";
+    return {
+      ...owner,
+      hasListener: (type) => isReleased() && owner.hasListener(type),
+      opened: (connection, flush) => {
+        this.#connection = connection;
+        this.#release = () => {
+          const pending = owner.opened(connection, flush);
+          this.#settled.resolve(Promise.all(pending));
+          flush();
+          if (this.#end) owner.ended(connection, this.#end);
+        };
+        result.resolve();
+        return [this.#settled.promise];
+      },
+      ended: (connection, end) => {
+        if (isReleased()) owner.ended(connection, end);
+        else this.#end = end;
+      },
+      failed: (error, from, connection) => {
+        if (isReleased()) owner.failed(error, from, connection);
+      },
+    };
+  };
+
+  /** Hands the connection to its real owner. */
+  release(): void {
+    this.#state = "released";
+    this.#release();
+  }
+
+  /** Closes the connection; nobody has heard of it. */
+  discard(): void {
+    this.#state = "discarded";
+    this.#settled.resolve(undefined);
+    this.#connection?.close().catch(() => {});
+  }
+}

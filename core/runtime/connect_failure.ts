@@ -1,0 +1,202 @@
+/**
+ * Why a runtime could not open a client's socket. The standard reveals nothing
+ * (WHATWG WebSockets, "fail the WebSocket connection"), and browsers keep to that.
+ * Deno and Bun say it in the error event; Node publishes it on `node:diagnostics_channel`.
+ *
+ * @module
+ */
+
+import type { ConnectErrorKind } from "../events/errors.ts";
+
+/** What is known of a failure. */
+export interface ConnectFailure {
+  /** What kind it is; undefined if the runtime does not say. */
+  readonly kind: ConnectErrorKind | undefined;
+  /** The HTTP status of the answer; undefined if there was none, or it is unknown. */
+  readonly status: number | undefined;
+  /**
+   * Whether the server's choice of a subprotocol is the reason: none, or one that was
+   * not offered.
+   */
+  readonly isSubprotocol: boolean;
+  /** Whether the server ended the connection instead of answering the request. */
+  readonly isCutOff: boolean;
+  /** The text of the error; empty if there is none. */
+  readonly message: string;
+}
+
+/** What Node publishes of one attempt. */
+export interface ConnectReport {
+  status?: number;
+  error?: unknown;
+}
+
+const STATUS_PATTERN =
+  /(?:Invalid status code|Expected 101 status code): (\d{3})/;
+
+/** The texts of Deno, Bun and Node, and the codes of Node and Bun. */
+const PATTERNS: readonly (readonly [ConnectErrorKind, RegExp])[] = [
+  [
+    "tls",
+    /certificate|\bTLS\b|fatal alert|corrupt message|\b\w*(?:CERT|TLS|SSL|EPROTO|VERIFY|SELF_SIGNED)\w*\b/,
+  ],
+  ["timeout", /timed out|ETIMEDOUT|TIMEOUT/],
+  [
+    "protocol",
+    /sent protocols|Protocol was not set|client protocol|accept header|Sec-WebSocket|extension|HTTP version|Invalid response|HPE_|invalid HTTP/i,
+  ],
+  [
+    "unreachable",
+    /tcp connect error|dns error|connection (?:closed|error|reset)|Connection ended|Failed to connect|UND_ERR_SOCKET|\bE(?:CONN|HOST|NET|NOTFOUND|AI_|PIPE|ADDR)\w*/,
+  ],
+];
+
+const SUBPROTOCOL_PATTERN =
+  /sent protocols|Protocol was not set|(?:Missing|Mismatch) client protocol/;
+
+const CUT_OFF_PATTERN =
+  /connection closed before|WebSocket: connection (?:error|reset)|Connection ended|UND_ERR_SOCKET|ECONNRESET|EPIPE/;
+
+/**
+ * Explains a failure.
+ *
+ * @param cause The error of the runtime, or its text; undefined if it gave none.
+ * @param report What Node published.
+ */
+export function explainFailure(
+  cause: unknown,
+  report: ConnectReport = {},
+): ConnectFailure {
+  const errors = [cause, report.error];
+  const text = errors.map((error) => `${codeOf(error)} ${textOf(error)}`)
+    .join("\n");
+  const found = STATUS_PATTERN.exec(text)?.[1];
+  const status = found === undefined ? report.status : Number(found);
+  const isRefused = status !== undefined && status !== 101;
+  const kind = isRefused
+    ? "refused"
+    : PATTERNS.find(([, pattern]) => pattern.test(text))?.[0];
+  return {
+    kind,
+    status: isRefused ? status : undefined,
+    isSubprotocol: SUBPROTOCOL_PATTERN.test(text),
+    isCutOff: !isRefused && CUT_OFF_PATTERN.test(text),
+    message: messageOf(cause, report, isRefused ? status : undefined),
+  };
+}
+
+/** The text to show. Node's own says the same of all failures. */
+function messageOf(
+  cause: unknown,
+  { error }: ConnectReport,
+  status: number | undefined,
+): string {
+  const text = textOf(cause);
+  if (!NODE_GENERIC.test(text)) return text;
+  if (status !== undefined) return `the server answered with status ${status}`;
+  return textOf(error) || text;
+}
+
+const NODE_GENERIC = /^Received network error or non-101/;
+
+function textOf(error: unknown): string {
+  if (error instanceof Error) return error.message;
+  return typeof error === "string" ? error : "";
+}
+
+function codeOf(error: unknown): string {
+  return typeof error === "object" && error !== null && "code" in error &&
+      typeof error.code === "string"
+    ? error.code
+    : "";
+}
+
+/** The modules of Node that are used, without which nothing is known. */
+interface NodeModules {
+  readonly storage: {
+    run<T>(store: ConnectReport, action: () => T): T;
+    getStore(): ConnectReport | undefined;
+  };
+  subscribe(channel: string, listener: (message: unknown) => void): void;
+  unsubscribe(channel: string, listener: (message: unknown) => void): void;
+}
+
+let modules: NodeModules | null | undefined;
+let watched = 0;
+
+/**
+ * Opens a socket, and reports what Node publishes of it.
+ *
+ * @param open Opens the socket.
+ * @returns What `open` returned, the report, which fills as the attempt goes on, and
+ * what stops reporting.
+ */
+export function reportConnect<T>(
+  open: () => T,
+): { readonly socket: T; readonly report: ConnectReport; stop(): void } {
+  const report: ConnectReport = {};
+  modules ??= findModules() ?? null;
+  const node = modules;
+  if (node === null) return { socket: open(), report, stop: () => {} };
+  if (watched++ === 0) {
+    node.subscribe("undici:request:headers", onHeaders);
+    node.subscribe("undici:request:error", onError);
+  }
+  let isStopped = false;
+  const stop = () => {
+    if (isStopped) return;
+    isStopped = true;
+    if (--watched > 0) return;
+    node.unsubscribe("undici:request:headers", onHeaders);
+    node.unsubscribe("undici:request:error", onError);
+  };
+  try {
+    return { socket: node.storage.run(report, open), report, stop };
+  } catch (error) {
+    stop();
+    throw error;
+  }
+}
+
+function onHeaders(message: unknown): void {
+  const report = modules?.storage.getStore();
+  const status = get(get(message, "response"), "statusCode");
+  if (report && typeof status === "number") report.status = status;
+}
+
+function onError(message: unknown): void {
+  const report = modules?.storage.getStore();
+  if (report) report.error = get(message, "error");
+}
+
+/** Node's modules; undefined in other runtimes, and before Node 22.3. */
+function findModules(): NodeModules | undefined {
+  const process = get(globalThis, "process");
+  const versions = get(process, "versions");
+  const isNode = typeof get(versions, "undici") === "string" &&
+    get(versions, "bun") === undefined && get(versions, "deno") === undefined;
+  const load = get(process, "getBuiltinModule");
+  if (!isNode || typeof load !== "function") return undefined;
+  const channels: unknown = Reflect.apply(load, process, [
+    "node:diagnostics_channel",
+  ]);
+  const hooks: unknown = Reflect.apply(load, process, ["node:async_hooks"]);
+  const Storage = get(hooks, "AsyncLocalStorage");
+  const subscribe = get(channels, "subscribe");
+  const unsubscribe = get(channels, "unsubscribe");
+  if (
+    typeof Storage !== "function" || typeof subscribe !== "function" ||
+    typeof unsubscribe !== "function"
+  ) return undefined;
+  return {
+    storage: Reflect.construct(Storage, []),
+    subscribe: (...args) => Reflect.apply(subscribe, channels, args),
+    unsubscribe: (...args) => Reflect.apply(unsubscribe, channels, args),
+  };
+}
+
+function get(object: unknown, key: string): unknown {
+  return typeof object === "object" && object !== null
+    ? Reflect.get(object, key)
+    : undefined;
+}
