@@ -19,6 +19,7 @@ const LAYERS: readonly string[] = [
   "adapters/",
   "adapters/redis/",
   "adapter.ts",
+  "core/server/",
   "core/rooms/",
   "core/cluster/",
   "core/history/",

@@ -22,6 +22,15 @@ export type ExcludedRecipient<Types extends SocketTypes> =
   | Connection<Types>
   | string;
 
+/** Options of {@linkcode ServerSocket.broadcast}. */
+export interface BroadcastOptions<Types extends SocketTypes = SocketTypes>
+  extends SendOptions {
+  /** Connections, and names of rooms whose members do not receive the message. */
+  readonly except?:
+    | ExcludedRecipient<Types>
+    | readonly ExcludedRecipient<Types>[];
+}
+
 /** Sends a message to an audience, on all servers. */
 type Dispatch<Types extends SocketTypes> = (
   frame: Frame,

@@ -130,3 +130,33 @@ export class SliceTimer {
 
 /** The maximum number of steps between two checks. */
 const MAX_STEPS_PER_CHECK = 16;
+
+/**
+ * Calls a function for each item, in slices. The first slice is done before this returns.
+ *
+ * @param action The function; it must not throw.
+ * @returns A promise; undefined if all is done.
+ */
+export function forEachInSlices<T>(
+  items: Iterable<T>,
+  action: (item: T) => void,
+): Promise<void> | undefined {
+  const rest = items[Symbol.iterator]();
+  const work = (until?: number) => {
+    const timer = new SliceTimer(until);
+    for (;;) {
+      const { value, done } = rest.next();
+      if (done) return false;
+      action(value);
+      if (timer.isOver()) return true;
+    }
+  };
+  if (!work()) return undefined;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  continueLater((until) => {
+    const isLeft = work(until);
+    if (!isLeft) resolve();
+    return isLeft;
+  });
+  return promise;
+}

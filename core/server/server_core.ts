@@ -1,0 +1,267 @@
+/**
+ * The state of a server: its connections, rooms, listener and shutdown. The public
+ * methods are in `server.ts`.
+ *
+ * @module
+ */
+
+import { Upgrader } from "../admission/upgrade.ts";
+import {
+  Connection,
+  type ConnectionOwner,
+  internals,
+} from "../connection/connection.ts";
+import {
+  type ConnectionOptions,
+  resolveOptions,
+} from "../connection/connection_options.ts";
+import { type Endpoint, endpoints } from "../connection/endpoint.ts";
+import { guardWith } from "../connection/inbound_guard.ts";
+import { emitMessage, isMessageHeard } from "../connection/typed_messages.ts";
+import { emitters } from "../events/emitter.ts";
+import { ErrorLog, errorReason } from "../events/error_log.ts";
+import { ConnectionEndedError } from "../events/errors.ts";
+import {
+  AdapterEvent,
+  ClientEndedEvent,
+  ClientEndEvent,
+  ConnectEvent,
+  endDetails,
+  FailureEvent,
+  MemberEvent,
+  ReadyEvent,
+  ReceivedEvent,
+  RefusedEvent,
+} from "../events/event_types.ts";
+import { register } from "../events/instrumentation.ts";
+import { Message } from "../../message.ts";
+import { Broadcaster } from "../rooms/broadcaster.ts";
+import { BufferBudget } from "../sending/buffer_budget.ts";
+import { OnceWarnings } from "../util/once_warnings.ts";
+import type { SocketTypes } from "../values/types.ts";
+import { DisconnectedClients } from "./disconnected_clients.ts";
+import { ServerListener } from "./listening.ts";
+import type { ServerEvents } from "./server_events.ts";
+import { resolveServerOptions, type ServerOptions } from "./server_options.ts";
+import { ClientShutdown, type ShutdownPlan } from "./shutdown.ts";
+
+/** The maximum number of reasons of the adapter that are written to the console. */
+const MAX_ADAPTER_WARNINGS = 10;
+
+/** The state of one server. */
+export class ServerCore<Types extends SocketTypes> {
+  /** The open connections. */
+  readonly clients: ReadonlySet<Connection<Types>>;
+  readonly disconnected: DisconnectedClients;
+  readonly broadcaster: Broadcaster<Types>;
+  readonly listener: ServerListener;
+  readonly upgrader: Upgrader<Types>;
+  readonly #server: Endpoint<Types, ServerEvents<Types>>;
+  readonly #options: ConnectionOptions<Types>;
+  readonly #clients = new Set<Connection<Types>>();
+  /** Connections that have ended while their `connect` listeners were still running. */
+  readonly #endDeferred = new Set<Connection<Types>>();
+  readonly #shutdown = new ClientShutdown(this.#clients);
+  readonly #errorLog = new ErrorLog();
+  readonly #adapterWarnings = new OnceWarnings(MAX_ADAPTER_WARNINGS);
+  #closed: Promise<void> | undefined;
+
+  /**
+   * Validates the options.
+   *
+   * @param server The server, which emits the events.
+   * @throws {TypeError} If an option is unknown or has the wrong type, or an origin, a
+   * path or a subprotocol could never match.
+   * @throws {RangeError} If a number is negative, `NaN` or too small.
+   */
+  constructor(
+    server: Endpoint<Types, ServerEvents<Types>>,
+    options: ServerOptions<Types>,
+  ) {
+    this.#server = server;
+    this.clients = this.#clients;
+    const resolved = resolveServerOptions(options);
+    const { idleTimeout, pongGrace, closeTimeout, limits, history } = resolved;
+    this.#options = resolveOptions(options, idleTimeout, {
+      closeTimeout,
+      guard: guardWith(limits),
+      budget: new BufferBudget(
+        resolved.maxBufferedTotal,
+        () => this.#holders(),
+        internals.heldBy,
+        internals.endLargest,
+      ),
+      idleTimeout: () => 0, // the upgrader has one timer for all connections
+    });
+    register(server, this.#options);
+    this.disconnected = new DisconnectedClients(
+      resolved.maxDisconnectedClients,
+    );
+    this.broadcaster = new Broadcaster({
+      clients: this.#clients,
+      codec: this.#options.codec,
+      writerLimits: this.#options.writerLimits,
+      adapter: resolved.adapter,
+      maxQueued: resolved.adapterQueue,
+      history,
+      describeMember: options.presence,
+    }, {
+      memberJoined: (...args) => this.#emit("join", MemberEvent, args),
+      memberLeft: (...args) => this.#emit("leave", MemberEvent, args),
+      changed: (state, error) => this.#adapterChanged(state, error),
+      failed: (error, from, client) => this.#reportError(error, from, client),
+    });
+    this.upgrader = new Upgrader({
+      admission: options,
+      support: {
+        ...this.#options.support,
+        hasHistory: history !== undefined,
+      },
+      fallback: options.fallback,
+      connection: this.#options,
+      idleTimeout,
+      pongGrace,
+    }, {
+      owner: this.#createOwner(),
+      isRefusedHeard: () => emitters.isHeard(server, "refused"),
+      refused: (...args) => this.#emit("refused", RefusedEvent, args),
+      failed: (error, from) => this.#reportError(error, from),
+    });
+    this.listener = new ServerListener({
+      fetch: (request, info) => this.upgrader.respond(request, info),
+      ready: () => this.#emit("ready", ReadyEvent, []),
+      failed: (error) => this.#reportError(error, "listen"),
+    });
+  }
+
+  /** Shuts down; later calls return the same promise. */
+  shutdown(plan: ShutdownPlan): Promise<void> {
+    return this.#closed ??= this.#shutDown(plan);
+  }
+
+  /** Reports an error that no other listener receives. */
+  reportError(error: unknown, from: string, subject?: unknown): void {
+    this.#reportError(error, from, clientOf<Types>(subject));
+  }
+
+  async #shutDown(plan: ShutdownPlan): Promise<void> {
+    const { closeTimeout } = this.#options;
+    this.listener.close();
+    this.upgrader.close(plan.retryAfter);
+    this.upgrader.terminatePending();
+    const settled = this.broadcaster.settle(closeTimeout);
+    if (settled) await settled;
+    await this.#shutdown.closeAll(plan);
+    for (const client of this.#endDeferred) client.terminate();
+    const { answers, hasLostUpgrades } = this.upgrader;
+    await this.listener.stop(answers, closeTimeout, hasLostUpgrades);
+    await this.broadcaster.close();
+    this.#errorLog.flush();
+    emitters.stopWaiting(
+      this.#server,
+      () =>
+        new ConnectionEndedError(
+          "Cannot wait any longer for an event from a server that was closed",
+        ),
+      true,
+    );
+  }
+
+  #emit<Type extends keyof ServerEvents<Types> & string>(
+    type: Type,
+    Event: new (
+      type: Type,
+      ...args: ServerEvents<Types>[Type]["args"]
+    ) => ServerEvents<Types>[Type]["event"],
+    args: ServerEvents<Types>[Type]["args"],
+    pending?: Promise<unknown>[],
+  ): void {
+    emitters.emit(this.#server, type, Event, args, pending);
+  }
+
+  #reportError(error: unknown, from: string, client?: Connection<Types>): void {
+    this.#options.instrumentation?.listenerFailed(error, from);
+    if (emitters.isHeard(this.#server, "error")) {
+      this.#emit("error", FailureEvent, [error, from, client]);
+    } else this.#errorLog.write(`Unhandled error in "${from}":`, error);
+  }
+
+  #adapterChanged(state: "up" | "down", error: unknown): void {
+    if (state === "down" && !emitters.isHeard(this.#server, "adapter")) {
+      const reason = error === undefined
+        ? "the connection is lost"
+        : errorReason(error);
+      this.#adapterWarnings.warn(
+        reason,
+        () =>
+          `Cannot reach other servers through the adapter: ${reason} (each reason is told once: listen to "adapter" for all)`,
+      );
+    }
+    this.#emit("adapter", AdapterEvent, [state, error]);
+  }
+
+  /** All connections that may have queued messages. */
+  *#holders(): Generator<Connection<Types>> {
+    yield* this.#clients;
+    yield* this.#endDeferred;
+  }
+
+  /** Handles what connections report. */
+  #createOwner(): ConnectionOwner<Types> {
+    return {
+      rooms: this.broadcaster.rooms,
+      beforeClose: () => this.#shutdown.isClosing ? "shutdown" : "local",
+      isHosted: () => !this.listener.isBound,
+      hasListener: (type) =>
+        emitters.isHeard(this.#server, type) ||
+        (type === "message" && emitters.hasTyped(this.#server)),
+      isMessageHeard: (message) => isMessageHeard(this.#server, message),
+      opened: (client) => {
+        this.upgrader.opened(client);
+        this.#clients.add(client);
+        const pending: Promise<unknown>[] = [];
+        this.broadcaster.clientConnected(client);
+        this.#emit("connect", ConnectEvent, [client, client.path], pending);
+        this.broadcaster.recover(client, pending);
+        return pending;
+      },
+      received: (message, pending) =>
+        emitMessage(this.#server, message, pending),
+      findHandler: (request) =>
+        endpoints.handlerOf<Types, ServerEvents<Types>>(this.#server, request),
+      drained: () => {},
+      ended: (client, end) => {
+        this.#clients.delete(client);
+        this.broadcaster.clientEnded(client);
+        this.#shutdown.clientEnded();
+        this.upgrader.released(client);
+        const { type, code, reason, cause } = end;
+        if (type === "disconnect") this.disconnected.add(client, end);
+        this.#emit(type, ClientEndEvent, [client, code, reason, cause]);
+        this.#emit("end", ClientEndedEvent, [client, endDetails(end)]);
+      },
+      unsent: () => {},
+      endDeferred: (client, isWaiting) => {
+        if (isWaiting) this.#endDeferred.add(client);
+        else this.#endDeferred.delete(client);
+      },
+      refused: (client) => this.upgrader.lost(client),
+      failed: (error, from, client) => this.#reportError(error, from, client),
+    };
+  }
+}
+
+/** The client that an event is about, if it is about one. */
+function clientOf<Types extends SocketTypes>(
+  subject: unknown,
+): Connection<Types> | undefined {
+  if (subject instanceof ReceivedEvent) subject = subject.message;
+  if (
+    subject instanceof ConnectEvent || subject instanceof ClientEndEvent ||
+    subject instanceof ClientEndedEvent
+  ) {
+    subject = subject.client;
+  }
+  if (subject instanceof Message) subject = subject.author;
+  return subject instanceof Connection ? subject : undefined;
+}

@@ -1,0 +1,241 @@
+/**
+ * The options of a server.
+ *
+ * @module
+ */
+
+import type { AdmissionOptions } from "../admission/admission_options.ts";
+import type { Adapter } from "../cluster/adapter.ts";
+import type { Connection } from "../connection/connection.ts";
+import type { SpeechOptions } from "../connection/connection_options.ts";
+import type { InboundLimits } from "../connection/inbound_guard.ts";
+import {
+  type MessageRate,
+  resolveMessageRate,
+} from "../connection/rate_limiter.ts";
+import {
+  assertKnown,
+  assertOption,
+  assertSize,
+  assertType,
+  optionNames,
+} from "../events/errors.ts";
+import type { HistoryOptions } from "../history/message_store.ts";
+import { resolveHistoryOptions } from "../history/recovery.ts";
+import type { RequestInfo } from "../runtime/deno_server.ts";
+import { MIN_PEER_BYTES_PER_SECOND } from "../util/liveness.ts";
+import type { Context, SocketTypes } from "../values/types.ts";
+
+/**
+ * Options of {@linkcode ServerSocket}.
+ *
+ * @typeParam Types The types of incoming and outgoing messages, and of `client.context`,
+ * which `authorize` returns.
+ */
+export interface ServerOptions<Types extends SocketTypes = SocketTypes>
+  extends AdmissionOptions<Context<Types>>, SpeechOptions<Types> {
+  /**
+   * Handles requests that do not ask for a WebSocket, so that pages and sockets share a
+   * port. By default their response is 426.
+   */
+  readonly fallback?: (
+    request: Request,
+    info: RequestInfo,
+  ) => Response | Promise<Response>;
+  /**
+   * The timeout of the closing handshake, in milliseconds. After it the socket is
+   * destroyed, and `disconnect` is emitted.
+   *
+   * @default {10_000}
+   */
+  readonly closeTimeout?: number;
+  /**
+   * How long a peer may be silent, in milliseconds, before the connection ends as a
+   * `disconnect` with the cause `timeout`. The peer is pinged after half of that time. 0
+   * disables both.
+   *
+   * - If data is queued for the peer when it is pinged, the timeout is one second longer
+   *   for each 16 KiB of it, because the pong has to wait for it.
+   * - A peer that does not read what it is sent is lost, too. That takes up to half of the
+   *   timeout longer, and a second for each 16 KiB that are queued.
+   * - A peer cannot answer a ping in the middle of a message that it sends, and the
+   *   runtime does not show a message before it is complete. So by default, the timeout
+   *   of a peer that does not use this library is one second longer for each 16 KiB of
+   *   `maxPayload`: 94 seconds in all. If you set `idleTimeout`, nothing is added: choose
+   *   more than twice the time that the largest message takes on the slowest connection.
+   *
+   * @default {30_000}
+   */
+  readonly idleTimeout?: number;
+  /**
+   * The maximum size of a message, in bytes. A larger one closes the connection with
+   * 1009 and is not emitted. The runtime buffers the whole message before that. It
+   * refuses a frame of 64 MiB or more itself, but not a message of many frames.
+   *
+   * @default {1_048_576}
+   */
+  readonly maxPayload?: number;
+  /**
+   * The maximum memory of everything that is queued for clients, or that has come from
+   * clients and waits to be handled, in bytes, for the whole server. Beyond it, the
+   * connections with the largest queues end as a `disconnect` with the cause
+   * `backpressure` (or `limit`, if most of it has come from the client), until the queues
+   * take no more than 15/16 of it. It does not matter which message was sent last, or
+   * with which `overflow` policy: clients that keep up must not suffer from those that do
+   * not. Each message counts with its size and up to 1,024 bytes more.
+   *
+   * @default {536_870_912}
+   */
+  readonly maxBufferedTotal?: number;
+  /**
+   * The maximum rate of messages from one client; `false` for no limit. The default is
+   * far above what honest clients send. It only prevents a flood from using all CPU time.
+   * Use a lower limit that fits your clients, above all if each message is broadcast.
+   *
+   * @default {{ perSecond: 50_000, burst: 2_000 }}
+   */
+  readonly messageRate?: MessageRate | false;
+  /**
+   * The maximum number of lost connections in {@linkcode ServerSocket.disconnectedClients}.
+   *
+   * @default {100}
+   */
+  readonly maxDisconnectedClients?: number;
+  /**
+   * Connects this server to others: broadcasts and messages to rooms reach the clients of
+   * all of them. A server with an adapter must be closed, because the adapter has
+   * connections of its own. None by default.
+   */
+  readonly adapter?: Adapter;
+  /**
+   * The maximum number of messages to queue for the other servers while the adapter cannot
+   * reach them; also limited to 64 MiB. If there are more, the other servers miss the
+   * oldest. Clients of this server receive all messages.
+   *
+   * @default {0}
+   */
+  readonly adapterQueue?: number;
+  /**
+   * Whether to store the last messages of each room and the last broadcasts, so that
+   * clients of this library that were disconnected can receive what they have missed. A
+   * client that reconnects in time is sent the missed messages of the rooms that it was
+   * in, as soon as it joins them again. Its event `recovery` reports whether nothing is
+   * missing. Messages are stored in memory, so that a client has to reconnect to the same
+   * server. With an adapter whose broker stores messages, such as those for Redis and
+   * NATS, it can reconnect to any server.
+   *
+   * @default {false}
+   */
+  readonly history?: boolean | HistoryOptions;
+  /**
+   * Returns the public data of a client that joins a room, such as its name, as other
+   * members see it. It is serialized as JSON. Setting this option enables the events
+   * `join` and `leave`, for the members on all servers. Not set by default.
+   *
+   * @param client The client that joins a room.
+   * @returns The value of `member.data`.
+   */
+  readonly presence?: (client: Connection<Types>) => unknown;
+}
+
+/** Options with their defaults. */
+export interface ResolvedServerOptions {
+  readonly closeTimeout: number;
+  readonly idleTimeout: number;
+  /** How much longer than `idleTimeout` a peer may take to answer, in milliseconds. */
+  readonly pongGrace: number;
+  readonly limits: InboundLimits;
+  readonly maxBufferedTotal: number;
+  readonly maxDisconnectedClients: number;
+  readonly adapter: Adapter | undefined;
+  readonly adapterQueue: number;
+  readonly history: Required<HistoryOptions> | undefined;
+}
+
+/** The runtime refuses a frame of this size or more. */
+const MAX_RUNTIME_FRAME_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Validates the options that belong to the server itself, and fills in the defaults.
+ *
+ * @throws {TypeError} If an option is unknown or has the wrong type.
+ * @throws {RangeError} If a number is negative or `NaN`.
+ */
+export function resolveServerOptions<Types extends SocketTypes>(
+  options: ServerOptions<Types>,
+): ResolvedServerOptions {
+  assertType("options", options, "object", "a port goes to listen()");
+  assertKnown("ServerSocket", options, SERVER_OPTIONS);
+  const {
+    closeTimeout = 10_000,
+    idleTimeout = 30_000,
+    maxDisconnectedClients = 100,
+    maxPayload = 1024 * 1024,
+    maxBufferedTotal = 512 * 1024 * 1024,
+    adapter,
+    adapterQueue = 0,
+  } = options;
+  const numbers = {
+    adapterQueue,
+    closeTimeout,
+    idleTimeout,
+    maxBufferedTotal,
+    maxDisconnectedClients,
+    maxPayload,
+  };
+  for (const [name, value] of Object.entries(numbers)) {
+    assertSize(name, value);
+  }
+  assertOption("adapter", adapter, "object", "call it, as in redis()");
+  if (adapter) assertType("adapter.open", adapter.open, "function");
+  assertOption("fallback", options.fallback, "function");
+  assertOption("presence", options.presence, "function");
+  return {
+    closeTimeout,
+    idleTimeout,
+    pongGrace: options.idleTimeout === undefined
+      ? Math.min(maxPayload, MAX_RUNTIME_FRAME_BYTES) /
+        MIN_PEER_BYTES_PER_SECOND * 1000
+      : 0,
+    limits: {
+      maxPayload,
+      messageRate: resolveMessageRate(options.messageRate),
+    },
+    maxBufferedTotal,
+    maxDisconnectedClients,
+    adapter,
+    adapterQueue,
+    history: resolveHistoryOptions(options.history ?? false),
+  };
+}
+
+const SERVER_OPTIONS = optionNames<ServerOptions>({
+  origins: true,
+  paths: true,
+  protocols: true,
+  authorize: true,
+  authorizeTimeout: true,
+  maxConnections: true,
+  maxConnectionsPerAddress: true,
+  keepHeaders: true,
+  trustProxy: true,
+  fallback: true,
+  closeTimeout: true,
+  idleTimeout: true,
+  maxPayload: true,
+  maxBufferedTotal: true,
+  messageRate: true,
+  maxDisconnectedClients: true,
+  adapter: true,
+  adapterQueue: true,
+  history: true,
+  presence: true,
+  schema: true,
+  onInvalid: true,
+  concurrency: true,
+  codec: true,
+  plain: true,
+  highWaterMark: true,
+  maxBufferedAmount: true,
+  overflow: true,
+});
