@@ -75,7 +75,7 @@ Deno.test({
   name: "JSR finds a README with examples, and a license",
   ignore,
   async fn() {
-    assert(/^```/m.test(await read("README.md")));
+    assert(/^```ts/m.test(await read("README.md")));
     assertEquals((await config()).license, "MIT");
   },
 });
