@@ -1,12 +1,10 @@
 /**
- * How a connection ends: the state machine that turns what a runtime tells
- * into one `close` or one `disconnect`. It is pure, and the same for both
- * sides.
+ * The state machine that derives exactly one `close` or `disconnect` from the events of a
+ * runtime; pure, and the same for both sides.
  *
- * A runtime's own account cannot be passed on as it is. Deno reports a lost
- * connection with code 0, a closing handshake that was never answered as a
- * clean end, one that was answered under traffic as an unclean one, and a dead
- * peer twice. `docs/ends.md` lists what happens and what is made of it.
+ * The events of a runtime are not reliable. Deno reports a lost connection with code 0,
+ * an incomplete closing handshake as clean, one that was completed under traffic as
+ * unclean, and a dead peer twice. `docs/ends.md` lists the cases.
  *
  * @module
  */
@@ -14,51 +12,51 @@
 import { type Cause, CloseCode, type ConnectionEnd } from "../events/errors.ts";
 import type { Side } from "../runtime/websocket.ts";
 
-/** What this side wants to end the connection with. */
+/** How this side closes the connection. */
 export interface CloseRequest {
-  /** The code that this side closes with. */
+  /** The close code. */
   readonly code: number;
-  /** The reason that this side closes with. */
+  /** The close reason. */
   readonly reason: string;
-  /** Why this side closes. */
+  /** The cause. */
   readonly cause: Cause;
-  /** Whether nothing that was sent before holds the close frame up. */
+  /** Whether no data waits to be sent before the close frame. */
   readonly isFlushed: boolean;
   /**
-   * Whether a server of another's carries the connection. At its own shutdown it
-   * sends a close frame, too, and does not wait for the answer.
+   * Whether the connection belongs to an HTTP server that this library did not start.
+   * When that shuts down, it also sends a close frame, and does not wait for the peer's.
    */
   readonly isHosted: boolean;
   /** Whether both sides speak `events.v1`: then the peer answers with the same code. */
   readonly speaksEvents: boolean;
 }
 
-/** Where a connection is in its life. */
+/** The state of a connection. */
 export type ConnectionState =
   | { readonly phase: "connecting" }
   | { readonly phase: "open"; readonly failure?: string }
   | {
     readonly phase: "closing";
-    /** What this side closes with. */
+    /** How this side closes the connection. */
     readonly closing: CloseRequest;
-    /** The close frame was on its way before anything else came. */
+    /** Whether the close frame was sent before anything else was received. */
     readonly isSent: boolean;
     readonly failure?: string;
   }
   | {
     readonly phase: "ended";
     readonly end: ConnectionEnd;
-    /** False if the connection was never open: then the end is not told. */
+    /** Whether the connection was ever open. If not, no end is emitted. */
     readonly opened: boolean;
   };
 
-/** What happens to a connection. */
+/** A signal that may change the state. */
 export type ConnectionSignal =
   /** The runtime's `open` event. */
   | { readonly type: "open" }
-  /** This side asks for the closing handshake. */
+  /** This side starts the closing handshake. */
   | ({ readonly type: "close" } & CloseRequest)
-  /** The close frame is on its way, before anything else has come. */
+  /** The close frame was sent before anything else was received. */
   | { readonly type: "sent" }
   /** The runtime's `error` event. */
   | { readonly type: "error"; readonly message: string }
@@ -69,11 +67,11 @@ export type ConnectionSignal =
     readonly code: number;
     readonly reason: string;
   }
-  /** The runtime closes the connection by itself, and does not get on. */
+  /** The runtime closes the connection by itself, without progress. */
   | { readonly type: "stuck" }
-  /** The peer did not answer the closing handshake in time. */
+  /** The peer did not complete the closing handshake in time. */
   | { readonly type: "timeout" }
-  /** This side lets go at once. */
+  /** This side drops the connection. */
   | { readonly type: "terminate"; readonly cause: Cause };
 
 /** The state of a connection that is not open yet. */
@@ -82,20 +80,20 @@ export const CONNECTING_STATE: ConnectionState = { phase: "connecting" };
 const OPEN_STATE: ConnectionState = { phase: "open" };
 
 /**
- * What Deno says of a peer that did not answer its ping. It is no peer's word:
- * the close event that follows (1001) was made up by the runtime.
+ * Deno's error if a pong is missing. The close event that follows (1001) does not come
+ * from the peer.
  */
 const DENO_PING_TIMEOUT = "No response from ping frame.";
 
-/** What Deno's own shutdown tells all peers. */
+/** The close frame that Deno's own shutdown sends. */
 const DENO_SHUTDOWN_CLOSE = {
   code: CloseCode.GoingAway,
   reason: "Server shutting down",
 } as const;
 
 /**
- * What Deno says of a peer that broke the protocol. Anything else that it says
- * of an error is the network's doing.
+ * Deno's errors if the peer violated the protocol or a limit. All others are network
+ * errors.
  */
 const DENO_ERROR_CAUSES: ReadonlyMap<string, Cause> = new Map([
   ["Control frame must not be fragmented", "protocol"],
@@ -112,14 +110,12 @@ const DENO_ERROR_CAUSES: ReadonlyMap<string, Cause> = new Map([
 ]);
 
 /**
- * The state after a signal. Signals that mean nothing in a state leave it as
- * it is: above all, nothing leads out of `ended`.
+ * Returns the state after a signal. Signals that do not apply leave the state unchanged.
+ * No signal leaves `ended`.
  *
- * @param state The state before the signal.
- * @param signal What happened.
- * @param side Which side this is: where both sides close at once, the
- * server's code is the one that counts, for both.
- * @returns The state after the signal; the same object where nothing changes.
+ * @param side The side of this connection. If both sides close at once, both report the
+ * server's code.
+ * @returns The new state; the same object if nothing changes.
  */
 export function transition(
   state: ConnectionState,
@@ -143,13 +139,14 @@ export function transition(
     case "sent":
       return state.phase === "closing" ? { ...state, isSent: true } : state;
     case "error":
-      // An upgrade that fails is told by an error alone, and so is a client's
-      // failure to connect in Node; elsewhere a close event follows.
+      // Failed upgrades, and failed attempts to connect in Node, cause only an error. In
+      // other runtimes, a close event follows.
       return state.phase === "connecting"
         ? endedState(state, disconnected("network"))
         : { ...state, failure: signal.message };
     case "stuck":
-      // A client's socket is closing as soon as its peer is, which is no fault.
+      // On a client, the socket is closing as soon as its peer closes, which is not an
+      // error.
       return state.phase === "open" && side === "server"
         ? { ...state, failure: DENO_PING_TIMEOUT }
         : state;
@@ -182,13 +179,13 @@ function disconnected(
   return { type: "disconnect", code, reason, cause };
 }
 
-/** What the runtime's `close` event says. */
+/** The content of the runtime's `close` event. */
 type ClosedSignal = Extract<ConnectionSignal, { type: "closed" }>;
 
 /**
- * Chromium calls an end unclean if not all was taken that the page had sent, though
- * the handshake is finished. But a code that is none of the runtime's own has come
- * in a close frame of the server's, and nothing has gone wrong without an error.
+ * Corrects `wasClean` of Chromium, which is false if the server has not read all data of
+ * the page, even if the handshake was completed. A code other than the runtime's own was
+ * received in a close frame, and without an error nothing has failed.
  */
 function correctWasClean(
   state: Exclude<ConnectionState, { phase: "ended" }>,
@@ -202,7 +199,7 @@ function correctWasClean(
   return isFromPeer ? { ...signal, wasClean: true } : signal;
 }
 
-/** What the runtime's close event really means. */
+/** Interprets the runtime's close event. */
 function interpretClose(
   state: Exclude<ConnectionState, { phase: "ended" }>,
   signal: ClosedSignal,
@@ -211,20 +208,20 @@ function interpretClose(
   if (state.phase === "closing") return interpretAnswer(state, signal, side);
   const { wasClean, code, reason } = signal;
   const failure = state.phase === "open" ? state.failure : undefined;
-  // Of a peer that did not answer a ping, and whose TCP then ended while Deno was
-  // waiting to tell it, Deno tells a clean end without a code.
+  // If the TCP connection ends while Deno waits to send the close frame after a missing
+  // pong, Deno reports a clean end without a code.
   const isIdle = failure === DENO_PING_TIMEOUT &&
     (!wasClean || code === CloseCode.NoStatus);
   if (isIdle) return disconnected("timeout");
   if (wasClean) return { type: "close", code, reason, cause: "peer" };
   const cause = DENO_ERROR_CAUSES.get(failure ?? "") ?? "network";
-  // A browser tells the code of a close frame even where the rest went wrong.
+  // Browsers report the code of a close frame even if the handshake failed.
   return code === 0 || code === CloseCode.NoStatus
     ? disconnected(cause)
     : disconnected(cause, code, reason);
 }
 
-/** What became of a closing handshake that this side began. */
+/** Interprets the end of a closing handshake that this side started. */
 function interpretAnswer(
   state: Extract<ConnectionState, { phase: "closing" }>,
   { wasClean, code, reason }: ClosedSignal,
@@ -237,16 +234,16 @@ function interpretAnswer(
     reason: closing.reason,
     cause: closing.cause,
   };
-  // `deno serve` shuts down by itself at the signal at which this server does:
-  // it sends a close frame to all, and stops listening to them.
+  // `deno serve` shuts down at the same signal as this server: it sends a close frame to
+  // all peers, and stops reading.
   const isHostClosing = closing.isHosted && closing.cause === "shutdown";
   if (wasClean && code === CloseCode.NoStatus && isHostClosing) {
     return { ...own, ...DENO_SHUTDOWN_CLOSE };
   }
   const isEcho = code === closing.code &&
     (reason === "" || reason === closing.reason);
-  // The peer's close frame had come already: it was answered, and ours dropped.
-  // An echo has not: WebKit tells it before a timer of this side could run.
+  // The peer's close frame came first: the runtime answered it, and dropped ours. This
+  // does not apply to an echo, which WebKit may report before a timer of this side runs.
   if (wasClean && !isSent && !isEcho) {
     return { type: "close", code, reason, cause: "peer" };
   }
@@ -258,11 +255,11 @@ function interpretAnswer(
       ? own
       : { type: "close", code, reason, cause: "peer" };
   }
-  // Clean, but without a code, though we sent one: the peer is gone, and never
-  // answered (a runtime that has sent its close frame calls that clean). But
-  // unclean without an error is no loss: the runtime has sent our close frame,
-  // then met data that the peer had sent before it could know, and stopped
-  // listening. The peer has been told, and finishes the handshake alone.
+  // Clean without a code, although we sent one: the peer never answered (a runtime that
+  // has sent its close frame considers that clean). Unclean without an error: the runtime
+  // sent our close frame, then met data that the peer had sent before, and stopped
+  // reading. The peer receives the close frame and completes the handshake, so this is
+  // not a loss.
   const isDelivered = side === "server" && closing.isFlushed && code === 0 &&
     failure === undefined;
   return isDelivered ? own : disconnected("network");

@@ -1,15 +1,20 @@
 /**
- * Lets messages be handled one after the other.
+ * Limits the number of messages that are handled at the same time.
  *
  * @module
  */
 
 import { continueLater, isTurnOver } from "../runtime/time_slices.ts";
 
-/** What may wait, in the cost of `core/sending/credit_window.ts`. */
+/**
+ * The maximum cost of waiting messages, as computed by `core/sending/credit_window.ts`.
+ */
 const MAX_WAITING_COST = 1024;
 
-/** After how many messages to look how long this turn of the event loop has lasted. */
+/**
+ * The number of messages between two checks of the duration of this turn of the event
+ * loop.
+ */
 const MESSAGES_PER_CLOCK_CHECK = 8;
 
 interface WaitingMessage<M> {
@@ -19,8 +24,8 @@ interface WaitingMessage<M> {
 }
 
 /**
- * Hands out messages, in order, no more than so many at a time: the next when one is
- * done with. The rest waits, up to a bound.
+ * Passes messages to a handler in order, up to a number at a time. The rest waits in a
+ * bounded queue.
  *
  * @typeParam M The type of a message.
  */
@@ -33,16 +38,15 @@ export class ConcurrencyLimiter<M> {
   #pendingCost = 0;
   #size = 0;
   #handledCost = 0;
-  /** How many messages were handed out while others waited. */
-  #late = 0;
+  /** The number of messages that were handled while others waited. */
+  #handledWhileOthersWait = 0;
 
   /**
-   * Creates an empty one.
-   *
-   * @param concurrency How many may be handled at a time.
-   * @param handle Hands a message out, and gives promises of those who are not done
-   * with it yet, which never reject.
-   * @param onHandled Hears, whenever a message is done with, what all have cost that are.
+   * @param concurrency The maximum number of messages handled at a time.
+   * @param handle Handles a message. Returns promises of listeners that have not
+   * finished, which never reject.
+   * @param onHandled Called after each message, with the total cost of all handled
+   * messages.
    */
   constructor(
     concurrency: number,
@@ -54,23 +58,21 @@ export class ConcurrencyLimiter<M> {
     this.#onHandled = onHandled;
   }
 
-  /** How many bytes those messages have that wait for their turn. */
+  /** The number of bytes of waiting messages. */
   get size(): number {
     return this.#size;
   }
 
-  /** Whether no message waits for its turn. */
+  /** Whether no message waits. */
   get isEmpty(): boolean {
     return this.#waiting.length === 0;
   }
 
   /**
-   * Adds a message.
+   * Adds a message. Returns false if the queue is full.
    *
-   * @param message The message.
-   * @param cost What it costs.
-   * @param size How many bytes it has.
-   * @returns False if too much waits: then it is not taken.
+   * @param cost The cost of the message.
+   * @param size The size in bytes.
    */
   add(message: M, cost: number, size = 0): boolean {
     if (this.#pendingCost >= MAX_WAITING_COST) return false;
@@ -81,21 +83,13 @@ export class ConcurrencyLimiter<M> {
     return true;
   }
 
-  /**
-   * Counts a message that is not to be handed out.
-   *
-   * @param cost What it costs.
-   */
+  /** Counts a message that is not handled. */
   skip(cost: number): void {
     this.#handledCost += cost;
     this.#onHandled(this.#handledCost);
   }
 
-  /**
-   * Lets go of what waits, as if it were done with.
-   *
-   * @returns How many messages that were.
-   */
+  /** Discards all waiting messages, and counts them as handled. Returns their number. */
   clear(): number {
     const { length } = this.#waiting;
     for (const { cost, size } of this.#waiting) {
@@ -108,14 +102,15 @@ export class ConcurrencyLimiter<M> {
   }
 
   /**
-   * Goes on with what has waited. If promises are settled already, all of it could be
-   * handled in one turn of the event loop, so it is divided into slices.
+   * Handles the next messages. If promises are already settled, all messages could be
+   * handled in one turn of the event loop, so the work is divided into slices.
    */
   readonly #startNext = (): boolean => {
     while (this.#running < this.#concurrency) {
       const isBehind = this.#waiting.length > 1;
       if (
-        isBehind && ++this.#late % MESSAGES_PER_CLOCK_CHECK === 0 &&
+        isBehind &&
+        ++this.#handledWhileOthersWait % MESSAGES_PER_CLOCK_CHECK === 0 &&
         isTurnOver()
       ) {
         continueLater(this.#startNext);

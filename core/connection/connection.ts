@@ -1,5 +1,5 @@
 /**
- * The public class of one live WebSocket, the same on both sides. What it does is in
+ * The public class of a connection, the same on both sides. The mechanism is in
  * `connection_core.ts`.
  *
  * @module
@@ -53,7 +53,11 @@ export type {
   ConnectionInit,
 } from "./connection_core.ts";
 
-/** A message as a socket emits it, by {@linkcode SocketTypes}. */
+/**
+ * The type of the messages that a socket receives.
+ *
+ * @typeParam Types The types of the socket.
+ */
 export type SocketMessage<Types extends SocketTypes> = Message<
   Incoming<Types>,
   Outgoing<Types>,
@@ -61,10 +65,10 @@ export type SocketMessage<Types extends SocketTypes> = Message<
 >;
 
 /**
- * A message of one type: its data is the member of `incoming` that has this `type`.
+ * The type of messages whose `data.type` has one value.
  *
- * @typeParam Types The types of the sockets.
- * @typeParam Type The type of the message.
+ * @typeParam Types The types of the socket.
+ * @typeParam Type The value of `data.type`.
  */
 export type TypedMessage<Types extends SocketTypes, Type extends string> =
   Message<
@@ -74,10 +78,10 @@ export type TypedMessage<Types extends SocketTypes, Type extends string> =
   >;
 
 /**
- * The events for messages of one type, such as `message:chat`, by the union of
- * `data.type`. Each is emitted right after `message`.
+ * The events for messages with one value of `data.type`, such as `message:chat`. Each is
+ * emitted right after `message`.
  *
- * @typeParam Types The types of the sockets.
+ * @typeParam Types The types of the socket.
  */
 export type TypedMessages<Types extends SocketTypes> = {
   [Type in MessageType<Types> as `message:${Type}`]: {
@@ -87,17 +91,17 @@ export type TypedMessages<Types extends SocketTypes> = {
 };
 
 /**
- * The events of a `Connection`.
+ * The events of a {@linkcode Connection}.
  *
- * @typeParam Types The types of what comes in and goes out.
+ * @typeParam Types The types of the socket.
  */
 export interface ConnectionEvents<Types extends SocketTypes> {
-  /** A message has come. */
+  /** A message was received. */
   message: {
     args: [message: SocketMessage<Types>];
     event: ReceivedEvent<SocketMessage<Types>>;
   };
-  /** The connection was closed: the closing handshake is finished. */
+  /** The connection was closed: the closing handshake was completed. */
   close: {
     args: EndArgs;
     event: EndEvent;
@@ -108,16 +112,16 @@ export interface ConnectionEvents<Types extends SocketTypes> {
     event: EndEvent;
   };
   /**
-   * The connection has ended: emitted once after its `close` or `disconnect`, with
-   * `{ type, code, reason, cause, wasClean }`. For listeners that only clean up.
+   * The connection has ended: emitted once after `close` or `disconnect`, with `{ type,
+   * code, reason, cause, wasClean }`. For listeners that only clean up.
    */
   end: { args: [end: EndDetails]; event: EndedEvent };
   /**
-   * So much had waited for the peer that `send` let wait, too; now all is sent,
-   * or on its way, and there is room again.
+   * The send buffer was full, and has space again: a loop that awaits `send` may
+   * continue.
    */
   drain: { args: []; event: DrainEvent };
-  /** A listener of this connection threw. */
+  /** A listener of this connection threw or rejected. */
   error: {
     args: [error: unknown, from: string, client: Connection<Types> | undefined];
     event: FailureEvent<Connection<Types>>;
@@ -130,17 +134,16 @@ export type ConnectionOwner<Types extends SocketTypes> = Owner<
   Connection<Types>
 >;
 
-/** What the owner of a connection may do with it, and nobody else. */
+/** The operations on a connection that only its owner uses. */
 export interface ConnectionInternals {
   /**
-   * Sends for the owner.
+   * Sends a frame.
    *
-   * @param connection The connection.
-   * @param frame What to send.
-   * @param options What to do if the peer does not keep up.
-   * @param isTransferable Whether it may go out by another connection: then the promise
-   * resolves even if this one is lost after the message has been handed to it.
-   * @returns As `Connection.send`; undefined if it takes nothing any more.
+   * @param isTransferable Whether another connection may send the message. Then the
+   * promise resolves even if this connection is lost after the message was passed to its
+   * socket.
+   * @returns The result of `Connection.send`; undefined if the connection cannot send any
+   * more.
    */
   send<Types extends SocketTypes>(
     connection: Connection<Types>,
@@ -148,76 +151,55 @@ export interface ConnectionInternals {
     options: SendOptions | undefined,
     isTransferable: boolean,
   ): Promise<void> | undefined;
-  /**
-   * Sends what has waited for a connection.
-   *
-   * @param connection The connection.
-   * @param entry What to send.
-   * @returns Whether the connection takes it.
-   */
+  /** Sends a message that waited for a connection. Returns whether it was accepted. */
   adopt<Types extends SocketTypes>(
     connection: Connection<Types>,
     entry: QueuedMessage,
   ): boolean;
   /**
-   * Sends what only `events.v1` knows, and what counts as a message.
+   * Sends a marked frame that counts as a message.
    *
-   * @param connection The connection.
-   * @param frame What to send.
-   * @param options What to do if the peer does not keep up.
-   * @returns As {@linkcode Connection.send}; undefined if nothing was sent.
+   * @returns The result of `Connection.send`; undefined if nothing was sent.
    */
   sendMarked<Types extends SocketTypes>(
     connection: Connection<Types>,
     frame: Frame,
     options?: SendOptions,
   ): Promise<void> | undefined;
-  /**
-   * Who is at the other end, if it is a client that can come back.
-   *
-   * @param connection The connection.
-   * @returns The client.
-   */
+  /** Returns what the client asks to resume, if anything. */
   resumeOf<Types extends SocketTypes>(
     connection: Connection<Types>,
   ): ResumeRequest | undefined;
-  /**
-   * About how many bytes of memory its queues take, and those of its socket.
-   *
-   * @param connection The connection.
-   * @returns The bytes.
-   */
+  /** Returns the approximate memory of all queues, in bytes. */
   heldBy<Types extends SocketTypes>(connection: Connection<Types>): number;
   /**
-   * Ends a connection whose queues take more memory than all others'. Nothing that has
-   * waited is sent or handed out any more.
-   *
-   * @param connection The connection.
+   * Terminates the connection whose queues use the most memory. Queued messages are
+   * dropped.
    */
   endLargest<Types extends SocketTypes>(connection: Connection<Types>): void;
   /**
-   * Ends a connection whose messages came faster than the owner's loop took them,
-   * unless somebody else hears them.
-   *
-   * @param connection The connection.
+   * Terminates a connection whose messages came faster than a loop of its owner handled
+   * them, unless there are other listeners.
    */
   outrun<Types extends SocketTypes>(connection: Connection<Types>): void;
 }
 
-/** What the owner of a connection may do with it; no program gets this. */
+/**
+ * The operations on a connection that only its owner uses. Not exported to applications.
+ */
 export let internals: ConnectionInternals;
 
 let connectionHooks: EmitterHooks;
 
 /**
- * One live WebSocket: what a server's listeners call `client`, what
- * `message.author` is, and what `ClientSocket.connection` holds.
+ * A WebSocket connection: the `client` of a server's listeners, `message.author`, and
+ * `ClientSocket.connection`.
  *
- * It is an emitter of its own `message`, `drain`, `close`, `disconnect` and
- * `error`. It ends with one `close` or one `disconnect`, never both, and emits nothing
+ * It emits its own `message`, `drain`, `close`, `disconnect`, `end` and `error`. It ends
+ * with exactly one of `close` and `disconnect`, followed by `end`, and emits nothing
  * after that.
  *
- * @typeParam Types The types of what comes in and goes out.
+ * @typeParam Types The types of the data that the connection sends and receives.
  *
  * @example
  * ```ts
@@ -233,16 +215,15 @@ let connectionHooks: EmitterHooks;
  */
 export class Connection<Types extends SocketTypes = SocketTypes>
   extends Emitter<ConnectionEvents<Types>, TypedMessages<Types>> {
-  /** The path that was asked for, without the query. */
+  /** The requested path, without the query. */
   readonly path: string;
   /**
-   * The peer's address as `host:port`, ready to print. On the client's side it
-   * is the host and port that were asked for.
+   * The address of the peer as `host:port`. On a client, the host and port of the URL.
    */
   readonly remoteAddress: string;
   /**
-   * What the server's `authorize` has returned for it; `undefined` where there is
-   * none, as on the client's side.
+   * The value that the server's `authorize` returned; undefined without `authorize`, and
+   * on a client.
    */
   readonly context: Context<Types>;
   readonly #url: string;
@@ -301,12 +282,10 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   /**
-   * The headers of the request. All of them are there until the `connect` listeners are
-   * done, and the promises that they returned have settled. After that, only those are
-   * that the server's option `keepHeaders` names, as headers take memory for as long as
-   * the connection lives. Read what you need in `authorize` or in a `connect` listener.
-   * On the client's side there are none, because no runtime tells the headers of the
-   * response.
+   * The headers of the upgrade request. On a server, all of them are available until the
+   * `connect` listeners have returned and their promises have settled. After that, only
+   * those named by the option `keepHeaders` remain, to save memory. On a client there are
+   * none, as no runtime exposes the response headers.
    *
    * @example
    * ```ts
@@ -321,53 +300,50 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     return this.#core.headers ?? new Headers();
   }
 
-  /** The URL that was asked for. */
+  /** The requested URL, with the scheme `ws:` or `wss:`. */
   get url(): string {
     return this.#url.replace(/^http/, "ws");
   }
 
-  /** A random name of this connection, of 32 hexadecimal digits. */
+  /** The random id of this connection: 32 hexadecimal digits. */
   get id(): string {
     return this.#id ??= randomId();
   }
 
-  /** The program's own subprotocol that both sides speak; empty if there is none. */
+  /** The negotiated subprotocol of the application; an empty string if there is none. */
   get protocol(): string {
     return this.#core.outbound.negotiated?.protocol ?? "";
   }
 
-  /**
-   * Whether both sides speak `events.v1`: then there are requests, and messages that
-   * are sent together travel together.
-   */
+  /** Whether both sides support `events.v1`, which allows requests and batches. */
   get speaksEvents(): boolean {
     return this.#core.outbound.negotiated?.isEvents ?? false;
   }
 
-  /** When the connection was opened. */
+  /** The time at which the connection was opened. */
   get connectedAt(): Date {
     return new Date(this.#core.connectedAt);
   }
 
   /**
-   * The state, as in `WebSocket.readyState`: 0 connecting, 1 open, 2 closing (as
-   * soon as `close` has been called), 3 ended.
+   * The state, as in `WebSocket.readyState`: 0 connecting, 1 open, 2 closing (after a
+   * call of `close`), 3 closed.
    */
   get readyState(): 0 | 1 | 2 | 3 {
     return this.#core.closing.readyState;
   }
 
-  /** How many bytes wait for the peer; 0 if the connection is not open. */
+  /** The number of bytes that wait to be sent; 0 if the connection is not open. */
   get bufferedAmount(): number {
     const { closing, outbound } = this.#core;
     return closing.isOpen ? outbound.bufferedAmount : 0;
   }
 
   /**
-   * What the connection has carried so far: how many messages have come in, also those
-   * that were refused or dropped then; and how many were handed to the socket, what
-   * `events.v1` adds among them: answers to pings and requests, and their traces. The
-   * size of a text is its `length`, which for ASCII is that of its bytes.
+   * The number of messages and bytes received and sent so far. Received messages include
+   * those that were rejected or dropped. Sent messages are those passed to the socket,
+   * including frames that `events.v1` adds. The size of text is its `length`, which is
+   * that of its bytes for ASCII.
    *
    * @example
    * ```ts
@@ -388,9 +364,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   /**
-   * How many messages were dropped: of those that came in (as `messageRate` says),
-   * of those that were to go out (as `overflow` says), and of replies, those that
-   * came when nobody waited for them any more.
+   * The number of dropped messages: `incoming` ones under `messageRate`, `outgoing` ones
+   * under `overflow`, and `replies` that arrived after their request had been settled.
    */
   get dropped(): {
     readonly incoming: number;
@@ -406,22 +381,25 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   /**
-   * Sends a message: a string as a text frame, bytes and a `Blob` as a binary
-   * frame, all else as JSON in a text frame. Messages go out in the order of
-   * the calls.
+   * Sends a message. A string is sent as a text frame, bytes and a `Blob` as a binary
+   * frame, and all else as JSON in a text frame. Messages are sent in the order of the
+   * calls.
    *
-   * @param data What to send.
-   * @param options What to do if the peer does not keep up.
-   * @returns A promise that resolves when the message has been handed to the
-   * socket and less than `highWaterMark` waits for the peer, so that a loop that
-   * awaits it cannot outrun the peer. It does not tell that the message has
-   * arrived. It rejects with a `ConnectionEndedError` if the connection is not
-   * open, or ends while it waits, and with a `MessageDroppedError` if the message
-   * is dropped, as `overflow` says; if nobody awaits it, that is no unhandled
-   * rejection: the end is told by its event.
-   * @throws {TypeError} If JSON cannot hold the data: `undefined`, a function, a
-   * symbol, a bigint, a cycle. Then nothing has been sent.
-   * @throws {RangeError} If `overflow` is no policy. Neither then.
+   * An unawaited rejection is not reported as unhandled, as the end of the connection is
+   * reported by its event.
+   *
+   * @param data The data to send.
+   * @param options What to do if the send buffer is full.
+   * @returns A promise that resolves when the message was passed to the socket and less
+   * than `highWaterMark` bytes wait to be sent, so that a loop that awaits it does not
+   * fill the buffer. It does not confirm that the peer has received the message.
+   * @throws {ConnectionEndedError} (rejects) If the connection is not open, or ends
+   * before the message was sent.
+   * @throws {MessageDroppedError} (rejects) If the message was dropped under its
+   * `overflow` policy.
+   * @throws {TypeError} If the data cannot be serialized: `undefined`, a function, a
+   * symbol, a bigint or a circular structure. Nothing is sent.
+   * @throws {RangeError} If `overflow` is not a valid policy. Nothing is sent.
    *
    * @example
    * ```ts
@@ -435,7 +413,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * });
    * ```
    *
-   * @example Only the latest position counts
+   * @example Send only the latest of several values
    * ```ts
    * import type { Connection } from "jsr:@ws/events";
    *
@@ -453,20 +431,23 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   /**
-   * Asks the peer, and gives its answer: what a handler there returns, or what is
-   * given to `message.reply`. Many may be under way at once; they are answered in any
-   * order.
+   * Sends a request to the peer, and returns its reply: the result of a handler
+   * registered with `handle`, or the argument of `message.reply`. Any number of requests
+   * may be pending at a time, and replies may come in any order.
    *
-   * @param data What to ask.
-   * @param options How long to wait.
-   * @returns A promise of the answer. It rejects with a {@linkcode RequestError} if the
-   * peer says that there is none; with a `DOMException` named `TimeoutError` when the
-   * time is over, or with the signal's reason; with a `ConnectionEndedError` when
-   * the connection ends; with a `DOMException` named `NotSupportedError` if the peer
-   * does not speak `events.v1`. An answer that comes later is dropped, and counted. If
-   * nobody awaits the promise, that is no unhandled rejection.
-   * @throws {TypeError} If JSON cannot hold the data.
-   * @throws {RangeError} If the timeout is negative or no number.
+   * A reply after the timeout is dropped and counted. An unawaited rejection is not
+   * reported as unhandled.
+   *
+   * @param data The data of the request.
+   * @param options The timeout and a signal.
+   * @returns A promise of the data of the reply.
+   * @throws {RequestError} (rejects) If the handler of the peer failed, or there is none.
+   * @throws {DOMException} (rejects) With the name `TimeoutError` after the timeout, with
+   * the reason of the signal, or with the name `NotSupportedError` if the peer does not
+   * support `events.v1`.
+   * @throws {ConnectionEndedError} (rejects) If the connection ends before the reply.
+   * @throws {TypeError} If the data cannot be serialized.
+   * @throws {RangeError} If the timeout is negative or `NaN`.
    *
    * @example
    * ```ts
@@ -484,13 +465,14 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     options?: RequestOptions,
   ): Promise<Reply<Types>>;
   /**
-   * Asks the peer, as above, and checks its answer.
+   * Sends a request to the peer, and validates the reply.
    *
-   * @param data What to ask.
-   * @param options How long to wait, and what checks the answer.
-   * @returns A promise as above of what the schema makes of the answer. It rejects
-   * with a {@linkcode SchemaError} if the answer does not fit.
-   * @throws {TypeError} If JSON cannot hold the data.
+   * @typeParam Output The output type of the schema.
+   * @param data The data of the request.
+   * @param options The timeout, a signal, and the schema of the reply.
+   * @returns A promise of the output of the schema.
+   * @throws {SchemaError} (rejects) If the reply does not match the schema.
+   * @throws {TypeError} If the data cannot be serialized.
    */
   request<Output>(
     data: Outgoing<Types>,
@@ -512,12 +494,12 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   /**
-   * Iterates over the messages, in order, from this call on.
+   * Iterates over the messages received after this call, in order.
    *
-   * @param options When to stop, how many may wait, and whether a lost connection is
-   * an error.
-   * @returns An iterator of the messages. It ends at the end of the connection;
-   * `break` removes all that it holds.
+   * @param options A signal, the maximum number of waiting messages, and whether a lost
+   * connection is an error.
+   * @returns An iterator of messages. It ends when the connection ends. `break` discards
+   * waiting messages.
    *
    * @example
    * ```ts
@@ -527,7 +509,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    *   for await (const message of client.messages({ throwIfLost: true })) {
    *     await client.send(message.content);
    *   }
-   *   console.log("closed, and all is said");
+   *   console.log("closed by a closing handshake");
    * }
    * ```
    */
@@ -543,51 +525,50 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   /**
-   * Closes the connection: what was sent before still goes out, messages that
-   * come after are dropped, and both sides get a `close` event with the same
-   * code and reason. A peer that does not answer within the socket's
-   * `closeTimeout` is cut off, which is a `disconnect`.
+   * Closes the connection with a closing handshake. Messages that were sent before are
+   * still delivered; messages received afterwards are dropped. Both sides get a `close`
+   * event with the same code and reason. If the peer does not complete the handshake
+   * within `closeTimeout`, the connection is dropped, which is a `disconnect`.
    *
-   * @param code The close code: 1000, or 3000 to 4999; on a server also 1001 to
-   * 1003 and 1007 to 1013.
-   * @param reason A reason for a human reader, of at most 123 bytes of UTF-8.
-   * @returns A promise that resolves when the connection has ended. Closing
-   * twice is closing once: the first code counts.
-   * @throws {RangeError} If the code may not be sent, or the reason is too long
-   * (RFC 6455, 5.5.1 and 7.4).
+   * Later calls have no effect: the first code is used.
+   *
+   * @param code The close code: 1000, or 3000 to 4999; on a server also 1001 to 1003 and
+   * 1007 to 1013.
+   * @param reason The close reason, at most 123 bytes of UTF-8.
+   * @returns A promise that resolves when the connection has ended.
+   * @throws {RangeError} If the code is not allowed, or the reason is too long (RFC 6455,
+   * sections 5.5.1 and 7.4).
    */
   close(code: number = CloseCode.Normal, reason = ""): Promise<void> {
     return this.#core.close(code, reason);
   }
 
   /**
-   * Ends the connection now, without a closing handshake: a `disconnect`, which
-   * is told before this returns, or as soon as all listeners have had the event
-   * that is just being dispatched. What was sent but has not left yet is lost. A
-   * browser has no way to do so: there the peer may still see a `close` without
-   * a code.
+   * Drops the connection immediately, without a closing handshake. Messages that wait to
+   * be sent are lost. A `disconnect` is emitted before this returns, or after all
+   * listeners of the event that is being dispatched. Browsers do not support this: the
+   * peer may then get a `close` without a code.
    */
   terminate(): void {
     this.#core.terminate();
   }
 
   /**
-   * The rooms that the connection is in, in the order in which it joined them; those
-   * that it was in at its end when it has ended. Nothing is sent to it there then.
+   * The rooms of the connection, in the order in which it joined them. After its end, the
+   * rooms that it was in when it ended.
    */
   get rooms(): ReadonlySet<string> {
     return this.#owner.rooms?.roomsOf(this) ?? NO_ROOMS;
   }
 
   /**
-   * Joins a room: from now on it gets what is sent to the room. There need not be
-   * anybody in it. Joining twice is joining once; a connection that has ended joins
-   * nothing.
+   * Joins a room, to receive the messages that are sent to it. Has no effect if the
+   * connection is already a member, or has ended.
    *
-   * @param room The room's name.
-   * @throws {TypeError} If the name is empty, or no string.
-   * @throws {RangeError} If it is longer than 1,024 bytes of UTF-8.
-   * @throws {Error} On a client's side: rooms are the server's.
+   * @param room The name of the room.
+   * @throws {TypeError} If the name is empty or not a string.
+   * @throws {RangeError} If the name is longer than 1,024 bytes of UTF-8.
+   * @throws {Error} If called on a client's connection, as rooms belong to servers.
    *
    * @example
    * ```ts
@@ -606,12 +587,12 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   /**
-   * Leaves a room, if it is in it.
+   * Leaves a room. Has no effect if the connection is not a member.
    *
-   * @param room The room's name.
-   * @throws {TypeError} If the name is empty, or no string.
-   * @throws {RangeError} If it is longer than 1,024 bytes of UTF-8.
-   * @throws {Error} On a client's side: rooms are the server's.
+   * @param room The name of the room.
+   * @throws {TypeError} If the name is empty or not a string.
+   * @throws {RangeError} If the name is longer than 1,024 bytes of UTF-8.
+   * @throws {Error} If called on a client's connection, as rooms belong to servers.
    */
   leave(room: string): void {
     this.#roomsFor("leave", room).leave(this, room);
@@ -624,14 +605,14 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     const { rooms } = this.#owner;
     if (rooms === undefined) {
       throw new Error(
-        `Cannot ${attempt} room "${room}" on a client's side: rooms are the server's, so ask it to`,
+        `Cannot ${attempt} room "${room}" on a client: send a message that asks the server to do so`,
       );
     }
     rooms.assertName(attempt, room);
     return rooms;
   }
 
-  /** What `console.log` shows of it. */
+  /** Formats the connection for `console.log` and `Deno.inspect`. */
   [Symbol.for("Deno.customInspect")](
     inspect: (value: unknown, options?: unknown) => string,
     options: unknown,

@@ -251,7 +251,7 @@ export class ConnectionCore<
     if (!session) {
       return ignoreRejection(Promise.reject(
         new DOMException(
-          `Cannot request anything of ${this.connection.remoteAddress} as it does not speak events.v1: send it a message, or let it offer that subprotocol`,
+          `Cannot send a request to ${this.connection.remoteAddress} as it does not support events.v1: send a message instead, or let the peer offer that subprotocol`,
           "NotSupportedError",
         ),
       ));
@@ -259,7 +259,7 @@ export class ConnectionCore<
     const schema = options.schema && toSchema(options.schema);
     const answer = session.request(frame, options, trace).then((payload) => {
       const reply = decodeWith(payload, codec);
-      return schema ? validate(schema, reply, "The answer") : reply;
+      return schema ? validate(schema, reply, "The reply") : reply;
     });
     return ignoreRejection(answer);
   }

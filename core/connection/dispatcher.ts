@@ -300,7 +300,7 @@ export class Dispatcher<
       : "The request could not be read";
     request?.refuse({ message, code: "invalid" });
     if (this.#host.options.isStrict) {
-      const reason = "A message does not fit the schema";
+      const reason = "A message does not match the schema";
       this.#host.closing.blame(CloseCode.PolicyViolation, reason, "protocol");
     }
     this.#leave();

@@ -1,18 +1,18 @@
 /**
- * Messages that came before anybody listened; pure.
+ * Messages that were received before there is a listener; pure.
  *
  * @module
  */
 
-/** How many messages may wait for a listener. */
+/** The maximum number of messages. */
 const MAX_EARLY_MESSAGES = 256;
 
-/** How many bytes, or characters, may wait for a listener, if more than one message does. */
+/** The maximum size in bytes or UTF-16 code units, unless there is only one message. */
 const MAX_EARLY_BYTES = 1024 * 1024;
 
 /**
- * Keeps messages, in order, for a listener that is about to come, up to a bound.
- * Past that it lets go of all that it kept, and counts.
+ * Holds messages in order until there is a listener. If there are too many, all of them
+ * are dropped and counted.
  *
  * @typeParam M The type of a message.
  */
@@ -21,27 +21,22 @@ export class EarlyMessages<M> {
   #size = 0;
   #dropped = 0;
 
-  /** How many bytes, or characters, are kept. */
+  /** The size of the messages, in bytes or UTF-16 code units. */
   get size(): number {
     return this.#size;
   }
 
-  /** How many messages are kept. */
+  /** The number of messages. */
   get length(): number {
     return this.#messages.length;
   }
 
-  /**
-   * Keeps a message.
-   *
-   * @param message The message.
-   * @param size Its bytes or characters.
-   */
+  /** Adds a message with its size in bytes or UTF-16 code units. */
   push(message: M, size: number): void {
     const isFull = this.#messages.length >= MAX_EARLY_MESSAGES ||
       (this.#messages.length > 0 && this.#size + size > MAX_EARLY_BYTES);
     if (isFull || this.#dropped > 0) {
-      // A part would be a puzzle.
+      // Incomplete messages would be misleading.
       this.#dropped += this.#messages.length + 1;
       this.#messages.length = this.#size = 0;
     } else {
@@ -50,23 +45,14 @@ export class EarlyMessages<M> {
     }
   }
 
-  /**
-   * Takes the message that has been kept longest.
-   *
-   * @returns The message, or undefined if none is kept.
-   */
+  /** Removes and returns the oldest message, if any. */
   shift(): M | undefined {
     const first = this.#messages.shift();
     this.#size -= first?.size ?? 0;
     return first?.message;
   }
 
-  /**
-   * How many messages were dropped since this was last asked, as too many would
-   * have had to be kept.
-   *
-   * @returns The number of messages.
-   */
+  /** Returns the number of messages dropped since the last call. */
   takeDropped(): number {
     const dropped = this.#dropped;
     this.#dropped = 0;

@@ -1,6 +1,6 @@
 /**
- * What a server and a client have in common: handlers of requests, messages as an
- * iterator, and the methods that a subclass may override.
+ * The base class of servers and clients: request handlers, iterators of messages, and
+ * overridable methods.
  *
  * @module
  */
@@ -28,31 +28,21 @@ import type {
   SocketTypes,
 } from "../values/types.ts";
 
-/** What the sockets themselves do with their endpoint, and no program can. */
+/** The operations on an endpoint that only the sockets use. */
 interface EndpointInternals {
-  /**
-   * Finds what answers a request.
-   *
-   * @param endpoint The endpoint.
-   * @param request The request.
-   */
+  /** Finds the handler of a request. */
   handlerOf<Types extends SocketTypes, Events extends EndpointEvents<Events>>(
     endpoint: Endpoint<Types, Events>,
     request: SocketMessage<Types>,
   ): RequestHandler<SocketMessage<Types>, Outgoing<Types>> | undefined;
-  /**
-   * Finds the method of a subclass that is called for an event.
-   *
-   * @param endpoint The endpoint.
-   * @param type The event's name.
-   */
+  /** Finds the method of a subclass that handles an event. */
   overrideOf<Types extends SocketTypes, Events extends EndpointEvents<Events>>(
     endpoint: Endpoint<Types, Events>,
     type: string,
   ): Listener | undefined;
 }
 
-/** What the sockets themselves do with their endpoint, and no program can. */
+/** The operations on an endpoint that only the sockets use. */
 export let endpoints: EndpointInternals;
 
 /** The events that every endpoint has. */
@@ -64,13 +54,13 @@ export type EndpointEvents<Events> =
   }>;
 
 /**
- * What {@linkcode ServerSocket} and {@linkcode ClientSocket} have in common.
+ * The base class of {@linkcode ServerSocket} and {@linkcode ClientSocket}.
  *
  * A subclass may override `onConnect`, `onMessage`, `onClose` and `onDisconnect`, as
- * methods or as fields. They are looked up when the event is emitted, and called
- * before all listeners.
+ * methods or as fields. They are looked up when the event is emitted, and called before
+ * all listeners.
  *
- * @typeParam Types The types of what comes in and goes out.
+ * @typeParam Types The types of the data that the socket sends and receives.
  * @typeParam Events The events, by name.
  */
 export abstract class Endpoint<
@@ -104,19 +94,19 @@ export abstract class Endpoint<
   }
 
   /**
-   * Answers requests of one type: those whose data has that `type`. A request that a
-   * handler answers is not emitted as a `message`; any other request is, and
-   * {@linkcode Message.reply} answers it.
+   * Registers a handler for requests whose `data.type` has a given value. A handled
+   * request is not emitted as `message`. Any other request is, and {@linkcode
+   * Message.reply} replies to it.
    *
    * @param type The type of the requests.
-   * @param handler Answers a request with the value that it returns, or that its
-   * promise resolves with (`null` instead of `undefined`). A {@linkcode RequestError}
-   * that it throws is sent to the peer; anything else that it throws is an `error` event,
-   * and the peer only learns that the request has failed.
-   * @param options When to remove the handler.
+   * @param handler The handler. The value that it returns, or that its promise resolves
+   * to, is the reply; `undefined` becomes `null`. If it throws a {@linkcode
+   * RequestError}, its message and code are sent to the peer. Any other error is emitted
+   * as an `error` event, and the peer gets the code `internal`.
+   * @param options A signal that removes the handler.
    * @returns This socket.
    * @throws {TypeError} If `type` is not a string or the handler is not a function.
-   * @throws {Error} If there is a handler for that type already.
+   * @throws {Error} If there already is a handler for the type.
    *
    * @example
    * ```ts
@@ -142,19 +132,20 @@ export abstract class Endpoint<
     options?: HandleOptions,
   ): this;
   /**
-   * Answers all requests that have no handler for their type.
+   * Registers a handler for all requests without a handler for their type.
    *
-   * @param handler Answers a request, as above.
-   * @param options When to remove the handler.
+   * @param handler The handler, as above.
+   * @param options A signal that removes the handler.
    * @returns This socket.
-   * @throws {Error} If there is such a handler already.
+   * @throws {TypeError} If the handler is not a function.
+   * @throws {Error} If there already is such a handler.
    *
    * @example
    * ```ts
    * import { ClientSocket } from "jsr:@ws/events";
    *
    * const client = new ClientSocket();
-   * client.handle(({ content }) => ({ heard: content }));
+   * client.handle(({ content }) => ({ echo: content }));
    * ```
    */
   handle(
@@ -175,12 +166,12 @@ export abstract class Endpoint<
   }
 
   /**
-   * Iterates over the messages, in order, from this call on. It ends when a server has
-   * been closed, and when a client has no connection and will not reconnect.
+   * Iterates over the messages received after this call, in order. The iterator ends when
+   * a server has been closed, or when a client has no connection and will not reconnect.
    *
-   * @param options When to stop, how many messages may wait, and whether a lost
+   * @param options A signal, the maximum number of waiting messages, and whether a lost
    * connection is an error.
-   * @returns An iterator of the messages; `break` releases all that it holds.
+   * @returns An iterator of messages. `break` discards waiting messages.
    *
    * @example
    * ```ts ignore
@@ -204,28 +195,28 @@ export abstract class Endpoint<
   }
 
   /**
-   * To be overridden: called when a connection is open.
+   * Called when a connection is open. Can be overridden in a subclass.
    *
    * @param args The arguments of the event.
    */
   protected onConnect?(...args: Events["connect"]["args"]): unknown;
 
   /**
-   * To be overridden: called with each message.
+   * Called with each message. Can be overridden in a subclass.
    *
    * @param message The message.
    */
   protected onMessage?(message: SocketMessage<Types>): unknown;
 
   /**
-   * To be overridden: called when a connection was closed.
+   * Called when a connection was closed. Can be overridden in a subclass.
    *
    * @param args The arguments of the event.
    */
   protected onClose?(...args: Events["close"]["args"]): unknown;
 
   /**
-   * To be overridden: called when a connection was lost.
+   * Called when a connection was lost. Can be overridden in a subclass.
    *
    * @param args The arguments of the event.
    */

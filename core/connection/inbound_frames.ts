@@ -1,5 +1,5 @@
 /**
- * Frames that have come, and wait to be handed out; pure.
+ * A queue of received frames; pure.
  *
  * @module
  */
@@ -7,10 +7,10 @@
 import { isCounted, type Payload } from "../protocol/frames.ts";
 import { creditCost, INITIAL_CREDIT } from "../sending/credit_window.ts";
 
-/** How many bytes may wait, each frame with what it takes to hold it. */
+/** The maximum memory of the queue in bytes, including overhead. */
 const MAX_INBOUND_BYTES = 16 * 1024 * 1024;
 
-/** About how many bytes it takes to hold a frame, however small it is. */
+/** The approximate overhead of a frame, in bytes. */
 const BYTES_PER_FRAME = 64;
 
 /** A frame, or the items of a batch. */
@@ -18,14 +18,14 @@ type Arrival =
   | { readonly frame: Payload; readonly items?: undefined }
   | { readonly items: readonly Payload[]; at: number };
 
-/** What is handed out next. */
+/** The next frame to dispatch. */
 export interface InboundFrame {
   readonly payload: Payload;
   /** Whether it is an item of a batch. */
   readonly isItem: boolean;
 }
 
-/** What a frame takes of its sender's credit. */
+/** The cost of a frame in credit. */
 function creditCostOf(frame: Payload): number {
   return isCounted(frame) ? creditCost(frame) : 0;
 }
@@ -35,34 +35,31 @@ function heldBytesOf(frame: Payload): number {
     (typeof frame === "string" ? frame.length : frame.byteLength);
 }
 
-/** Keeps frames in order, and counts what they take of the credit of their sender. */
+/** Queues frames in order, and counts their cost in credit. */
 export class InboundFrames {
   readonly #arrivals: Arrival[] = [];
   #first = 0;
   #credit = 0;
   #size = 0;
 
-  /** Whether nothing waits. */
+  /** Whether the queue is empty. */
   get isEmpty(): boolean {
     return this.#first === this.#arrivals.length;
   }
 
-  /** How many bytes it takes to hold what waits. */
+  /** The memory of the queue, in bytes. */
   get size(): number {
     return this.#size;
   }
 
-  /** Whether more waits than may. */
+  /** Whether the queue exceeds its limit. */
   get isFull(): boolean {
     return this.#size > MAX_INBOUND_BYTES;
   }
 
   /**
-   * Adds a frame.
-   *
-   * @param frame The frame.
-   * @returns Whether its sender had credit for it. The last frame may go beyond the
-   * credit, however large it is.
+   * Adds a frame. Returns whether the peer had credit for it. The last frame may exceed
+   * the credit.
    */
   push(frame: Payload): boolean {
     this.#arrivals.push({ frame });
@@ -70,11 +67,8 @@ export class InboundFrames {
   }
 
   /**
-   * Adds the items of a batch.
-   *
-   * @param items The items.
-   * @param at The first of them that waits.
-   * @returns Whether their sender had credit for all of them.
+   * Adds the items of a batch from an index on. Returns whether the peer had credit for
+   * all of them.
    */
   pushItems(items: readonly Payload[], at = 0): boolean {
     let hasCredit = true;
@@ -85,11 +79,7 @@ export class InboundFrames {
     return hasCredit;
   }
 
-  /**
-   * Takes the frame that has waited longest.
-   *
-   * @returns The frame; undefined if none waits.
-   */
+  /** Removes and returns the oldest frame, if any. */
   shift(): InboundFrame | undefined {
     const arrival = this.#arrivals[this.#first];
     if (arrival === undefined) return undefined;

@@ -74,21 +74,21 @@ export function resolveMessageRate(
   return perSecond === Infinity ? undefined : { perSecond, burst, policy };
 }
 
-/** A token bucket: it fills as time passes, and each event takes one out. */
+/** A token bucket: tokens are added as time passes, and each event takes one. */
 export class TokenBucket {
   readonly #tokensPerMs: number;
   readonly #burst: number;
   #tokens: number;
   #time: number;
-  /** How many tokens may be taken without a look at the clock. */
+  /** The number of tokens that may be taken without reading the clock. */
   #spare = 0;
 
   /**
-   * Creates a bucket that is full.
+   * Creates a full bucket.
    *
-   * @param perSecond How many tokens come in a second.
-   * @param burst How many it holds.
-   * @param now The time in milliseconds, on any clock that goes forward only.
+   * @param perSecond The number of tokens added per second.
+   * @param burst The capacity.
+   * @param now The time of a monotonic clock, in milliseconds.
    */
   constructor(perSecond: number, burst: number, now: number) {
     this.#tokensPerMs = perSecond / 1000;
@@ -97,12 +97,7 @@ export class TokenBucket {
     this.#time = now;
   }
 
-  /**
-   * Takes a token.
-   *
-   * @param now The time in milliseconds, on the same clock.
-   * @returns False if there is none.
-   */
+  /** Takes a token. Returns false if there is none. */
   take(now: number): boolean {
     const filled = this.#tokens + (now - this.#time) * this.#tokensPerMs;
     this.#time = now;
@@ -114,11 +109,8 @@ export class TokenBucket {
   }
 
   /**
-   * How long it takes until there are so many tokens.
-   *
-   * @param count How many; no more than the bucket holds.
-   * @param now The time in milliseconds, on the same clock.
-   * @returns The time in milliseconds; 0 if they are there.
+   * Returns the time until there are a number of tokens, in milliseconds; 0 if there are.
+   * The number must not exceed the capacity.
    */
   delayFor(count: number, now: number): number {
     const filled = this.#tokens + (now - this.#time) * this.#tokensPerMs;
@@ -126,10 +118,9 @@ export class TokenBucket {
   }
 
   /**
-   * Takes a token without a look at the clock, where enough are left. So a burst may
-   * be a sixteenth larger than it should be, and by no more than 64 tokens.
-   *
-   * @returns False if it is time for {@linkcode take}.
+   * Takes a token without reading the clock, if enough are left. A burst may therefore be
+   * larger by a sixteenth, and at most 64 tokens. Returns false if {@linkcode take} has
+   * to be called.
    */
   takeSpare(): boolean {
     if (this.#spare < 1) return false;
@@ -139,7 +130,7 @@ export class TokenBucket {
   }
 }
 
-/** How many tokens may be taken, at most, between two looks at the clock. */
+/** The maximum number of tokens taken between two readings of the clock. */
 const MAX_SPARE_TOKENS = 64;
 
 const RATE_OPTIONS = optionNames<MessageRate>({

@@ -1,5 +1,5 @@
 /**
- * Emits a message, and then the event for its type, as in `message:chat`.
+ * Emits messages, and the events for their types, such as `message:chat`.
  *
  * @module
  */
@@ -9,19 +9,17 @@ import { TYPED_MESSAGE } from "../events/event_names.ts";
 import { ReceivedEvent } from "../events/event_types.ts";
 import { typeOf } from "../requests/handlers.ts";
 
-/** A message, as far as its type has to be known. */
+/** The part of a message that is used here. */
 interface Typed {
   readonly data: unknown;
 }
 
 /**
- * Emits `message`, then `message:type` if there is a listener to any type: only then
- * is the message decoded.
+ * Emits `message`, then `message:type` if there is a listener for any type. Only then is
+ * the message decoded.
  *
- * @param emitter The emitter.
- * @param message The message.
- * @param pending Takes a promise for each listener that is not done yet.
- * @throws {unknown} What the codec throws.
+ * @param pending Receives a promise for each listener that has not finished.
+ * @throws {unknown} The error of the codec.
  */
 export function emitMessage(
   emitter: EventTarget,
@@ -35,12 +33,7 @@ export function emitMessage(
   emitters.emit(emitter, type, ReceivedEvent, [message], pending);
 }
 
-/**
- * Whether a message would be heard.
- *
- * @param emitter The emitter.
- * @param message The message.
- */
+/** Whether a message has a listener. */
 export function isMessageHeard(
   emitter: EventTarget,
   message: Typed,
@@ -51,7 +44,7 @@ export function isMessageHeard(
   return type !== undefined && emitters.isHeard(emitter, type);
 }
 
-/** The name of the event for messages of its type, if it has one. */
+/** Returns the name of the event for the type of a message, if it has one. */
 function typedName({ data }: Typed): string | undefined {
   const type = typeOf(data);
   return type ? TYPED_MESSAGE + type : undefined;

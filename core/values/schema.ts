@@ -106,7 +106,7 @@ export class SchemaError extends Error {
     );
     const more = issues.length - shown.length;
     if (more > 0) lines.push(`and ${more} more`);
-    super(`${what} does not fit the schema: ${lines.join("; ")}`);
+    super(`${what} does not match the schema: ${lines.join("; ")}`);
     this.issues = shown;
     this.issueCount = issues.length;
   }

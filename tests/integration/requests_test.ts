@@ -301,7 +301,7 @@ for (
         const error = await assertRejects(
           () => one.request(1),
           DOMException,
-          "does not speak events.v1",
+          "does not support events.v1",
         );
         assertStrictEquals(error.name, "NotSupportedError");
       }

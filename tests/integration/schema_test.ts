@@ -77,7 +77,7 @@ for (const [name, schema] of SCHEMAS) {
       const error = await assertRejects(
         () => client.request({ type: "chat" }),
         RequestError,
-        "does not fit the schema: text: ",
+        "does not match the schema: text: ",
       );
       assertStrictEquals(error.code, "invalid");
       assertEquals(heard, [{ type: "chat", text: "good" }]);
@@ -159,7 +159,7 @@ Deno.test({
     const [, code, reason, cause] = await deadline(ofServer, 5_000);
     assertEquals([code, reason, cause], [
       1008,
-      "A message does not fit the schema",
+      "A message does not match the schema",
       "protocol",
     ]);
     assertEquals((await ofClient)[0], 1008);

@@ -13,11 +13,11 @@ Deno.test("SchemaError keeps the first issues, and their number", () => {
   assertEquals(error.issues[1], { message: "Invalid", path: ["list", 1] });
   assertStringIncludes(
     error.message,
-    "A message does not fit the schema: list.0: Invalid; list.1: Invalid; ",
+    "A message does not match the schema: list.0: Invalid; list.1: Invalid; ",
   );
   assertStringIncludes(error.message, "list.7: Invalid; and 199992 more");
   const one = new SchemaError("A message", [{ message: "Invalid" }]);
-  assertEquals(one.message, "A message does not fit the schema: Invalid");
+  assertEquals(one.message, "A message does not match the schema: Invalid");
 });
 
 Deno.test("SchemaError is short and printable, whatever a peer sends", () => {
