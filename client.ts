@@ -14,6 +14,7 @@
  * @module
  */
 
+import { withResolvers } from "./core/util/deferred.ts";
 import { printable } from "./core/util/printable.ts";
 import {
   assertSendOptions,
@@ -134,8 +135,7 @@ let clientHooks: EmitterHooks;
  * ```
  */
 export class ClientSocket<Types extends SocketTypes = SocketTypes>
-  extends Endpoint<Types, ClientEvents<Types>>
-  implements AsyncDisposable {
+  extends Endpoint<Types, ClientEvents<Types>> {
   readonly #options: ConnectionOptions<Types>;
   readonly #errorLog = new ErrorLog();
   /** Messages that wait for a connection. */
@@ -291,7 +291,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     url: ValueOrFunction<string | URL>,
     options: ConnectOptions = {},
   ): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const { promise, resolve, reject } = withResolvers<void>();
     try {
       assertConnectOptions(options);
       const attempts = this.#startConnecting(url, options.signal);
@@ -486,11 +486,6 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   terminate(): void {
     this.#stopConnecting();
     this.#connection?.terminate();
-  }
-
-  /** Same as {@linkcode ClientSocket.close} without arguments. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 
   #emit<Type extends keyof ClientEvents<Types> & string>(

@@ -523,11 +523,6 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     return this.#core.shutdown(resolveShutdownOptions(options));
   }
 
-  /** The same as {@linkcode ServerSocket.close} without arguments. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
-  }
-
   /** Override this to handle the start of listening. */
   protected onReady?(): unknown;
 

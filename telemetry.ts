@@ -13,11 +13,14 @@
  * @module
  */
 
+import type { Disposer } from "./core/util/disposer.ts";
 import type { ClientSocket } from "./client.ts";
 import { slotOf } from "./core/events/instrumentation.ts";
 import type { ServerSocket, SocketTypes } from "./server.ts";
 import { clientMeters, serverMeters } from "./telemetry/meters.ts";
 import { SocketInstrumentation } from "./telemetry/watch.ts";
+
+export type { Disposer } from "./core/util/disposer.ts";
 
 /** The number of callers that instrument a socket. */
 const useCounts = new WeakMap<SocketInstrumentation, number>();
@@ -55,7 +58,7 @@ const useCounts = new WeakMap<SocketInstrumentation, number>();
  */
 export function instrument<Types extends SocketTypes>(
   socket: ServerSocket<Types> | ClientSocket<Types>,
-): Disposable {
+): Disposer {
   const slot = slotOf(socket);
   if (!slot) {
     throw new TypeError(

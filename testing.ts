@@ -24,6 +24,7 @@
  * @module
  */
 
+import { type AsyncDisposer, onAsyncDispose } from "./core/util/disposer.ts";
 import { type ClientOptions, ClientSocket } from "./client.ts";
 import type { RequestInfo } from "./core/runtime/deno_server.ts";
 import type { Connection } from "./core/connection/connection.ts";
@@ -37,6 +38,8 @@ import {
 } from "./server.ts";
 import { afterTwoTurns, type Link, MemoryLink } from "./testing/link.ts";
 import { MemorySocket } from "./testing/socket.ts";
+
+export type { AsyncDisposer } from "./core/util/disposer.ts";
 
 export {
   advance,
@@ -67,6 +70,9 @@ let networkCount = 0;
 /** The port of the first client. */
 const FIRST_CLIENT_PORT = 49_152;
 
+/** `await using` cuts all connections of a network, and refuses new ones. */
+export interface MemoryNetwork extends AsyncDisposer {}
+
 /**
  * An in-memory network with one host. Every `ClientSocket` of this process can connect to
  * its {@linkcode MemoryNetwork.url}, until the network is disposed of.
@@ -89,7 +95,7 @@ const FIRST_CLIENT_PORT = 49_152;
  * console.log(second.clients.size); // 1
  * ```
  */
-export class MemoryNetwork implements AsyncDisposable {
+export class MemoryNetwork {
   /**
    * The URL to connect to, with a unique host name. The scheme is `ws:`; `wss:` works as
    * well.
@@ -100,6 +106,10 @@ export class MemoryNetwork implements AsyncDisposable {
   readonly #host: string;
   #links: MemoryLink[] = [];
   #port = FIRST_CLIENT_PORT;
+
+  static {
+    onAsyncDispose(this.prototype, (network) => network.#dispose());
+  }
 
   /**
    * Creates a network.
@@ -145,7 +155,7 @@ export class MemoryNetwork implements AsyncDisposable {
   }
 
   /** Cuts all connections, and refuses new ones. */
-  async [Symbol.asyncDispose](): Promise<void> {
+  async #dispose(): Promise<void> {
     socketFactories.delete(this.#host);
     const { promise, resolve } = Promise.withResolvers<void>();
     for (const link of this.links) link.cut();
@@ -279,7 +289,7 @@ export interface PairOptions<
 export interface Pair<
   Server extends SocketTypes = SocketTypes,
   Client extends SocketTypes = SocketTypes,
-> extends AsyncDisposable {
+> extends AsyncDisposer {
   /** The server's connection. */
   readonly server: Connection<Server>;
   /** The client's connection. */

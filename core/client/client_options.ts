@@ -57,7 +57,9 @@ export interface ClientOptions<Types extends SocketTypes = SocketTypes>
    * The headers of the request. Supported by Deno, Node and Bun. In browsers, `connect`
    * rejects with a `TypeError`.
    */
-  readonly headers?: ValueOrFunction<HeadersInit>;
+  readonly headers?: ValueOrFunction<
+    NonNullable<ConstructorParameters<typeof Headers>[0]>
+  >;
   /**
    * How long an attempt to connect may take, in milliseconds, including the functions
    * that return the URL, the subprotocols and the headers. No runtime has such a limit.
@@ -114,7 +116,7 @@ export interface ConnectOptions {
 /** The options of a client, with all defaults. */
 export interface ResolvedClientOptions<Types extends SocketTypes> {
   readonly protocols: ValueOrFunction<string | readonly string[]>;
-  readonly headers: ValueOrFunction<HeadersInit> | undefined;
+  readonly headers: ClientOptions["headers"] | undefined;
   readonly requireEvents: boolean;
   readonly connectTimeout: number;
   readonly reconnect: ResolvedReconnectOptions | undefined;

@@ -11,6 +11,7 @@ import {
   type ConnectErrorDetails,
   type ConnectionEnd,
 } from "../events/errors.ts";
+import { withResolvers } from "../util/deferred.ts";
 import { ResumePoint } from "../protocol/resume_point.ts";
 import { offerSubprotocols, parseSelected } from "../protocol/subprotocol.ts";
 import {
@@ -88,7 +89,7 @@ export class Connector<Types extends SocketTypes> {
     createOwner: CreateOwner<Types>,
   ): Promise<void> {
     const { connectTimeout } = this.#options;
-    const { promise: cancelled, reject } = Promise.withResolvers<never>();
+    const { promise: cancelled, reject } = withResolvers<never>();
     cancelled.catch(() => {});
     const pending = new Set<Connection<Types>>();
     const cancel = (error: unknown) => {
@@ -192,7 +193,7 @@ export class Connector<Types extends SocketTypes> {
       support,
       this.#resumePoint.subprotocol,
     );
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const { promise, resolve, reject } = withResolvers<void>();
     const { instrumentation } = options;
     const open = () => openSocket(url, offered, headers);
     const { socket, report, stop } = reportConnect(

@@ -9,6 +9,7 @@ import type { Connection, ConnectionOwner } from "../connection/connection.ts";
 import type { ConnectionEnd } from "../events/errors.ts";
 import type { SocketTypes } from "../values/types.ts";
 import type { AttemptResult, CreateOwner } from "./attempt_result.ts";
+import { withResolvers } from "../util/deferred.ts";
 
 /**
  * Owns a connection until it is released to its real owner. What arrives meanwhile is
@@ -16,7 +17,7 @@ import type { AttemptResult, CreateOwner } from "./attempt_result.ts";
  */
 export class HeldOwner<Types extends SocketTypes> {
   readonly #createOwner: CreateOwner<Types>;
-  readonly #settled = Promise.withResolvers<unknown>();
+  readonly #settled = withResolvers<unknown>();
   #connection: Connection<Types> | undefined;
   #end: ConnectionEnd | undefined;
   #state: "held" | "released" | "discarded" = "held";

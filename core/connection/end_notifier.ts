@@ -5,6 +5,7 @@
  * @module
  */
 
+import { type Deferred, withResolvers } from "../util/deferred.ts";
 import { emitters } from "../events/emitter.ts";
 import { type ConnectionEnd, RESOLVED } from "../events/errors.ts";
 import { endDetails, EndedEvent, EndEvent } from "../events/event_types.ts";
@@ -26,7 +27,7 @@ export class EndNotifier<
   #timer: Timer | undefined;
   #isOwnerNotified = false;
   #isEmitted = false;
-  #emitted: PromiseWithResolvers<void> | undefined;
+  #emitted: Deferred<void> | undefined;
 
   /** Creates the notifier of a connection that has not ended. */
   constructor(
@@ -43,7 +44,7 @@ export class EndNotifier<
   get emitted(): Promise<void> {
     return this.#isEmitted
       ? RESOLVED
-      : (this.#emitted ??= Promise.withResolvers()).promise;
+      : (this.#emitted ??= withResolvers()).promise;
   }
 
   /** Ends a connection that was never open. It emits nothing. */

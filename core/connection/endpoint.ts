@@ -11,6 +11,7 @@ import type {
   TypedMessage,
   TypedMessages,
 } from "./connection.ts";
+import { type AsyncDisposer, onAsyncDispose } from "../util/disposer.ts";
 import { Emitter, emitters } from "../events/emitter.ts";
 import type { Listener } from "../events/listeners.ts";
 import type { EventsOptions } from "../events/subscriptions.ts";
@@ -53,6 +54,12 @@ export type EndpointEvents<Events> =
     readonly event: Event;
   }>;
 
+/** `await using` closes an endpoint, as `close()` without arguments does. */
+export interface Endpoint<
+  Types extends SocketTypes,
+  Events extends EndpointEvents<Events>,
+> extends AsyncDisposer {}
+
 /**
  * The base class of {@linkcode ServerSocket} and {@linkcode ClientSocket}.
  *
@@ -74,6 +81,7 @@ export abstract class Endpoint<
   >();
 
   static {
+    onAsyncDispose(this.prototype, (endpoint) => endpoint.close());
     endpoints = {
       handlerOf: (endpoint, request) => endpoint.#handlers.find(request),
       overrideOf: (endpoint, type) => {
@@ -92,6 +100,9 @@ export abstract class Endpoint<
       },
     };
   }
+
+  /** Closes the socket and its connections. */
+  abstract close(): Promise<void>;
 
   /**
    * Registers a handler for requests whose `data.type` has a given value. A handled

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { type Deferred, withResolvers } from "../util/deferred.ts";
 import { RESOLVED } from "./errors.ts";
 
 type QueueResult<T> = IteratorResult<T, undefined>;
@@ -12,7 +13,7 @@ type QueueResult<T> = IteratorResult<T, undefined>;
 interface QueuedValue<T> {
   readonly value: T;
   readonly size: number;
-  readonly done: PromiseWithResolvers<void>;
+  readonly done: Deferred<void>;
 }
 
 /**
@@ -35,9 +36,9 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
   #values: QueuedValue<T>[] = [];
   #first = 0;
   #size = 0;
-  readonly #readers: PromiseWithResolvers<QueueResult<T>>[] = [];
+  readonly #readers: Deferred<QueueResult<T>>[] = [];
   /** Those that have been taken, but are not done with. */
-  #inProgress: PromiseWithResolvers<void>[] = [];
+  #inProgress: Deferred<void>[] = [];
   /** Set when nothing more comes; its error is handed out once. */
   #closed: { error: unknown } | "done" | undefined;
 
@@ -76,7 +77,7 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
    */
   push(value: T, size = 0): Promise<void> {
     const reader = this.#readers.shift();
-    const done = Promise.withResolvers<void>();
+    const done = withResolvers<void>();
     if (reader) {
       this.#inProgress.push(done);
       reader.resolve({ done: false, value });
@@ -139,7 +140,7 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
       this.#closed = "done";
       return Promise.reject(closed.error);
     }
-    const reader = Promise.withResolvers<QueueResult<T>>();
+    const reader = withResolvers<QueueResult<T>>();
     this.#readers.push(reader);
     return reader.promise;
   }

@@ -312,7 +312,7 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
   >(
     type: Type,
     listener: EventHandler<EventOf<Events, Typed, Type>> | null,
-    options?: boolean | AddEventListenerOptions,
+    options?: Parameters<EventTarget["addEventListener"]>[2],
   ): void {
     const { capture = false, once = false, signal } =
       typeof options === "object" ? options : { capture: options ?? false };

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { withResolvers } from "../util/deferred.ts";
 import { AsyncQueue } from "./async_queue.ts";
 import {
   assertKnown,
@@ -123,7 +124,7 @@ export class Subscriptions {
     assertKnown("waitFor()", options, WAIT_OPTIONS);
     const { timeout } = options;
     if (timeout !== undefined) assertSize("timeout", timeout);
-    const { promise, resolve, reject } = Promise.withResolvers<Args>();
+    const { promise, resolve, reject } = withResolvers<Args>();
     let timer: Timer | undefined;
     const cancel = this.#subscribe(type, options, (args) => {
       clearTimeout(timer);
@@ -157,7 +158,7 @@ export class Subscriptions {
     const { limit = Infinity, during } = options;
     assertSize("limit", limit);
     if (during !== undefined) assertSize("during", during);
-    const { promise, resolve, reject } = Promise.withResolvers<Args[]>();
+    const { promise, resolve, reject } = withResolvers<Args[]>();
     const collected: Args[] = [];
     let timer: Timer | undefined;
     const done = () => {

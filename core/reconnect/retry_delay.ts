@@ -4,6 +4,7 @@
  * @module
  */
 
+import { withResolvers } from "../util/deferred.ts";
 import { startTimer } from "../util/timer.ts";
 
 /** Options of {@linkcode waitForRetry}. */
@@ -24,7 +25,7 @@ export function waitForRetry(
   delay: number,
   { signal, isFixed }: RetryDelayOptions,
 ): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const { promise, resolve, reject } = withResolvers<void>();
   // In Node, the global object is not an `EventTarget`.
   const hasEvents = typeof addEventListener === "function";
   let isElapsed = false;

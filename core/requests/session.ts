@@ -5,6 +5,7 @@
  * @module
  */
 
+import { withResolvers } from "../util/deferred.ts";
 import type { SendOptions } from "../sending/send_queue.ts";
 import { type Frame, isLargerThan } from "../values/codec.ts";
 import { assertSize, ignoreRejection, RequestError } from "../events/errors.ts";
@@ -228,7 +229,7 @@ export class EventsSession {
     options: RequestOptions,
     trace?: string,
   ): Promise<Payload> {
-    const { promise, resolve, reject } = Promise.withResolvers<Payload>();
+    const { promise, resolve, reject } = withResolvers<Payload>();
     const { signal, timeout = REQUEST_TIMEOUT_MS } = options;
     assertSize("timeout", timeout); // NaN would expire all requests
     ignoreRejection(promise);

@@ -197,7 +197,8 @@ export async function removeStaleSocket(path: string): Promise<void> {
   const before = socketAt(path);
   if (before === undefined) return;
   try {
-    using _connection = await Deno.connect({ transport: "unix", path });
+    // Not `using`: Node 22 cannot even parse that, and imports this module, too.
+    (await Deno.connect({ transport: "unix", path })).close();
     return; // another process listens
   } catch (error) {
     if (!(error instanceof Deno.errors.ConnectionRefused)) return;

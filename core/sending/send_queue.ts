@@ -4,6 +4,7 @@
  * @module
  */
 
+import { type Deferred, withResolvers } from "../util/deferred.ts";
 import {
   byteLengthOf,
   type Frame,
@@ -64,7 +65,7 @@ export interface SendQueueLimits {
 }
 
 /** A message that waits. */
-export interface QueuedMessage extends QueueItem, PromiseWithResolvers<void> {
+export interface QueuedMessage extends QueueItem, Deferred<void> {
   /** What to send. */
   frame: Frame;
   /** Whether it may go out by another connection if this one is lost. */
@@ -178,7 +179,7 @@ export class SendQueue {
       key,
       isTransferable,
       memory: ENTRY_COST + memoryOf(frame),
-      ...Promise.withResolvers<void>(),
+      ...withResolvers<void>(),
     };
     ignoreRejection(entry.promise);
     return { entry, isQueued: this.enqueue(entry, heldBytes) };

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { type Deferred, withResolvers } from "../util/deferred.ts";
 import { MESSAGE_COST } from "./buffer_budget.ts";
 import {
   type QueuedMessage,
@@ -167,7 +168,7 @@ export class SocketWriter {
   /** What waits here, in order, once something has waited. */
   #queue: SendQueue | undefined;
   /** Settles when the socket holds half of the mark; there if it was reached. */
-  #drained: PromiseWithResolvers<void> | undefined;
+  #drained: Deferred<void> | undefined;
   /** Somebody was made to wait, and is to hear when there is room again. */
   #isDrainAwaited = false;
   #isReadingBlob = false;
@@ -386,7 +387,7 @@ export class SocketWriter {
 
   /** From now on messages wait here. */
   #startBackpressure(buffered: number): Promise<void> {
-    this.#drained = Promise.withResolvers();
+    this.#drained = withResolvers();
     ignoreRejection(this.#drained.promise);
     this.#noteProgress(buffered);
     this.#isPolledSlowly = false;

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { withResolvers } from "./deferred.ts";
+
 /** The type of a timer in any runtime. */
 export type Timer = ReturnType<typeof setTimeout>;
 
@@ -56,7 +58,7 @@ export async function withTimeout<T>(
   timeout: number,
   promise: T | PromiseLike<T>,
 ): Promise<T | undefined> {
-  const { promise: expired, resolve } = Promise.withResolvers<undefined>();
+  const { promise: expired, resolve } = withResolvers<undefined>();
   const timer = startTimer(() => resolve(undefined), timeout);
   try {
     return await Promise.race([promise, expired]);
