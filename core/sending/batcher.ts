@@ -1,6 +1,6 @@
 /**
- * Sends what is sent within one turn of the microtasks in one frame: most of what
- * a message costs is the kernel's work for its frame.
+ * Combines the messages sent in one turn of the microtasks into one frame, as most of the
+ * cost of a message is the kernel's work per frame.
  *
  * @module
  */
@@ -17,16 +17,16 @@ import { splitIntoParts } from "../protocol/parts.ts";
 import type { Instrumented } from "../events/instrumentation.ts";
 import type { RawSocket, SocketSink } from "../runtime/websocket.ts";
 
-/** What a socket takes. */
+/** What a socket accepts. */
 type SocketData = Parameters<SocketSink["send"]>[0];
 
-/** What the items of a batch may have: a mark and a kind come before them. */
+/** The maximum size of the items of a batch, without its mark and kind. */
 const MAX_ITEMS_BYTES = MAX_BATCH_BYTES - 2;
 
-/** What each item adds to a batch, at most. */
+/** The maximum overhead of an item. */
 const ITEM_OVERHEAD_BYTES = 4;
 
-/** Those that have something to send at the end of this turn. */
+/** The batchers to flush at the end of this turn. */
 let pendingBatchers: FrameBatcher[] = [];
 
 function flushAll(): void {
@@ -35,10 +35,7 @@ function flushAll(): void {
   for (const batcher of batchers) batcher.flush();
 }
 
-/**
- * The texts of the last batch, and what was made of them: all clients of a broadcast
- * get the same.
- */
+/** The last batch of texts and its encoding, shared by all clients of a broadcast. */
 let lastTextBatch: {
   readonly texts: readonly string[];
   readonly batch: string;
@@ -47,7 +44,7 @@ let lastTextBatch: {
   batch: "",
 };
 
-/** The last large text, and its parts: all clients of a broadcast get the same. */
+/** The last large text and its parts, shared by all clients of a broadcast. */
 let lastSplitText:
   | { readonly text: string; readonly parts: string[] }
   | undefined;
@@ -60,24 +57,21 @@ function splitText(text: string): string[] {
   return lastSplitText.parts;
 }
 
-/** An outlet to a peer that understands batches. */
+/** A sink that sends batches, for peers that support `events.v1`. */
 export class FrameBatcher implements SocketSink {
   readonly #socket: RawSocket;
   readonly #instrumented: Instrumented;
   readonly #hasParts: boolean;
   #texts: string[] = [];
   #binaries: Uint8Array<ArrayBuffer>[] = [];
-  /** About how many bytes wait here, and how many it may be in a batch. */
+  /** The approximate number of waiting bytes, and their maximum size in a batch. */
   #size = 0;
   #maxSize = 0;
   #frames = 0;
 
   /**
-   * Creates one.
-   *
-   * @param socket The socket.
-   * @param instrumented Whether somebody looks into it.
-   * @param hasParts Whether the peer understands parts of large frames.
+   * @param instrumented Provides the instrumentation.
+   * @param hasParts Whether the peer supports parts of large frames.
    */
   constructor(
     socket: RawSocket,
@@ -89,12 +83,12 @@ export class FrameBatcher implements SocketSink {
     this.#hasParts = hasParts;
   }
 
-  /** How many bytes wait to be sent, here and in the socket. */
+  /** The number of bytes that wait to be sent, here and in the socket. */
   get bufferedAmount(): number {
     return this.#socket.bufferedAmount + this.#size;
   }
 
-  /** How many frames were handed to the socket. */
+  /** The number of frames passed to the socket. */
   get frames(): number {
     return this.#frames;
   }
@@ -104,11 +98,7 @@ export class FrameBatcher implements SocketSink {
     return this.#socket.readyState;
   }
 
-  /**
-   * Sends with this turn's other messages, in order.
-   *
-   * @param data What to send.
-   */
+  /** Sends with the other messages of this turn, in order. */
   send(data: SocketData): void {
     const isText = typeof data === "string";
     const size = isText ? data.length : data.byteLength;
@@ -126,10 +116,10 @@ export class FrameBatcher implements SocketSink {
     this.#size += size;
     this.#maxSize += maxSize;
     if (isText) this.#texts.push(data);
-    else this.#binaries.push(toBytes(data).slice()); // the sender may change them
+    else this.#binaries.push(toBytes(data).slice()); // the caller may modify them
   }
 
-  /** In parts, a large frame shows both sides on its way that the line carries on. */
+  /** Splits a large frame, so that both sides notice progress while it is sent. */
   #sendSingle(data: SocketData, size: number): void {
     if (!this.#hasParts || size <= MAX_BATCH_BYTES) return this.#write(data);
     const parts = typeof data === "string"
@@ -143,20 +133,20 @@ export class FrameBatcher implements SocketSink {
     this.#socket.send(data);
   }
 
-  /** Lets go of what waits here: nothing may be asked of the socket any more. */
+  /** Discards waiting messages. The socket is not used any more. */
   clear(): void {
     this.#size = this.#maxSize = 0;
     this.#texts = [];
     this.#binaries = [];
   }
 
-  /** Sends what waits here now. */
+  /** Sends waiting messages now. */
   flush(): void {
     if (this.#maxSize === 0) return;
     const texts = this.#texts;
     const binaries = this.#binaries;
     this.clear();
-    // A socket that closes would take it, and send nothing.
+    // A closing socket would silently discard it.
     if (this.#socket.readyState !== 1) return;
     const count = texts.length + binaries.length;
     if (count > 1) {

@@ -48,39 +48,39 @@ export function assertOverflow(
   );
 }
 
-/** Something that waits to be sent. */
+/** A queued item. */
 export interface QueueItem {
-  /** Its bytes. */
+  /** The size in bytes. */
   readonly size: number;
-  /** What to do if it does not fit. */
+  /** The policy if it does not fit. */
   readonly overflow: Overflow;
-  /** What it is about, if only the latest of it matters. */
+  /** The key, for the policy `latest`. */
   readonly key: string;
   /**
-   * Whether it may be sent elsewhere as well. It fills a bound for its like only:
-   * there is as much room besides for what can be sent nowhere else.
+   * Whether another connection may send it. Such items have a bound of their own, so that
+   * they do not displace those that only this connection can send.
    */
   readonly isTransferable?: boolean;
 }
 
-/** What came of offering something to an {@linkcode BoundedQueue}. */
+/** The result of {@linkcode BoundedQueue.offer}. */
 export interface OfferResult<W> {
-  /** Whether it waits now. */
+  /** Whether the item was queued. */
   readonly isQueued: boolean;
-  /** What it has displaced. */
+  /** The items that it displaced. */
   readonly dropped: readonly W[];
 }
 
 const NOTHING_DROPPED: readonly never[] = [];
 
-/** How much waits, and how much of that may be dropped. */
+/** Totals of queued items, and of those that may be dropped. */
 class QueueTotals {
   size = 0;
   count = 0;
   droppableSize = 0;
   droppableCount = 0;
 
-  /** Adds something that waits now, or takes off what does no longer. */
+  /** Adds an item, or subtracts it. */
   add(item: QueueItem, sign: 1 | -1): void {
     const size = item.size * sign;
     this.size += size;
@@ -95,72 +95,67 @@ function isDroppable({ overflow }: QueueItem): boolean {
   return overflow === "drop-oldest" || overflow === "latest";
 }
 
-/** Whether something that waits takes room from something that is offered. */
+/** Whether a queued item counts towards the bound of another. */
 function countsAgainst(item: QueueItem, offered: QueueItem): boolean {
   return !item.isTransferable || offered.isTransferable === true;
 }
 
 /**
- * A bounded queue. What is sent without leave to drop it never is dropped: what
- * may be dropped makes room for it.
+ * A bounded queue. Items that may not be dropped displace those that may.
  *
- * @typeParam W What waits.
+ * @typeParam W The type of the items.
  */
 export class BoundedQueue<W extends QueueItem> {
   readonly #maxBytes: number;
   readonly #maxCount: number;
-  /** In order; what is set again keeps its place. */
+  /** In order. A replaced item keeps its position. */
   readonly #items = new Map<string | number, W>();
   readonly #droppable = new Map<string | number, W>();
-  /** Goes through the ids, in order, as what has waited longest is taken away. */
+  /** Iterates over the ids while items are removed from the front. */
   #idIterator: Iterator<string | number> | undefined;
-  /** What has waited longest, once that was asked for. */
+  /** The cached oldest item. */
   #firstId: string | number | undefined;
-  /** Of all that waits. */
+  /** All items. */
   #totals = new QueueTotals();
-  /** Of what is not carried. */
+  /** The items that only this connection can send. */
   #ownTotals = new QueueTotals();
   #nextId = 0;
 
   /**
-   * Creates an empty queue.
-   *
-   * @param maxBytes How many bytes may wait, here and in the socket.
-   * @param maxCount How many messages may wait here.
+   * @param maxBytes The maximum number of bytes, including those in the socket.
+   * @param maxCount The maximum number of items.
    */
   constructor(maxBytes: number, maxCount = Infinity) {
     this.#maxBytes = maxBytes;
     this.#maxCount = maxCount;
   }
 
-  /** How many bytes wait here. */
+  /** The number of queued bytes. */
   get size(): number {
     return this.#totals.size;
   }
 
-  /** Whether nothing waits. */
+  /** Whether the queue is empty. */
   get isEmpty(): boolean {
     return this.#items.size === 0;
   }
 
-  /** What waits, in order. */
+  /** The items, in order. */
   get items(): Iterable<W> {
     return this.#items.values();
   }
 
-  /** What has waited longest. */
+  /** The oldest item. */
   get first(): W | undefined {
     const id = this.#findFirstId();
     return id === undefined ? undefined : this.#items.get(id);
   }
 
   /**
-   * Adds something. Where nothing else waits it is taken, however large it is:
-   * else it could never be sent.
+   * Adds an item. An empty queue accepts an item of any size, as it could never be sent
+   * otherwise.
    *
-   * @param offered What is to wait.
-   * @param heldBytes How many bytes the socket holds already.
-   * @returns Whether it waits now, and what it has displaced.
+   * @param heldBytes The number of bytes in the socket.
    */
   offer(offered: W, heldBytes: number): OfferResult<W> {
     const { size, overflow } = offered;
@@ -191,10 +186,8 @@ export class BoundedQueue<W extends QueueItem> {
   }
 
   /**
-   * Adds something beyond the bound, behind all others.
-   *
-   * @param item What is to wait.
-   * @returns False if something newer with the same key waits: then it does not.
+   * Adds an item at the end, regardless of the bound. Returns false if a newer item with
+   * the same key is queued.
    */
   append(item: W): boolean {
     const id = this.#idFor(item);
@@ -203,12 +196,7 @@ export class BoundedQueue<W extends QueueItem> {
     return true;
   }
 
-  /**
-   * Takes away the latest of a key.
-   *
-   * @param key The key.
-   * @returns What has waited, if something has.
-   */
+  /** Removes and returns the item with a key, if any. */
   take(key: string): W | undefined {
     const id = latestId(key);
     const item = this.#items.get(id);
@@ -220,7 +208,7 @@ export class BoundedQueue<W extends QueueItem> {
     return overflow === "latest" ? latestId(key) : this.#nextId++;
   }
 
-  /** Takes away what has waited longest. */
+  /** Removes and returns the oldest item. */
   shift(): void {
     const { first } = this;
     if (first && this.#firstId !== undefined) {
@@ -229,23 +217,19 @@ export class BoundedQueue<W extends QueueItem> {
   }
 
   /**
-   * A map that is emptied from its front would be searched from there again and
-   * again, past all that is gone: one iterator goes on where it was.
+   * Keeps one iterator, as a new iterator of a map would skip all removed entries each
+   * time.
    */
   #findFirstId(): string | number | undefined {
     if (this.#firstId !== undefined) return this.#firstId;
     this.#idIterator ??= this.#items.keys();
     const { done, value } = this.#idIterator.next();
-    if (done) this.#idIterator = undefined; // all are gone, and others may come
+    if (done) this.#idIterator = undefined; // there may be new items later
     else this.#firstId = value;
     return this.#firstId;
   }
 
-  /**
-   * Takes all away.
-   *
-   * @returns All that has waited, in order.
-   */
+  /** Removes and returns all items, in order. */
   takeAll(): W[] {
     const all = [...this.#items.values()];
     this.#items.clear();
@@ -256,7 +240,7 @@ export class BoundedQueue<W extends QueueItem> {
     return all;
   }
 
-  /** Drops from what may be dropped, the oldest first, until it is enough. */
+  /** Drops droppable items, oldest first, until there is enough space. */
   #dropOldest(id: string | number, offered: W, excess: number): W[] {
     const dropped: W[] = [];
     for (const [other, item] of this.#droppable) {
@@ -289,7 +273,7 @@ export class BoundedQueue<W extends QueueItem> {
   }
 }
 
-/** What the latest of a key is filed under; no number is. */
+/** The id of an item with a key, distinct from numeric ids. */
 function latestId(key: string): string {
   return `key ${key}`;
 }

@@ -1,17 +1,18 @@
 /**
- * Bounds what waits for all peers of a server together.
+ * Limits the memory of the queues of all connections of a server.
  *
  * @module
  */
 
-/** What a message may cost beside its payload, in bytes: in the runtime most. */
+/** The maximum overhead of a queued message in bytes, mostly in the runtime. */
 export const MESSAGE_COST = 1024;
 
 /**
- * What is left: when it is used up, what really waits is measured again. It grows only
- * where messages are added to queues, so nothing has to be counted as they leave.
+ * A shared budget. When it is used up, the memory of all queues is measured again. It is
+ * spent only when messages are queued, so that nothing has to be counted when they are
+ * sent.
  *
- * @typeParam Holder Who has queues.
+ * @typeParam Holder The type of the owners of queues.
  */
 export class BufferBudget<Holder> {
   readonly #max: number;
@@ -22,12 +23,10 @@ export class BufferBudget<Holder> {
   #isChecking = false;
 
   /**
-   * Creates a budget.
-   *
-   * @param max How many bytes may be held.
-   * @param holders All who have queues.
-   * @param heldBy How many bytes one of them holds.
-   * @param end Ends one that holds too much; it holds nothing then.
+   * @param max The maximum number of bytes.
+   * @param holders All owners of queues.
+   * @param heldBy Returns the memory of one owner's queues, in bytes.
+   * @param end Ends an owner that holds too much. Its queues must be empty afterwards.
    */
   constructor(
     max: number,
@@ -42,7 +41,7 @@ export class BufferBudget<Holder> {
     this.#left = max;
   }
 
-  /** How many bytes are held by all. */
+  /** The number of bytes held by all owners. */
   get held(): number {
     let held = 0;
     for (const holder of this.#holders()) held += this.#heldBy(holder);
@@ -50,10 +49,10 @@ export class BufferBudget<Holder> {
   }
 
   /**
-   * Counts what has been added to a queue. If all queues together hold too much then,
-   * those that hold most are ended until the others hold less.
+   * Counts a queued message. If all queues together exceed the maximum, the owners that
+   * hold most are ended until the rest fits.
    *
-   * @param bytes At least as many as it takes.
+   * @param bytes At least the memory of the message, in bytes.
    */
   spend(bytes: number): void {
     this.#left -= bytes;
@@ -61,11 +60,11 @@ export class BufferBudget<Holder> {
   }
 
   #check(): void {
-    // To measure costs time, so a part of the budget is free after that.
+    // Measuring is expensive, so free a part of the budget.
     const target = this.#max - this.#max / 16;
     this.#isChecking = true;
     try {
-      // Listeners that hear of an end may send to others.
+      // Listeners of an end may send messages.
       while (this.held > target && this.#endLargest(target)) continue;
     } finally {
       this.#isChecking = false;
@@ -73,7 +72,7 @@ export class BufferBudget<Holder> {
     }
   }
 
-  /** Ends those that hold most. Tells whether that has freed something. */
+  /** Ends the owners that hold most. Returns whether this freed memory. */
   #endLargest(target: number): boolean {
     const all: { readonly holder: Holder; readonly held: number }[] = [];
     let total = 0;
@@ -95,5 +94,5 @@ export class BufferBudget<Holder> {
   }
 }
 
-/** What bounds the queues of all connections, as one of them sees it. */
+/** The budget, as a connection uses it. */
 export type Spender = Pick<BufferBudget<never>, "spend">;

@@ -1,5 +1,5 @@
 /**
- * Holds messages back that the peer has no room for, as it says itself.
+ * Holds messages back until the peer grants credit for them.
  *
  * @module
  */
@@ -13,19 +13,16 @@ import {
 import type { Frame } from "../values/codec.ts";
 import { TRACE_PREFIX } from "../protocol/frames.ts";
 
-/** What a message may cost before the peer has said anything. */
+/** The initial credit. */
 export const INITIAL_CREDIT = 1024;
 
-/** How much of a message costs one more. */
+/** The number of bytes that cost one unit of credit. */
 const BYTES_PER_CREDIT = 16 * 1024;
 
 /**
- * What a message costs its receiver: 1, and 1 more for each 16 KiB. A text is counted
- * in UTF-16 code units, which both sides can tell without encoding it. What tells of a
- * trace costs nothing, as those who do not know it do not count it.
- *
- * @param frame What it holds.
- * @returns The cost.
+ * Returns the cost of a frame: 1, and 1 more per 16 KiB. Text is measured in UTF-16 code
+ * units, so that neither side has to encode it. Trace contexts are free, as peers that do
+ * not support them do not count them.
  */
 export function creditCost(frame: Frame): number {
   if (typeof frame === "string" && frame.startsWith(TRACE_PREFIX)) return 0;
@@ -37,7 +34,7 @@ export function creditCost(frame: Frame): number {
   return 1 + Math.floor(size / BYTES_PER_CREDIT);
 }
 
-/** Lets so much pass as the peer says, and keeps the rest in order. */
+/** Sends messages within the peer's credit, and queues the rest in order. */
 export class CreditWindow {
   readonly #limits: SendQueueLimits;
   readonly #forward: (entry: QueuedMessage) => void;
@@ -47,10 +44,8 @@ export class CreditWindow {
   #onEmpty: (() => void) | undefined;
 
   /**
-   * Creates a credit window that is open.
-   *
-   * @param limits How much may wait.
-   * @param forward Takes what has waited.
+   * @param limits The limits of the queue.
+   * @param forward Sends a message that was queued.
    */
   constructor(
     limits: SendQueueLimits,
@@ -60,26 +55,24 @@ export class CreditWindow {
     this.#forward = forward;
   }
 
-  /** How many bytes wait. */
+  /** The number of queued bytes. */
   get size(): number {
     return this.#queue?.size ?? 0;
   }
 
-  /** About how many bytes of memory they take. */
+  /** The approximate memory of queued messages, in bytes. */
   get memory(): number {
     return this.#queue?.memory ?? 0;
   }
 
-  /** How many messages were dropped. */
+  /** The number of dropped messages. */
   get dropped(): number {
     return this.#queue?.dropped ?? 0;
   }
 
   /**
-   * Lets a message pass, if it may and none waits.
-   *
-   * @param frame The message.
-   * @returns Whether it may.
+   * Spends credit for a message. Returns false if there is not enough, or others are
+   * queued.
    */
   trySpend(frame: Frame): boolean {
     if (this.#spent >= this.#limit || this.#hasQueued) return false;
@@ -87,24 +80,18 @@ export class CreditWindow {
     return true;
   }
 
-  /**
-   * Takes back that a message has passed: it was dropped on its way, and the peer never
-   * hears of it.
-   *
-   * @param cost What it has cost.
-   */
+  /** Returns the credit of a message that was dropped before it was sent. */
   refund(cost: number): void {
     this.#spent -= cost;
   }
 
   /**
-   * Keeps a message that may not pass.
+   * Queues a message.
    *
-   * @param frame The message.
-   * @param options What to do if it does not fit.
-   * @param isTransferable Whether it may go out by another connection.
-   * @param heldBytes How many bytes wait elsewhere already.
-   * @returns The message, and whether it waits now.
+   * @param options The options of `send`.
+   * @param isTransferable Whether another connection may send it.
+   * @param heldBytes The number of bytes queued elsewhere.
+   * @returns The message, and whether it was queued.
    */
   enqueue(
     frame: Frame,
@@ -116,32 +103,19 @@ export class CreditWindow {
     return this.#queue.add(frame, options, isTransferable, heldBytes);
   }
 
-  /**
-   * Drops a message that was not taken.
-   *
-   * @param entry The message.
-   */
+  /** Drops a message that was not queued. */
   drop(entry: QueuedMessage): void {
     this.#queue?.drop(entry);
   }
 
-  /**
-   * Adds a message that has waited elsewhere.
-   *
-   * @param entry The message.
-   */
+  /** Queues a message from another queue. */
   adopt(entry: QueuedMessage): void {
     if (this.trySpend(entry.frame)) return this.#forward(entry);
     this.#queue ??= new SendQueue(this.#limits);
     this.#queue.adopt(entry);
   }
 
-  /**
-   * Hears what the peer has room for.
-   *
-   * @param limit What all messages may cost since the connection was opened.
-   * @returns Whether something waited, and nothing does any more.
-   */
+  /** Raises the credit to a new total. Returns whether this emptied the queue. */
   raiseLimit(limit: number): boolean {
     this.#limit = Math.max(this.#limit, limit);
     if (!this.#hasQueued) return false;
@@ -161,21 +135,17 @@ export class CreditWindow {
     return true;
   }
 
-  /**
-   * Calls back when nothing waits any more, at once if nothing does.
-   *
-   * @param action What to call.
-   */
+  /** Calls back when the queue is empty; immediately if it is. */
   whenEmpty(action: () => void): void {
     if (this.#hasQueued) this.#onEmpty = action;
     else action();
   }
 
   /**
-   * Lets go of all that waits.
+   * Empties the queue.
    *
-   * @param makeError Makes what promises reject with that are not carried.
-   * @returns What may go out by another connection, in order.
+   * @param makeError Creates the error of messages that only this connection could send.
+   * @returns Messages that another connection may send, in order.
    */
   stop(makeError: () => Error): QueuedMessage[] {
     this.#onEmpty = undefined;

@@ -1,5 +1,5 @@
 /**
- * One timer for all that has to be looked at again and again.
+ * A shared timer for everything that is polled.
  *
  * @module
  */
@@ -7,39 +7,34 @@
 import { TIME_SLICE_MS } from "../runtime/time_slices.ts";
 import type { Timer } from "../util/timer.ts";
 
-/** Something that has to be looked at. */
+/** Something that is polled. */
 export interface Pollable {
-  /**
-   * Looks.
-   *
-   * @returns After how many milliseconds to look again; 0 for never.
-   */
+  /** Polls it. Returns the delay until the next poll in milliseconds; 0 for none. */
   poll(): number;
 }
 
 /**
- * Looks at many things with one timer, which runs only while there are some. It
- * counts what its timers were set to, whatever time it is: a machine that was
- * asleep, or whose time is set, has not waited.
+ * Polls many objects with one timer, which runs only while there are some. It adds up its
+ * own delays instead of reading a clock, so that sleep of the machine and changes of the
+ * time do not count.
  */
 export class PollTimer {
   readonly #remaining = new Map<Pollable, number>();
   #timer: Timer | undefined;
-  /** What the timer was set to, and when. */
+  /** The delay of the timer, and when it was set. */
   #delay = 0;
   #startedAt = 0;
 
-  /** How many things are watched. */
+  /** The number of polled objects. */
   get size(): number {
     return this.#remaining.size;
   }
 
   /**
-   * Watches something.
+   * Adds an object.
    *
-   * @param pollable What to look at.
-   * @param delay After how many milliseconds, at the latest, and a while before
-   * that if others have been waiting already.
+   * @param delay The maximum delay of the first poll, in milliseconds. It may be shorter
+   * if others are waiting.
    */
   add(pollable: Pollable, delay: number): void {
     if (this.#timer !== undefined && delay < this.#delay) {
@@ -49,11 +44,7 @@ export class PollTimer {
     if (this.#timer === undefined || delay < this.#delay) this.#schedule(delay);
   }
 
-  /**
-   * Stops watching something.
-   *
-   * @param pollable What not to look at any more.
-   */
+  /** Removes an object. */
   remove(pollable: Pollable): void {
     if (this.#remaining.delete(pollable) && this.#remaining.size === 0) {
       clearTimeout(this.#timer);
@@ -61,9 +52,9 @@ export class PollTimer {
     }
   }
 
-  /** Takes off from all what has passed since the timer was set. */
+  /** Subtracts the elapsed time from all delays. */
   #subtractElapsed(): void {
-    // If the machine's clock is set, it still is no more than that.
+    // At most the delay of the timer, even if the clock was set.
     const elapsed = Math.min(
       this.#delay,
       Math.max(0, Date.now() - this.#startedAt),
@@ -88,12 +79,12 @@ export class PollTimer {
     for (const [pollable, wait] of this.#remaining) {
       const left = wait - elapsed;
       if (left <= 0 && performance.now() >= until) {
-        // Others get their turn of the event loop first.
+        // Other events are processed first.
         this.#remaining.set(pollable, next = 0);
         continue;
       }
       const delay = left > 0 ? left : pollable.poll();
-      // Who is looked at may have stopped the watch itself.
+      // A poll may remove the object itself.
       if (delay > 0 && this.#remaining.has(pollable)) {
         this.#remaining.set(pollable, delay);
         next = Math.min(next, delay);

@@ -1,5 +1,5 @@
 /**
- * Messages that wait, and the promises of those who wait for them to be sent.
+ * Queued messages, and the promises that settle when they are sent.
  *
  * @module
  */
@@ -54,99 +54,88 @@ export function assertSendOptions(options: SendOptions): void {
   assertKnown("send()", options, SEND_OPTIONS);
 }
 
-/** How much may wait, and what becomes of the rest. */
+/** The limits of a queue. */
 export interface SendQueueLimits {
-  /** How many bytes may wait. */
+  /** The maximum number of bytes. */
   readonly maxBufferedAmount: number;
-  /** How many messages may wait. */
+  /** The maximum number of messages. */
   readonly maxCount: number;
-  /** What to do with what does not fit, unless its `send` says otherwise. */
+  /** The default policy for messages that do not fit. */
   readonly overflow: Overflow;
 }
 
-/** A message that waits. */
+/** A queued message. */
 export interface QueuedMessage extends QueueItem, Deferred<void> {
-  /** What to send. */
+  /** The frame. */
   frame: Frame;
-  /** Whether it may go out by another connection if this one is lost. */
+  /** Whether another connection may send it if this one is lost. */
   readonly isTransferable: boolean;
-  /** About how many bytes of memory it takes as a whole. */
+  /** The approximate memory of the message, in bytes. */
   readonly memory: number;
 }
 
-/**
- * What a message takes while it waits, beside its payload, in bytes, as measured: it and
- * its promise, with the functions that settle it.
- */
+/** The measured overhead of a queued message in bytes, including its promise. */
 export const ENTRY_COST = 640;
 
-/** What waits for one peer. */
+/** The queue of one peer. */
 export class SendQueue {
   readonly #limits: SendQueueLimits;
   readonly #queue: BoundedQueue<QueuedMessage>;
   #dropped = 0;
   #memory = 0;
-  /** Tells why nothing is sent any more. */
+  /** Creates the error after the queue was stopped. */
   #stopError: (() => Error) | undefined;
-  /** What dropped messages reject with: one error for all, as they may be many. */
+  /** The error of dropped messages, shared as there may be many. */
   #dropError: MessageDroppedError | undefined;
 
-  /**
-   * Creates an empty one.
-   *
-   * @param limits How much may wait.
-   */
   constructor(limits: SendQueueLimits) {
     this.#limits = limits;
     this.#queue = new BoundedQueue(limits.maxBufferedAmount, limits.maxCount);
   }
 
-  /** How many bytes wait. */
+  /** The number of queued bytes. */
   get size(): number {
     return this.#queue.size;
   }
 
-  /** About how many bytes of memory it takes. */
+  /** The approximate memory of the queue, in bytes. */
   get memory(): number {
     return this.#memory;
   }
 
-  /** Whether nothing waits. */
+  /** Whether the queue is empty. */
   get isEmpty(): boolean {
     return this.#queue.isEmpty;
   }
 
-  /** How many messages were dropped. */
+  /** The number of dropped messages. */
   get dropped(): number {
     return this.#dropped;
   }
 
-  /** What has waited longest. */
+  /** The oldest message. */
   get first(): QueuedMessage | undefined {
     return this.#queue.first;
   }
 
-  /** Takes away what has waited longest. */
+  /** Removes and returns the oldest message. */
   shift(): void {
     this.#memory -= this.#queue.first?.memory ?? 0;
     this.#queue.shift();
   }
 
-  /**
-   * Takes all away.
-   *
-   * @returns All that has waited, in order.
-   */
+  /** Removes and returns all messages, in order. */
   takeAll(): QueuedMessage[] {
     this.#memory = 0;
     return this.#queue.takeAll();
   }
 
   /**
-   * Stops for good, and lets go of all that waits.
+   * Stops the queue, and empties it.
    *
-   * @param makeError Makes what messages reject with that are not carried.
-   * @returns What may go out by another connection, in order; its promises wait.
+   * @param makeError Creates the error of messages that only this connection could send.
+   * @returns Messages that another connection may send, in order. Their promises stay
+   * pending.
    */
   stop(makeError: () => Error): QueuedMessage[] {
     this.#stopError = makeError;
@@ -159,11 +148,11 @@ export class SendQueue {
   /**
    * Adds a message.
    *
-   * @param frame What to send.
-   * @param options What to do if it does not fit.
-   * @param isTransferable Whether it may go out by another connection.
-   * @param heldBytes How many bytes wait elsewhere already.
-   * @returns The message, whose promise is quiet; and whether it waits now.
+   * @param options The options of `send`.
+   * @param isTransferable Whether another connection may send it.
+   * @param heldBytes The number of bytes queued elsewhere.
+   * @returns The message, and whether it was queued. A rejection of its promise is never
+   * unhandled.
    */
   add(
     frame: Frame,
@@ -186,11 +175,9 @@ export class SendQueue {
   }
 
   /**
-   * Adds a message that has waited elsewhere.
+   * Adds a message from another queue. Returns whether it was queued.
    *
-   * @param entry The message.
-   * @param heldBytes How many bytes wait elsewhere already.
-   * @returns Whether it waits now.
+   * @param heldBytes The number of bytes queued elsewhere.
    */
   enqueue(entry: QueuedMessage, heldBytes: number): boolean {
     const { isQueued, dropped } = this.#queue.offer(entry, heldBytes);
@@ -206,10 +193,8 @@ export class SendQueue {
   }
 
   /**
-   * Adds a message that has waited elsewhere, within the bound there: here there is
-   * none for it. One that is not the latest any more is dropped.
-   *
-   * @param entry The message.
+   * Adds a message from another queue regardless of the limits, as it was within the
+   * limits there. It is dropped if a newer one with the same key is queued.
    */
   adopt(entry: QueuedMessage): void {
     if (this.#queue.append(entry)) this.#memory += entry.memory;
@@ -217,10 +202,8 @@ export class SendQueue {
   }
 
   /**
-   * Drops what waits with the key of a message that has just been sent, if only the
-   * latest counts.
-   *
-   * @param options Those of the message that has been sent.
+   * Drops the queued message with the same key as one that was sent with the policy
+   * `latest`.
    */
   dropSuperseded(options: SendOptions | undefined): void {
     const { overflow = this.#limits.overflow, key = "" } = options ?? {};
@@ -232,25 +215,21 @@ export class SendQueue {
   }
 
   /**
-   * Drops a message that does not wait here, or no longer. Once this has stopped, that
-   * is why it is not sent.
-   *
-   * @param entry The message.
+   * Drops a message that is not queued, or rejects it with the error of a stopped queue.
    */
   drop(entry: QueuedMessage): void {
     if (this.#stopError) return entry.reject(this.#stopError());
     this.#dropped++;
     this.#dropError ??= new MessageDroppedError(
-      `Cannot send a message as too much waits to be sent: it was dropped, as "maxBufferedAmount" (${this.#limits.maxBufferedAmount}) or a newer one with the same key asked for it`,
+      `Cannot send a message as the send buffer is full or a newer message has the same key: "maxBufferedAmount" is ${this.#limits.maxBufferedAmount}`,
     );
     entry.reject(this.#dropError);
   }
 }
 
 /**
- * Bytes that wait must not change under the sender's hand. The copy goes where a
- * message was that has just been dropped, if it fits there: a stream to a peer
- * that does not take it would else be a stream of garbage.
+ * Copies the bytes of a queued message, as the caller may modify them. Reuses the memory
+ * of a dropped message if it fits, to avoid garbage for peers that do not read.
  */
 function copyFrame(frame: Frame, reusable: Frame | undefined): Frame {
   if (typeof frame === "string" || frame instanceof Blob) return frame;

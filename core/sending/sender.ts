@@ -1,8 +1,7 @@
 /**
- * The whole way out of one connection: the credit window, which holds back what the peer has no
- * room for by its own word; the writer, which goes no faster than the peer takes it; and
- * the batcher, which makes one frame of what is sent in one turn. A peer that does not
- * speak `events.v1` has a writer only.
+ * The sending side of one connection: the credit window holds messages back until the
+ * peer grants credit, the socket writer until the socket has space, and the batcher
+ * combines the messages of one turn. A peer without `events.v1` has only a writer.
  *
  * @module
  */
@@ -25,7 +24,7 @@ import type { Instrumented } from "../events/instrumentation.ts";
 import type { RawSocket } from "../runtime/websocket.ts";
 import type { NegotiatedProtocol } from "../protocol/subprotocol.ts";
 
-/** The way out of one connection. */
+/** The sending side of one connection. */
 export class Sender {
   readonly #socket: RawSocket;
   readonly #onSignal: (signal: WriterSignal) => void;
@@ -35,14 +34,11 @@ export class Sender {
   readonly #budget: Spender | undefined;
 
   /**
-   * Creates one.
-   *
-   * @param socket The socket.
-   * @param limits What to go by.
-   * @param spoken What the peer speaks.
-   * @param onSignal What to tell of what happens.
-   * @param instrumented Whether somebody looks into it.
-   * @param budget Bounds what waits for all peers.
+   * @param limits The flow-control limits.
+   * @param spoken The negotiated subprotocol.
+   * @param onSignal Called with events of the writer.
+   * @param instrumented Provides the instrumentation.
+   * @param budget The shared memory budget.
    */
   constructor(
     socket: RawSocket,
@@ -65,46 +61,45 @@ export class Sender {
     this.#writer = new SocketWriter(this.#batcher ?? socket, limits, onSignal);
   }
 
-  /** How many bytes wait, here and in the socket. */
+  /** The number of bytes that wait, here and in the socket. */
   get bufferedAmount(): number {
     const { bufferedAmount } = this.#batcher ?? this.#socket;
     return bufferedAmount + this.#writer.size + (this.#creditWindow?.size ?? 0);
   }
 
-  /** About how many bytes of memory it takes what waits, here and in the socket. */
+  /** The approximate memory of waiting messages, here and in the socket, in bytes. */
   measureMemory(): number {
     const flow = this.#writer.measureMemory(this.#batcher?.frames);
     return flow + (this.#creditWindow?.memory ?? 0);
   }
 
-  /** What was handed to the socket. */
+  /** The traffic passed to the socket. */
   get sent(): TrafficCount {
     return this.#writer.sent;
   }
 
-  /** How many messages were dropped. */
+  /** The number of dropped messages. */
   get dropped(): number {
     return this.#writer.dropped + (this.#creditWindow?.dropped ?? 0);
   }
 
-  /** Whether the peer has sent something since it took something. */
+  /** Whether the peer has sent something since it last read something. */
   get isPeerActive(): boolean {
     return this.#writer.isPeerActive;
   }
 
-  /** Hears that the peer has sent something, and so is alive. */
+  /** Notes that the peer has sent something, and is alive. */
   noteActivity(): void {
     this.#writer.noteActivity();
   }
 
   /**
-   * Sends a message.
+   * Sends a message. The socket must be open.
    *
-   * @param frame The message; the socket must be open.
-   * @param options What to do if it does not fit.
-   * @param isTransferable Whether it may go out by another connection.
-   * @returns As of {@linkcode SocketWriter.send}.
-   * @throws {RangeError} If the policy is none.
+   * @param options The options of `send`.
+   * @param isTransferable Whether another connection may send it.
+   * @returns The promise of {@linkcode SocketWriter.send}.
+   * @throws {RangeError} If `overflow` is not a valid policy.
    */
   send(
     frame: Frame,
@@ -122,11 +117,7 @@ export class Sender {
   }
 
   /**
-   * Sends what counts as a message, and is marked already: a request, for one.
-   *
-   * @param frame What to send; the socket must be open.
-   * @param options What to do if it does not fit.
-   * @returns As of {@linkcode SocketWriter.send}.
+   * Sends a marked frame that uses credit, such as a request. The socket must be open.
    */
   sendMarked(frame: Frame, options?: SendOptions): Promise<void> | undefined {
     return this.#creditWindow &&
@@ -134,11 +125,8 @@ export class Sender {
   }
 
   /**
-   * Sends what needs no credit: the peer may wait for it before it gives any.
-   *
-   * @param frame What to send; the socket must be open.
-   * @param options What to do if it does not fit.
-   * @returns As of {@linkcode SocketWriter.send}.
+   * Sends a frame that does not use credit, as the peer may wait for it before it grants
+   * any. The socket must be open.
    */
   sendWithoutCredit(
     frame: Frame,
@@ -148,45 +136,31 @@ export class Sender {
   }
 
   /**
-   * Sends credit, as {@linkcode SocketWriter.sendCredit} does.
-   *
-   * @param text The frame; the socket must be open.
+   * Sends credit, as {@linkcode SocketWriter.sendCredit} does. The socket must be open.
    */
   sendCredit(text: string): void {
     this.#writer.sendCredit(text);
   }
 
-  /**
-   * Sends what has waited elsewhere.
-   *
-   * @param entry What to send; the socket must be open.
-   */
+  /** Sends a message from another queue. The socket must be open. */
   adopt(entry: QueuedMessage): void {
     if (!this.#creditWindow) return this.#writer.adopt(entry);
     entry.frame = escapeFrame(entry.frame);
     this.#creditWindow.adopt(entry);
   }
 
-  /**
-   * Hears what the peer has room for.
-   *
-   * @param limit What all messages may cost.
-   */
+  /** Raises the credit to a new total. */
   raiseLimit(limit: number): void {
     const isEmptied = this.#creditWindow?.raiseLimit(limit);
     if (isEmptied && this.#writer.size === 0) this.#onSignal("drained");
   }
 
-  /** Sends now what would be sent at the end of this turn. */
+  /** Sends the batch of this turn now. */
   flush(): void {
     this.#batcher?.flush();
   }
 
-  /**
-   * Calls back when all has been handed to the socket, at once if it has.
-   *
-   * @param action What to call.
-   */
+  /** Calls back when everything was passed to the socket; immediately if it was. */
   whenEmpty(action: () => void): void {
     const flush = () =>
       this.#writer.whenEmpty(() => {
@@ -198,11 +172,11 @@ export class Sender {
   }
 
   /**
-   * Stops for good, and lets go of all that waits.
+   * Stops the sending side, and empties its queues.
    *
-   * @param makeError Makes what promises reject with that wait, if there are any.
-   * @param isDelivered Whether what the socket had has reached the peer.
-   * @returns What may go out by another connection, in order, as it was sent.
+   * @param makeError Creates the error of pending promises.
+   * @param isDelivered Whether the peer has received what the socket had.
+   * @returns Messages that another connection may send, in order.
    */
   stop(makeError: () => Error, isDelivered: boolean): readonly QueuedMessage[] {
     this.#batcher?.clear();
@@ -213,7 +187,7 @@ export class Sender {
     return all;
   }
 
-  /** Sends as soon as the peer has room for it, by its own word. */
+  /** Sends a message when there is credit. */
   #sendWithCredit(
     window: CreditWindow,
     frame: Frame,
@@ -255,7 +229,7 @@ export class Sender {
     return sent;
   }
 
-  /** Counts a message that was sent, or waits. It may end this connection. */
+  /** Counts a message in the memory budget, which may end this connection. */
   #spend(frame: Frame): void {
     if (this.#budget === undefined) return;
     const size = typeof frame === "string"
@@ -266,7 +240,7 @@ export class Sender {
     this.#budget.spend(size + MESSAGE_COST);
   }
 
-  /** What is dropped behind the credit window takes no room at the peer's. */
+  /** A message dropped by the writer returns its credit. */
   #refundUnsent(frame: Frame, sent: Promise<void>): void {
     const cost = creditCost(frame);
     sent.catch(() => {

@@ -1,7 +1,6 @@
 /**
- * Hands messages to a socket no faster than its peer takes them. The runtime
- * would take whatever it is given, without a bound, and has no event that tells
- * that it has sent it.
+ * Passes messages to a socket no faster than its peer reads. A runtime accepts any amount
+ * of data, and has no event for when it was sent.
  *
  * @module
  */
@@ -49,49 +48,47 @@ export interface FlowOptions {
   readonly overflow?: Overflow;
 }
 
-/** What the writers of one socket go by. */
+/** The flow-control limits of one socket. */
 export interface WriterLimits extends Required<FlowOptions> {
   /**
-   * After how many milliseconds a peer that takes nothing of what waits for it is
-   * given up; 0 for never.
+   * How long a peer may read nothing while data waits, in milliseconds; 0 for no limit.
    */
   readonly stallTimeout: number;
-  /** How many messages make a socket full, however small they are. */
+  /** The maximum number of messages in the socket. */
   readonly highWaterCount: number;
-  /** How many messages may wait here. */
+  /** The maximum number of queued messages. */
   readonly maxCount: number;
-  /** Looks after the writers that are full, and wait. */
+  /** Polls full writers. */
   readonly fastPoll: PollTimer;
-  /** Looks after those that are not, but may stall unnoticed. */
+  /** Polls writers that are not full, but may stall unnoticed. */
   readonly slowPoll: PollTimer;
 }
 
-/** What went one way. */
+/** The traffic in one direction. */
 export interface TrafficCount {
-  /** How many messages. */
+  /** The number of messages. */
   readonly messages: number;
-  /** How many bytes they had; the length of a text. */
+  /** The number of bytes; for text, the number of UTF-16 code units. */
   readonly bytes: number;
 }
 
-/** What a writer tells its connection. */
+/** An event of a writer. */
 export type WriterSignal =
-  /** All that has waited here is sent, and there is room again. */
+  /** All queued messages were sent, and there is space again. */
   | "drained"
-  /** A message does not fit that may not be dropped. */
+  /** A message that may not be dropped does not fit. */
   | "overflow"
-  /** The peer has taken nothing for too long. */
+  /** The peer has read nothing for too long. */
   | "stalled"
-  /** The socket closes by itself, while something waits. */
+  /** The socket closes by itself while messages wait. */
   | "stuck";
 
 /**
- * Fills in the defaults of a socket's options. All its connections share them.
+ * Resolves the options, which all connections of a socket share.
  *
- * @param options What the program says.
- * @param stallTimeout When to give a peer up that takes nothing.
- * @returns What a writer goes by.
- * @throws {RangeError} If a number is negative or none, or the policy unknown.
+ * @param stallTimeout How long a peer may read nothing, in milliseconds.
+ * @throws {RangeError} If a number is negative or `NaN`, or `overflow` is not a valid
+ * policy.
  */
 export function resolveWriterLimits(
   options: FlowOptions,
@@ -118,80 +115,80 @@ export function resolveWriterLimits(
 }
 
 /**
- * How many messages may wait where so many bytes may: each costs 640 bytes here, and
- * 1,024 in the runtime, and nothing of that is in `bufferedAmount`.
+ * Returns the maximum number of messages for a number of bytes. Each message costs 640
+ * bytes here, and 1,024 in the runtime, which `bufferedAmount` does not include.
  */
 function maxCountFor(bytes: number): number {
   return Math.max(1024, Math.floor(bytes / 256));
 }
 
-/** How soon a writer that is full looks again, in milliseconds. */
+/** The first delay of a poll of a full writer, in milliseconds. */
 const FAST_POLL_MIN_MS = 1;
 
-/** How late it looks at most, if nothing moves. */
+/** The maximum delay, if nothing moves. */
 const FAST_POLL_MAX_MS = 32;
 
-/** How late a writer that is not full looks whether something moves at all. */
+/** The delay of a poll of a writer that is not full. */
 const SLOW_POLL_MAX_MS = 5_000;
 
 /**
- * A peer that takes so many bytes a second is slow, but not stalled: of one
- * message's way nothing is seen until it has gone out as a whole.
+ * A peer that reads this many bytes per second is slow, but not stalled. A runtime
+ * reports the progress of a message only when it was sent completely.
  */
 const MIN_BYTES_PER_SECOND = 16 * 1024;
 
 /**
- * Of empty messages nobody can tell whether they have left: so long it takes until
- * as many as make a socket full are taken to have.
+ * Empty messages do not change `bufferedAmount`. They are assumed to be sent after this
+ * time, in milliseconds.
  */
 const EMPTY_MESSAGES_MS = 250;
 
-/** The way of one connection's messages to its socket. */
+/** Writes the messages of one connection to its socket. */
 export class SocketWriter {
   readonly #socket: SocketSink;
   readonly #limits: WriterLimits;
   readonly #onSignal: (signal: WriterSignal) => void;
-  /** No more bytes than this wait in the socket. */
+  /** An upper bound of the bytes in the socket. */
   #maxBuffered = 0;
-  /** About how many messages wait in the socket, and how many bytes they have. */
+  /** The approximate number of messages in the socket, and their bytes. */
   #bufferedCount = 0;
   #bufferedBytes = 0;
-  /** How many messages were handed to the socket, and how many bytes they had. */
+  /** The number of messages passed to the socket, and their bytes. */
   #sentCount = 0;
   #sentBytes = 0;
-  /** How many of the last messages were empty. */
+  /** The number of empty messages at the end. */
   #emptyCount = 0;
-  /** What goes out before all that waits here. */
+  /** The frame to send before all queued messages. */
   #creditFrame: string | undefined;
-  /** How many bytes were handed to the socket since one that is carried. */
+  /** The number of bytes passed to the socket since the last transferable message. */
   #bytesSinceTransferable = Infinity;
-  /** What waits here, in order, once something has waited. */
+  /** The queue, created when it is first needed. */
   #queue: SendQueue | undefined;
-  /** Settles when the socket holds half of the mark; there if it was reached. */
+  /**
+   * Settles when the socket has drained to half of the mark. Created when the mark is
+   * reached.
+   */
   #drained: Deferred<void> | undefined;
-  /** Somebody was made to wait, and is to hear when there is room again. */
+  /** Whether to report `drain`. */
   #isDrainAwaited = false;
   #isReadingBlob = false;
   #isPolledSlowly = false;
-  /** The peer has sent something since anything moved. */
+  /** Whether the peer has sent something since the last progress. */
   #isPeerActive = false;
-  /** How much waited in the socket at the last look. */
+  /** The buffered amount at the last poll. */
   #lastBuffered = 0;
   #pollDelay = FAST_POLL_MIN_MS;
-  /** How long nothing has moved, in milliseconds. */
+  /** How long there was no progress, in milliseconds. */
   #stalledMs = 0;
-  /** How long nothing may move. */
+  /** How long there may be no progress. */
   #maxStallMs = Infinity;
   #onEmpty: (() => void) | undefined;
-  /** Nothing is sent any more. */
+  /** Whether the writer was stopped. */
   #isStopped = false;
 
   /**
-   * Creates a writer.
-   *
-   * @param socket The socket.
-   * @param limits What to go by.
-   * @param onSignal What to tell of what happens.
+   * @param limits The flow-control limits.
+   * @param onSignal Called with events of the writer.
    */
   constructor(
     socket: SocketSink,
@@ -203,16 +200,16 @@ export class SocketWriter {
     this.#onSignal = onSignal;
   }
 
-  /** How many bytes wait here for there to be room in the socket. */
+  /** The number of queued bytes. */
   get size(): number {
     return this.#queue?.size ?? 0;
   }
 
   /**
-   * About how many bytes of memory it takes what waits here, and what waits in the
-   * socket. To know that, the socket is asked.
+   * Returns the approximate memory of waiting messages, here and in the socket, in bytes.
+   * Reads `bufferedAmount`.
    *
-   * @param frames How many frames the socket was given.
+   * @param frames The number of frames passed to the socket.
    */
   measureMemory(frames: number = this.#sentCount): number {
     const level = this.#measureBuffered();
@@ -221,36 +218,35 @@ export class SocketWriter {
     return inSocket + (this.#queue?.memory ?? 0);
   }
 
-  /** What was handed to the socket. */
+  /** The traffic passed to the socket. */
   get sent(): TrafficCount {
     return { messages: this.#sentCount, bytes: this.#sentBytes };
   }
 
-  /** How many messages were dropped. */
+  /** The number of dropped messages. */
   get dropped(): number {
     return this.#queue?.dropped ?? 0;
   }
 
-  /** Hears that the peer has sent something, and so is alive. */
+  /** Notes that the peer has sent something, and is alive. */
   noteActivity(): void {
     this.#isPeerActive = true;
   }
 
-  /** Whether the peer has sent something since it took something. */
+  /** Whether the peer has sent something since it last read something. */
   get isPeerActive(): boolean {
     return this.#isPeerActive;
   }
 
   /**
-   * Sends, or keeps for later.
+   * Sends a message, or queues it. The socket must be open.
    *
-   * @param frame What to send; the socket must be open.
-   * @param options What to do if it does not fit.
-   * @param isTransferable Whether it may go out by another connection if this one is
-   * lost before. If it is lost after, the promise resolves: it has been sent.
-   * @returns A promise that resolves when it has been handed to the socket and
-   * the peer keeps up. It is quiet if it rejects.
-   * @throws {RangeError} If the policy is none.
+   * @param options The options of `send`.
+   * @param isTransferable Whether another connection may send it if this one is lost
+   * before. If it is lost afterwards, the promise resolves.
+   * @returns A promise that resolves when the message was passed to the socket and the
+   * buffer is below its mark. Its rejection is never unhandled.
+   * @throws {RangeError} If `overflow` is not a valid policy.
    */
   send(
     frame: Frame,
@@ -270,11 +266,7 @@ export class SocketWriter {
     );
   }
 
-  /**
-   * Sends what has waited elsewhere, or goes on to keep it.
-   *
-   * @param entry What to send; the socket must be open.
-   */
+  /** Sends a message from another queue, or queues it. The socket must be open. */
   adopt(entry: QueuedMessage): void {
     this.#queue ??= new SendQueue(this.#limits);
     this.#queue.adopt(entry);
@@ -283,20 +275,15 @@ export class SocketWriter {
   }
 
   /**
-   * Drops what waits here with the key of a message that is newer, if only the latest
-   * counts.
-   *
-   * @param options Those of the newer message.
+   * Drops the queued message with the same key as a newer one with the policy `latest`.
    */
   dropSuperseded(options: SendOptions | undefined): void {
     this.#queue?.dropSuperseded(options);
   }
 
   /**
-   * Sends what the peer waits for: as soon as there is room, before all that waits
-   * here, whatever bound there is for that. Only the latest counts.
-   *
-   * @param text What to send; the socket must be open.
+   * Sends a frame as soon as there is space, before all queued messages and regardless of
+   * limits. A newer one replaces it. The socket must be open.
    */
   sendCredit(text: string): void {
     this.#creditFrame = text;
@@ -304,9 +291,8 @@ export class SocketWriter {
   }
 
   /**
-   * Calls back when nothing waits here any more, at once if nothing does.
-   *
-   * @param action What to call. It is not called after {@linkcode SocketWriter.stop}.
+   * Calls back when the queue is empty; immediately if it is. Not after {@linkcode
+   * SocketWriter.stop}.
    */
   whenEmpty(action: () => void): void {
     if (this.#hasQueued) this.#onEmpty = action;
@@ -314,11 +300,12 @@ export class SocketWriter {
   }
 
   /**
-   * Stops for good, and lets go of all that waits.
+   * Stops the writer, and empties its queue.
    *
-   * @param makeError Makes what promises that wait reject with, if there are any.
-   * @param isDelivered Whether what the socket had has reached the peer.
-   * @returns What may go out by another connection, in order; its promises wait.
+   * @param makeError Creates the error of pending promises.
+   * @param isDelivered Whether the peer has received what the socket had.
+   * @returns Messages that another connection may send, in order. Their promises stay
+   * pending.
    */
   stop(makeError: () => Error, isDelivered: boolean): readonly QueuedMessage[] {
     this.#isStopped = true;
@@ -331,17 +318,17 @@ export class SocketWriter {
     return this.#queue?.stop(makeError) ?? [];
   }
 
-  /** Looks how much waits in the socket. */
+  /** Polls the socket. */
   poll(): number {
     if (this.#socket.readyState !== 1) {
-      // Of one that is closing nobody can tell how much it holds.
+      // The buffered amount of a closing socket is not known.
       this.#onSignal("stuck");
       return 0;
     }
     return this.#drained ? this.#pollFast() : this.#pollSlowly();
   }
 
-  /** Whether something waits here. */
+  /** Whether a message is queued. */
   get #hasQueued(): boolean {
     return this.#queue !== undefined && !this.#queue.isEmpty;
   }
@@ -361,7 +348,7 @@ export class SocketWriter {
     this.#bufferedCount++;
     if (size === 0) this.#emptyCount++;
     else this.#emptyCount = 0;
-    // To ask the socket each time would cost more than all the rest here.
+    // Reading `bufferedAmount` each time would cost more than all the rest here.
     if (!this.#mayBeFull()) return RESOLVED;
     const buffered = this.#measureBuffered();
     if (!this.#mayBeFull()) return RESOLVED;
@@ -374,7 +361,7 @@ export class SocketWriter {
       this.#bufferedCount >= this.#limits.highWaterCount;
   }
 
-  /** Asks the socket how much it holds, from which follows about how many. */
+  /** Reads the buffered amount, and estimates the number of messages. */
   #measureBuffered(): number {
     const buffered = this.#socket.bufferedAmount;
     this.#bufferedCount = buffered === 0 ? this.#emptyCount : Math.ceil(
@@ -385,7 +372,7 @@ export class SocketWriter {
     return buffered;
   }
 
-  /** From now on messages wait here. */
+  /** Starts to queue messages. */
   #startBackpressure(buffered: number): Promise<void> {
     this.#drained = withResolvers();
     ignoreRejection(this.#drained.promise);
@@ -396,7 +383,7 @@ export class SocketWriter {
     return this.#drained.promise;
   }
 
-  /** Something has moved, or is taken to have. */
+  /** Notes progress. */
   #noteProgress(buffered: number): void {
     const { stallTimeout } = this.#limits;
     this.#lastBuffered = buffered;
@@ -427,15 +414,15 @@ export class SocketWriter {
   }
 
   /**
-   * All that made the socket full may have left before the poll timer polls: who sends one
-   * large message after the other would wait for it each time.
+   * The socket may drain before the next poll, for which a sender of large messages would
+   * wait each time.
    */
   #checkDrained(): void {
     const isFull = this.#drained !== undefined && this.#emptyCount === 0;
     if (isFull && this.#socket.bufferedAmount === 0) this.#endBackpressure(0);
   }
 
-  /** There is room again. */
+  /** Handles that there is space again. */
   #endBackpressure(buffered: number): void {
     if (buffered === 0) this.#bufferedCount = this.#emptyCount = 0;
     this.#drained?.resolve();
@@ -454,14 +441,14 @@ export class SocketWriter {
     slowPoll.add(this, this.#slowPollInterval);
   }
 
-  /** How long a writer that is not full goes without a look. */
+  /** The delay until the next poll of a writer that is not full. */
   get #slowPollInterval(): number {
     return Math.min(this.#limits.stallTimeout / 4, SLOW_POLL_MAX_MS);
   }
 
   /**
-   * A peer that takes nothing may go unnoticed while there is room for what it
-   * is sent. So what does not seem to move gets nothing more until it does.
+   * A stalled peer could go unnoticed while there is space. So if there seems to be no
+   * progress, messages are queued until there is.
    */
   #pollSlowly(): number {
     const buffered = this.#measureBuffered();
@@ -481,7 +468,7 @@ export class SocketWriter {
   ): Promise<void> {
     this.#queue ??= new SendQueue(this.#limits);
     const buffered = this.#socket.bufferedAmount;
-    // What is carried is not in the way of what can go out here only.
+    // Transferable messages do not displace others.
     const heldBytes = isTransferable
       ? buffered
       : Math.min(buffered, this.#bytesSinceTransferable);
@@ -493,7 +480,7 @@ export class SocketWriter {
     );
     this.#isDrainAwaited ||= this.#drained !== undefined;
     if (!isQueued) {
-      // What is carried would only fill the next connection, too.
+      // Transferable messages would only fill the next connection.
       if (entry.overflow === "terminate" && !isTransferable) {
         this.#onSignal("overflow");
       }
@@ -508,11 +495,11 @@ export class SocketWriter {
     if (text === undefined || this.#socket.readyState !== 1) return;
     this.#creditFrame = undefined;
     this.#write(text, false);
-    this.#sentCount--; // it is no message
+    this.#sentCount--; // it is not a message
     this.#sentBytes -= text.length;
   }
 
-  /** Hands to the socket what has waited longest, while there is room. */
+  /** Passes the oldest messages to the socket while there is space. */
   #flush(): void {
     this.#flushCredit();
     const queue = this.#queue;
@@ -521,7 +508,7 @@ export class SocketWriter {
       entry && !this.#drained;
       entry = queue?.first
     ) {
-      // It would take it, and tell nobody that it did not send it.
+      // It would silently discard it.
       if (this.#socket.readyState !== 1) return;
       if (entry.frame instanceof Blob) {
         return this.#readBlob(entry, entry.frame);
@@ -544,11 +531,11 @@ export class SocketWriter {
     this.#onSignal("drained");
   }
 
-  /** Fetches the bytes of a `Blob`; all else waits behind it. */
+  /** Reads the bytes of a `Blob`. All other messages wait for it. */
   #readBlob(entry: QueuedMessage, blob: Blob): void {
     if (this.#isReadingBlob) return;
     this.#isReadingBlob = true;
-    // Meanwhile it may have gone elsewhere, where it has another beginning.
+    // Meanwhile another connection may have sent it, with another mark.
     const isFirst = () => this.#queue?.first === entry;
     blob.arrayBuffer().then((bytes) => {
       if (isFirst()) entry.frame = bytes;
@@ -564,9 +551,9 @@ export class SocketWriter {
 }
 
 /**
- * What has been handed to a socket has been sent, whatever becomes of the socket.
- * Who sends by one connection wants to know; who sends by any must not take it
- * for one that can be sent again.
+ * Settles the promises of messages that were passed to the socket. They count as sent
+ * even if the socket is lost: for a sender on any connection, they must not be sent
+ * again.
  */
 function ignoreLossIfTransferable(
   promise: Promise<void>,

@@ -272,7 +272,7 @@ test("overflow: drop-newest drops what comes, and counts it", async (time) => {
       await self.party.connection.send("f");
     },
     MessageDroppedError,
-    '"maxBufferedAmount" (10)',
+    '"maxBufferedAmount" is 10',
   );
   assertStrictEquals(error.name, "MessageDroppedError");
   assertEquals(self.ends, []);
