@@ -30,6 +30,7 @@ import {
   internals,
 } from "./core/connection/connection.ts";
 import { ErrorLog } from "./core/events/error_log.ts";
+import { emitEnd } from "./core/events/emit_end.ts";
 import { emitters } from "./core/events/emitter.ts";
 import type { EmitterHooks } from "./core/events/emitter_internals.ts";
 import { eventNames } from "./core/events/event_names.ts";
@@ -65,9 +66,6 @@ import type { Outgoing, Reply, SocketTypes } from "./core/values/types.ts";
 import {
   ConnectEvent,
   DrainEvent,
-  endDetails,
-  EndedEvent,
-  EndEvent,
   FailureEvent,
   GiveUpEvent,
   ReconnectingEvent,
@@ -623,11 +621,8 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
 
   /** Emits the events of an end, and reconnects if enabled. */
   #emitEnd(connection: Connection<Types>, end: Disconnection): void {
-    const { type, code, reason, cause } = end;
-    const emit = () => {
-      this.#emit(type, EndEvent, [code, reason, cause]);
-      this.#emit("end", EndedEvent, [endDetails(end)]);
-    };
+    const { type, code, reason } = end;
+    const emit = () => emitEnd(this, connection, end);
     const uptime = performance.now() - this.#openedAt;
     const attempts = this.#isClosing
       ? undefined

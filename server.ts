@@ -66,9 +66,6 @@ export type { MessageRate } from "./core/connection/rate_limiter.ts";
 export {
   AdapterEvent,
   type AdapterState,
-  type ClientEndArgs,
-  ClientEndedEvent,
-  ClientEndEvent,
   type Member,
   MemberEvent,
   ReadyEvent,

@@ -56,9 +56,7 @@ export type {
 export {
   ConnectEvent,
   DrainEvent,
-  type EndArgs,
   type EndDetails,
-  EndedEvent,
   EndEvent,
   type EventMap,
   FailureEvent,

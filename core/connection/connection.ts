@@ -10,12 +10,10 @@ import { Emitter, emitters } from "../events/emitter.ts";
 import type { EmitterHooks } from "../events/emitter_internals.ts";
 import { eventNames } from "../events/event_names.ts";
 import type { EventsOptions } from "../events/subscriptions.ts";
-import { CloseCode, ignoreRejection } from "../events/errors.ts";
+import { type Cause, CloseCode, ignoreRejection } from "../events/errors.ts";
 import type {
   DrainEvent,
-  EndArgs,
   EndDetails,
-  EndedEvent,
   EndEvent,
   FailureEvent,
   ReceivedEvent,
@@ -103,19 +101,19 @@ export interface ConnectionEvents<Types extends SocketTypes> {
   };
   /** The connection was closed: the closing handshake was completed. */
   close: {
-    args: EndArgs;
-    event: EndEvent;
+    args: [code: number, reason: string, cause: Cause];
+    event: EndEvent<Connection<Types>>;
   };
   /** The connection was lost. */
   disconnect: {
-    args: EndArgs;
-    event: EndEvent;
+    args: [code: number, reason: string, cause: Cause];
+    event: EndEvent<Connection<Types>>;
   };
   /**
    * The connection has ended: emitted once after `close` or `disconnect`, with `{ type,
    * code, reason, cause, wasClean }`. For listeners that only clean up.
    */
-  end: { args: [end: EndDetails]; event: EndedEvent };
+  end: { args: [end: EndDetails]; event: EndEvent<Connection<Types>> };
   /**
    * The send buffer was full, and has space again: a loop that awaits `send` may
    * continue.

@@ -8,7 +8,7 @@
 import { type Deferred, withResolvers } from "../util/deferred.ts";
 import { emitters } from "../events/emitter.ts";
 import { type ConnectionEnd, RESOLVED } from "../events/errors.ts";
-import { endDetails, EndedEvent, EndEvent } from "../events/event_types.ts";
+import { emitEnd } from "../events/emit_end.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 import type { SocketTypes } from "../values/types.ts";
 import type { Dispatcher } from "./dispatcher.ts";
@@ -123,15 +123,11 @@ export class EndNotifier<
     this.#host.owner.endDeferred(connection, false);
     this.#dispatcher.stop();
     clearTimeout(this.#timer);
-    const { type, code, reason, cause } = end;
     emitters.stopWaiting(
       connection,
       () => this.#host.closing.error("wait"),
       true,
-      () => {
-        emitters.emit(connection, type, EndEvent, [code, reason, cause]);
-        emitters.emit(connection, "end", EndedEvent, [endDetails(end)]);
-      },
+      () => emitEnd(connection, connection, end),
     );
     this.#emitted?.resolve();
   }

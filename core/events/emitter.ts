@@ -79,6 +79,12 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
       },
       emit: (emitter: Emitter<unknown>, type, Event, args, pending) =>
         emitter.#emit(type, Event, args, pending),
+      emitWith: (emitter: Emitter<unknown>, type, createEvent, args) => {
+        emitter.#callListeners(type, args, undefined);
+        if (emitter.#hasEventListener(type)) {
+          emitter.#dispatch(createEvent(), undefined);
+        }
+      },
       isHeard: (emitter: Emitter<unknown>, type) => emitter.#isHeard(type),
       hasTyped: (emitter: Emitter<unknown>) => emitter.#typed > 0,
       iterate: (emitter: Emitter<unknown>, type, options, select) =>
@@ -381,6 +387,17 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
     args: Args,
     pending: Promise<unknown>[] | undefined,
   ): void {
+    this.#callListeners(type, args, pending);
+    if (this.#hasEventListener(type)) {
+      this.#dispatch(new Event(type, ...args), pending);
+    }
+  }
+
+  #callListeners(
+    type: string,
+    args: readonly unknown[],
+    pending: Promise<unknown>[] | undefined,
+  ): void {
     const override = this.#hooks.override?.(this, type);
     if (override !== undefined) this.#call(override, type, args, pending);
     const listeners = this.#listeners?.[type];
@@ -391,12 +408,13 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
         this.#call(entry.listener, type, args, pending);
       }
     }
-    if (this.#hasEventListener(type)) {
-      const outer = this.#pending; // of an event in whose handler this one is
-      this.#pending = pending;
-      this.dispatchEvent(new Event(type, ...args));
-      this.#pending = outer;
-    }
+  }
+
+  #dispatch(event: Event, pending: Promise<unknown>[] | undefined): void {
+    const outer = this.#pending; // of an event whose listener emits this one
+    this.#pending = pending;
+    this.dispatchEvent(event);
+    this.#pending = outer;
   }
 
   #call(

@@ -46,6 +46,17 @@ export interface EmitterInternals {
     args: Args,
     pending?: Promise<unknown>[],
   ): void;
+  /**
+   * Emits an event whose `Event` is not created from the arguments of the listeners.
+   *
+   * @param createEvent Called only if `addEventListener` was called for the type.
+   */
+  emitWith(
+    emitter: EventTarget,
+    type: string,
+    createEvent: () => Event,
+    args: readonly unknown[],
+  ): void;
   /** Whether an event has a listener or an override. */
   isHeard(emitter: EventTarget, type: string): boolean;
   /** Whether there is a listener for messages of any one type. */

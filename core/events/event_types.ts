@@ -114,11 +114,11 @@ export class MemberEvent extends Event {
 /**
  * Dispatched when a connection is open.
  *
- * @typeParam Client The type of the connection.
+ * @typeParam Connection The type of the connection.
  */
-export class ConnectEvent<Client> extends Event {
+export class ConnectEvent<Connection> extends Event {
   /** The connection. */
-  readonly client: Client;
+  readonly connection: Connection;
   /** The requested path. */
   readonly path: string;
 
@@ -126,12 +126,12 @@ export class ConnectEvent<Client> extends Event {
    * Creates the event.
    *
    * @param type The name of the event.
-   * @param client The connection.
+   * @param connection The connection.
    * @param path The requested path.
    */
-  constructor(type: string, client: Client, path: string) {
+  constructor(type: string, connection: Connection, path: string) {
     super(type);
-    this.client = client;
+    this.connection = connection;
     this.path = path;
   }
 }
@@ -220,72 +220,55 @@ export class GiveUpEvent extends Event {
 }
 
 /**
- * Dispatched when a connection has ended: `close` if the closing handshake was completed,
- * `disconnect` if the connection was lost.
+ * Dispatched when a connection has ended: as `close` if the closing handshake was
+ * completed, as `disconnect` if the connection was lost, and after either as `end`.
+ *
+ * @typeParam Connection The type of the connection.
  */
-export class EndEvent extends Event implements ConnectionEnd {
-  /** The name of the event: `close` or `disconnect`. */
-  declare readonly type: ConnectionEnd["type"];
-  /** The close code; 1006 for a lost connection. */
-  readonly code: number;
-  /** The close reason; an empty string if there was none. */
-  readonly reason: string;
-  /** Why the connection ended. */
-  readonly cause: Cause;
+export class EndEvent<Connection> extends Event
+  implements Omit<EndDetails, "type"> {
+  /** The name of the event. */
+  declare readonly type: ConnectionEnd["type"] | "end";
+  /** The connection that ended. */
+  readonly connection: Connection;
+  /** How it ended; `end.type` is `close` or `disconnect`. */
+  readonly end: EndDetails;
 
   /**
    * Creates the event.
    *
    * @param type The name of the event.
-   * @param code The close code.
-   * @param reason The close reason.
-   * @param cause Why the connection ended.
+   * @param connection The connection that ended.
+   * @param end How it ended.
    */
   constructor(
-    type: ConnectionEnd["type"],
-    code: number,
-    reason: string,
-    cause: Cause,
+    type: ConnectionEnd["type"] | "end",
+    connection: Connection,
+    end: EndDetails,
   ) {
     super(type);
-    this.code = code;
-    this.reason = reason;
-    this.cause = cause;
+    this.connection = connection;
+    this.end = end;
+  }
+
+  /** The close code; 1006 for a lost connection. */
+  get code(): number {
+    return this.end.code;
+  }
+
+  /** The close reason; an empty string if there was none. */
+  get reason(): string {
+    return this.end.reason;
+  }
+
+  /** Why the connection ended. */
+  get cause(): Cause {
+    return this.end.cause;
   }
 
   /** Whether the closing handshake was completed, as in a `CloseEvent`. */
   get wasClean(): boolean {
-    return this.type === "close";
-  }
-}
-
-/**
- * The {@linkcode EndEvent} of a server, with the connection.
- *
- * @typeParam Client The type of the connection.
- */
-export class ClientEndEvent<Client> extends EndEvent {
-  /** The connection that ended. */
-  readonly client: Client;
-
-  /**
-   * Creates the event.
-   *
-   * @param type The name of the event.
-   * @param client The connection that ended.
-   * @param code The close code.
-   * @param reason The close reason.
-   * @param cause Why the connection ended.
-   */
-  constructor(
-    type: ConnectionEnd["type"],
-    client: Client,
-    code: number,
-    reason: string,
-    cause: Cause,
-  ) {
-    super(type, code, reason, cause);
-    this.client = client;
+    return this.end.wasClean;
   }
 }
 
@@ -293,15 +276,15 @@ export class ClientEndEvent<Client> extends EndEvent {
  * Dispatched when a listener throws or rejects, and for errors that have no other
  * recipient.
  *
- * @typeParam Client The type of the connection.
+ * @typeParam Connection The type of the connection.
  */
-export class FailureEvent<Client> extends Event {
+export class FailureEvent<Connection> extends Event {
   /** The error. */
   readonly error: unknown;
   /** The name of the event whose listener failed, or the origin of the error. */
   readonly from: string;
   /** The connection, if the error is related to one. */
-  readonly client: Client | undefined;
+  readonly connection: Connection | undefined;
 
   /**
    * Creates the event.
@@ -309,18 +292,18 @@ export class FailureEvent<Client> extends Event {
    * @param type The name of the event.
    * @param error The error.
    * @param from The name of the event whose listener failed, or the origin of the error.
-   * @param client The connection, if the error is related to one.
+   * @param connection The connection, if the error is related to one.
    */
   constructor(
     type: string,
     error: unknown,
     from: string,
-    client: Client | undefined,
+    connection: Connection | undefined,
   ) {
     super(type);
     this.error = error;
     this.from = from;
-    this.client = client;
+    this.connection = connection;
   }
 }
 
@@ -347,52 +330,3 @@ export function endDetails(
 ): EndDetails {
   return { type, code, reason, cause, wasClean: type === "close" };
 }
-
-/** Dispatched after `close` or `disconnect`. */
-export class EndedEvent extends Event {
-  /** How the connection ended. */
-  readonly end: EndDetails;
-
-  /**
-   * Creates the event.
-   *
-   * @param type The name of the event.
-   * @param end How the connection ended.
-   */
-  constructor(type: string, end: EndDetails) {
-    super(type);
-    this.end = end;
-  }
-}
-
-/**
- * Dispatched by a server after `close` or `disconnect`.
- *
- * @typeParam Client The type of the connection.
- */
-export class ClientEndedEvent<Client> extends EndedEvent {
-  /** The connection that ended. */
-  readonly client: Client;
-
-  /**
-   * Creates the event.
-   *
-   * @param type The name of the event.
-   * @param client The connection that ended.
-   * @param end How it ended.
-   */
-  constructor(type: string, client: Client, end: EndDetails) {
-    super(type, end);
-    this.client = client;
-  }
-}
-
-/** The arguments of listeners of `close` and `disconnect`. */
-export type EndArgs = [code: number, reason: string, cause: Cause];
-
-/**
- * The arguments of listeners of `close` and `disconnect` on a server.
- *
- * @typeParam Client The type of the connection.
- */
-export type ClientEndArgs<Client> = [client: Client, ...end: EndArgs];

@@ -18,15 +18,14 @@ import {
 import { type Endpoint, endpoints } from "../connection/endpoint.ts";
 import { guardWith } from "../connection/inbound_guard.ts";
 import { emitMessage, isMessageHeard } from "../connection/typed_messages.ts";
+import { emitEnd } from "../events/emit_end.ts";
 import { emitters } from "../events/emitter.ts";
 import { ErrorLog, errorReason } from "../events/error_log.ts";
 import { ConnectionEndedError } from "../events/errors.ts";
 import {
   AdapterEvent,
-  ClientEndedEvent,
-  ClientEndEvent,
   ConnectEvent,
-  endDetails,
+  EndEvent,
   FailureEvent,
   MemberEvent,
   ReadyEvent,
@@ -235,10 +234,8 @@ export class ServerCore<Types extends SocketTypes> {
         this.broadcaster.clientEnded(client);
         this.#shutdown.clientEnded();
         this.upgrader.released(client);
-        const { type, code, reason, cause } = end;
-        if (type === "disconnect") this.disconnected.add(client, end);
-        this.#emit(type, ClientEndEvent, [client, code, reason, cause]);
-        this.#emit("end", ClientEndedEvent, [client, endDetails(end)]);
+        if (end.type === "disconnect") this.disconnected.add(client, end);
+        emitEnd(this.#server, client, end, client);
       },
       unsent: () => {},
       endDeferred: (client, isWaiting) => {
@@ -256,11 +253,8 @@ function clientOf<Types extends SocketTypes>(
   subject: unknown,
 ): Connection<Types> | undefined {
   if (subject instanceof ReceivedEvent) subject = subject.message;
-  if (
-    subject instanceof ConnectEvent || subject instanceof ClientEndEvent ||
-    subject instanceof ClientEndedEvent
-  ) {
-    subject = subject.client;
+  if (subject instanceof ConnectEvent || subject instanceof EndEvent) {
+    subject = subject.connection;
   }
   if (subject instanceof Message) subject = subject.author;
   return subject instanceof Connection ? subject : undefined;

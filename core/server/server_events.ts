@@ -6,13 +6,12 @@
 
 import type { Connection, SocketMessage } from "../connection/connection.ts";
 import { eventNames } from "../events/event_names.ts";
+import type { Cause } from "../events/errors.ts";
 import type {
   AdapterEvent,
-  ClientEndArgs,
-  ClientEndedEvent,
-  ClientEndEvent,
   ConnectEvent,
   EndDetails,
+  EndEvent,
   FailureEvent,
   Member,
   MemberEvent,
@@ -69,13 +68,23 @@ export interface ServerEvents<Types extends SocketTypes> {
   };
   /** A connection was closed: the closing handshake is complete. */
   close: {
-    args: ClientEndArgs<Connection<Types>>;
-    event: ClientEndEvent<Connection<Types>>;
+    args: [
+      client: Connection<Types>,
+      code: number,
+      reason: string,
+      cause: Cause,
+    ];
+    event: EndEvent<Connection<Types>>;
   };
   /** A connection was lost. */
   disconnect: {
-    args: ClientEndArgs<Connection<Types>>;
-    event: ClientEndEvent<Connection<Types>>;
+    args: [
+      client: Connection<Types>,
+      code: number,
+      reason: string,
+      cause: Cause,
+    ];
+    event: EndEvent<Connection<Types>>;
   };
   /**
    * A connection has ended: emitted once after its `close` or `disconnect`, with
@@ -83,7 +92,7 @@ export interface ServerEvents<Types extends SocketTypes> {
    */
   end: {
     args: [client: Connection<Types>, end: EndDetails];
-    event: ClientEndedEvent<Connection<Types>>;
+    event: EndEvent<Connection<Types>>;
   };
   /** A listener has thrown, or its promise has rejected. */
   error: {

@@ -321,8 +321,8 @@ test("ClientSocket dispatches events with the same values", async () => {
   server.on("message", (message) => message.reply(message.content));
   const client = new ClientSocket();
   const seen: unknown[] = [];
-  client.addEventListener("connect", ({ client, path }) => {
-    seen.push(client.remoteAddress, path);
+  client.addEventListener("connect", ({ connection, path }) => {
+    seen.push(connection.remoteAddress, path);
   });
   client.addEventListener("message", ({ message }) => seen.push(message.data));
   client.addEventListener("close", ({ code, reason, wasClean, cause }) => {

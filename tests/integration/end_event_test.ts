@@ -1,7 +1,12 @@
 /** The event `end`: once after every `close` and every `disconnect`, on all sockets. */
 
 import { assertEquals, assertStrictEquals } from "@std/assert";
-import { ClientSocket, type Connection, ServerSocket } from "../../mod.ts";
+import {
+  ClientSocket,
+  type Connection,
+  type EndEvent,
+  ServerSocket,
+} from "../../mod.ts";
 import { lacksPermission } from "../support/permissions.ts";
 
 const ignore = await lacksPermission("net");
@@ -104,4 +109,32 @@ test("end is emitted if only it is listened to, and nothing after it", async () 
   await server.close();
   assertEquals(events.filter((name) => name === "end").length, 1);
   assertEquals(events.includes("error"), false);
+});
+
+test("EndEvent has the connection and the end, on all sockets and for all events", async () => {
+  const { server, client, peer } = await recorded();
+  const own = client.connection;
+  const seen: unknown[][] = [];
+  const record = (event: EndEvent<Connection>) => {
+    const { connection, end, code, reason, cause, wasClean } = event;
+    assertEquals(end, { type: "close", code, reason, cause, wasClean });
+    seen.push([event.type, connection, code, reason, wasClean]);
+  };
+  for (const type of ["close", "end"] as const) {
+    server.addEventListener(type, record);
+    client.addEventListener(type, record);
+    peer.addEventListener(type, record);
+  }
+  const ended = peer.waitFor("end");
+  await client.close(4001, "bye");
+  await ended;
+  await server.close();
+  for (const type of ["close", "end"]) {
+    const all = seen.filter(([name]) => name === type);
+    assertEquals(all.filter(([, one]) => one === own).length, 1);
+    for (const [, one, ...rest] of all) {
+      assertEquals(rest, [4001, "bye", true]);
+      if (one !== own) assertStrictEquals(one, peer);
+    }
+  }
 });

@@ -14,7 +14,6 @@ const SHARED = [
   "ConnectEvent",
   "ConnectionEndedError",
   "DrainEvent",
-  "EndedEvent",
   "EndEvent",
   "FailureEvent",
   "Message",
@@ -31,8 +30,6 @@ Deno.test("the entry points export what they promise, and nothing else", () => {
   const ofServer = [
     "AdapterEvent",
     "Audience",
-    "ClientEndedEvent",
-    "ClientEndEvent",
     "MemberEvent",
     "ReadyEvent",
     "RefusedEvent",

@@ -457,8 +457,8 @@ test("ServerSocket.fetch() answers upgrades in any server", async () => {
 test("ServerSocket.fetch() answers 500 where it cannot upgrade", async () => {
   const server = new ServerSocket();
   const errors: unknown[] = [];
-  server.addEventListener("error", ({ error, from, client }) => {
-    errors.push(error instanceof Error, from, client);
+  server.addEventListener("error", ({ error, from, connection }) => {
+    errors.push(error instanceof Error, from, connection);
   });
   const statuses: number[] = [];
   await using http = Deno.serve(
