@@ -111,8 +111,7 @@ let serverHooks: EmitterHooks;
  * ```
  */
 export class ServerSocket<Types extends SocketTypes = SocketTypes>
-  extends Endpoint<Types, ServerEvents<Types>>
-  implements AsyncDisposable {
+  extends Endpoint<Types, ServerEvents<Types>> {
   readonly #core: ServerCore<Types>;
 
   static {
