@@ -202,7 +202,8 @@ class RedisAdapter implements Adapter {
 
   open(host: AdapterHost): void {
     this.#host = host;
-    this.#connect();
+    // What fails at once is told after the program has begun to listen.
+    queueMicrotask(() => this.#connect());
   }
 
   async publish(
@@ -253,6 +254,7 @@ class RedisAdapter implements Adapter {
   }
 
   async #connect(): Promise<void> {
+    if (!this.#host) return;
     const guard = new SocketGuard();
     let session: Session | undefined;
     let reason: unknown;

@@ -234,14 +234,15 @@ export class RedisLog implements AdapterLog {
    */
   async #loadScript(host: RedisLogHost): Promise<void> {
     const keys = this.#keys(host, "");
-    try {
-      await host.command(keys[0], [
-        ...["EVAL", APPEND_SCRIPT, "4", ...keys, `${host.keyPrefix}from`],
-        ...["", "", "0", "", "", ""], // no log has this name
-      ]);
-    } catch (error) {
-      const isLoaded = error instanceof Error && /^EPOCH/.test(error.message);
-      if (!isLoaded) throw error;
+    const nameKey = `${host.keyPrefix}from`;
+    const rest = ["4", ...keys, nameKey, "", "", "0", "", "", ""]; // no log's name
+    for (const call of [["EVAL", APPEND_SCRIPT], ["EVALSHA", APPEND_SHA1]]) {
+      try {
+        await host.command(keys[0], [...call, ...rest]);
+      } catch (error) {
+        const isRun = error instanceof Error && /^EPOCH/.test(error.message);
+        if (!isRun) throw error;
+      }
     }
   }
 

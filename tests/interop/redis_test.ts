@@ -1,13 +1,25 @@
 /** The adapter for Redis, tried with real servers as operators set them up. */
 
-import { assert, assertEquals, assertFalse, assertMatch } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertFalse,
+  assertMatch,
+  assertThrows,
+} from "@std/assert";
 import { deadline, delay } from "@std/async";
-import { createClient } from "@redis/client";
-import { Redis } from "ioredis";
+import { createClient, createCluster, createSentinel } from "@redis/client";
+import { Cluster, Redis } from "ioredis";
 import { redis, type RedisOptions } from "../../adapters/redis.ts";
 import { ClientSocket, type ServerOptions, ServerSocket } from "../../mod.ts";
 import { lacksPermission } from "../support/permissions.ts";
-import { certificates, RedisServer } from "../support/redis_servers.ts";
+import {
+  certificates,
+  redisCluster,
+  redisSentinel,
+  RedisServer,
+  type RedisServers,
+} from "../support/redis_servers.ts";
 import { SeededRandom } from "../support/seeded_random.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 
@@ -58,11 +70,35 @@ class Node implements AsyncDisposable {
   }
 }
 
+/** Waits until what one server sends to a room comes to a client of another. */
+async function crosses(
+  from: Node,
+  client: ClientSocket,
+  room: string,
+): Promise<void> {
+  const mark = crypto.randomUUID();
+  const heard = client.waitFor("message", {
+    filter: ({ content }) => content === mark,
+  });
+  const timer = setInterval(() => from.server.to(room).send(mark), 50);
+  try {
+    await heard;
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+/** How long ioredis leaves its timers behind, in milliseconds. */
+const IOREDIS_TIMERS_MS = 2_200;
+
 function test(name: string, fn: () => Promise<void>, seconds = 30): void {
   Deno.test({
     name,
     ignore,
-    fn: () => deadline(fn(), seconds * 1_000),
+    fn: async () => {
+      await deadline(fn(), seconds * 1_000);
+      if (name.includes("ioredis")) await delay(IOREDIS_TIMERS_MS);
+    },
   });
 }
 
@@ -209,7 +245,7 @@ test("redis() leaves a room that is not wanted any more", async () => {
   await server.until(/^(?!.*room lobby)/s, "PUBSUB", "CHANNELS");
 });
 
-test("redis() survives a Redis that demands a certificate, and connects with one", async () => {
+test("redis() survives a Redis that demands a certificate, and connects with one, also by ioredis", async () => {
   await using server = new RedisServer(({ folder, port }) => [
     ...["--tls-port", `${port}`, "--port", "0"],
     ...["--tls-cert-file", `${folder}/own.crt`],
@@ -252,4 +288,221 @@ test("redis() survives a Redis that demands a certificate, and connects with one
   });
   await node.linked(2);
   await other.linked(2);
+});
+
+/** The clients of a cluster. */
+const clusterClients: Record<
+  string,
+  (cluster: RedisServers) => NonNullable<RedisOptions["client"]>
+> = {
+  "createCluster()": ({ servers }) => () =>
+    createCluster({
+      rootNodes: servers.map(({ url }) => ({ url })),
+      defaults: { socket: { connectTimeout: 1_000 } },
+    }),
+  "Cluster of ioredis": ({ servers }) => () =>
+    new Cluster(
+      servers.map(({ port }) => ({ host: "127.0.0.1", port })),
+      { shardedSubscribers: true, lazyConnect: true },
+    ),
+};
+
+for (const [name, clientsOf] of Object.entries(clusterClients)) {
+  for (const history of [false, true]) {
+    test(
+      `redis() with a ${name}${
+        history ? " and history" : ""
+      } joins servers, also after a failover`,
+      async () => {
+        await using cluster = await redisCluster(1);
+        const client = clientsOf(cluster);
+        await using one = new Node({ client }, { history });
+        await using two = new Node({ client }, { history });
+        for (const node of [one, two]) await node.server.listen("127.0.0.1", 0);
+        await one.linked(2);
+        await two.linked(2);
+        const rooms = Array.from({ length: 12 }, (_, i) => `room${i}`);
+        await using here = await connect(one, rooms.join("/"));
+        await using there = await connect(two, rooms.join("/"));
+        for (const room of rooms) {
+          await crosses(one, there, room);
+          await crosses(two, here, room);
+        }
+        // A master dies; its replica takes over, and no room stays deaf.
+        one.told.length = two.told.length = 0;
+        await cluster.at(0).kill();
+        await one.until(/^down/);
+        await two.until(/^down/);
+        await one.linked(2);
+        await two.linked(2);
+        for (const room of rooms) {
+          await crosses(one, there, room);
+          await crosses(two, here, room);
+        }
+        assertEquals(
+          [...one.errors, ...two.errors].filter((line) =>
+            !/[Cc]onnect|lost/.test(line)
+          ),
+          [],
+        );
+      },
+      90,
+    );
+  }
+}
+
+test("redis() notices that slots of a cluster have moved", async () => {
+  await using cluster = await redisCluster();
+  const client = clusterClients["createCluster()"]?.(cluster);
+  assert(client);
+  await using one = new Node({ client });
+  await using two = new Node({ client });
+  for (const node of [one, two]) await node.server.listen("127.0.0.1", 0);
+  await one.linked(2);
+  await using there = await connect(two, "lobby");
+  await crosses(one, there, "lobby");
+  const channel = "ws-events:room lobby";
+  const slot = await cluster.at(0).cli("CLUSTER", "KEYSLOT", channel);
+  const ids = await Promise.all(
+    cluster.servers.map((server) => server.cli("CLUSTER", "MYID")),
+  );
+  const owner = Math.min(2, Math.floor(Number(slot) / 5461));
+  const target = ids[(owner + 1) % 3] ?? "";
+  two.told.length = 0;
+  for (const server of cluster.servers) {
+    await server.cli("CLUSTER", "SETSLOT", slot, "NODE", target);
+  }
+  await two.until(/slots of the Redis Cluster have moved/);
+  await two.until(/^up$/);
+  await crosses(one, there, "lobby");
+}, 60);
+
+/** The clients of a master that a sentinel knows. */
+const sentinelClients: Record<
+  string,
+  (servers: RedisServers) => NonNullable<RedisOptions["client"]>
+> = {
+  "createSentinel()": (servers) => () =>
+    createSentinel({
+      name: "main",
+      sentinelRootNodes: [{ host: "127.0.0.1", port: servers.at(2).port }],
+    }),
+  "Redis of ioredis": (servers) => () =>
+    new Redis({
+      name: "main",
+      sentinels: [{ host: "127.0.0.1", port: servers.at(2).port }],
+    }),
+};
+
+for (const [name, clientsOf] of Object.entries(sentinelClients)) {
+  test(`redis() with ${name} follows a failover of Sentinel`, async () => {
+    await using servers = await redisSentinel();
+    const client = clientsOf(servers);
+    await using one = new Node({ client }, { history: true });
+    await using two = new Node({ client }, { history: true });
+    for (const node of [one, two]) await node.server.listen("127.0.0.1", 0);
+    await one.linked(2);
+    await using there = await connect(two, "lobby");
+    await crosses(one, there, "lobby");
+    two.told.length = 0;
+    const recovery = there.waitFor("recovery");
+    await servers.at(0).kill();
+    await two.until(/^down/);
+    await one.linked(2);
+    await two.linked(2);
+    // The replica may have lagged.
+    assertEquals((await recovery)[0], false);
+    await crosses(one, there, "lobby");
+  }, 90);
+}
+
+test("redis() refuses what is no client, a Cluster of ioredis without shards, and options that contradict each other", async () => {
+  for (
+    const [options, message] of [
+      [{ client: () => ({ on: () => {} }) }, "as a client of Redis"],
+      [{ client: () => new Cluster([], { lazyConnect: true }) }, "shardedSub"],
+    ] as const
+  ) {
+    await using node = new Node(options);
+    await node.until(new RegExp(message));
+  }
+  assertThrows(
+    () => redis({ url: "redis://localhost", client: () => createClient() }),
+    TypeError,
+    'Cannot use both "url" and "client"',
+  );
+  for (const prefix of ["", "a b", "a{b}", "a@2:", "a*", "x".repeat(129)]) {
+    assertThrows(() => redis({ prefix }), TypeError, 'Cannot use "prefix"');
+  }
+  // @ts-expect-error It is called.
+  assertThrows(() => redis({ client: createClient() }), TypeError, "client");
+});
+
+/** The rights that docs/scaling.md lists. */
+const RIGHTS = await aclOf("docs/scaling.md");
+
+/** Reads the ACL of the documentation: the user, and what follows the name. */
+async function aclOf(page: string): Promise<string[]> {
+  const text = await Deno.readTextFile(
+    new URL(`../../${page}`, import.meta.url),
+  );
+  const [, rights = ""] = /ACL SETUSER ws-events ([^`]+)/.exec(text) ?? [];
+  return rights.replaceAll("\\\n", " ").replaceAll(/['\\]/g, "").split(/\s+/)
+    .filter(Boolean);
+}
+
+test("redis() needs no more rights than the documentation lists", async () => {
+  await using server = await RedisServer.start();
+  await server.cli("ACL", "SETUSER", "ws-events", "reset", ...RIGHTS);
+  const url = `redis://ws-events:password@127.0.0.1:${server.port}`;
+  await using one = new Node({ url }, { history: true });
+  await using two = new Node({ url }, { history: true });
+  for (const node of [one, two]) await node.server.listen("127.0.0.1", 0);
+  await one.linked(2);
+  await using there = await connect(two, "lobby");
+  await crosses(one, there, "lobby");
+  const recovery = there.waitFor("recovery");
+  for (const client of two.server.clients) client.terminate();
+  assertEquals((await recovery)[0], true);
+  await crosses(one, there, "lobby");
+  assertEquals([one.told, two.told], [["up"], ["up"]]);
+  assertEquals([...one.errors, ...two.errors], []);
+});
+
+for (const right of ["-publish", "-subscribe", "-evalsha", "resetchannels"]) {
+  test(`redis() tells that a permission is missing: ${right}`, async () => {
+    await using server = await RedisServer.start();
+    await server.cli("ACL", "SETUSER", "ws-events", "reset", ...RIGHTS, right);
+    const url = `redis://ws-events:password@127.0.0.1:${server.port}`;
+    const start = performance.now();
+    await using node = new Node({ url }, { history: true });
+    await node.server.listen("127.0.0.1", 0);
+    await node.until(/^down: .*(NOPERM|permissions)/);
+    assert(performance.now() - start < 5_000);
+    await server.cli("ACL", "SETUSER", "ws-events", "reset", ...RIGHTS);
+    await node.until(/^up$/);
+  });
+}
+
+test("redis() tells that one room is forbidden, and goes on with the rest", async () => {
+  await using server = await RedisServer.start();
+  const rooms = ["all", "fleet", "pulse*", "room?lobby"];
+  const channels = rooms.map((room) => `&ws-events:${room}`);
+  await server.cli(
+    ...["ACL", "SETUSER", "ws-events", "reset", ...RIGHTS],
+    ...["resetchannels", ...channels],
+  );
+  const url = `redis://ws-events:password@127.0.0.1:${server.port}`;
+  await using one = new Node({ url });
+  await using two = new Node({ url });
+  for (const node of [one, two]) await node.server.listen("127.0.0.1", 0);
+  await one.linked(2);
+  await using there = await connect(two, "lobby/secret");
+  one.server.to("secret").send("x");
+  await crosses(one, there, "lobby");
+  for (const { errors, told } of [one, two]) {
+    while (errors.length === 0) await delay(10);
+    assertMatch(errors[0] ?? "", /NOPERM|permissions/);
+    assertEquals(told, ["up"]);
+  }
 });

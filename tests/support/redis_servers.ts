@@ -52,7 +52,7 @@ export class RedisServer implements AsyncDisposable {
       args: ["-p", `${this.port}`, ...args],
     }).output();
     const text = new TextDecoder().decode(success ? stdout : stderr).trim();
-    if (!success) throw new Error(text);
+    if (!success || text.startsWith("ERR ")) throw new Error(text);
     return text;
   }
 
