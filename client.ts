@@ -64,17 +64,21 @@ import { parseRetryAfter } from "./core/protocol/retry_after.ts";
 import type { StandardSchema } from "./core/values/schema.ts";
 import type { Outgoing, Reply, SocketTypes } from "./core/values/types.ts";
 import {
+  type ClientState,
   ConnectEvent,
   DrainEvent,
   FailureEvent,
   GiveUpEvent,
+  type GiveUpReason,
   ReconnectingEvent,
   RecoveryEvent,
+  StateEvent,
 } from "./core/events/event_types.ts";
 import {
   assertCloseFrame,
   assertSize,
   CloseCode,
+  ConnectError,
   type ConnectionEnd,
   ConnectionEndedError,
   ignoreRejection,
@@ -100,9 +104,12 @@ export {
   type ConnectErrorKind,
 } from "./core/events/errors.ts";
 export {
+  type ClientState,
   GiveUpEvent,
+  type GiveUpReason,
   ReconnectingEvent,
   RecoveryEvent,
+  StateEvent,
 } from "./core/events/event_types.ts";
 
 let clientHooks: EmitterHooks;
@@ -141,9 +148,13 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   readonly #connector: Connector<Types>;
   readonly #reconnector: Reconnector;
   readonly #deferredEvents = new DeferredEvents();
+  readonly #signal: AbortSignal | undefined;
+  #state: ClientState = "idle";
   #connection: Connection<Types> | undefined;
   /** Whether the application has closed the client. */
   #isClosing = false;
+  /** Whether `connect` has been called. */
+  #hasTarget = false;
   /** Whether `connect` listeners are being called. */
   #isOpening = false;
   #openedAt = 0;
@@ -163,6 +174,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
         reconnecting: true,
         recovery: true,
         giveup: true,
+        state: true,
         error: true,
       }),
       failed: (client: ClientSocket, error, from) =>
@@ -208,13 +220,39 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
         createError: (reason, details) =>
           this.#connector.createError(reason, details),
         waiting: (...args) =>
-          this.#deferredEvents.run(() =>
-            this.#emit("reconnecting", ReconnectingEvent, args)
+          this.#deferredEvents.run(() => {
+            this.#updateState();
+            this.#emit("reconnecting", ReconnectingEvent, args);
+          }),
+        gaveUp: (...args) => this.#gaveUp(...args),
+        changed: () => this.#updateState(),
+        failed: (error, failure) =>
+          this.#reportError(
+            error,
+            failure instanceof ConnectError ? "reconnecting" : failure.type,
           ),
-        gaveUp: (attempts, error) => this.#gaveUp(attempts, error),
-        failed: (error, end) => this.#reportError(error, end.type),
       },
     );
+    const { signal } = resolved;
+    this.#signal = signal;
+    if (signal?.aborted) this.#abort(signal.reason);
+    signal?.addEventListener("abort", () => this.#abort(signal.reason));
+  }
+
+  /**
+   * The state: `idle`, `connecting`, `open`, `waiting`, `closing` or `closed`. The event
+   * `state` tells its changes.
+   *
+   * @example A status light
+   * ```ts
+   * import { ClientSocket } from "jsr:@ws/events";
+   *
+   * const client = new ClientSocket({ reconnect: true });
+   * client.on("state", (state) => console.log(state === "open" ? "on" : "off"));
+   * ```
+   */
+  get state(): ClientState {
+    return this.#state;
   }
 
   /** The open connection, if there is one. */
@@ -292,6 +330,9 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     const { promise, resolve, reject } = withResolvers<void>();
     try {
       assertConnectOptions(options);
+      if (this.#signal?.aborted) {
+        return ignoreRejection(Promise.reject(this.#signal.reason));
+      }
       const attempts = this.#startConnecting(url, options.signal);
       this.#reconnector.run(attempts).then(
         resolve,
@@ -316,7 +357,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   ): ConnectAttempts {
     this.#deferredEvents.flush();
     const { attempts } = this.#reconnector;
-    if (attempts || this.#connection) {
+    if (attempts || (this.#connection && !this.#isClosing)) {
       const target = displayUrl(this.#connection?.url ?? this.#connector.url);
       const state = attempts ? "connecting" : "connected";
       throw new Error(
@@ -327,7 +368,50 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     }
     signal?.throwIfAborted();
     this.#connector.url = url;
-    return this.#reconnector.start(signal);
+    this.#hasTarget = true;
+    const started = this.#reconnector.start(signal);
+    this.#updateState();
+    return started;
+  }
+
+  /**
+   * Connects now. A delay before the next attempt ends at once, and all attempts are left
+   * again; a connection that is open is replaced by a new one; and a client that was
+   * closed or gave up connects to the same URL again. Messages that wait for a connection
+   * go on waiting.
+   *
+   * @returns A promise that resolves when there is a new connection. It rejects as that
+   * of {@linkcode ClientSocket.connect}; an unawaited rejection is not reported as
+   * unhandled.
+   * @throws {Error} (rejects) If `connect` was never called.
+   *
+   * @example
+   * ```ts
+   * import { ClientSocket } from "jsr:@ws/events";
+   *
+   * const client = new ClientSocket({ reconnect: true });
+   * document.querySelector("button")?.addEventListener("click", () => {
+   *   client.reconnect();
+   * });
+   * ```
+   */
+  reconnect(): Promise<void> {
+    const { attempts } = this.#reconnector;
+    if (attempts) {
+      this.#reconnector.skipDelay();
+      return attempts.outcome;
+    }
+    if (!this.#hasTarget) {
+      return ignoreRejection(
+        Promise.reject(
+          new Error(
+            "Cannot reconnect a client that has not connected yet: call connect() with a URL",
+          ),
+        ),
+      );
+    }
+    if (!this.#isClosing) this.#connection?.close();
+    return ignoreRejection(this.connect(this.#connector.url));
   }
 
   /**
@@ -371,7 +455,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     const sent = connection &&
       internals.send(connection, frame, options, isTransferable);
     if (sent) return sent;
-    if (!this.#reconnector.attempts) {
+    if (!this.#reconnector.attempts && !this.#mayWait) {
       if (!connection) {
         return ignoreRejection(
           Promise.reject(this.#notConnectedError("await connect() first")),
@@ -445,7 +529,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     data: Outgoing<Types>,
     options: RequestOptions & { schema?: StandardSchema },
   ): Promise<unknown> {
-    if (!this.#reconnector.attempts) {
+    if (!this.#reconnector.attempts && !this.#mayWait) {
       throw this.#notConnectedError("await connect() first");
     }
     const { timeout = REQUEST_TIMEOUT_MS, signal } = options;
@@ -506,26 +590,74 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     } else this.#errorLog.write(`Unhandled error in "${from}":`, error);
   }
 
+  /** Whether messages wait though `connect` has not been called. */
+  get #mayWait(): boolean {
+    return this.#state === "idle" && this.#reconnector.isEnabled;
+  }
+
   /** Stops connecting, as the application has closed the client. */
   #stopConnecting(): void {
     this.#isClosing = true;
     const reason = "the client was closed";
     const { attempts } = this.#reconnector;
-    if (!attempts) return this.#rejectQueued(reason);
-    attempts.isCancelled = true;
-    this.#reconnector.giveUp(attempts, this.#connector.createError(reason));
+    if (attempts) {
+      attempts.isCancelled = true;
+      const error = this.#connector.createError(reason);
+      this.#reconnector.giveUp(attempts, error, "closed");
+    } else this.#rejectQueued(reason);
+    if (this.#state === "idle") {
+      emitters.takeWaiting(this, () => this.#connector.createError(reason))();
+    }
+    this.#updateState();
+  }
+
+  /** Ends the client, as its signal was aborted. */
+  #abort(reason: unknown): void {
+    const { attempts } = this.#reconnector;
+    if (attempts) {
+      attempts.isCancelled = true;
+      this.#reconnector.giveUp(attempts, reason, "aborted");
+    }
+    this.close();
+  }
+
+  /** Emits `state` if it has changed. */
+  #updateState(): void {
+    const previous = this.#state;
+    const state = this.#currentState();
+    if (state === previous) return;
+    this.#state = state;
+    this.#emit("state", StateEvent, [state, previous]);
+  }
+
+  #currentState(): ClientState {
+    if (this.#reconnector.attempts) {
+      return this.#reconnector.isWaiting ? "waiting" : "connecting";
+    }
+    if (this.#connection) return this.#isClosing ? "closing" : "open";
+    return this.#hasTarget || this.#isClosing ? "closed" : "idle";
   }
 
   /** Handles the final failure of attempts to connect. */
-  #gaveUp(attempts: ConnectAttempts, error: unknown): void {
+  #gaveUp(
+    attempts: ConnectAttempts,
+    error: unknown,
+    cause: GiveUpReason,
+  ): void {
     const reason = error instanceof Error
       ? error
       : this.#connector.createError("given up", { cause: error });
     this.#rejectQueued(reason.message);
     const emit = () => {
-      if (attempts.notifyOnFail) this.#emit("giveup", GiveUpEvent, [error]);
+      this.#updateState();
+      if (!attempts.notifyOnFail) return;
+      this.#emit("giveup", GiveUpEvent, [error, cause]);
     };
-    this.#deferredEvents.defer(emit, emitters.takeWaiting(this, () => reason));
+    // Whatever waits for the end of a connection that is closing gets it.
+    const cleanup = this.#connection
+      ? () => {}
+      : emitters.takeWaiting(this, () => reason);
+    this.#deferredEvents.defer(emit, cleanup);
   }
 
   /** Rejects messages that wait for a connection. */
@@ -548,11 +680,16 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     result: AttemptResult,
   ): ConnectionOwner<Types> {
     let own: Connection<Types> | undefined;
+    /** Whether a listener has closed the client before the connection was in use. */
+    let isDiscarded = false;
     return {
       rooms: undefined,
       beforeClose: () => {
         // It may be a cancelled attempt, or an earlier connection.
-        if (own && own === this.#connection) this.#isClosing = true;
+        if (own && own === this.#connection) {
+          this.#isClosing = true;
+          this.#updateState();
+        }
         return "local";
       },
       isHosted: () => false,
@@ -561,12 +698,20 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
         (type === "message" && emitters.hasTyped(this)),
       isMessageHeard: (message) => isMessageHeard(this, message),
       opened: (connection, flush) => {
+        // The one before may still be closing.
+        this.#connection?.terminate();
+        if (attempts.signal.aborted) {
+          isDiscarded = true;
+          connection.terminate();
+          return [];
+        }
         result.opened();
         this.#reconnector.finish(attempts);
         this.#connection = own = connection;
         this.#flush = flush;
         this.#isClosing = false;
         this.#openedAt = performance.now();
+        this.#updateState();
         const pending: Promise<unknown>[] = [];
         const { path } = connection;
         this.#isOpening = true;
@@ -587,7 +732,9 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
         const later = this.#queue.takeAll();
         for (const entry of [...entries, ...later]) this.#enqueue(entry);
       },
-      ended: (connection, end) => this.#ended(connection, end),
+      ended: (connection, end) => {
+        if (!isDiscarded) this.#ended(connection, end);
+      },
       endDeferred: () => {},
       refused: ({ url }, cause, end) => result.refused(url, cause, end),
       failed: (error, from) => this.#reportError(error, from),
@@ -622,7 +769,12 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   /** Emits the events of an end, and reconnects if enabled. */
   #emitEnd(connection: Connection<Types>, end: Disconnection): void {
     const { type, code, reason } = end;
-    const emit = () => emitEnd(this, connection, end);
+    const emit = () => {
+      this.#updateState();
+      emitEnd(this, connection, end);
+    };
+    // The application has closed the client, and is connecting it again.
+    if (this.#reconnector.attempts) return emit();
     const uptime = performance.now() - this.#openedAt;
     const attempts = this.#isClosing
       ? undefined
@@ -637,7 +789,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       });
       return;
     }
-    // A listener has closed the client and is connecting it again.
+    // `shouldReconnect` has done so.
     if (this.#reconnector.attempts) return emit();
     const description = `${type} with code ${code} and reason "${
       printable(reason)

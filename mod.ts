@@ -89,6 +89,7 @@ export {
   type ClientEvents,
   type ClientOptions,
   ClientSocket,
+  type ClientState,
   ConnectError,
   type ConnectOptions,
   type Disconnection,
@@ -96,5 +97,4 @@ export {
   isTransient,
   ReconnectingEvent,
   type ReconnectOptions,
-  RecoveryEvent,
 } from "./client.ts";

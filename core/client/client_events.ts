@@ -6,10 +6,13 @@
 
 import type { Connection, ConnectionEvents } from "../connection/connection.ts";
 import type {
+  ClientState,
   ConnectEvent,
   GiveUpEvent,
+  GiveUpReason,
   ReconnectingEvent,
   RecoveryEvent,
+  StateEvent,
 } from "../events/event_types.ts";
 import type { SocketTypes } from "../values/types.ts";
 
@@ -41,8 +44,16 @@ export interface ClientEvents<Types extends SocketTypes>
    */
   recovery: { args: [recovered: boolean]; event: RecoveryEvent };
   /**
-   * The client stops reconnecting: a limit was reached, or the client was closed. Emitted
-   * once each time reconnecting stops without success.
+   * The client stops reconnecting, with the reason. Emitted once each time reconnecting
+   * stops without success.
    */
-  giveup: { args: [error: unknown]; event: GiveUpEvent };
+  giveup: { args: [error: unknown, reason: GiveUpReason]; event: GiveUpEvent };
+  /**
+   * The state of the client has changed. Emitted before the event that says why, such as
+   * `connect` or `disconnect`.
+   */
+  state: {
+    args: [state: ClientState, previous: ClientState];
+    event: StateEvent;
+  };
 }

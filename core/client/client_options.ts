@@ -102,6 +102,12 @@ export interface ClientOptions<Types extends SocketTypes = SocketTypes>
    * @default {false}
    */
   readonly reconnect?: boolean | ReconnectOptions;
+  /**
+   * Ends the client for good when it is aborted: the connection is closed with 1000, and
+   * attempts to connect stop. After that, `connect` rejects with the reason of the signal.
+   * None of this causes an unhandled rejection.
+   */
+  readonly signal?: AbortSignal;
 }
 
 /** Options of {@linkcode ClientSocket.connect}. */
@@ -120,6 +126,7 @@ export interface ResolvedClientOptions<Types extends SocketTypes> {
   readonly requireEvents: boolean;
   readonly connectTimeout: number;
   readonly reconnect: ResolvedReconnectOptions | undefined;
+  readonly signal: AbortSignal | undefined;
   /** The options of its connections. */
   readonly connection: ConnectionOptions<Types>;
 }
@@ -172,6 +179,7 @@ export function resolveClientOptions<Types extends SocketTypes>(
         idleMs ?? (canPing ? DEFAULT_IDLE_TIMEOUT_MS : 0),
     }),
     reconnect: resolveReconnectOptions(reconnect),
+    signal: options.signal,
   };
 }
 
@@ -198,6 +206,7 @@ const CLIENT_OPTIONS = optionNames<ClientOptions>({
   idleTimeout: true,
   closeTimeout: true,
   reconnect: true,
+  signal: true,
   schema: true,
   onInvalid: true,
   concurrency: true,

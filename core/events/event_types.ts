@@ -202,20 +202,83 @@ export class RecoveryEvent extends Event {
   }
 }
 
+/**
+ * Why a client stopped connecting:
+ *
+ * - `closed`: the application closed or terminated the client.
+ * - `aborted`: a signal was aborted.
+ * - `attempts`: `maxAttempts` was reached.
+ * - `duration`: `maxDuration` was reached, or the server asked the client to wait for
+ *   longer than it leaves.
+ * - `final`: `shouldReconnect` decided against another attempt.
+ * - `error`: an attempt failed for a reason other than the network, such as an invalid
+ *   URL.
+ */
+export type GiveUpReason =
+  | "closed"
+  | "aborted"
+  | "attempts"
+  | "duration"
+  | "final"
+  | "error";
+
 /** Dispatched by a client that stops reconnecting. */
 export class GiveUpEvent extends Event {
-  /** The reason. */
+  /** The error of the last attempt, or the reason of the signal. */
   readonly error: unknown;
+  /** Why the client stops. */
+  readonly reason: GiveUpReason;
 
   /**
    * Creates the event.
    *
-   * @param type The name of the event.
-   * @param error The reason.
+   * @param type The event type.
+   * @param error The error of the last attempt, or the reason of the signal.
+   * @param reason Why the client stops.
    */
-  constructor(type: string, error: unknown) {
+  constructor(type: string, error: unknown, reason: GiveUpReason) {
     super(type);
     this.error = error;
+    this.reason = reason;
+  }
+}
+
+/**
+ * The state of a client:
+ *
+ * - `idle`: it has not connected yet.
+ * - `connecting`: it makes an attempt to connect.
+ * - `open`: it has a connection.
+ * - `waiting`: it waits before the next attempt.
+ * - `closing`: the application has closed it, and the closing handshake is under way.
+ * - `closed`: it has no connection, and does not reconnect.
+ */
+export type ClientState =
+  | "idle"
+  | "connecting"
+  | "open"
+  | "waiting"
+  | "closing"
+  | "closed";
+
+/** Dispatched by a client whose state has changed. */
+export class StateEvent extends Event {
+  /** The new state. */
+  readonly state: ClientState;
+  /** The state before. */
+  readonly previous: ClientState;
+
+  /**
+   * Creates the event.
+   *
+   * @param type The event type.
+   * @param state The new state.
+   * @param previous The state before.
+   */
+  constructor(type: string, state: ClientState, previous: ClientState) {
+    super(type);
+    this.state = state;
+    this.previous = previous;
   }
 }
 

@@ -4,11 +4,17 @@
  * @module
  */
 
+import { ignoreRejection } from "../events/errors.ts";
+import { withResolvers } from "../util/deferred.ts";
+
 /** One attempt to connect, or a sequence of attempts. */
 export class ConnectAttempts {
   readonly #controller = new AbortController();
   /** Is aborted when the attempts fail, with the reason. */
   readonly signal: AbortSignal = this.#controller.signal;
+  readonly #outcome = withResolvers<void>();
+  /** Settles when they are over. Nobody has to handle its rejection. */
+  readonly outcome: Promise<void> = ignoreRejection(this.#outcome.promise);
   readonly #signals = new Map<AbortSignal, () => void>();
   /** Whether to emit `giveup` if they fail: an event has announced them. */
   notifyOnFail = false;
@@ -25,14 +31,20 @@ export class ConnectAttempts {
 
   /** Ends the attempts, as there is a connection. */
   finish(): void {
-    for (const [signal, onAbort] of this.#signals) {
-      signal.removeEventListener("abort", onAbort);
-    }
+    this.#release();
+    this.#outcome.resolve();
   }
 
   /** Ends the attempts without a connection. */
   fail(reason: unknown): void {
-    this.finish();
+    this.#release();
     this.#controller.abort(reason);
+    this.#outcome.reject(this.signal.reason);
+  }
+
+  #release(): void {
+    for (const [signal, onAbort] of this.#signals) {
+      signal.removeEventListener("abort", onAbort);
+    }
   }
 }

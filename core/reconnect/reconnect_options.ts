@@ -9,6 +9,7 @@ import {
   assertSize,
   assertType,
   CloseCode,
+  ConnectError,
   type ConnectionEnd,
   optionNames,
 } from "../events/errors.ts";
@@ -24,12 +25,16 @@ export interface ReconnectOptions extends BackoffOptions {
    */
   readonly minUptime?: number;
   /**
-   * Decides whether to reconnect after an end. It is not called if this side closed or
-   * terminated the connection: then the client does not reconnect.
+   * Decides whether to reconnect: after the end of a connection, and after an attempt
+   * that failed with a {@linkcode ConnectError}. It may return a promise; the client then
+   * waits for it. It is not called if this side closed or terminated the connection: then
+   * the client does not reconnect.
    *
    * @default {isTransient}
    */
-  readonly shouldReconnect?: (end: Disconnection) => boolean;
+  readonly shouldReconnect?: (
+    failure: Disconnection | ConnectError,
+  ) => boolean | PromiseLike<boolean>;
   /** Stops reconnecting when it is aborted. It does not end an open connection. */
   readonly signal?: AbortSignal;
 }
@@ -62,14 +67,22 @@ const TRANSIENT_CODES: readonly number[] = [
   CloseCode.BadGateway,
 ];
 
+/** The HTTP statuses in the range of 4xx after which a client tries again by default. */
+const TRANSIENT_STATUSES: readonly number[] = [408, 425, 429];
+
 /**
- * Whether a client reconnects after an end by default: if the connection was lost
- * (1006), or the server closed it for a temporary reason: it goes away or restarts
- * (1001, 1012), failed (1011), is overloaded (1013), or a gateway lost it (1014). Any
- * other code is final: 1000, 1008, 4001 and so on.
+ * Whether a client tries again by default:
  *
- * @param end How a connection ended.
- * @returns Whether to reconnect.
+ * - After the end of a connection, if it was lost (1006), or the server closed it for a
+ *   temporary reason: it goes away or restarts (1001, 1012), failed (1011), is overloaded
+ *   (1013), or a gateway lost it (1014). Any other code is final: 1000, 1008, 4001 and so
+ *   on.
+ * - After a failed attempt, unless the server refused it for good: with a status of 4xx
+ *   other than 408, 425 and 429, or with a close code that is final after a connection,
+ *   too.
+ *
+ * @param failure How a connection ended, or why an attempt failed.
+ * @returns Whether to try again.
  *
  * @example Codes of an application
  * ```ts
@@ -77,13 +90,18 @@ const TRANSIENT_CODES: readonly number[] = [
  *
  * const client = new ClientSocket({
  *   reconnect: {
- *     shouldReconnect: (end) => end.code === 4100 || isTransient(end),
+ *     shouldReconnect: (failure) => failure.code === 4100 || isTransient(failure),
  *   },
  * });
  * ```
  */
-export function isTransient(end: ConnectionEnd): boolean {
-  return TRANSIENT_CODES.includes(end.code);
+export function isTransient(failure: ConnectionEnd | ConnectError): boolean {
+  const { code } = failure;
+  if (code !== undefined) return TRANSIENT_CODES.includes(code);
+  if (!(failure instanceof ConnectError)) return false;
+  const { kind, status } = failure;
+  if (status === undefined) return kind !== "refused";
+  return status < 400 || status > 499 || TRANSIENT_STATUSES.includes(status);
 }
 
 /**

@@ -4,13 +4,20 @@
  * @module
  */
 
-import { ConnectError, type ConnectErrorDetails } from "../events/errors.ts";
+import {
+  ConnectError,
+  type ConnectErrorDetails,
+  isThenable,
+} from "../events/errors.ts";
+import type { GiveUpReason } from "../events/event_types.ts";
+import { parseRetryAfter } from "../protocol/retry_after.ts";
 import { backoff, withRetryAfter } from "./backoff.ts";
 import { ConnectAttempts } from "./connect_attempts.ts";
 import type {
   Disconnection,
   ResolvedReconnectOptions,
 } from "./reconnect_options.ts";
+import { withResolvers } from "../util/deferred.ts";
 import { waitForRetry } from "./retry_delay.ts";
 
 /** The client that a {@linkcode Reconnector} connects. */
@@ -26,9 +33,15 @@ export interface ReconnectorHost {
   /** Is called before each delay, with the error of the attempt before it. */
   waiting(attempt: number, delay: number, failure: unknown): void;
   /** Is called when attempts have failed for good. */
-  gaveUp(attempts: ConnectAttempts, error: unknown): void;
+  gaveUp(
+    attempts: ConnectAttempts,
+    error: unknown,
+    reason: GiveUpReason,
+  ): void;
+  /** Is called when an attempt, or a delay between two attempts, begins. */
+  changed(): void;
   /** Is called when `shouldReconnect` throws. */
-  failed(error: unknown, end: Disconnection): void;
+  failed(error: unknown, failure: Disconnection | ConnectError): void;
 }
 
 /** The attempts since the last connection that lived for `minUptime`. */
@@ -45,6 +58,11 @@ export class Reconnector {
   readonly #connectTimeout: number;
   readonly #host: ReconnectorHost;
   #attempts: ConnectAttempts | undefined;
+  /** What `shouldReconnect` will decide after an end, if it returned a promise. */
+  #decision: Promise<boolean> | undefined;
+  /** Ends the delay at once. */
+  #skip: AbortController | undefined;
+  #isWaiting = false;
   #state: RetryState;
 
   constructor(
@@ -68,13 +86,22 @@ export class Reconnector {
     return this.#attempts;
   }
 
+  /** Whether the attempts are between two of them, not in one. */
+  get isWaiting(): boolean {
+    return this.#isWaiting;
+  }
+
+  /** Makes the next attempt now, with all attempts left. */
+  skipDelay(): void {
+    this.#state = this.#freshState();
+    this.#skip?.abort();
+  }
+
   /** Starts the first attempt, which a signal may cancel. */
   start(signal: AbortSignal | undefined): ConnectAttempts {
     this.#state = this.#freshState();
-    const attempts = this.#attempts = new ConnectAttempts();
-    if (signal) {
-      attempts.onSignal(signal, (reason) => this.giveUp(attempts, reason));
-    }
+    const attempts = this.#begin(false);
+    if (signal) this.#abortOn(attempts, signal);
     return attempts;
   }
 
@@ -88,7 +115,16 @@ export class Reconnector {
   async run(attempts: ConnectAttempts, end?: Disconnection): Promise<void> {
     try {
       let next = end ? undefined : this.#connectOnce(attempts);
+      let retryAfter = end?.retryAfter;
       let failure: unknown;
+      const decision = this.#decision;
+      this.#decision = undefined;
+      if (decision && !await untilAborted(decision, attempts.signal)) {
+        throw this.#final(
+          attempts,
+          this.#host.createError("shouldReconnect decided against it"),
+        );
+      }
       for (;; next = this.#connectOnce(attempts)) {
         if (next) {
           try {
@@ -97,14 +133,21 @@ export class Reconnector {
             const isFinal = attempts.signal.aborted || !this.#options ||
               !(error instanceof ConnectError);
             if (isFinal) throw error;
+            this.#isWaiting = true;
+            const decision = this.#decide(error);
+            const isWanted = typeof decision === "boolean"
+              ? decision
+              : await untilAborted(decision, attempts.signal);
+            attempts.signal.throwIfAborted();
+            if (!isWanted) throw this.#final(attempts, error);
             failure = error;
+            retryAfter = parseRetryAfter(error.reason);
           }
         }
-        const retryAfter = failure ? undefined : end?.retryAfter;
         await this.#wait(attempts, failure, retryAfter);
       }
     } catch (error) {
-      this.giveUp(attempts, error);
+      this.giveUp(attempts, error, "error");
       throw attempts.signal.reason;
     }
   }
@@ -118,16 +161,12 @@ export class Reconnector {
   prepare(end: Disconnection, uptime: number): ConnectAttempts | undefined {
     const options = this.#options;
     if (!options || options.signal?.aborted) return undefined;
-    let decision: boolean | undefined;
     // `shouldReconnect` may close the client, or connect it anew.
-    const attempts = this.#attempts = new ConnectAttempts();
-    try {
-      decision = options.shouldReconnect(end);
-    } catch (error) {
-      this.#host.failed(error, end);
-    }
+    const attempts = this.#begin(true);
+    const decision = this.#decide(end);
     if (this.#attempts !== attempts) return undefined;
-    if (decision !== true) return this.#attempts = undefined;
+    if (decision === false) return this.#attempts = undefined;
+    this.#decision = decision === true ? undefined : decision;
     attempts.notifyOnFail = true;
     if (uptime >= options.minUptime) this.#state = this.#freshState();
     return attempts;
@@ -135,20 +174,64 @@ export class Reconnector {
 
   /** Ends attempts, as there is a connection. */
   finish(attempts: ConnectAttempts): void {
+    if (this.#attempts === attempts) this.#attempts = undefined;
     attempts.finish();
-    this.#attempts = undefined;
   }
 
   /** Ends attempts without a connection, unless they are over. */
-  giveUp(attempts: ConnectAttempts, error: unknown): void {
+  giveUp(
+    attempts: ConnectAttempts,
+    error: unknown,
+    reason: GiveUpReason,
+  ): void {
     if (this.#attempts !== attempts) return;
     this.#attempts = undefined;
     attempts.fail(error);
-    this.#host.gaveUp(attempts, error);
+    this.#host.gaveUp(attempts, error, reason);
+  }
+
+  /** Asks `shouldReconnect`. Only `true` is a yes. */
+  #decide(failure: Disconnection | ConnectError): boolean | Promise<boolean> {
+    const failed = (error: unknown) => {
+      this.#host.failed(error, failure);
+      return false;
+    };
+    try {
+      const decision: unknown = this.#options?.shouldReconnect(failure);
+      return isThenable(decision)
+        ? Promise.resolve(decision).then((value) => value === true, failed)
+        : decision === true;
+    } catch (error) {
+      return failed(error);
+    }
+  }
+
+  #begin(isWaiting: boolean): ConnectAttempts {
+    this.#decision = undefined;
+    this.#isWaiting = isWaiting;
+    return this.#attempts = new ConnectAttempts();
+  }
+
+  #abortOn(attempts: ConnectAttempts, signal: AbortSignal): void {
+    attempts.onSignal(
+      signal,
+      (reason) => this.giveUp(attempts, reason, "aborted"),
+    );
+  }
+
+  /** Gives up, as no further attempt is wanted. */
+  #final(attempts: ConnectAttempts, error: unknown): unknown {
+    this.giveUp(attempts, error, "final");
+    return error;
   }
 
   async #connectOnce(attempts: ConnectAttempts): Promise<void> {
     attempts.signal.throwIfAborted();
+    if (this.#isWaiting) {
+      this.#isWaiting = false;
+      this.#host.changed();
+      attempts.signal.throwIfAborted();
+    }
     const state = this.#state;
     const start = performance.now();
     try {
@@ -167,30 +250,41 @@ export class Reconnector {
   ): Promise<void> {
     const state = this.#state;
     const { signal, maxDuration = Infinity } = this.#options ?? {};
-    signal?.throwIfAborted();
     if (signal) {
-      attempts.onSignal(signal, (reason) => this.giveUp(attempts, reason));
+      if (signal.aborted) this.giveUp(attempts, signal.reason, "aborted");
+      attempts.signal.throwIfAborted();
+      this.#abortOn(attempts, signal);
     }
     const step = state.delays?.next();
     if (!step || step.done) {
-      throw this.#host.createError(
+      const error = this.#host.createError(
         `gave up after ${state.count} attempts to reconnect`,
         detailsOf(failure),
       );
+      const isDuration = state.elapsedMs >= maxDuration;
+      this.giveUp(attempts, error, isDuration ? "duration" : "attempts");
+      throw error;
     }
     const isFixed = retryAfter !== undefined;
     const delay = withRetryAfter(step.value, retryAfter, Math.random);
     if (isFixed && delay > maxDuration - state.elapsedMs) {
-      throw this.#host.createError(
+      const error = this.#host.createError(
         `the server requires a delay of ${retryAfter} ms, which exceeds what remains of "maxDuration" (${maxDuration})`,
       );
+      this.giveUp(attempts, error, "duration");
+      throw error;
     }
     const count = ++state.count;
     attempts.notifyOnFail = true;
     this.#host.waiting(count, delay, failure);
     attempts.signal.throwIfAborted(); // a listener may have closed the client
     const start = performance.now();
-    await waitForRetry(delay, { signal: attempts.signal, isFixed });
+    const skip = this.#skip = new AbortController();
+    await waitForRetry(delay, {
+      signal: attempts.signal,
+      skip: skip.signal,
+      isFixed,
+    });
     state.elapsedMs += Math.min(performance.now() - start, delay);
   }
 
@@ -212,4 +306,20 @@ function detailsOf(failure: unknown): ConnectErrorDetails {
   if (!(failure instanceof ConnectError)) return { cause: failure };
   const { kind, status, code, reason } = failure;
   return { kind, status, code, reason, cause: failure };
+}
+
+/** Waits for a decision, but no longer than until a signal is aborted. */
+async function untilAborted(
+  decision: Promise<boolean>,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { promise, reject } = withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  if (signal.aborted) onAbort();
+  signal.addEventListener("abort", onAbort);
+  try {
+    return await Promise.race([decision, promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
 }

@@ -11,6 +11,8 @@ import { startTimer } from "../util/timer.ts";
 export interface RetryDelayOptions {
   /** Aborts the delay. */
   readonly signal: AbortSignal;
+  /** Ends the delay at once. */
+  readonly skip?: AbortSignal;
   /** Whether the delay must not be shortened. */
   readonly isFixed: boolean;
 }
@@ -23,7 +25,7 @@ export interface RetryDelayOptions {
  */
 export function waitForRetry(
   delay: number,
-  { signal, isFixed }: RetryDelayOptions,
+  { signal, skip, isFixed }: RetryDelayOptions,
 ): Promise<void> {
   const { promise, resolve, reject } = withResolvers<void>();
   // In Node, the global object is not an `EventTarget`.
@@ -32,6 +34,7 @@ export function waitForRetry(
   const stop = () => {
     clearTimeout(timer);
     signal.removeEventListener("abort", onAbort);
+    skip?.removeEventListener("abort", finish);
     if (hasEvents) removeEventListener("online", onOnline);
   };
   const finish = () => {
@@ -50,6 +53,7 @@ export function waitForRetry(
     if (!isOffline()) finish();
   }, delay);
   signal.addEventListener("abort", onAbort);
+  skip?.addEventListener("abort", finish);
   if (hasEvents) addEventListener("online", onOnline);
   return promise;
 }

@@ -24,7 +24,7 @@ const SHARED = [
 ];
 
 /** What the root leaves to the entry points of the two sockets. */
-const REST = ["DrainEvent", "ReadyEvent"];
+const REST = ["DrainEvent", "ReadyEvent", "RecoveryEvent", "StateEvent"];
 
 Deno.test("the entry points export what they promise, and nothing else", () => {
   const ofServer = [
@@ -42,6 +42,7 @@ Deno.test("the entry points export what they promise, and nothing else", () => {
     "GiveUpEvent",
     "ReconnectingEvent",
     "RecoveryEvent",
+    "StateEvent",
     "isTransient",
   ];
   const entries: [object, string[]][] = [

@@ -98,7 +98,6 @@ Deno.test("types: event names and listeners of a client and a connection", () =>
     client.connect(() => 1);
     new ClientSocket({ protocols: () => ["a"], headers: () => [["a", "b"]] });
     const late = () => Promise.resolve(true);
-    // @ts-expect-error the decision cannot wait
     new ClientSocket({ reconnect: { shouldReconnect: late } });
     // @ts-expect-error only servers are ready
     client.on("ready", () => {});
