@@ -25,7 +25,7 @@ import {
   type QueuedMessage,
   type SendOptions,
 } from "../sending/send_queue.ts";
-import type { TrafficCount } from "../sending/socket_writer.ts";
+import type { TrafficCount } from "../sending/socket_buffer.ts";
 import { randomId } from "../util/random_id.ts";
 import { encodeWith, type Frame } from "../values/codec.ts";
 import type { StandardSchema } from "../values/schema.ts";

@@ -24,7 +24,7 @@ import {
   type SocketDriver,
 } from "../runtime/websocket.ts";
 import type { QueuedMessage, SendOptions } from "../sending/send_queue.ts";
-import type { TrafficCount } from "../sending/socket_writer.ts";
+import type { TrafficCount } from "../sending/socket_buffer.ts";
 import { decodeWith, encodeWith, type Frame } from "../values/codec.ts";
 import { type StandardSchema, toSchema, validate } from "../values/schema.ts";
 import type { Outgoing, SocketTypes } from "../values/types.ts";

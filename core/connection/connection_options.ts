@@ -10,7 +10,7 @@ import {
   type FlowOptions,
   resolveWriterLimits,
   type WriterLimits,
-} from "../sending/socket_writer.ts";
+} from "../sending/flow_options.ts";
 import type { Spender } from "../sending/buffer_budget.ts";
 import type {
   Instrumentation,

@@ -10,7 +10,8 @@ import type { RawSocket } from "../runtime/websocket.ts";
 import type { Instrumented } from "../events/instrumentation.ts";
 import type { Spender } from "../sending/buffer_budget.ts";
 import { Sender } from "../sending/sender.ts";
-import type { WriterLimits, WriterSignal } from "../sending/socket_writer.ts";
+import type { WriterLimits } from "../sending/flow_options.ts";
+import type { WriterSignal } from "../sending/socket_writer.ts";
 import type { Closing } from "./closing.ts";
 
 /** The options of a connection that concern sending. */

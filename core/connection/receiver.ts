@@ -18,7 +18,7 @@ import type { ResumePoint } from "../protocol/resume_point.ts";
 import type { EventsSession, SessionTransport } from "../requests/session.ts";
 import { MESSAGE_COST } from "../sending/buffer_budget.ts";
 import type { SendOptions } from "../sending/send_queue.ts";
-import type { TrafficCount } from "../sending/socket_writer.ts";
+import type { TrafficCount } from "../sending/socket_buffer.ts";
 import { type Frame, isLargerThan, sizeOf } from "../values/codec.ts";
 import type { SocketTypes } from "../values/types.ts";
 import type { Dispatcher } from "./dispatcher.ts";

@@ -28,7 +28,7 @@ import {
   optionNames,
 } from "../events/errors.ts";
 import { MAX_ROOMS, sessionIn } from "./resume_tokens.ts";
-import type { WriterLimits } from "../sending/socket_writer.ts";
+import type { WriterLimits } from "../sending/flow_options.ts";
 import { randomId } from "../util/random_id.ts";
 import { startTimer, type Timer, withTimeout } from "../util/timer.ts";
 import type { SocketTypes } from "../values/types.ts";

@@ -24,7 +24,7 @@ import {
 } from "../history/message_store.ts";
 import { Recovery, refuseResume } from "../history/recovery.ts";
 import type { SendOptions } from "../sending/send_queue.ts";
-import type { WriterLimits } from "../sending/socket_writer.ts";
+import type { WriterLimits } from "../sending/flow_options.ts";
 import type { Codec, Frame } from "../values/codec.ts";
 import type { SocketTypes } from "../values/types.ts";
 import { Audience, type ExcludedRecipient, sendToAll } from "./recipients.ts";

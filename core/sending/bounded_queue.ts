@@ -48,40 +48,44 @@ export function assertOverflow(
   );
 }
 
-/** A queued item. */
+/** A queued message, as far as the bound is concerned. */
 export interface QueueItem {
-  /** The size in bytes. */
+  /** Its size in bytes. */
   readonly size: number;
   /** The policy if it does not fit. */
   readonly overflow: Overflow;
-  /** The key, for the policy `latest`. */
+  /** The topic, if only the latest message of a topic matters. */
   readonly key: string;
   /**
-   * Whether another connection may send it. Such items have a bound of their own, so that
-   * they do not displace those that only this connection can send.
+   * Whether another connection may send it. Such messages have a bound of their own, so
+   * that they leave room for those that only this connection can send.
    */
   readonly isTransferable?: boolean;
+  /** The approximate memory that it takes as a whole, in bytes. */
+  readonly memory?: number;
 }
 
 /** The result of {@linkcode BoundedQueue.offer}. */
 export interface OfferResult<W> {
-  /** Whether the item was queued. */
+  /** Whether the message was queued. */
   readonly isQueued: boolean;
-  /** The items that it displaced. */
+  /** The messages that were dropped for it. */
   readonly dropped: readonly W[];
 }
 
 const NOTHING_DROPPED: readonly never[] = [];
 
-/** Totals of queued items, and of those that may be dropped. */
+/** The size of a queue, and of what may be dropped of it. */
 class QueueTotals {
   size = 0;
   count = 0;
   droppableSize = 0;
   droppableCount = 0;
+  memory = 0;
 
-  /** Adds an item, or subtracts it. */
+  /** Adds a message, or subtracts one. */
   add(item: QueueItem, sign: 1 | -1): void {
+    this.memory += (item.memory ?? 0) * sign;
     const size = item.size * sign;
     this.size += size;
     this.count += sign;
@@ -95,67 +99,74 @@ function isDroppable({ overflow }: QueueItem): boolean {
   return overflow === "drop-oldest" || overflow === "latest";
 }
 
-/** Whether a queued item counts towards the bound of another. */
+/** Whether a queued message takes room from an offered one. */
 function countsAgainst(item: QueueItem, offered: QueueItem): boolean {
   return !item.isTransferable || offered.isTransferable === true;
 }
 
 /**
- * A bounded queue. Items that may not be dropped displace those that may.
+ * A bounded queue. A message whose policy does not allow it is never dropped: others make
+ * room for it.
  *
- * @typeParam W The type of the items.
+ * @typeParam W The type of a queued message.
  */
 export class BoundedQueue<W extends QueueItem> {
   readonly #maxBytes: number;
   readonly #maxCount: number;
-  /** In order. A replaced item keeps its position. */
+  /** In order. A message that replaces another one keeps its place. */
   readonly #items = new Map<string | number, W>();
   readonly #droppable = new Map<string | number, W>();
-  /** Iterates over the ids while items are removed from the front. */
+  /** Iterates over the ids, in order, as messages are taken. */
   #idIterator: Iterator<string | number> | undefined;
-  /** The cached oldest item. */
+  /** The id of the oldest message, once it was looked up. */
   #firstId: string | number | undefined;
-  /** All items. */
+  /** The totals of all messages. */
   #totals = new QueueTotals();
-  /** The items that only this connection can send. */
+  /** The totals of messages that are not transferable. */
   #ownTotals = new QueueTotals();
   #nextId = 0;
 
   /**
-   * @param maxBytes The maximum number of bytes, including those in the socket.
-   * @param maxCount The maximum number of items.
+   * Creates an empty queue.
+   *
+   * @param maxBytes The maximum number of bytes, here and in the socket.
+   * @param maxCount The maximum number of messages here.
    */
   constructor(maxBytes: number, maxCount = Infinity) {
     this.#maxBytes = maxBytes;
     this.#maxCount = maxCount;
   }
 
-  /** The number of queued bytes. */
+  /** The bytes of all messages. */
   get size(): number {
     return this.#totals.size;
   }
 
-  /** Whether the queue is empty. */
+  /** The approximate memory of all messages, in bytes. */
+  get memory(): number {
+    return this.#totals.memory;
+  }
+
+  /** Whether there are no messages. */
   get isEmpty(): boolean {
     return this.#items.size === 0;
   }
 
-  /** The items, in order. */
+  /** The messages, in order. */
   get items(): Iterable<W> {
     return this.#items.values();
   }
 
-  /** The oldest item. */
+  /** The oldest message. */
   get first(): W | undefined {
     const id = this.#findFirstId();
     return id === undefined ? undefined : this.#items.get(id);
   }
 
   /**
-   * Adds an item. An empty queue accepts an item of any size, as it could never be sent
-   * otherwise.
+   * Adds a message, if it fits. A single message always fits an empty queue.
    *
-   * @param heldBytes The number of bytes in the socket.
+   * @param heldBytes The bytes that the socket holds already.
    */
   offer(offered: W, heldBytes: number): OfferResult<W> {
     const { size, overflow } = offered;
@@ -186,8 +197,9 @@ export class BoundedQueue<W extends QueueItem> {
   }
 
   /**
-   * Adds an item at the end, regardless of the bound. Returns false if a newer item with
-   * the same key is queued.
+   * Adds a message behind all others, even if it does not fit.
+   *
+   * @returns False if a newer message with the same key is queued; then it is not added.
    */
   append(item: W): boolean {
     const id = this.#idFor(item);
@@ -196,7 +208,7 @@ export class BoundedQueue<W extends QueueItem> {
     return true;
   }
 
-  /** Removes and returns the item with a key, if any. */
+  /** Removes the message of a key whose policy is `latest`, and returns it. */
   take(key: string): W | undefined {
     const id = latestId(key);
     const item = this.#items.get(id);
@@ -208,7 +220,7 @@ export class BoundedQueue<W extends QueueItem> {
     return overflow === "latest" ? latestId(key) : this.#nextId++;
   }
 
-  /** Removes and returns the oldest item. */
+  /** Removes the oldest message. */
   shift(): void {
     const { first } = this;
     if (first && this.#firstId !== undefined) {
@@ -217,19 +229,19 @@ export class BoundedQueue<W extends QueueItem> {
   }
 
   /**
-   * Keeps one iterator, as a new iterator of a map would skip all removed entries each
-   * time.
+   * A new iterator of a map that is emptied from its front would skip all deleted entries
+   * again and again. One iterator continues where it was.
    */
   #findFirstId(): string | number | undefined {
     if (this.#firstId !== undefined) return this.#firstId;
     this.#idIterator ??= this.#items.keys();
     const { done, value } = this.#idIterator.next();
-    if (done) this.#idIterator = undefined; // there may be new items later
+    if (done) this.#idIterator = undefined; // the queue is empty
     else this.#firstId = value;
     return this.#firstId;
   }
 
-  /** Removes and returns all items, in order. */
+  /** Removes all messages, and returns them in order. */
   takeAll(): W[] {
     const all = [...this.#items.values()];
     this.#items.clear();
@@ -240,7 +252,7 @@ export class BoundedQueue<W extends QueueItem> {
     return all;
   }
 
-  /** Drops droppable items, oldest first, until there is enough space. */
+  /** Drops what may be dropped, the oldest first, until there is enough room. */
   #dropOldest(id: string | number, offered: W, excess: number): W[] {
     const dropped: W[] = [];
     for (const [other, item] of this.#droppable) {
@@ -273,7 +285,7 @@ export class BoundedQueue<W extends QueueItem> {
   }
 }
 
-/** The id of an item with a key, distinct from numeric ids. */
+/** The id of the latest message of a key. The ids of other messages are numbers. */
 function latestId(key: string): string {
   return `key ${key}`;
 }

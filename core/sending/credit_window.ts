@@ -1,5 +1,5 @@
 /**
- * Holds messages back until the peer grants credit for them.
+ * Holds back messages for which the peer has given no credit.
  *
  * @module
  */
@@ -10,31 +10,26 @@ import {
   SendQueue,
   type SendQueueLimits,
 } from "./send_queue.ts";
-import type { Frame } from "../values/codec.ts";
+import { type Frame, sizeOf } from "../values/codec.ts";
 import { TRACE_PREFIX } from "../protocol/frames.ts";
 
-/** The initial credit. */
+/** The credit of a new connection. */
 export const INITIAL_CREDIT = 1024;
 
-/** The number of bytes that cost one unit of credit. */
+/** The size that costs one more credit. */
 const BYTES_PER_CREDIT = 16 * 1024;
 
 /**
- * Returns the cost of a frame: 1, and 1 more per 16 KiB. Text is measured in UTF-16 code
- * units, so that neither side has to encode it. Trace contexts are free, as peers that do
- * not support them do not count them.
+ * The cost of a message in credit: 1, and 1 more for each 16 KiB. A text is counted in
+ * UTF-16 code units, which both sides know without encoding it. A trace frame costs
+ * nothing, as peers that do not know it do not count it.
  */
 export function creditCost(frame: Frame): number {
   if (typeof frame === "string" && frame.startsWith(TRACE_PREFIX)) return 0;
-  const size = typeof frame === "string"
-    ? frame.length
-    : frame instanceof Blob
-    ? frame.size
-    : frame.byteLength;
-  return 1 + Math.floor(size / BYTES_PER_CREDIT);
+  return 1 + Math.floor(sizeOf(frame) / BYTES_PER_CREDIT);
 }
 
-/** Sends messages within the peer's credit, and queues the rest in order. */
+/** Forwards messages within the credit of the peer, and queues the others. */
 export class CreditWindow {
   readonly #limits: SendQueueLimits;
   readonly #forward: (entry: QueuedMessage) => void;
@@ -44,8 +39,9 @@ export class CreditWindow {
   #onEmpty: (() => void) | undefined;
 
   /**
-   * @param limits The limits of the queue.
-   * @param forward Sends a message that was queued.
+   * Creates a window with the initial credit.
+   *
+   * @param forward Takes a message that was queued, once there is credit for it.
    */
   constructor(
     limits: SendQueueLimits,
@@ -55,44 +51,34 @@ export class CreditWindow {
     this.#forward = forward;
   }
 
-  /** The number of queued bytes. */
+  /** The bytes of all queued messages. */
   get size(): number {
     return this.#queue?.size ?? 0;
   }
 
-  /** The approximate memory of queued messages, in bytes. */
+  /** The approximate memory of all queued messages, in bytes. */
   get memory(): number {
     return this.#queue?.memory ?? 0;
   }
 
-  /** The number of dropped messages. */
+  /** How many messages were dropped. */
   get dropped(): number {
     return this.#queue?.dropped ?? 0;
   }
 
-  /**
-   * Spends credit for a message. Returns false if there is not enough, or others are
-   * queued.
-   */
+  /** Spends credit for a message, if there is some and no message is queued. */
   trySpend(frame: Frame): boolean {
     if (this.#spent >= this.#limit || this.#hasQueued) return false;
     this.#spent += creditCost(frame);
     return true;
   }
 
-  /** Returns the credit of a message that was dropped before it was sent. */
+  /** Takes back the cost of a message that was dropped before it was sent. */
   refund(cost: number): void {
     this.#spent -= cost;
   }
 
-  /**
-   * Queues a message.
-   *
-   * @param options The options of `send`.
-   * @param isTransferable Whether another connection may send it.
-   * @param heldBytes The number of bytes queued elsewhere.
-   * @returns The message, and whether it was queued.
-   */
+  /** Queues a message, as {@linkcode SendQueue.add} does. */
   enqueue(
     frame: Frame,
     options: SendOptions | undefined,
@@ -103,19 +89,24 @@ export class CreditWindow {
     return this.#queue.add(frame, options, isTransferable, heldBytes);
   }
 
-  /** Drops a message that was not queued. */
+  /** Rejects a message that was not queued. */
   drop(entry: QueuedMessage): void {
     this.#queue?.drop(entry);
   }
 
-  /** Queues a message from another queue. */
+  /** Forwards or queues a message that has waited elsewhere. */
   adopt(entry: QueuedMessage): void {
     if (this.trySpend(entry.frame)) return this.#forward(entry);
     this.#queue ??= new SendQueue(this.#limits);
     this.#queue.adopt(entry);
   }
 
-  /** Raises the credit to a new total. Returns whether this emptied the queue. */
+  /**
+   * Takes credit of the peer.
+   *
+   * @param limit What all messages may cost since the connection was opened.
+   * @returns Whether messages were queued, and all of them were forwarded.
+   */
   raiseLimit(limit: number): boolean {
     this.#limit = Math.max(this.#limit, limit);
     if (!this.#hasQueued) return false;
@@ -135,18 +126,13 @@ export class CreditWindow {
     return true;
   }
 
-  /** Calls back when the queue is empty; immediately if it is. */
+  /** Calls back when no message is queued. */
   whenEmpty(action: () => void): void {
     if (this.#hasQueued) this.#onEmpty = action;
     else action();
   }
 
-  /**
-   * Empties the queue.
-   *
-   * @param makeError Creates the error of messages that only this connection could send.
-   * @returns Messages that another connection may send, in order.
-   */
+  /** Stops for good, as {@linkcode SendQueue.stop} does. */
   stop(makeError: () => Error): QueuedMessage[] {
     this.#onEmpty = undefined;
     return this.#queue?.stop(makeError) ?? [];

@@ -1,5 +1,5 @@
 /**
- * Queued messages, and the promises that settle when they are sent.
+ * The queue of messages that wait to be sent, and the promises of their `send` calls.
  *
  * @module
  */
@@ -54,88 +54,56 @@ export function assertSendOptions(options: SendOptions): void {
   assertKnown("send()", options, SEND_OPTIONS);
 }
 
-/** The limits of a queue. */
+/** The bounds of a queue. */
 export interface SendQueueLimits {
   /** The maximum number of bytes. */
   readonly maxBufferedAmount: number;
   /** The maximum number of messages. */
   readonly maxCount: number;
-  /** The default policy for messages that do not fit. */
+  /** The policy for a message that does not fit, unless its `send` sets one. */
   readonly overflow: Overflow;
 }
 
 /** A queued message. */
 export interface QueuedMessage extends QueueItem, Deferred<void> {
-  /** The frame. */
+  /** The frame to send. */
   frame: Frame;
   /** Whether another connection may send it if this one is lost. */
   readonly isTransferable: boolean;
-  /** The approximate memory of the message, in bytes. */
+  /** The approximate memory that it takes as a whole, in bytes. */
   readonly memory: number;
 }
 
-/** The measured overhead of a queued message in bytes, including its promise. */
+/**
+ * The memory that a queued message takes in addition to its payload, in bytes, as
+ * measured: the entry, its promise, and the functions that settle it.
+ */
 export const ENTRY_COST = 640;
 
-/** The queue of one peer. */
-export class SendQueue {
+/** The messages that wait to be sent to one peer. */
+export class SendQueue extends BoundedQueue<QueuedMessage> {
   readonly #limits: SendQueueLimits;
-  readonly #queue: BoundedQueue<QueuedMessage>;
   #dropped = 0;
-  #memory = 0;
-  /** Creates the error after the queue was stopped. */
+  /** Creates the error of a message that is not sent, once sending has stopped. */
   #stopError: (() => Error) | undefined;
-  /** The error of dropped messages, shared as there may be many. */
+  /** The error of dropped messages: one for all, as there may be many. */
   #dropError: MessageDroppedError | undefined;
 
+  /** Creates an empty queue. */
   constructor(limits: SendQueueLimits) {
+    super(limits.maxBufferedAmount, limits.maxCount);
     this.#limits = limits;
-    this.#queue = new BoundedQueue(limits.maxBufferedAmount, limits.maxCount);
   }
 
-  /** The number of queued bytes. */
-  get size(): number {
-    return this.#queue.size;
-  }
-
-  /** The approximate memory of the queue, in bytes. */
-  get memory(): number {
-    return this.#memory;
-  }
-
-  /** Whether the queue is empty. */
-  get isEmpty(): boolean {
-    return this.#queue.isEmpty;
-  }
-
-  /** The number of dropped messages. */
+  /** How many messages were dropped. */
   get dropped(): number {
     return this.#dropped;
   }
 
-  /** The oldest message. */
-  get first(): QueuedMessage | undefined {
-    return this.#queue.first;
-  }
-
-  /** Removes and returns the oldest message. */
-  shift(): void {
-    this.#memory -= this.#queue.first?.memory ?? 0;
-    this.#queue.shift();
-  }
-
-  /** Removes and returns all messages, in order. */
-  takeAll(): QueuedMessage[] {
-    this.#memory = 0;
-    return this.#queue.takeAll();
-  }
-
   /**
-   * Stops the queue, and empties it.
+   * Stops for good. Messages that only this connection could send are rejected.
    *
-   * @param makeError Creates the error of messages that only this connection could send.
-   * @returns Messages that another connection may send, in order. Their promises stay
-   * pending.
+   * @returns The other messages, in order. Their promises are pending.
    */
   stop(makeError: () => Error): QueuedMessage[] {
     this.#stopError = makeError;
@@ -146,20 +114,18 @@ export class SendQueue {
   }
 
   /**
-   * Adds a message.
+   * Adds a new message.
    *
-   * @param options The options of `send`.
    * @param isTransferable Whether another connection may send it.
-   * @param heldBytes The number of bytes queued elsewhere.
-   * @returns The message, and whether it was queued. A rejection of its promise is never
-   * unhandled.
+   * @param heldBytes The bytes that wait elsewhere already.
+   * @returns The message, whose promise may reject unobserved, and whether it was queued.
    */
   add(
     frame: Frame,
     options: SendOptions | undefined,
     isTransferable: boolean,
     heldBytes: number,
-  ): { entry: QueuedMessage; isQueued: boolean } {
+  ): { readonly entry: QueuedMessage; readonly isQueued: boolean } {
     const { overflow = this.#limits.overflow, key = "" } = options ?? {};
     const entry: QueuedMessage = {
       frame,
@@ -175,48 +141,35 @@ export class SendQueue {
   }
 
   /**
-   * Adds a message from another queue. Returns whether it was queued.
+   * Adds a message that has waited elsewhere.
    *
-   * @param heldBytes The number of bytes queued elsewhere.
+   * @param heldBytes The bytes that wait elsewhere already.
+   * @returns Whether it was queued.
    */
   enqueue(entry: QueuedMessage, heldBytes: number): boolean {
-    const { isQueued, dropped } = this.#queue.offer(entry, heldBytes);
-    for (const other of dropped) {
-      this.#memory -= other.memory;
-      this.drop(other);
-    }
-    if (isQueued) {
-      this.#memory += entry.memory;
-      entry.frame = copyFrame(entry.frame, dropped.at(-1)?.frame);
-    }
+    const { isQueued, dropped } = this.offer(entry, heldBytes);
+    for (const other of dropped) this.drop(other);
+    if (isQueued) entry.frame = copyFrame(entry.frame, dropped.at(-1)?.frame);
     return isQueued;
   }
 
   /**
-   * Adds a message from another queue regardless of the limits, as it was within the
-   * limits there. It is dropped if a newer one with the same key is queued.
+   * Adds a message that has waited elsewhere within a bound; it needs no room here. It is
+   * dropped if a newer one with the same key is queued.
    */
   adopt(entry: QueuedMessage): void {
-    if (this.#queue.append(entry)) this.#memory += entry.memory;
-    else this.drop(entry);
+    if (!this.append(entry)) this.drop(entry);
   }
 
-  /**
-   * Drops the queued message with the same key as one that was sent with the policy
-   * `latest`.
-   */
+  /** Drops a queued message that a message with these options has just replaced. */
   dropSuperseded(options: SendOptions | undefined): void {
     const { overflow = this.#limits.overflow, key = "" } = options ?? {};
     if (this.isEmpty || overflow !== "latest") return;
-    const old = this.#queue.take(key);
-    if (!old) return;
-    this.#memory -= old.memory;
-    this.drop(old);
+    const old = this.take(key);
+    if (old) this.drop(old);
   }
 
-  /**
-   * Drops a message that is not queued, or rejects it with the error of a stopped queue.
-   */
+  /** Rejects a message that is not in the queue, or no longer. */
   drop(entry: QueuedMessage): void {
     if (this.#stopError) return entry.reject(this.#stopError());
     this.#dropped++;
@@ -228,8 +181,9 @@ export class SendQueue {
 }
 
 /**
- * Copies the bytes of a queued message, as the caller may modify them. Reuses the memory
- * of a dropped message if it fits, to avoid garbage for peers that do not read.
+ * Copies bytes, as the application may change them while they wait. The buffer of a
+ * message that was just dropped is reused if it has the same size: otherwise each message
+ * to a peer that does not read would leave a buffer to collect.
  */
 function copyFrame(frame: Frame, reusable: Frame | undefined): Frame {
   if (typeof frame === "string" || frame instanceof Blob) return frame;

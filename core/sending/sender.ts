@@ -1,21 +1,18 @@
 /**
- * The sending side of one connection: the credit window holds messages back until the
- * peer grants credit, the socket writer until the socket has space, and the batcher
- * combines the messages of one turn. A peer without `events.v1` has only a writer.
+ * Sends the messages of one connection. The credit window holds back what the peer has
+ * given no credit for; the writer sends no faster than the peer reads; the batcher joins
+ * what is sent in one turn into one frame. Without `events.v1` there is only the writer.
  *
  * @module
  */
 
 import type { QueuedMessage, SendOptions } from "./send_queue.ts";
-import type { Frame } from "../values/codec.ts";
+import { type Frame, sizeOf } from "../values/codec.ts";
 import { MESSAGE_COST, type Spender } from "./buffer_budget.ts";
 import { RESOLVED } from "../events/errors.ts";
-import {
-  SocketWriter,
-  type TrafficCount,
-  type WriterLimits,
-  type WriterSignal,
-} from "./socket_writer.ts";
+import type { WriterLimits } from "./flow_options.ts";
+import type { TrafficCount } from "./socket_buffer.ts";
+import { SocketWriter, type WriterSignal } from "./socket_writer.ts";
 import { escapeFrame, unescapeFrame } from "../protocol/frames.ts";
 import { creditCost, CreditWindow } from "./credit_window.ts";
 import { assertOverflow } from "./bounded_queue.ts";
@@ -24,7 +21,7 @@ import type { Instrumented } from "../events/instrumentation.ts";
 import type { RawSocket } from "../runtime/websocket.ts";
 import type { NegotiatedProtocol } from "../protocol/subprotocol.ts";
 
-/** The sending side of one connection. */
+/** The sender of one connection. */
 export class Sender {
   readonly #socket: RawSocket;
   readonly #onSignal: (signal: WriterSignal) => void;
@@ -33,13 +30,7 @@ export class Sender {
   readonly #batcher: FrameBatcher | undefined;
   readonly #budget: Spender | undefined;
 
-  /**
-   * @param limits The flow-control limits.
-   * @param spoken The negotiated subprotocol.
-   * @param onSignal Called with events of the writer.
-   * @param instrumented Provides the instrumentation.
-   * @param budget The shared memory budget.
-   */
+  /** Creates the sender of an open socket. */
   constructor(
     socket: RawSocket,
     limits: WriterLimits,
@@ -61,24 +52,24 @@ export class Sender {
     this.#writer = new SocketWriter(this.#batcher ?? socket, limits, onSignal);
   }
 
-  /** The number of bytes that wait, here and in the socket. */
+  /** The bytes that wait, here and in the socket. */
   get bufferedAmount(): number {
     const { bufferedAmount } = this.#batcher ?? this.#socket;
     return bufferedAmount + this.#writer.size + (this.#creditWindow?.size ?? 0);
   }
 
-  /** The approximate memory of waiting messages, here and in the socket, in bytes. */
+  /** Estimates the memory of what waits, here and in the socket, in bytes. */
   measureMemory(): number {
     const flow = this.#writer.measureMemory(this.#batcher?.frames);
     return flow + (this.#creditWindow?.memory ?? 0);
   }
 
-  /** The traffic passed to the socket. */
+  /** How many messages were handed to the socket, and their bytes. */
   get sent(): TrafficCount {
     return this.#writer.sent;
   }
 
-  /** The number of dropped messages. */
+  /** How many messages were dropped. */
   get dropped(): number {
     return this.#writer.dropped + (this.#creditWindow?.dropped ?? 0);
   }
@@ -88,19 +79,12 @@ export class Sender {
     return this.#writer.isPeerActive;
   }
 
-  /** Notes that the peer has sent something, and is alive. */
+  /** Called when the peer has sent something, and so is alive. */
   noteActivity(): void {
     this.#writer.noteActivity();
   }
 
-  /**
-   * Sends a message. The socket must be open.
-   *
-   * @param options The options of `send`.
-   * @param isTransferable Whether another connection may send it.
-   * @returns The promise of {@linkcode SocketWriter.send}.
-   * @throws {RangeError} If `overflow` is not a valid policy.
-   */
+  /** Sends a message, as {@linkcode SocketWriter.send} does. */
   send(
     frame: Frame,
     options: SendOptions | undefined,
@@ -117,17 +101,15 @@ export class Sender {
   }
 
   /**
-   * Sends a marked frame that uses credit, such as a request. The socket must be open.
+   * Sends a marked frame that needs credit, such as a request. Returns undefined if the
+   * peer does not speak `events.v1`.
    */
   sendMarked(frame: Frame, options?: SendOptions): Promise<void> | undefined {
     return this.#creditWindow &&
       this.#sendWithCredit(this.#creditWindow, frame, options, false);
   }
 
-  /**
-   * Sends a frame that does not use credit, as the peer may wait for it before it grants
-   * any. The socket must be open.
-   */
+  /** Sends a frame that needs no credit: the peer may give more only after it. */
   sendWithoutCredit(
     frame: Frame,
     options: SendOptions | undefined,
@@ -135,32 +117,30 @@ export class Sender {
     return this.#sendNow(frame, options, false);
   }
 
-  /**
-   * Sends credit, as {@linkcode SocketWriter.sendCredit} does. The socket must be open.
-   */
+  /** Sends credit, as {@linkcode SocketWriter.sendCredit} does. */
   sendCredit(text: string): void {
     this.#writer.sendCredit(text);
   }
 
-  /** Sends a message from another queue. The socket must be open. */
+  /** Sends a message that has waited elsewhere. */
   adopt(entry: QueuedMessage): void {
     if (!this.#creditWindow) return this.#writer.adopt(entry);
     entry.frame = escapeFrame(entry.frame);
     this.#creditWindow.adopt(entry);
   }
 
-  /** Raises the credit to a new total. */
+  /** Takes credit of the peer: the total that all messages may cost. */
   raiseLimit(limit: number): void {
     const isEmptied = this.#creditWindow?.raiseLimit(limit);
     if (isEmptied && this.#writer.size === 0) this.#onSignal("drained");
   }
 
-  /** Sends the batch of this turn now. */
+  /** Sends now what the batcher would send at the end of this turn. */
   flush(): void {
     this.#batcher?.flush();
   }
 
-  /** Calls back when everything was passed to the socket; immediately if it was. */
+  /** Calls back when every message has been handed to the socket. */
   whenEmpty(action: () => void): void {
     const flush = () =>
       this.#writer.whenEmpty(() => {
@@ -171,13 +151,7 @@ export class Sender {
     else flush();
   }
 
-  /**
-   * Stops the sending side, and empties its queues.
-   *
-   * @param makeError Creates the error of pending promises.
-   * @param isDelivered Whether the peer has received what the socket had.
-   * @returns Messages that another connection may send, in order.
-   */
+  /** Stops for good, as {@linkcode SocketWriter.stop} does. */
   stop(makeError: () => Error, isDelivered: boolean): readonly QueuedMessage[] {
     this.#batcher?.clear();
     const unsent = this.#writer.stop(makeError, isDelivered);
@@ -187,7 +161,7 @@ export class Sender {
     return all;
   }
 
-  /** Sends a message when there is credit. */
+  /** Sends a message as soon as there is credit for it. */
   #sendWithCredit(
     window: CreditWindow,
     frame: Frame,
@@ -229,18 +203,15 @@ export class Sender {
     return sent;
   }
 
-  /** Counts a message in the memory budget, which may end this connection. */
+  /** Counts a message against the budget. That may end this connection. */
   #spend(frame: Frame): void {
     if (this.#budget === undefined) return;
-    const size = typeof frame === "string"
-      ? frame.length * 3 // as UTF-8
-      : frame instanceof Blob
-      ? frame.size
-      : frame.byteLength;
-    this.#budget.spend(size + MESSAGE_COST);
+    const size = sizeOf(frame);
+    const bytes = typeof frame === "string" ? size * 3 : size; // as UTF-8
+    this.#budget.spend(bytes + MESSAGE_COST);
   }
 
-  /** A message dropped by the writer returns its credit. */
+  /** Takes back the credit of a message that is dropped after it passed the window. */
   #refundUnsent(frame: Frame, sent: Promise<void>): void {
     const cost = creditCost(frame);
     sent.catch(() => {

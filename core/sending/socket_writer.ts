@@ -1,145 +1,52 @@
 /**
- * Passes messages to a socket no faster than its peer reads. A runtime accepts any amount
- * of data, and has no event for when it was sent.
+ * Hands messages to a socket no faster than the peer reads them. The runtime accepts any
+ * amount, and has no event for a message that has left, so its buffer is polled.
  *
  * @module
  */
 
+import { ignoreRejection, RESOLVED } from "../events/errors.ts";
 import { type Deferred, withResolvers } from "../util/deferred.ts";
-import { MESSAGE_COST } from "./buffer_budget.ts";
+import type { SocketSink } from "../runtime/websocket.ts";
+import { type Frame, sizeOf } from "../values/codec.ts";
+import { assertOverflow } from "./bounded_queue.ts";
+import type { WriterLimits } from "./flow_options.ts";
 import {
   type QueuedMessage,
   type SendOptions,
   SendQueue,
 } from "./send_queue.ts";
-import { PollTimer } from "./poll_timer.ts";
-import type { Frame } from "../values/codec.ts";
-import { assertSize, ignoreRejection, RESOLVED } from "../events/errors.ts";
-import { assertOverflow, type Overflow } from "./bounded_queue.ts";
-import type { SocketSink } from "../runtime/websocket.ts";
+import { SocketBuffer, type TrafficCount } from "./socket_buffer.ts";
 
-/** Flow control: how much may be buffered for one peer, and what happens beyond that. */
-export interface FlowOptions {
-  /**
-   * The maximum number of bytes that the runtime buffers for one peer. At this mark,
-   * `send` queues messages in this library, and its promise stays pending, until the
-   * runtime's buffer falls to half of it. Also limits the number of messages in that
-   * buffer, to max(1024, highWaterMark / 256). The runtime may hold its buffer until the
-   * TCP connection ends, even after `terminate()`: a public server may want a lower value.
-   *
-   * @default {1_048_576}
-   */
-  readonly highWaterMark?: number;
-  /**
-   * The maximum number of bytes that are buffered for one peer in total. Also limits the
-   * number of queued messages, to max(1024, maxBufferedAmount / 512). Beyond that, the
-   * `overflow` policy applies; a single message always fits an empty queue. On a client
-   * that reconnects, `client.send` and `connection.send` have separate budgets.
-   *
-   * @default {16_777_216}
-   */
-  readonly maxBufferedAmount?: number;
-  /**
-   * The policy for a message that exceeds `maxBufferedAmount`. The options of `send`
-   * override it.
-   *
-   * @default {"terminate"}
-   */
-  readonly overflow?: Overflow;
-}
-
-/** The flow-control limits of one socket. */
-export interface WriterLimits extends Required<FlowOptions> {
-  /**
-   * How long a peer may read nothing while data waits, in milliseconds; 0 for no limit.
-   */
-  readonly stallTimeout: number;
-  /** The maximum number of messages in the socket. */
-  readonly highWaterCount: number;
-  /** The maximum number of queued messages. */
-  readonly maxCount: number;
-  /** Polls full writers. */
-  readonly fastPoll: PollTimer;
-  /** Polls writers that are not full, but may stall unnoticed. */
-  readonly slowPoll: PollTimer;
-}
-
-/** The traffic in one direction. */
-export interface TrafficCount {
-  /** The number of messages. */
-  readonly messages: number;
-  /** The number of bytes; for text, the number of UTF-16 code units. */
-  readonly bytes: number;
-}
-
-/** An event of a writer. */
+/** The signals of a writer to its connection. */
 export type WriterSignal =
-  /** All queued messages were sent, and there is space again. */
+  /** All queued messages were sent, and there is room again. */
   | "drained"
-  /** A message that may not be dropped does not fit. */
+  /** A message does not fit, and may not be dropped. */
   | "overflow"
   /** The peer has read nothing for too long. */
   | "stalled"
   /** The socket closes by itself while messages wait. */
   | "stuck";
 
-/**
- * Resolves the options, which all connections of a socket share.
- *
- * @param stallTimeout How long a peer may read nothing, in milliseconds.
- * @throws {RangeError} If a number is negative or `NaN`, or `overflow` is not a valid
- * policy.
- */
-export function resolveWriterLimits(
-  options: FlowOptions,
-  stallTimeout: number,
-): WriterLimits {
-  const {
-    highWaterMark = 1024 * 1024,
-    maxBufferedAmount = 16 * 1024 * 1024,
-    overflow = "terminate",
-  } = options;
-  assertSize("highWaterMark", highWaterMark);
-  assertSize("maxBufferedAmount", maxBufferedAmount);
-  assertOverflow(options);
-  return {
-    highWaterMark,
-    maxBufferedAmount,
-    overflow,
-    stallTimeout,
-    highWaterCount: maxCountFor(highWaterMark),
-    maxCount: maxCountFor(maxBufferedAmount / 2),
-    fastPoll: new PollTimer(),
-    slowPoll: new PollTimer(),
-  };
-}
-
-/**
- * Returns the maximum number of messages for a number of bytes. Each message costs 640
- * bytes here, and 1,024 in the runtime, which `bufferedAmount` does not include.
- */
-function maxCountFor(bytes: number): number {
-  return Math.max(1024, Math.floor(bytes / 256));
-}
-
-/** The first delay of a poll of a full writer, in milliseconds. */
+/** How soon a full socket is polled, in milliseconds. */
 const FAST_POLL_MIN_MS = 1;
 
-/** The maximum delay, if nothing moves. */
+/** How late a full socket is polled at most, if nothing moves, in milliseconds. */
 const FAST_POLL_MAX_MS = 32;
 
-/** The delay of a poll of a writer that is not full. */
+/** How late a socket that is not full is polled at most, in milliseconds. */
 const SLOW_POLL_MAX_MS = 5_000;
 
 /**
- * A peer that reads this many bytes per second is slow, but not stalled. A runtime
- * reports the progress of a message only when it was sent completely.
+ * A peer that reads so many bytes per second is slow, but not stalled. A message shows
+ * progress only when all of it has left.
  */
 const MIN_BYTES_PER_SECOND = 16 * 1024;
 
 /**
- * Empty messages do not change `bufferedAmount`. They are assumed to be sent after this
- * time, in milliseconds.
+ * After how many milliseconds empty messages are assumed to have left, if there are as
+ * many as make a socket full. The socket does not show when they do.
  */
 const EMPTY_MESSAGES_MS = 250;
 
@@ -148,48 +55,31 @@ export class SocketWriter {
   readonly #socket: SocketSink;
   readonly #limits: WriterLimits;
   readonly #onSignal: (signal: WriterSignal) => void;
-  /** An upper bound of the bytes in the socket. */
-  #maxBuffered = 0;
-  /** The approximate number of messages in the socket, and their bytes. */
-  #bufferedCount = 0;
-  #bufferedBytes = 0;
-  /** The number of messages passed to the socket, and their bytes. */
-  #sentCount = 0;
-  #sentBytes = 0;
-  /** The number of empty messages at the end. */
-  #emptyCount = 0;
-  /** The frame to send before all queued messages. */
+  readonly #buffer: SocketBuffer;
+  /** A frame of credit, which is sent before all queued messages. */
   #creditFrame: string | undefined;
-  /** The number of bytes passed to the socket since the last transferable message. */
+  /** The bytes that were handed to the socket after the last transferable message. */
   #bytesSinceTransferable = Infinity;
-  /** The queue, created when it is first needed. */
+  /** The messages that wait, in order; created with the first one. */
   #queue: SendQueue | undefined;
-  /**
-   * Settles when the socket has drained to half of the mark. Created when the mark is
-   * reached.
-   */
+  /** While the socket is full: resolved when it holds half of the high-water mark. */
   #drained: Deferred<void> | undefined;
-  /** Whether to report `drain`. */
+  /** Whether a `send` had to wait, so that the connection gets a signal at the end. */
   #isDrainAwaited = false;
   #isReadingBlob = false;
   #isPolledSlowly = false;
-  /** Whether the peer has sent something since the last progress. */
+  /** Whether the peer has sent something since the buffer last moved. */
   #isPeerActive = false;
-  /** The buffered amount at the last poll. */
+  /** How many bytes the socket held at the last poll. */
   #lastBuffered = 0;
   #pollDelay = FAST_POLL_MIN_MS;
-  /** How long there was no progress, in milliseconds. */
+  /** For how long nothing has moved, and for how long nothing may, in milliseconds. */
   #stalledMs = 0;
-  /** How long there may be no progress. */
   #maxStallMs = Infinity;
   #onEmpty: (() => void) | undefined;
-  /** Whether the writer was stopped. */
   #isStopped = false;
 
-  /**
-   * @param limits The flow-control limits.
-   * @param onSignal Called with events of the writer.
-   */
+  /** Creates the writer of an open socket. */
   constructor(
     socket: SocketSink,
     limits: WriterLimits,
@@ -198,37 +88,34 @@ export class SocketWriter {
     this.#socket = socket;
     this.#limits = limits;
     this.#onSignal = onSignal;
+    this.#buffer = new SocketBuffer(socket, limits);
   }
 
-  /** The number of queued bytes. */
+  /** The bytes of all messages that wait here. */
   get size(): number {
     return this.#queue?.size ?? 0;
   }
 
   /**
-   * Returns the approximate memory of waiting messages, here and in the socket, in bytes.
-   * Reads `bufferedAmount`.
+   * Estimates the memory of what waits here and in the socket, in bytes.
    *
-   * @param frames The number of frames passed to the socket.
+   * @param frames How many frames the socket was given.
    */
-  measureMemory(frames: number = this.#sentCount): number {
-    const level = this.#measureBuffered();
-    const perMessage = Math.min(1, frames / Math.max(1, this.#sentCount));
-    const inSocket = level + this.#bufferedCount * perMessage * MESSAGE_COST;
-    return inSocket + (this.#queue?.memory ?? 0);
+  measureMemory(frames?: number): number {
+    return this.#buffer.measureMemory(frames) + (this.#queue?.memory ?? 0);
   }
 
-  /** The traffic passed to the socket. */
+  /** How many messages were handed to the socket, and their bytes. */
   get sent(): TrafficCount {
-    return { messages: this.#sentCount, bytes: this.#sentBytes };
+    return this.#buffer.sent;
   }
 
-  /** The number of dropped messages. */
+  /** How many messages were dropped. */
   get dropped(): number {
     return this.#queue?.dropped ?? 0;
   }
 
-  /** Notes that the peer has sent something, and is alive. */
+  /** Called when the peer has sent something, and so is alive. */
   noteActivity(): void {
     this.#isPeerActive = true;
   }
@@ -241,12 +128,11 @@ export class SocketWriter {
   /**
    * Sends a message, or queues it. The socket must be open.
    *
-   * @param options The options of `send`.
-   * @param isTransferable Whether another connection may send it if this one is lost
-   * before. If it is lost afterwards, the promise resolves.
-   * @returns A promise that resolves when the message was passed to the socket and the
-   * buffer is below its mark. Its rejection is never unhandled.
-   * @throws {RangeError} If `overflow` is not a valid policy.
+   * @param isTransferable Whether another connection may send it if this one is lost. If
+   * this one is lost after the message was handed to the socket, the promise resolves.
+   * @returns A promise that resolves when the message was handed to the socket and the
+   * peer keeps up. Its rejection is not reported as unhandled.
+   * @throws {RangeError} If the policy of the options is invalid.
    */
   send(
     frame: Frame,
@@ -255,9 +141,8 @@ export class SocketWriter {
   ): Promise<void> {
     assertOverflow(options);
     this.#checkDrained();
-    if (
-      this.#hasQueued || this.#drained !== undefined || frame instanceof Blob
-    ) {
+    const mustWait = this.#hasQueued || this.#drained !== undefined;
+    if (mustWait || frame instanceof Blob) {
       return this.#enqueue(frame, options, isTransferable);
     }
     return ignoreLossIfTransferable(
@@ -266,7 +151,7 @@ export class SocketWriter {
     );
   }
 
-  /** Sends a message from another queue, or queues it. The socket must be open. */
+  /** Sends a message that has waited elsewhere, or queues it. The socket must be open. */
   adopt(entry: QueuedMessage): void {
     this.#queue ??= new SendQueue(this.#limits);
     this.#queue.adopt(entry);
@@ -274,38 +159,32 @@ export class SocketWriter {
     if (!this.#drained) this.#flush();
   }
 
-  /**
-   * Drops the queued message with the same key as a newer one with the policy `latest`.
-   */
+  /** Drops a queued message that a newer message with these options replaces. */
   dropSuperseded(options: SendOptions | undefined): void {
     this.#queue?.dropSuperseded(options);
   }
 
   /**
-   * Sends a frame as soon as there is space, before all queued messages and regardless of
-   * limits. A newer one replaces it. The socket must be open.
+   * Sends a frame of credit as soon as there is room, before all queued messages. It
+   * replaces an earlier one that has not been sent. The socket must be open.
    */
   sendCredit(text: string): void {
     this.#creditFrame = text;
     if (!this.#drained) this.#flushCredit();
   }
 
-  /**
-   * Calls back when the queue is empty; immediately if it is. Not after {@linkcode
-   * SocketWriter.stop}.
-   */
+  /** Calls back when no message waits here, but not after {@linkcode SocketWriter.stop}. */
   whenEmpty(action: () => void): void {
     if (this.#hasQueued) this.#onEmpty = action;
     else action();
   }
 
   /**
-   * Stops the writer, and empties its queue.
+   * Stops for good.
    *
-   * @param makeError Creates the error of pending promises.
-   * @param isDelivered Whether the peer has received what the socket had.
-   * @returns Messages that another connection may send, in order. Their promises stay
-   * pending.
+   * @param makeError Creates the error of messages that are not sent.
+   * @param isDelivered Whether the peer has received what the socket was given.
+   * @returns The messages that another connection may send, in order.
    */
   stop(makeError: () => Error, isDelivered: boolean): readonly QueuedMessage[] {
     this.#isStopped = true;
@@ -318,17 +197,16 @@ export class SocketWriter {
     return this.#queue?.stop(makeError) ?? [];
   }
 
-  /** Polls the socket. */
+  /** Looks how much the socket holds. Returns when to look again; see `Pollable`. */
   poll(): number {
     if (this.#socket.readyState !== 1) {
-      // The buffered amount of a closing socket is not known.
+      // A closing socket does not tell how much it holds.
       this.#onSignal("stuck");
       return 0;
     }
     return this.#drained ? this.#pollFast() : this.#pollSlowly();
   }
 
-  /** Whether a message is queued. */
   get #hasQueued(): boolean {
     return this.#queue !== undefined && !this.#queue.isEmpty;
   }
@@ -336,43 +214,16 @@ export class SocketWriter {
   #write(frame: Exclude<Frame, Blob>, isTransferable: boolean): Promise<void> {
     this.#socket.send(frame);
     if (!this.#isPolledSlowly) this.#startSlowPoll();
-    const isText = typeof frame === "string";
-    const size = isText ? frame.length : frame.byteLength;
-    this.#maxBuffered += isText ? size * 3 : size; // as UTF-8
-    this.#bufferedBytes += size;
-    this.#sentCount++;
-    this.#sentBytes += size;
+    const size = sizeOf(frame);
     this.#bytesSinceTransferable = isTransferable
       ? 0
       : this.#bytesSinceTransferable + size;
-    this.#bufferedCount++;
-    if (size === 0) this.#emptyCount++;
-    else this.#emptyCount = 0;
-    // Reading `bufferedAmount` each time would cost more than all the rest here.
-    if (!this.#mayBeFull()) return RESOLVED;
-    const buffered = this.#measureBuffered();
-    if (!this.#mayBeFull()) return RESOLVED;
+    if (!this.#buffer.add(size, typeof frame === "string")) return RESOLVED;
     this.#isDrainAwaited = true;
-    return this.#startBackpressure(buffered);
+    return this.#startBackpressure(this.#buffer.bytes);
   }
 
-  #mayBeFull(): boolean {
-    return this.#maxBuffered >= this.#limits.highWaterMark ||
-      this.#bufferedCount >= this.#limits.highWaterCount;
-  }
-
-  /** Reads the buffered amount, and estimates the number of messages. */
-  #measureBuffered(): number {
-    const buffered = this.#socket.bufferedAmount;
-    this.#bufferedCount = buffered === 0 ? this.#emptyCount : Math.ceil(
-      this.#bufferedCount *
-        Math.min(1, buffered / Math.max(1, this.#bufferedBytes)),
-    );
-    this.#maxBuffered = this.#bufferedBytes = buffered;
-    return buffered;
-  }
-
-  /** Starts to queue messages. */
+  /** From now on messages are queued. */
   #startBackpressure(buffered: number): Promise<void> {
     this.#drained = withResolvers();
     ignoreRejection(this.#drained.promise);
@@ -383,7 +234,6 @@ export class SocketWriter {
     return this.#drained.promise;
   }
 
-  /** Notes progress. */
   #noteProgress(buffered: number): void {
     const { stallTimeout } = this.#limits;
     this.#lastBuffered = buffered;
@@ -396,16 +246,14 @@ export class SocketWriter {
   }
 
   #pollFast(): number {
-    const buffered = this.#measureBuffered();
+    const buffered = this.#buffer.measure();
     const isMoving = buffered < this.#lastBuffered;
     if (isMoving) this.#noteProgress(buffered);
     else {
       this.#stalledMs += this.#pollDelay;
       this.#pollDelay = Math.min(this.#pollDelay * 2, FAST_POLL_MAX_MS);
     }
-    const { highWaterMark, highWaterCount } = this.#limits;
-    const isLow = buffered <= highWaterMark / 2 &&
-      this.#bufferedCount <= highWaterCount / 2;
+    const { isLow } = this.#buffer;
     const isEmpty = buffered === 0 &&
       (isLow || this.#stalledMs >= EMPTY_MESSAGES_MS);
     if (isEmpty || (isMoving && isLow)) this.#endBackpressure(buffered);
@@ -414,17 +262,16 @@ export class SocketWriter {
   }
 
   /**
-   * The socket may drain before the next poll, for which a sender of large messages would
-   * wait each time.
+   * Ends backpressure before the next poll, if everything has left. Otherwise a loop that
+   * sends large messages would wait for a poll after each of them.
    */
   #checkDrained(): void {
-    const isFull = this.#drained !== undefined && this.#emptyCount === 0;
+    const isFull = this.#drained !== undefined && !this.#buffer.endsEmpty;
     if (isFull && this.#socket.bufferedAmount === 0) this.#endBackpressure(0);
   }
 
-  /** Handles that there is space again. */
   #endBackpressure(buffered: number): void {
-    if (buffered === 0) this.#bufferedCount = this.#emptyCount = 0;
+    if (buffered === 0) this.#buffer.clear();
     this.#drained?.resolve();
     this.#drained = undefined;
     this.#flush();
@@ -441,22 +288,21 @@ export class SocketWriter {
     slowPoll.add(this, this.#slowPollInterval);
   }
 
-  /** The delay until the next poll of a writer that is not full. */
   get #slowPollInterval(): number {
     return Math.min(this.#limits.stallTimeout / 4, SLOW_POLL_MAX_MS);
   }
 
   /**
-   * A stalled peer could go unnoticed while there is space. So if there seems to be no
-   * progress, messages are queued until there is.
+   * Detects a peer that reads nothing while its socket is not full. Such a peer gets
+   * nothing more until something moves.
    */
   #pollSlowly(): number {
-    const buffered = this.#measureBuffered();
+    const buffered = this.#buffer.measure();
     const isMoving = buffered < this.#lastBuffered;
     this.#lastBuffered = buffered;
     if (buffered === 0) {
       this.#isPolledSlowly = false;
-      this.#bufferedCount = this.#emptyCount = 0;
+      this.#buffer.clear();
     } else if (!isMoving) this.#startBackpressure(buffered);
     return this.#isPolledSlowly ? this.#slowPollInterval : 0;
   }
@@ -468,7 +314,7 @@ export class SocketWriter {
   ): Promise<void> {
     this.#queue ??= new SendQueue(this.#limits);
     const buffered = this.#socket.bufferedAmount;
-    // Transferable messages do not displace others.
+    // Transferable messages leave room for those that only this connection can send.
     const heldBytes = isTransferable
       ? buffered
       : Math.min(buffered, this.#bytesSinceTransferable);
@@ -480,7 +326,7 @@ export class SocketWriter {
     );
     this.#isDrainAwaited ||= this.#drained !== undefined;
     if (!isQueued) {
-      // Transferable messages would only fill the next connection.
+      // A transferable message would only fill the next connection, too.
       if (entry.overflow === "terminate" && !isTransferable) {
         this.#onSignal("overflow");
       }
@@ -495,11 +341,10 @@ export class SocketWriter {
     if (text === undefined || this.#socket.readyState !== 1) return;
     this.#creditFrame = undefined;
     this.#write(text, false);
-    this.#sentCount--; // it is not a message
-    this.#sentBytes -= text.length;
+    this.#buffer.uncount(text.length);
   }
 
-  /** Passes the oldest messages to the socket while there is space. */
+  /** Hands queued messages to the socket while there is room. */
   #flush(): void {
     this.#flushCredit();
     const queue = this.#queue;
@@ -508,7 +353,7 @@ export class SocketWriter {
       entry && !this.#drained;
       entry = queue?.first
     ) {
-      // It would silently discard it.
+      // A closing socket would accept the message, and silently discard it.
       if (this.#socket.readyState !== 1) return;
       if (entry.frame instanceof Blob) {
         return this.#readBlob(entry, entry.frame);
@@ -531,11 +376,11 @@ export class SocketWriter {
     this.#onSignal("drained");
   }
 
-  /** Reads the bytes of a `Blob`. All other messages wait for it. */
+  /** Reads the bytes of a `Blob`. All later messages wait behind it. */
   #readBlob(entry: QueuedMessage, blob: Blob): void {
     if (this.#isReadingBlob) return;
     this.#isReadingBlob = true;
-    // Meanwhile another connection may have sent it, with another mark.
+    // It may have moved to another connection meanwhile, or have been dropped.
     const isFirst = () => this.#queue?.first === entry;
     blob.arrayBuffer().then((bytes) => {
       if (isFirst()) entry.frame = bytes;
@@ -551,9 +396,8 @@ export class SocketWriter {
 }
 
 /**
- * Settles the promises of messages that were passed to the socket. They count as sent
- * even if the socket is lost: for a sender on any connection, they must not be sent
- * again.
+ * A message that was handed to the socket counts as sent, if any connection may send it:
+ * otherwise its sender might send it again.
  */
 function ignoreLossIfTransferable(
   promise: Promise<void>,

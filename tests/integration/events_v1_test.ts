@@ -21,7 +21,7 @@ import {
   type ServerOptions,
   ServerSocket,
 } from "../../mod.ts";
-import { resolveWriterLimits } from "../../core/sending/socket_writer.ts";
+import { resolveWriterLimits } from "../../core/sending/flow_options.ts";
 import type { Side } from "../../core/runtime/websocket.ts";
 import { encodeHex } from "../support/hex.ts";
 import {

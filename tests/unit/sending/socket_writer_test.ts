@@ -13,7 +13,7 @@ import {
 import {
   type FlowOptions,
   resolveWriterLimits,
-} from "../../../core/sending/socket_writer.ts";
+} from "../../../core/sending/flow_options.ts";
 import type { SendOptions } from "../../../core/sending/send_queue.ts";
 import type { Sendable } from "../../../core/values/codec.ts";
 import { createFixture, type Fixture } from "../../support/fake_socket.ts";
