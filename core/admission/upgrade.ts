@@ -258,7 +258,7 @@ export class Upgrader<Types extends SocketTypes> {
     if (!this.#host.isRefusedHeard()) {
       this.#warnings.warn(status, () => {
         const text = advice ?? `Refused ${remoteAddress}: ${status} ${reason}`;
-        return `${text} (this is told once for each status: listen to "refused" for all)`;
+        return `${text} (logged once per status: listen to "refused" for all)`;
       });
     }
     this.#host.refused(request, status, reason, remoteAddress);
@@ -277,15 +277,15 @@ function toResponse(
 function assertUsable(response: unknown, request: Request): Response {
   if (!(response instanceof Response)) {
     throw new TypeError(
-      `Cannot answer ${
+      `Cannot respond to ${
         printable(request.url)
       } with something other than a Response: current value is of type ${typeof response}`,
     );
   }
   if (!response.bodyUsed) return response;
   throw new TypeError(
-    `Cannot answer ${
+    `Cannot respond to ${
       printable(request.url)
-    } with a Response whose body was read already: make a new one for each request`,
+    } with a Response whose body was already read: return a new Response for each request`,
   );
 }

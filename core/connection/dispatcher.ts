@@ -437,7 +437,7 @@ export class Dispatcher<
     if (dropped > 0) {
       this.reportError(
         new RangeError(
-          `Cannot hand out the first ${dropped} messages as too many came before there was a listener: listen before you await`,
+          `Cannot deliver the first ${dropped} messages as too many arrived before there was a listener: add one before you await`,
         ),
         "message",
       );

@@ -96,7 +96,7 @@ export class EndNotifier<
       if (count > 0) {
         this.#dispatcher.reportError(
           new Error(
-            `Cannot hand out the last ${count} messages of ${this.#host.connection.remoteAddress}: the connection has ended, and those before them take too long`,
+            `Cannot deliver the last ${count} messages from ${this.#host.connection.remoteAddress} as the connection has ended and earlier messages took too long`,
           ),
           "message",
         );

@@ -1,5 +1,5 @@
 /**
- * Events that wait to be taken by a `for await` loop.
+ * A queue of events for a `for await` loop.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { RESOLVED } from "./errors.ts";
 
 type QueueResult<T> = IteratorResult<T, undefined>;
 
-/** What waits, and who waits for it to be done with. */
+/** A queued value, and the promise that it was handled. */
 interface QueuedValue<T> {
   readonly value: T;
   readonly size: number;
@@ -17,38 +17,36 @@ interface QueuedValue<T> {
 }
 
 /**
- * How many bytes may wait, for each value that may: a small one and a large one count
- * together as two of 16 KiB.
+ * The maximum number of bytes per allowed value: values of different sizes count
+ * together.
  */
 const MAX_VALUE_SIZE = 16 * 1024;
 
 /**
- * A bounded queue, as an async iterator.
+ * A bounded queue that is an async iterator.
  *
- * @typeParam T The type of what waits.
+ * @typeParam T The type of the values.
  */
 export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
   readonly #name: string;
   readonly #limit: number;
   readonly #onStop: () => void;
   readonly #outrun: () => void;
-  /** What waits begins at the index; before it is what was taken. */
+  /** The index of the first queued value; values before it were taken. */
   #values: QueuedValue<T>[] = [];
   #first = 0;
   #size = 0;
   readonly #readers: Deferred<QueueResult<T>>[] = [];
-  /** Those that have been taken, but are not done with. */
+  /** Values that were taken and are not handled yet. */
   #inProgress: Deferred<void>[] = [];
-  /** Set when nothing more comes; its error is handed out once. */
+  /** Set at the end. Its error is thrown once. */
   #closed: { error: unknown } | "done" | undefined;
 
   /**
-   * Creates an empty queue.
-   *
-   * @param name What waits, for the error's text.
-   * @param limit How many may wait.
-   * @param onStop Called when no more is wanted.
-   * @param outrun Called after that if the reason is that too many wait.
+   * @param name The name of the values, for the error message.
+   * @param limit The maximum number of values.
+   * @param onStop Called when no more values are needed.
+   * @param outrun Called after that if there were too many values.
    */
   constructor(
     name: string,
@@ -62,18 +60,17 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
     this.#outrun = outrun;
   }
 
-  /** How many bytes wait. */
+  /** The number of queued bytes. */
   get size(): number {
     return this.#size;
   }
 
   /**
-   * Adds a value. If too many wait already, or too many bytes, the queue fails instead.
+   * Adds a value. If there are too many values or bytes, the queue fails instead.
    *
-   * @param value The value.
-   * @param size How many bytes it has.
-   * @returns A promise that resolves when it is done with: when the next is asked
-   * for, or nothing more is wanted.
+   * @param size The size of the value in bytes.
+   * @returns A promise that resolves when the value was handled: when the next one is
+   * requested, or no more are needed.
    */
   push(value: T, size = 0): Promise<void> {
     const reader = this.#readers.shift();
@@ -97,14 +94,14 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
       : `${this.#limit} ${this.#name}`;
     this.fail(
       new RangeError(
-        `Cannot keep more than ${most} waiting: take them faster or raise "limit"`,
+        `Cannot queue more than ${most}: handle them faster or increase "limit"`,
       ),
     );
     this.#outrun();
     return RESOLVED;
   }
 
-  /** Ends the iteration, after what waits has been taken. */
+  /** Ends the iteration after the queued values. */
   close(): void {
     this.#closed ??= "done";
     for (const reader of this.#readers.splice(0)) {
@@ -112,11 +109,7 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
     }
   }
 
-  /**
-   * Lets `next` reject, after what waits has been taken.
-   *
-   * @param error What it rejects with, once.
-   */
+  /** Ends the iteration with an error after the queued values. */
   fail(error: unknown): void {
     const reader = this.#readers.shift();
     this.#closed = reader ? "done" : { error };
@@ -124,7 +117,7 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
     this.close();
   }
 
-  /** Takes the next value. Whoever asks for it is done with those before. */
+  /** Takes the next value. The previous ones count as handled. */
   next(): Promise<QueueResult<T>> {
     this.#finishInProgress();
     const first = this.#shift();
@@ -145,7 +138,7 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
     return reader.promise;
   }
 
-  /** Ends the iteration at once, as `break` does. */
+  /** Ends the iteration immediately, as `break` does. */
   return(): Promise<QueueResult<T>> {
     this.#onStop();
     this.#finishInProgress();
@@ -157,12 +150,12 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
     return Promise.resolve({ done: true, value: undefined });
   }
 
-  /** The iterator is its own iterable. */
+  /** Returns this iterator. */
   [Symbol.asyncIterator](): this {
     return this;
   }
 
-  /** Takes what has waited longest, in constant time however much waits. */
+  /** Takes the oldest value in constant time. */
   #shift(): QueuedValue<T> | undefined {
     const first = this.#values[this.#first];
     if (first === undefined) return undefined;

@@ -1,6 +1,6 @@
 /**
- * Writes errors that nobody listens to on the console: so few of them, and so short,
- * that a peer cannot fill a log or drive a terminal.
+ * Writes unhandled errors to the console, limited in number and length, so that a peer
+ * cannot fill a log or control a terminal.
  *
  * @module
  */
@@ -8,19 +8,19 @@
 import { printable } from "../util/printable.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 
-/** How many errors are written within one window. */
+/** The maximum number of errors per window. */
 const MAX_ERRORS = 20;
 
-/** How long a window is, in milliseconds. */
+/** The length of a window, in milliseconds. */
 const WINDOW_MS = 10_000;
 
-/** How many characters of an error's message are written. */
+/** The maximum length of an error message. */
 const MAX_MESSAGE_CHARS = 1_000;
 
-/** How many lines of a stack are written. */
+/** The maximum number of lines of a stack. */
 const MAX_STACK_LINES = 20;
 
-/** How many causes of an error are followed. */
+/** The maximum number of causes of an error. */
 const MAX_CAUSES = 4;
 
 /** Writes the errors of one socket. */
@@ -28,15 +28,10 @@ export class ErrorLog {
   #written = 0;
   #suppressed = 0;
   #windowEnd = -Infinity;
-  /** Writes how many errors were kept back, when their window is over. */
+  /** Writes the number of suppressed errors at the end of the window. */
   #timer: Timer | undefined;
 
-  /**
-   * Writes an error, unless there were too many already.
-   *
-   * @param label What is written before it.
-   * @param error The error.
-   */
+  /** Writes an error after a label, unless the limit is reached. */
   write(label: string, error: unknown): void {
     const now = performance.now();
     if (now >= this.#windowEnd) {
@@ -52,7 +47,7 @@ export class ErrorLog {
     this.#timer ??= startTimer(() => this.flush(), this.#windowEnd - now);
   }
 
-  /** Writes how many errors were kept back, if there were any. */
+  /** Writes the number of suppressed errors, if any. */
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -66,10 +61,8 @@ export class ErrorLog {
 }
 
 /**
- * The text of an error, safe to print and of bounded length.
- *
- * @param error Whatever was thrown.
- * @returns Its name, its message, where it was thrown, and its causes.
+ * Returns the text of any thrown value, printable and of limited length: name, message,
+ * location and causes.
  */
 export function describeError(error: unknown): string {
   const parts: string[] = [];
@@ -82,8 +75,8 @@ export function describeError(error: unknown): string {
 }
 
 /**
- * The name and message of an error on one line, without a stack. An `AggregateError`
- * without a message, as of a host with several addresses, is described by its errors.
+ * Returns the name and message of an error on one line. An `AggregateError` without a
+ * message, as for a host with several addresses, is described by its errors.
  */
 export function errorReason(error: unknown): string {
   try {
@@ -96,7 +89,7 @@ export function errorReason(error: unknown): string {
       MAX_MESSAGE_CHARS,
     );
   } catch {
-    return "an error that cannot be shown";
+    return "an error that cannot be formatted";
   }
 }
 
@@ -112,7 +105,7 @@ function describeSingle(error: unknown): string {
       : name;
     return [head, ...stackLines(error, message)].join("\n");
   } catch {
-    return "an error that cannot be shown"; // its properties throw
+    return "an error that cannot be formatted"; // its getters throw
   }
 }
 
@@ -121,7 +114,7 @@ function describeValue(value: unknown): string {
   return JSON.stringify(value) ?? String(value);
 }
 
-/** The lines of a stack, without the message, which may look like some of them. */
+/** Returns the lines of a stack without the message, which may look like one of them. */
 function stackLines(error: Error, message: string): string[] {
   const stack = `${error.stack ?? ""}`;
   const at = message ? stack.indexOf(message) : -1;

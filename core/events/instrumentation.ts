@@ -1,30 +1,30 @@
 /**
- * What looks into a socket and its connections from outside: `telemetry.ts` does. Where
- * nobody looks, all that it costs is to see that.
+ * The interface through which `telemetry.ts` observes a socket and its connections.
+ * Without instrumentation, it costs only a check.
  *
  * @module
  */
 
 import type { ConnectionEnd } from "./errors.ts";
 
-/** A connection, as far as instrumentation looks at it. */
+/** A connection, as instrumentation uses it. */
 export interface InstrumentedConnection {
-  /** The URL that was asked for. */
+  /** The requested URL. */
   readonly url: string;
-  /** Its path. */
+  /** The path of the URL. */
   readonly path: string;
-  /** The peer's address. */
+  /** The address of the peer. */
   readonly remoteAddress: string;
-  /** When it was opened. */
+  /** The time at which it was opened. */
   readonly connectedAt: Date;
-  /** How many bytes wait for the peer. */
+  /** The number of bytes that wait to be sent. */
   readonly bufferedAmount: number;
-  /** What it has carried. */
+  /** The number of messages and bytes received and sent. */
   readonly traffic: {
     readonly received: { readonly messages: number; readonly bytes: number };
     readonly sent: { readonly messages: number; readonly bytes: number };
   };
-  /** How many messages were dropped. */
+  /** The number of dropped messages. */
   readonly dropped: {
     readonly incoming: number;
     readonly outgoing: number;
@@ -32,50 +32,27 @@ export interface InstrumentedConnection {
   };
 }
 
-/** Looks into all connections of one socket. None of this may throw by itself. */
+/** Observes all connections of one socket. Its methods must not throw. */
 export interface Instrumentation {
-  /**
-   * Begins something that is no part of what the program does just now.
-   *
-   * @typeParam T What that gives.
-   * @param start Begins it.
-   * @returns What it gives.
-   */
+  /** Runs an action outside of the current trace. */
   detach<T>(start: () => T): T;
-  /**
-   * Hears that a connection begins.
-   *
-   * @param connection The connection.
-   */
+  /** A connection was created. */
   connectionCreated(connection: InstrumentedConnection): void;
-  /**
-   * Hears that it is open.
-   *
-   * @param connection The connection.
-   */
+  /** A connection has opened. */
   connectionOpened(connection: InstrumentedConnection): void;
-  /**
-   * Hears that it has ended, if it was open.
-   *
-   * @param connection The connection.
-   * @param end How it ended.
-   */
+  /** An open connection has ended. */
   connectionEnded(connection: InstrumentedConnection, end: ConnectionEnd): void;
   /**
-   * Hears of a batch.
+   * A batch was received or sent.
    *
-   * @param direction Whether it has come, or goes out.
-   * @param count How many frames it holds.
+   * @param count The number of frames in the batch.
    */
   batched(direction: "receive" | "transmit", count: number): void;
   /**
-   * Follows a request to its answer.
+   * Traces a sent request.
    *
-   * @typeParam T The type of the answer.
-   * @param connection By which connection it goes.
-   * @param data What is asked.
-   * @param send Asks; it takes the trace that the request is part of, if there is one.
-   * @returns What that gives.
+   * @typeParam T The type of the reply.
+   * @param send Sends the request, with a trace context if there is one.
    */
   traceRequest<T>(
     connection: InstrumentedConnection,
@@ -83,13 +60,11 @@ export interface Instrumentation {
     send: (trace?: string) => Promise<T>,
   ): Promise<T>;
   /**
-   * Follows a request of the peer's to its answer.
+   * Traces a received request.
    *
-   * @param connection By which connection it has come.
-   * @param type The kind that its handler is for, if it is not for all.
-   * @param trace The trace that it is part of, if its sender says so.
-   * @param run Lets the handler answer.
-   * @returns What that gives.
+   * @param type The type of the requests that its handler is for, unless it is for all.
+   * @param trace The trace context from the sender.
+   * @param run Runs the handler.
    */
   traceHandler(
     connection: InstrumentedConnection,
@@ -98,15 +73,14 @@ export interface Instrumentation {
     run: () => unknown,
   ): unknown;
   /**
-   * Hears of what has become an `error` event.
+   * An error was emitted as an `error` event.
    *
-   * @param error The error.
-   * @param from The name of the event whose listener threw.
+   * @param from The name of the event whose listener failed.
    */
   listenerFailed(error: unknown, from: string): void;
 }
 
-/** What instrumentation can be put into. */
+/** Holds the instrumentation of a socket. */
 export interface Instrumented {
   /** The instrumentation, if there is one. */
   instrumentation?: Instrumentation | undefined;
@@ -114,22 +88,12 @@ export interface Instrumented {
 
 const slots = new WeakMap<object, Instrumented>();
 
-/**
- * Lets instrumentation into a socket.
- *
- * @param socket The socket.
- * @param slot Where instrumentation goes.
- */
+/** Registers the slot of a socket. */
 export function register(socket: object, slot: Instrumented): void {
   slots.set(socket, slot);
 }
 
-/**
- * Where instrumentation of a socket goes.
- *
- * @param socket The socket.
- * @returns The place; undefined if it is no socket of this library's.
- */
+/** Returns the slot of a socket; undefined for any other object. */
 export function slotOf(socket: object): Instrumented | undefined {
   return slots.get(socket);
 }

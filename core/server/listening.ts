@@ -152,12 +152,12 @@ export class ServerListener {
   #assertUnbound(where: string): void {
     if (this.#isClosed) {
       throw new Error(
-        `Cannot listen at ${where} as the server was closed: make a new one`,
+        `Cannot listen at ${where} as the server was closed: create a new one`,
       );
     }
     if (this.#bound) {
       throw new Error(
-        `Cannot listen at ${where} as the server listens already: current value is ${this.#url}`,
+        `Cannot listen at ${where} as the server is already listening: current value is ${this.#url}`,
       );
     }
   }
@@ -208,13 +208,13 @@ function assertListenOptions(
     throw new TypeError(
       path === ""
         ? "Cannot listen at a Unix socket whose path is empty"
-        : `Cannot listen at ${where} with TLS as it is a Unix socket: leave out "cert" and "key"`,
+        : `Cannot listen at ${where} with TLS as it is a Unix socket: remove "cert" and "key"`,
     );
   }
   if (mode === undefined) return where;
   if (path === undefined) {
     throw new TypeError(
-      `Cannot listen at ${where} with "mode" as it is no Unix socket: leave it out`,
+      `Cannot listen at ${where} with "mode" as it is not a Unix socket: remove "mode"`,
     );
   }
   if (!Number.isInteger(mode) || mode < 0 || mode > 0o777) {

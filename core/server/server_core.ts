@@ -193,7 +193,7 @@ export class ServerCore<Types extends SocketTypes> {
       this.#adapterWarnings.warn(
         reason,
         () =>
-          `Cannot reach other servers through the adapter: ${reason} (each reason is told once: listen to "adapter" for all)`,
+          `Cannot reach other servers through the adapter: ${reason} (each reason is logged once: listen to "adapter" for all)`,
       );
     }
     this.#emit("adapter", AdapterEvent, [state, error]);

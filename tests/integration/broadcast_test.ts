@@ -266,8 +266,8 @@ test("ServerSocket.to() wants rooms with names", [], async ({ server }) => {
 
 test("Connection.join() is the server's business", ["ada"], async (party) => {
   const own = party.clients.get("ada")?.connection;
-  assertThrows(() => own?.join("lobby"), Error, "rooms are the server's");
-  assertThrows(() => own?.leave("lobby"), Error, "rooms are the server's");
+  assertThrows(() => own?.join("lobby"), Error, 'room "lobby" on a client');
+  assertThrows(() => own?.leave("lobby"), Error, 'room "lobby" on a client');
   assertEquals([...own?.rooms ?? []], []);
   assertThrows(() => party.connection("ada").join(""), TypeError);
   await party.server.broadcast("still there");

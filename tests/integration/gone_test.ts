@@ -336,7 +336,7 @@ test("ServerSocket.listen() takes a mode for Unix sockets only, and only one tha
   inFolder(async (path) => {
     await using server = new ServerSocket();
     const cases = [
-      [{ mode: 0o600 }, TypeError, "no Unix socket"],
+      [{ mode: 0o600 }, TypeError, "not a Unix socket"],
       [{ path, mode: 0o1000 }, RangeError, "512"],
       [{ path, mode: -1 }, RangeError, "-1"],
       [{ path, mode: 1.5 }, RangeError, "1.5"],

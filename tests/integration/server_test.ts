@@ -108,7 +108,7 @@ test("ServerSocket.listen() rejects the second time and after closeClient()", as
   await assertRejects(
     () => server.listen("127.0.0.1", 0),
     Error,
-    "listens already",
+    "is already listening",
   );
   await server.close();
   await assertRejects(() => server.listen("127.0.0.1", 0), Error, "was closed");
@@ -151,7 +151,7 @@ test("ServerSocket.listen() rejects what does not go with a Unix socket", async 
   await assertRejects(
     () => server.listen("", 0, { path: "x", cert: CERTIFICATE, key: KEY }),
     TypeError,
-    'leave out "cert" and "key"',
+    'remove "cert" and "key"',
   );
   await assertRejects(
     () => server.listen("", 0, { path: "" }),
@@ -557,7 +557,7 @@ test("ServerSocket without a fallback answers 426", async () => {
   const response = await fetch(`http://127.0.0.1:${server.port}/`);
   assertStrictEquals(response.status, 426);
   assertStrictEquals(response.headers.get("upgrade"), "websocket");
-  assertStringIncludes(await response.text(), "ask for an upgrade");
+  assertStringIncludes(await response.text(), "this is a WebSocket endpoint");
 });
 
 test("ServerSocket option protocols picks what the client asks for first", async () => {

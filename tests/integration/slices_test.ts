@@ -246,7 +246,7 @@ for (const isEarly of [true, false]) {
           for await (const { content } of messages) contents.push(content);
         },
         RangeError,
-        "take them faster",
+        "handle them faster",
       );
       assertEquals(contents, ["a", "b"]);
       socket.end(true, isEarly ? 1008 : 4008);

@@ -230,7 +230,7 @@ class End {
     const { connection } = this.party;
     connection.on("message", (message) => this.#hear(message));
     connection.on("error", (error) => {
-      if (!String(error).includes("Cannot hand out the last")) {
+      if (!String(error).includes("Cannot deliver the last")) {
         const isMeant = String(error).includes("meant");
         if (!isMeant) faults.add(`error: ${error}`);
       }

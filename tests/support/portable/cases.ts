@@ -181,7 +181,7 @@ export const cases: Readonly<Record<string, Case>> = {
     if (globalThis.isBrowser) {
       const error = await failure(connecting);
       equal(error instanceof TypeError, true);
-      equal(error.message.includes("takes none"), true);
+      equal(error.message.includes("does not support them"), true);
       return;
     }
     await connecting;

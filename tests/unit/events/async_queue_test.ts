@@ -33,6 +33,6 @@ Deno.test("AsyncQueue bounds the bytes that wait", async () => {
   await assertRejects(
     () => queue.next(),
     RangeError,
-    "Cannot keep more than 32768 bytes of x waiting",
+    "Cannot queue more than 32768 bytes of x",
   );
 });

@@ -608,7 +608,7 @@ Deno.test("Emitter.events() keeps so many waiting and no more", async () => {
   await assertRejects(
     () => events.next(),
     RangeError,
-    'Cannot keep more than 2 "number" events waiting',
+    'Cannot queue more than 2 "number" events',
   );
   assertEquals((await events.next()).done, true);
 });

@@ -63,8 +63,8 @@ Deno.test("describeError() takes whatever is thrown", () => {
       ["a\nb", "a\\nb"],
       [{ a: 1 }, '{"a":1}'],
       [Symbol("s"), "Symbol(s)"],
-      [circle, "an error that cannot be shown"],
-      [bad, "an error that cannot be shown"],
+      [circle, "an error that cannot be formatted"],
+      [bad, "an error that cannot be formatted"],
     ] as const
   ) assertEquals(describeError(thrown), text);
   const endless = new Error("a");
