@@ -13,7 +13,7 @@ import type { AdapterLog } from "./adapter.ts";
 import { Barriers } from "./barriers.ts";
 import type { ClusterHost } from "./cluster_host.ts";
 import {
-  hasMessage,
+  findPosition,
   type LoggedBroadcast,
   type LogPosition,
   readMessages,
@@ -98,6 +98,10 @@ export class BrokerLog implements MessageStore {
   #offset = 0;
   /** The last message or barrier of the log that has arrived. */
   #lastPosition: LogPosition | undefined;
+  /** When that arrived. */
+  #positionTime = 0;
+  /** The broker's name of the log. */
+  #logName: string | undefined;
   /** Increases each time that the broker comes up or goes down. */
   #generation = 0;
 
@@ -274,12 +278,13 @@ export class BrokerLog implements MessageStore {
     const generation = ++this.#generation;
     let secret: string;
     try {
-      secret = await this.#log.open(this.#limits);
+      secret = await this.#openLog();
     } catch (error) {
       if (generation !== this.#generation) return false;
       throw error;
     }
     if (generation !== this.#generation) return false;
+    this.#logName = secret;
     // Only servers know the broker's name for the log. Clients get an epoch made of it.
     const tokens = this.#tokens = new ResumeTokens(secret);
     const { epoch } = tokens;
@@ -308,6 +313,26 @@ export class BrokerLog implements MessageStore {
     this.#opening?.resolve();
     this.#opening = undefined;
     return true;
+  }
+
+  /**
+   * Opens the log. If it has lost what this server has received, offsets would be used
+   * again for other messages, so it gets a new name before anything is appended.
+   */
+  async #openLog(): Promise<string> {
+    const name = await this.#log.open(this.#limits);
+    const last = this.#lastPosition;
+    if (name !== this.#logName || !last) return name;
+    // A message that is older than this may have expired.
+    const isFresh =
+      performance.now() - this.#positionTime < this.#limits.maxAge;
+    return isFresh && await this.#find(last) === "lost"
+      ? await this.#log.open(this.#limits, name)
+      : name;
+  }
+
+  #find(position: LogPosition): ReturnType<typeof findPosition> {
+    return findPosition(this.#log, position, this.#limits.messages);
   }
 
   /** The broker is down. */
@@ -350,7 +375,7 @@ export class BrokerLog implements MessageStore {
       if (this.#buffered) {
         missed = await this.#readMessages(this.#channels, after);
       }
-      if (last && !await hasMessage(this.#log, last)) missed = undefined;
+      if (last && await this.#find(last) !== "found") missed = undefined;
       await this.#barriers.pass();
     } catch (error) {
       if (generation === this.#generation) this.#host.failed(error);
@@ -389,6 +414,7 @@ export class BrokerLog implements MessageStore {
   #advance(channel: string, { offset, from, id }: LoggedBroadcast): void {
     this.#offset = offset;
     this.#lastPosition = { channel, offset, from, id };
+    this.#positionTime = performance.now();
   }
 
   /** Delivers the next message of the log, unless local clients have it already. */

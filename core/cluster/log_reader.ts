@@ -49,15 +49,25 @@ export async function readMessages(
 }
 
 /**
- * Whether the log still has a message, and not another one with the same offset. If so,
- * it has lost nothing that came later.
+ * Looks for a message that this server has received.
+ *
+ * @param maxMessages The number of messages that the log keeps of each channel, at
+ * least.
+ * @returns `"found"`: the log has lost nothing that came before. `"removed"`: so much has
+ * come since that the log does not keep it any more. `"lost"`: it should be there, but
+ * is not, or another message has its offset.
  */
-export async function hasMessage(
+export async function findPosition(
   log: AdapterLog,
   { channel, offset, from, id }: LogPosition,
-): Promise<boolean> {
-  const [stored] = await log.read(channel, offset - 1, 1);
-  if (stored?.offset !== offset) return false;
-  const broadcast = decodeEnvelope(stored.message);
-  return broadcast?.from === from && broadcast.id === id;
+  maxMessages: number,
+): Promise<"found" | "removed" | "lost"> {
+  const limit = maxMessages + 1;
+  const entries = await log.read(channel, offset - 1, limit);
+  const [first] = entries;
+  if (first?.offset === offset) {
+    const stored = decodeEnvelope(first.message);
+    return stored?.from === from && stored.id === id ? "found" : "lost";
+  }
+  return entries.length >= limit ? "removed" : "lost";
 }

@@ -506,3 +506,237 @@ test("redis() tells that one room is forbidden, and goes on with the rest", asyn
     assertEquals(told, ["up"]);
   }
 });
+
+/** What a client is told that was away while something happened. */
+async function recoveryAfter(
+  node: Node,
+  action: () => Promise<void>,
+): Promise<boolean> {
+  await using proxy = new TcpProxy(node.server.port);
+  await using client = new ClientSocket({
+    reconnect: { initialDelay: 20, maxDelay: 100 },
+  });
+  await client.connect(`${proxy.url}/lobby`);
+  const heard = client.waitFor("message");
+  node.server.to("lobby").send("before");
+  await heard;
+  while (client.connection?.readyState !== 1) await delay(10);
+  await delay(100); // for its position
+  proxy.refuse();
+  proxy.cut();
+  await action();
+  const recovery = client.waitFor("recovery");
+  proxy.heal();
+  const [recovered] = await recovery;
+  await client.close();
+  return recovered;
+}
+
+/** Starts a server with a history, and waits until it is up. */
+async function withHistory(url: string, adapterQueue = 0): Promise<Node> {
+  const node = new Node({ url }, { history: true, adapterQueue });
+  await node.server.listen("127.0.0.1", 0);
+  await node.linked(1);
+  return node;
+}
+
+/** Sends messages to a room, and waits until they are stored. */
+async function store(node: Node, count: number): Promise<void> {
+  await using last = await connect(node, "lobby");
+  const heard = last.waitFor("message", {
+    filter: ({ content }) => content === `${count}`,
+  });
+  for (let n = 1; n <= count; n++) node.server.to("lobby").send(`${n}`);
+  await heard;
+  await last.close();
+}
+
+test("redis() lets a client recover while nothing is lost, also after SCRIPT FLUSH", async () => {
+  await using server = await RedisServer.start();
+  await using node = await withHistory(server.url);
+  assert(await recoveryAfter(node, () => store(node, 5)));
+  await server.cli("SCRIPT", "FLUSH");
+  assert(
+    await recoveryAfter(node, async () => {
+      node.server.to("lobby").send("after the flush");
+      await node.linked(1);
+      await store(node, 5);
+    }),
+  );
+});
+
+test("redis() lets no client recover when Redis has evicted messages, and warns of it", async () => {
+  await using server = await RedisServer.start(() => [
+    ...["--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"],
+  ]);
+  await using node = await withHistory(server.url);
+  assertMatch(node.errors.join(), /maxmemory-policy is volatile-lru/);
+  assertFalse(
+    await recoveryAfter(node, async () => {
+      await store(node, 5);
+      await server.cli("CONFIG", "SET", "maxmemory", "1");
+      await server.cli("SET", "x", "y"); // evicts all that may be
+      await server.until(/evicted_keys:[1-9]/, "INFO", "stats");
+      await server.cli("CONFIG", "SET", "maxmemory", "0");
+    }),
+  );
+  // It goes on, by another name.
+  await node.linked(1);
+  assert(await recoveryAfter(node, () => store(node, 5)));
+});
+
+for (const policy of ["allkeys-lru", "allkeys-random"]) {
+  test(`redis() lets no client recover when Redis has evicted its log by ${policy}`, async () => {
+    await using server = await RedisServer.start(() => [
+      ...["--maxmemory", "100mb", "--maxmemory-policy", policy],
+    ]);
+    await using node = await withHistory(server.url);
+    assertFalse(
+      await recoveryAfter(node, async () => {
+        await store(node, 5);
+        await server.cli("CONFIG", "SET", "maxmemory", "1");
+        await server.cli("SET", "x", "y");
+        await server.until(/evicted_keys:[1-9]/, "INFO", "stats");
+        await server.cli("CONFIG", "SET", "maxmemory", "0");
+        await store(node, 20); // numbers would be used again
+      }),
+    );
+  });
+}
+
+test("redis() lets no client recover by a replica that lagged and was promoted", async () => {
+  await using master = await RedisServer.start();
+  await using replica = await RedisServer.start(() => [
+    ...["--replicaof", "127.0.0.1", `${master.port}`],
+  ]);
+  await replica.until(/master_link_status:up/, "INFO", "replication");
+  await using proxy = new TcpProxy(master.port);
+  const port = new URL(proxy.url).port;
+  await using node = await withHistory(`redis://127.0.0.1:${port}`);
+  assertFalse(
+    await recoveryAfter(node, async () => {
+      await store(node, 5);
+      await master.until(/lag=0/, "INFO", "replication");
+      replica.pause(true);
+      await store(node, 20);
+      await master.kill();
+      replica.pause(false);
+      await replica.cli("REPLICAOF", "NO", "ONE");
+      proxy.target = replica.port;
+      await node.linked(1);
+      await store(node, 30);
+    }),
+  );
+});
+
+test("redis() lets no client recover by a Redis that has come back with an old snapshot", async () => {
+  await using server = await RedisServer.start();
+  await using node = await withHistory(server.url);
+  assertFalse(
+    await recoveryAfter(node, async () => {
+      await store(node, 5);
+      await server.cli("SAVE");
+      await store(node, 20);
+      await server.kill();
+      await server.start();
+      await node.until(/^down/);
+      await node.linked(1);
+      await store(node, 30);
+    }),
+  );
+});
+
+test("redis() lets clients recover by a Redis that has come back with all", async () => {
+  await using server = await RedisServer.start(() => [
+    ...["--appendonly", "yes", "--appendfsync", "always"],
+  ]);
+  await using node = await withHistory(server.url);
+  assert(
+    await recoveryAfter(node, async () => {
+      await store(node, 5);
+      await server.kill();
+      await server.start();
+      await node.until(/^down/);
+      await node.linked(1);
+      await store(node, 5);
+    }),
+  );
+});
+
+test("redis() refuses a replica, and notices that its master has become one", async () => {
+  await using master = await RedisServer.start();
+  await using node = new Node({ url: master.url });
+  await node.until(/^up$/);
+  await using other = await RedisServer.start();
+  await master.cli("REPLICAOF", "127.0.0.1", `${other.port}`);
+  await node.until(/^down: READONLY/);
+  await master.cli("REPLICAOF", "NO", "ONE");
+  node.told.length = 0;
+  await node.until(/^up$/);
+});
+
+test("redis() separates fleets by the number of the database, and by prefix", async () => {
+  await using server = await RedisServer.start();
+  const fleets: RedisOptions[] = [
+    { url: server.url },
+    { url: `${server.url}/1` },
+    { client: () => createClient({ url: `${server.url}/2` }) },
+    { client: () => new Redis({ port: server.port, db: 3 }) },
+    { url: server.url, prefix: "ws-events" },
+    { url: server.url, prefix: "ws-events:1:" },
+  ];
+  const nodes = fleets.map((options) => new Node(options, { history: true }));
+  try {
+    for (const node of nodes) await node.server.listen("127.0.0.1", 0);
+    for (const node of nodes) await node.linked(1);
+    const heard: string[][] = [];
+    const clients: ClientSocket[] = [];
+    for (const node of nodes) {
+      const client = await connect(node, "lobby");
+      const own: string[] = [];
+      client.on("message", ({ content }) => own.push(content));
+      heard.push(own);
+      clients.push(client);
+    }
+    for (const [i, node] of nodes.entries()) {
+      node.server.to("lobby").send(`${i}`);
+    }
+    while (heard.some(({ length }) => length === 0)) await delay(10);
+    for (const node of nodes) await store(node, 1);
+    assertEquals(
+      heard.map((own) =>
+        own.filter((text) => text !== "1" || own === heard[1])
+      ),
+      [["0"], ["1", "1"], ["2"], ["3"], ["4"], ["5"]],
+    );
+    assertEquals(nodes.map(({ server }) => server.servers), nodes.map(() => 1));
+    for (const client of clients) await client.close();
+  } finally {
+    for (const node of nodes) await node.server.close();
+  }
+  await delay(IOREDIS_TIMERS_MS);
+});
+
+test("redis() tells that Redis is out of memory, and stores what has waited when it is not", async () => {
+  await using server = await RedisServer.start();
+  await using one = await withHistory(server.url, 10);
+  await using two = await withHistory(server.url);
+  await using here = await connect(one, "lobby");
+  await using there = await connect(two, "lobby");
+  await crosses(one, there, "lobby");
+  await server.cli("CONFIG", "SET", "maxmemory", "1");
+  const local = here.waitFor("message", {
+    filter: ({ content }) => content === "full",
+  });
+  const far = there.waitFor("message", {
+    filter: ({ content }) => content === "full",
+  });
+  one.server.to("lobby").send("full");
+  await one.until(/^down: OOM/);
+  await local;
+  assertEquals(one.server.adapterState?.state, "down");
+  await server.cli("CONFIG", "SET", "maxmemory", "0");
+  await far;
+  assertEquals(one.server.adapterState?.state, "up");
+  assertEquals(one.server.missed, 0);
+});
