@@ -72,6 +72,7 @@ export {
   Audience,
   type AuthorizeInfo,
   type BroadcastOptions,
+  CloseRefusal,
   type DisconnectedClient,
   type HistoryOptions,
   type Member,
