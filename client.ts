@@ -241,7 +241,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
 
   /**
    * The state: `idle`, `connecting`, `open`, `waiting`, `closing` or `closed`. The event
-   * `state` tells its changes.
+   * `state` reports changes.
    *
    * @example A status light
    * ```ts

@@ -1,9 +1,10 @@
 /**
- * Event-based WebSockets: a server, a client, and five events.
+ * Event-based WebSockets for Deno: a server and a client with the events `connect`,
+ * `message`, `close`, `disconnect` and `error`.
  *
- * An end is either a `close` (the closing handshake was finished; both sides get
- * the same code and reason) or a `disconnect` (the connection was lost, usually
- * with 1006 and no reason): exactly one of the two, exactly once.
+ * Each connection ends with exactly one of two events: `close` if the closing handshake
+ * was completed, in which case both sides get the same code and reason; or `disconnect`
+ * if the connection was lost, usually with code 1006 and no reason.
  *
  * @example A server
  * ```ts ignore
@@ -30,8 +31,8 @@
  * await client.send("Okay received.");
  * ```
  *
- * The names here are those that programs write. The types that only their signatures
- * mention, such as `HandleOptions`, are exported by `./server` and `./client`.
+ * This module exports the names that applications write. Types that occur only in their
+ * signatures, such as `HandleOptions`, are exported by `./server` and `./client`.
  *
  * @module
  */

@@ -1,6 +1,5 @@
 /**
- * What the entry points of both sockets give to a program; re-exports, nothing
- * else.
+ * The exports that `./server` and `./client` have in common.
  *
  * @module
  */

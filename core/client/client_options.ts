@@ -46,7 +46,7 @@ export interface ClientOptions<Types extends SocketTypes = SocketTypes>
    */
   readonly protocols?: ValueOrFunction<string | readonly string[]>;
   /**
-   * Fails to connect to a server that does not speak `events.v1`. By default, the client
+   * Fails to connect to a server that does not support `events.v1`. By default, the client
    * connects to any WebSocket server and speaks what that server speaks; the option
    * `plain` does without `events.v1` altogether.
    *

@@ -36,7 +36,7 @@ import {
   type ServerMemory,
 } from "./server_memory.ts";
 
-/** What the program wants to connect to. */
+/** What to connect to. */
 interface Target {
   readonly url: string | URL;
   readonly protocols: readonly string[];

@@ -1,6 +1,6 @@
 /**
- * A connection that is open but not in use yet: the client still finds out whether it
- * can have a better one.
+ * Holds a connection that is open but not in use yet, while the client checks whether it
+ * can get a better one.
  *
  * @module
  */
@@ -12,8 +12,8 @@ import type { AttemptResult, CreateOwner } from "./attempt_result.ts";
 import { withResolvers } from "../util/deferred.ts";
 
 /**
- * Owns a connection until it is released to its real owner. What arrives meanwhile is
- * kept by the connection, as if there were no listener yet.
+ * Owns a connection until it is passed to its real owner. The connection holds received
+ * messages meanwhile, as if there were no listener yet.
  */
 export class HeldOwner<Types extends SocketTypes> {
   readonly #createOwner: CreateOwner<Types>;
@@ -55,13 +55,13 @@ export class HeldOwner<Types extends SocketTypes> {
     };
   };
 
-  /** Hands the connection to its real owner. */
+  /** Passes the connection to its real owner. */
   release(): void {
     this.#state = "released";
     this.#release();
   }
 
-  /** Closes the connection; nobody has heard of it. */
+  /** Closes the connection, which was not reported to anyone. */
   discard(): void {
     this.#state = "discarded";
     this.#settled.resolve(undefined);

@@ -1,8 +1,7 @@
 /**
- * What a client learns of a server: whether it takes a handshake that offers
- * `events.v1`. Runtimes other than Deno fail a handshake whose server selects none of
- * the offered subprotocols (RFC 6455, section 4.1, step 6 of the answer's validation),
- * and some servers refuse what they do not know. Pure.
+ * Remembers whether servers accept a handshake that offers `events.v1`; pure. Runtimes
+ * other than Deno fail a handshake whose server selects none of the offered subprotocols
+ * (RFC 6455, section 4.1), and some servers refuse unknown subprotocols.
  *
  * @module
  */
@@ -15,7 +14,10 @@ export type OfferBlame =
   | "certain"
   /** Probably: the server answered that the request was not acceptable. */
   | "likely"
-  /** Nobody knows: the runtime says nothing, or the server only hung up. */
+  /**
+   * Unknown: the runtime does not report a reason, or the server only closed the
+   * connection.
+   */
   | "possible"
   /** No: the server was not reached, or refused for another reason. */
   | "none";
@@ -42,13 +44,13 @@ export function blameOffer(
   return isCutOff || kind === undefined ? "possible" : "none";
 }
 
-/** What a client has learnt of one server. */
+/** The memory of one server. */
 export class ServerMemory {
   #takesOffers: boolean | undefined;
   #isPlainNext = false;
   #hasRetried = false;
 
-  /** Whether it is known that the server takes the offer, or that it does not. */
+  /** Whether the server accepts the offer; undefined if unknown. */
   get isKnown(): boolean {
     return this.#takesOffers !== undefined;
   }
@@ -58,17 +60,17 @@ export class ServerMemory {
     return this.#takesOffers ?? !this.#isPlainNext;
   }
 
-  /** Learns what the server takes. */
+  /** Notes whether the server accepts the offer. */
   learn(takesOffers: boolean): void {
     this.#takesOffers = takesOffers;
   }
 
   /**
-   * Learns of a handshake that failed.
+   * Notes that a handshake failed.
    *
    * @param isOffering Whether it offered `events.v1`.
-   * @param willRetry Whether the client makes another attempt later.
-   * @returns Whether to try at once without the offer.
+   * @param willRetry Whether the client will make another attempt later.
+   * @returns Whether to retry immediately without the offer.
    */
   failed(
     isOffering: boolean,
@@ -91,11 +93,11 @@ export class ServerMemory {
 /** The number of servers that a client remembers. */
 const MAX_SERVERS = 32;
 
-/** What a client has learnt of all servers, by address and path. */
+/** The memories of all servers, by address and path. */
 export class ServerMemories {
   readonly #memories = new Map<string, ServerMemory>();
 
-  /** Finds what is known of a server. */
+  /** Returns the memory of a server. */
   of(url: string | URL): ServerMemory {
     const key = String(url).replace(/[?#].*$/s, "");
     const known = this.#memories.get(key);

@@ -1,6 +1,6 @@
 /**
- * What is behind a {@linkcode Connection}: connects its parts with the socket and with
- * each other.
+ * The implementation of {@linkcode Connection}: connects its parts with the socket and
+ * with each other.
  *
  * @module
  */
@@ -158,7 +158,7 @@ export class ConnectionCore<
     }
   }
 
-  /** How many messages were sent, and their bytes. */
+  /** The number of messages sent, and their bytes. */
   get sent(): TrafficCount {
     return this.outbound.sender?.sent ?? NO_TRAFFIC;
   }

@@ -60,7 +60,7 @@ export interface SpeechOptions<Types extends SocketTypes = SocketTypes>
   /**
    * The serialization format, JSON by default. Both ends must use the same codec: a
    * server of this library refuses clients without it, and a client of this library uses
-   * it with any server that does not speak `events.v1`.
+   * it with any server that does not support `events.v1`.
    */
   readonly codec?: Codec;
   /**

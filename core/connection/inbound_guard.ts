@@ -61,7 +61,7 @@ export class InboundGuard {
     return this.#limits.maxPayload;
   }
 
-  /** How many messages were dropped. */
+  /** The number of dropped messages. */
   get dropped(): number {
     return this.#dropped;
   }

@@ -56,12 +56,12 @@ export class Receiver<
     this.#guard = host.options.guard?.(host.closing, this);
   }
 
-  /** How many messages were received, and their bytes. */
+  /** The number of messages received, and their bytes. */
   get received(): TrafficCount {
     return { messages: this.#messages, bytes: this.#bytes };
   }
 
-  /** How many messages were dropped because of a limit. */
+  /** The number of messages dropped because of a limit. */
   get dropped(): number {
     return this.#guard?.dropped ?? 0;
   }

@@ -291,9 +291,9 @@ export class MessageDroppedError extends Error {
  *   code and a reason; or the policy of the page forbids it.
  * - `unreachable`: there is no such host, nothing listens there, or the connection was
  *   lost before the server answered.
- * - `timeout`: nobody answered in time.
+ * - `timeout`: there was no response in time.
  * - `tls`: the TLS handshake failed, for example because of the certificate.
- * - `protocol`: the answer was not a valid opening handshake (RFC 6455, section 4.2.2),
+ * - `protocol`: the response was not a valid opening handshake (RFC 6455, section 4.2.2),
  *   or both ends have no subprotocol or codec in common.
  */
 export type ConnectErrorKind =
@@ -303,7 +303,7 @@ export type ConnectErrorKind =
   | "tls"
   | "protocol";
 
-/** What is known of a failure to connect. */
+/** The details of a failure to connect. */
 export interface ConnectErrorDetails extends ErrorOptions {
   /** What kind of failure it was. */
   readonly kind?: ConnectErrorKind | undefined;
@@ -361,7 +361,7 @@ export class ConnectError extends Error {
    *
    * @param message The error message.
    * @param url The URL, without credentials and query.
-   * @param details What is known of the failure.
+   * @param details The details of the failure.
    */
   constructor(
     message: string,

@@ -318,7 +318,7 @@ export class MemoryStore implements MessageStore {
   }
 }
 
-/** How many bytes of memory a stored message takes. */
+/** Returns the memory of a stored message, in bytes. */
 function memoryCost(
   { target, body, options: { key = "" } }: Broadcast,
 ): number {

@@ -8,7 +8,7 @@
 
 import type { ConnectErrorKind } from "../events/errors.ts";
 
-/** What is known of a failure. */
+/** The details of a failure. */
 export interface ConnectFailure {
   /** What kind it is; undefined if the runtime does not say. */
   readonly kind: ConnectErrorKind | undefined;

@@ -61,7 +61,7 @@ export class CreditWindow {
     return this.#queue?.memory ?? 0;
   }
 
-  /** How many messages were dropped. */
+  /** The number of dropped messages. */
   get dropped(): number {
     return this.#queue?.dropped ?? 0;
   }

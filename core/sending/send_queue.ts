@@ -95,7 +95,7 @@ export class SendQueue extends BoundedQueue<QueuedMessage> {
     this.#limits = limits;
   }
 
-  /** How many messages were dropped. */
+  /** The number of dropped messages. */
   get dropped(): number {
     return this.#dropped;
   }

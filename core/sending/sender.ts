@@ -64,12 +64,12 @@ export class Sender {
     return flow + (this.#creditWindow?.memory ?? 0);
   }
 
-  /** How many messages were handed to the socket, and their bytes. */
+  /** The number of messages passed to the socket, and their bytes. */
   get sent(): TrafficCount {
     return this.#writer.sent;
   }
 
-  /** How many messages were dropped. */
+  /** The number of dropped messages. */
   get dropped(): number {
     return this.#writer.dropped + (this.#creditWindow?.dropped ?? 0);
   }

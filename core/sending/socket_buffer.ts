@@ -37,7 +37,7 @@ export class SocketBuffer {
     this.#limits = limits;
   }
 
-  /** How many messages were sent, and their bytes. */
+  /** The number of messages sent, and their bytes. */
   get sent(): TrafficCount {
     return { messages: this.#sentCount, bytes: this.#sentBytes };
   }

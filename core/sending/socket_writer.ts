@@ -105,12 +105,12 @@ export class SocketWriter {
     return this.#buffer.measureMemory(frames) + (this.#queue?.memory ?? 0);
   }
 
-  /** How many messages were handed to the socket, and their bytes. */
+  /** The number of messages passed to the socket, and their bytes. */
   get sent(): TrafficCount {
     return this.#buffer.sent;
   }
 
-  /** How many messages were dropped. */
+  /** The number of dropped messages. */
   get dropped(): number {
     return this.#queue?.dropped ?? 0;
   }
