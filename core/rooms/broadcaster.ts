@@ -72,6 +72,8 @@ export class Broadcaster<Types extends SocketTypes> {
   readonly #memoryStore: MemoryStore | undefined;
   readonly #recovery: Recovery<Types> | undefined;
   readonly #blobs = new BlobResolver();
+  /** Pending departures of clients that were in many rooms. */
+  readonly #leaving = new Set<Promise<void>>();
   #missed = 0;
 
   constructor(
@@ -169,7 +171,10 @@ export class Broadcaster<Types extends SocketTypes> {
   /** Call this when a client has ended. It leaves all its rooms. */
   clientEnded(client: Connection<Types>): void {
     this.#recovery?.clientEnded(client);
-    this.rooms.leaveAll(client);
+    const leaving = this.rooms.leaveAll(client);
+    if (leaving === undefined) return;
+    this.#leaving.add(leaving);
+    leaving.then(() => this.#leaving.delete(leaving));
   }
 
   /**
@@ -185,6 +190,7 @@ export class Broadcaster<Types extends SocketTypes> {
 
   /** Leaves the cluster and stops all timers. It never rejects. */
   async close(): Promise<void> {
+    await Promise.all(this.#leaving);
     try {
       await this.#cluster?.close();
     } catch (error) {

@@ -1,8 +1,10 @@
 /**
- * The index of rooms and their members; pure.
+ * The index of rooms and their members.
  *
  * @module
  */
+
+import { forEachInSlices } from "../runtime/time_slices.ts";
 
 const NO_MEMBERS: ReadonlySet<never> = new Set<never>();
 
@@ -60,13 +62,18 @@ export class Rooms<Member extends object> {
     removeFrom(this.#rooms, member, room);
   }
 
-  /** Removes a member from all rooms for good. */
-  leaveAll(member: Member): void {
+  /**
+   * Removes a member from all rooms for good, in slices of the event loop: until then the
+   * member is still in the last of many rooms.
+   *
+   * @returns A promise that resolves when it has left all; undefined if it already has.
+   */
+  leaveAll(member: Member): Promise<void> | undefined {
     const rooms = this.#rooms.get(member);
-    if (rooms === undefined) return;
-    for (const room of rooms) this.#removeMember(room, member);
+    if (rooms === undefined) return undefined;
     this.#rooms.delete(member);
     this.#lastRooms.set(member, rooms);
+    return forEachInSlices(rooms, (room) => this.#removeMember(room, member));
   }
 
   /**

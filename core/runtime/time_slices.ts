@@ -142,14 +142,15 @@ export function forEachInSlices<T>(
   action: (item: T) => void,
 ): Promise<void> | undefined {
   const rest = items[Symbol.iterator]();
+  let next = rest.next();
   const work = (until?: number) => {
     const timer = new SliceTimer(until);
-    for (;;) {
-      const { value, done } = rest.next();
-      if (done) return false;
-      action(value);
-      if (timer.isOver()) return true;
+    while (!next.done) {
+      action(next.value);
+      next = rest.next();
+      if (!next.done && timer.isOver()) return true;
     }
+    return false;
   };
   if (!work()) return undefined;
   const { promise, resolve } = Promise.withResolvers<void>();

@@ -4,7 +4,6 @@
  * @module
  */
 
-import type { Connection } from "../connection/connection.ts";
 import {
   assertCloseFrame,
   assertKnown,
@@ -16,7 +15,6 @@ import {
 import { appendRetryAfter, toSeconds } from "../protocol/retry_after.ts";
 import { forEachInSlices } from "../runtime/time_slices.ts";
 import { startTimer } from "../util/timer.ts";
-import type { SocketTypes } from "../values/types.ts";
 
 /** Options of {@linkcode ServerSocket.shutdown}. */
 export interface ShutdownOptions {
@@ -100,16 +98,22 @@ function assertFinite(name: string, value: number): void {
   }
 }
 
+/** A connection, as far as it is closed here. */
+interface Closable {
+  readonly readyState: number;
+  close(code?: number, reason?: string): Promise<void>;
+}
+
 /** Closes the connections of one server. */
-export class ClientShutdown<Types extends SocketTypes> {
-  readonly #clients: ReadonlySet<Connection<Types>>;
+export class ClientShutdown {
+  readonly #clients: ReadonlySet<Closable>;
   #onEmpty: (() => void) | undefined;
   #isClosing = false;
 
   /**
    * @param clients The open connections; the owner keeps the set up to date.
    */
-  constructor(clients: ReadonlySet<Connection<Types>>) {
+  constructor(clients: ReadonlySet<Closable>) {
     this.#clients = clients;
   }
 

@@ -6,6 +6,7 @@ import {
 } from "@std/assert";
 import { assertRoom, Rooms } from "../../../core/rooms/rooms.ts";
 import { ServerSocket } from "../../../server.ts";
+import { busyFor } from "../../support/busy.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 
 /** Somebody with a name. */
@@ -145,4 +146,40 @@ Deno.test("assertRoom() refuses names of more than 1,024 bytes", () => {
     );
     assert(message.length < 200, message);
   }
+});
+
+Deno.test("Rooms.leaveAll() leaves many rooms in slices of the event loop", async () => {
+  const member = {};
+  let left = 0;
+  let closed = 0;
+  const rooms = new Rooms<object>({
+    opened() {},
+    joined() {},
+    left() {
+      busyFor(1);
+      left++;
+    },
+    closed: () => closed++,
+  });
+  const names = Array.from({ length: 60 }, (_, i) => `room ${i}`);
+  for (const name of names) rooms.join(member, name);
+  const done = rooms.leaveAll(member);
+  assert(left > 0 && left < 30, `${left} at once`);
+  assertEquals([...rooms.roomsOf(member)], names);
+  let turns = 0;
+  const timer = setInterval(() => turns++, 0);
+  await done;
+  clearInterval(timer);
+  assert(turns > 0, "the event loop has stood still");
+  assertEquals([left, closed, rooms.all.size], [60, 60, 0]);
+  assertEquals([...rooms.roomsOf(member)], names);
+});
+
+Deno.test("Rooms.leaveAll() leaves a few rooms at once", () => {
+  const member = {};
+  const rooms = new Rooms<object>();
+  rooms.join(member, "a");
+  assertEquals(rooms.leaveAll(member), undefined);
+  assertEquals(rooms.all.size, 0);
+  assertEquals(rooms.leaveAll(member), undefined);
 });
