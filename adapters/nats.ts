@@ -16,32 +16,69 @@
  */
 
 import { createHash } from "node:crypto";
-import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import {
-  connect,
-  createInbox,
-  headers,
-  type Msg,
+  type ConnectionOptions,
   type NatsConnection,
-  type NodeConnectionOptions,
+  PermissionViolationError,
   type Subscription,
-} from "@nats-io/transport-node";
+} from "@nats-io/nats-core";
 import type {
   Adapter,
   AdapterHost,
   AdapterLog,
-  AdapterLogEntry,
-  AdapterLogLimits,
 } from "../core/cluster/adapter.ts";
-import { assertKnown, assertType, optionNames } from "../core/events/errors.ts";
+import {
+  assertKnown,
+  assertSize,
+  assertType,
+  optionNames,
+} from "../core/events/errors.ts";
 import { withoutSecrets } from "../core/util/safe_url.ts";
+import { NatsLog } from "./nats_log.ts";
+import { connectNats } from "./nats_transport.ts";
 
 export type { Adapter } from "../core/cluster/adapter.ts";
+
+/** What a client presents to NATS. */
+export type NatsCredentials =
+  | { auth_token: string }
+  | { user: string; pass?: string }
+  | { nkey: string; sig: string }
+  | { jwt: string; nkey?: string; sig?: string };
+
+/** Options of TLS: PEM texts, or the names of files that are read on connecting. */
+export interface NatsTlsOptions {
+  /** The certificates of the authorities that are trusted, instead of the usual ones. */
+  readonly ca?: string;
+  /** The file with the certificates of the authorities that are trusted. */
+  readonly caFile?: string;
+  /** The certificate of this client, if NATS demands one. */
+  readonly cert?: string;
+  /** The file with the certificate of this client. */
+  readonly certFile?: string;
+  /** The private key of this client. */
+  readonly key?: string;
+  /** The file with the private key of this client. */
+  readonly keyFile?: string;
+  /**
+   * Whether TLS starts at once, as NATS with `handshake_first` requires.
+   *
+   * @default {false}
+   */
+  readonly handshakeFirst?: boolean;
+  /**
+   * Whether the certificate of NATS has to be valid.
+   *
+   * @default {true}
+   */
+  readonly rejectUnauthorized?: boolean;
+}
 
 /** Options of {@linkcode nats}. */
 export interface NatsOptions {
   /**
-   * The address of NATS as `host:port`, or several addresses of one cluster.
+   * The address of NATS as `host:port`, or several addresses of one cluster. The other
+   * servers of a cluster are found by themselves.
    *
    * @default {"localhost:4222"}
    */
@@ -59,6 +96,58 @@ export interface NatsOptions {
    * @default {"ws-events"}
    */
   readonly prefix?: string;
+  /**
+   * On how many servers of NATS the stream of stored messages is kept, from 1 to 5. With 3,
+   * the history survives the loss of one of them.
+   *
+   * @default {1}
+   */
+  readonly replicas?: number;
+  /**
+   * Returns credentials for each connection: for example `nkeyAuthenticator`,
+   * `jwtAuthenticator` or `credsAuthenticator` of `@nats-io/nats-core`.
+   *
+   * @param nonce What to sign.
+   * @returns The credentials.
+   */
+  readonly authenticator?: (nonce?: string) => NatsCredentials | void;
+  /** Options of TLS. Without it, TLS is used if NATS requires or offers it. */
+  readonly tls?: NatsTlsOptions;
+  /** The name of the client, which the monitoring pages of NATS show. */
+  readonly name?: string;
+  /**
+   * The prefix of the subjects of answers. Set it if the user may not subscribe to
+   * `_INBOX.>`.
+   *
+   * @default {"_INBOX"}
+   */
+  readonly inboxPrefix?: string;
+  /**
+   * The longest time to connect to one server, in milliseconds.
+   *
+   * @default {4_000}
+   */
+  readonly timeout?: number;
+  /**
+   * The interval between pings, in milliseconds. A connection ends if three of them in a
+   * row are due and none is answered.
+   *
+   * @default {2_500}
+   */
+  readonly pingInterval?: number;
+  /**
+   * Whether to use the first of the servers first.
+   *
+   * @default {false}
+   */
+  readonly noRandomize?: boolean;
+  /**
+   * Whether to use only the servers of the option `servers`, and not others of the cluster
+   * that these tell of.
+   *
+   * @default {false}
+   */
+  readonly ignoreClusterUpdates?: boolean;
 }
 
 /** Validates an address, as an error of the client would show its password. */
@@ -78,147 +167,292 @@ function assertServer(server: string): void {
 /**
  * Creates an adapter for servers that share a NATS.
  *
- * @param options The address of NATS, and credentials.
+ * @param options The address of NATS, credentials, and options of its client.
  * @returns The adapter, for one server.
- * @throws {TypeError} If an address is invalid.
+ * @throws {TypeError} If an option has the wrong type, or an address is invalid.
+ * @throws {RangeError} If `replicas` is not an integer from 1 to 5.
+ *
+ * @example With an nkey, TLS and a cluster of three
+ * ```ts ignore
+ * import { nats } from "jsr:@ws/events/nats";
+ * import { nkeyAuthenticator } from "npm:@nats-io/nats-core";
+ *
+ * const seed = await Deno.readFile("/run/secrets/nats.nk");
+ * const adapter = nats({
+ *   servers: ["nats-1:4222", "nats-2:4222", "nats-3:4222"],
+ *   authenticator: nkeyAuthenticator(seed),
+ *   tls: { caFile: "/etc/ssl/own-ca.pem" },
+ *   replicas: 3,
+ * });
+ * ```
  */
 export function nats(
   options: NatsOptions = {},
 ): Adapter {
   assertType("options", options, "object", 'write { servers: "host:port" }');
   assertKnown("nats()", options, OPTIONS);
-  const { prefix = "ws-events", servers = "localhost:4222", ...rest } = options;
+  const {
+    prefix = "ws-events",
+    servers = "localhost:4222",
+    replicas = 1,
+    ...client
+  } = options;
   for (const server of [servers].flat()) assertServer(server);
-  const address: NodeConnectionOptions = {
-    ...rest,
-    servers,
-    noEcho: true,
-    maxReconnectAttempts: -1,
-    reconnectTimeWait: 100,
-    reconnectJitter: 400,
-    pingInterval: PING_INTERVAL_MS,
-  };
-  const subscriptions = new Map<string, Subscription | undefined>();
-  let host: AdapterHost | undefined;
-  let connection: NatsConnection | undefined;
-  let isUp = false;
-  let retryTimer: ReturnType<typeof setTimeout> | undefined;
+  assertSize("replicas", replicas);
+  if (!Number.isInteger(replicas) || replicas < 1 || replicas > 5) {
+    throw new RangeError(
+      `Cannot use "replicas" unless it is an integer from 1 to 5: current value is ${replicas}`,
+    );
+  }
+  return new NatsAdapter(prefix, replicas, [servers].flat(), client);
+}
 
-  function subscribeTo(channel: string): void {
-    const subscription = connection?.subscribe(toSubject(prefix, channel), {
-      callback: (error, { data, headers }) => {
-        if (error) return;
-        const sequence = headers?.get("Nats-Sequence");
-        host?.received(channel, data, sequence ? Number(sequence) : undefined);
+/** A connection to NATS, made anew each time that it ends. */
+class NatsAdapter implements Adapter {
+  readonly #prefix: string;
+  readonly #servers: readonly string[];
+  readonly #options: ConnectionOptions;
+  readonly #log: NatsLog;
+  /** The subscription of each channel; undefined until it is made. */
+  readonly #subscriptions = new Map<string, Subscription | undefined>();
+  #host: AdapterHost | undefined;
+  #connection: NatsConnection | undefined;
+  /** Servers of the cluster that the last connection has heard of. */
+  #discovered: readonly string[] = [];
+  /** Channels to subscribe to, after those that wait for confirmation. */
+  #queue: string[] = [];
+  /** Resolves when the queue is empty. */
+  #subscribing: Promise<void> | undefined;
+  /** Subscriptions that NATS has refused since the last confirmation. */
+  #refusedCount = 0;
+  #isUp = false;
+  /** The attempts to connect since the last success. */
+  #attempts = 0;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    prefix: string,
+    replicas: number,
+    servers: readonly string[],
+    options: ConnectionOptions,
+  ) {
+    this.#prefix = prefix;
+    this.#servers = servers;
+    this.#options = {
+      pingInterval: PING_INTERVAL_MS,
+      timeout: CONNECT_TIMEOUT_MS,
+      ...options,
+      noEcho: true,
+      // A new connection instead, as the client gives up when NATS refuses it twice.
+      reconnect: false,
+    };
+    this.#log = new NatsLog(
+      prefix,
+      replicas,
+      (channel) => toSubject(`${prefix}.kept`, channel),
+      options.inboxPrefix,
+      (error) => {
+        if (!this.#isUp) return;
+        // The server opens the log again, and sends what is not confirmed.
+        this.#host?.changed("down", error);
+        this.#host?.changed("up");
       },
-    });
-    subscriptions.set(channel, subscription);
+    );
   }
 
-  /** Connects, and retries: the client reconnects only after it was connected once. */
-  async function open(): Promise<void> {
+  get log(): AdapterLog {
+    return this.#log;
+  }
+
+  open(host: AdapterHost): void {
+    this.#host = host;
+    this.#run();
+  }
+
+  publish(channel: string, message: Uint8Array): void {
+    const connection = this.#connection;
+    // The client would buffer the message, without a limit.
+    if (!connection || connection.isClosed()) {
+      throw new Error(
+        `Cannot publish to "${channel}": NATS is not connected`,
+      );
+    }
+    connection.publish(toSubject(this.#prefix, channel), message);
+  }
+
+  subscribe(channel: string): Promise<void> | undefined {
+    this.#subscriptions.set(channel, undefined);
+    if (!this.#connection) return undefined; // it is subscribed to on connecting
+    this.#queue.push(channel);
+    return this.#subscribing ??= this.#subscribeAll(this.#connection);
+  }
+
+  unsubscribe(channel: string): void {
+    const subscription = this.#subscriptions.get(channel);
+    this.#subscriptions.delete(channel);
+    if (this.#connection?.isClosed() === false) subscription?.unsubscribe();
+  }
+
+  async close(): Promise<void> {
+    this.#host = undefined;
+    clearTimeout(this.#retry);
+    const connection = this.#connection;
+    if (!connection) return;
+    const timer = setTimeout(() => connection.close(), DRAIN_TIMEOUT_MS);
+    // It rejects if the connection is lost meanwhile.
+    await Promise.race([connection.drain(), connection.closed()]).catch(
+      () => {},
+    );
+    clearTimeout(timer);
+    await connection.close();
+  }
+
+  /** Connects, and again each time that the connection ends. */
+  async #run(): Promise<void> {
+    let error: unknown;
     try {
-      const opened = await connect(address);
-      if (host === undefined) return await opened.close();
-      connection = opened;
-      for (const channel of subscriptions.keys()) subscribeTo(channel);
-      setState(true);
-      await watchStatus(opened);
-      // The client stops reconnecting, for example if NATS refuses it twice.
-      throw new Error("The client of NATS has stopped reconnecting");
-    } catch (error) {
-      if (host === undefined) return;
-      setState(false, error);
-      retryTimer = setTimeout(open, 100 + Math.random() * 400);
+      const servers = [...new Set([...this.#servers, ...this.#discovered])];
+      const connection = await connectNats({ ...this.#options, servers });
+      if (!this.#host) return await connection.close();
+      error = await this.#use(connection);
+    } catch (cause) {
+      error = cause;
     }
+    const host = this.#host;
+    if (!host) return;
+    host.changed("down", connectionError(this.#servers, error));
+    const delay = Math.min(MAX_RETRY_MS, MIN_RETRY_MS * 2 ** this.#attempts++);
+    this.#retry = setTimeout(
+      () => this.#run(),
+      delay * (0.5 + Math.random() / 2),
+    );
   }
 
-  async function watchStatus(connection: NatsConnection): Promise<void> {
+  /**
+   * Uses a connection until it ends.
+   *
+   * @returns A promise of the reason; it never rejects.
+   */
+  async #use(connection: NatsConnection): Promise<unknown> {
+    this.#connection = connection;
+    this.#log.connect(connection);
+    const watched = this.#watch(connection);
+    this.#queue = [...this.#subscriptions.keys()];
+    await (this.#subscribing = this.#subscribeAll(connection));
+    if (!connection.isClosed()) {
+      this.#attempts = 0;
+      this.#isUp = true;
+      this.#host?.changed("up");
+    }
+    const closed = await connection.closed();
+    this.#isUp = false;
+    this.#connection = undefined;
+    this.#subscribing = undefined;
+    this.#queue = [];
+    this.#log.disconnect();
+    if (!this.#options.ignoreClusterUpdates) {
+      this.#discovered = connection.info?.connect_urls ?? this.#discovered;
+    }
+    return await watched ?? closed;
+  }
+
+  /**
+   * Reports what NATS refuses.
+   *
+   * @returns A promise of the error that has ended the connection, if NATS has told it.
+   */
+  async #watch(connection: NatsConnection): Promise<Error | undefined> {
+    let last: Error | undefined;
+    const denied = new Set<string>();
     for await (const status of connection.status()) {
-      const { type } = status;
-      if (type === "disconnect") {
-        setState(false, new Error("The connection to NATS is lost"));
-      }
-      if (type === "reconnect") setState(true);
-      // For example, a subject that it may not publish or subscribe to.
-      if (type === "error") setState(false, status.error);
-    }
-  }
-
-  function setState(state: boolean, error?: unknown): void {
-    isUp = state;
-    host?.changed(state ? "up" : "down", error);
-  }
-
-  let manager: JetStreamManager | undefined;
-  let publisher: StreamPublisher | undefined;
-  const stream = prefix.replaceAll(/[^\w-]/g, "_");
-  const storedSubject = (channel: string) =>
-    toSubject(`${prefix}.kept`, channel);
-  const log: AdapterLog = {
-    async open(limits) {
-      if (!connection) {
-        throw new Error("Cannot store messages: NATS is not connected");
-      }
-      manager = await createManager(connection);
-      publisher?.stop();
-      publisher = publishTo(connection);
-      return await openStream(manager, stream, prefix, limits);
-    },
-    async append(channel, { from, id }, message) {
-      const subject = storedSubject(channel);
-      try {
-        await publisher?.publish(subject, message, `${from} ${id} ${subject}`);
-      } catch (error) {
-        if (error === NO_STREAM_ERROR && isUp) {
-          host?.changed("down", error);
-          host?.changed("up"); // the server opens the log again
-        }
-        throw error;
-      }
-    },
-    async read(channel, after, limit) {
-      const found: AdapterLogEntry[] = [];
-      for (let seq = after + 1; found.length < limit; seq++) {
-        const query = { seq, next_by_subj: storedSubject(channel) };
-        const message = await manager?.streams.getMessage(stream, query);
-        if (!message) break;
-        seq = message.seq;
-        found.push({ offset: seq, message: message.data });
-      }
-      return found;
-    },
-  };
-  return {
-    log,
-    open(given) {
-      host = given;
-      open();
-    },
-    publish(channel, message) {
-      // The client would buffer the message, without a limit.
-      if (!isUp) {
-        throw new Error(
-          `Cannot publish to "${channel}": NATS is not connected`,
+      if (status.type !== "error") continue;
+      const { error } = status;
+      if (/maximum subscriptions/i.test(error.message)) this.#refusedCount++;
+      else if (!(error instanceof PermissionViolationError)) last = error;
+      else if (error.operation === "publish" && !denied.has(error.subject)) {
+        denied.add(error.subject);
+        if (denied.size > MAX_DENIED) denied.clear();
+        this.#host?.failed?.(
+          new Error(
+            `Cannot publish to the subject "${error.subject}": NATS denies it to this user`,
+            { cause: error },
+          ),
         );
       }
-      connection?.publish(toSubject(prefix, channel), message);
-    },
-    subscribe: subscribeTo,
-    unsubscribe(channel) {
-      subscriptions.get(channel)?.unsubscribe();
-      subscriptions.delete(channel);
-    },
-    async close() {
-      host = undefined;
-      clearTimeout(retryTimer);
-      if (!connection) return;
-      const timer = setTimeout(() => connection?.close(), DRAIN_TIMEOUT_MS);
-      if (isUp) await Promise.race([connection.drain(), connection.closed()]);
-      clearTimeout(timer);
-      await connection.close();
-    },
-  };
+    }
+    return last;
+  }
+
+  /**
+   * Subscribes to the channels in the queue, and waits until NATS has confirmed them. It
+   * names no subscription that exceeds its limit, but they are the last ones.
+   */
+  async #subscribeAll(connection: NatsConnection): Promise<void> {
+    await null; // those of this turn together
+    while (this.#queue.length > 0 && !connection.isClosed()) {
+      const channels = new Set(this.#queue.splice(0));
+      this.#refusedCount = 0;
+      for (const channel of channels) {
+        if (!this.#subscriptions.has(channel)) channels.delete(channel);
+        else this.#subscribe(connection, channel, channels);
+      }
+      // Flushing does not end if the connection does.
+      await Promise.race([connection.flush(), connection.closed()]);
+      if (connection.isClosed()) return;
+      await new Promise((resolve) => setTimeout(resolve, 0)); // what was refused is known
+      const refused = [...channels].slice(channels.size - this.#refusedCount);
+      if (this.#refusedCount === 0) continue;
+      for (const channel of refused) {
+        this.#refuse(channel, "NATS allows this user no more subscriptions");
+      }
+    }
+    if (this.#connection === connection) this.#subscribing = undefined;
+  }
+
+  #subscribe(
+    connection: NatsConnection,
+    channel: string,
+    confirming: Set<string>,
+  ): void {
+    if (connection.isClosed()) return;
+    this.#subscriptions.get(channel)?.unsubscribe();
+    const subscription = connection.subscribe(
+      toSubject(this.#prefix, channel),
+      {
+        callback: (error, message) => {
+          if (error) {
+            confirming.delete(channel);
+            return this.#refuse(channel, "NATS denies it to this user");
+          }
+          const sequence = message.headers?.get("Nats-Sequence");
+          this.#host?.received(
+            channel,
+            message.data,
+            sequence ? Number(sequence) : undefined,
+          );
+        },
+      },
+    );
+    this.#subscriptions.set(channel, subscription);
+  }
+
+  #refuse(channel: string, reason: string): void {
+    this.#host?.failed?.(
+      new Error(`Cannot subscribe to "${channel}": ${reason}`),
+      channel,
+    );
+  }
+}
+
+/** Says what was attempted, and why it failed. */
+function connectionError(servers: readonly string[], error: unknown): Error {
+  const reason = error instanceof Error
+    ? error.message
+    : "the connection is lost";
+  return new Error(
+    `Cannot reach NATS at ${servers.join(", ")}: ${reason}`,
+    { cause: error },
+  );
 }
 
 const subjectEncoder = new TextEncoder();
@@ -246,134 +480,35 @@ function toSubject(prefix: string, channel: string): string {
 /** The longest name of a channel that is not hashed, in bytes. */
 const MAX_PLAIN_NAME_BYTES = 256;
 
-/** The interval between pings, in milliseconds. */
-const PING_INTERVAL_MS = 5_000;
+/** The interval between pings, in milliseconds: a lost line is noticed within four. */
+const PING_INTERVAL_MS = 2_500;
 
-/** The longest time to wait for JetStream, in milliseconds; pings detect a lost link. */
-const NATS_TIMEOUT_MS = 60_000;
+/** The longest time to connect to one server, in milliseconds. */
+const CONNECT_TIMEOUT_MS = 4_000;
+
+/** The delays before connecting again, in milliseconds. */
+const MIN_RETRY_MS = 100;
+const MAX_RETRY_MS = 2_000;
 
 /** The longest time to send what is buffered on close, in milliseconds. */
 const DRAIN_TIMEOUT_MS = 1_000;
 
-async function createManager(
-  connection: NatsConnection,
-): Promise<JetStreamManager> {
-  try {
-    return await jetstreamManager(connection, { timeout: NATS_TIMEOUT_MS });
-  } catch (cause) {
-    throw new Error(
-      "Cannot store messages in NATS without JetStream: start it with nats-server -js",
-      { cause },
-    );
-  }
-}
-
-/** Opens a stream that republishes what it stores, in the same order to all servers. */
-async function openStream(
-  { streams }: JetStreamManager,
-  name: string,
-  prefix: string,
-  { messages, maxAge }: AdapterLogLimits,
-): Promise<string> {
-  const age = Math.ceil(2 * maxAge) * 1_000_000; // in nanoseconds
-  const limits = {
-    max_msgs_per_subject: messages + 1,
-    max_age: age,
-    // Duplicates are detected for as long as messages are stored.
-    duplicate_window: age,
-  };
-  const stream = {
-    ...limits,
-    name,
-    // The name of the log, which only servers know. NATS before 2.10 has no metadata.
-    description: crypto.randomUUID().replaceAll("-", ""),
-    subjects: [`${prefix}.kept.*`],
-    republish: { src: `${prefix}.kept.*`, dest: `${prefix}.{{wildcard(1)}}` },
-  };
-  const { config: { description = "" } } = await streams.add(stream).catch(
-    async () => {
-      // Another server has created it. Its limits must not become smaller.
-      const { config } = await streams.info(name);
-      const max_age = Math.max(age, config.max_age);
-      return await streams.update(name, {
-        max_msgs_per_subject: Math.max(
-          messages + 1,
-          config.max_msgs_per_subject,
-        ),
-        max_age,
-        duplicate_window: max_age,
-        description: config.description || stream.description,
-      });
-    },
-  );
-  return description;
-}
-
-/** Publishes messages to a stream, each once. */
-interface StreamPublisher {
-  /** Publishes a message. The promise resolves when it is stored. */
-  publish(subject: string, message: Uint8Array, id: string): Promise<void>;
-  /** Stops waiting for confirmations. */
-  stop(): void;
-}
-
-/** No server of NATS stores the subject: the stream was deleted, or is unavailable. */
-const NO_STREAM_ERROR = new Error(
-  "NATS cannot store a message as there is no stream",
-);
-
-/**
- * Publishes with one subscription for all confirmations and without a timeout per
- * message. A lost connection is reported by the client's status.
- */
-function publishTo(connection: NatsConnection): StreamPublisher {
-  const inbox = createInbox();
-  const waiting = new Map<string, PromiseWithResolvers<void>>();
-  let count = 0;
-  const subscription = connection.subscribe(`${inbox}.*`, {
-    callback: (error, message) => {
-      const { subject } = message;
-      const one = waiting.get(subject);
-      waiting.delete(subject);
-      const refusal = error ?? publishError(message);
-      if (refusal) one?.reject(refusal);
-      else one?.resolve();
-    },
-  });
-  return {
-    publish: (subject, message, id) => {
-      const reply = `${inbox}.${++count}`;
-      const one = Promise.withResolvers<void>();
-      const all = headers();
-      all.set("Nats-Msg-Id", id);
-      connection.publish(subject, message, { reply, headers: all });
-      waiting.set(reply, one);
-      return one.promise;
-    },
-    stop: () => {
-      if (!connection.isClosed()) subscription.unsubscribe();
-      waiting.clear();
-    },
-  };
-}
-
-/** The error of a negative confirmation. */
-function publishError({ data, headers }: Msg): Error | undefined {
-  if (data.length === 0 && headers?.code === 503) return NO_STREAM_ERROR;
-  const answer: unknown = data.length > 0
-    ? JSON.parse(new TextDecoder().decode(data))
-    : { error: { description: headers?.status ?? "no answer" } };
-  if (typeof answer !== "object" || answer === null) return undefined;
-  if (!("error" in answer)) return undefined;
-  return new Error(
-    `NATS cannot store a message: ${JSON.stringify(answer.error)}`,
-  );
-}
+/** The number of denied subjects to remember, each of which is reported once. */
+const MAX_DENIED = 1_000;
 
 const OPTIONS = optionNames<NatsOptions>({
-  servers: true,
-  user: true,
+  authenticator: true,
+  ignoreClusterUpdates: true,
+  inboxPrefix: true,
+  name: true,
+  noRandomize: true,
   pass: true,
-  token: true,
+  pingInterval: true,
   prefix: true,
+  replicas: true,
+  servers: true,
+  timeout: true,
+  tls: true,
+  token: true,
+  user: true,
 });

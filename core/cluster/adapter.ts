@@ -89,6 +89,11 @@ export interface AdapterLogLimits {
    * messages for at least twice as long.
    */
   readonly maxAge: number;
+  /**
+   * How long after it was first appended a message may be appended again, in
+   * milliseconds. The log stores it only once.
+   */
+  readonly resendAge: number;
 }
 
 /** A message that a {@linkcode AdapterLog} has stored. */
@@ -121,7 +126,7 @@ export interface AdapterLog {
    *
    * @param channel The channel.
    * @param name Identifies the message. A message that is appended again within
-   * {@linkcode AdapterLogLimits.maxAge} is stored only once. The ids of one server increase
+   * {@linkcode AdapterLogLimits.resendAge} is stored only once. The ids of one server increase
    * within a channel.
    * @param message The message: a JSON object on one line, followed by any bytes.
    * @returns A promise that resolves when the message is stored.
@@ -171,6 +176,9 @@ export interface AdapterHost {
   /**
    * Something is wrong that does not keep the broker from being reached. The server emits
    * it as an event `error`.
+   *
+   * @param channel The channel whose messages do not arrive because of it, until the
+   * adapter connects again.
    */
-  failed?(error: unknown): void;
+  failed?(error: unknown, channel?: string): void;
 }

@@ -9,7 +9,7 @@
  * @module
  */
 
-import type { AdapterLog } from "./adapter.ts";
+import type { AdapterLog, AdapterLogLimits } from "./adapter.ts";
 import { Barriers } from "./barriers.ts";
 import type { ClusterHost } from "./cluster_host.ts";
 import {
@@ -56,6 +56,12 @@ type BrokerHost = Pick<
  */
 const REFUSAL_GRACE_MS = 100;
 
+/**
+ * How long a message may be sent again after the broker was lost, in milliseconds. The
+ * broker has to remember each message for that long.
+ */
+const MAX_RESEND_AGE_MS = 30_000;
+
 /** The shortest interval between barriers of an idle server, in milliseconds. */
 const MIN_BARRIER_INTERVAL_MS = 1_000;
 
@@ -63,6 +69,7 @@ const MIN_BARRIER_INTERVAL_MS = 1_000;
 export class BrokerLog implements MessageStore {
   readonly #log: AdapterLog;
   readonly #limits: Required<HistoryOptions>;
+  readonly #logLimits: AdapterLogLimits;
   readonly #name: string;
   readonly #host: BrokerHost;
   /** The channels that this server is subscribed to. */
@@ -120,6 +127,9 @@ export class BrokerLog implements MessageStore {
   ) {
     this.#log = log;
     this.#limits = limits;
+    const { messages, maxAge } = limits;
+    const resendAge = Math.min(maxAge, MAX_RESEND_AGE_MS);
+    this.#logLimits = { messages, maxAge, resendAge };
     this.#name = name;
     this.#host = host;
     this.#pending = new PendingBroadcasts(
@@ -276,6 +286,7 @@ export class BrokerLog implements MessageStore {
    */
   async brokerUp(): Promise<boolean> {
     const generation = ++this.#generation;
+    const { maxAge, resendAge } = this.#logLimits;
     let secret: string;
     try {
       secret = await this.#openLog();
@@ -298,14 +309,14 @@ export class BrokerLog implements MessageStore {
     }
     // The broker recognizes a message that is sent twice, but only for so long.
     this.#pending.dropSentBefore(
-      isSame ? performance.now() - this.#limits.maxAge : Infinity,
+      isSame ? performance.now() - resendAge : Infinity,
     );
     const unsettled = this.#pending.list();
     for (const pending of unsettled) this.#append(pending);
     this.#caughtUp = ignoreRejection(
       this.#replay(generation, lastEpoch, unsettled),
     );
-    const interval = Math.max(this.#limits.maxAge / 2, MIN_BARRIER_INTERVAL_MS);
+    const interval = Math.max(maxAge / 2, MIN_BARRIER_INTERVAL_MS);
     this.#barrierTimer = setInterval(
       () => ignoreRejection(this.#barriers.pass()),
       Math.min(interval, MAX_DELAY_MS),
@@ -320,14 +331,14 @@ export class BrokerLog implements MessageStore {
    * again for other messages, so it gets a new name before anything is appended.
    */
   async #openLog(): Promise<string> {
-    const name = await this.#log.open(this.#limits);
+    const name = await this.#log.open(this.#logLimits);
     const last = this.#lastPosition;
     if (name !== this.#logName || !last) return name;
     // A message that is older than this may have expired.
     const isFresh =
       performance.now() - this.#positionTime < this.#limits.maxAge;
     return isFresh && await this.#find(last) === "lost"
-      ? await this.#log.open(this.#limits, name)
+      ? await this.#log.open(this.#logLimits, name)
       : name;
   }
 

@@ -19,7 +19,8 @@ const PAPERS = ["CHANGELOG.md", "LICENSE", "README.md", "deno.json"];
 const FOREIGN: Record<string, RegExp> = {
   "./redis":
     /^(npm:\/?@redis\/client@|node:(async_hooks|buffer|crypto|diagnostics_channel)$)/,
-  "./nats": /^(npm:\/?@nats-io\/(jetstream|transport-node)@|node:crypto$)/,
+  "./nats":
+    /^(npm:\/?@nats-io\/nats-core@|node:(crypto|dns\/promises|fs\/promises|net|tls)$)/,
   "./cli": /^node:(process|readline|util)$/,
   "./telemetry": /^npm:\/?@opentelemetry\/api@/,
 };

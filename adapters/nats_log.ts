@@ -1,0 +1,430 @@
+/**
+ * Stores messages in a stream of JetStream.
+ *
+ * It speaks the API of JetStream itself, so that a user of NATS needs few permissions:
+ * docs/scaling.md lists them.
+ *
+ * @module
+ */
+
+import {
+  createInbox,
+  headers,
+  type Msg,
+  type NatsConnection,
+  RequestError,
+  type Subscription,
+} from "@nats-io/nats-core";
+import type {
+  AdapterLog,
+  AdapterLogEntry,
+  AdapterLogLimits,
+} from "../core/cluster/adapter.ts";
+
+/** The longest time to wait for an answer of JetStream, in milliseconds. */
+const REQUEST_TIMEOUT_MS = 3_000;
+
+/** The longest time to wait for the confirmation of a message, in milliseconds. */
+const CONFIRM_TIMEOUT_MS = 3_000;
+
+/** How much longer than messages may be sent again duplicates are detected. */
+const DUPLICATE_SLACK_MS = 10_000;
+
+const NANOSECONDS_PER_MS = 1_000_000;
+
+/** The configuration of the stream that this module sets or reads. */
+interface StreamConfig {
+  readonly name: string;
+  /** The name of the log, which only servers know. NATS before 2.10 has no metadata. */
+  readonly description?: string;
+  readonly subjects: readonly string[];
+  readonly republish: { readonly src: string; readonly dest: string };
+  readonly max_msgs_per_subject: number;
+  readonly max_age: number;
+  readonly duplicate_window: number;
+  readonly num_replicas: number;
+}
+
+/** An answer of JetStream. */
+interface ApiAnswer {
+  readonly error?: {
+    readonly err_code?: number;
+    readonly description?: string;
+  };
+  /** Of a stream. */
+  readonly config?: StreamConfig;
+  /** Of a consumer. */
+  readonly name?: string;
+  /** Of a consumer: how many messages it will send. */
+  readonly num_pending?: number;
+}
+
+/** JetStream has refused a request. */
+class ApiError extends Error {
+  readonly code: number;
+
+  constructor(message: string, code: number) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** A stream that all servers with the same prefix share. */
+export class NatsLog implements AdapterLog {
+  readonly #prefix: string;
+  readonly #stream: string;
+  readonly #replicas: number;
+  readonly #subjectOf: (channel: string) => string;
+  readonly #inboxPrefix: string | undefined;
+  readonly #onUnconfirmed: (error: Error) => void;
+  #connection: NatsConnection | undefined;
+  #publisher: StreamPublisher | undefined;
+
+  /**
+   * @param replicas On how many servers of NATS the stream is kept.
+   * @param subjectOf Returns the subject of a channel in the stream.
+   * @param onUnconfirmed Called if it is unknown whether messages are stored: the log has
+   * to be opened again.
+   */
+  constructor(
+    prefix: string,
+    replicas: number,
+    subjectOf: (channel: string) => string,
+    inboxPrefix: string | undefined,
+    onUnconfirmed: (error: Error) => void,
+  ) {
+    this.#inboxPrefix = inboxPrefix;
+    this.#prefix = prefix;
+    this.#stream = prefix.replaceAll(/[^\w-]/g, "_");
+    this.#replicas = replicas;
+    this.#subjectOf = subjectOf;
+    this.#onUnconfirmed = onUnconfirmed;
+  }
+
+  connect(connection: NatsConnection): void {
+    this.#connection = connection;
+  }
+
+  disconnect(): void {
+    this.#connection = undefined;
+    this.#publisher?.stop();
+    this.#publisher = undefined;
+  }
+
+  async open(limits: AdapterLogLimits, lost?: string): Promise<string> {
+    const connection = this.#connected();
+    this.#publisher?.stop();
+    this.#publisher = new StreamPublisher(
+      connection,
+      createInbox(this.#inboxPrefix),
+      this.#onUnconfirmed,
+    );
+    const name = crypto.randomUUID().replaceAll("-", "");
+    const found = await this.#find() ?? await this.#create(limits, name);
+    const config = this.#extend(found, limits);
+    if (config.description === "" || config.description === lost) {
+      config.description = name;
+    }
+    if (JSON.stringify(config) !== JSON.stringify(found)) {
+      await this.#request("STREAM.UPDATE", config);
+    }
+    return config.description;
+  }
+
+  async append(
+    channel: string,
+    { from, id }: { readonly from: string; readonly id: number },
+    message: Uint8Array,
+  ): Promise<void> {
+    const subject = this.#subjectOf(channel);
+    this.#connected();
+    await this.#publisher?.publish(
+      subject,
+      message,
+      `${from} ${id} ${subject}`,
+    );
+  }
+
+  /** Reads with a short-lived consumer, which sends all messages at once. */
+  async read(
+    channel: string,
+    after: number,
+    limit: number,
+  ): Promise<readonly AdapterLogEntry[]> {
+    const connection = this.#connected();
+    const inbox = createInbox(this.#inboxPrefix);
+    const entries: AdapterLogEntry[] = [];
+    const done = Promise.withResolvers<void>();
+    let expected = limit;
+    const subscription = connection.subscribe(inbox, {
+      callback: (error, message) => {
+        if (error) return done.reject(error);
+        const offset = sequenceOf(message);
+        if (offset === undefined) return; // a status of the consumer
+        entries.push({ offset, message: message.data });
+        if (entries.length >= expected) done.resolve();
+      },
+    });
+    const timer = setTimeout(
+      () => done.reject(timeoutError("sent the stored messages")),
+      REQUEST_TIMEOUT_MS,
+    );
+    done.promise.catch(() => {}); // the request may fail first
+    let name: string | undefined;
+    try {
+      const consumer = await this.#request(
+        "CONSUMER.CREATE",
+        {
+          stream_name: this.#stream,
+          config: {
+            deliver_subject: inbox,
+            deliver_policy: "by_start_sequence",
+            opt_start_seq: after + 1,
+            filter_subject: this.#subjectOf(channel),
+            ack_policy: "none",
+            inactive_threshold: REQUEST_TIMEOUT_MS * NANOSECONDS_PER_MS,
+            num_replicas: 1,
+            mem_storage: true,
+          },
+        },
+      );
+      name = consumer.name;
+      expected = Math.min(limit, consumer.num_pending ?? 0);
+      if (entries.length < expected) await done.promise;
+    } finally {
+      clearTimeout(timer);
+      if (!connection.isClosed()) {
+        subscription.unsubscribe();
+        // It would end by itself; nobody waits for the answer.
+        if (name !== undefined) {
+          connection.publish(`$JS.API.CONSUMER.DELETE.${this.#stream}.${name}`);
+        }
+      }
+    }
+    return entries.slice(0, limit);
+  }
+
+  #connected(): NatsConnection {
+    if (this.#connection) return this.#connection;
+    throw new Error("Cannot store messages: NATS is not connected");
+  }
+
+  /** The configuration of the stream; undefined if there is none. */
+  async #find(): Promise<StreamConfig | undefined> {
+    try {
+      return (await this.#request("STREAM.INFO")).config;
+    } catch (error) {
+      if (error instanceof ApiError && error.code === STREAM_NOT_FOUND) {
+        return undefined;
+      }
+      throw error;
+    }
+  }
+
+  async #create(
+    limits: AdapterLogLimits,
+    description: string,
+  ): Promise<StreamConfig | undefined> {
+    const subject = `${this.#prefix}.kept.*`;
+    const config = {
+      ...limitsOf(limits),
+      name: this.#stream,
+      description,
+      subjects: [subject],
+      republish: { src: subject, dest: `${this.#prefix}.{{wildcard(1)}}` },
+      num_replicas: this.#replicas,
+    };
+    try {
+      return (await this.#request("STREAM.CREATE", config)).config;
+    } catch (error) {
+      // Another server has created it meanwhile.
+      if (error instanceof ApiError && error.code === STREAM_NAME_IN_USE) {
+        return await this.#find();
+      }
+      throw error;
+    }
+  }
+
+  /** Raises the limits of the stream to those that this server asks for. */
+  #extend(
+    found: StreamConfig | undefined,
+    limits: AdapterLogLimits,
+  ): StreamConfig & { description: string } {
+    if (!found) throw new Error("JetStream has answered without a stream");
+    const wanted = limitsOf(limits);
+    return {
+      ...found,
+      description: found.description ?? "",
+      max_msgs_per_subject: Math.max(
+        found.max_msgs_per_subject,
+        wanted.max_msgs_per_subject,
+      ),
+      max_age: Math.max(found.max_age, wanted.max_age),
+      duplicate_window: Math.max(
+        found.duplicate_window,
+        wanted.duplicate_window,
+      ),
+      num_replicas: Math.max(found.num_replicas, this.#replicas),
+    };
+  }
+
+  /** Sends a request to JetStream about the stream. */
+  async #request(api: string, body?: unknown): Promise<ApiAnswer> {
+    const connection = this.#connected();
+    let message: Msg;
+    try {
+      message = await connection.request(
+        `$JS.API.${api}.${this.#stream}`,
+        body === undefined ? "" : JSON.stringify(body),
+        { timeout: REQUEST_TIMEOUT_MS },
+      );
+    } catch (cause) {
+      const isMissing = cause instanceof RequestError &&
+        cause.isNoResponders();
+      const hint = isMissing ? ": start it with nats-server -js" : "";
+      throw new Error(
+        `Cannot store messages in NATS: JetStream does not answer ${api}${hint}`,
+        { cause },
+      );
+    }
+    const answer: ApiAnswer = message.json();
+    if (!answer.error) return answer;
+    const { description = "no reason", err_code = 0 } = answer.error;
+    throw new ApiError(
+      `Cannot store messages in NATS: JetStream refuses ${api}: ${description}`,
+      err_code,
+    );
+  }
+}
+
+/** Error codes of JetStream. */
+const STREAM_NOT_FOUND = 10_059;
+const STREAM_NAME_IN_USE = 10_058;
+
+function limitsOf(
+  { messages, maxAge, resendAge }: AdapterLogLimits,
+): Pick<
+  StreamConfig,
+  "max_msgs_per_subject" | "max_age" | "duplicate_window"
+> {
+  return {
+    max_msgs_per_subject: messages + 1,
+    max_age: Math.ceil(2 * maxAge) * NANOSECONDS_PER_MS,
+    // JetStream remembers the name of each message for that long, in memory.
+    duplicate_window: Math.ceil(
+      Math.min(2 * maxAge, resendAge + DUPLICATE_SLACK_MS),
+    ) * NANOSECONDS_PER_MS,
+  };
+}
+
+/** The number of a message in the stream, which a consumer sends as part of the reply. */
+function sequenceOf({ reply = "" }: Msg): number | undefined {
+  const tokens = reply.split(".");
+  if (tokens[1] !== "ACK") return undefined;
+  return Number(tokens.length > 9 ? tokens[7] : tokens[5]);
+}
+
+function timeoutError(what: string): Error {
+  return new Error(
+    `JetStream has not ${what} within ${REQUEST_TIMEOUT_MS / 1_000} s`,
+  );
+}
+
+/** A message that JetStream has not confirmed. */
+interface UnconfirmedMessage extends PromiseWithResolvers<void> {
+  readonly sentAt: number;
+}
+
+/**
+ * Publishes with one subscription for all confirmations, and one timer. A lost connection
+ * is reported by its end.
+ */
+class StreamPublisher {
+  readonly #connection: NatsConnection;
+  readonly #inbox: string;
+  readonly #onUnconfirmed: (error: Error) => void;
+  readonly #subscription: Subscription;
+  /** The messages without a confirmation, in the order in which they were sent. */
+  readonly #unconfirmed = new Map<string, UnconfirmedMessage>();
+  #count = 0;
+  #timer: ReturnType<typeof setInterval> | undefined;
+
+  constructor(
+    connection: NatsConnection,
+    inbox: string,
+    onUnconfirmed: (error: Error) => void,
+  ) {
+    this.#connection = connection;
+    this.#inbox = inbox;
+    this.#onUnconfirmed = onUnconfirmed;
+    this.#subscription = connection.subscribe(`${inbox}.*`, {
+      callback: (error, message) => {
+        if (error) return onUnconfirmed(error);
+        this.#confirm(message);
+      },
+    });
+  }
+
+  /** Publishes a message. The promise resolves when it is stored. */
+  publish(subject: string, message: Uint8Array, id: string): Promise<void> {
+    const reply = `${this.#inbox}.${++this.#count}`;
+    const all = headers();
+    all.set("Nats-Msg-Id", id);
+    this.#connection.publish(subject, message, { reply, headers: all });
+    const one = {
+      ...Promise.withResolvers<void>(),
+      sentAt: performance.now(),
+    };
+    this.#unconfirmed.set(reply, one);
+    this.#timer ??= setInterval(() => this.#check(), CONFIRM_TIMEOUT_MS / 3);
+    return one.promise;
+  }
+
+  /** Stops waiting for confirmations. */
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    if (!this.#connection.isClosed()) this.#subscription.unsubscribe();
+    this.#unconfirmed.clear();
+  }
+
+  #confirm(message: Msg): void {
+    const one = this.#unconfirmed.get(message.subject);
+    if (!one) return;
+    this.#unconfirmed.delete(message.subject);
+    const refusal = publishError(message);
+    if (refusal) one.reject(refusal);
+    else one.resolve();
+    // Another server may lead the stream now, or nobody stores it any more.
+    if (refusal === NO_STREAM_ERROR) this.#onUnconfirmed(refusal);
+  }
+
+  #check(): void {
+    const [oldest] = this.#unconfirmed.values();
+    if (!oldest) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+    } else if (performance.now() - oldest.sentAt >= CONFIRM_TIMEOUT_MS) {
+      this.stop();
+      this.#onUnconfirmed(timeoutError("confirmed a message"));
+    }
+  }
+}
+
+/** No server of NATS stores the subject: the stream was deleted, or is unavailable. */
+const NO_STREAM_ERROR = new Error(
+  "NATS cannot store a message as there is no stream",
+);
+
+/** The error of a negative confirmation. */
+function publishError({ data, headers }: Msg): Error | undefined {
+  if (data.length === 0 && headers?.code === 503) return NO_STREAM_ERROR;
+  const answer: unknown = data.length > 0
+    ? JSON.parse(new TextDecoder().decode(data))
+    : { error: { description: headers?.status ?? "no answer" } };
+  if (typeof answer !== "object" || answer === null) return undefined;
+  if (!("error" in answer)) return undefined;
+  return new Error(
+    `NATS cannot store a message: ${JSON.stringify(answer.error)}`,
+  );
+}

@@ -1,0 +1,268 @@
+/** The adapter for NATS, tried with real servers as operators set them up. */
+
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { deadline, delay } from "@std/async";
+import { nkeyAuthenticator } from "@nats-io/nats-core";
+import { nats, type NatsOptions } from "../../adapters/nats.ts";
+import { ClientSocket, type ServerOptions, ServerSocket } from "../../mod.ts";
+import { CERTIFICATE, KEY } from "../support/certificate.ts";
+import { NatsServer } from "../support/nats_servers.ts";
+import { lacksPermission } from "../support/permissions.ts";
+
+const ignore = await lacksPermission(
+  "net",
+  "run",
+  "env",
+  "read",
+  "write",
+  "sys",
+);
+
+function test(name: string, fn: () => Promise<void>, seconds = 30): void {
+  Deno.test({ name, ignore, fn: () => deadline(fn(), seconds * 1_000) });
+}
+
+/** A server, and what it tells. */
+class Node implements AsyncDisposable {
+  readonly told: string[] = [];
+  readonly errors: string[] = [];
+  readonly server: ServerSocket;
+
+  constructor(options: NatsOptions, more: ServerOptions = {}) {
+    this.server = new ServerSocket({ ...more, adapter: nats(options) });
+    this.server.on("adapter", (state, error) => {
+      this.told.push(
+        error instanceof Error ? `${state}: ${error.message}` : state,
+      );
+    });
+    this.server.on("error", (error) => this.errors.push(`${error}`));
+    this.server.on("connect", (client, path) => {
+      for (const room of path.split("/").slice(1)) if (room) client.join(room);
+      client.send("ready");
+    });
+  }
+
+  static async start(
+    options: NatsOptions,
+    more: ServerOptions = {},
+  ): Promise<Node> {
+    const node = new Node(options, more);
+    await node.server.listen("127.0.0.1", 0);
+    return node;
+  }
+
+  /** Waits until the last that the adapter has told matches. */
+  async until(pattern: RegExp): Promise<void> {
+    while (!pattern.test(this.told.at(-1) ?? "")) await delay(10);
+  }
+
+  /** Waits until an error matches. */
+  async failed(pattern: RegExp): Promise<void> {
+    while (!this.errors.some((error) => pattern.test(error))) await delay(10);
+  }
+
+  async enter(...rooms: string[]): Promise<ClientSocket> {
+    const client = new ClientSocket({
+      reconnect: { initialDelay: 20, maxDelay: 100 },
+    });
+    const ready = client.waitFor("message");
+    await client.connect(`${this.server.url}/${rooms.join("/")}`);
+    await ready;
+    return client;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.server.close();
+  }
+}
+
+/** Waits until what one server sends to a room reaches a client of another. */
+async function linked(
+  { server }: Node,
+  client: ClientSocket,
+  room: string,
+): Promise<void> {
+  const heard = client.waitFor("message", {
+    filter: ({ content }) => content === "?",
+  });
+  const timer = setInterval(() => server.to(room).send("?"), 20);
+  await heard;
+  clearInterval(timer);
+}
+
+const users = (password: string) =>
+  `authorization { users: [{ user: ws, password: ${password} }] }`;
+
+test("nats() survives refused and rotated credentials, and connects with the right ones", async () => {
+  await using broker = await NatsServer.start(users("one"));
+  const servers = broker.address;
+  await using one = await Node.start({ servers, user: "ws", pass: "one" });
+  await using two = await Node.start({ servers, user: "ws", pass: "two" });
+  await using none = await Node.start({ servers });
+  await one.until(/^up/);
+  for (const node of [two, none]) {
+    await node.until(/^down: Cannot reach NATS .*Authorization Violation/);
+  }
+  await broker.reload(users("two"));
+  await one.until(/^down: .*(Authorization|Authentication)/);
+  await two.until(/^up/);
+  await broker.reload(users("one"));
+  await one.until(/^up/);
+  await two.until(/^down: .*(Authorization|Authentication)/);
+  assertEquals(none.told.length, 1, "each reason is told once");
+});
+
+test("nats() tells why it cannot connect: TLS", async () => {
+  await using plain = await NatsServer.start();
+  await using encrypted = new NatsServer();
+  await encrypted.start(encrypted.tls());
+  await using strict = new NatsServer();
+  await strict.start(
+    strict.tls(`ca_file: "${strict.certFile}"`, "verify: true"),
+  );
+  const tls = { ca: CERTIFICATE };
+  const refused: [NatsOptions, RegExp][] = [
+    [{ servers: plain.address, tls: {} }, /does not support 'tls'/],
+    [{ servers: plain.address, tls: { handshakeFirst: true } }, /corrupt|SSL/],
+    [{ servers: encrypted.address }, /self-signed|UnknownIssuer/],
+    [{ servers: strict.address, tls }, /[Cc]ertificate/],
+  ];
+  for (const [options, reason] of refused) {
+    await using node = await Node.start(options);
+    await node.until(/^down/);
+    assertMatch(node.told[0] ?? "", reason);
+  }
+  const accepted: NatsOptions[] = [
+    { servers: encrypted.address, tls },
+    {
+      servers: `localhost:${encrypted.port}`,
+      tls: { caFile: encrypted.certFile },
+    },
+    { servers: strict.address, tls: { ...tls, cert: CERTIFICATE, key: KEY } },
+  ];
+  for (const options of accepted) {
+    await using node = await Node.start(options);
+    await node.until(/^up/);
+  }
+});
+
+test("nats() tells of a server that is silent, or not of NATS", async () => {
+  using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  using other = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  (async () => {
+    for await (const connection of other) {
+      await connection.write(new TextEncoder().encode("220 mail\r\n"));
+      connection.close();
+    }
+  })().catch(() => {});
+  const started = performance.now();
+  await using one = await Node.start({
+    servers: `127.0.0.1:${silent.addr.port}`,
+  });
+  await using two = await Node.start({
+    servers: `127.0.0.1:${other.addr.port}`,
+  });
+  await two.until(/^down: .*another kind of server/);
+  await one.until(/^down/);
+  assert(performance.now() - started < 10_000);
+});
+
+/** What docs/scaling.md says that a user needs. */
+const LEAST_RIGHTS = `permissions {
+  publish: [
+    "ws-events.>"
+    "$JS.API.STREAM.INFO.ws-events"
+    "$JS.API.STREAM.CREATE.ws-events"
+    "$JS.API.STREAM.UPDATE.ws-events"
+    "$JS.API.CONSUMER.CREATE.ws-events"
+    "$JS.API.CONSUMER.DELETE.ws-events.*"
+  ]
+  subscribe: ["ws-events.>", "_INBOX.>"]
+}`;
+
+test("nats() needs no more rights than the documentation says, with an nkey", async () => {
+  const documented = await Deno.readTextFile(
+    new URL("../../docs/scaling.md", import.meta.url),
+  );
+  assert(documented.includes(LEAST_RIGHTS), "docs/scaling.md");
+  // A key that is used nowhere else.
+  const seed = "SUALEQW3BFIG6W7SNBPG4IMF3432RYCX5IKB6AD3VRS6654NGVWTCQM3QU";
+  const key = "UCPHEAFFAD2GXHUSLP3IFR3CFKZJSWVVWFGG4AFDIAI5ZC3RPUCIQZDR";
+  await using broker = new NatsServer();
+  await broker.start(
+    `${broker.jetStream}
+    authorization { users: [{ nkey: ${key}, ${LEAST_RIGHTS} }] }`,
+  );
+  const options: NatsOptions = {
+    servers: broker.address,
+    authenticator: nkeyAuthenticator(new TextEncoder().encode(seed)),
+  };
+  const history = { history: true };
+  await using one = await Node.start(options, history);
+  await using two = await Node.start(options, history);
+  await one.until(/^up/);
+  await two.until(/^up/);
+  await using stays = await one.enter("a");
+  await using client = await two.enter("a");
+  await linked(one, client, "a");
+  await linked(two, stays, "a");
+  const recovered = client.waitFor("recovery");
+  const lost = client.waitFor("disconnect");
+  for (const connection of two.server.clients) connection.terminate();
+  await lost;
+  one.server.to("a").send("missed");
+  assertEquals(await recovered, [true]);
+  assertEquals([...one.errors, ...two.errors], []);
+});
+
+test("nats() leaves out a subject that is denied, and goes on with the rest", async () => {
+  const denied = "ws-events.726f6f6d2064656e696564"; // "room denied"
+  const mute = "ws-events.726f6f6d206d757465"; // "room mute"
+  await using broker = await NatsServer.start(`authorization {
+    users: [{ user: ws, password: one, permissions: {
+      publish: { deny: ["${mute}"] }, subscribe: { deny: ["${denied}"] }
+    } }]
+  }`);
+  const options = { servers: broker.address, user: "ws", pass: "one" };
+  await using one = await Node.start(options);
+  await using two = await Node.start(options);
+  await one.until(/^up/);
+  await two.until(/^up/);
+  await using denies = await two.enter("denied");
+  await two.failed(/Cannot subscribe to "room denied": NATS denies it/);
+  one.server.to("mute").send("1");
+  one.server.to("mute").send("2");
+  await one.failed(
+    /Cannot publish to the subject "ws-events\.\w+": NATS denies/,
+  );
+  await using client = await two.enter("a");
+  await linked(one, client, "a");
+  // Its own server still reaches those in the room.
+  const heard = denies.waitFor("message");
+  two.server.to("denied").send("local");
+  assertEquals((await heard)[0].content, "local");
+  assertEquals([one.told, two.told], [["up"], ["up"]]);
+  assertEquals([one.errors.length, two.errors.length], [1, 1]);
+});
+
+test("nats() tells which subscriptions exceed a limit, and goes on with the rest", async () => {
+  const limit = "max_subscriptions: 4"; // two are those of the server
+  await using broker = await NatsServer.start(limit);
+  const servers = broker.address;
+  await using one = await Node.start({ servers });
+  await using two = await Node.start({ servers });
+  await two.until(/^up/);
+  await one.until(/^up/);
+  await using client = await two.enter("a", "b", "c", "d");
+  for (const room of ["c", "d"]) {
+    await two.failed(new RegExp(`Cannot subscribe to "room ${room}"`));
+  }
+  for (const room of ["a", "b"]) await linked(one, client, room);
+  assertEquals(two.errors.length, 2);
+  await broker.kill();
+  await two.until(/^down/);
+  await broker.start(limit);
+  await two.until(/^up/);
+  await linked(one, client, "b");
+  assertEquals(two.errors.length, 4);
+});
