@@ -122,6 +122,8 @@ export class Connector<Types extends SocketTypes> {
         cancelled,
         settle,
       });
+    } catch (error) {
+      throw error instanceof HandshakeFailure ? error.error : error;
     } finally {
       settle();
     }
@@ -144,7 +146,7 @@ export class Connector<Types extends SocketTypes> {
         const blame = blameOffer(error.failure, support.codecName !== "");
         const isRetried = !requireEvents &&
           memory.failed(isOffering, blame, reconnect !== undefined);
-        if (!isRetried) throw error.error;
+        if (!isRetried) throw error;
         isOffering = false;
         isProven = blame !== "possible";
       }

@@ -30,6 +30,20 @@ async function listening(): Promise<ServerSocket> {
   return server;
 }
 
+for (const options of [{}, { plain: true }, { requireEvents: true }]) {
+  const shown = JSON.stringify(options);
+  test(`ClientSocket.connect() rejects with a ConnectError if it is refused: ${shown}`, async () => {
+    await using server = new ServerSocket({ paths: ["/in"] });
+    server.on("refused", () => {});
+    await server.listen("127.0.0.1", 0);
+    const error = await assertRejects(
+      () => new ClientSocket(options).connect(`${server.url}/out`),
+      ConnectError,
+    );
+    assertStrictEquals(error.status, 404);
+  });
+}
+
 Deno.test("ClientSocket refuses a closeTimeout that is none", () => {
   for (const closeTimeout of [-1, NaN]) {
     assertThrows(

@@ -212,6 +212,7 @@ const OTHERS = [
     "encodeWith",
     "toBytes",
     "concatBytes",
+    "sizeOf",
   ],
   // What the program says:
   ...["assertCodec", "Admission", "assertOrigin", "assertPath"],
