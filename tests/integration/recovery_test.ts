@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { ClientSocket, type ServerOptions, ServerSocket } from "../../mod.ts";
 import { deadline, delay } from "@std/async";
-import { type Broker, brokers } from "../support/brokers.ts";
+import { type Broker, brokers, missingBrokers } from "../support/brokers.ts";
 import { lacksPermission } from "../support/permissions.ts";
 
 const ignore = await lacksPermission("net");
@@ -667,7 +667,7 @@ function testBrokers(name: string, fn: (broker: Broker) => Promise<void>) {
   for (const adapter of ["redis", "nats"]) {
     Deno.test({
       name: `${adapter}: ${name}`,
-      ignore: ignoreBrokers,
+      ignore: ignoreBrokers || missingBrokers.has(adapter),
       fn: async () => {
         await using broker = await brokers[adapter]?.();
         assert(broker);

@@ -16,7 +16,7 @@ import {
   type ServerOptions,
   ServerSocket,
 } from "../../mod.ts";
-import { type Broker, brokers } from "../support/brokers.ts";
+import { type Broker, brokers, missingBrokers } from "../support/brokers.ts";
 import { lacksPermission } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 
@@ -162,7 +162,7 @@ function test(
     for (const history of histories) {
       Deno.test({
         name: `${adapter}${history ? " with history" : ""}: ${name}`,
-        ignore,
+        ignore: ignore || missingBrokers.has(adapter),
         fn: async () => {
           await using broker = await brokers[adapter]?.();
           assert(broker);

@@ -9,13 +9,20 @@ import {
 import { ClientSocket, ConnectError } from "../../client.ts";
 import { freePort } from "../support/daemon.ts";
 import { lacksPermission } from "../support/permissions.ts";
+import { lacksProgram } from "../support/programs.ts";
 import { Program } from "../support/program.ts";
 import { RawPeer } from "../support/raw_peer.ts";
 
 const ignore = await lacksPermission("net", "run", "read", "write", "env");
+const lacksSystemd = await lacksProgram("systemd-analyze");
+const lacksShell = await lacksProgram("sh");
 
-function test(name: string, fn: () => Promise<void>): void {
-  Deno.test({ name, ignore, fn });
+function test(
+  name: string,
+  fn: () => Promise<void>,
+  isMissing: boolean,
+): void {
+  Deno.test({ name, ignore: ignore || isMissing, fn });
 }
 
 function read(file: string): Promise<string> {
@@ -80,22 +87,28 @@ async function leaves(program: Program, port: number): Promise<void> {
   assertStrictEquals(await program.exit(), 0);
 }
 
-test("deploy: systemd takes the unit, and what it starts leaves in good order", async () => {
-  await using here = await folder();
-  const port = freePort();
-  // Here it is somewhere else, and nothing is to be served at /srv.
-  const unit = (await read("live@.service"))
-    .replace("/usr/local/bin/deno", Deno.execPath());
-  const file = `${here.path}/live@${port}.service`;
-  await Deno.writeTextFile(file, unit);
-  const verified = await run(["systemd-analyze", "verify", file], here.path);
-  assertEquals(verified, { code: 0, text: "" });
+test(
+  "deploy: systemd takes the unit, and what it starts leaves in good order",
+  async () => {
+    await using here = await folder();
+    const port = freePort();
+    // Here it is somewhere else, and nothing is to be served at /srv.
+    const unit = (await read("live@.service"))
+      .replace("/usr/local/bin/deno", Deno.execPath());
+    const file = `${here.path}/live@${port}.service`;
+    await Deno.writeTextFile(file, unit);
+    const verified = await run(["systemd-analyze", "verify", file], here.path);
+    assertEquals(verified, { code: 0, text: "" });
 
-  const start = /^ExecStart=(.*)$/m.exec(unit)?.[1] ?? "";
-  const [command = "", ...args] = start.replaceAll("%i", `${port}`).split(" ");
-  await using program = new Program(args, { command, cwd: here.path });
-  await leaves(program, port);
-});
+    const start = /^ExecStart=(.*)$/m.exec(unit)?.[1] ?? "";
+    const [command = "", ...args] = start.replaceAll("%i", `${port}`).split(
+      " ",
+    );
+    await using program = new Program(args, { command, cwd: here.path });
+    await leaves(program, port);
+  },
+  lacksSystemd,
+);
 
 test("deploy: systemd-analyze finds what is wrong with a unit", async () => {
   await using here = await folder();
@@ -104,7 +117,7 @@ test("deploy: systemd-analyze finds what is wrong with a unit", async () => {
   await Deno.writeTextFile(file, unit);
   const { text } = await run(["systemd-analyze", "verify", file], here.path);
   assertMatch(text, /Unknown key 'MemoryMost'/);
-});
+}, lacksSystemd);
 
 test("deploy: the container's commands do what they are to", async () => {
   await using here = await folder();
@@ -137,4 +150,4 @@ test("deploy: the container's commands do what they are to", async () => {
   program.kill("SIGTERM");
   await program.line("Closed.");
   assertStrictEquals(await program.exit(), 0);
-});
+}, lacksShell);

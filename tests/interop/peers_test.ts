@@ -13,10 +13,12 @@ import {
   ServerSocket,
 } from "../../server.ts";
 import { lacksPermission } from "../support/permissions.ts";
+import { lackingOf } from "../support/programs.ts";
 import { Program } from "../support/program.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 
 const ignore = await lacksPermission("net", "run", "read");
+const missing = await lackingOf({ "Python websockets": "python3-websockets" });
 
 /** What a peer tells. */
 interface Told {
@@ -135,7 +137,7 @@ function test(
     for (const role of roles) {
       Deno.test({
         name: `${peer} and our ${role}: ${what}`,
-        ignore,
+        ignore: ignore || missing.has(peer),
         fn: async () => {
           const { meeting } = await meet(peer, role, options);
           await using _ = meeting;
@@ -279,7 +281,7 @@ for (const name of Object.keys(PEERS)) {
   for (const role of ["server", "client"] as const) {
     Deno.test({
       name: `${name} and our ${role}: agree on a subprotocol`,
-      ignore,
+      ignore: ignore || missing.has(name),
       fn: async () => {
         const { open, meeting } = await meet(name, role, {
           protocols: [["a", "b"], ["b"]],
@@ -343,7 +345,7 @@ for (const [name, run] of Object.entries(PEERS)) {
   Deno.test({
     name:
       `${name} and our client: comes back to a server that was killed, with what was sent meanwhile`,
-    ignore,
+    ignore: ignore || missing.has(name),
     fn: async () => {
       const started = async () => {
         const peer = run("server");

@@ -13,11 +13,13 @@ import {
 } from "../../mod.ts";
 import { slotOf } from "../../core/events/instrumentation.ts";
 import { lacksPermission } from "../support/permissions.ts";
+import { lacksProgram } from "../support/programs.ts";
 import { Program } from "../support/program.ts";
 import { InstrumentationRecorder } from "../support/instrumentation_recorder.ts";
 import vectors from "../vectors.json" with { type: "json" };
 
-const ignore = await lacksPermission("net", "run", "read");
+const ignore = await lacksPermission("net", "run", "read") ||
+  await lacksProgram("python3-websockets");
 
 type Written = { readonly text: string } | { readonly hex: string };
 

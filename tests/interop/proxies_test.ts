@@ -15,10 +15,12 @@ import { CERTIFICATE } from "../support/certificate.ts";
 import { freePort } from "../support/daemon.ts";
 import { type Kind, ReverseProxy } from "../support/reverse_proxy.ts";
 import { lacksPermission } from "../support/permissions.ts";
+import { lacksProgram } from "../support/programs.ts";
 import { Program } from "../support/program.ts";
 import { HANDSHAKE, request } from "../support/raw_peer.ts";
 
-const ignore = await lacksPermission("net", "run", "read", "write", "env");
+const ignore = await lacksPermission("net", "run", "read", "write", "env") ||
+  await lacksProgram("nginx", "caddy");
 
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore, fn });

@@ -13,6 +13,7 @@ import { Cluster, Redis } from "ioredis";
 import { redis, type RedisOptions } from "../../adapters/redis.ts";
 import { ClientSocket, type ServerOptions, ServerSocket } from "../../mod.ts";
 import { lacksPermission } from "../support/permissions.ts";
+import { lacksProgram } from "../support/programs.ts";
 import {
   certificates,
   redisCluster,
@@ -30,7 +31,7 @@ const ignore = await lacksPermission(
   "read",
   "write",
   "sys",
-);
+) || await lacksProgram("redis-server", "openssl");
 
 /** A server, and what it tells. */
 class Node implements AsyncDisposable {

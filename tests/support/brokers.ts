@@ -5,6 +5,7 @@ import { nats } from "../../adapters/nats.ts";
 import { redis } from "../../adapters/redis.ts";
 import type { Adapter } from "../../mod.ts";
 import { findInSbin, freePort, listening } from "./daemon.ts";
+import { lackingOf } from "./programs.ts";
 
 /** Something that adapters meet at. */
 export interface Broker extends AsyncDisposable {
@@ -75,6 +76,12 @@ class BrokerProcess implements AsyncDisposable {
     await Deno.remove(this.#folder, { recursive: true });
   }
 }
+
+/** The brokers that a machine lacks, by the adapter's name. */
+export const missingBrokers: ReadonlySet<string> = await lackingOf({
+  redis: "redis-server",
+  nats: "nats-server",
+});
 
 let count = 0;
 
