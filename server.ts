@@ -176,7 +176,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
 
   /**
    * Whether the broker of the adapter can be reached, since when, and what failed last;
-   * undefined without an adapter.
+   * undefined without an adapter, and when the server is closed.
    *
    * @example
    * ```ts

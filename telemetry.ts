@@ -87,7 +87,12 @@ function createInstrumentation<Types extends SocketTypes>(
   socket: ServerSocket<Types> | ClientSocket<Types>,
 ): SocketInstrumentation {
   if ("clients" in socket) {
-    const watch = new SocketInstrumentation(serverMeters, socket.clients);
+    const watch = new SocketInstrumentation(
+      serverMeters,
+      socket.clients,
+      undefined,
+      socket,
+    );
     socket.on("refused", watch.refused);
     return watch;
   }

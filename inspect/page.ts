@@ -56,6 +56,9 @@ h1 { font-size: 1.25rem; margin: 0; }
 h2 { font-size: 1rem; margin: 0; }
 #host { color: var(--quiet); overflow-wrap: anywhere; }
 #status { margin-left: auto; }
+#adapter { margin: 0 0 0.75rem; overflow-wrap: anywhere; }
+#adapter::before { content: "\\25CF  "; color: var(--good); }
+#adapter.bad::before { color: var(--bad); }
 #status::before { content: "\\25CF  "; color: var(--good); }
 #status.bad::before { color: var(--bad); }
 #status.paused::before { content: "\\275A\\275A  "; color: var(--quiet); }
@@ -144,6 +147,7 @@ const BODY = `<body>
 </header>
 <main>
 <noscript><p>This page needs JavaScript.</p></noscript>
+<p id="adapter" role="status" hidden></p>
 <dl class="tiles block" id="tiles"></dl>
 <div class="plots block" id="plots"></div>
 <section aria-labelledby="list-title">
@@ -517,9 +521,20 @@ const SCRIPT = `
     }
     if (!isPaused && !document.hidden) timer = setTimeout(refresh, EVERY);
   }
+  function showAdapter(adapter) {
+    find("adapter").hidden = !adapter;
+    if (!adapter) return;
+    const { state, age, lastError, servers, missed } = adapter;
+    find("adapter").className = state === "up" ? "" : "bad";
+    setText(find("adapter"), "The broker is " + state + " for " + span(age) + ", " +
+      count(servers) + (servers === 1 ? " server" : " servers") +
+      (missed > 0 ? ", " + count(missed) + " messages missed by others" : "") +
+      (lastError ? ". Last error: " + lastError : ""));
+  }
   function show(state) {
     for (const tile of TILES) tile(state);
     for (const one of PLOTS) one(state);
+    showAdapter(state.adapter);
     const { total, matching, rows } = state.connections;
     showList(rows);
     const isFiltered = query.search !== "" || query.room !== undefined;

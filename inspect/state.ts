@@ -6,6 +6,7 @@
 
 import type { Connection, ServerSocket, SocketTypes } from "../server.ts";
 import { urlOf } from "../core/admission/paths.ts";
+import { errorReason } from "../core/events/error_log.ts";
 import type { ConnectionEnd } from "../core/events/errors.ts";
 import { startTimer, type Timer } from "../core/util/timer.ts";
 import { FIELDS, SLICE_MS, type Traffic, TrafficHistory } from "./history.ts";
@@ -174,6 +175,7 @@ export class InspectedServer<Types extends SocketTypes> {
     return {
       time,
       rates: history.rates,
+      adapter: this.#describeAdapter(time),
       history: { every: SLICE_MS, ...Object.fromEntries(columns) },
       connections: this.#listClients(query, time),
       rooms: this.#listRooms(),
@@ -240,6 +242,20 @@ export class InspectedServer<Types extends SocketTypes> {
       sum.bytesSent += sent.bytes;
     }
     return sum;
+  }
+
+  #describeAdapter(now: number): object | null {
+    const { adapterState, servers, missed } = this.#server;
+    if (!adapterState) return null;
+    const { state, since, lastError } = adapterState;
+    const reason = lastError === undefined ? "" : errorReason(lastError);
+    return {
+      state,
+      age: now - since.getTime(),
+      lastError: truncate(reason),
+      servers,
+      missed,
+    };
   }
 
   #listClients(

@@ -8,6 +8,7 @@
 import {
   type Attributes,
   type BatchObservableCallback,
+  type BatchObservableResult,
   type Counter,
   createNoopMeter,
   type Histogram,
@@ -178,6 +179,8 @@ export function addToTotals(
 export interface ObservedSocket {
   /** The live connections and their groups. */
   readonly live: ReadonlyMap<InstrumentedConnection, AttributeGroup>;
+  /** Whether the broker of the adapter is reached; undefined without an adapter. */
+  adapterState(): "up" | "down" | undefined;
   /**
    * Returns the number of bytes queued without a connection; undefined if there is no
    * such queue.
@@ -298,6 +301,20 @@ export class Meters {
     return sums;
   }
 
+  #observeAdapters(
+    result: BatchObservableResult,
+    adapters: ObservableUpDownCounter,
+  ): void {
+    const states = [...this.#observed].flatMap((one) =>
+      one.adapterState() ?? []
+    );
+    if (states.length === 0) return;
+    for (const state of ["up", "down"] as const) {
+      const number = states.filter((one) => one === state).length;
+      result.observe(adapters, number, { "websocket.adapter.state": state });
+    }
+  }
+
   #createInstruments(meter: Meter): Instruments {
     const prefix = `websocket.${this.#side}`;
     const connections = meter.createObservableUpDownCounter(
@@ -320,8 +337,15 @@ export class Meters {
       `${prefix}.dropped_messages`,
       { unit: "{message}", description: "Dropped messages" },
     );
-    const observables = [connections, waiting, messages, bytes, dropped];
+    const adapters = meter.createObservableUpDownCounter(`${prefix}.adapters`, {
+      unit: "{adapter}",
+      description: "Adapters, by whether their broker is reached",
+    });
+    const observables = [
+      ...[connections, waiting, messages, bytes, dropped, adapters],
+    ];
     const observe: BatchObservableCallback = (result) => {
+      this.#observeAdapters(result, adapters);
       for (const [{ attributes }, totals] of this.#totals()) {
         result.observe(connections, totals.connections, attributes);
         result.observe(waiting, totals.waiting, attributes);

@@ -12,6 +12,7 @@ import {
   SpanKind,
   trace,
 } from "@opentelemetry/api";
+import type { AdapterState } from "../core/events/event_types.ts";
 import { type ConnectionEnd, isThenable } from "../core/events/errors.ts";
 import type {
   Instrumentation,
@@ -40,6 +41,12 @@ export interface ClientTotals {
   readonly connection: InstrumentedConnection | undefined;
 }
 
+/** What a server has that is not of a connection. */
+export interface AdapterTotals {
+  /** The state of the adapter; undefined without one. */
+  readonly adapterState: AdapterState | undefined;
+}
+
 /**
  * Instruments one socket. Errors of an exporter or an SDK are reported to the diagnostics
  * of OpenTelemetry only.
@@ -49,6 +56,7 @@ export class SocketInstrumentation implements Instrumentation, ObservedSocket {
   readonly live: Map<InstrumentedConnection, AttributeGroup> = new Map();
   readonly #meters: Meters;
   readonly #client: ClientTotals | undefined;
+  readonly #adapter: AdapterTotals | undefined;
   /** The active span when a connection was created: on a server, that of the upgrade. */
   readonly #origins = new WeakMap<InstrumentedConnection, Link>();
   /** The group of the offline queue. */
@@ -61,13 +69,16 @@ export class SocketInstrumentation implements Instrumentation, ObservedSocket {
    *
    * @param connections The live connections.
    * @param offline The offline queue, on a client.
+   * @param adapter The state of the adapter, on a server.
    */
   constructor(
     meters: Meters,
     connections: Iterable<InstrumentedConnection>,
     offline?: ClientTotals,
+    adapter?: AdapterTotals,
   ) {
     this.#meters = meters;
+    this.#adapter = adapter;
     this.#client = offline;
     this.#dropped = offline?.droppedOffline ?? 0;
     for (const connection of connections) {
@@ -76,6 +87,11 @@ export class SocketInstrumentation implements Instrumentation, ObservedSocket {
     }
     meters.watch(this);
     runGuarded(() => meters.instruments);
+  }
+
+  /** Whether the broker of the adapter is reached; undefined without an adapter. */
+  adapterState(): "up" | "down" | undefined {
+    return this.#adapter?.adapterState?.state;
   }
 
   /** Stops the instrumentation. Totals remain. */

@@ -161,8 +161,12 @@ export class ClusterLink {
     }
   }
 
-  /** Whether the broker can be reached, since when, and what failed last. */
-  get state(): AdapterState {
+  /**
+   * Whether the broker can be reached, since when, and what failed last; undefined when
+   * the link is closed.
+   */
+  get state(): AdapterState | undefined {
+    if (this.#isClosed) return undefined;
     return {
       state: this.#isUp ? "up" : "down",
       since: this.#since,

@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { delay } from "@std/async";
 import { stub } from "@std/testing/mock";
+import { inspect } from "../../inspect.ts";
 import { ServerSocket } from "../../mod.ts";
 import { FakeBroker } from "../support/fake_broker.ts";
 import { SeededRandom } from "../support/seeded_random.ts";
@@ -56,4 +57,28 @@ Deno.test("ServerSocket writes each reason of its adapter once if there is no li
   link.reach();
   link.cut();
   assertEquals(lines.length, 1);
+});
+
+Deno.test("inspect() shows the state of the adapter, and null without one", async () => {
+  const { link, server, warn } = serve();
+  await using _closing = server;
+  using _warn = warn;
+  const page = inspect(server);
+  const shown = async (handler: typeof page) => {
+    const response = handler(new Request("http://localhost/?state"));
+    return (await response.json()).adapter;
+  };
+  link.reach();
+  link.cut();
+  await delay(0);
+  const { age, ...rest } = await shown(page);
+  assert(age >= 0);
+  assertEquals(rest, {
+    state: "down",
+    lastError: "Error: The connection is lost",
+    servers: 1,
+    missed: 0,
+  });
+  await using other = new ServerSocket();
+  assertEquals(await shown(inspect(other)), null);
 });

@@ -31,6 +31,8 @@ import { instrument } from "../../telemetry.ts";
 import { runInContext } from "../../telemetry/calls.ts";
 import { BoundedValues } from "../../telemetry/meters.ts";
 import { bundle } from "../support/bundle.ts";
+import { FakeBroker } from "../support/fake_broker.ts";
+import { SeededRandom } from "../support/seeded_random.ts";
 import { TelemetryRecorder } from "../support/telemetry_recorder.ts";
 import { lacksPermission } from "../support/permissions.ts";
 import { RawPeer } from "../support/raw_peer.ts";
@@ -836,4 +838,17 @@ Deno.test({
     assert(script.includes("active_connections"));
     assert(!script.includes("upgradeWebSocket"));
   },
+});
+
+test("tells whether the broker of an adapter is reached", async ({ told }) => {
+  const { link, adapter } = new FakeBroker(new SeededRandom(1)).plainLink();
+  const server = new ServerSocket({ adapter });
+  server.on("adapter", () => {});
+  using _telemetry = instrument(server);
+  const name = "websocket.server.adapters";
+  assertEquals((await told.changes())[`${name} down`], 1);
+  link.reach();
+  const up = await told.changes();
+  assertEquals([up[`${name} up`], up[`${name} down`]], [1, -1]);
+  await server.close();
 });

@@ -250,11 +250,11 @@ Deno.test("ClusterLink reports up only after a message of its own has come back"
   wire.host?.changed("up");
   await time.tickAsync(1_000);
   assertEquals(told, []);
-  assertStrictEquals(link.state.state, "down");
+  assertStrictEquals(link.state?.state, "down");
   wire.isDeaf = false;
   await time.tickAsync(1_500);
   assertEquals(told, ["up"]);
-  assertStrictEquals(link.state.state, "up");
+  assertStrictEquals(link.state?.state, "up");
   await link.close();
 });
 
@@ -299,11 +299,11 @@ Deno.test("ClusterLink reports down in time at the start, and each new reason on
   wire.host?.changed("down", lookup);
   wire.host?.changed("down", new AggregateError(lookup.errors));
   assertStrictEquals(told.length, 5);
-  assertStrictEquals(link.state.lastError instanceof AggregateError, true);
+  assertStrictEquals(link.state?.lastError instanceof AggregateError, true);
   wire.host?.changed("up");
   await time.tickAsync(100);
   assertStrictEquals(told.at(-1), "up");
-  assert(link.state.lastError);
+  assert(link.state?.lastError);
   await link.close();
 });
 
