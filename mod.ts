@@ -73,7 +73,6 @@ export {
   Audience,
   type AuthorizeInfo,
   type BroadcastOptions,
-  CloseRefusal,
   type DisconnectedClient,
   type HistoryOptions,
   type Member,

@@ -15,7 +15,6 @@ import {
   refusalForHeaders,
   TIMED_OUT,
 } from "./authorization.ts";
-import { CloseRefusal, refusalSubprotocol } from "./close_refusal.ts";
 import { ConnectionLimits, RETRY_AFTER_SECONDS } from "./connection_limits.ts";
 import { assertOrigin, sameSiteIfCredentials } from "./origins.ts";
 import {
@@ -53,8 +52,6 @@ export interface AdmittedRequest {
   readonly selected: SelectedSubprotocol;
   /** The value that `authorize` returned. */
   readonly context: unknown;
-  /** Closes the connection as soon as it is open, if `authorize` refused it so. */
-  readonly closeRefusal?: CloseRefusal;
   /** Headers that `authorize` adds to the response, if any. */
   readonly responseHeaders?: Headers | undefined;
 }
@@ -202,7 +199,7 @@ export class Admission<Context> {
       },
     };
     const decide = (result: unknown) =>
-      this.#decide({ ...admitted, responseHeaders }, result, requested);
+      this.#decide({ ...admitted, responseHeaders }, result);
     try {
       const result = authorize(request, about);
       return isThenable(result)
@@ -214,7 +211,7 @@ export class Admission<Context> {
         )
         : decide(result);
     } catch (error) {
-      return this.#rejectOnThrown(admitted, error, decide);
+      return this.#rejectOnThrown(admitted, error);
     }
   }
 
@@ -285,36 +282,22 @@ export class Admission<Context> {
       }
       return decide(result);
     } catch (error) {
-      return this.#rejectOnThrown(admitted, error, decide);
+      return this.#rejectOnThrown(admitted, error);
     } finally {
       clearTimeout(timer);
     }
   }
 
-  #decide(
-    admitted: AdmittedRequest,
-    result: unknown,
-    requested: readonly string[],
-  ): AdmissionResult {
+  #decide(admitted: AdmittedRequest, result: unknown): AdmissionResult {
     const refusal = this.#closed ?? refusalFor(result) ??
       refusalForHeaders(admitted.responseHeaders);
-    if (!refusal && result instanceof CloseRefusal) {
-      const selected = refusalSubprotocol(requested, admitted.selected);
-      return { admitted: { ...admitted, selected, closeRefusal: result } };
-    }
     if (!refusal) return { admitted: { ...admitted, context: result } };
     if (refusal.error !== undefined) this.#onError(refusal.error);
     return this.#reject(admitted, refusal);
   }
 
-  #rejectOnThrown(
-    admitted: AdmittedRequest,
-    thrown: unknown,
-    decide: (result: unknown) => AdmissionResult,
-  ): AdmissionResult {
-    if (isResponseLike(thrown) || thrown instanceof CloseRefusal) {
-      return decide(thrown);
-    }
+  #rejectOnThrown(admitted: AdmittedRequest, thrown: unknown): AdmissionResult {
+    if (isResponseLike(thrown)) return this.#decide(admitted, thrown);
     this.#onError(thrown);
     return this.#reject(admitted, INTERNAL_ERROR);
   }

@@ -16,9 +16,10 @@ interface Typed {
 
 /**
  * Emits `message`, then `message:type` if there is a listener for any type. Only then is
- * the message decoded. If the codec throws, an `error` event is emitted instead.
+ * the message decoded.
  *
  * @param pending Receives a promise for each listener that has not finished.
+ * @throws {unknown} The error of the codec.
  */
 export function emitMessage(
   emitter: EventTarget,
@@ -27,12 +28,7 @@ export function emitMessage(
 ): void {
   emitters.emit(emitter, "message", ReceivedEvent, [message], pending);
   if (!emitters.hasTyped(emitter)) return;
-  let type: string | undefined;
-  try {
-    type = typedName(message);
-  } catch (error) {
-    return emitters.reportError(emitter, error, "message", message);
-  }
+  const type = typedName(message);
   if (type === undefined || !emitters.isHeard(emitter, type)) return;
   emitters.emit(emitter, type, ReceivedEvent, [message], pending);
 }
@@ -44,12 +40,8 @@ export function isMessageHeard(
 ): boolean {
   if (emitters.isHeard(emitter, "message")) return true;
   if (!emitters.hasTyped(emitter)) return false;
-  try {
-    const type = typedName(message);
-    return type !== undefined && emitters.isHeard(emitter, type);
-  } catch {
-    return false; // the error is reported when it is emitted
-  }
+  const type = typedName(message);
+  return type !== undefined && emitters.isHeard(emitter, type);
 }
 
 /** Returns the name of the event for the type of a message, if it has one. */

@@ -69,18 +69,9 @@ export function describeError(error: unknown): string {
   let current = error;
   for (let i = 0; i < MAX_CAUSES && (i === 0 || current !== undefined); i++) {
     parts.push((i > 0 ? "Caused by: " : "") + describeSingle(current));
-    current = causeOf(current);
+    current = current instanceof Error ? current.cause : undefined;
   }
   return parts.join("\n");
-}
-
-/** The cause of an error. Anything can be thrown: also what throws when it is read. */
-function causeOf(error: unknown): unknown {
-  try {
-    return error instanceof Error ? error.cause : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 /**
@@ -120,12 +111,7 @@ function describeSingle(error: unknown): string {
 
 function describeValue(value: unknown): string {
   if (typeof value !== "object" || value === null) return String(value);
-  // Instances, such as connections, may hold secrets.
-  const prototype: unknown = Object.getPrototypeOf(value);
-  const isPlain = prototype === null || prototype === Object.prototype ||
-    Array.isArray(value);
-  if (!isPlain) return `an object of class ${value.constructor.name}`;
-  return JSON.stringify(value) ?? "an object that is undefined as JSON";
+  return JSON.stringify(value) ?? String(value);
 }
 
 /** Returns the lines of a stack without the message, which may look like one of them. */

@@ -15,6 +15,7 @@ struct session {
   unsigned char *data; /* after LWS_PRE bytes that are the library's */
   size_t size;
   int is_binary;
+  int is_whole;
 };
 
 static int is_text(const struct session *session, const char *text) {
@@ -44,10 +45,12 @@ static int echo(struct lws *wsi, enum lws_callback_reasons event, void *user,
         lws_close_reason(wsi, 4002, (unsigned char *)"enough", 6);
         return -1;
       }
+      session->is_whole = 1;
       lws_callback_on_writable(wsi);
       return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
-      if (!session->data) return 0;
+      if (!session->is_whole) return 0;
+      session->is_whole = 0;
       lws_write(wsi, session->data + LWS_PRE, session->size,
                 session->is_binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT);
       return 0;
