@@ -27,7 +27,7 @@ import {
   type CheckedRequestOptions,
   type Connection,
   type ConnectionOwner,
-  internals,
+  coreOf,
 } from "./core/connection/connection.ts";
 import { ErrorLog } from "./core/events/error_log.ts";
 import { emitEnd } from "./core/events/emit_end.ts";
@@ -186,7 +186,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       override: (client: ClientSocket, type) =>
         endpoints.overrideOf(client, type),
       outrun: (client: ClientSocket) => {
-        if (client.#connection) internals.outrun(client.#connection);
+        if (client.#connection) coreOf(client.#connection).outrun();
       },
     };
   }
@@ -453,7 +453,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     // Messages of `connect` listeners belong to their connection.
     const isTransferable = this.#reconnector.isEnabled && !this.#isOpening;
     const sent = connection &&
-      internals.send(connection, frame, options, isTransferable);
+      coreOf(connection).send(frame, options, isTransferable);
     if (sent) return sent;
     if (!this.#reconnector.attempts && !this.#mayWait) {
       if (!connection) {
@@ -745,7 +745,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   #sendQueued(connection: Connection<Types>): void {
     const queued = this.#queue.takeAll();
     for (const entry of queued) {
-      if (!internals.adopt(connection, entry)) this.#enqueue(entry);
+      if (!coreOf(connection).adopt(entry)) this.#enqueue(entry);
     }
   }
 

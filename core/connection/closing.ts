@@ -30,6 +30,14 @@ import type { IdleTimer } from "./idle_timer.ts";
 
 /** What closing a connection needs of its other parts. */
 export interface ClosingHost {
+  /** The socket. */
+  readonly socket: RawSocket;
+  /** How this side handles the socket. */
+  readonly driver: SocketDriver;
+  /** The connection, for error messages. */
+  readonly connection: { readonly remoteAddress: string };
+  /** The timeout of the closing handshake, in milliseconds. */
+  readonly options: { readonly closeTimeout: number };
   /** The owner of the connection; see `Owner.isHosted`. */
   readonly owner: { isHosted(): boolean };
   /** Whether both sides speak `events.v1`. */
@@ -64,43 +72,23 @@ export class Closing {
   idleWatch: IdleWatch | IdleTimer | undefined;
   /** What the runtime reported with its last error. */
   failure: unknown;
-  readonly #socket: RawSocket;
-  readonly #driver: SocketDriver;
-  readonly #peer: string;
-  readonly #timeout: number;
   readonly #host: ClosingHost;
   #state: ConnectionState = CONNECTING_STATE;
   #timer: Timer | undefined;
   #stopDriver: (() => void) | undefined;
   /** When to stop waiting for the close frame of the peer. */
   #deadline = Infinity;
-  /** The bytes received since this side began to close, and when to read the clock. */
+  /** The bytes received since this side began to close. */
   #bytes = 0;
-  #nextClockCheck = CLOSING_BYTES_PER_CHECK;
 
-  /**
-   * Creates the state of a connection that is not open yet.
-   *
-   * @param peer The address of the peer, for error messages.
-   * @param timeout The timeout of the closing handshake, in milliseconds.
-   */
-  constructor(
-    socket: RawSocket,
-    driver: SocketDriver,
-    peer: string,
-    timeout: number,
-    host: ClosingHost,
-  ) {
-    this.#socket = socket;
-    this.#driver = driver;
-    this.#peer = peer;
-    this.#timeout = timeout;
+  /** Creates the state of a connection that is not open yet. */
+  constructor(host: ClosingHost) {
     this.#host = host;
   }
 
   /** Whether this is the server's side of the connection. */
   get isServer(): boolean {
-    return this.#driver.side === "server";
+    return this.#host.driver.side === "server";
   }
 
   /** The current state. */
@@ -128,13 +116,13 @@ export class Closing {
    * it silently, before it reports its end.
    */
   get isWritable(): boolean {
-    return this.#socket.readyState === READY_STATE.open && !this.isEnded;
+    return this.#host.socket.readyState === READY_STATE.open && !this.isEnded;
   }
 
   /** Changes the state; the only place that does. Returns whether it changed. */
   apply(signal: ConnectionSignal): boolean {
     const before = this.#state;
-    const state = transition(before, signal, this.#driver.side);
+    const state = transition(before, signal, this.#host.driver.side);
     if (state === before) return false;
     this.#state = state;
     if (state.phase === "ended") {
@@ -148,7 +136,7 @@ export class Closing {
 
   /** Ends the connection now, and cuts its socket. */
   abort(signal: ConnectionSignal): void {
-    if (this.apply(signal)) destroySocket(this.#socket);
+    if (this.apply(signal)) destroySocket(this.#host.socket);
   }
 
   /** Ends the connection now, for a cause. */
@@ -165,16 +153,16 @@ export class Closing {
     if (!this.apply({ type: "close", ...closing })) return;
     this.idleWatch?.stop();
     clearTimeout(this.#timer);
-    this.#deadline = performance.now() + this.#timeout;
+    this.#deadline = performance.now() + this.#host.options.closeTimeout;
     this.#timer = startTimer(
       () => this.abort({ type: "timeout" }),
-      this.#timeout,
+      this.#host.options.closeTimeout,
     );
     this.#host.whenSent(() => {
       // The runtime may have received the peer's close frame already.
       if (!this.isWritable) return;
-      this.#stopDriver = this.#driver.close(
-        this.#socket,
+      this.#stopDriver = this.#host.driver.close(
+        this.#host.socket,
         code,
         reason,
         () => this.apply({ type: "sent" }),
@@ -203,10 +191,13 @@ export class Closing {
    */
   stuck(): void {
     if (!this.isOpen || this.#timer !== undefined) return;
-    this.#timer = startTimer(() => this.terminate("timeout"), this.#timeout);
+    this.#timer = startTimer(
+      () => this.terminate("timeout"),
+      this.#host.options.closeTimeout,
+    );
     // Deno closes by itself when a pong is missing. If the peer has closed, the socket
     // has answered and is closed already.
-    if (this.#socket.readyState === READY_STATE.closing) {
+    if (this.#host.socket.readyState === READY_STATE.closing) {
       this.apply({ type: "stuck" });
     }
   }
@@ -219,25 +210,27 @@ export class Closing {
    * @returns Whether the connection still waits.
    */
   countWhileClosing(cause: Cause, bytes: number): boolean {
+    const before = this.#bytes;
     this.#bytes += CLOSING_BYTES_PER_FRAME + bytes;
     const isBlamed = cause === "limit" || cause === "protocol";
     if (isBlamed && this.#bytes > MAX_BYTES_WHILE_CLOSING) {
       this.terminate(cause);
       return false;
     }
-    if (this.#bytes > this.#nextClockCheck) {
-      this.#nextClockCheck = this.#bytes + CLOSING_BYTES_PER_CHECK;
-      if (performance.now() > this.#deadline) {
-        this.abort({ type: "timeout" });
-        return false;
-      }
+    const mustCheck = Math.floor(before / CLOSING_BYTES_PER_CHECK) <
+      Math.floor(this.#bytes / CLOSING_BYTES_PER_CHECK);
+    if (mustCheck && performance.now() > this.#deadline) {
+      this.abort({ type: "timeout" });
+      return false;
     }
     return true;
   }
 
   /** The error of an operation that is too late. */
   error(attempt: keyof typeof ATTEMPTS): ConnectionEndedError {
-    const action = `Cannot ${ATTEMPTS[attempt]} ${this.#peer}`;
+    const action = `Cannot ${
+      ATTEMPTS[attempt]
+    } ${this.#host.connection.remoteAddress}`;
     const state = this.#state;
     if (state.phase !== "ended") {
       const phase = state.phase === "open" ? "closing" : state.phase;

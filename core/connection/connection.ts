@@ -18,16 +18,11 @@ import type {
   FailureEvent,
   ReceivedEvent,
 } from "../events/event_types.ts";
-import type { ResumeRequest } from "../protocol/subprotocol.ts";
 import type { RequestOptions } from "../requests/session.ts";
-import {
-  assertSendOptions,
-  type QueuedMessage,
-  type SendOptions,
-} from "../sending/send_queue.ts";
+import { assertSendOptions, type SendOptions } from "../sending/send_queue.ts";
 import type { TrafficCount } from "../sending/socket_buffer.ts";
 import { randomId } from "../util/random_id.ts";
-import { encodeWith, type Frame } from "../values/codec.ts";
+import { encodeWith } from "../values/codec.ts";
 import type { StandardSchema } from "../values/schema.ts";
 import type {
   Context,
@@ -43,7 +38,6 @@ import {
   ConnectionCore,
   type ConnectionInit,
 } from "./connection_core.ts";
-import type { ConnectionOptions } from "./connection_options.ts";
 import type { ConnectionRooms, Owner } from "./owner.ts";
 
 export type {
@@ -132,60 +126,10 @@ export type ConnectionOwner<Types extends SocketTypes> = Owner<
   Connection<Types>
 >;
 
-/** The operations on a connection that only its owner uses. */
-export interface ConnectionInternals {
-  /**
-   * Sends a frame.
-   *
-   * @param isTransferable Whether another connection may send the message. Then the
-   * promise resolves even if this connection is lost after the message was passed to its
-   * socket.
-   * @returns The result of `Connection.send`; undefined if the connection cannot send any
-   * more.
-   */
-  send<Types extends SocketTypes>(
-    connection: Connection<Types>,
-    frame: Frame,
-    options: SendOptions | undefined,
-    isTransferable: boolean,
-  ): Promise<void> | undefined;
-  /** Sends a message that waited for a connection. Returns whether it was accepted. */
-  adopt<Types extends SocketTypes>(
-    connection: Connection<Types>,
-    entry: QueuedMessage,
-  ): boolean;
-  /**
-   * Sends a marked frame that counts as a message.
-   *
-   * @returns The result of `Connection.send`; undefined if nothing was sent.
-   */
-  sendMarked<Types extends SocketTypes>(
-    connection: Connection<Types>,
-    frame: Frame,
-    options?: SendOptions,
-  ): Promise<void> | undefined;
-  /** Returns what the client asks to resume, if anything. */
-  resumeOf<Types extends SocketTypes>(
-    connection: Connection<Types>,
-  ): ResumeRequest | undefined;
-  /** Returns the approximate memory of all queues, in bytes. */
-  heldBy<Types extends SocketTypes>(connection: Connection<Types>): number;
-  /**
-   * Terminates the connection whose queues use the most memory. Queued messages are
-   * dropped.
-   */
-  endLargest<Types extends SocketTypes>(connection: Connection<Types>): void;
-  /**
-   * Terminates a connection whose messages came faster than a loop of its owner handled
-   * them, unless there are other listeners.
-   */
-  outrun<Types extends SocketTypes>(connection: Connection<Types>): void;
-}
-
-/**
- * The operations on a connection that only its owner uses. Not exported to applications.
- */
-export let internals: ConnectionInternals;
+/** Returns the inside of a connection. Only the rest of this library uses it. */
+export let coreOf: <Types extends SocketTypes>(
+  connection: Connection<Types>,
+) => ConnectionCore<Types, Connection<Types>>;
 
 let connectionHooks: EmitterHooks;
 
@@ -225,8 +169,6 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    */
   readonly context: Context<Types>;
   readonly #url: string;
-  readonly #owner: ConnectionOwner<Types>;
-  readonly #options: ConnectionOptions<Types>;
   readonly #core: ConnectionCore<Types, Connection<Types>>;
   #id: string | undefined;
 
@@ -248,17 +190,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         connection.#core.dispatcher.deliverEarlySoon();
       },
     };
-    internals = {
-      send: (connection, frame, options, isTransferable) =>
-        connection.#core.send(frame, options, isTransferable),
-      adopt: (connection, entry) => connection.#core.adopt(entry),
-      sendMarked: (connection, frame, options) =>
-        connection.#core.outbound.writable()?.sendMarked(frame, options),
-      resumeOf: (connection) => connection.#core.outbound.negotiated?.resume,
-      heldBy: (connection) => connection.#core.memory,
-      endLargest: (connection) => connection.#core.terminateLargest(),
-      outrun: (connection) => connection.#core.outrun(),
-    };
+    coreOf = (connection) => connection.#core;
   }
 
   /** Connections are created by their server or client. */
@@ -270,8 +202,6 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.remoteAddress = init.remoteAddress;
     // The type of `context` is the type of what `authorize` returns.
     this.context = init.context as Context<Types>;
-    this.#owner = owner;
-    this.#options = init.options;
     this.#core = new ConnectionCore<Types, Connection<Types>>(
       this,
       init,
@@ -424,7 +354,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
     if (options !== undefined) assertSendOptions(options);
     const core = this.#core;
-    return core.send(encodeWith(data, this.#options.codec), options, false) ??
+    return core.send(encodeWith(data, core.options.codec), options, false) ??
       ignoreRejection(Promise.reject(core.closing.error("send")));
   }
 
@@ -480,8 +410,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     data: Outgoing<Types>,
     options: RequestOptions & { schema?: StandardSchema } = {},
   ): Promise<unknown> {
-    const { instrumentation } = this.#options;
     const core = this.#core;
+    const { instrumentation } = core.options;
     return instrumentation
       ? instrumentation.traceRequest(
         this,
@@ -556,7 +486,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * rooms that it was in when it ended.
    */
   get rooms(): ReadonlySet<string> {
-    return this.#owner.rooms?.roomsOf(this) ?? NO_ROOMS;
+    return this.#core.owner.rooms?.roomsOf(this) ?? NO_ROOMS;
   }
 
   /**
@@ -600,7 +530,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     attempt: "join" | "leave",
     room: string,
   ): ConnectionRooms<Connection<Types>> {
-    const { rooms } = this.#owner;
+    const { rooms } = this.#core.owner;
     if (rooms === undefined) {
       throw new Error(
         `Cannot ${attempt} room "${room}" on a client: send a message that asks the server to do so`,

@@ -14,7 +14,10 @@ import {
   optionNames,
 } from "../events/errors.ts";
 import { DrainEvent } from "../events/event_types.ts";
-import type { NegotiatedProtocol } from "../protocol/subprotocol.ts";
+import type {
+  NegotiatedProtocol,
+  ResumeRequest,
+} from "../protocol/subprotocol.ts";
 import type { ResumePoint } from "../protocol/resume_point.ts";
 import { EventsSession, type RequestOptions } from "../requests/session.ts";
 import {
@@ -33,7 +36,7 @@ import type { ConnectionOptions } from "./connection_options.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { EndNotifier } from "./end_notifier.ts";
 import { IdleTimer } from "./idle_timer.ts";
-import { Outbound } from "./outbound.ts";
+import { Outbound, type OutboundHost } from "./outbound.ts";
 import type { ConnectionHost } from "./host.ts";
 import type { OwnedConnection, Owner } from "./owner.ts";
 import { Receiver } from "./receiver.ts";
@@ -92,13 +95,17 @@ const REQUEST_OPTIONS = optionNames<CheckedRequestOptions<unknown>>({
 export class ConnectionCore<
   Types extends SocketTypes,
   C extends OwnedConnection<Types>,
-> implements ConnectionHost<Types, C>, ClosingHost {
+> implements ConnectionHost<Types, C>, ClosingHost, OutboundHost {
   /** The connection. */
   readonly connection: C;
   /** The server or client that owns it. */
   readonly owner: Owner<Types, C>;
   /** The options that all connections of the owner share. */
   readonly options: ConnectionOptions<Types>;
+  /** The socket. */
+  readonly socket: RawSocket;
+  /** How this side handles the socket. */
+  readonly driver: SocketDriver;
   /** The state, and the closing handshake. */
   readonly closing: Closing;
   /** The sending side. */
@@ -107,13 +114,11 @@ export class ConnectionCore<
   readonly receiver: Receiver<Types, C>;
   /** Emits messages. */
   readonly dispatcher: Dispatcher<Types, C>;
-  /** Emits the end. */
-  readonly endNotifier: EndNotifier<Types, C>;
   /** The headers of the request, as far as they are kept. */
   headers: Headers | undefined;
   /** When the connection was opened, in milliseconds since the Unix epoch. */
   connectedAt = 0;
-  readonly #socket: RawSocket;
+  #endNotifier: EndNotifier<Types, C> | undefined;
   #releaseHeaders: (() => Headers | undefined) | undefined;
   #negotiate: ConnectionInit<Types>["negotiate"] | undefined;
 
@@ -123,32 +128,20 @@ export class ConnectionCore<
     init: ConnectionInit<Types>,
     owner: Owner<Types, C>,
   ) {
-    const { socket, driver, options, remoteAddress, resumePoint } = init;
+    const { socket, options } = init;
     this.connection = connection;
     this.owner = owner;
-    this.#socket = socket;
+    this.socket = socket;
+    this.driver = init.driver;
     this.options = options;
     this.headers = init.headers;
     this.#releaseHeaders = init.releaseHeaders;
     this.#negotiate = init.negotiate;
-    this.closing = new Closing(
-      socket,
-      driver,
-      remoteAddress,
-      options.closeTimeout,
-      this,
-    );
+    this.closing = new Closing(this);
     this.closing.idleWatch = init.idleWatch;
-    this.outbound = new Outbound(
-      socket,
-      options,
-      init.negotiated,
-      this.closing,
-      this,
-    );
+    this.outbound = new Outbound(this, init.negotiated);
     this.dispatcher = new Dispatcher(this);
-    this.receiver = new Receiver(this, this.dispatcher, resumePoint);
-    this.endNotifier = new EndNotifier(this, this.dispatcher, this.receiver);
+    this.receiver = new Receiver(this, this.dispatcher, init.resumePoint);
     options.instrumentation?.connectionCreated(connection);
     socket.binaryType = "arraybuffer";
     for (const type of SOCKET_EVENTS) {
@@ -161,6 +154,11 @@ export class ConnectionCore<
   /** The number of messages sent, and their bytes. */
   get sent(): TrafficCount {
     return this.outbound.sender?.sent ?? NO_TRAFFIC;
+  }
+
+  /** The stream position of the peer, if it is a client that can resume. */
+  get resume(): ResumeRequest | undefined {
+    return this.outbound.negotiated?.resume;
   }
 
   /** The approximate memory of all queues, in bytes. */
@@ -203,18 +201,18 @@ export class ConnectionCore<
   /** See {@linkcode ConnectionHost}. */
   ended(opened: boolean, end: ConnectionEnd): void {
     for (const type of SOCKET_EVENTS) {
-      this.#socket.removeEventListener(type, this.#onSocketEvent);
+      this.socket.removeEventListener(type, this.#onSocketEvent);
     }
-    freeTimers(this.#socket);
+    freeTimers(this.socket);
     this.#rejectUnsent(end.type === "close");
-    if (!opened) return this.endNotifier.refuse(end);
+    if (!opened) return this.#notifier.refuse(end);
     this.options.instrumentation?.connectionEnded(this.connection, end);
-    if (!this.dispatcher.isDispatching) this.endNotifier.notify();
+    if (!this.dispatcher.isDispatching) this.#notifier.notify();
   }
 
   /** See {@linkcode ConnectionHost}. */
   notifyEnd(): void {
-    this.endNotifier.notify();
+    this.#notifier.notify();
   }
 
   /** Sends a message. Returns undefined if the connection is not open. */
@@ -226,6 +224,11 @@ export class ConnectionCore<
     const sent = this.outbound.writable()?.send(frame, options, isTransferable);
     if (sent) this.owner.superseded?.(options);
     return sent;
+  }
+
+  /** Sends a marked frame that needs credit. Returns undefined if it was not sent. */
+  sendMarked(frame: Frame, options?: SendOptions): Promise<void> | undefined {
+    return this.outbound.writable()?.sendMarked(frame, options);
   }
 
   /** Sends a message that has waited for a connection. Returns whether it is taken. */
@@ -269,24 +272,24 @@ export class ConnectionCore<
     const { closing } = this;
     assertCloseFrame(code, reason, closing.isServer ? "server" : "client");
     const cause = this.owner.beforeClose();
-    this.endNotifier.discardWaiting();
+    this.#notifier.discardWaiting();
     this.dispatcher.creditDiscarded();
-    if (closing.state.phase === "connecting") this.#socket.close();
+    if (closing.state.phase === "connecting") this.socket.close();
     closing.start(code, reason, cause);
-    return this.endNotifier.emitted;
+    return this.#notifier.emitted;
   }
 
   /** Cuts the connection for the application. */
   terminate(): void {
     const cause = this.owner.beforeClose();
-    this.endNotifier.discardWaiting();
+    this.#notifier.discardWaiting();
     this.closing.terminate(cause);
   }
 
   /** Cuts a connection whose queues take more memory than those of all others. */
   terminateLargest(): void {
     const isInbound = this.#sendMemory < this.receiver.memory;
-    this.endNotifier.discardWaiting();
+    this.#notifier.discardWaiting();
     this.closing.terminate(isInbound ? "limit" : "backpressure");
   }
 
@@ -296,6 +299,15 @@ export class ConnectionCore<
       this.owner.hasListener("message");
     if (isHeard) return;
     this.closing.overLimit("Messages come faster than they are read");
+  }
+
+  /** Created late, as most connections are open for most of their time. */
+  get #notifier(): EndNotifier<Types, C> {
+    return this.#endNotifier ??= new EndNotifier(
+      this,
+      this.dispatcher,
+      this.receiver,
+    );
   }
 
   get #sendMemory(): number {
@@ -323,7 +335,7 @@ export class ConnectionCore<
   #open(): void {
     const { closing, outbound } = this;
     if (closing.state.phase !== "connecting") return;
-    const negotiated = this.#negotiate?.(this.#socket.protocol);
+    const negotiated = this.#negotiate?.(this.socket.protocol);
     this.#negotiate = undefined;
     if (negotiated instanceof Error) {
       closing.failure = negotiated;
@@ -376,7 +388,7 @@ export class ConnectionCore<
         ping: () => session.ping(),
         pongs: () => session.pongs,
         sent: sentBytes,
-        buffered: () => this.#socket.bufferedAmount,
+        buffered: () => this.socket.bufferedAmount,
       },
     );
   }

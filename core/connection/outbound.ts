@@ -14,35 +14,32 @@ import type { WriterLimits } from "../sending/flow_options.ts";
 import type { WriterSignal } from "../sending/socket_writer.ts";
 import type { Closing } from "./closing.ts";
 
-/** The options of a connection that concern sending. */
-interface OutboundOptions extends Instrumented {
-  readonly writerLimits: WriterLimits;
-  readonly budget?: Spender;
+/** What sending needs of the other parts of a connection. */
+export interface OutboundHost {
+  /** The socket. */
+  readonly socket: RawSocket;
+  /** The options of flow control, and the budget of all queues. */
+  readonly options: Instrumented & {
+    readonly writerLimits: WriterLimits;
+    readonly budget?: Spender;
+  };
+  /** The state of the connection. */
+  readonly closing: Closing;
+  /** Called when the send queue is empty again. */
+  drained(): void;
 }
 
 /** What a connection sends. */
 export class Outbound {
   /** The negotiated subprotocol, once it is known. */
   negotiated: NegotiatedProtocol | undefined;
-  readonly #socket: RawSocket;
-  readonly #options: OutboundOptions;
-  readonly #closing: Closing;
-  readonly #host: { drained(): void };
+  readonly #host: OutboundHost;
   #sender: Sender | undefined;
 
   /** Creates the sending side of a connection that is not open yet. */
-  constructor(
-    socket: RawSocket,
-    options: OutboundOptions,
-    negotiated: NegotiatedProtocol | undefined,
-    closing: Closing,
-    host: { drained(): void },
-  ) {
-    this.#socket = socket;
-    this.#options = options;
-    this.negotiated = negotiated;
-    this.#closing = closing;
+  constructor(host: OutboundHost, negotiated: NegotiatedProtocol | undefined) {
     this.#host = host;
+    this.negotiated = negotiated;
   }
 
   /** The sender, if anything has been sent. */
@@ -52,22 +49,22 @@ export class Outbound {
 
   /** The bytes that wait for the peer. */
   get bufferedAmount(): number {
-    return (this.#sender ?? this.#socket).bufferedAmount;
+    return (this.#sender ?? this.#host.socket).bufferedAmount;
   }
 
   /** The sender, if the connection is open. */
   writable(): Sender | undefined {
-    if (!this.#closing.isOpen) return undefined;
-    if (this.#closing.isWritable) return this.#sender ??= this.#create();
+    if (!this.#host.closing.isOpen) return undefined;
+    if (this.#host.closing.isWritable) return this.#sender ??= this.#create();
     // In Node the socket is closing from the close frame of the peer to the end of TCP,
     // which may never come.
-    this.#closing.stuck();
+    this.#host.closing.stuck();
     return undefined;
   }
 
   /** Sends credit, also while this side waits for the peer to close. */
   sendCredit(text: string): void {
-    if (!this.#closing.isWritable) return;
+    if (!this.#host.closing.isWritable) return;
     (this.#sender ??= this.#create()).sendCredit(text);
   }
 
@@ -78,23 +75,23 @@ export class Outbound {
 
   #create(): Sender {
     return new Sender(
-      this.#socket,
-      this.#options.writerLimits,
+      this.#host.socket,
+      this.#host.options.writerLimits,
       this.negotiated ?? { isEvents: false },
       (signal) => this.#onSignal(signal),
-      this.#options,
-      this.#options.budget,
+      this.#host.options,
+      this.#host.options.budget,
     );
   }
 
   #onSignal(signal: WriterSignal): void {
-    if (signal === "stuck") this.#closing.stuck();
+    if (signal === "stuck") this.#host.closing.stuck();
     else if (signal === "drained") {
       // While the connection closes, nobody may send.
-      if (this.#closing.isOpen) this.#host.drained();
+      if (this.#host.closing.isOpen) this.#host.drained();
     } else {
       const isNotReading = signal === "overflow" || this.#sender?.isPeerActive;
-      this.#closing.terminate(isNotReading ? "backpressure" : "timeout");
+      this.#host.closing.terminate(isNotReading ? "backpressure" : "timeout");
     }
   }
 }

@@ -6,7 +6,7 @@
  */
 
 import { byteLengthOf } from "../values/codec.ts";
-import { type Connection, internals } from "../connection/connection.ts";
+import { type Connection, coreOf } from "../connection/connection.ts";
 import type { BroadcastBody } from "./envelope.ts";
 import {
   encodePosition,
@@ -121,9 +121,9 @@ export function resolveHistoryOptions(
 export function refuseResume<Types extends SocketTypes>(
   connection: Connection<Types>,
 ): void {
-  if (internals.resumeOf(connection)?.position === undefined) return;
+  if (coreOf(connection).resume?.position === undefined) return;
   const update = { position: undefined, recovered: false };
-  internals.sendMarked(connection, encodePosition(update));
+  coreOf(connection).sendMarked(encodePosition(update));
 }
 
 /**
@@ -184,11 +184,11 @@ export class Recovery<Types extends SocketTypes> {
     let marked: BroadcastBody | undefined;
     for (const member of members) {
       if (!isExact && !this.#isAddressedTo(entry, member)) {
-        if (internals.resumeOf(member)) this.sendPosition(member);
+        if (coreOf(member).resume) this.sendPosition(member);
         continue;
       }
-      if (internals.resumeOf(member) === undefined) {
-        internals.send(member, body, options, false);
+      if (coreOf(member).resume === undefined) {
+        coreOf(member).send(body, options, false);
         continue;
       }
       const back = this.#recovering.size > 0
@@ -202,11 +202,11 @@ export class Recovery<Types extends SocketTypes> {
       if (overflow === "latest" && member.bufferedAmount > 0) {
         // It may replace an earlier message that is ahead of others in the queue. A
         // position would then claim that those others have arrived.
-        internals.send(member, body, options, false);
+        coreOf(member).send(body, options, false);
         this.sendPosition(member);
       } else {
         marked ??= encodeStored(offset, body);
-        internals.sendMarked(member, marked, options);
+        coreOf(member).sendMarked(marked, options);
       }
     }
   }
@@ -290,7 +290,7 @@ export class Recovery<Types extends SocketTypes> {
     // A later position supersedes this one, but not the result of a recovery.
     const overflow = recovered === undefined ? "drop-newest" : "terminate";
     const update = { position: { epoch, offset }, recovered, token };
-    const sent = internals.sendMarked(connection, encodePosition(update), {
+    const sent = coreOf(connection).sendMarked(encodePosition(update), {
       overflow,
     });
     if (token) sent?.catch(() => client.isStale = true);
@@ -306,14 +306,14 @@ export class Recovery<Types extends SocketTypes> {
     client.isPositionUnknown = true;
     const update = { position: UNKNOWN_POSITION, recovered };
     // It must not be dropped, or the client would keep its earlier position.
-    internals.sendMarked(connection, encodePosition(update), {
+    coreOf(connection).sendMarked(encodePosition(update), {
       overflow: "terminate",
     });
   }
 
   /** A client has connected. Nothing has been sent to it yet. */
   clientConnected(connection: Connection<Types>): void {
-    const resume = internals.resumeOf(connection);
+    const resume = coreOf(connection).resume;
     if (resume === undefined) return;
     const { token, position, awayMs } = resume;
     const client: ResumableClient = {

@@ -6,7 +6,7 @@
 
 import { assertSendOptions, type SendOptions } from "../sending/send_queue.ts";
 import { type Codec, encodeWith, type Frame } from "../values/codec.ts";
-import { Connection, internals } from "../connection/connection.ts";
+import { Connection, coreOf } from "../connection/connection.ts";
 import { RESOLVED } from "../events/errors.ts";
 import { assertOverflow } from "../sending/bounded_queue.ts";
 import { assertRoom, type Rooms } from "./rooms.ts";
@@ -46,7 +46,7 @@ export function sendToAll<Types extends SocketTypes>(
   options: SendOptions | undefined,
 ): void {
   for (const connection of connections) {
-    internals.send(connection, frame, options, false);
+    coreOf(connection).send(frame, options, false);
   }
 }
 

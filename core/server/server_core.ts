@@ -9,7 +9,7 @@ import { Upgrader } from "../admission/upgrade.ts";
 import {
   Connection,
   type ConnectionOwner,
-  internals,
+  coreOf,
 } from "../connection/connection.ts";
 import {
   type ConnectionOptions,
@@ -87,8 +87,8 @@ export class ServerCore<Types extends SocketTypes> {
       budget: new BufferBudget(
         resolved.maxBufferedTotal,
         () => this.#holders(),
-        internals.heldBy,
-        internals.endLargest,
+        (connection) => coreOf(connection).memory,
+        (connection) => coreOf(connection).terminateLargest(),
       ),
       idleTimeout: () => 0, // the upgrader has one timer for all connections
     });

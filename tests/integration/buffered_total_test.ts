@@ -7,7 +7,7 @@ import {
   type ServerOptions,
   ServerSocket,
 } from "@ws/events";
-import { internals } from "../../core/connection/connection.ts";
+import { coreOf } from "../../core/connection/connection.ts";
 import { lacksPermission } from "../support/permissions.ts";
 import { frame, RawPeer } from "../support/raw_peer.ts";
 
@@ -18,7 +18,7 @@ const MIB = 1024 * 1024;
 /** What the connections of a server hold, as it counts itself. */
 function heldBy(server: ServerSocket): number {
   let held = 0;
-  for (const client of server.clients) held += internals.heldBy(client);
+  for (const client of server.clients) held += coreOf(client).memory;
   return held;
 }
 
