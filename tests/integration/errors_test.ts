@@ -78,13 +78,13 @@ test("each name of a DOMException", async (page) => {
   assertEquals(names.length, 3);
   // That of the runtime, for an aborted signal.
   const runtime = ["AbortError"];
-  same(column(page, "its name"), [...names, ...runtime]);
+  same(column(page, "name"), [...names, ...runtime]);
 });
 
 test("each code of a RequestError", async (page) => {
   const codes = found(await sources(), /\bcode: "([a-z]+)"/g);
   assertEquals(codes.length, 3);
-  same(column(page, "`code`"), [...codes, "your own"]);
+  same(column(page, "`code`"), [...codes, "your application"]);
 });
 
 test("each source of an error event", async (page) => {
@@ -94,7 +94,7 @@ test("each source of an error event", async (page) => {
     ...found(text, /host\.failed\(error, "(\w+)"/g),
   ].filter((name) => name !== "message"); // which is an event
   assert(names.includes("authorize"));
-  same(column(page, "its second argument"), [...names, "the name of an event"]);
+  same(column(page, "second argument"), [...names, "the name of an event"]);
 });
 
 test("each close code, by its name", async (page) => {
@@ -118,7 +118,7 @@ test("each close code, by its name", async (page) => {
   ]);
 });
 
-test("the close codes after which a client comes back", (page) => {
+test("the close codes after which a client reconnects", (page) => {
   for (const line of page.split("\n")) {
     const [first, , , answer] = cells(line);
     if (!/^\d{4}$/.test(first ?? "")) continue;
