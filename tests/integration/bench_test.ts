@@ -5,6 +5,7 @@
 
 import { assertStrictEquals } from "@std/assert";
 import { lacksPermission } from "../support/permissions.ts";
+import { lacksProgram } from "../support/programs.ts";
 import { Program } from "../support/program.ts";
 
 const ignore = await lacksPermission(
@@ -14,7 +15,7 @@ const ignore = await lacksPermission(
   "env",
   "sys",
   "write",
-);
+) || await lacksProgram("redis-server", "nats-server");
 
 const BENCHES: [script: string, part: string, ...rows: string[]][] = [
   [

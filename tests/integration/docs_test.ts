@@ -3,6 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { anchors, blocks, links } from "../../tools/pages.ts";
 import { lacksPermission } from "../support/permissions.ts";
+import { lacksProgram } from "../support/programs.ts";
 
 Deno.test("anchors() names headings as GitHub does", () => {
   const page =
@@ -100,7 +101,8 @@ const WRONG: Record<string, [page: string, problem: RegExp]> = {
 
 Deno.test({
   name: "tools/docs.ts finds what is wrong with a page",
-  ignore: await lacksPermission("run", "read", "write"),
+  ignore: await lacksPermission("run", "read", "write") ||
+    await lacksProgram("bash", "git"),
   async fn(t) {
     for (const [what, [page, problem]] of Object.entries(WRONG)) {
       await t.step(what, async () => {

@@ -11,6 +11,7 @@ import {
 } from "@std/assert";
 import { ClientSocket, ConnectError } from "../../client.ts";
 import { lacksPermission } from "../support/permissions.ts";
+import { lacksProgram } from "../support/programs.ts";
 import { Program } from "../support/program.ts";
 
 const ignore = await lacksPermission("net", "run", "read");
@@ -123,7 +124,8 @@ test("examples: requests are asked, answered and refused, both ways", async () =
 Deno.test({
   name:
     "examples: a message crosses from server to server, also when Redis was away",
-  ignore: ignore || await lacksPermission("env", "sys"),
+  ignore: ignore || await lacksPermission("env", "sys") ||
+    await lacksProgram("redis-server"),
   fn: async () => {
     await using program = new Program([
       "run",

@@ -17,6 +17,7 @@ import { ClientSocket, ServerSocket } from "../../mod.ts";
 import { CERTIFICATE } from "../support/certificate.ts";
 import type { Report } from "../support/leavers.ts";
 import { lacksPermission } from "../support/permissions.ts";
+import { lacksProgram } from "../support/programs.ts";
 import { Program } from "../support/program.ts";
 import { HANDSHAKE, RawPeer, request } from "../support/raw_peer.ts";
 
@@ -27,7 +28,7 @@ const ignore = await lacksPermission(
   "write",
   "env",
   "sys",
-);
+) || await lacksProgram("sh");
 
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore, fn });

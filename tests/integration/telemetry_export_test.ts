@@ -3,9 +3,11 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { deadline } from "@std/async";
 import { lacksPermission } from "../support/permissions.ts";
+import { lacksProgram } from "../support/programs.ts";
 import { Program } from "../support/program.ts";
 
-const ignore = await lacksPermission("net", "run", "read");
+const ignore = await lacksPermission("net", "run", "read") ||
+  await lacksProgram("sh");
 
 /** What OTLP has of a value. */
 interface Value {

@@ -5,6 +5,7 @@
 
 import { assertStrictEquals } from "@std/assert";
 import { lacksPermission } from "../support/permissions.ts";
+import { lacksProgram } from "../support/programs.ts";
 import { Program } from "../support/program.ts";
 
 const ignore = await lacksPermission(
@@ -31,10 +32,12 @@ const TRIALS: [string, ...string[]][] = [
   ["memory", "10"],
 ];
 
+const lacksBrokers = await lacksProgram("redis-server", "nats-server");
+
 for (const [name, ...args] of TRIALS) {
   Deno.test({
     name: `trial: ${name} ${args.join(" ")}`,
-    ignore,
+    ignore: ignore || name === "fleet" && lacksBrokers,
     fn: async () => {
       const script = `trials/${name}.ts`;
       await using program = new Program([

@@ -8,6 +8,7 @@ import { findRuntime } from "./runtimes.ts";
 
 /** How each program shows that it is there. */
 const CHECKS = {
+  bash: () => runs("bash", "-c", "true"),
   bun: async () => await findRuntime("bun") !== undefined,
   caddy: () => runs("caddy", "version"),
   cc: () => runs("cc", "--version"),
