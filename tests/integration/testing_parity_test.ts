@@ -152,7 +152,7 @@ const STORIES: Record<string, Story> = {
       'connect /a/b "" true',
       "/a/b?c=d /a/b",
       "websocket",
-      "plain, events.v1-parts, events.v1, resume",
+      "plain, events.v1-parts, events.v1, events.v1-refusal, resume",
     ],
     ofClient: ['connect /a/b "" true'],
   },

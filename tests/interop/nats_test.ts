@@ -8,6 +8,7 @@ import { ClientSocket, type ServerOptions, ServerSocket } from "../../mod.ts";
 import { CERTIFICATE, KEY } from "../support/certificate.ts";
 import { NatsServer } from "../support/nats_servers.ts";
 import { lacksPermission } from "../support/permissions.ts";
+import { lacksProgram } from "../support/programs.ts";
 
 const ignore = await lacksPermission(
   "net",
@@ -16,7 +17,7 @@ const ignore = await lacksPermission(
   "read",
   "write",
   "sys",
-);
+) || await lacksProgram("nats-server");
 
 function test(name: string, fn: () => Promise<void>, seconds = 30): void {
   Deno.test({ name, ignore, fn: () => deadline(fn(), seconds * 1_000) });
