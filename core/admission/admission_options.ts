@@ -59,7 +59,7 @@ export interface AdmissionOptions<Context = unknown> {
    * Decides whether a request is admitted, after all other checks. Only a truthy value
    * admits; it becomes `client.context`. A falsy value refuses with 403. A `Response`
    * that is returned or thrown refuses, and is sent to the client. An `Error` that is
-   * returned refuses with 403. If it throws or rejects with anything else, the response is
+   * returned refuses with 403, and so does a function, such as a check that was not called. If it throws or rejects with anything else, the response is
    * 500. Errors are emitted as an `error` event and never sent to the client.
    *
    * @param request The upgrade request.

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { printable } from "../util/printable.ts";
 import type { Refusal } from "./handshake.ts";
 
 /** The response to an error of the application, without details. */
@@ -22,6 +23,14 @@ export function refusalFor(result: unknown): Refusal | undefined {
   }
   if (isResponseLike(result)) return refusalFromResponse(result);
   if (isErrorLike(result)) return { ...FORBIDDEN, error: result };
+  if (typeof result === "function") {
+    const error = new TypeError(
+      `Cannot admit a client as authorize returned a function: call "${
+        printable(result.name)
+      }" and return its result`,
+    );
+    return { ...FORBIDDEN, error };
+  }
   return result ? undefined : FORBIDDEN;
 }
 
@@ -39,15 +48,17 @@ export function isResponseLike(value: unknown): value is ResponseLike {
     (value instanceof Response ||
       "status" in value && typeof value.status === "number" &&
         "headers" in value && typeof value.headers === "object" &&
-        value.headers !== null && "get" in value.headers &&
-        typeof value.headers.get === "function");
+        value.headers !== null);
 }
 
+/** Whether a value is an error, also one of another realm or of a package. */
 function isErrorLike(value: unknown): boolean {
   return value instanceof Error ||
     /^\[object (?:Error|DOMException)\]$/.test(
       Object.prototype.toString.call(value),
-    );
+    ) ||
+    typeof value === "object" && value !== null && "message" in value &&
+      "stack" in value && typeof value.stack === "string";
 }
 
 /** Refuses with the response of `authorize`. */

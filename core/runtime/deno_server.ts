@@ -136,9 +136,11 @@ export class BoundServer {
     const { signal } = this.#controller;
     const server = this.#server = serve(options, signal, this.#handler);
     this.#listeningSince = performance.now();
-    server.finished.catch((error) => {
+    const stopped = (error: unknown) => {
       if (!this.#isClosed) this.#retry(error);
-    });
+    };
+    // It resolves, too, when a handler does not return the response of an upgrade.
+    server.finished.then(() => stopped(new Error(STOPPED)), stopped);
     return server;
   }
 
@@ -159,6 +161,9 @@ export class BoundServer {
     this.#failed(error);
   }
 }
+
+const STOPPED =
+  "Cannot keep listening as Deno has stopped the server: leave the upgrade of requests to this library";
 
 function serve(
   options: BindOptions,

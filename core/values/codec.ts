@@ -4,7 +4,7 @@
  * @module
  */
 
-import { assertType } from "../events/errors.ts";
+import { assertType, ignoreRejection, isThenable } from "../events/errors.ts";
 
 /** The payload of a frame: a string for a text frame, all else for a binary frame. */
 export type Frame = string | ArrayBuffer | ArrayBufferView<ArrayBuffer> | Blob;
@@ -155,6 +155,7 @@ export function encodeWith(data: unknown, codec: Codec | undefined): Frame {
   if (typeof frame === "string" || frame instanceof Uint8Array) {
     return encodeValue(frame);
   }
+  if (isThenable(frame)) assertNoPromise(frame, codec);
   throw new TypeError(
     `Cannot send the output of the codec "${codec.name}" as it is neither a string nor a Uint8Array: its type is ${typeof frame}`,
   );
@@ -163,16 +164,36 @@ export function encodeWith(data: unknown, codec: Codec | undefined): Frame {
 /**
  * Decodes a payload, with a codec if there is one. Without a codec, text is decoded by
  * {@linkcode decodeText}, and bytes are returned unchanged.
+ *
+ * @throws {unknown} The error of the codec.
+ * @throws {TypeError} If the codec is asynchronous, as messages would get out of order.
  */
 export function decodeWith(
   payload: string | ArrayBuffer,
   codec: Codec | undefined,
 ): unknown {
   if (typeof payload === "string") {
-    return codec ? codec.decode(payload) : decodeText(payload);
+    return codec ? decodeByCodec(payload, codec) : decodeText(payload);
   }
   const bytes = new Uint8Array(payload);
-  return codec ? codec.decode(bytes) : bytes;
+  return codec ? decodeByCodec(bytes, codec) : bytes;
+}
+
+function decodeByCodec(
+  frame: string | Uint8Array<ArrayBuffer>,
+  codec: Codec,
+): unknown {
+  const value = codec.decode(frame);
+  if (isThenable(value)) assertNoPromise(value, codec);
+  return value;
+}
+
+/** Throws for an asynchronous codec. Its rejections must not end the process. */
+function assertNoPromise(value: PromiseLike<unknown>, { name }: Codec): never {
+  ignoreRejection(Promise.resolve(value));
+  throw new TypeError(
+    `Cannot use the codec "${name}" as it is asynchronous: return values instead of promises`,
+  );
 }
 
 /** Checks that JSON has not serialized a `Map`, a `Set` or the like as `{}`. */

@@ -623,6 +623,7 @@ Deno.test("authorize: what it returns is the context, or refuses", async () => {
     [() => NaN, 403],
     [() => Promise.resolve(""), 403],
     [() => new ForeignResponse(401), 401],
+    [() => ({ status: 401, headers: {}, body: "no" }), 401],
     [() => Promise.resolve(new ForeignResponse(429)), 429],
     [() => {
       throw new Response("no", { status: 418 });
@@ -643,6 +644,28 @@ Deno.test("authorize: what it returns is the context, or refuses", async () => {
     const verdict = await admission.admit(ask());
     assertEquals(outcome(verdict), expected, String(authorize));
     assertEquals(errors, []);
+  }
+});
+
+Deno.test("authorize: an error or a function as result refuses, and is reported", async () => {
+  class ForeignError {
+    readonly message = "no";
+    readonly stack = "ForeignError: no";
+  }
+  for (
+    const result of [
+      new Error("no"),
+      new DOMException("no", "NotAllowedError"),
+      new ForeignError(),
+      () => true,
+      async function* check() {},
+    ]
+  ) {
+    for (const authorize of [() => result, () => Promise.resolve(result)]) {
+      const { admission, errors } = door({ authorize });
+      assertStrictEquals(outcome(await admission.admit(ask())), 403);
+      assertStrictEquals(errors.length, 1);
+    }
   }
 });
 

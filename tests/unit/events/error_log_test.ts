@@ -55,8 +55,22 @@ Deno.test("describeError() takes whatever is thrown", () => {
       throw new Error("worse");
     },
   });
+  const badCause = Object.defineProperty(new Error("y"), "cause", {
+    get() {
+      throw new Error("worse");
+    },
+  });
+  badCause.stack = "";
+  const revoked = Proxy.revocable({}, {});
+  revoked.revoke();
+  class Account {
+    password = "secret";
+  }
   for (
     const [thrown, text] of [
+      [badCause, "Error: y"],
+      [revoked.proxy, "an error that cannot be formatted"],
+      [new Account(), "an object of class Account"],
       [undefined, "undefined"],
       [null, "null"],
       [1n, "1"],

@@ -1,5 +1,11 @@
 import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
-import { decodeText, encodeValue } from "../../../core/values/codec.ts";
+import {
+  type Codec,
+  decodeText,
+  decodeWith,
+  encodeValue,
+  encodeWith,
+} from "../../../core/values/codec.ts";
 
 Deno.test("encodeValue() passes strings on as they are", () => {
   for (const text of ["", "text", "{}", "\u{1f600}", '"quoted"']) {
@@ -154,4 +160,23 @@ Deno.test("decodeText() does not parse what is nested deeper than 10,000 levels"
   // Brackets in strings, and those that are closed, do not count.
   const wide = [Array(20_000).fill([]), '\\"['.repeat(20_000)];
   assertEquals(decodeText(JSON.stringify(wide)), wide);
+});
+
+Deno.test("encodeWith() and decodeWith() refuse an asynchronous codec, whose rejections nobody handles", () => {
+  const fail = () => Promise.reject(new Error("asynchronous"));
+  const codec: Codec = JSON.parse('{"name":"late"}');
+  Object.assign(codec, { encode: fail, decode: fail });
+  for (
+    const use of [
+      () => encodeWith(1, codec),
+      () => decodeWith("text", codec),
+      () => decodeWith(new ArrayBuffer(1), codec),
+    ]
+  ) {
+    assertThrows(
+      use,
+      TypeError,
+      'Cannot use the codec "late" as it is asynchronous',
+    );
+  }
 });
