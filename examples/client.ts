@@ -36,7 +36,7 @@ client.on("disconnect", (code) => {
 });
 
 client.on("close", (code, reason) => {
-  console.log("Closed:", code, JSON.stringify(reason));
+  console.log("Closed:", code, Deno.inspect(reason));
   Deno.exit();
 });
 

@@ -56,7 +56,7 @@ server.on("refused", (_request, status, reason, remoteAddress) => {
   console.log(`Refused ${remoteAddress}: ${status} ${reason}`);
 });
 server.on("close", ({ context }, code, reason) => {
-  console.log(`${context.name} closed: ${code} ${JSON.stringify(reason)}`);
+  console.log(`${context.name} closed: ${code} ${Deno.inspect(reason)}`);
 });
 server.on("disconnect", ({ context }, code, _reason, cause) => {
   console.log(`${context.name} was lost: ${code}, ${cause}`);

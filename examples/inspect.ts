@@ -14,7 +14,9 @@ import { ServerSocket } from "@ws/events/server";
 
 const [hostname = "localhost", port = "3000"] = Deno.args;
 
-const password = Deno.env.get("PASSWORD") ?? crypto.randomUUID();
+// Not `??`: an empty password, as of a variable that a deploy did not set, is none.
+const given = Deno.env.get("PASSWORD");
+const password = given || crypto.randomUUID();
 
 const server = new ServerSocket({
   paths: [/\/live\/\w+/],
@@ -51,7 +53,7 @@ function knowsPassword({ headers }: Request): boolean {
 server.on("ready", () => {
   console.log(`Sockets at ${server.url}/live/lobby`);
   console.log(`See them at ${server.url.replace("ws", "http")}/inspect`);
-  if (!Deno.env.has("PASSWORD")) console.log(`The password is ${password}`);
+  if (!given) console.log(`The password is ${password}`);
 });
 server.on("connect", (client, path) => client.join(path));
 server.on("message", ({ author, content }) => author.send(content));

@@ -24,10 +24,10 @@ server.on("connect", async (client, path) => {
 });
 
 server.on("message", (message) => {
-  // As JSON, so that no peer writes control characters to the terminal.
+  // Inspected, so that no peer writes control characters to the terminal.
   console.log(
     `Message from ${message.author.remoteAddress} at ${message.createdAt.toISOString()}:`,
-    JSON.stringify(message.data),
+    Deno.inspect(message.data),
   );
 });
 
@@ -40,7 +40,7 @@ server.on("close", (client, code, reason) => {
   console.log(
     `Client at ${client.remoteAddress} closed:`,
     code,
-    JSON.stringify(reason),
+    Deno.inspect(reason),
   );
 });
 

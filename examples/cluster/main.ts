@@ -41,7 +41,7 @@ async function enter(name: string, url: string): Promise<ClientSocket> {
   const client = new ClientSocket();
   client.on(
     "message",
-    ({ content }) => console.log(`${name} hears: ${JSON.stringify(content)}`),
+    ({ content }) => console.log(`${name} hears: ${Deno.inspect(content)}`),
   );
   await client.connect(url);
   return client;

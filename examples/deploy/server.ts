@@ -39,7 +39,7 @@ server.on("connect", (client) => {
 });
 server.on("message", ({ author, content }) => author.send(content));
 server.on("close", (client, code, reason) => {
-  console.log("closed", client.remoteAddress, code, JSON.stringify(reason));
+  console.log("closed", client.remoteAddress, code, Deno.inspect(reason));
 });
 server.on("disconnect", (client, code, _reason, cause) => {
   console.log("lost", client.remoteAddress, code, cause);

@@ -31,7 +31,7 @@ server.on("connect", (client) => {
 });
 server.on("message", ({ content }) => server.to("lobby").send(content));
 server.on("close", (_client, code, reason) => {
-  console.log("closed", code, JSON.stringify(reason));
+  console.log("closed", code, Deno.inspect(reason));
 });
 server.on("disconnect", (_client, code, _reason, cause) => {
   console.log("lost", code, cause);

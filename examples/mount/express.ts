@@ -55,7 +55,7 @@ server.on("ready", () => {
 });
 server.on("message", ({ author, content }) => author.send(content));
 server.on("close", (_client, code, reason) => {
-  console.log("closed", code, JSON.stringify(reason));
+  console.log("closed", code, Deno.inspect(reason));
 });
 server.on("disconnect", (_client, code, _reason, cause) => {
   console.log("lost", code, cause);

@@ -187,21 +187,26 @@ test("examples: the guarded server lets in who has a token, and goes in good ord
   assertStrictEquals(await server.exit(), 0);
 });
 
-test("examples: who knows the password sees inside the server", async () => {
+// An empty variable, as of a deploy that does not set it, is no password.
+for (const command of ["exec", "PASSWORD= exec"]) {
+  test(`examples: who knows the password sees inside the server: ${command}`, () => {
+    return lookInside(command);
+  });
+}
+
+async function lookInside(command: string): Promise<void> {
   await using server = new Program([
-    "run",
-    "--allow-net",
-    "--allow-env=PASSWORD",
-    "examples/inspect.ts",
-    "127.0.0.1",
-    "0",
-  ]);
+    "-c",
+    `${command} "$0" run --allow-net --allow-env=PASSWORD examples/inspect.ts 127.0.0.1 0`,
+    Deno.execPath(),
+  ], { command: "sh" });
   const url = await server.line("Sockets at");
   const page = await server.line("See them at");
   const password = await server.line("The password is");
   const client = new ClientSocket();
   await client.connect(url);
-  const wrong = [undefined, "Basic", "Basic ?", `Basic ${btoa("ada:no")}`];
+  const pairs = ["ada:no", "ada:", ":", ""].map((one) => `Basic ${btoa(one)}`);
+  const wrong = [undefined, "Basic", "Basic ?", ...pairs];
   for (const authorization of wrong) {
     const response = await fetch(`${page}?state`, {
       headers: authorization === undefined ? {} : { authorization },
@@ -217,7 +222,7 @@ test("examples: who knows the password sees inside the server", async () => {
   assertStrictEquals(elsewhere.status, 404);
   await elsewhere.text();
   await client.close();
-});
+}
 
 for (const tokens of ["", "secret:ada,", ":ada", "secret", ","]) {
   test(`examples: guarded.ts does not start with TOKENS="${tokens}"`, async () => {
