@@ -91,6 +91,21 @@ async function linked(
   clearInterval(timer);
 }
 
+/** Waits until a client has its position in the history, which follows its first message. */
+async function positioned(
+  { server }: Node,
+  client: ClientSocket,
+  room: string,
+): Promise<void> {
+  for (const mark of ["?1", "?2"]) {
+    const heard = client.waitFor("message", {
+      filter: ({ content }) => content === mark,
+    });
+    server.to(room).send(mark);
+    await heard;
+  }
+}
+
 const users = (password: string) =>
   `authorization { users: [{ user: ws, password: ${password} }] }`;
 
@@ -207,6 +222,7 @@ test("nats() needs no more rights than the documentation says, with an nkey", as
   await using client = await two.enter("a");
   await linked(one, client, "a");
   await linked(two, stays, "a");
+  await positioned(two, client, "a");
   const recovered = client.waitFor("recovery");
   const lost = client.waitFor("disconnect");
   for (const connection of two.server.clients) connection.terminate();
