@@ -16,7 +16,7 @@ import {
   findPosition,
   type LoggedBroadcast,
   type LogPosition,
-  readMessages,
+  LogReader,
 } from "./log_reader.ts";
 import {
   type PendingBroadcast,
@@ -70,6 +70,7 @@ export class BrokerLog implements MessageStore {
   readonly #log: AdapterLog;
   readonly #limits: Required<HistoryOptions>;
   readonly #logLimits: AdapterLogLimits;
+  #reader: LogReader;
   readonly #name: string;
   readonly #host: BrokerHost;
   /** The channels that this server is subscribed to. */
@@ -130,6 +131,7 @@ export class BrokerLog implements MessageStore {
     const { messages, maxAge } = limits;
     const resendAge = Math.min(maxAge, MAX_RESEND_AGE_MS);
     this.#logLimits = { messages, maxAge, resendAge };
+    this.#reader = new LogReader(log, messages);
     this.#name = name;
     this.#host = host;
     this.#pending = new PendingBroadcasts(
@@ -273,7 +275,7 @@ export class BrokerLog implements MessageStore {
     await Promise.all(
       channels.map((channel) => this.#pendingSubscriptions.get(channel)),
     );
-    const missed = await this.#readMessages(channels, after);
+    const missed = await this.#reader.read(channels, after);
     await this.#barriers.pass();
     return generation === this.#generation ? missed : undefined;
   }
@@ -349,6 +351,7 @@ export class BrokerLog implements MessageStore {
   /** The broker is down. */
   brokerDown(): void {
     this.#generation++;
+    this.#reader = new LogReader(this.#log, this.#limits.messages); // the old one may hang
     this.#epoch = undefined;
     this.#buffered = undefined;
     this.#reached = undefined;
@@ -384,7 +387,7 @@ export class BrokerLog implements MessageStore {
       // From this barrier on messages arrive by subscription; earlier ones are read.
       await this.#barriers.pass();
       if (this.#buffered) {
-        missed = await this.#readMessages(this.#channels, after);
+        missed = await this.#reader.read(this.#channels, after);
       }
       if (last && await this.#find(last) !== "found") missed = undefined;
       await this.#barriers.pass();
@@ -413,13 +416,6 @@ export class BrokerLog implements MessageStore {
     for (const [channel, sendPositions] of this.#openings) {
       if (!this.#pendingSubscriptions.has(channel)) sendPositions();
     }
-  }
-
-  #readMessages(
-    channels: Iterable<string>,
-    after: number,
-  ): Promise<readonly LoggedBroadcast[] | undefined> {
-    return readMessages(this.#log, channels, after, this.#limits.messages);
   }
 
   #advance(channel: string, { offset, from, id }: LoggedBroadcast): void {

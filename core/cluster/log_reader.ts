@@ -9,6 +9,7 @@ import {
   type SequencedBroadcast,
 } from "../history/envelope.ts";
 import { inLogOrder, type StoredMessage } from "../history/message_store.ts";
+import { RESOLVED } from "../events/errors.ts";
 import type { AdapterLog } from "./adapter.ts";
 
 /** A message from the log. */
@@ -22,30 +23,116 @@ export interface LogPosition {
   readonly id: number;
 }
 
+/** A stored message; without a broadcast if it has a later version of the format. */
+interface DecodedEntry {
+  readonly offset: number;
+  readonly broadcast: LoggedBroadcast | undefined;
+}
+
+/** A read of one channel that has not started. */
+interface NextRead {
+  /** The smallest offset that it is asked for, and the largest one. */
+  after: number;
+  latest: number;
+  readonly entries: Promise<readonly DecodedEntry[]>;
+}
+
+/** The reads of one channel. */
+interface ChannelReads {
+  /** Resolves when the read that is under way has ended. */
+  last: Promise<unknown>;
+  next: NextRead | undefined;
+}
+
 /**
- * Reads all messages of some channels that follow an offset.
- *
- * @param maxMessages The number of messages that the log keeps of each channel, at
- * least.
- * @returns The messages in order; undefined if some may have been removed.
+ * Reads messages for many clients. While a channel is being read, further readers of it
+ * share the next read: so a thousand clients that come back at once cost a few.
  */
-export async function readMessages(
-  log: AdapterLog,
-  channels: Iterable<string>,
-  after: number,
-  maxMessages: number,
-): Promise<readonly LoggedBroadcast[] | undefined> {
-  // The log keeps one message more than that. If it returns fewer, none was removed.
-  const limit = maxMessages + 1;
-  const lists = await Promise.all(
-    Array.from(channels, (channel) => log.read(channel, after, limit)),
-  );
-  if (lists.some(({ length }) => length >= limit)) return undefined;
-  const messages = lists.flat().flatMap(({ offset, message }) => {
-    const broadcast = decodeEnvelope(message);
-    return broadcast ? [{ ...broadcast, offset }] : [];
-  });
-  return inLogOrder(messages);
+export class LogReader {
+  readonly #log: AdapterLog;
+  /** The log keeps that many messages. If it returns fewer, none was removed. */
+  readonly #limit: number;
+  readonly #channels = new Map<string, ChannelReads>();
+
+  /**
+   * @param maxMessages The number of messages that the log keeps of each channel, at
+   * least; it keeps one more.
+   */
+  constructor(log: AdapterLog, maxMessages: number) {
+    this.#log = log;
+    this.#limit = maxMessages + 1;
+  }
+
+  /**
+   * Reads all messages of some channels that follow an offset.
+   *
+   * @returns The messages in order; undefined if some may have been removed.
+   */
+  async read(
+    channels: Iterable<string>,
+    after: number,
+  ): Promise<readonly LoggedBroadcast[] | undefined> {
+    const lists = await Promise.all(
+      Array.from(channels, async (channel) => {
+        const entries = await this.#readChannel(channel, after);
+        return entries.filter(({ offset }) => offset > after);
+      }),
+    );
+    if (lists.some(({ length }) => length >= this.#limit)) return undefined;
+    return inLogOrder(
+      lists.flat().flatMap(({ broadcast }) => broadcast ?? []),
+    );
+  }
+
+  #readChannel(
+    channel: string,
+    after: number,
+  ): Promise<readonly DecodedEntry[]> {
+    let reads = this.#channels.get(channel);
+    if (!reads) {
+      reads = { last: RESOLVED, next: undefined };
+      this.#channels.set(channel, reads);
+    }
+    reads.next ??= this.#schedule(channel, reads, after);
+    reads.next.after = Math.min(reads.next.after, after);
+    reads.next.latest = Math.max(reads.next.latest, after);
+    return reads.next.entries;
+  }
+
+  #schedule(channel: string, reads: ChannelReads, after: number): NextRead {
+    const entries = reads.last.then(() => {
+      reads.next = undefined;
+      const read = this.#readAll(channel, next);
+      const ended = () => {
+        if (!reads.next) this.#channels.delete(channel);
+      };
+      reads.last = read.then(ended, ended);
+      return read;
+    });
+    const next: NextRead = { after, latest: after, entries };
+    return next;
+  }
+
+  /** Reads until the log has no more, or every reader knows that it has missed too much. */
+  async #readAll(
+    channel: string,
+    { after, latest }: NextRead,
+  ): Promise<readonly DecodedEntry[]> {
+    const entries: DecodedEntry[] = [];
+    for (let count = 0, start = after;;) {
+      const page = await this.#log.read(channel, start, this.#limit);
+      for (const { offset, message } of page) {
+        const broadcast = decodeEnvelope(message);
+        entries.push({
+          offset,
+          broadcast: broadcast && { ...broadcast, offset },
+        });
+        if (offset > latest) count++;
+        start = offset;
+      }
+      if (page.length < this.#limit || count >= this.#limit) return entries;
+    }
+  }
 }
 
 /**

@@ -52,9 +52,22 @@ class Visitor implements AsyncDisposable {
       return `${this.server.url}/${this.rooms}`;
     });
     await ready;
+    await this.#positioned();
     await this.settle();
     this.heard.length = 0;
     return this;
+  }
+
+  /**
+   * Waits until it has its position in the rooms. A broker is asked for that, which
+   * takes a few messages.
+   */
+  async #positioned(): Promise<void> {
+    const room = this.rooms.split("/").find((room) => room !== "");
+    if (room === undefined) return;
+    for (let n = 0; n < 4; n++) {
+      await this.#hears("?", () => this.server.to(room).send("?"));
+    }
   }
 
   /** Waits until everything that its server has sent to it has arrived. */
