@@ -104,7 +104,7 @@ export class Dispatcher<
     if (concurrency === Infinity) return;
     this.#limiter = new ConcurrencyLimiter(
       concurrency,
-      (inbound) => this.#dispatch(inbound),
+      ({ message, request }) => this.#dispatch(message, request),
       (handled) => {
         this.#session?.grantForHandled(handled);
         if (this.#host.closing.isEnded) this.#host.notifyEnd();
@@ -187,11 +187,18 @@ export class Dispatcher<
    * @param trace The trace context of the request, if its sender provides one.
    */
   accept(payload: Payload, frame: Payload, id?: number, trace?: string): void {
-    const inbound = this.#parse(payload, id, trace);
+    const { connection, options } = this.#host;
     const limiter = this.#limiter;
+    const isPlain = id === undefined && !options.schema && !options.codec;
+    if (isPlain && limiter === undefined) { // the most frequent case
+      this.#session?.countReceived(creditCost(frame));
+      this.#dispatch(new Message(payload, connection), undefined);
+      return;
+    }
+    const inbound = this.#parse(payload, id, trace);
     if (limiter === undefined) {
       this.#session?.countReceived(creditCost(frame));
-      if (inbound) this.#dispatch(inbound);
+      if (inbound) this.#dispatch(inbound.message, inbound.request);
       return;
     }
     if (!inbound) return this.skip(frame);
@@ -240,9 +247,6 @@ export class Dispatcher<
   ): InboundMessage<MessageFrom<Types, C>> | undefined {
     const { codec, schema } = this.#host.options;
     const connection = this.#host.connection;
-    if (!schema && !codec && id === undefined) {
-      return { message: new Message(payload, connection), request: undefined };
-    }
     const request = id === undefined
       ? undefined
       : new IncomingRequest(id, this, trace);
@@ -313,9 +317,9 @@ export class Dispatcher<
    * them.
    */
   #dispatch(
-    inbound: InboundMessage<MessageFrom<Types, C>>,
+    message: MessageFrom<Types, C>,
+    request: IncomingRequest | undefined,
   ): readonly Promise<unknown>[] {
-    const { message, request } = inbound;
     const pending: Promise<unknown>[] | undefined = this.#limiter && [];
     this.#depth++;
     const handler = request && this.#findHandler(message, request);
@@ -325,10 +329,10 @@ export class Dispatcher<
     } else if (request?.isAnswered) {
       // It could not be read, and has been refused.
     } else if (!this.#isOpening) {
-      if (request) this.#refuseUnhandled(inbound);
+      if (request) this.#refuseUnhandled(message, request);
       this.#host.owner.received(message, pending);
       emitMessage(this.#host.connection, message, pending);
-    } else this.#emitWhileOpening(inbound, pending);
+    } else this.#emitWhileOpening(message, request, pending);
     if (emitters.queuedSize(this.#host.connection) > 0) {
       this.#spend(message.size);
     }
@@ -370,16 +374,17 @@ export class Dispatcher<
   }
 
   #emitWhileOpening(
-    inbound: InboundMessage<MessageFrom<Types, C>>,
+    message: MessageFrom<Types, C>,
+    request: IncomingRequest | undefined,
     pending: Promise<unknown>[] | undefined,
   ): void {
-    const { message } = inbound;
     if (this.#host.closing.isServer) {
       this.#host.owner.received(message, pending);
     }
     if (this.#hasListener() && !this.#early) this.#emit(message, pending);
     else if (this.#host.isAccepting) {
-      (this.#early ??= new EarlyMessages()).push(inbound, message.size);
+      this.#early ??= new EarlyMessages();
+      this.#early.push({ message, request }, message.size);
       this.#spend(message.size);
       if (!this.#isConnectPending) this.#endOpeningSoon();
     }
@@ -387,11 +392,12 @@ export class Dispatcher<
 
   /** Refuses a request that has no listener: it would never get a reply. */
   #refuseUnhandled(
-    { message, request }: InboundMessage<MessageFrom<Types, C>>,
+    message: MessageFrom<Types, C>,
+    request: IncomingRequest,
   ): void {
     const isHeard = isMessageHeard(this.#host.connection, message) ||
       this.#host.owner.isMessageHeard(message);
-    if (!isHeard) request?.refuse(UNHANDLED_FAILURE);
+    if (!isHeard) request.refuse(UNHANDLED_FAILURE);
   }
 
   /**
@@ -452,8 +458,8 @@ export class Dispatcher<
       const early = this.#early;
       this.#early = undefined;
       if (this.#host.closing.isEnded) return this.#host.notifyEnd();
-      for (let inbound = early?.shift(); inbound; inbound = early?.shift()) {
-        if (inbound.request) this.#refuseUnhandled(inbound);
+      for (let next = early?.shift(); next; next = early?.shift()) {
+        if (next.request) this.#refuseUnhandled(next.message, next.request);
       }
     }, 0);
   }
