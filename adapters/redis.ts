@@ -401,8 +401,12 @@ function toReason(error: unknown): Error {
   const text = error instanceof Error && error.message !== ""
     ? error.message
     : errorReason(error);
-  return new Error(text);
+  return new Error(text.replace(SCRIPT_POSITION_PATTERN, ""));
 }
+
+/** What Redis adds to an error of a script. */
+const SCRIPT_POSITION_PATTERN =
+  /\.? script: [0-9a-f]{40}, on @user_script:\d+\.$/;
 
 const OPTIONS = optionNames<RedisOptions>({
   url: true,

@@ -41,9 +41,9 @@ if not name or name == ARGV[4] or isPromoted or
   name = ARGV[1]
   redis.call('DEL', KEYS[2])
   redis.call('ZADD', KEYS[2], '+inf', '')
-  redis.call('HSET', KEYS[1], 'name', name, 'offset', '0')
+  redis.call('HSET', KEYS[1], 'offset', '0')
 end
-if replid ~= '' then redis.call('HSET', KEYS[1], 'replid', replid) end
+redis.call('HSET', KEYS[1], 'name', name, 'replid', replid) -- fails without memory
 for i, field in ipairs({'messages', 'age'}) do
   if tonumber(ARGV[i + 1]) > tonumber(known[i + 1] or '0') then
     redis.call('HSET', KEYS[1], field, ARGV[i + 1])
@@ -171,6 +171,12 @@ export class RedisLog implements AdapterLog {
         ...[this.#name, channel, `${id}`, toBuffer(message)],
         ...[host.publishCommand, host.channelName(channel)],
       ]));
+  }
+
+  async invalidate(): Promise<void> {
+    const host = this.#host();
+    const key = `${host.keyPrefix}log`;
+    await host.command(key, ["HDEL", key, "name"]);
   }
 
   async read(

@@ -137,6 +137,15 @@ export interface AdapterLog {
     message: Uint8Array<ArrayBuffer>,
   ): Promise<void>;
   /**
+   * Makes the present name of the log invalid, as messages are now published without
+   * being stored. A server calls it when the log cannot be opened although the broker
+   * passes messages on, before each message that it publishes then. Without it, servers
+   * are `"down"` while the log cannot be opened.
+   *
+   * @returns A promise that resolves when a log that is opened later has another name.
+   */
+  invalidate?(): Promise<void>;
+  /**
    * Reads stored messages of a channel.
    *
    * @param channel The channel.

@@ -179,6 +179,11 @@ export class BrokerLog implements MessageStore {
     return !this.#openings.has(roomChannel(room));
   }
 
+  /** Increases each time that the broker comes up or goes down. */
+  get generation(): number {
+    return this.#generation;
+  }
+
   /** The channel of this server's barriers. */
   get channel(): string {
     return `server ${this.#name}`;
@@ -361,6 +366,14 @@ export class BrokerLog implements MessageStore {
     this.#refused.length = 0; // they are sent again when the broker is up
     this.#barriers.fail(brokerDownError());
     this.#pending.brokerDown();
+  }
+
+  /**
+   * Takes the messages that wait until the broker stores messages again. Local clients
+   * have received them.
+   */
+  takePending(): SequencedBroadcast[] {
+    return this.#pending.take();
   }
 
   /**

@@ -87,8 +87,10 @@ export class ClusterLink {
   #isConnected = false;
   /** Whether messages of this server come back, if the adapter returns them. */
   #isReached = false;
-  /** Whether messages are published: the log, if there is one, is open too. */
+  /** Whether messages are published. The log, if there is one, is open or bypassed. */
   #isUp = false;
+  /** Whether messages are published without the log, as it cannot be opened. */
+  #isUnstored = false;
   #since = new Date();
   #lastError: unknown;
   /** The reason that was reported last; undefined after `"up"`. */
@@ -238,12 +240,26 @@ export class ClusterLink {
   ): void {
     const id = ++this.#lastId;
     const broadcast = { from: this.#name, id, target, body, options };
-    if (this.brokerLog) return this.brokerLog.send(broadcast);
+    if (this.brokerLog) {
+      if (!this.#isUnstored) return this.brokerLog.send(broadcast);
+      this.#host.deliver(broadcast, 0);
+    }
+    this.#publishUnstored(broadcast);
+  }
+
+  #publishUnstored(broadcast: SequencedBroadcast): void {
+    const { target } = broadcast;
     const message = encodeEnvelope(broadcast);
     const { rooms } = target;
     const channels = rooms
       ? [...new Set(rooms)].map(roomChannel)
       : [ALL_CHANNEL];
+    if (this.#isUnstored) {
+      const invalidated = this.#attempt(() =>
+        this.#adapter.log?.invalidate?.()
+      );
+      if (!invalidated) return this.#host.messageMissed();
+    }
     if (this.#isUp) return this.#send({ channels, message });
     this.#queued.push({ channels, message });
     this.#queuedSize += QUEUED_COST + message.length;
@@ -343,18 +359,40 @@ export class ClusterLink {
     clearTimeout(this.#retry);
     this.#retry = undefined;
     if (this.#isReached) this.brokerLog?.brokerDown();
-    this.#isReached = false;
+    this.#isReached = this.#isUnstored = false;
     this.#setUp(false, error);
   }
 
-  /** Opens the log, until that succeeds. */
+  /** Opens the log, until that succeeds. Until then messages bypass it. */
   async #open(brokerLog: BrokerLog): Promise<void> {
     try {
-      if (await brokerLog.brokerUp()) this.#setUp(true, undefined);
+      if (!await brokerLog.brokerUp()) return;
+      this.#isUnstored = false;
+      this.#setUp(true, undefined);
     } catch (error) {
-      if (this.#isClosed) return;
-      this.#setUp(false, error);
+      if (this.#isClosed || !this.#isReached) return;
       this.#retry = startTimer(() => this.#open(brokerLog), OPEN_RETRY_MS);
+      if (this.#isUnstored) return this.#setUp(true, error);
+      this.#setUp(false, error);
+      await this.#bypass(brokerLog, error);
+    }
+  }
+
+  /** Publishes without storing, if no client can take that for all that there was. */
+  async #bypass(brokerLog: BrokerLog, error: unknown): Promise<void> {
+    const { log } = this.#adapter;
+    if (!log?.invalidate) return;
+    const { generation } = brokerLog;
+    try {
+      await log.invalidate();
+    } catch {
+      return; // the reason has been reported
+    }
+    if (generation !== brokerLog.generation || this.#isClosed) return;
+    this.#isUnstored = true;
+    this.#setUp(true, error);
+    for (const broadcast of brokerLog.takePending()) {
+      this.#publishUnstored(broadcast);
     }
   }
 
@@ -379,11 +417,12 @@ export class ClusterLink {
     this.#report(isUp, wasUp, error);
   }
 
-  /** Reports a change of the state, and another reason for being down. */
+  /** Reports a change of the state, or of its reason. */
   #report(isUp: boolean, wasUp: boolean, error: unknown): void {
-    const reason = isUp || error === undefined ? undefined : errorReason(error);
-    const isNewReason = reason !== undefined && reason !== this.#reportedReason;
-    if (isUp === wasUp && !isNewReason) return;
+    const reason = error === undefined ? undefined : errorReason(error);
+    const isOther = reason !== this.#reportedReason &&
+      (isUp || reason !== undefined);
+    if (isUp === wasUp && !isOther) return;
     this.#reportedReason = reason;
     this.#host.changed(isUp ? "up" : "down", error);
   }
@@ -412,7 +451,8 @@ export class ClusterLink {
         return this.brokerLog.receive(channel, broadcast, offset);
       }
       if (broadcast.from === this.#name || this.#isDuplicate(broadcast)) return;
-      this.#host.deliver(broadcast);
+      // A message that is not in the log has no offset in it.
+      this.#host.deliver(broadcast, this.brokerLog && 0);
     } catch (error) {
       this.#host.failed(error);
     }

@@ -136,6 +136,15 @@ export class PendingBroadcasts {
     }
   }
 
+  /** Removes all messages, which are sent in another way. */
+  take(): SequencedBroadcast[] {
+    const broadcasts = this.list().map(({ broadcast }) => broadcast);
+    this.#stopReturnTimer();
+    this.#pending.clear();
+    this.#aheadCount = 0;
+    return broadcasts;
+  }
+
   #add(broadcast: SequencedBroadcast): PendingBroadcast {
     const pending: PendingBroadcast = {
       broadcast,
