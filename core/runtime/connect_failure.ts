@@ -29,6 +29,32 @@ export interface ConnectFailure {
 export interface ConnectReport {
   status?: number;
   error?: unknown;
+  /** The TCP or TLS connection, once the handshake is sent. */
+  tcp?: TcpSocket;
+  /** Whether nobody wants the connection any more. */
+  isAbandoned?: boolean;
+}
+
+/** The part of a Node socket that is used. */
+interface TcpSocket {
+  destroy(): void;
+}
+
+/** The reports of sockets in Node. */
+const reports = new WeakMap<object, ConnectReport>();
+
+/**
+ * Closes the TCP connection of a WebSocket in Node, where `close()` waits for the peer
+ * without a limit, and keeps the process alive.
+ *
+ * @returns Whether nothing else has to be done.
+ */
+export function destroyTcp(socket: object): boolean {
+  const report = reports.get(socket);
+  if (!report) return false;
+  report.isAbandoned = true;
+  report.tcp?.destroy();
+  return report.tcp !== undefined;
 }
 
 const STATUS_PATTERN =
@@ -131,11 +157,14 @@ let watched = 0;
  * @returns What `open` returned, the report, which fills as the attempt goes on, and
  * what stops reporting.
  */
-export function reportConnect<T>(
+export function reportConnect<T extends object>(
   open: () => T,
 ): { readonly socket: T; readonly report: ConnectReport; stop(): void } {
   const report: ConnectReport = {};
-  modules ??= findModules() ?? null;
+  if (modules === undefined) {
+    modules = findModules() ?? null;
+    modules?.subscribe("undici:client:sendHeaders", onSendHeaders);
+  }
   const node = modules;
   if (node === null) return { socket: open(), report, stop: () => {} };
   if (watched++ === 0) {
@@ -151,11 +180,27 @@ export function reportConnect<T>(
     node.unsubscribe("undici:request:error", onError);
   };
   try {
-    return { socket: node.storage.run(report, open), report, stop };
+    const socket = node.storage.run(report, open);
+    reports.set(socket, report);
+    return { socket, report, stop };
   } catch (error) {
     stop();
     throw error;
   }
+}
+
+/** Remembers the connection. What listeners of the socket request has the same store. */
+function onSendHeaders(message: unknown): void {
+  const report = modules?.storage.getStore();
+  const tcp = get(message, "socket");
+  const isWebSocket = get(get(message, "request"), "upgrade") === "websocket";
+  if (!report || !isWebSocket || !isTcpSocket(tcp)) return;
+  report.tcp = tcp;
+  if (report.isAbandoned) tcp.destroy();
+}
+
+function isTcpSocket(value: unknown): value is TcpSocket {
+  return typeof get(value, "destroy") === "function";
 }
 
 function onHeaders(message: unknown): void {

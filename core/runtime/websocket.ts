@@ -5,6 +5,7 @@
  */
 
 import { withoutSecrets } from "../util/safe_url.ts";
+import { destroyTcp } from "./connect_failure.ts";
 
 /** The side of a connection. */
 export type Side = "server" | "client";
@@ -196,6 +197,7 @@ export function afterEventLoopTurn(action: () => void): () => void {
  */
 export function destroySocket(socket: RawSocket): void {
   if (socket.terminate) return socket.terminate();
+  if (destroyTcp(socket)) return;
   const rid = getProperty(socket, privateField(socket, "[[rid]]"));
   if (typeof rid !== "number") {
     // A server's socket that is not open yet does not react to `close`.

@@ -6,6 +6,7 @@
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import {
   type ConnectReport,
+  destroyTcp,
   explainFailure,
   reportConnect,
 } from "../../../core/runtime/connect_failure.ts";
@@ -101,7 +102,10 @@ Deno.test("explainFailure() shows what Node has published, where its own text sa
 });
 
 Deno.test("reportConnect() only opens the socket in a runtime other than Node", () => {
-  const { socket, report, stop } = reportConnect(() => "socket");
-  assertEquals([socket, report], ["socket", {}]);
+  const opened = {};
+  const { socket, report, stop } = reportConnect(() => opened);
+  assertStrictEquals(socket, opened);
+  assertEquals(report, {});
+  assertStrictEquals(destroyTcp(socket), false);
   stop();
 });
