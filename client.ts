@@ -59,6 +59,7 @@ import type { ClientEvents } from "./core/client/client_events.ts";
 import type { AttemptResult } from "./core/client/attempt_result.ts";
 import { Connector, displayUrl } from "./core/client/connector.ts";
 import { DeferredEvents } from "./core/client/deferred_events.ts";
+import { PageChecks } from "./core/client/page_checks.ts";
 import { register } from "./core/events/instrumentation.ts";
 import { parseRetryAfter } from "./core/protocol/retry_after.ts";
 import type { StandardSchema } from "./core/values/schema.ts";
@@ -148,6 +149,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   readonly #connector: Connector<Types>;
   readonly #reconnector: Reconnector;
   readonly #deferredEvents = new DeferredEvents();
+  readonly #pageChecks = new PageChecks();
   readonly #signal: AbortSignal | undefined;
   #state: ClientState = "idle";
   #connection: Connection<Types> | undefined;
@@ -627,8 +629,14 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     const state = this.#currentState();
     if (state === previous) return;
     this.#state = state;
+    if (state === "open") this.#pageChecks.start(this.#probe);
+    else this.#pageChecks.stop();
     this.#emit("state", StateEvent, [state, previous]);
   }
+
+  readonly #probe = (timeout: number): void => {
+    if (this.#connection) coreOf(this.#connection).closing.probe(timeout);
+  };
 
   #currentState(): ClientState {
     if (this.#reconnector.attempts) {

@@ -139,6 +139,14 @@ export class Closing {
     if (this.apply(signal)) destroySocket(this.#host.socket);
   }
 
+  /** Pings the peer, and gives it up if nothing is received within a time. */
+  probe(timeout: number): void {
+    const { idleWatch } = this;
+    if (this.isOpen && idleWatch && "probe" in idleWatch) {
+      idleWatch.probe(timeout);
+    }
+  }
+
   /** Ends the connection now, for a cause. */
   terminate(cause: Cause): void {
     this.abort({ type: "terminate", cause });

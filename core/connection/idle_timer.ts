@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Liveness } from "../util/liveness.ts";
+import { Liveness, MIN_PEER_BYTES_PER_SECOND } from "../util/liveness.ts";
 import { MAX_DELAY_MS } from "../util/timer.ts";
 
 /** The number of checks per timeout. */
@@ -37,6 +37,11 @@ export class IdleTimer {
   #lastCheckAt = 0;
   /** Whether the last check was late. */
   #isLate = false;
+  #check: LivenessCheck | undefined;
+  #onIdle: (() => void) | undefined;
+  #probeTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Whether something was received since the last probe. */
+  #isHeard = false;
 
   /**
    * @param timeout How long the peer may be silent, in milliseconds. Silence is detected
@@ -55,26 +60,54 @@ export class IdleTimer {
    */
   start(onIdle: () => void, check?: LivenessCheck): void {
     this.#lastCheckAt = performance.now();
+    this.#check = check;
+    this.#onIdle = onIdle;
     this.#timer = setInterval(() => {
-      const isSilent = this.#check(check);
-      if (!isSilent) return;
-      this.stop();
-      onIdle();
+      if (this.#isLost(check)) this.#lose();
     }, this.#interval);
+  }
+
+  /**
+   * Pings the peer now, and gives it up unless something is received within a time in
+   * milliseconds, extended by what the bytes in flight need.
+   */
+  probe(timeout: number): void {
+    const check = this.#check;
+    if (!check || this.#probeTimer !== undefined) return;
+    this.#isHeard = false;
+    check.ping();
+    const inFlight = this.#liveness.unconfirmed(check.sent());
+    const delay = timeout + inFlight / MIN_PEER_BYTES_PER_SECOND * 1000;
+    const start = performance.now();
+    this.#probeTimer = setTimeout(() => {
+      this.#probeTimer = undefined;
+      if (this.#isHeard) return;
+      // After a freeze, received messages may not have been dispatched yet.
+      if (performance.now() - start > delay * 2) return this.probe(timeout);
+      this.#lose();
+    }, delay);
   }
 
   /** Notes that something was received. */
   reset(): void {
+    this.#isHeard = true;
     this.#lastActivityAt = this.#now + this.#interval;
   }
 
   /** Stops the timer. */
   stop(): void {
     clearInterval(this.#timer);
+    clearTimeout(this.#probeTimer);
+    this.#check = undefined;
+  }
+
+  #lose(): void {
+    this.stop();
+    this.#onIdle?.();
   }
 
   /** Checks the peer, and returns whether it is lost. */
-  #check(check: LivenessCheck | undefined): boolean {
+  #isLost(check: LivenessCheck | undefined): boolean {
     const now = performance.now();
     const passed = Math.max(this.#interval, now - this.#lastCheckAt);
     const wasLate = this.#isLate;

@@ -5,11 +5,13 @@
  */
 
 import {
+  CloseCode,
   ConnectError,
   type ConnectErrorDetails,
   isThenable,
 } from "../events/errors.ts";
 import type { GiveUpReason } from "../events/event_types.ts";
+import { isPage } from "../runtime/page.ts";
 import { parseRetryAfter } from "../protocol/retry_after.ts";
 import { backoff, withRetryAfter } from "./backoff.ts";
 import { ConnectAttempts } from "./connect_attempts.ts";
@@ -116,6 +118,7 @@ export class Reconnector {
     try {
       let next = end ? undefined : this.#connectOnce(attempts);
       let retryAfter = end?.retryAfter;
+      let minDelay = end && isLeaving(end) ? LEAVING_MS : 0;
       let failure: unknown;
       const decision = this.#decision;
       this.#decision = undefined;
@@ -144,7 +147,8 @@ export class Reconnector {
             retryAfter = parseRetryAfter(error.reason);
           }
         }
-        await this.#wait(attempts, failure, retryAfter);
+        await this.#wait(attempts, failure, retryAfter, minDelay);
+        minDelay = 0;
       }
     } catch (error) {
       this.giveUp(attempts, error, "error");
@@ -247,6 +251,7 @@ export class Reconnector {
     attempts: ConnectAttempts,
     failure: unknown,
     retryAfter: number | undefined,
+    minDelay: number,
   ): Promise<void> {
     const state = this.#state;
     const { signal, maxDuration = Infinity } = this.#options ?? {};
@@ -266,7 +271,10 @@ export class Reconnector {
       throw error;
     }
     const isFixed = retryAfter !== undefined;
-    const delay = withRetryAfter(step.value, retryAfter, Math.random);
+    const delay = Math.max(
+      withRetryAfter(step.value, retryAfter, Math.random),
+      minDelay,
+    );
     if (isFixed && delay > maxDuration - state.elapsedMs) {
       const error = this.#host.createError(
         `the server requires a delay of ${retryAfter} ms, which exceeds what remains of "maxDuration" (${maxDuration})`,
@@ -307,6 +315,17 @@ function detailsOf(failure: unknown): ConnectErrorDetails {
   const { kind, status, code, reason } = failure;
   return { kind, status, code, reason, cause: failure };
 }
+
+/**
+ * Whether the page may be about to be left: Firefox closes its connections with 1001
+ * before it tells the page. A server that goes away mostly gives a reason.
+ */
+function isLeaving({ code, reason }: Disconnection): boolean {
+  return isPage() && code === CloseCode.GoingAway && reason === "";
+}
+
+/** How long a page that may be about to be left waits before it reconnects. */
+const LEAVING_MS = 3_000;
 
 /** Waits for a decision, but no longer than until a signal is aborted. */
 async function untilAborted(

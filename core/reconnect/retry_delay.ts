@@ -4,8 +4,18 @@
  * @module
  */
 
+import { isOffline, type PageSignal, watchPage } from "../runtime/page.ts";
 import { withResolvers } from "../util/deferred.ts";
 import { startTimer } from "../util/timer.ts";
+
+/**
+ * How much longer a client waits while the browser says that there is no network. It may
+ * be wrong, so this is not for ever.
+ */
+const OFFLINE_MS = 30_000;
+
+/** How long a delay lasts at least, however often the user looks at the page. */
+const MIN_DELAY_MS = 1_000;
 
 /** Options of {@linkcode waitForRetry}. */
 export interface RetryDelayOptions {
@@ -18,8 +28,10 @@ export interface RetryDelayOptions {
 }
 
 /**
- * Waits for a delay in milliseconds. In browsers, the delay ends early when the network
- * is back, and is extended while there is no network.
+ * Waits for a delay in milliseconds. In a page, the delay ends early when the network is
+ * back or the user looks at the page again, is extended while there is no network, and
+ * does not end while the page is in the back/forward cache. Time is what the clock says:
+ * the timers of a hidden page may be late.
  *
  * @returns A promise that rejects with the reason of the signal.
  */
@@ -28,40 +40,45 @@ export function waitForRetry(
   { signal, skip, isFixed }: RetryDelayOptions,
 ): Promise<void> {
   const { promise, resolve, reject } = withResolvers<void>();
-  // In Node, the global object is not an `EventTarget`.
-  const hasEvents = typeof addEventListener === "function";
-  let isElapsed = false;
+  const start = performance.now();
+  let isTimerElapsed = false;
+  let isLeft = false;
+  let offlineTimer: ReturnType<typeof startTimer>;
   const stop = () => {
     clearTimeout(timer);
+    clearTimeout(offlineTimer);
     signal.removeEventListener("abort", onAbort);
     skip?.removeEventListener("abort", finish);
-    if (hasEvents) removeEventListener("online", onOnline);
+    unwatch();
   };
   const finish = () => {
     stop();
     resolve();
   };
-  const onOnline = () => {
-    if (isElapsed || !isFixed) finish();
-  };
   const onAbort = () => {
     stop();
     reject(signal.reason);
   };
-  const timer = startTimer(() => {
-    isElapsed = true;
+  const onElapsed = () => {
+    isTimerElapsed = true;
+    if (isLeft) return;
     if (!isOffline()) finish();
-  }, delay);
+    else offlineTimer ??= startTimer(() => isLeft || finish(), OFFLINE_MS);
+  };
+  const onPage = (page: PageSignal) => {
+    if (page === "offline") return;
+    isLeft = page === "left";
+    if (isLeft) return;
+    const passed = performance.now() - start;
+    const isElapsed = isTimerElapsed || passed >= delay;
+    if (isFixed && !isElapsed) return;
+    if (page === "online") return finish();
+    if (isElapsed) return onElapsed();
+    if (passed >= MIN_DELAY_MS && !isOffline()) finish();
+  };
+  const timer = startTimer(onElapsed, delay);
+  const unwatch = watchPage(onPage);
   signal.addEventListener("abort", onAbort);
   skip?.addEventListener("abort", finish);
-  if (hasEvents) addEventListener("online", onOnline);
   return promise;
-}
-
-/**
- * Whether there is certainly no network. `onLine` does not guarantee that there is one.
- */
-function isOffline(): boolean {
-  return typeof navigator === "object" && "onLine" in navigator &&
-    navigator.onLine === false;
 }

@@ -92,6 +92,11 @@ export class Liveness {
       : "wait";
   }
 
+  /** Returns how many of the bytes sent have not certainly reached the peer. */
+  unconfirmed(sent: number): number {
+    return sent - this.#confirmed;
+  }
+
   /** Updates the number of confirmed bytes. */
   #confirm(pongs: number): void {
     const isLast = this.#sentBeforeEarlierPing < 0 || pongs - this.#pongs > 1;

@@ -20,6 +20,7 @@ import {
   ConnectionEndedError,
   isTransient,
 } from "../../client.ts";
+import { FakePage } from "../support/fake_page.ts";
 import { FakeWebSockets } from "../support/fake_websocket.ts";
 import {
   openClient,
@@ -925,18 +926,19 @@ Deno.test("ClientSocket makes no attempt when it is closed as its pause ends", a
 });
 
 Deno.test("ClientSocket does not come before the server has asked it to, network or not", async () => {
+  using page = new FakePage();
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   await openClient(sockets, client);
   sockets.last.end(true, 1012, "retry-after=5");
   await sockets.settle();
-  dispatchEvent(new Event("online"));
+  page.network(true);
   await sockets.wait(5_000);
   assertStrictEquals(sockets.sockets.length, 1);
   await reconnectClient(sockets);
   sockets.last.lose();
   await sockets.settle();
-  dispatchEvent(new Event("online"));
+  page.network(true);
   await sockets.settle();
   assertStrictEquals(sockets.sockets.length, 3);
   await client.close();

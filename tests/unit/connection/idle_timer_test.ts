@@ -185,3 +185,67 @@ Deno.test("IdleTimer counts progress of a full buffer as activity", () => {
   const told = Array.from({ length: 8 }, () => looks.after(250));
   assertEquals(told.flat(), ["ping", "lost"]);
 });
+
+Deno.test("IdleTimer.probe() gives up a peer that does not answer in time", () => {
+  for (const isHeard of [true, false]) {
+    using time = new FakeTime();
+    const told: string[] = [];
+    const timer = new IdleTimer(30_000);
+    let sent = 0;
+    timer.start(() => told.push("lost"), {
+      ping: () => told.push("ping"),
+      pongs: () => 0,
+      sent: () => sent,
+      buffered: () => 0,
+    });
+    timer.reset();
+    sent = 16 * 1024; // which takes a second more, on a slow line
+    timer.probe(4_000);
+    timer.probe(4_000); // one is under way
+    assertEquals(told, ["ping"]);
+    time.tick(4_999);
+    if (isHeard) timer.reset();
+    assertEquals(told, ["ping"]);
+    time.tick(1);
+    assertEquals(told, isHeard ? ["ping"] : ["ping", "lost"]);
+    if (isHeard) {
+      timer.probe(4_000);
+      assertEquals(told, ["ping", "ping"]);
+    }
+    timer.stop();
+    timer.probe(4_000);
+    assertEquals(time.next(), false);
+  }
+});
+
+Deno.test("IdleTimer.probe() asks once more after a freeze", () => {
+  using time = new FakeTime();
+  const told: string[] = [];
+  const timer = new IdleTimer(Number.MAX_VALUE);
+  timer.start(() => told.push("lost"), {
+    ping: () => told.push("ping"),
+    pongs: () => 0,
+    sent: () => 0,
+    buffered: () => 0,
+  });
+  const start = time.now;
+  let frozen = 0;
+  using _now = stub(performance, "now", () => time.now - start + frozen);
+  timer.probe(4_000);
+  frozen = 3_600_000;
+  time.tick(4_000);
+  assertEquals(told, ["ping", "ping"]);
+  time.tick(4_000);
+  assertEquals(told, ["ping", "ping", "lost"]);
+});
+
+Deno.test("IdleTimer.probe() asks nothing of a peer that cannot be pinged", () => {
+  using time = new FakeTime();
+  const timer = new IdleTimer(30_000);
+  let count = 0;
+  timer.start(() => count++);
+  timer.probe(1);
+  time.tick(1_000);
+  assertEquals(count, 0);
+  timer.stop();
+});

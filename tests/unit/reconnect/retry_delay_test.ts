@@ -1,50 +1,31 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
+import { FakePage } from "../../support/fake_page.ts";
 import { waitForRetry } from "../../../core/reconnect/retry_delay.ts";
 
 /** A pause that tells when it is over. */
 class Waiting implements Disposable {
   readonly time = new FakeTime();
+  readonly #now = performance.now;
   readonly stop = new AbortController();
+  readonly skip = new AbortController();
   readonly start = this.time.now;
   over: number | undefined;
   readonly promise: Promise<void>;
 
   constructor(delay: number, isFixed = false) {
+    performance.now = () => this.time.now - this.start;
     const { signal } = this.stop;
-    this.promise = waitForRetry(delay, { signal, isFixed }).then(() => {
+    const skip = this.skip.signal;
+    this.promise = waitForRetry(delay, { signal, skip, isFixed }).then(() => {
       this.over = this.time.now - this.start;
     });
     this.promise.catch(() => {});
   }
 
   [Symbol.dispose](): void {
+    performance.now = this.#now;
     this.time.restore();
-  }
-}
-
-/** A browser's network, for as long as it is in use. */
-class Network implements Disposable {
-  constructor(isOnline: boolean) {
-    this.#set(isOnline);
-  }
-
-  #set(value: boolean): void {
-    Object.defineProperty(navigator, "onLine", { value, configurable: true });
-  }
-
-  comesBack(): void {
-    this.#set(true);
-    dispatchEvent(new Event("online"));
-  }
-
-  goesAway(): void {
-    this.#set(false);
-    dispatchEvent(new Event("offline"));
-  }
-
-  [Symbol.dispose](): void {
-    Reflect.deleteProperty(navigator, "onLine");
   }
 }
 
@@ -65,20 +46,22 @@ Deno.test("waitForRetry() rejects with the signal's reason, and leaves no timer"
 });
 
 Deno.test("waitForRetry() is over as soon as the network is back", async () => {
-  using network = new Network(false);
+  using page = new FakePage();
+  page.network(false);
   using waiting = new Waiting(100);
   await waiting.time.tickAsync(40);
-  network.comesBack();
+  page.network(true);
   await waiting.promise;
   assertEquals(waiting.over, 40);
   assertEquals(waiting.time.next(), false);
 });
 
 Deno.test("waitForRetry() that is fixed lasts even if the network is back", async () => {
-  using network = new Network(false);
+  using page = new FakePage();
+  page.network(false);
   using waiting = new Waiting(100, true);
   await waiting.time.tickAsync(40);
-  network.comesBack();
+  page.network(true);
   await waiting.time.tickAsync(59);
   assertEquals(waiting.over, undefined);
   await waiting.time.tickAsync(1);
@@ -86,20 +69,95 @@ Deno.test("waitForRetry() that is fixed lasts even if the network is back", asyn
 });
 
 for (const isFixed of [false, true]) {
-  Deno.test(`waitForRetry() lasts for as long as there is no network, fixed: ${isFixed}`, async () => {
-    using network = new Network(true);
+  Deno.test(`waitForRetry() lasts while there is no network, but not for ever, fixed: ${isFixed}`, async () => {
+    using page = new FakePage();
+    {
+      using waiting = new Waiting(100, isFixed);
+      page.network(false);
+      await waiting.time.tickAsync(10_000);
+      assertEquals(waiting.over, undefined);
+      page.show(true); // which says nothing of the network
+      await waiting.time.tickAsync(0);
+      assertEquals(waiting.over, undefined);
+      page.network(true);
+      await waiting.promise;
+      assertEquals(waiting.over, 10_000);
+    }
+    // The browser may be wrong.
     using waiting = new Waiting(100, isFixed);
-    network.goesAway();
-    await waiting.time.tickAsync(10_000);
+    page.network(false);
+    await waiting.time.tickAsync(30_099);
     assertEquals(waiting.over, undefined);
-    network.comesBack();
+    await waiting.time.tickAsync(1);
+    assertEquals(waiting.over, 30_100);
+    assertEquals(waiting.time.next(), false);
+    assertEquals(page.listeners, 0);
+  });
+
+  Deno.test(`waitForRetry() goes by the clock when a page is shown again, fixed: ${isFixed}`, async () => {
+    using page = new FakePage();
+    using waiting = new Waiting(60_000, isFixed);
+    // The timer of a hidden page is late.
+    performance.now = () => 60_000;
+    page.show(true);
     await waiting.promise;
-    assertEquals(waiting.over, 10_000);
+    assertEquals(waiting.over, 0);
   });
 }
 
+Deno.test("waitForRetry() ends when the user looks again, but not at once", async () => {
+  using page = new FakePage();
+  using waiting = new Waiting(60_000);
+  await waiting.time.tickAsync(999);
+  page.show(true);
+  await waiting.time.tickAsync(0);
+  assertEquals(waiting.over, undefined);
+  await waiting.time.tickAsync(1);
+  page.show(false);
+  await waiting.time.tickAsync(0);
+  assertEquals(waiting.over, undefined);
+  page.show(true);
+  await waiting.promise;
+  assertEquals(waiting.over, 1_000);
+  assertEquals(page.listeners, 0);
+});
+
+Deno.test("waitForRetry() that is fixed lasts though the user looks", async () => {
+  using page = new FakePage();
+  using waiting = new Waiting(60_000, true);
+  await waiting.time.tickAsync(59_999);
+  page.show(true);
+  await waiting.time.tickAsync(0);
+  assertEquals(waiting.over, undefined);
+  await waiting.time.tickAsync(1);
+  assertEquals(waiting.over, 60_000);
+});
+
+Deno.test("waitForRetry() does not end while the page is left, and ends when it is back", async () => {
+  using _page = new FakePage();
+  using waiting = new Waiting(100);
+  dispatchEvent(new Event("pagehide"));
+  await waiting.time.tickAsync(100_000);
+  assertEquals(waiting.over, undefined);
+  dispatchEvent(new Event("pageshow"));
+  await waiting.promise;
+  assertEquals(waiting.over, 100_000);
+});
+
+Deno.test("waitForRetry() ends at once when it is skipped, fixed or not", async () => {
+  for (const isFixed of [false, true]) {
+    using waiting = new Waiting(100, isFixed);
+    await waiting.time.tickAsync(1);
+    waiting.skip.abort();
+    await waiting.promise;
+    assertEquals(waiting.over, 1);
+    assertEquals(waiting.time.next(), false);
+  }
+});
+
 Deno.test("waitForRetry() without a network ends when it is aborted", async () => {
-  using _network = new Network(false);
+  using page = new FakePage();
+  page.network(false);
   using waiting = new Waiting(100);
   await waiting.time.tickAsync(10_000);
   waiting.stop.abort(new Error("enough"));
@@ -107,10 +165,10 @@ Deno.test("waitForRetry() without a network ends when it is aborted", async () =
 });
 
 Deno.test("waitForRetry() hears nothing any more once it is over", async () => {
-  using network = new Network(true);
+  using page = new FakePage();
   using waiting = new Waiting(100);
   await waiting.time.tickAsync(100);
-  network.comesBack();
+  page.network(true);
   waiting.stop.abort();
   await waiting.promise;
   assertEquals(waiting.over, 100);
