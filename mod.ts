@@ -73,6 +73,7 @@ export {
   Audience,
   type AuthorizeInfo,
   type BroadcastOptions,
+  CloseRefusal,
   type DisconnectedClient,
   type HistoryOptions,
   type Member,

@@ -60,6 +60,7 @@ export type {
   AuthorizeInfo,
 } from "./core/admission/admission_options.ts";
 export type { AllowList } from "./core/admission/allow_list.ts";
+export { CloseRefusal } from "./core/admission/close_refusal.ts";
 export { sameOrigin } from "./core/admission/origins.ts";
 export type { RequestInfo } from "./core/runtime/deno_server.ts";
 export type { MessageRate } from "./core/connection/rate_limiter.ts";

@@ -15,6 +15,7 @@ import {
   refusalForHeaders,
   TIMED_OUT,
 } from "./authorization.ts";
+import { CloseRefusal, refusalSubprotocol } from "./close_refusal.ts";
 import { ConnectionLimits, RETRY_AFTER_SECONDS } from "./connection_limits.ts";
 import { assertOrigin, sameSiteIfCredentials } from "./origins.ts";
 import {
@@ -52,6 +53,8 @@ export interface AdmittedRequest {
   readonly selected: SelectedSubprotocol;
   /** The value that `authorize` returned. */
   readonly context: unknown;
+  /** Closes the connection as soon as it is open, if `authorize` refused it so. */
+  readonly closeRefusal?: CloseRefusal;
   /** Headers that `authorize` adds to the response, if any. */
   readonly responseHeaders?: Headers | undefined;
 }
@@ -199,7 +202,7 @@ export class Admission<Context> {
       },
     };
     const decide = (result: unknown) =>
-      this.#decide({ ...admitted, responseHeaders }, result);
+      this.#decide({ ...admitted, responseHeaders }, result, requested);
     try {
       const result = authorize(request, about);
       return isThenable(result)
@@ -211,7 +214,7 @@ export class Admission<Context> {
         )
         : decide(result);
     } catch (error) {
-      return this.#rejectOnThrown(admitted, error);
+      return this.#rejectOnThrown(admitted, error, decide);
     }
   }
 
@@ -282,22 +285,36 @@ export class Admission<Context> {
       }
       return decide(result);
     } catch (error) {
-      return this.#rejectOnThrown(admitted, error);
+      return this.#rejectOnThrown(admitted, error, decide);
     } finally {
       clearTimeout(timer);
     }
   }
 
-  #decide(admitted: AdmittedRequest, result: unknown): AdmissionResult {
+  #decide(
+    admitted: AdmittedRequest,
+    result: unknown,
+    requested: readonly string[],
+  ): AdmissionResult {
     const refusal = this.#closed ?? refusalFor(result) ??
       refusalForHeaders(admitted.responseHeaders);
+    if (!refusal && result instanceof CloseRefusal) {
+      const selected = refusalSubprotocol(requested, admitted.selected);
+      return { admitted: { ...admitted, selected, closeRefusal: result } };
+    }
     if (!refusal) return { admitted: { ...admitted, context: result } };
     if (refusal.error !== undefined) this.#onError(refusal.error);
     return this.#reject(admitted, refusal);
   }
 
-  #rejectOnThrown(admitted: AdmittedRequest, thrown: unknown): AdmissionResult {
-    if (isResponseLike(thrown)) return this.#decide(admitted, thrown);
+  #rejectOnThrown(
+    admitted: AdmittedRequest,
+    thrown: unknown,
+    decide: (result: unknown) => AdmissionResult,
+  ): AdmissionResult {
+    if (isResponseLike(thrown) || thrown instanceof CloseRefusal) {
+      return decide(thrown);
+    }
     this.#onError(thrown);
     return this.#reject(admitted, INTERNAL_ERROR);
   }

@@ -5,6 +5,7 @@
  */
 
 import type { RequestInfo } from "../runtime/deno_server.ts";
+import type { CloseRefusal } from "./close_refusal.ts";
 import type { AllowList } from "./allow_list.ts";
 
 /** The second argument of `authorize`: more about the request. */
@@ -58,8 +59,10 @@ export interface AdmissionOptions<Context = unknown> {
   /**
    * Decides whether a request is admitted, after all other checks. Only a truthy value
    * admits; it becomes `client.context`. A falsy value refuses with 403. A `Response`
-   * that is returned or thrown refuses, and is sent to the client. An `Error` that is
-   * returned refuses with 403, and so does a function, such as a check that was not called. If it throws or rejects with anything else, the response is
+   * that is returned or thrown refuses, and is sent to the client; a
+   * {@linkcode CloseRefusal} refuses so that a browser can read why. An `Error` that is
+   * returned refuses with 403, and so does a function, such as a check that was not
+   * called. If it throws or rejects with anything else, the response is
    * 500. Errors are emitted as an `error` event and never sent to the client.
    *
    * @param request The upgrade request.
@@ -84,7 +87,11 @@ export interface AdmissionOptions<Context = unknown> {
   readonly authorize?: (
     request: Request,
     info: AuthorizeInfo,
-  ) => Context | Response | Promise<Context | Response>;
+  ) =>
+    | Context
+    | Response
+    | CloseRefusal
+    | Promise<Context | Response | CloseRefusal>;
   /**
    * The timeout of `authorize`, in milliseconds. The response is then 504.
    *

@@ -26,6 +26,11 @@ import {
 } from "./admission.ts";
 import type { AdmissionOptions } from "./admission_options.ts";
 import { INTERNAL_ERROR } from "./authorization.ts";
+import {
+  type CloseRefusal,
+  REFUSAL_TIMEOUT_MS,
+  refusingOwner,
+} from "./close_refusal.ts";
 import { isUpgradeRequest, type Refusal } from "./handshake.ts";
 import { pickHeaders } from "./kept_headers.ts";
 import { INVALID_URL, urlOf } from "./paths.ts";
@@ -208,13 +213,20 @@ export class Upgrader<Types extends SocketTypes> {
 
   #upgrade(
     request: Request,
-    { url, path, remoteAddress, selected, context, responseHeaders }:
-      AdmittedRequest,
+    admitted: AdmittedRequest,
   ): Response {
+    const { url, path, remoteAddress, selected, closeRefusal } = admitted;
+    const { context, responseHeaders } = admitted;
     // After the upgrade, the properties of the request are not available, and an
     // exception would stop the whole listener. So everything that can fail comes first.
     const { headers } = request;
-    const { admission, connection: options, pongGrace } = this.#options;
+    const { admission, connection, pongGrace } = this.#options;
+    const options = closeRefusal ? refusedOptions(connection) : connection;
+    if (closeRefusal) {
+      const { code, reason } = closeRefusal;
+      const text = `Closed with code ${code}${reason && `: ${reason}`}`;
+      this.#report(request, { status: 101, reason: text }, remoteAddress);
+    }
     const { keepHeaders = [] } = admission;
     const { instrumentation } = options;
     // A peer that sends large messages in parts can answer a ping between them.
@@ -224,23 +236,26 @@ export class Upgrader<Types extends SocketTypes> {
     const { socket, response, idleWatch } = instrumentation
       ? instrumentation.detach(upgrade)
       : upgrade();
-    const client = new Connection<Types>({
-      socket,
-      driver: serverDriver,
-      url,
-      path,
-      headers,
-      releaseHeaders: () => {
-        const kept = pickHeaders(headers, keepHeaders);
-        releaseHeaders(request);
-        return kept;
+    const client = new Connection<Types>(
+      {
+        socket,
+        driver: serverDriver,
+        url,
+        path,
+        headers,
+        releaseHeaders: () => {
+          const kept = pickHeaders(headers, keepHeaders);
+          releaseHeaders(request);
+          return kept;
+        },
+        remoteAddress,
+        negotiated: selected,
+        options,
+        context,
+        idleWatch,
       },
-      remoteAddress,
-      negotiated: selected,
-      options,
-      context,
-      idleWatch,
-    }, this.#host.owner);
+      closeRefusal ? this.#createRefusingOwner(closeRefusal) : this.#host.owner,
+    );
     this.#pending.add(client);
     for (const [name, value] of responseHeaders ?? []) {
       response.headers.append(name, value);
@@ -253,7 +268,20 @@ export class Upgrader<Types extends SocketTypes> {
     return this.#refuse(request, INTERNAL_ERROR, "unknown");
   }
 
+  #createRefusingOwner(refusal: CloseRefusal): ConnectionOwner<Types> {
+    return refusingOwner(
+      refusal,
+      (client) => this.opened(client),
+      (client) => this.lost(client),
+    );
+  }
+
   #refuse(request: Request, refusal: Refusal, remoteAddress: string): Response {
+    this.#report(request, refusal, remoteAddress);
+    return toResponse(refusal);
+  }
+
+  #report(request: Request, refusal: Refusal, remoteAddress: string): void {
     const { status, reason, advice } = refusal;
     if (!this.#host.isRefusedHeard()) {
       this.#warnings.warn(status, () => {
@@ -262,8 +290,15 @@ export class Upgrader<Types extends SocketTypes> {
       });
     }
     this.#host.refused(request, status, reason, remoteAddress);
-    return toResponse(refusal);
   }
+}
+
+/** The options of a connection that is accepted only to be closed. */
+function refusedOptions<Types extends SocketTypes>(
+  options: ConnectionOptions<Types>,
+): ConnectionOptions<Types> {
+  const closeTimeout = Math.min(options.closeTimeout, REFUSAL_TIMEOUT_MS);
+  return { ...options, closeTimeout, instrumentation: undefined };
 }
 
 function toResponse(

@@ -30,6 +30,7 @@ Deno.test("the entry points export what they promise, and nothing else", () => {
   const ofServer = [
     "AdapterEvent",
     "Audience",
+    "CloseRefusal",
     "MemberEvent",
     "ReadyEvent",
     "RefusedEvent",
