@@ -16,10 +16,9 @@ interface Typed {
 
 /**
  * Emits `message`, then `message:type` if there is a listener for any type. Only then is
- * the message decoded.
+ * the message decoded. If the codec throws, an `error` event is emitted instead.
  *
  * @param pending Receives a promise for each listener that has not finished.
- * @throws {unknown} The error of the codec.
  */
 export function emitMessage(
   emitter: EventTarget,
@@ -28,7 +27,12 @@ export function emitMessage(
 ): void {
   emitters.emit(emitter, "message", ReceivedEvent, [message], pending);
   if (!emitters.hasTyped(emitter)) return;
-  const type = typedName(message);
+  let type: string | undefined;
+  try {
+    type = typedName(message);
+  } catch (error) {
+    return emitters.reportError(emitter, error, "message", message);
+  }
   if (type === undefined || !emitters.isHeard(emitter, type)) return;
   emitters.emit(emitter, type, ReceivedEvent, [message], pending);
 }
@@ -40,8 +44,12 @@ export function isMessageHeard(
 ): boolean {
   if (emitters.isHeard(emitter, "message")) return true;
   if (!emitters.hasTyped(emitter)) return false;
-  const type = typedName(message);
-  return type !== undefined && emitters.isHeard(emitter, type);
+  try {
+    const type = typedName(message);
+    return type !== undefined && emitters.isHeard(emitter, type);
+  } catch {
+    return false; // the error is reported when it is emitted
+  }
 }
 
 /** Returns the name of the event for the type of a message, if it has one. */

@@ -85,6 +85,8 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
           emitter.#dispatch(createEvent(), undefined);
         }
       },
+      reportError: (emitter: Emitter<unknown>, error, from, subject) =>
+        emitter.#reportError(error, from, subject),
       isHeard: (emitter: Emitter<unknown>, type) => emitter.#isHeard(type),
       hasTyped: (emitter: Emitter<unknown>) => emitter.#typed > 0,
       iterate: (emitter: Emitter<unknown>, type, options, select) =>

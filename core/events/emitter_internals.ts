@@ -57,6 +57,18 @@ export interface EmitterInternals {
     createEvent: () => Event,
     args: readonly unknown[],
   ): void;
+  /**
+   * Reports an error as if a listener had thrown it.
+   *
+   * @param from The name of the event.
+   * @param subject The first argument of the event.
+   */
+  reportError(
+    emitter: EventTarget,
+    error: unknown,
+    from: string,
+    subject: unknown,
+  ): void;
   /** Whether an event has a listener or an override. */
   isHeard(emitter: EventTarget, type: string): boolean;
   /** Whether there is a listener for messages of any one type. */

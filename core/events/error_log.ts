@@ -69,9 +69,18 @@ export function describeError(error: unknown): string {
   let current = error;
   for (let i = 0; i < MAX_CAUSES && (i === 0 || current !== undefined); i++) {
     parts.push((i > 0 ? "Caused by: " : "") + describeSingle(current));
-    current = current instanceof Error ? current.cause : undefined;
+    current = causeOf(current);
   }
   return parts.join("\n");
+}
+
+/** The cause of an error. Anything can be thrown: also what throws when it is read. */
+function causeOf(error: unknown): unknown {
+  try {
+    return error instanceof Error ? error.cause : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /**
@@ -111,7 +120,12 @@ function describeSingle(error: unknown): string {
 
 function describeValue(value: unknown): string {
   if (typeof value !== "object" || value === null) return String(value);
-  return JSON.stringify(value) ?? String(value);
+  // Instances, such as connections, may hold secrets.
+  const prototype: unknown = Object.getPrototypeOf(value);
+  const isPlain = prototype === null || prototype === Object.prototype ||
+    Array.isArray(value);
+  if (!isPlain) return `an object of class ${value.constructor.name}`;
+  return JSON.stringify(value) ?? "an object that is undefined as JSON";
 }
 
 /** Returns the lines of a stack without the message, which may look like one of them. */

@@ -3,7 +3,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import type { Connection, SocketMessage, SocketTypes } from "../../mod.ts";
 import { ClientSocket, ServerSocket } from "../../mod.ts";
-import { pair } from "../../testing.ts";
+import { MemoryNetwork, pair } from "../../testing.ts";
 import { nearest } from "../../core/util/nearest.ts";
 import { lacksPermission } from "../support/permissions.ts";
 
@@ -55,6 +55,39 @@ Deno.test("message:type decodes no message if nobody listens to a type", async (
   ends.client.send({ type: "chat" });
   await typed;
   assertEquals(decoded, 1);
+});
+
+Deno.test("message:type reports messages that the codec cannot decode, on both sides", async () => {
+  const codec = {
+    name: "picky",
+    encode: (value: unknown) => value === "bad" ? "{" : JSON.stringify(value),
+    decode: (frame: string | Uint8Array) => JSON.parse(String(frame)),
+  };
+  await using server = new ServerSocket({ codec });
+  await using network = new MemoryNetwork(server);
+  await using client = new ClientSocket({ codec });
+  const connected = server.waitFor("connect");
+  await client.connect(network.url);
+  const [connection] = await connected;
+  const failures: string[] = [];
+  const fail = (error: unknown, from: string) => {
+    failures.push(`${from}: ${String(error).split(":")[0]}`);
+  };
+  server.on("error", fail).on("message:chat", () => {});
+  client.on("error", fail).on("message:chat", () => {});
+  for (let i = 0; i < 2; i++) { // the first is early for the connection
+    const next = server.waitFor("message");
+    client.send("bad");
+    await next;
+    connection.on("message:chat", () => {});
+  }
+  const answer = client.waitFor("message:chat");
+  connection.send("bad");
+  connection.send({ type: "chat" });
+  await answer;
+  // The server and its connection hear both, and the client one.
+  assertEquals(failures, Array(5).fill("message: SyntaxError"));
+  assertEquals([client.connection?.readyState, connection.readyState], [1, 1]);
 });
 
 Deno.test("message:type keeps early messages for its first listener", async () => {
