@@ -62,7 +62,20 @@ export function broadcastChannel(
       browserChannel = new BroadcastChannel(name);
       browserChannel.onmessage = ({ data }) => {
         const [channel, message] = Array.isArray(data) ? data : [];
-        if (subscriptions.has(channel)) host.received(channel, message);
+        const isMessage = message instanceof Uint8Array;
+        if (isMessage && subscriptions.has(channel)) {
+          host.received(channel, message);
+        }
+      };
+      browserChannel.onmessageerror = () => {
+        // A message is lost: whoever relies on the order has to know of the gap.
+        host.changed(
+          "down",
+          new Error(
+            `Cannot read a message of the BroadcastChannel "${name}" as it could not be deserialized: it is lost`,
+          ),
+        );
+        host.changed("up");
       };
       host.changed("up");
     },

@@ -16,6 +16,7 @@ import {
   INTERNAL_FAILURE,
   type Responder,
 } from "../requests/incoming_request.ts";
+import { RunningRequests } from "../requests/running_requests.ts";
 import type { EventsSession } from "../requests/session.ts";
 import { MESSAGE_COST } from "../sending/buffer_budget.ts";
 import { creditCost } from "../sending/credit_window.ts";
@@ -55,6 +56,8 @@ export class Dispatcher<
   #limiter:
     | ConcurrencyLimiter<InboundMessage<MessageFrom<Types, C>>>
     | undefined;
+  /** The requests that are being handled, if there is no limiter. */
+  #running: RunningRequests | undefined;
   /** How many events are being dispatched. The end waits for them. */
   #depth = 0;
   /** Whether a listener may still be added: messages without a listener are kept. */
@@ -93,7 +96,8 @@ export class Dispatcher<
   get memory(): number {
     const early = this.#early;
     const earlySize = early ? early.size + early.length * MESSAGE_COST : 0;
-    return earlySize + (this.#limiter?.size ?? 0);
+    return earlySize + (this.#limiter?.size ?? 0) +
+      (this.#running?.memory ?? 0);
   }
 
   /** Called when the connection is open, before its owner is notified. */
@@ -197,7 +201,12 @@ export class Dispatcher<
     }
     const inbound = this.#parse(payload, id, trace);
     if (limiter === undefined) {
-      this.#session?.countReceived(creditCost(frame));
+      const cost = creditCost(frame);
+      const isHeld = inbound?.request && this.#running?.isFull;
+      if (!isHeld) this.#session?.countReceived(cost);
+      else if (!this.#running?.withhold(cost) && this.#host.closing.isServer) {
+        return this.#host.closing.overLimit("Too many requests are pending");
+      }
       if (inbound) this.#dispatch(inbound.message, inbound.request);
       return;
     }
@@ -325,7 +334,8 @@ export class Dispatcher<
     const handler = request && this.#findHandler(message, request);
     if (handler) {
       const done = this.#handle(handler, message, request);
-      if (done) pending?.push(done);
+      if (pending && done) pending.push(done);
+      else if (done) this.#track(done, message.size);
     } else if (request?.isAnswered) {
       // It could not be read, and has been refused.
     } else if (!this.#isOpening) {
@@ -338,6 +348,17 @@ export class Dispatcher<
     }
     this.#leave();
     return pending ?? NO_PENDING;
+  }
+
+  /** Counts a request until its handler has finished. */
+  #track(done: Promise<void>, size: number): void {
+    const running = this.#running ??= new RunningRequests();
+    running.start(size);
+    this.#spend(size);
+    done.then(() => {
+      const cost = running.finish(size);
+      if (cost > 0) this.#session?.countReceived(cost);
+    });
   }
 
   #handle(

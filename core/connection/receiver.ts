@@ -74,7 +74,8 @@ export class Receiver<
   /** The approximate memory that received messages take, in bytes. */
   get memory(): number {
     return (this.#guard?.memory ?? 0) + this.#dispatcher.memory +
-      emitters.queuedSize(this.#host.connection) * 2;
+      emitters.queuedSize(this.#host.connection) * 2 +
+      (this.session?.partsSize ?? 0) * 2;
   }
 
   /** Whether messages are still emitted: after the end, those that wait. */
@@ -101,7 +102,7 @@ export class Receiver<
     }
     if (isMarkedFrame && isPart(payload)) {
       const whole = session?.join(payload);
-      if (whole === undefined) return;
+      if (whole === undefined) return this.#spend(payload);
       payload = whole;
       isMarkedFrame = isMarked(payload);
     }
@@ -258,12 +259,17 @@ export class Receiver<
       return this.#count(payload);
     }
     const hasCredit = guard.postpone(payload, items);
-    this.#host.options.budget?.spend(sizeOf(payload) * 2 + MESSAGE_COST);
+    this.#spend(payload);
     if (!hasCredit) {
       this.#host.closing.overLimit(
         "More messages came than there was credit for",
       );
     }
+  }
+
+  /** Counts memory against the budget. That may end this connection or another. */
+  #spend(payload: Payload): void {
+    this.#host.options.budget?.spend(sizeOf(payload) * 2 + MESSAGE_COST);
   }
 
   /** Takes only credit, so that what this side still has to send can be sent. */

@@ -139,6 +139,11 @@ export class EventsSession {
     return this.#pongs;
   }
 
+  /** The size of an incomplete frame that is received in parts. */
+  get partsSize(): number {
+    return this.#joiner?.size ?? 0;
+  }
+
   /** Processes a marked frame. */
   receive(payload: Payload): void {
     const frame = decodeFrame(payload);

@@ -166,3 +166,49 @@ Deno.test({
     assertEquals(ends, ["/flood limit"]);
   },
 });
+
+Deno.test({
+  name: "maxBufferedTotal counts the parts of incomplete messages, too",
+  ignore,
+  async fn() {
+    const { server, ends } = serverOf({
+      maxBufferedTotal: MIB,
+      maxPayload: 64 * MIB,
+    });
+    await using _server = server;
+    await server.listen("127.0.0.1", 0);
+    using peer = await RawPeer.open(server.port, "/parts", "events.v1-parts");
+    using quiet = await RawPeer.open(server.port, "/quiet", "events.v1");
+    await quiet.write(frame(1, `\u0001-${"x".repeat(16_384)}`));
+    const ended = server.waitFor("disconnect");
+    for (let i = 0; i < 80; i++) {
+      const part = `\u0001-${"x".repeat(16_384)}`;
+      if (!await peer.write(frame(1, part))) break;
+    }
+    await ended;
+    assertEquals(ends, ["/parts limit"]);
+  },
+});
+
+Deno.test({
+  name: "maxBufferedTotal counts requests that are being handled, too",
+  ignore,
+  async fn() {
+    const { server, ends } = serverOf({ maxBufferedTotal: MIB });
+    await using _server = server;
+    const hold = Promise.withResolvers<void>();
+    server.handle(() => hold.promise);
+    await server.listen("127.0.0.1", 0);
+    using peer = await RawPeer.open(server.port, "/asks", "events.v1");
+    using quiet = await RawPeer.open(server.port, "/quiet", "events.v1");
+    await quiet.write(frame(1, "\u0001?1,1"));
+    const ended = server.waitFor("disconnect");
+    for (let id = 1; id < 40; id++) {
+      const question = `\u0001?${id},${"x".repeat(60_000)}`;
+      if (!await peer.write(frame(1, question))) break;
+    }
+    await ended;
+    hold.resolve();
+    assertEquals(ends, ["/asks limit"]);
+  },
+});

@@ -1,0 +1,69 @@
+/**
+ * Limits the requests of one peer that are handled at the same time, without the option
+ * `concurrency`; pure.
+ *
+ * @module
+ */
+
+import { MESSAGE_COST } from "../sending/buffer_budget.ts";
+import { INITIAL_CREDIT } from "../sending/credit_window.ts";
+
+/**
+ * The memory of running requests from which on the peer gets no credit for more, in bytes.
+ * That is about 16,000 small requests.
+ */
+export const MAX_RUNNING_MEMORY: number = 16 * 1024 * 1024;
+
+/**
+ * The number of requests without credit that only a peer sends that ignores its credit:
+ * the credit that it has when it gets no more, and some for requests on their way.
+ */
+const MAX_WITHHELD = INITIAL_CREDIT + 256;
+
+/** The requests of one connection whose handlers have not finished. */
+export class RunningRequests {
+  #count = 0;
+  #size = 0;
+  #withheldCount = 0;
+  #withheldCost = 0;
+
+  /** The approximate memory of the requests, in bytes. */
+  get memory(): number {
+    return this.#size * 2 + this.#count * MESSAGE_COST;
+  }
+
+  /** Whether the credit for further requests is withheld. */
+  get isFull(): boolean {
+    return this.memory >= MAX_RUNNING_MEMORY;
+  }
+
+  /**
+   * Withholds the credit for a request until others have finished.
+   *
+   * @returns Whether the peer could have credit for the request.
+   */
+  withhold(cost: number): boolean {
+    this.#withheldCost += cost;
+    return ++this.#withheldCount <= MAX_WITHHELD;
+  }
+
+  /** A handler is running. */
+  start(size: number): void {
+    this.#count++;
+    this.#size += size;
+  }
+
+  /**
+   * A handler has finished.
+   *
+   * @returns The cost of the requests to give credit for now.
+   */
+  finish(size: number): number {
+    this.#count--;
+    this.#size -= size;
+    if (this.isFull) return 0;
+    const cost = this.#withheldCost;
+    this.#withheldCount = this.#withheldCost = 0;
+    return cost;
+  }
+}
