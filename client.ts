@@ -14,6 +14,7 @@
  * @module
  */
 
+import { assertTarget } from "./core/client/client_arguments.ts";
 import { withResolvers } from "./core/util/deferred.ts";
 import { printable } from "./core/util/printable.ts";
 import {
@@ -331,6 +332,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   ): Promise<void> {
     const { promise, resolve, reject } = withResolvers<void>();
     try {
+      assertTarget(url, options);
       assertConnectOptions(options);
       if (this.#signal?.aborted) {
         return ignoreRejection(Promise.reject(this.#signal.reason));

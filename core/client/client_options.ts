@@ -4,6 +4,7 @@
  * @module
  */
 
+import { misplacedOption } from "./client_arguments.ts";
 import {
   assertKnown,
   assertSize,
@@ -144,6 +145,8 @@ export function resolveClientOptions<Types extends SocketTypes>(
   options: ClientOptions<Types>,
 ): ResolvedClientOptions<Types> {
   assertType("options", options, "object", "pass the URL to connect()");
+  const misplaced = misplacedOption("ClientSocket", options, []);
+  if (misplaced) throw misplaced;
   assertKnown("ClientSocket", options, CLIENT_OPTIONS);
   const {
     protocols = [],
@@ -189,12 +192,10 @@ export function resolveClientOptions<Types extends SocketTypes>(
  * @throws {TypeError} If an option has the wrong type, or does not exist.
  */
 export function assertConnectOptions(options: ConnectOptions): void {
-  assertType(
-    "options",
-    options,
-    "object",
-    "pass subprotocols to the constructor",
-  );
+  assertType("options", options, "object");
+  const others = CLIENT_OPTIONS.filter((one) => !CONNECT_OPTIONS.includes(one));
+  const misplaced = misplacedOption("connect()", options, others);
+  if (misplaced) throw misplaced;
   assertKnown("connect()", options, CONNECT_OPTIONS);
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { assertReturnedUrl, toProtocols } from "./client_arguments.ts";
 import { Connection } from "../connection/connection.ts";
 import {
   CloseCode,
@@ -297,24 +298,19 @@ export class Connector<Types extends SocketTypes> {
 
   /** Resolves the URL, the subprotocols and the headers. */
   async #resolveTarget(): Promise<Target> {
-    try {
-      const [url, protocols, headers] = await Promise.all([
-        resolveProvided(this.url),
-        resolveProvided(this.#options.protocols),
-        resolveProvided(this.#options.headers),
-      ]);
-      return {
-        url,
-        protocols: typeof protocols === "string" ? [protocols] : protocols,
-        headers,
-      };
-    } catch (cause) {
+    const [url, protocols, headers] = await Promise.all([
+      resolveProvided(this.url),
+      resolveProvided(this.#options.protocols),
+      resolveProvided(this.#options.headers),
+    ]).catch((cause) => {
       const reason = "the URL, subprotocols or headers could not be determined";
       throw this.createError(
         `${reason}${cause instanceof Error ? `: ${cause.message}` : ""}`,
         { cause },
       );
-    }
+    });
+    assertReturnedUrl(url);
+    return { url, protocols: toProtocols(protocols), headers };
   }
 }
 

@@ -150,17 +150,29 @@ export function openSocket(
 /** Checks the URL first, as the runtime's own error would contain secrets of the URL. */
 function assertWebSocketUrl(url: string | URL): void {
   let hash: string;
+  let protocol: string;
   try {
     const base: unknown = getProperty(
       getProperty(globalThis, "location"),
       "href",
     );
-    hash = new URL(url, typeof base === "string" ? base : undefined).hash;
+    ({ hash, protocol } = new URL(
+      url,
+      typeof base === "string" ? base : undefined,
+    ));
   } catch {
     throw new DOMException(
       `Cannot connect to "${
         withoutSecrets(url)
       }" as it is not a valid URL: use one such as ws://localhost:3000/live`,
+      "SyntaxError",
+    );
+  }
+  if (!/^(?:ws|http)s?:$/.test(protocol)) {
+    throw new DOMException(
+      `Cannot connect to "${
+        withoutSecrets(url)
+      }" as its scheme is "${protocol}": use a URL such as ws://localhost:3000/live`,
       "SyntaxError",
     );
   }
