@@ -293,7 +293,7 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * unawaited rejection is not reported as unhandled.
    *
    * @param url The URL, with the scheme `ws:`, `wss:`, `http:` or `https:`; or a function
-   * that returns it, called for each attempt.
+   * that returns it, called for each handshake.
    * @param options The options.
    * @returns A promise that resolves when the connection is open.
    * @throws {ConnectError} (rejects) If the connection cannot be established. Its `cause`

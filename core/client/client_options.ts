@@ -24,8 +24,8 @@ import {
 import type { SocketTypes } from "../values/types.ts";
 
 /**
- * A value, or a function that returns it. The function is called for each attempt to
- * connect, so that a token in the value is fresh.
+ * A value, or a function that returns it. The function is called for each handshake, so
+ * that a token in the value is fresh.
  *
  * @typeParam T The type of the value.
  */

@@ -135,12 +135,13 @@ export class Connector<Types extends SocketTypes> {
     const { memory } = attempt;
     const { requireEvents, reconnect, connection: { support } } = this.#options;
     if (support.isPlain) return await this.#handshake(attempt, false);
+    let current = attempt;
     let isOffering = requireEvents || memory.isOffering;
     let isProven = memory.isKnown;
     for (;;) {
       try {
-        if (!isOffering && !isProven) return await this.#verify(attempt);
-        await this.#handshake(attempt, isOffering);
+        if (!isOffering && !isProven) return await this.#verify(current);
+        await this.#handshake(current, isOffering);
         return memory.learn(isOffering);
       } catch (error) {
         if (!(error instanceof HandshakeFailure)) throw error;
@@ -148,6 +149,7 @@ export class Connector<Types extends SocketTypes> {
         const isRetried = !requireEvents &&
           memory.failed(isOffering, blame, reconnect !== undefined);
         if (!isRetried) throw error;
+        current = await this.#renew(attempt);
         isOffering = false;
         isProven = blame !== "possible";
       }
@@ -164,7 +166,7 @@ export class Connector<Types extends SocketTypes> {
     const held = new HeldOwner<Types>(attempt.createOwner);
     await this.#handshake({ ...attempt, createOwner: held.create }, false);
     try {
-      await this.#handshake(attempt, true);
+      await this.#handshake(await this.#renew(attempt), true);
       memory.learn(true);
       held.discard();
     } catch (error) {
@@ -179,6 +181,13 @@ export class Connector<Types extends SocketTypes> {
       if (blame !== "none") memory.learn(false);
       held.release();
     }
+  }
+
+  /** Asks for the URL and so on again: a ticket in them may count only once. */
+  async #renew(attempt: Attempt<Types>): Promise<Attempt<Types>> {
+    const { cancelled } = attempt;
+    const target = await Promise.race([this.#resolveTarget(), cancelled]);
+    return { ...attempt, target };
   }
 
   /** Makes one handshake. Rejects with a {@linkcode HandshakeFailure}. */

@@ -73,7 +73,7 @@ const PATTERNS: readonly (readonly [ConnectErrorKind, RegExp])[] = [
   ],
   [
     "unreachable",
-    /tcp connect error|dns error|connection (?:closed|error|reset)|Connection ended|Failed to connect|UND_ERR_SOCKET|\bE(?:CONN|HOST|NET|NOTFOUND|AI_|PIPE|ADDR)\w*/,
+    /tcp connect error|dns error|[Cc]onnection (?:closed|error|refused|reset)|Connection ended|Failed to connect|UND_ERR_SOCKET|\bE(?:CONN|HOST|NET|NOTFOUND|AI_|PIPE|ADDR)\w*/,
   ],
 ];
 

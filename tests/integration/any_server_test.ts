@@ -95,6 +95,20 @@ test("ClientSocket offers the program's own subprotocols to all servers", async 
   }
 });
 
+test("ClientSocket asks for a ticket for each handshake", async (server) => {
+  for (const behaviour of ["wrong", "hang-up"] as const) {
+    let tickets = 0;
+    const before = server.handshakes.length;
+    await using client = new ClientSocket();
+    await client.connect(() =>
+      Promise.resolve(`${server.url(behaviour)}?ticket=${++tickets}`)
+    );
+    const used = server.handshakes.slice(before).map(({ query }) => query);
+    assertEquals(used, used.map((_, index) => `ticket=${index + 1}`));
+    assertStrictEquals(used.length, tickets);
+  }
+});
+
 test("ClientSocket does not double the load of a server that is down or refuses", async (server) => {
   const statuses = [401, 403, 404, 429, 503] as const;
   for (const status of statuses) {

@@ -27,6 +27,7 @@ export type RawBehaviour =
 /** A handshake that has come. */
 export interface RawHandshake {
   readonly path: string;
+  readonly query: string;
   readonly offered: readonly string[];
 }
 
@@ -83,12 +84,12 @@ export class RawServer implements AsyncDisposable {
     this.#peers.add(peer);
     try {
       const head = await peer.head();
-      const [path = ""] = (head.split(" ")[1] ?? "").split("?");
+      const [path = "", query = ""] = (head.split(" ")[1] ?? "").split("?");
       const header = (name: string) =>
         new RegExp(`^${name}: *(.*?)\r?$`, "im").exec(head)?.[1] ?? "";
       const list = header("sec-websocket-protocol");
       const offered = list.split(/, */).filter(Boolean);
-      this.handshakes.push({ path, offered });
+      this.handshakes.push({ path, query, offered });
       const behaviour = this.behaviour ?? path.slice(1);
       const [how = "", status = ""] = behaviour.split("-");
       const isOffer = offered.length > 0;

@@ -27,6 +27,7 @@ const CASES: readonly Case[] = [
   ["refused 403", NODE, { status: 403 }],
   ["unreachable", `${DENO}tcp connect error`],
   ["unreachable", `${DENO}dns error`],
+  ["unreachable", "NetworkError: Connection refused"], // a MemoryNetwork
   ["unreachable", withCode(`${BUN}Failed to connect`, "ECONNREFUSED")],
   ["unreachable", withCode(`${BUN}Failed to connect`, "ENOTFOUND")],
   ["unreachable", NODE, {
