@@ -394,8 +394,8 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
    * import { ClientSocket } from "jsr:@ws/events";
    *
    * const client = new ClientSocket({ reconnect: true });
-   * document.querySelector("button")?.addEventListener("click", () => {
-   *   client.reconnect();
+   * client.on("reconnecting", (_attempt, delay) => {
+   *   if (confirm(`Offline for ${delay} ms. Try again now?`)) client.reconnect();
    * });
    * ```
    */
