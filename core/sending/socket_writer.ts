@@ -17,6 +17,7 @@ import {
   SendQueue,
 } from "./send_queue.ts";
 import { SocketBuffer, type TrafficCount } from "./socket_buffer.ts";
+import { FAST_POLL_MIN_MS, StallDetector } from "./stall_detector.ts";
 
 /** The signals of a writer to its connection. */
 export type WriterSignal =
@@ -29,26 +30,8 @@ export type WriterSignal =
   /** The socket closes by itself while messages wait. */
   | "stuck";
 
-/** How soon a full socket is polled, in milliseconds. */
-const FAST_POLL_MIN_MS = 1;
-
-/** How late a full socket is polled at most, if nothing moves, in milliseconds. */
-const FAST_POLL_MAX_MS = 32;
-
 /** How late a socket that is not full is polled at most, in milliseconds. */
 const SLOW_POLL_MAX_MS = 5_000;
-
-/**
- * A peer that reads so many bytes per second is slow, but not stalled. A message shows
- * progress only when all of it has left.
- */
-const MIN_BYTES_PER_SECOND = 16 * 1024;
-
-/**
- * After how many milliseconds empty messages are assumed to have left, if there are as
- * many as make a socket full. The socket does not show when they do.
- */
-const EMPTY_MESSAGES_MS = 250;
 
 /** Writes the messages of one connection to its socket. */
 export class SocketWriter {
@@ -56,6 +39,7 @@ export class SocketWriter {
   readonly #limits: WriterLimits;
   readonly #onSignal: (signal: WriterSignal) => void;
   readonly #buffer: SocketBuffer;
+  readonly #stall: StallDetector;
   /** A frame of credit, which is sent before all queued messages. */
   #creditFrame: string | undefined;
   /** The bytes that were handed to the socket after the last transferable message. */
@@ -68,14 +52,6 @@ export class SocketWriter {
   #isDrainAwaited = false;
   #isReadingBlob = false;
   #isPolledSlowly = false;
-  /** Whether the peer has sent something since the buffer last moved. */
-  #isPeerActive = false;
-  /** How many bytes the socket held at the last poll. */
-  #lastBuffered = 0;
-  #pollDelay = FAST_POLL_MIN_MS;
-  /** For how long nothing has moved, and for how long nothing may, in milliseconds. */
-  #stalledMs = 0;
-  #maxStallMs = Infinity;
   #onEmpty: (() => void) | undefined;
   #isStopped = false;
 
@@ -89,6 +65,7 @@ export class SocketWriter {
     this.#limits = limits;
     this.#onSignal = onSignal;
     this.#buffer = new SocketBuffer(socket, limits);
+    this.#stall = new StallDetector(limits.stallTimeout);
   }
 
   /** The bytes of all messages that wait here. */
@@ -117,12 +94,12 @@ export class SocketWriter {
 
   /** Called when the peer has sent something, and so is alive. */
   noteActivity(): void {
-    this.#isPeerActive = true;
+    this.#stall.isPeerActive = true;
   }
 
   /** Whether the peer has sent something since it last read something. */
   get isPeerActive(): boolean {
-    return this.#isPeerActive;
+    return this.#stall.isPeerActive;
   }
 
   /**
@@ -227,38 +204,23 @@ export class SocketWriter {
   #startBackpressure(buffered: number): Promise<void> {
     this.#drained = withResolvers();
     ignoreRejection(this.#drained.promise);
-    this.#noteProgress(buffered);
+    this.#stall.noteProgress(buffered);
     this.#isPolledSlowly = false;
     this.#limits.slowPoll.remove(this);
     this.#limits.fastPoll.add(this, FAST_POLL_MIN_MS);
     return this.#drained.promise;
   }
 
-  #noteProgress(buffered: number): void {
-    const { stallTimeout } = this.#limits;
-    this.#lastBuffered = buffered;
-    this.#pollDelay = FAST_POLL_MIN_MS;
-    this.#stalledMs = 0;
-    this.#isPeerActive = false;
-    this.#maxStallMs = stallTimeout === 0
-      ? Infinity
-      : stallTimeout + buffered / MIN_BYTES_PER_SECOND * 1000;
-  }
-
   #pollFast(): number {
     const buffered = this.#buffer.measure();
-    const isMoving = buffered < this.#lastBuffered;
-    if (isMoving) this.#noteProgress(buffered);
-    else {
-      this.#stalledMs += this.#pollDelay;
-      this.#pollDelay = Math.min(this.#pollDelay * 2, FAST_POLL_MAX_MS);
-    }
+    const stall = this.#stall;
+    const isMoving = stall.check(buffered);
     const { isLow } = this.#buffer;
     const isEmpty = buffered === 0 &&
-      (isLow || this.#stalledMs >= EMPTY_MESSAGES_MS);
+      (isLow || stall.hasWaitedForEmpty);
     if (isEmpty || (isMoving && isLow)) this.#endBackpressure(buffered);
-    else if (this.#stalledMs >= this.#maxStallMs) this.#onSignal("stalled");
-    return this.#drained && !this.#isStopped ? this.#pollDelay : 0;
+    else if (stall.isStalled) this.#onSignal("stalled");
+    return this.#drained && !this.#isStopped ? stall.delay : 0;
   }
 
   /**
@@ -284,7 +246,7 @@ export class SocketWriter {
     const { stallTimeout, slowPoll } = this.#limits;
     if (stallTimeout === 0 || this.#isPolledSlowly) return;
     this.#isPolledSlowly = true;
-    this.#lastBuffered = Infinity;
+    this.#stall.reset();
     slowPoll.add(this, this.#slowPollInterval);
   }
 
@@ -298,8 +260,7 @@ export class SocketWriter {
    */
   #pollSlowly(): number {
     const buffered = this.#buffer.measure();
-    const isMoving = buffered < this.#lastBuffered;
-    this.#lastBuffered = buffered;
+    const isMoving = this.#stall.hasMoved(buffered);
     if (buffered === 0) {
       this.#isPolledSlowly = false;
       this.#buffer.clear();
