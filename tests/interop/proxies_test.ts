@@ -3,7 +3,14 @@
  * ends come through, and what becomes of connections when one of the two restarts.
  */
 
-import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import {
+  assertEquals,
+  assertInstanceOf,
+  assertLess,
+  assertRejects,
+  assertStrictEquals,
+} from "@std/assert";
+import { delay } from "@std/async";
 import {
   ClientSocket,
   ConnectError,
@@ -18,9 +25,11 @@ import { lacksPermission } from "../support/permissions.ts";
 import { lacksProgram } from "../support/programs.ts";
 import { Program } from "../support/program.ts";
 import { HANDSHAKE, request } from "../support/raw_peer.ts";
+import type { UnixServerReport } from "../support/unix_server.ts";
 
-const ignore = await lacksPermission("net", "run", "read", "write", "env") ||
-  await lacksProgram("nginx", "caddy");
+const isUnable = await lacksPermission("net", "run", "read", "write", "env");
+const ignore = isUnable || await lacksProgram("nginx", "caddy");
+const ignoreNginx = isUnable || await lacksProgram("nginx");
 
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore, fn });
@@ -339,3 +348,71 @@ test("behind nginx: a client that takes nothing is cut", async () => {
   for (let i = 0; i < 64; i++) connection.send(new Uint8Array(1024 * 1024));
   assertEquals((await lost)[0], 1006);
 });
+
+for (const authorizes of ["now", "later"]) {
+  Deno.test({
+    name:
+      `behind nginx with a Unix socket: clients that leave during the handshake give their places back, authorize answers ${authorizes}`,
+    ignore: ignoreNginx,
+    async fn() {
+      const places = 10;
+      const folder = await Deno.makeTempDir();
+      try {
+        await Deno.chmod(folder, 0o755); // the workers of nginx are another user
+        const path = `${folder}/socket`;
+        await using program = new Program([
+          ...["run", "--allow-all", "tests/support/unix_server.ts"],
+          ...[path, `${places}`, authorizes],
+        ]);
+        await program.line("listening");
+        await using front = await ReverseProxy.start("nginx", [1, freePort()], {
+          "server 127.0.0.1:1 ": `server unix:${path} `,
+        });
+        const leave = async () => {
+          using connection = await Deno.connectTls({
+            hostname: "localhost",
+            port: front.port,
+            caCerts: [CERTIFICATE],
+          });
+          const handshake = request({ ...HANDSHAKE, Host: front.host });
+          await connection.write(new TextEncoder().encode(handshake));
+        };
+        for (let round = 0; round < 3; round++) {
+          await Promise.all(Array.from({ length: places }, leave));
+        }
+        const start = performance.now();
+        const clients = Array.from(
+          { length: places },
+          () => new ClientSocket(),
+        );
+        // All places at once are there again.
+        for (const client of clients) {
+          for (;;) {
+            try {
+              await client.connect(`${front.url}/live`);
+              break;
+            } catch (error) {
+              assertInstanceOf(error, ConnectError);
+              assertLess(performance.now() - start, 10_000);
+              await delay(50);
+            }
+          }
+        }
+        for (const client of clients) await echo(client, "here");
+        const ended = clients.map((client) => client.waitFor("end"));
+        await program.write("close");
+        const report: UnixServerReport = JSON.parse(
+          await program.line("closed "),
+        );
+        for (const [{ code }] of await Promise.all(ended)) {
+          assertStrictEquals(code, 1001);
+        }
+        assertStrictEquals(report.connects, report.ends);
+        assertLess(places, report.authorized);
+        assertLess(report.shutdown, 10_000);
+      } finally {
+        await Deno.remove(folder, { recursive: true });
+      }
+    },
+  });
+}
