@@ -12,7 +12,7 @@ Deno.test("Message of a text frame that is JSON", () => {
   assertStrictEquals(message.author, author);
 });
 
-Deno.test("Message of a text frame that is no JSON", () => {
+Deno.test("Message of a text frame that is not JSON", () => {
   const message = new Message("plain", author);
   assertStrictEquals(message.data, "plain");
   assertStrictEquals(message.content, "plain");
@@ -38,7 +38,7 @@ Deno.test("Message.data is decoded once, even if it is undefined or null", () =>
   assertStrictEquals(new Message("null", author).data, null);
 });
 
-Deno.test("Message.createdAt is when it was made, or what is given", () => {
+Deno.test("Message.createdAt defaults to the time of creation", () => {
   const before = Date.now();
   const { createdAt } = new Message("", author);
   assertEquals(before <= createdAt.getTime(), true);
@@ -58,7 +58,7 @@ Deno.test("Message.reply() sends to the author", async () => {
   assertEquals(sent, [{ ok: true }]);
 });
 
-Deno.test("Message shows what it holds when it is inspected", () => {
+Deno.test("Message formats itself for console.log()", () => {
   const shown = Deno.inspect(new Message('{"a":1}', author, 0))
     .replaceAll(/\s+/g, " ");
   assertStrictEquals(

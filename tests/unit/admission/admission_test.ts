@@ -43,7 +43,7 @@ function handshake(
   return { method, headers: all };
 }
 
-Deno.test("checkHandshake() lets valid handshakes pass", () => {
+Deno.test("checkHandshake() accepts valid handshakes", () => {
   assertStrictEquals(checkHandshake(handshake()), undefined);
   const variants = [
     { upgrade: "WebSocket" },
@@ -57,7 +57,7 @@ Deno.test("checkHandshake() lets valid handshakes pass", () => {
   }
 });
 
-Deno.test("checkHandshake() says what is wrong with all others", () => {
+Deno.test("checkHandshake() returns the reason for invalid handshakes", () => {
   const cases: [Record<string, string | undefined>, number][] = [
     [{ upgrade: undefined }, 426],
     [{ upgrade: "h2c" }, 426],
@@ -87,7 +87,7 @@ Deno.test("checkHandshake() says what is wrong with all others", () => {
   }
 });
 
-Deno.test("checkHandshake() names the headers that its status asks for", () => {
+Deno.test("checkHandshake() returns the headers required by the status", () => {
   assertEquals(checkHandshake(handshake({}, "POST")), {
     status: 405,
     reason: "Cannot upgrade a POST request: use GET",
@@ -99,7 +99,7 @@ Deno.test("checkHandshake() names the headers that its status asks for", () => {
   assertEquals(plain?.headers?.upgrade, "websocket");
 });
 
-Deno.test("isUpgradeRequest() is true however bad the rest of the request is", () => {
+Deno.test("isUpgradeRequest() ignores the rest of the request", () => {
   assertStrictEquals(
     isUpgradeRequest(handshake({ connection: undefined })),
     true,
@@ -145,7 +145,7 @@ function door(options: AdmissionOptions): {
   return { admission, errors };
 }
 
-Deno.test("Admission admits all that ask properly, by default", () => {
+Deno.test("Admission admits valid requests by default", () => {
   const { admission } = door({});
   const request = ask(
     { origin: "https://anywhere.example", "sec-websocket-protocol": "x" },
@@ -165,7 +165,7 @@ Deno.test("Admission admits all that ask properly, by default", () => {
   assertStrictEquals(secure.admitted.url, "https://localhost/");
 });
 
-Deno.test("Admission refuses options that are no sizes", () => {
+Deno.test("Admission rejects invalid numbers", () => {
   const names = [
     "authorizeTimeout",
     "maxConnections",
@@ -204,7 +204,7 @@ const PAGES: [AllowList | undefined, string[], string[]][] = [
   [(origin) => origin.endsWith("b"), ["https://b"], ["https://a"]],
 ];
 
-Deno.test("Admission: origins lets in the pages that are allowed", () => {
+Deno.test("Admission option origins admits allowed pages", () => {
   for (const [origins, allowed, refused] of PAGES) {
     const { admission } = door(origins === undefined ? {} : { origins });
     for (const round of [1, 2]) { // no pattern remembers
@@ -221,7 +221,7 @@ Deno.test("Admission: origins lets in the pages that are allowed", () => {
   }
 });
 
-Deno.test("Admission: origins that no page has are refused at once", () => {
+Deno.test("Admission option origins rejects entries that never match", () => {
   const cases: [string, string][] = [
     ["https://a.example/", 'use "https://a.example"'],
     ["https://a.example/chat", 'use "https://a.example"'],
@@ -237,7 +237,7 @@ Deno.test("Admission: origins that no page has are refused at once", () => {
   door({ origins: ["null", "tauri://localhost", "http://[::1]:3000"] });
 });
 
-Deno.test("sameOrigin() compares the page's host with the socket's", () => {
+Deno.test("sameOrigin() compares hosts", () => {
   const cases: [string, string, boolean][] = [
     ["http://a.example", "a.example", true],
     ["https://a.example", "a.example", true], // a proxy speaks TLS
@@ -260,7 +260,7 @@ Deno.test("sameOrigin() compares the page's host with the socket's", () => {
   }
 });
 
-Deno.test("sameOrigin() refuses a page in the clear to a socket that is not", () => {
+Deno.test("sameOrigin() refuses http: pages for wss: endpoints", () => {
   const cases: [string, string, boolean][] = [
     ["http://a.example", "https://a.example/", false],
     ["https://a.example", "https://a.example/", true],
@@ -273,7 +273,7 @@ Deno.test("sameOrigin() refuses a page in the clear to a socket that is not", ()
   }
 });
 
-Deno.test("Admission: paths lets in at those paths only", () => {
+Deno.test("Admission option paths admits only listed paths", () => {
   const { admission } = door({ paths: ["/live", "/a%20b", /\/rooms\/\d+/] });
   const at = (path: string) =>
     outcome(admission.admit(ask({}, `http://localhost${path}`)));
@@ -298,7 +298,7 @@ Deno.test("Admission: paths lets in at those paths only", () => {
   }
 });
 
-Deno.test("Admission: paths are compared however they are encoded", () => {
+Deno.test("Admission option paths compares normalized encodings", () => {
   for (const path of ["/café", "/caf%C3%A9", "/caf%c3%a9"]) {
     const { admission } = door({ paths: [path] });
     for (const asked of ["/café", "/caf%C3%A9", "/caf%c3%a9"]) {
@@ -308,7 +308,7 @@ Deno.test("Admission: paths are compared however they are encoded", () => {
   }
 });
 
-Deno.test("Admission: refuses dot segments that only a URL parser resolves", () => {
+Deno.test("Admission refuses encoded dot segments", () => {
   const { admission } = door({
     paths: ["/live", "/a/live", "/..live", "/li.ve"],
   });
@@ -333,7 +333,7 @@ Deno.test("Admission: refuses dot segments that only a URL parser resolves", () 
   }
 });
 
-Deno.test("Admission: by default refuses credentials of another site", () => {
+Deno.test("Admission refuses cross-site requests with credentials by default", () => {
   const { admission } = door({});
   const cases: [Record<string, string>, boolean][] = [
     [{ origin: "https://evil.example" }, true],
@@ -381,7 +381,7 @@ Deno.test("Admission: by default refuses credentials of another site", () => {
   assert("admitted" in open.admit(foreign));
 });
 
-Deno.test("Admission: protocols are echoed only if they are spoken", () => {
+Deno.test("Admission option protocols selects only supported subprotocols", () => {
   const { admission } = door({ protocols: ["chat.v2", "chat.v1"] });
   const spoken = (asked: string) => {
     const request = ask({ "sec-websocket-protocol": asked });
@@ -393,7 +393,7 @@ Deno.test("Admission: protocols are echoed only if they are spoken", () => {
   assertStrictEquals(spoken("x"), "");
 });
 
-Deno.test("Admission: maxConnections at, below and above", async () => {
+Deno.test("Admission option maxConnections applies at the limit", async () => {
   for (const max of [0, 1, 3]) {
     const { admission } = door({ maxConnections: max });
     const full = { status: 503, reason: "There are too many connections" };
@@ -422,7 +422,7 @@ Deno.test("Admission: maxConnections at, below and above", async () => {
   assertStrictEquals(outcome(await admission.admit(ask())), 403);
 });
 
-Deno.test("Admission: maxConnectionsPerAddress at, below and above", () => {
+Deno.test("Admission option maxConnectionsPerAddress applies at the limit", () => {
   const { admission } = door({
     maxConnectionsPerAddress: 2,
     maxConnections: 5,
@@ -453,7 +453,7 @@ Deno.test("Admission: maxConnectionsPerAddress at, below and above", () => {
   assertStrictEquals(outcome(other.admit(ask())), 429); // both are "unknown"
 });
 
-Deno.test("networkOf() is the address without its port, or 64 bits of it", () => {
+Deno.test("networkOf() returns the IPv4 address or 64 bits of an IPv6 address", () => {
   const cases: [string, string][] = [
     ["192.0.2.1:80", "192.0.2.1"],
     ["192.0.2.1", "192.0.2.1"],
@@ -472,7 +472,7 @@ Deno.test("networkOf() is the address without its port, or 64 bits of it", () =>
   }
 });
 
-Deno.test("remoteAddressOf() writes an IPv4 address as IPv4, also on a dual-stack socket", () => {
+Deno.test("remoteAddressOf() converts IPv4-mapped addresses", () => {
   const none = new Headers();
   for (
     const [hostname, address] of [
@@ -486,7 +486,7 @@ Deno.test("remoteAddressOf() writes an IPv4 address as IPv4, also on a dual-stac
   ) assertStrictEquals(remoteAddressOf(none, from(hostname, 7), 0), address);
 });
 
-Deno.test("trustProxy: so many entries of X-Forwarded-For are believed", () => {
+Deno.test("Admission option trustProxy trusts that many entries of X-Forwarded-For", () => {
   const cases: [number, string | undefined, string][] = [
     [0, undefined, "192.0.2.9:7"],
     [0, "198.51.100.1", "192.0.2.9:7"], // anybody could write that
@@ -546,7 +546,7 @@ class ForeignResponse {
   constructor(readonly status: number) {}
 }
 
-Deno.test("authorize: an error that is returned refuses, and is told", async () => {
+Deno.test("Admission option authorize refuses and reports a returned error", async () => {
   const foreign = Object.create(null, {
     [Symbol.toStringTag]: { value: "Error" },
   });
@@ -559,7 +559,7 @@ Deno.test("authorize: an error that is returned refuses, and is told", async () 
   }
 });
 
-Deno.test("authorize: a Response that was read refuses with its status, and is told", async () => {
+Deno.test("Admission option authorize refuses and reports a consumed Response", async () => {
   const response = new Response("log in first", { status: 401 });
   await response.text();
   const locked = new Response("log in first", { status: 401 });
@@ -572,7 +572,7 @@ Deno.test("authorize: a Response that was read refuses with its status, and is t
   await reader?.cancel();
 });
 
-Deno.test("authorize: headers of the upgrade are given on, or refused", async () => {
+Deno.test("Admission option authorize validates response headers", async () => {
   const { admission } = door({
     authorize: (_request, { responseHeaders }) => {
       responseHeaders.append("set-cookie", "a=1");
@@ -607,7 +607,7 @@ Deno.test("authorize: headers of the upgrade are given on, or refused", async ()
   }
 });
 
-Deno.test("authorize: what it returns is the context, or refuses", async () => {
+Deno.test("Admission option authorize returns the context or refuses", async () => {
   const cases: [() => unknown, unknown][] = [
     [() => ({ user: "ada" }), { context: { user: "ada" } }],
     [() => Promise.resolve("ada"), { context: "ada" }],
@@ -669,7 +669,7 @@ Deno.test("authorize: an error or a function as result refuses, and is reported"
   }
 });
 
-Deno.test("authorize: is asked last, and told who it is", async () => {
+Deno.test("Admission option authorize is called last, with the address", async () => {
   const calls: unknown[] = [];
   const { admission } = door({
     origins: [],
@@ -688,7 +688,7 @@ Deno.test("authorize: is asked last, and told who it is", async () => {
   assertEquals(calls, [[url, "[::1]:9", "::1", "/live"]]);
 });
 
-Deno.test("authorize: its Response is the answer", async () => {
+Deno.test("Admission option authorize refuses with its Response", async () => {
   const response = new Response("log in first", { status: 401 });
   const { admission } = door({ authorize: () => response });
   const verdict = await admission.admit(ask());
@@ -697,7 +697,7 @@ Deno.test("authorize: its Response is the answer", async () => {
   assertStrictEquals(response.bodyUsed, false); // it may be given again
 });
 
-Deno.test("authorize: a Response without a status is a 500, and an error", async () => {
+Deno.test("Admission option authorize refuses a Response with status 0 with 500", async () => {
   for (const said of [Response.error(), Promise.resolve(Response.error())]) {
     const { admission, errors } = door({ authorize: () => said });
     assertStrictEquals(outcome(await admission.admit(ask())), 500);
@@ -709,7 +709,7 @@ Deno.test("authorize: a Response without a status is a 500, and an error", async
   }
 });
 
-Deno.test("authorize: throwing is a 500, and an error", async () => {
+Deno.test("Admission option authorize refuses with 500 if it throws", async () => {
   const error = new Error("no database");
   const ways = [
     () => {
@@ -726,7 +726,7 @@ Deno.test("authorize: throwing is a 500, and an error", async () => {
   }
 });
 
-Deno.test("authorizeTimeout: hanging is a 504, and the place is free", async () => {
+Deno.test("Admission option authorizeTimeout refuses with 504 and releases the connection", async () => {
   using time = new FakeTime();
   const slow = Promise.withResolvers<unknown>();
   const { admission, errors } = door({
@@ -748,7 +748,7 @@ Deno.test("authorizeTimeout: hanging is a 504, and the place is free", async () 
   await time.tickAsync(1_000);
 });
 
-Deno.test("Admission.close() refuses all, also whom authorize lets in later", async () => {
+Deno.test("Admission.close() refuses requests that authorize admits later", async () => {
   const decision = Promise.withResolvers<boolean>();
   const { admission } = door({ authorize: () => decision.promise });
   const pending = admission.admit(ask());
@@ -764,7 +764,7 @@ Deno.test("Admission.close() refuses all, also whom authorize lets in later", as
   }
 });
 
-Deno.test("Admission: a function lets in by true, and by nothing else", () => {
+Deno.test("Admission accepts only true from functions", () => {
   for (const answer of [undefined, 0, "yes", Promise.resolve(false)]) {
     for (const [name, status] of [["origins", 403], ["paths", 404]]) {
       const options: object = { [String(name)]: () => answer };

@@ -14,7 +14,7 @@ function crowd(size: number) {
   return { given, pending, clients };
 }
 
-Deno.test("PendingUpgrades gives up what has not opened within two looks", () => {
+Deno.test("PendingUpgrades terminates upgrades that are pending for two checks", () => {
   using time = new FakeTime();
   const { given, pending, clients: [first, second, third] } = crowd(3);
   assert(first && second && third);
@@ -31,7 +31,7 @@ Deno.test("PendingUpgrades gives up what has not opened within two looks", () =>
   assertEquals([given, pending.lost], [[0, 1, 2], 3]);
 });
 
-Deno.test("PendingUpgrades forgets what has opened, and then has no timer", () => {
+Deno.test("PendingUpgrades stops its timer when no upgrade is pending", () => {
   using time = new FakeTime();
   const { given, pending, clients } = crowd(2);
   for (const client of clients) pending.add(client);
@@ -42,7 +42,7 @@ Deno.test("PendingUpgrades forgets what has opened, and then has no timer", () =
   for (const client of clients) pending.delete(client); // once more changes nothing
 });
 
-Deno.test("PendingUpgrades.terminate() gives up all of them at once", () => {
+Deno.test("PendingUpgrades.terminate() terminates all upgrades", () => {
   using _time = new FakeTime();
   const { given, pending, clients } = crowd(3);
   for (const client of clients) pending.add(client);
@@ -50,7 +50,7 @@ Deno.test("PendingUpgrades.terminate() gives up all of them at once", () => {
   assertEquals([given, pending.lost], [[0, 1, 2], 3]);
 });
 
-Deno.test("PendingUpgrades.isSuspicious tells of many that do not open, and of one that was lost", () => {
+Deno.test("PendingUpgrades.isSuspicious is true for many pending upgrades and after a lost one", () => {
   using time = new FakeTime();
   const { pending, clients } = crowd(8);
   for (const client of clients) {

@@ -67,7 +67,7 @@ async function turns(): Promise<void> {
   for (let i = 0; i < 50; i++) await null;
 }
 
-Deno.test("BrokerLog is ahead of its broker no longer than that takes its time", async () => {
+Deno.test("BrokerLog is ahead of its broker only while it is slow", async () => {
   using time = new FakeTime();
   const { journal, kept, told, send } = await begin();
   await turns();
@@ -94,7 +94,7 @@ Deno.test("BrokerLog is ahead of its broker no longer than that takes its time",
   journal.brokerDown();
 });
 
-Deno.test("BrokerLog keeps the order of a room that is left and entered meanwhile", async () => {
+Deno.test("BrokerLog keeps the order of a room that is left and rejoined", async () => {
   using _time = new FakeTime();
   const { journal, kept, told, send } = await begin();
   const first = Promise.withResolvers<void>();
@@ -115,7 +115,7 @@ Deno.test("BrokerLog keeps the order of a room that is left and entered meanwhil
   journal.brokerDown();
 });
 
-Deno.test("BrokerLog lets go of what was sent while the broker was away", async () => {
+Deno.test("BrokerLog releases messages sent while the broker was down", async () => {
   using time = new FakeTime();
   const { journal, told, send } = await begin();
   await turns();

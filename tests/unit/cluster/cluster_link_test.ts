@@ -64,7 +64,7 @@ function relay(wire: Wire, { maxQueued = 0, isUp = true } = {}) {
   return { relay, told, errors, missed: () => missed };
 }
 
-Deno.test("ClusterLink passes on the options of a message, and only those that it has", async () => {
+Deno.test("ClusterLink forwards only the options that are set", async () => {
   const wire = new Wire();
   const { relay: one } = relay(wire);
   const { relay: other, told } = relay(wire);
@@ -85,7 +85,7 @@ Deno.test("ClusterLink passes on the options of a message, and only those that i
   await other.close();
 });
 
-Deno.test("ClusterLink passes on a text as it is, whatever it begins with", async () => {
+Deno.test("ClusterLink forwards text unchanged", async () => {
   const wire = new Wire();
   const { relay: one } = relay(wire);
   const { relay: other, told } = relay(wire);
@@ -96,7 +96,7 @@ Deno.test("ClusterLink passes on a text as it is, whatever it begins with", asyn
   await other.close();
 });
 
-Deno.test("ClusterLink delivers once what is for several rooms", async () => {
+Deno.test("ClusterLink delivers a message to several rooms once", async () => {
   const wire = new Wire();
   const { relay: one } = relay(wire);
   const { relay: other, told } = relay(wire);
@@ -108,7 +108,7 @@ Deno.test("ClusterLink delivers once what is for several rooms", async () => {
   await one.close();
 });
 
-Deno.test("ClusterLink keeps the order where the bytes of a Blob take time", async () => {
+Deno.test("ClusterLink keeps the order while a Blob is read", async () => {
   const wire = new Wire();
   const { relay: one, errors } = relay(wire);
   const { relay: other, told } = relay(wire);
@@ -130,7 +130,7 @@ Deno.test("ClusterLink keeps the order where the bytes of a Blob take time", asy
 });
 
 for (const failure of ["throws", "rejects"] as const) {
-  Deno.test(`ClusterLink counts and tells what is lost: the adapter ${failure}`, async () => {
+  Deno.test(`ClusterLink counts and reports lost messages: the adapter ${failure}`, async () => {
     const wire = new Wire();
     const { relay: one, errors, missed } = relay(wire);
     wire.failure = failure;
@@ -152,7 +152,7 @@ for (const failure of ["throws", "rejects"] as const) {
   });
 }
 
-Deno.test("ClusterLink keeps the last messages while it cannot pass them on", async () => {
+Deno.test("ClusterLink queues the latest messages while the broker is down", async () => {
   const wire = new Wire();
   const { relay: one, missed } = relay(wire, { maxQueued: 2, isUp: false });
   const { relay: other, told } = relay(wire);
@@ -173,7 +173,7 @@ Deno.test("ClusterLink keeps the last messages while it cannot pass them on", as
   assertStrictEquals(wire.log.at(-1), "all");
 });
 
-Deno.test("ClusterLink delivers what has options that only a later release knows", async () => {
+Deno.test("ClusterLink delivers messages with unknown options", async () => {
   const wire = new Wire();
   const { relay: one, told, errors } = relay(wire);
   const header = {
@@ -187,7 +187,7 @@ Deno.test("ClusterLink delivers what has options that only a later release knows
   await one.close();
 });
 
-Deno.test("ClusterLink bounds the bytes that wait for the broker", async () => {
+Deno.test("ClusterLink limits the bytes queued for the broker", async () => {
   const wire = new Wire();
   const { relay: one, missed } = relay(wire, {
     maxQueued: Infinity,

@@ -28,7 +28,7 @@ function fleetOf(...names: string[]) {
   return { one, all, mute, asked, sizes };
 }
 
-Deno.test("ServerRegistry knows who is there, and who has come", () => {
+Deno.test("ServerRegistry tracks servers", () => {
   using _time = new FakeTime();
   const { sizes, all } = fleetOf("b", "c");
   assertEquals(sizes(), [3, 3, 3]);
@@ -38,7 +38,7 @@ Deno.test("ServerRegistry knows who is there, and who has come", () => {
   assertEquals(sizes(), [1, 1, 1]);
 });
 
-Deno.test("ServerRegistry counts out who has said nothing for a while", () => {
+Deno.test("ServerRegistry removes silent servers", () => {
   using time = new FakeTime();
   const { sizes, mute, all } = fleetOf("b", "c");
   mute.add("c");
@@ -53,7 +53,7 @@ Deno.test("ServerRegistry counts out who has said nothing for a while", () => {
   assertStrictEquals(time.next(), false);
 });
 
-Deno.test("ServerRegistry.query() sums up what all answer, and waits a second at most", async () => {
+Deno.test("ServerRegistry.query() sums answers for at most a second", async () => {
   using time = new FakeTime();
   const { one, mute, asked, all } = fleetOf("b", "c");
   assertStrictEquals((await one.query({ type: "count" })).number, 30);
@@ -70,7 +70,7 @@ Deno.test("ServerRegistry.query() sums up what all answer, and waits a second at
   for (const fleet of all.values()) fleet.stop();
 });
 
-Deno.test("ServerRegistry passes over what it does not understand", () => {
+Deno.test("ServerRegistry ignores unknown messages", () => {
   using _time = new FakeTime();
   const { one } = fleetOf();
   const strange = [
@@ -87,7 +87,7 @@ Deno.test("ServerRegistry passes over what it does not understand", () => {
   one.stop();
 });
 
-Deno.test("a server without an adapter counts its own", async () => {
+Deno.test("ServerSocket.count() without an adapter counts local connections", async () => {
   const server = new ServerSocket();
   assertStrictEquals(server.servers, 1);
   assertStrictEquals(await server.count(), 0);

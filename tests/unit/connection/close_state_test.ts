@@ -187,7 +187,7 @@ for (const role of ROLES) {
   }
 }
 
-Deno.test("transition(): where both close at once, both tell the server's code", () => {
+Deno.test("transition() reports the server's code if both sides close at once", () => {
   assertStrictEquals(
     told("server", close, sent, closed(true, 4001, "other")),
     'close 4000 "bye" local',
@@ -206,7 +206,7 @@ Deno.test("transition(): where both close at once, both tell the server's code",
   );
 });
 
-Deno.test("transition(): a client tells its own close, whatever a server without events.v1 answers", () => {
+Deno.test("transition() on a client reports its own close if the server does not support events.v1", () => {
   const plain = { ...close, speaksEvents: false };
   for (const answer of [closed(true, 1000), closed(true, 4001, "other")]) {
     assertStrictEquals(
@@ -226,7 +226,7 @@ Deno.test("transition(): a client tells its own close, whatever a server without
   );
 });
 
-Deno.test("transition(): a server that stops reading after its close was told is closed", () => {
+Deno.test("transition() on a server reports a close if reading stops after the close frame", () => {
   for (const signals of [[close], [close, sent]]) {
     assertStrictEquals(
       told("server", ...signals, closed(false, 0)),
@@ -249,14 +249,14 @@ Deno.test("transition(): a server that stops reading after its close was told is
   );
 });
 
-Deno.test("transition(): an error before the close still counts", () => {
+Deno.test("transition() considers an error before the close", () => {
   assertStrictEquals(
     told("server", error("Broken pipe"), close, sent, closed(false, 0)),
     'disconnect 1006 "" network',
   );
 });
 
-Deno.test("transition(): a connection that was never open ends untold", () => {
+Deno.test("transition() marks the end of a connection that was never open", () => {
   for (const side of ROLES) {
     for (const last of [closed(false, 0), terminate]) {
       const state = run(side, error("refused"), last);
@@ -268,7 +268,7 @@ Deno.test("transition(): a connection that was never open ends untold", () => {
   assertStrictEquals(opened.phase === "ended" && opened.opened, true);
 });
 
-Deno.test("transition(): nothing leads out of the end", () => {
+Deno.test("transition() never leaves the ended state", () => {
   for (const side of ROLES) {
     const state = run(side, open, closed(true, 1000));
     const signals: ConnectionSignal[] = [
@@ -286,7 +286,7 @@ Deno.test("transition(): nothing leads out of the end", () => {
   }
 });
 
-Deno.test("transition(): who cannot connect may hear of an error only", () => {
+Deno.test("transition() ends a failed attempt that has only an error", () => {
   // So does a server whose upgrade fails, and so does a client in Node.
   for (const side of ROLES) {
     const state = run(side, error("upgrade failed"));
@@ -294,7 +294,7 @@ Deno.test("transition(): who cannot connect may hear of an error only", () => {
   }
 });
 
-Deno.test("transition(): a code of the server's is its goodbye, be there something that it did not take", () => {
+Deno.test("transition() on a client reports a close for any code of the server", () => {
   // Chromium calls that unclean, but tells of no error.
   const flood = closed(false, 1008, "too many");
   assertStrictEquals(told("client", flood), 'close 1008 "too many" peer');
@@ -324,7 +324,7 @@ Deno.test("transition(): a code of the server's is its goodbye, be there somethi
   );
 });
 
-Deno.test("transition() takes a host's own shutdown for that of the server", () => {
+Deno.test("transition() reports the host's own shutdown", () => {
   const shutdown = { ...close, cause: "shutdown", isHosted: true } as const;
   const own = 'close 1001 "Server shutting down" shutdown';
   assertEquals(told("server", shutdown, closed(true, 1005)), own);
@@ -340,7 +340,7 @@ Deno.test("transition() takes a host's own shutdown for that of the server", () 
   );
 });
 
-Deno.test("transition(): what the runtime cannot end is a timeout", () => {
+Deno.test("transition() reports a stuck connection as a timeout", () => {
   const stuck: ConnectionSignal = { type: "stuck" };
   assertEquals(told("server", stuck), "open");
   const lost = 'disconnect 1006 "" timeout';
@@ -355,7 +355,7 @@ Deno.test("transition(): what the runtime cannot end is a timeout", () => {
   assertEquals(told("server", close, stuck, timeout), lost);
 });
 
-Deno.test("transition(): a client's socket that is closing is not stuck", () => {
+Deno.test("transition() ignores stuck signals on a client", () => {
   const stuck: ConnectionSignal = { type: "stuck" };
   assertEquals(
     told("client", stuck, closed(true, 1005)),

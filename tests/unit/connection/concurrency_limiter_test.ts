@@ -22,7 +22,7 @@ function begin(concurrency: number) {
   return { turns, begun, handled, finish };
 }
 
-Deno.test("Turns hands a message out when the one before is done with", async () => {
+Deno.test("ConcurrencyLimiter handles messages sequentially", async () => {
   const { turns, begun, handled, finish } = begin(1);
   for (const message of ["a", "b", "C", "D", "e"]) {
     assert(turns.add(message, 1));
@@ -41,7 +41,7 @@ Deno.test("Turns hands a message out when the one before is done with", async ()
   assertEquals(handled, [1, 2, 3, 4, 5, 15]);
 });
 
-Deno.test("Turns hands out so many at a time, in order", async () => {
+Deno.test("ConcurrencyLimiter limits concurrency and keeps the order", async () => {
   const { turns, begun, finish } = begin(2);
   for (const message of ["a", "b", "c", "d"]) turns.add(message, 1);
   assertEquals(begun, ["a", "b"]);
@@ -51,7 +51,7 @@ Deno.test("Turns hands out so many at a time, in order", async () => {
   assertEquals(begun, ["a", "b", "c", "d"]);
 });
 
-Deno.test("Turns takes no more than 1,024 costs, running ones included", async () => {
+Deno.test("ConcurrencyLimiter rejects messages beyond a cost of 1,024", async () => {
   const { turns, finish, begun } = begin(1);
   assert(turns.add("a", 1_023));
   assert(turns.add("b", 500), "the last may go beyond it");
@@ -66,7 +66,7 @@ Deno.test("Turns takes no more than 1,024 costs, running ones included", async (
   assert(!exact.add("b", 1));
 });
 
-Deno.test("Turns hands out what waits in slices, in order, if it takes long", async () => {
+Deno.test("ConcurrencyLimiter divides long work into slices", async () => {
   const heard: number[] = [];
   const turns = new ConcurrencyLimiter<number>(1, (message) => {
     const end = performance.now() + 1;

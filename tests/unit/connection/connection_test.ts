@@ -400,7 +400,7 @@ both("knows who and when it is", (self, peer) => {
   assertMatch(Deno.inspect(connection), /^Connection \{[^]*localhost:80/);
 });
 
-Deno.test("Connection.protocol is what was agreed on, or what the socket says", () => {
+Deno.test("Connection.protocol returns the negotiated subprotocol", () => {
   const spoken = { protocol: "a", isEvents: true };
   const { connection } = createFixture("server", { negotiated: spoken });
   assertStrictEquals(connection.protocol, "a");
@@ -423,7 +423,7 @@ Deno.test("Connection.protocol is what was agreed on, or what the socket says", 
   }
 });
 
-Deno.test("Connection that could not be had ends without an event", async () => {
+Deno.test("Connection emits nothing if it could not be opened", async () => {
   const { connection, socket, owner } = createFixture("client");
   assertStrictEquals(connection.readyState, 0);
   await assertRejects(
@@ -438,13 +438,13 @@ Deno.test("Connection that could not be had ends without an event", async () => 
   assertStrictEquals(connection.readyState, 3);
 });
 
-Deno.test("Connection whose upgrade fails ends without an event", () => {
+Deno.test("Connection emits nothing if its upgrade fails", () => {
   const { socket, owner } = createFixture("server");
   socket.fail("upgrade failed");
   assertEquals(owner.events, ["refused"]);
 });
 
-Deno.test("Connection.close() gives up connecting", async () => {
+Deno.test("Connection.close() cancels connecting", async () => {
   const { connection, socket, owner } = createFixture("client");
   const closing = connection.close();
   assertEquals(socket.closes.length, 1);
@@ -453,7 +453,7 @@ Deno.test("Connection.close() gives up connecting", async () => {
   assertEquals(owner.events, ["refused"]);
 });
 
-Deno.test("Connection.terminate() before it is open ends without an event", () => {
+Deno.test("Connection.terminate() emits nothing before the connection is open", () => {
   const { connection, socket, owner } = createFixture("server");
   connection.terminate();
   socket.open();
@@ -461,7 +461,7 @@ Deno.test("Connection.terminate() before it is open ends without an event", () =
   assertEquals(socket.closes.length, 2); // at once, and when it is open
 });
 
-Deno.test("Connection whose sides close at once tells both the server's code", async () => {
+Deno.test("Connection reports the server's code if both sides close at once", async () => {
   const [server, client] = createPair("server", {
     negotiated: { protocol: "", isEvents: true },
   });
@@ -486,7 +486,7 @@ function opening() {
   return { ...self, seen, ready: resolve };
 }
 
-Deno.test("Connection keeps messages for a connect listener that awaits first", async () => {
+Deno.test("Connection holds messages for a connect listener that awaits first", async () => {
   using time = new FakeTime();
   const { connection, socket, owner, seen, ready } = opening();
   socket.open();
@@ -506,7 +506,7 @@ Deno.test("Connection keeps messages for a connect listener that awaits first", 
   assertEquals(owner.events, ["connect", "1", "2", "3", "4", "5"]);
 });
 
-Deno.test("Connection keeps messages for one waitFor() after the other", async () => {
+Deno.test("Connection holds messages between calls of waitFor()", async () => {
   using time = new FakeTime();
   const { connection, socket, ready } = opening();
   socket.open();
@@ -521,7 +521,7 @@ Deno.test("Connection keeps messages for one waitFor() after the other", async (
   await events.return?.();
 });
 
-Deno.test("Connection stops keeping messages when connect listeners are done", async () => {
+Deno.test("Connection stops holding messages when connect listeners have finished", async () => {
   using time = new FakeTime();
   const { connection, socket, seen, ready } = opening();
   socket.open();
@@ -534,7 +534,7 @@ Deno.test("Connection stops keeping messages when connect listeners are done", a
   assertEquals(seen, ["2"]);
 });
 
-Deno.test("Connection tells how many messages it could not keep", async () => {
+Deno.test("Connection reports the number of early messages that were dropped", async () => {
   using _time = new FakeTime();
   const { connection, socket, owner, seen } = opening();
   socket.open();
@@ -547,7 +547,7 @@ Deno.test("Connection tells how many messages it could not keep", async () => {
   assertMatch(String(owner.errors), /first 300 messages/);
 });
 
-Deno.test("Connection's end waits for what came before it", async () => {
+Deno.test("Connection emits its end after earlier messages", async () => {
   using time = new FakeTime();
   const { connection, socket, owner, seen } = opening();
   socket.open();
@@ -563,7 +563,7 @@ Deno.test("Connection's end waits for what came before it", async () => {
   assertEquals(owner.events, ["connect", "1", "close"]);
 });
 
-Deno.test("Connection's end waits for connect listeners, but not for ever", async () => {
+Deno.test("Connection emits its end after connect listeners, within a timeout", async () => {
   using time = new FakeTime();
   for (const isPatient of [true, false]) {
     const { connection, socket, owner, ready } = opening();
@@ -584,7 +584,7 @@ Deno.test("Connection's end waits for connect listeners, but not for ever", asyn
   }
 });
 
-Deno.test("Connection keeps no message in which its owner closes it", () => {
+Deno.test("Connection drops messages after its owner closes it", () => {
   using _time = new FakeTime();
   const { connection, socket, owner } = opening();
   owner.received = () => connection.close(4000);
@@ -594,7 +594,7 @@ Deno.test("Connection keeps no message in which its owner closes it", () => {
   assertEquals([owner.ends.length, owner.isLingering], [1, false]);
 });
 
-Deno.test("Connection's end on a server waits for nobody who is not busy", async () => {
+Deno.test("Connection on a server emits its end immediately without pending listeners", async () => {
   using _time = new FakeTime();
   const { connection, socket, owner } = createFixture("server");
   const end = connection.waitFor("close");
@@ -607,7 +607,7 @@ Deno.test("Connection's end on a server waits for nobody who is not busy", async
   assertStrictEquals(owner.isLingering, false);
 });
 
-Deno.test("Connection's end on a client waits a turn for who has awaited connect", async () => {
+Deno.test("Connection on a client emits its end a turn after connect() resolves", async () => {
   using time = new FakeTime();
   for (const comes of [true, false]) {
     const owner = new FakeOwner(false);
@@ -628,7 +628,7 @@ Deno.test("Connection's end on a client waits a turn for who has awaited connect
   }
 });
 
-Deno.test("Connection's end waits no longer when it is closed", async () => {
+Deno.test("Connection.close() ends the wait for listeners", async () => {
   using time = new FakeTime();
   for (const how of ["close", "terminate"] as const) {
     const { connection, socket, owner } = opening();
@@ -642,7 +642,7 @@ Deno.test("Connection's end waits no longer when it is closed", async () => {
   await time.tickAsync(0);
 });
 
-Deno.test("Connection's end comes at once to a connect listener that awaits it", async () => {
+Deno.test("Connection emits its end to a connect listener that waits for it", async () => {
   using _time = new FakeTime();
   const { connection, socket } = opening();
   socket.open();
@@ -661,14 +661,14 @@ Deno.test("Connection's end comes at once to a connect listener that awaits it",
   assertEquals(owner.events, ["connect", "close"]);
 });
 
-Deno.test("Connection's end does not wait where nothing is kept", () => {
+Deno.test("Connection emits its end immediately without held messages", () => {
   const { socket, owner } = opening();
   socket.open();
   socket.end(true, 1000);
   assertEquals(owner.events, ["connect", "close"]);
 });
 
-Deno.test("Connection that this side ends keeps nothing", async () => {
+Deno.test("Connection drops held messages if this side ends it", async () => {
   using _time = new FakeTime();
   for (const how of ["close", "terminate"] as const) {
     const { connection, socket, owner, seen } = opening();
@@ -683,7 +683,7 @@ Deno.test("Connection that this side ends keeps nothing", async () => {
   }
 });
 
-Deno.test("Connection hands out nothing more once a listener has ended it", async () => {
+Deno.test("Connection emits no messages after a listener has ended it", async () => {
   using _time = new FakeTime();
   for (const how of ["close", "terminate"] as const) {
     const { connection, socket, owner, seen } = opening();
@@ -749,7 +749,7 @@ both("resolves a waiting send when the handshake is finished", async (self) => {
   await sending;
 });
 
-Deno.test("Connection of a client keeps messages until somebody listens", async () => {
+Deno.test("Connection on a client holds messages until there is a listener", async () => {
   using time = new FakeTime();
   const owner = new FakeOwner(false);
   const { socket, connection } = createFixture("client", {}, owner);
@@ -768,7 +768,7 @@ Deno.test("Connection of a client keeps messages until somebody listens", async 
   assertEquals(seen, ["3"]);
 });
 
-Deno.test("Connection of a client lets go a turn after connect", async () => {
+Deno.test("Connection on a client drops held messages a turn after connect", async () => {
   using time = new FakeTime();
   const owner = new FakeOwner(false);
   const { socket } = createFixture("client", {}, owner);

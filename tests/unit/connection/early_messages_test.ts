@@ -1,7 +1,7 @@
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import { EarlyMessages } from "../../../core/connection/early_messages.ts";
 
-Deno.test("EarlyMessages hands out what it keeps in order", () => {
+Deno.test("EarlyMessages returns messages in order", () => {
   const inbox = new EarlyMessages<string>();
   assertStrictEquals(inbox.shift(), undefined);
   inbox.push("a", 1);
@@ -14,7 +14,7 @@ Deno.test("EarlyMessages hands out what it keeps in order", () => {
   ]);
 });
 
-Deno.test("EarlyMessages keeps 256 messages, and none when there is one more", () => {
+Deno.test("EarlyMessages drops all messages beyond 256", () => {
   const inbox = new EarlyMessages<number>();
   for (let i = 0; i < 256; i++) inbox.push(i, 1);
   assertStrictEquals(inbox.length, 256);
@@ -28,7 +28,7 @@ Deno.test("EarlyMessages keeps 256 messages, and none when there is one more", (
   assertStrictEquals(inbox.shift(), 258);
 });
 
-Deno.test("EarlyMessages keeps 1 MiB, and nothing when there is one byte more", () => {
+Deno.test("EarlyMessages drops all messages beyond 1 MiB", () => {
   const half = 512 * 1024;
   const inbox = new EarlyMessages<string>();
   inbox.push("a", half);
@@ -38,7 +38,7 @@ Deno.test("EarlyMessages keeps 1 MiB, and nothing when there is one byte more", 
   assertStrictEquals(inbox.takeDropped(), 3);
 });
 
-Deno.test("EarlyMessages keeps one message of any size", () => {
+Deno.test("EarlyMessages accepts one message of any size", () => {
   const inbox = new EarlyMessages<string>();
   inbox.push("large", 64 * 1024 * 1024);
   assertStrictEquals(inbox.length, 1);
@@ -46,7 +46,7 @@ Deno.test("EarlyMessages keeps one message of any size", () => {
   assertStrictEquals(inbox.takeDropped(), 2);
 });
 
-Deno.test("EarlyMessages counts only what it still keeps", () => {
+Deno.test("EarlyMessages counts only held messages", () => {
   const third = 350_000;
   const inbox = new EarlyMessages<number>();
   inbox.push(0, third);

@@ -6,7 +6,7 @@ import {
   type LivenessCheck,
 } from "../../../core/connection/idle_timer.ts";
 
-Deno.test("IdleTimer is noticed after the time, and within a quarter more", () => {
+Deno.test("IdleTimer detects silence within a quarter more than the timeout", () => {
   using time = new FakeTime();
   const timer = new IdleTimer(1_000);
   let count = 0;
@@ -19,7 +19,7 @@ Deno.test("IdleTimer is noticed after the time, and within a quarter more", () =
   assertEquals(count, 1);
 });
 
-Deno.test("IdleTimer is told once, and leaves no timer", () => {
+Deno.test("IdleTimer calls back once and stops its timer", () => {
   using time = new FakeTime();
   const timer = new IdleTimer(1_000);
   let count = 0;
@@ -29,7 +29,7 @@ Deno.test("IdleTimer is told once, and leaves no timer", () => {
   assertEquals(time.next(), false);
 });
 
-Deno.test("IdleTimer is none as long as something is heard", () => {
+Deno.test("IdleTimer.reset() keeps the timer from firing", () => {
   using time = new FakeTime();
   const timer = new IdleTimer(1_000);
   let count = 0;
@@ -43,7 +43,7 @@ Deno.test("IdleTimer is none as long as something is heard", () => {
   assertEquals(time.next(), false);
 });
 
-Deno.test("IdleTimer that is stopped tells nothing", () => {
+Deno.test("IdleTimer.stop() cancels the callback", () => {
   using time = new FakeTime();
   const timer = new IdleTimer(1_000);
   let count = 0;
@@ -54,7 +54,7 @@ Deno.test("IdleTimer that is stopped tells nothing", () => {
   assertEquals(count, 0);
 });
 
-Deno.test("IdleTimer of a page that was frozen is not taken for the server's", () => {
+Deno.test("IdleTimer does not count the time while the page was frozen", () => {
   // A page that wakes up gets one late call of the timer, and then its messages.
   const calls: (() => void)[] = [];
   const { setInterval: real } = globalThis;
@@ -78,7 +78,7 @@ Deno.test("IdleTimer of a page that was frozen is not taken for the server's", (
   }
 });
 
-Deno.test("IdleTimer of more than a timer can wait for is none at once", () => {
+Deno.test("IdleTimer supports timeouts beyond the maximum delay", () => {
   using time = new FakeTime();
   const timer = new IdleTimer(Number.MAX_VALUE);
   let count = 0;

@@ -7,14 +7,14 @@ function take(bucket: TokenBucket, now: number, tries: number): number {
   return taken;
 }
 
-Deno.test("TokenBucket gives as many at once as it holds", () => {
+Deno.test("TokenBucket.take() allows a burst up to the capacity", () => {
   const bucket = new TokenBucket(1, 5, 1_000);
   assertEquals(take(bucket, 1_000, 10), 5);
   assertEquals(take(bucket, 1_999, 10), 0);
   assertEquals(take(bucket, 2_000, 10), 1);
 });
 
-Deno.test("TokenBucket fills as time passes, and not beyond", () => {
+Deno.test("TokenBucket fills over time up to the capacity", () => {
   const bucket = new TokenBucket(10, 5, 0);
   assertEquals(take(bucket, 0, 10), 5);
   assertEquals(take(bucket, 99, 10), 0);
@@ -24,13 +24,13 @@ Deno.test("TokenBucket fills as time passes, and not beyond", () => {
   assertEquals(take(bucket, 1_000_000, 10), 5);
 });
 
-Deno.test("TokenBucket of none a second gives what it holds, once", () => {
+Deno.test("TokenBucket with a rate of 0 is emptied once", () => {
   const bucket = new TokenBucket(0, 2, 0);
   assertEquals(take(bucket, 0, 3), 2);
   assertEquals(take(bucket, 1e12, 3), 0);
 });
 
-Deno.test("TokenBucket takes up to a sixteenth without the clock, and no more than 64", () => {
+Deno.test("TokenBucket.takeSpare() allows a sixteenth of the capacity, at most 64", () => {
   for (const [burst, spare] of [[15, 0], [161, 10], [100_000, 64]] as const) {
     const bucket = new TokenBucket(0, burst, 0);
     let taken = 0;
@@ -43,7 +43,7 @@ Deno.test("TokenBucket takes up to a sixteenth without the clock, and no more th
   }
 });
 
-Deno.test("TokenBucket.delayFor() says when there are so many", () => {
+Deno.test("TokenBucket.delayFor() returns the time until there are enough tokens", () => {
   const bucket = new TokenBucket(10, 5, 0);
   assertEquals(bucket.delayFor(5, 0), 0);
   take(bucket, 0, 5);

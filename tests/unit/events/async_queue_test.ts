@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { AsyncQueue } from "../../../core/events/async_queue.ts";
 
-Deno.test("AsyncQueue gives in order what is pushed in between", async () => {
+Deno.test("AsyncQueue returns values in order", async () => {
   const queue = new AsyncQueue<number>("x", Infinity, () => {});
   const taken: number[] = [];
   let pushed = 0;
@@ -17,7 +17,7 @@ Deno.test("AsyncQueue gives in order what is pushed in between", async () => {
   assertEquals(taken, Array.from({ length: pushed }, (_, i) => i));
 });
 
-Deno.test("AsyncQueue bounds the bytes that wait", async () => {
+Deno.test("AsyncQueue limits queued bytes", async () => {
   let isOutrun = false;
   const queue = new AsyncQueue<number>("x", 2, () => {}, () => isOutrun = true);
   queue.push(1, 100_000); // a large one that is alone fits

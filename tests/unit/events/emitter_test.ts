@@ -79,7 +79,7 @@ function log(source: Source): number[] {
   return values;
 }
 
-Deno.test("Emitter.on() calls listeners in order, with the arguments", () => {
+Deno.test("Emitter.on() calls listeners in order with the arguments", () => {
   const source = new Source();
   const calls: string[] = [];
   assertStrictEquals(source.on("number", (n) => calls.push(`a${n}`)), source);
@@ -90,7 +90,7 @@ Deno.test("Emitter.on() calls listeners in order, with the arguments", () => {
   assertEquals(calls, ["a1", "b1", "a2", "b2"]);
 });
 
-Deno.test("Emitter.on() counts the same listener once", () => {
+Deno.test("Emitter.on() ignores a listener that was already added", () => {
   const source = new Source();
   const listener = spy(() => {});
   source.on("number", listener).on("number", listener).on("done", listener);
@@ -99,7 +99,7 @@ Deno.test("Emitter.on() counts the same listener once", () => {
   assertEquals(listener.calls.map(({ args }) => args), [[1], []]);
 });
 
-Deno.test("Emitter.on() refuses what cannot be called", () => {
+Deno.test("Emitter.on() throws if the listener is not a function", () => {
   const source = new Source();
   const on: (type: "number", listener: never) => unknown = source.on.bind(
     source,
@@ -112,7 +112,7 @@ Deno.test("Emitter.on() refuses what cannot be called", () => {
   );
 });
 
-Deno.test("Emitter.once() calls once, also if the event comes again within", () => {
+Deno.test("Emitter.once() calls the listener once, even if the event is emitted within it", () => {
   const source = new Source();
   const values: number[] = [];
   source.once("number", (value) => {
@@ -125,7 +125,7 @@ Deno.test("Emitter.once() calls once, also if the event comes again within", () 
   assertStrictEquals(source.hears("number"), false);
 });
 
-Deno.test("Emitter.off() removes, also what is about to be called", () => {
+Deno.test("Emitter.off() removes a listener that is about to be called", () => {
   const source = new Source();
   const second = spy(() => {});
   source.on("number", () => source.off("number", second));
@@ -145,7 +145,7 @@ Deno.test("Emitter.on() within a listener takes effect from the next event on", 
   assertEquals(late.calls.length, 1);
 });
 
-Deno.test("Emitter.on() removes on abort, and lets go of the signal", () => {
+Deno.test("Emitter.on() removes the listener on abort and releases the signal", () => {
   const source = new Source();
   const { signal, abort } = spiedSignal();
   const values: number[] = [];
@@ -162,7 +162,7 @@ Deno.test("Emitter.on() removes on abort, and lets go of the signal", () => {
   assertEquals(values, [1, -1]);
 });
 
-Deno.test("Emitter turns what a listener throws into an error event", () => {
+Deno.test("Emitter emits error if a listener throws", () => {
   const source = new Source();
   const errors: unknown[] = [];
   const thrown = new Error("listener");
@@ -177,7 +177,7 @@ Deno.test("Emitter turns what a listener throws into an error event", () => {
   assertEquals(source.subjects, [1]);
 });
 
-Deno.test("Emitter turns a listener's rejection into an error event", async () => {
+Deno.test("Emitter emits error if the promise of a listener rejects", async () => {
   const source = new Source();
   const errors: unknown[] = [];
   source.on("error", (error) => errors.push(error));
@@ -190,7 +190,7 @@ Deno.test("Emitter turns a listener's rejection into an error event", async () =
   assertEquals(errors.sort(), ["no", "thenable"]);
 });
 
-Deno.test("Emitter writes what an error listener throws, and goes on", async () => {
+Deno.test("Emitter logs errors of error listeners", async () => {
   using written = stub(console, "error");
   const source = new Source();
   const others = spy(() => {});
@@ -240,7 +240,7 @@ Deno.test("Emitter.removeEventListener() removes what was added", () => {
   assertEquals(handler.calls.length, 1);
 });
 
-Deno.test("Emitter turns what a handler throws into an error event", async () => {
+Deno.test("Emitter emits error if an event handler throws", async () => {
   const source = new Source();
   const errors: unknown[] = [];
   source.addEventListener(
@@ -259,7 +259,7 @@ Deno.test("Emitter turns what a handler throws into an error event", async () =>
   assertEquals(errors, [["thrown", "number"], ["no", "number"]]);
 });
 
-Deno.test("Emitter tells which event a handler of several threw in", () => {
+Deno.test("Emitter reports the event in which a shared handler threw", () => {
   using written = stub(console, "error");
   const source = new Source();
   const from: string[] = [];
@@ -276,7 +276,7 @@ Deno.test("Emitter tells which event a handler of several threw in", () => {
   assertStrictEquals(written.calls.length, 2); // of "error" itself
 });
 
-Deno.test("Emitter.addEventListener() takes once, signal and capture", () => {
+Deno.test("Emitter.addEventListener() supports once, signal and capture", () => {
   const source = new Source();
   const { signal, abort } = spiedSignal();
   const seen: string[] = [];
@@ -311,18 +311,18 @@ async function waitsForHandler(source: Source): Promise<void> {
   assertEquals(order, ["handler", "after"]);
 }
 
-Deno.test("Emitter waits for handlers as for listeners", async () => {
+Deno.test("Emitter collects promises of event handlers", async () => {
   await waitsForHandler(new Source());
 });
 
-Deno.test("Emitter waits for the handlers of an event within another, too", async () => {
+Deno.test("Emitter collects promises of nested events", async () => {
   const source = new Source();
   source.addEventListener("done", () => {});
   source.addEventListener("number", () => source.done());
   await waitsForHandler(source);
 });
 
-Deno.test("Emitter makes no Event where nobody handles one", () => {
+Deno.test("Emitter creates no Event without event handlers", () => {
   let made = 0;
   class Counted extends Emitter<{ x: { args: []; event: Event } }> {
     constructor() {
@@ -348,7 +348,7 @@ Deno.test("Emitter makes no Event where nobody handles one", () => {
   assertStrictEquals(made, 1);
 });
 
-Deno.test("Emitter tells of each listener that is added", () => {
+Deno.test("Emitter calls its hook for each added listener", () => {
   const source = new Source();
   source.on("number", () => {});
   source.addEventListener("done", () => {});
@@ -365,7 +365,7 @@ Deno.test("Emitter.waitFor() resolves with the next event's arguments", async ()
   assertStrictEquals(source.hears("number"), false);
 });
 
-Deno.test("Emitter.waitFor() resolves with the first that passes the filter", async () => {
+Deno.test("Emitter.waitFor() resolves with the first event that passes the filter", async () => {
   const source = new Source();
   const next = source.waitFor("number", { filter: (value) => value > 1 });
   source.number(1);
@@ -373,7 +373,7 @@ Deno.test("Emitter.waitFor() resolves with the first that passes the filter", as
   assertEquals(await next, [2]);
 });
 
-Deno.test("Emitter.waitFor() rejects with what the filter throws", async () => {
+Deno.test("Emitter.waitFor() rejects with the error of the filter", async () => {
   const source = new Source();
   const next = source.waitFor("number", {
     filter: () => {
@@ -400,7 +400,7 @@ Deno.test("Emitter.waitFor() rejects when the signal is aborted", async () => {
   assertStrictEquals(source.hears("number"), false);
 });
 
-Deno.test("Emitter.waitFor() rejects when the time has passed", async () => {
+Deno.test("Emitter.waitFor() rejects after the timeout", async () => {
   using time = new FakeTime();
   const source = new Source();
   const next = source.waitFor("number", { timeout: 1_000 });
@@ -416,7 +416,7 @@ Deno.test("Emitter.waitFor() rejects when the time has passed", async () => {
   assertStrictEquals(source.hears("number"), false);
 });
 
-Deno.test("Emitter.waitFor() and collect() may be left alone", async () => {
+Deno.test("Emitter.waitFor() and collect() cause no unhandled rejection", async () => {
   const source = new Source();
   const { signal, abort } = spiedSignal();
   source.waitFor("number");
@@ -426,7 +426,7 @@ Deno.test("Emitter.waitFor() and collect() may be left alone", async () => {
   await new Promise((resolve) => setTimeout(resolve)); // no unhandled rejection
 });
 
-Deno.test("Emitter.waitFor() holds nothing when the event has come", async () => {
+Deno.test("Emitter.waitFor() releases its listeners after the event", async () => {
   const source = new Source();
   const { signal } = spiedSignal();
   const next = source.waitFor("number", { signal });
@@ -436,7 +436,7 @@ Deno.test("Emitter.waitFor() holds nothing when the event has come", async () =>
   assertStrictEquals(signal.listeners, 0);
 });
 
-Deno.test("Emitter.waitFor() waits for ever where the timeout is infinite", async () => {
+Deno.test("Emitter.waitFor() has no timer if the timeout is infinite", async () => {
   using time = new FakeTime();
   const source = new Source();
   const forEver = source.waitFor("number", { timeout: Infinity });
@@ -446,7 +446,7 @@ Deno.test("Emitter.waitFor() waits for ever where the timeout is infinite", asyn
   assertEquals([await forEver, await long], [[1], [1]]);
 });
 
-Deno.test("Emitter.waitFor() leaves no timer when the event has come", async () => {
+Deno.test("Emitter.waitFor() clears its timer after the event", async () => {
   const source = new Source();
   const next = source.waitFor("number", { timeout: 100_000 });
   source.number(1);
@@ -463,7 +463,7 @@ Deno.test("Emitter.waitFor() rejects when the emitter ends, or has ended", async
   await assertRejects(() => source.waitFor("number"), Error, "ended");
 });
 
-Deno.test("Emitter.waitFor() goes on after an end that is not for good", async () => {
+Deno.test("Emitter.waitFor() works after an end that is not final", async () => {
   const source = new Source();
   const before = source.waitFor("number");
   let within: Promise<[number]> | undefined;
@@ -485,7 +485,7 @@ Deno.test("Emitter.collect() resolves at the limit", async () => {
   assertStrictEquals(source.hears("number"), false);
 });
 
-Deno.test("Emitter.collect() resolves when the time has passed", async () => {
+Deno.test("Emitter.collect() resolves after the duration", async () => {
   using time = new FakeTime();
   const source = new Source();
   const some = source.collect("number", { during: 1_000 });
@@ -497,7 +497,7 @@ Deno.test("Emitter.collect() resolves when the time has passed", async () => {
   assertEquals(await some, [[1], [2]]);
 });
 
-Deno.test("Emitter.collect() leaves no timer at the limit", async () => {
+Deno.test("Emitter.collect() clears its timer at the limit", async () => {
   const source = new Source();
   const some = source.collect("number", { limit: 1, during: 100_000 });
   source.number(1);
@@ -513,7 +513,7 @@ Deno.test("Emitter.collect() resolves when the emitter ends, or has ended", asyn
   assertEquals(await source.collect("number"), []);
 });
 
-Deno.test("Emitter.collect() rejects on abort, and with what the filter throws", async () => {
+Deno.test("Emitter.collect() rejects on abort and with the error of the filter", async () => {
   const source = new Source();
   const { signal, abort } = spiedSignal();
   const aborted = source.collect("number", { signal, during: 100_000 });
@@ -542,7 +542,7 @@ Deno.test("Emitter.events() iterates in order, from the call on", async () => {
   assertEquals(seen, [1, 2, 3]);
 });
 
-Deno.test("Emitter.events() hands out what waits, then ends with the emitter", async () => {
+Deno.test("Emitter.events() returns queued events before it ends with the emitter", async () => {
   const source = new Source();
   const events = source.events("number");
   source.number(1);
@@ -552,7 +552,7 @@ Deno.test("Emitter.events() hands out what waits, then ends with the emitter", a
   assertEquals(await Array.fromAsync(source.events("number")), []);
 });
 
-Deno.test("Emitter.events() serves those who ask before there is an event", async () => {
+Deno.test("Emitter.events() resolves pending calls of next()", async () => {
   const source = new Source();
   const events = source.events("number");
   const asked = [events.next(), events.next(), events.next()];
@@ -566,7 +566,7 @@ Deno.test("Emitter.events() serves those who ask before there is an event", asyn
   ]);
 });
 
-Deno.test("Emitter.events() lets go of everything on break", async () => {
+Deno.test("Emitter.events() releases everything on break", async () => {
   const source = new Source();
   const { signal } = spiedSignal();
   const events = source.events("number", { signal });
@@ -595,7 +595,7 @@ Deno.test("Emitter.events() rejects once on abort", async () => {
   assertEquals((await filled.next()).done, true);
 });
 
-Deno.test("Emitter.events() keeps so many waiting and no more", async () => {
+Deno.test("Emitter.events() rejects if more events wait than the limit", async () => {
   const source = new Source();
   const events = source.events("number", { limit: 2 });
   source.number(1);

@@ -3,7 +3,7 @@ import { stub } from "@std/testing/mock";
 import { FakeTime } from "@std/testing/time";
 import { describeError, ErrorLog } from "../../../core/events/error_log.ts";
 
-Deno.test("ErrorLog writes 20 errors in 10 seconds, then how many there were more", async () => {
+Deno.test("ErrorLog writes 20 errors in 10 seconds, then the number of the others", async () => {
   using time = new FakeTime();
   using _now = stub(performance, "now", () => Date.now());
   using written = stub(console, "error");
@@ -30,7 +30,7 @@ Deno.test("ErrorLog writes 20 errors in 10 seconds, then how many there were mor
   assertEquals(lines(), []);
 });
 
-Deno.test("describeError() is short, printable, and says where an error is from", () => {
+Deno.test("describeError() returns short printable text with the location", () => {
   const error = new RangeError(
     `\u001b[2J\nfake: line\n    at fake (file.ts:1:1)${"x".repeat(1 << 20)}`,
     { cause: new Error("why", { cause: "\u0007" }) },
@@ -46,7 +46,7 @@ Deno.test("describeError() is short, printable, and says where an error is from"
   assertStringIncludes(text, "\nCaused by: \\u0007");
 });
 
-Deno.test("describeError() takes whatever is thrown", () => {
+Deno.test("describeError() accepts any thrown value", () => {
   const circle: Record<string, unknown> = {};
   circle.self = circle;
   const bad = new Error("x");

@@ -30,7 +30,7 @@ function bodies(store: MemoryStore, room: string, after: number) {
   return store.read([room], after)?.map(({ body }) => body);
 }
 
-Deno.test("History.read() gives what came after a position, in order", () => {
+Deno.test("MemoryStore.read() returns later messages in order", () => {
   using _time = new FakeTime();
   const { store } = storeOf();
   store.roomOpened("a");
@@ -45,7 +45,7 @@ Deno.test("History.read() gives what came after a position, in order", () => {
   store.stop();
 });
 
-Deno.test("History.read() knows that messages beyond the number were removed", () => {
+Deno.test("MemoryStore.read() returns undefined if messages were removed", () => {
   using _time = new FakeTime();
   const { store } = storeOf({ messages: 3 });
   store.roomOpened("a");
@@ -55,7 +55,7 @@ Deno.test("History.read() knows that messages beyond the number were removed", (
   store.stop();
 });
 
-Deno.test("History bounds the bytes of all rooms together", () => {
+Deno.test("MemoryStore limits the bytes of all rooms", () => {
   using _time = new FakeTime();
   const { store, forgotten } = storeOf();
   for (let i = 0; i < 500; i++) {
@@ -71,7 +71,7 @@ Deno.test("History bounds the bytes of all rooms together", () => {
   store.stop();
 });
 
-Deno.test("History counts names, small messages and two-byte texts", () => {
+Deno.test("MemoryStore counts names, overhead and two-byte text", () => {
   using _time = new FakeTime();
   const { store } = storeOf({ maxBytes: Infinity });
   const cost = (action: () => void) => {
@@ -91,7 +91,7 @@ Deno.test("History counts names, small messages and two-byte texts", () => {
   store.stop();
 });
 
-Deno.test("History removes the messages of the room that was used least recently", () => {
+Deno.test("MemoryStore removes messages of the least recently used room", () => {
   using _time = new FakeTime();
   const { store, forgotten } = storeOf();
   for (const room of ["old", "live"]) store.roomOpened(room);
@@ -111,7 +111,7 @@ Deno.test("History removes the messages of the room that was used least recently
   store.stop();
 });
 
-Deno.test("History removes the oldest messages of a room that is too large alone", () => {
+Deno.test("MemoryStore removes the oldest messages of a single large room", () => {
   using _time = new FakeTime();
   const { store } = storeOf();
   store.roomOpened("a");
@@ -129,7 +129,7 @@ Deno.test("History removes the oldest messages of a room that is too large alone
   store.stop();
 });
 
-Deno.test("History knows what was removed together with a room", () => {
+Deno.test("MemoryStore.read() returns undefined for messages of a removed room", () => {
   using _time = new FakeTime();
   const { store, forgotten } = storeOf();
   store.roomOpened("a");
@@ -146,7 +146,7 @@ Deno.test("History knows what was removed together with a room", () => {
   store.stop();
 });
 
-Deno.test("History removes what is old by a timer of its own", async () => {
+Deno.test("MemoryStore removes old messages by a timer", async () => {
   using time = new FakeTime();
   const { store, forgotten } = storeOf();
   const empty = store.size;
@@ -169,7 +169,7 @@ Deno.test("History removes what is old by a timer of its own", async () => {
   store.stop();
 });
 
-Deno.test("History stops its timer", async () => {
+Deno.test("MemoryStore.stop() stops the timer", async () => {
   using time = new FakeTime();
   const { store } = storeOf();
   store.roomOpened("a");
@@ -179,7 +179,7 @@ Deno.test("History stops its timer", async () => {
   assertEquals(await time.nextAsync(), false);
 });
 
-Deno.test("History never leaves out a message without saying so", () => {
+Deno.test("MemoryStore.read() never omits a message silently", () => {
   for (let seed = 0; seed < 100; seed++) {
     using time = new FakeTime();
     const seeded = new SeededRandom(seed);

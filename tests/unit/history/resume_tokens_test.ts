@@ -7,7 +7,7 @@ import {
 
 const session = "0123456789abcdef".repeat(2);
 
-Deno.test("ResumeTokens.verify() reads what sign() has signed", () => {
+Deno.test("ResumeTokens.verify() accepts signed tokens", () => {
   const tokens = new ResumeTokens("secret");
   for (const start of [0, 1, Number.MAX_SAFE_INTEGER]) {
     const rooms = ["a", "é", "a b"];
@@ -25,7 +25,7 @@ Deno.test("ResumeTokens.verify() reads what sign() has signed", () => {
   assertEquals(none?.rooms, new Set<string>());
 });
 
-Deno.test("ResumeTokens.verify() accepts nothing else", () => {
+Deno.test("ResumeTokens.verify() rejects any other token", () => {
   const tokens = new ResumeTokens("secret");
   const token = tokens.sign(session, 3, ["a", "b"]);
   for (let i = 0; i < token.length; i++) {
@@ -44,7 +44,7 @@ Deno.test("ResumeTokens.verify() accepts nothing else", () => {
   }
 });
 
-Deno.test("ResumeTokens.sign() holds 256 rooms in 2,116 characters", () => {
+Deno.test("ResumeTokens.sign() encodes 256 rooms in 2,116 characters", () => {
   const tokens = new ResumeTokens("secret");
   const rooms = Array.from({ length: MAX_ROOMS }, (_, n) => `room ${n}`);
   const token = tokens.sign(session, 3, rooms);
@@ -52,7 +52,7 @@ Deno.test("ResumeTokens.sign() holds 256 rooms in 2,116 characters", () => {
   assertEquals(tokens.verify(token)?.rooms.size, MAX_ROOMS);
 });
 
-Deno.test("ResumeTokens shows neither its secret nor the names of rooms", () => {
+Deno.test("ResumeTokens reveals neither its secret nor room names", () => {
   const [one, other] = [new ResumeTokens("one"), new ResumeTokens("other")];
   assertMatch(one.epoch, /^[0-9a-f]{32}$/);
   assertNotEquals(one.epoch, other.epoch);

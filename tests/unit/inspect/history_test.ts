@@ -17,7 +17,7 @@ function carrying() {
   return { server, traffic, history };
 }
 
-Deno.test("History counts in slices of two seconds", () => {
+Deno.test("TrafficHistory counts in slices of two seconds", () => {
   const { traffic, history } = carrying();
   history.count("connects", 200);
   history.count("connects", 2_099);
@@ -39,14 +39,14 @@ Deno.test("History counts in slices of two seconds", () => {
   );
 });
 
-Deno.test("History reads what is carried once a slice, however much happens", () => {
+Deno.test("TrafficHistory reads traffic once per slice", () => {
   const { server, history } = carrying();
   for (let i = 0; i < 1_000; i++) history.count("connects", 100 + i * 10);
   assertStrictEquals(history.slices.length, 4);
   assertStrictEquals(server.reads, 1 + 4);
 });
 
-Deno.test("History fills the time in which nobody looked, and forgets the oldest", () => {
+Deno.test("TrafficHistory fills skipped slices and removes the oldest", () => {
   const { history } = carrying();
   history.count("refusals", 100);
   history.advance(2_100 + 8_000);
@@ -58,7 +58,7 @@ Deno.test("History fills the time in which nobody looked, and forgets the oldest
   assertStrictEquals(history.slices.at(-1)?.connections, 1);
 });
 
-Deno.test("History takes rates over the last ten seconds", () => {
+Deno.test("TrafficHistory.rates averages the last ten seconds", () => {
   const { traffic, history } = carrying();
   assertStrictEquals(history.rates.messagesSent, 0);
   for (let i = 1; i <= 10; i++) {
@@ -70,7 +70,7 @@ Deno.test("History takes rates over the last ten seconds", () => {
   assertStrictEquals(history.rates.connections, 1);
 });
 
-Deno.test("History never counts back", () => {
+Deno.test("TrafficHistory counts are never negative", () => {
   const { traffic, history } = carrying();
   for (const bytes of [10, 4, 12]) {
     traffic.bytesReceived = bytes;

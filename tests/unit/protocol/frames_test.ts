@@ -124,7 +124,7 @@ function write(marked: MarkedFrame): Frame {
   }
 }
 
-Deno.test("decodeFrame() reads all vectors", () => {
+Deno.test("decodeFrame() decodes all vectors", () => {
   for (
     const { frame, ...meaning } of [
       ...frames,
@@ -137,7 +137,7 @@ Deno.test("decodeFrame() reads all vectors", () => {
   }
 });
 
-Deno.test("what is written is what the vectors say, byte for byte", () => {
+Deno.test("encoders produce the bytes of the vectors", () => {
   for (const { frame } of frames) {
     const payload = payloadOf(frame);
     const marked = isMarked(payload) ? decodeFrame(payload) : undefined;
@@ -148,7 +148,7 @@ Deno.test("what is written is what the vectors say, byte for byte", () => {
   }
 });
 
-Deno.test("decodeFrame() knows what is malformed", () => {
+Deno.test("decodeFrame() returns undefined for malformed frames", () => {
   for (
     const { frame, why, ...rest } of [
       ...vectors.malformed,
@@ -170,7 +170,7 @@ Deno.test("decodeFrame() knows what is malformed", () => {
   }
 });
 
-Deno.test("decodeFrame() throws at nothing", () => {
+Deno.test("decodeFrame() never throws", () => {
   for (let kind = 0; kind < 256; kind++) {
     for (const rest of ["", "1", ",", "1,", "1,{", "\u001e", "\u{1F600}"]) {
       decodeFrame(MARK + String.fromCharCode(kind) + rest);
@@ -186,7 +186,7 @@ Deno.test("decodeFrame() throws at nothing", () => {
   }
 });
 
-Deno.test("escapeFrame() leaves alone what needs no mark, and unescapeFrame() undoes it", async () => {
+Deno.test("escapeFrame() marks only ambiguous messages, and unescapeFrame() reverts it", async () => {
   const bytes = new Uint8Array([1, MARK_BYTE]);
   for (const frame of ["", "x", "{}", "=\u0001", bytes, bytes.buffer]) {
     assertStrictEquals(escapeFrame(frame), frame);
@@ -214,7 +214,7 @@ Deno.test("escapeFrame() leaves alone what needs no mark, and unescapeFrame() un
   assertEquals(encodeHex(await again.bytes()), "c3a4");
 });
 
-Deno.test("encodeAddressed() of a Blob is one whose bytes follow the head", async () => {
+Deno.test("encodeAddressed() of a Blob returns a Blob with a header", async () => {
   const frame = encodeAddressed(
     "request",
     258,
@@ -236,13 +236,13 @@ function joinedOf(all: readonly (Frame | Payload)[]): Payload | undefined {
   return joiner.take();
 }
 
-Deno.test("PartJoiner makes of the vectors' parts what they say", () => {
+Deno.test("PartJoiner joins the parts of the vectors", () => {
   for (const { parts: all, frame } of parts.joined) {
     assertEquals(written(joinedOf(all.map(payloadOf)) ?? ""), frame);
   }
 });
 
-Deno.test("PartJoiner takes no part of another type", () => {
+Deno.test("PartJoiner.add() rejects a part of another type", () => {
   const joiner = new PartJoiner();
   assert(joiner.add("text"));
   assertStrictEquals(joiner.add(new ArrayBuffer(1)), false);
@@ -251,7 +251,7 @@ Deno.test("PartJoiner takes no part of another type", () => {
   assert(joiner.add(new ArrayBuffer(1)));
 });
 
-Deno.test("splitIntoParts() can be undone, wherever it cuts", () => {
+Deno.test("splitIntoParts() is reverted by PartJoiner", () => {
   for (const extra of [0, 1, -1, PART_BYTES * 3 + 7]) {
     const text = "x".repeat(PART_BYTES + extra);
     assertStrictEquals(joinedOf(splitIntoParts(text)), text);

@@ -5,14 +5,14 @@ import {
   toSeconds,
 } from "../../../core/protocol/retry_after.ts";
 
-Deno.test("a reason tells when to come back, in whole seconds", () => {
+Deno.test("appendRetryAfter() appends whole seconds", () => {
   assertEquals(appendRetryAfter("", 5_000), "retry-after=5");
   assertEquals(appendRetryAfter("deploy", 5_001), "deploy; retry-after=6");
   assertEquals(appendRetryAfter("", 0), "retry-after=0");
   assertEquals([0, 1, 1_000, 1_001].map(toSeconds), [0, 1, 1, 2]);
 });
 
-Deno.test("a reason is read as it is written, and no other", () => {
+Deno.test("parseRetryAfter() parses only its own format", () => {
   const reasons: [string, number | undefined][] = [
     ["retry-after=5", 5_000],
     ["deploy; retry-after=60", 60_000],

@@ -37,7 +37,7 @@ function agree(
   return { token, server: spoken, client: parseSelected(token, support) };
 }
 
-Deno.test("our own two ends speak events.v1, beside the program's subprotocol", () => {
+Deno.test("negotiate() selects events.v1 with the subprotocol of the application", () => {
   const bare = { protocol: "", isEvents: true, hasParts: true };
   assertEquals(agree({}, {}), {
     token: "events.v1-parts",
@@ -58,7 +58,7 @@ Deno.test("our own two ends speak events.v1, beside the program's subprotocol", 
   });
 });
 
-Deno.test("who can come back says who it is, and where it was", () => {
+Deno.test("resumeSubprotocol() encodes the token and the position", () => {
   const visitors = [
     { token: "0az", position: undefined, awayMs: 0 },
     {
@@ -93,7 +93,7 @@ Deno.test("who can come back says who it is, and where it was", () => {
   assertEquals(offerSubprotocols(["chat"], PLAIN, "resume.a"), ["chat"]);
 });
 
-Deno.test("either side can do without events.v1", () => {
+Deno.test("negotiate() supports plain on either side", () => {
   const none = { protocol: "", isEvents: false };
   assertEquals(agree({ dialect: PLAIN }, {}), {
     token: "",
@@ -120,7 +120,7 @@ Deno.test("either side can do without events.v1", () => {
   }
 });
 
-Deno.test("a server that takes the first subprotocol whatever it is speaks no events.v1", () => {
+Deno.test("offerSubprotocols() detects servers that select the first token", () => {
   for (const protocols of [[], ["chat"]]) {
     const [first = ""] = offerSubprotocols(protocols, OURS, "resume.1");
     const [protocol = ""] = protocols;
@@ -129,7 +129,7 @@ Deno.test("a server that takes the first subprotocol whatever it is speaks no ev
   assertEquals(parseSelected("", OURS), { protocol: "", isEvents: false });
 });
 
-Deno.test("a plain client gets the first subprotocol it asks for that the server speaks", () => {
+Deno.test("negotiate() selects the first supported subprotocol of a plain client", () => {
   const cases: [asked: string[], spoken: string[], picked: string][] = [
     [["a", "b"], ["b", "a"], "a"],
     [["x", "b"], ["b"], "b"],
@@ -149,7 +149,7 @@ Deno.test("a plain client gets the first subprotocol it asks for that the server
   }
 });
 
-Deno.test("both ends agree on a codec, or do not connect", () => {
+Deno.test("negotiate() refuses a client without the codec", () => {
   const packed = { protocol: "", isEvents: true, hasParts: true };
   assertEquals(agree({ dialect: PACKED }, { dialect: PACKED }), {
     token: "events.v1-parts.msgpack",
@@ -220,7 +220,7 @@ Deno.test("selectRefusal() selects what the client has offered for it", () => {
   });
 });
 
-Deno.test("an end that knows nothing of parts speaks events.v1 without them", () => {
+Deno.test("negotiate() selects events.v1 without parts for older peers", () => {
   const offered = offerSubprotocols(["x", "chat"], OURS, "resume.1");
   assertEquals(offered, [
     ...["x", "chat"],

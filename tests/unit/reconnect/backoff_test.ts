@@ -24,28 +24,28 @@ function delays(
   return [...all.take(count)];
 }
 
-Deno.test("backoff() doubles the bound up to the longest delay", () => {
+Deno.test("backoff() doubles the bound up to maxDelay", () => {
   assertEquals(
     delays(7),
     [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000],
   );
 });
 
-Deno.test("backoff() may wait not at all, the first time, too", () => {
+Deno.test("backoff() yields delays from 0", () => {
   assertEquals(delays(3, {}, () => 0), [0, 0, 0]);
 });
 
-Deno.test("backoff() never waits longer than maxDelay, be it the first time", () => {
+Deno.test("backoff() never exceeds maxDelay", () => {
   assertEquals(delays(2, { maxDelay: 10 }), [10, 10]);
 });
 
-Deno.test("backoff() goes on for ever by default, within the bound", () => {
+Deno.test("backoff() is unlimited by default", () => {
   const many = delays(3_000);
   assertEquals(many.length, 3_000);
   assertEquals(many.at(-1), 30_000);
 });
 
-Deno.test("backoff() without a first delay has others, so that nobody spins", () => {
+Deno.test("backoff() without initialDelay delays later attempts", () => {
   const options = { initialDelay: 0, maxDelay: 500 };
   assertEquals(delays(5, options), [0, 200, 400, 500, 500]);
   assertEquals(delays(3, { initialDelay: 10 }), [10, 200, 400]);
@@ -57,7 +57,7 @@ Deno.test("backoff() ends after maxAttempts", () => {
   assertEquals(delays(9, { maxAttempts: 0 }), []);
 });
 
-Deno.test("backoff() ends when the time is over, and makes a last attempt then", () => {
+Deno.test("backoff() ends after maxDuration with a last attempt", () => {
   const times = [0, 1_200, 4_000, 5_000];
   const elapsed = () => times.shift() ?? 0;
   assertEquals(
@@ -66,7 +66,7 @@ Deno.test("backoff() ends when the time is over, and makes a last attempt then",
   );
 });
 
-Deno.test("backoff() spreads each delay evenly from zero to its bound", () => {
+Deno.test("backoff() distributes delays evenly", () => {
   const seeded = new SeededRandom(20261123);
   const next = () => seeded.next();
   const rounds = 20_000;
@@ -87,11 +87,11 @@ Deno.test("backoff() spreads each delay evenly from zero to its bound", () => {
   });
 });
 
-Deno.test("withRetryAfter() changes nothing unless the server has asked for it", () => {
+Deno.test("withRetryAfter() returns the delay without a retry-after", () => {
   assertEquals(withRetryAfter(70, undefined, () => 0.5), 70);
 });
 
-Deno.test("withRetryAfter() waits for once to twice the time, never less", () => {
+Deno.test("withRetryAfter() adds one to two times the time", () => {
   assertEquals(withRetryAfter(0, 5_000, () => 0), 5_000);
   assertEquals(withRetryAfter(70, 5_000, () => 0.5), 7_570);
   assert(withRetryAfter(0, 5_000, () => 0.999) < 10_000);

@@ -29,7 +29,7 @@ class Waiting implements Disposable {
   }
 }
 
-Deno.test("waitForRetry() is over after its time", async () => {
+Deno.test("waitForRetry() resolves after the delay", async () => {
   using waiting = new Waiting(100);
   await waiting.time.tickAsync(99);
   assertEquals(waiting.over, undefined);
@@ -37,7 +37,7 @@ Deno.test("waitForRetry() is over after its time", async () => {
   assertEquals(waiting.over, 100);
 });
 
-Deno.test("waitForRetry() rejects with the signal's reason, and leaves no timer", async () => {
+Deno.test("waitForRetry() rejects with the reason of the signal and clears its timer", async () => {
   using waiting = new Waiting(100);
   await waiting.time.tickAsync(50);
   waiting.stop.abort(new Error("enough"));

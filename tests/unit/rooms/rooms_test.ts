@@ -18,7 +18,7 @@ const ada = new Member("ada");
 const grace = new Member("grace");
 const edith = new Member("edith");
 
-Deno.test("Rooms knows who is where, both ways", () => {
+Deno.test("Rooms indexes members and rooms", () => {
   const rooms = new Rooms<Member>();
   rooms.join(ada, "lobby");
   rooms.join(grace, "lobby");
@@ -32,7 +32,7 @@ Deno.test("Rooms knows who is where, both ways", () => {
   assertEquals([...rooms.roomsOf(edith)], []);
 });
 
-Deno.test("Rooms keeps no room that nobody is in", () => {
+Deno.test("Rooms removes empty rooms", () => {
   const rooms = new Rooms<Member>();
   rooms.join(ada, "lobby");
   rooms.join(grace, "lobby");
@@ -46,7 +46,7 @@ Deno.test("Rooms keeps no room that nobody is in", () => {
   assertEquals([...rooms.roomsOf(grace)], []);
 });
 
-Deno.test("Rooms.leaveAll() lets somebody out, and remembers where they were", () => {
+Deno.test("Rooms.leaveAll() removes a member and remembers its rooms", () => {
   const rooms = new Rooms<Member>();
   rooms.join(ada, "lobby");
   rooms.join(ada, "garden");
@@ -59,7 +59,7 @@ Deno.test("Rooms.leaveAll() lets somebody out, and remembers where they were", (
   assertEquals([...rooms.roomsOf(edith)], []);
 });
 
-Deno.test("Rooms.select() takes each member once, without those who are excluded", () => {
+Deno.test("Rooms.select() returns each member once without excluded ones", () => {
   const rooms = new Rooms<Member>();
   for (const member of [ada, grace]) rooms.join(member, "lobby");
   for (const member of [grace, edith]) rooms.join(member, "garden");
@@ -72,7 +72,7 @@ Deno.test("Rooms.select() takes each member once, without those who are excluded
   assertEquals(rooms.select([], [ada]), []);
 });
 
-Deno.test("Rooms.select() gives a list that nobody changes", () => {
+Deno.test("Rooms.select() returns a new list", () => {
   const rooms = new Rooms<Member>();
   rooms.join(ada, "lobby");
   const list = rooms.select([rooms.membersOf("lobby")], []);
@@ -81,7 +81,7 @@ Deno.test("Rooms.select() gives a list that nobody changes", () => {
   assertEquals(list, [ada]);
 });
 
-Deno.test("Rooms is the same both ways, whatever happens", () => {
+Deno.test("Rooms keeps both indexes consistent", () => {
   const seeded = new SeededRandom(20261123);
   const rooms = new Rooms<Member>();
   const members = Array.from(Array(20), (_, i) => new Member(`${i}`));
@@ -108,7 +108,7 @@ Deno.test("Rooms is the same both ways, whatever happens", () => {
   }
 });
 
-Deno.test("assertRoom() takes any text that is not empty", () => {
+Deno.test("assertRoom() accepts any non-empty text", () => {
   for (const name of ["lobby", " ", "__proto__", "\0", "🙂"]) {
     assertRoom("join", name);
   }
@@ -123,7 +123,7 @@ Deno.test("assertRoom() takes any text that is not empty", () => {
   assertThrows(() => assertRoom("leave", undefined), TypeError, "leave");
 });
 
-Deno.test("assertRoom() refuses names that UTF-8 cannot hold", () => {
+Deno.test("assertRoom() rejects names that are not well-formed", () => {
   // Another server would read U+FFFD, and all such names would be one room.
   for (const name of ["\ud800", "a\udc00", "\udc00\ud800"]) {
     assertThrows(() => assertRoom("join", name), TypeError, "well-formed");
@@ -134,7 +134,7 @@ Deno.test("assertRoom() refuses names that UTF-8 cannot hold", () => {
   assertRoom("join", "\ud83d\ude42");
 });
 
-Deno.test("assertRoom() refuses names of more than 1,024 bytes", () => {
+Deno.test("assertRoom() rejects names longer than 1,024 bytes", () => {
   for (const name of ["x".repeat(1024), "é".repeat(512), "€".repeat(341)]) {
     assertRoom("join", name);
   }

@@ -60,7 +60,7 @@ async function pass(time: FakeTime, milliseconds: number): Promise<void> {
   for (let i = 0; i < milliseconds; i += 5) await time.tickAsync(5);
 }
 
-Deno.test("Keepalive pings after half of the timeout, and gives up after the whole", async () => {
+Deno.test("Keepalive pings after half of the timeout and closes after all of it", async () => {
   using time = new FakeTime(0);
   using _ = withDeno();
   const keepalive = new Keepalive(1_000);
@@ -81,7 +81,7 @@ Deno.test("Keepalive pings after half of the timeout, and gives up after the who
   assertStrictEquals(time.next(), false, "A timer is left");
 });
 
-Deno.test("Keepalive makes no timer for what is heard", async () => {
+Deno.test("Keepalive creates no timers for messages", async () => {
   using time = new FakeTime(0);
   using _ = withDeno();
   const keepalive = new Keepalive(1_000);
@@ -100,7 +100,7 @@ Deno.test("Keepalive makes no timer for what is heard", async () => {
   assertStrictEquals(time.next(), false);
 });
 
-Deno.test("Keepalive keeps a peer that answers, and loses it when it does not", async () => {
+Deno.test("Keepalive closes a peer that stops answering", async () => {
   using time = new FakeTime(0);
   using _ = withDeno();
   const keepalive = new Keepalive(1_000);
@@ -118,7 +118,7 @@ Deno.test("Keepalive keeps a peer that answers, and loses it when it does not", 
   assert(after >= 1_000 && after <= 1_060, `${after}`);
 });
 
-Deno.test("Keepalive does not give up a peer whose ping has not left", async () => {
+Deno.test("Keepalive does not close a peer whose ping is not sent yet", async () => {
   using time = new FakeTime(0);
   using _ = withDeno();
   const keepalive = new Keepalive(1_000);
@@ -137,7 +137,7 @@ Deno.test("Keepalive does not give up a peer whose ping has not left", async () 
   keepalive.watch(socket)?.stop();
 });
 
-Deno.test("Keepalive gives a machine that was asleep the time to hear its peers", async () => {
+Deno.test("Keepalive does not count the time while the machine slept", async () => {
   using time = new FakeTime(0);
   using _ = withDeno();
   const keepalive = new Keepalive(1_000);
@@ -156,7 +156,7 @@ Deno.test("Keepalive gives a machine that was asleep the time to hear its peers"
   watch?.stop();
 });
 
-Deno.test("Keepalive has one timer for 10,000 sockets, and none for none", async () => {
+Deno.test("Keepalive has one timer for all sockets, and none without sockets", async () => {
   using time = new FakeTime(0);
   using _ = withDeno();
   const keepalive = new Keepalive(30_000);
@@ -179,7 +179,7 @@ Deno.test("Keepalive has one timer for 10,000 sockets, and none for none", async
   assertStrictEquals(time.next(), false);
 });
 
-Deno.test("Keepalive watches nothing if the timeout is 0, or the runtime has nothing to watch by", () => {
+Deno.test("Keepalive.watch() returns undefined without a timeout or private API", () => {
   assertStrictEquals(new Keepalive(0).watch(new DenoSocket()), undefined);
   assertStrictEquals(new Keepalive(1).watch(new FakeSocket()), undefined);
   class Changed extends FakeSocket {
@@ -189,7 +189,7 @@ Deno.test("Keepalive watches nothing if the timeout is 0, or the runtime has not
   assertStrictEquals(new Keepalive(1).watch(new Changed()), undefined);
 });
 
-Deno.test("Keepalive stops for good, also before the socket opens", () => {
+Deno.test("Keepalive stops permanently, even before the socket opens", () => {
   using time = new FakeTime(0);
   using _ = withDeno();
   const keepalive = new Keepalive(1_000);
@@ -199,7 +199,7 @@ Deno.test("Keepalive stops for good, also before the socket opens", () => {
   assertEquals([keepalive.size, time.next()], [0, false]);
 });
 
-Deno.test("Keepalive tells of a peer that floods with pongs, once", async () => {
+Deno.test("Keepalive reports a flood of pongs once", async () => {
   using time = new FakeTime(0);
   using _ = withDeno();
   const keepalive = new Keepalive(64_000);

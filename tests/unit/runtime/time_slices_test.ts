@@ -4,7 +4,7 @@ import {
   TIME_SLICE_MS,
 } from "../../../core/runtime/time_slices.ts";
 
-Deno.test("nextSliceMs() shortens slices that cause long turns, down to a bound", () => {
+Deno.test("nextSliceMs() shortens slices that cause long turns", () => {
   let slice: number = TIME_SLICE_MS;
   const before = slice;
   slice = nextSliceMs(slice, 40);

@@ -19,7 +19,7 @@ function asBrowser(): Disposable {
   );
 }
 
-Deno.test("afterEventLoopTurn() calls back later, unless it is stopped", async () => {
+Deno.test("afterEventLoopTurn() calls back unless it is canceled", async () => {
   for (const runtime of [undefined, asBrowser()]) {
     using _ = runtime;
     const calls: string[] = [];
@@ -35,7 +35,7 @@ Deno.test("afterEventLoopTurn() calls back later, unless it is stopped", async (
   }
 });
 
-Deno.test("clientSide.close() closes now, and tells later that it is sent", async () => {
+Deno.test("clientDriver.close() closes immediately and calls back later", async () => {
   const socket = new FakeSocket();
   socket.open();
   const { promise, resolve } = Promise.withResolvers<void>();
@@ -47,7 +47,7 @@ Deno.test("clientSide.close() closes now, and tells later that it is sent", asyn
   })();
 });
 
-Deno.test("destroySocket() closes what it cannot cut, as soon as it is open", () => {
+Deno.test("destroySocket() closes a connecting socket when it opens", () => {
   const open = new FakeSocket();
   open.open();
   destroySocket(open);
@@ -59,7 +59,7 @@ Deno.test("destroySocket() closes what it cannot cut, as soon as it is open", ()
   assertEquals(late.closes.length, 2);
 });
 
-Deno.test("destroySocket() closes a socket whose runtime has no way to cut it", () => {
+Deno.test("destroySocket() closes a socket without a private API", () => {
   const socket = new FakeSocket();
   socket.open();
   Object.assign(socket, { [Symbol("[[rid]]")]: 0 });
@@ -74,7 +74,7 @@ Deno.test("destroySocket() closes a socket whose runtime has no way to cut it", 
   assertEquals(socket.closes, [[undefined, undefined]]);
 });
 
-Deno.test("freeTimers() cancels the runtime's timer, where there is one", () => {
+Deno.test("freeTimers() cancels the runtime's timer", () => {
   const socket = new FakeSocket();
   freeTimers(socket); // nothing to release
   const duration = Symbol("[[idleTimeout]]");

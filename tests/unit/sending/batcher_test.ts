@@ -32,7 +32,7 @@ function open(): {
   return { socket, packer: new FrameBatcher(socket), sent };
 }
 
-Deno.test("FrameBatcher sends a lone message as it is, in the same turn", async () => {
+Deno.test("FrameBatcher sends a single message unchanged in the same turn", async () => {
   const { packer, sent } = open();
   packer.send("alone");
   assertEquals(sent(), []);
@@ -45,14 +45,14 @@ Deno.test("FrameBatcher sends a lone message as it is, in the same turn", async 
   assertEquals(sent(), []);
 });
 
-Deno.test("FrameBatcher makes one frame of all texts of one turn, in order", async () => {
+Deno.test("FrameBatcher combines the texts of a turn in order", async () => {
   const { packer, sent } = open();
   for (const text of ["a", "", "\u0001?1,b", "c"]) packer.send(text);
   await Promise.resolve();
   assertEquals(sent(), ["\u0001[a\u001e\u001e\u0001?1,b\u001ec"]);
 });
 
-Deno.test("FrameBatcher makes one frame of all bytes of one turn, as they were then", async () => {
+Deno.test("FrameBatcher combines copies of the bytes of a turn", async () => {
   const { packer, sent } = open();
   const bytes = new Uint8Array([0, 97, 98]);
   packer.send(bytes.subarray(1));
@@ -73,7 +73,7 @@ Deno.test("FrameBatcher keeps the order of texts and bytes", async () => {
   assertEquals(sent(), ["c"]);
 });
 
-Deno.test("FrameBatcher puts nothing into a batch that would not come out of it", async () => {
+Deno.test("FrameBatcher sends ambiguous messages outside of batches", async () => {
   const { packer, sent } = open();
   packer.send("a");
   packer.send("b\u001ec");
@@ -83,7 +83,7 @@ Deno.test("FrameBatcher puts nothing into a batch that would not come out of it"
   assertEquals(sent(), ["d"]);
 });
 
-Deno.test("FrameBatcher makes no batch of more than 64 KiB, and waits with no large message", async () => {
+Deno.test("FrameBatcher limits batches to 64 KiB and sends large messages immediately", async () => {
   const { packer, socket, sent } = open();
   const large = "ä".repeat(MAX_BATCH_BYTES / 3);
   packer.send("a");
@@ -108,7 +108,7 @@ Deno.test("FrameBatcher makes no batch of more than 64 KiB, and waits with no la
   assertStrictEquals(socket.sent.length, 2);
 });
 
-Deno.test("FrameBatcher tells what waits, here and in the socket", async () => {
+Deno.test("FrameBatcher.bufferedAmount includes waiting messages", async () => {
   const { packer, socket } = open();
   assertStrictEquals(packer.bufferedAmount, 0);
   socket.bufferedAmount = 7;
@@ -120,7 +120,7 @@ Deno.test("FrameBatcher tells what waits, here and in the socket", async () => {
   assertStrictEquals(packer.bufferedAmount, 7);
 });
 
-Deno.test("FrameBatcher sends at once when it is flushed, and nothing when it is cleared", async () => {
+Deno.test("FrameBatcher.flush() sends and clear() discards waiting messages", async () => {
   const { packer, socket, sent } = open();
   packer.send("a");
   packer.send("b");
@@ -138,7 +138,7 @@ Deno.test("FrameBatcher sends at once when it is flushed, and nothing when it is
   assertStrictEquals(packer.bufferedAmount, 0);
 });
 
-Deno.test("Packers share what they make of the same texts, and nothing else", async () => {
+Deno.test("FrameBatcher shares the encoding of equal batches", async () => {
   const all = [open(), open(), open()];
   const texts = ["one", "two"];
   for (const text of texts) for (const { packer } of all) packer.send(text);

@@ -34,7 +34,7 @@ function names(queue: BoundedQueue<Named>): string[] {
   return Array.from(queue.items, ({ name }) => name);
 }
 
-Deno.test("BoundedQueue keeps what fits, in order, to the byte", () => {
+Deno.test("BoundedQueue accepts items up to the limit in order", () => {
   const queue = new BoundedQueue<Named>(100);
   assertEquals(offer(queue, waiting("a", 40), 10), []);
   assertEquals(offer(queue, waiting("b", 50), 10), []);
@@ -51,7 +51,7 @@ Deno.test("BoundedQueue keeps what fits, in order, to the byte", () => {
   assertEquals(queue.size, 0);
 });
 
-Deno.test("BoundedQueue takes what is alone, however large", () => {
+Deno.test("BoundedQueue accepts a single item of any size", () => {
   const queue = new BoundedQueue<Named>(100);
   assertEquals(offer(queue, waiting("a", 101), 1), false);
   assertEquals(offer(queue, waiting("a", 101)), []);
@@ -61,7 +61,7 @@ Deno.test("BoundedQueue takes what is alone, however large", () => {
   assertEquals(offer(none, waiting("b", 2, "latest", "k")), ["a"]);
 });
 
-Deno.test("BoundedQueue with drop-newest drops nothing but what comes", () => {
+Deno.test("BoundedQueue with drop-newest drops only the new item", () => {
   const queue = new BoundedQueue<Named>(100);
   offer(queue, waiting("a", 60, "drop-oldest"));
   assertEquals(offer(queue, waiting("b", 60, "drop-newest")), false);
@@ -69,7 +69,7 @@ Deno.test("BoundedQueue with drop-newest drops nothing but what comes", () => {
   assertEquals(names(queue), ["a", "c"]);
 });
 
-Deno.test("BoundedQueue makes room by what may be dropped, the oldest first", () => {
+Deno.test("BoundedQueue drops droppable items, oldest first", () => {
   const queue = new BoundedQueue<Named>(100);
   offer(queue, waiting("must", 20));
   for (const name of ["a", "b", "c", "d"]) {
@@ -88,7 +88,7 @@ Deno.test("BoundedQueue makes room by what may be dropped, the oldest first", ()
   assertEquals(names(queue), ["must", "must too", "f"]);
 });
 
-Deno.test("BoundedQueue with latest replaces what is about the same, in its place", () => {
+Deno.test("BoundedQueue with latest replaces an item with the same key in place", () => {
   const queue = new BoundedQueue<Named>(100);
   offer(queue, waiting("x1", 10, "latest", "x"));
   offer(queue, waiting("text", 10));
@@ -107,7 +107,7 @@ Deno.test("BoundedQueue with latest replaces what is about the same, in its plac
   assertEquals(offer(queue, waiting("other", 10, "terminate", "y")), []);
 });
 
-Deno.test("BoundedQueue with latest drops the oldest where the keys are too many", () => {
+Deno.test("BoundedQueue with latest drops the oldest of too many keys", () => {
   const queue = new BoundedQueue<Named>(30);
   for (const key of ["x", "y", "z"]) {
     offer(queue, waiting(key, 10, "latest", key));
@@ -120,7 +120,7 @@ Deno.test("BoundedQueue with latest drops the oldest where the keys are too many
   assertEquals(names(queue), ["y2", "w"]);
 });
 
-Deno.test("BoundedQueue keeps so many, however small they are", () => {
+Deno.test("BoundedQueue limits the number of items", () => {
   const queue = new BoundedQueue<Named>(100, 2);
   assertEquals(offer(queue, waiting("a", 0)), []);
   assertEquals(offer(queue, waiting("b", 0, "drop-oldest")), []);
@@ -133,7 +133,7 @@ Deno.test("BoundedQueue keeps so many, however small they are", () => {
   assertEquals(names(queue), ["a", "f"]);
 });
 
-Deno.test("BoundedQueue that is full of one key takes the next of that key", () => {
+Deno.test("BoundedQueue replaces an item of the same key when full", () => {
   const queue = new BoundedQueue<Named>(100, 1);
   assertEquals(offer(queue, waiting("a", 1, "latest", "k")), []);
   assertEquals(offer(queue, waiting("b", 1, "latest", "k")), ["a"]);
@@ -141,7 +141,7 @@ Deno.test("BoundedQueue that is full of one key takes the next of that key", () 
   assertEquals(names(queue), ["c"]);
 });
 
-Deno.test("BoundedQueue that is full drops no more than it must", () => {
+Deno.test("BoundedQueue drops as few items as possible", () => {
   const queue = new BoundedQueue<Named>(100, 2);
   offer(queue, waiting("a", 0, "latest", "a"));
   offer(queue, waiting("b", 0, "latest", "b"));
@@ -150,7 +150,7 @@ Deno.test("BoundedQueue that is full drops no more than it must", () => {
   assertEquals(names(queue), ["b", "c"]);
 });
 
-Deno.test("BoundedQueue.takeAll() takes all away, in order, and is as good as new", () => {
+Deno.test("BoundedQueue.takeAll() returns all items in order and resets", () => {
   const queue = new BoundedQueue<Named>(10);
   const policies = ["terminate", "drop-oldest", "latest"] as const;
   for (let round = 0; round < 2; round++) {
@@ -166,7 +166,7 @@ Deno.test("BoundedQueue.takeAll() takes all away, in order, and is as good as ne
   assertEquals(queue.offer(waiting("more", 1, "terminate"), 0).isQueued, false);
 });
 
-Deno.test("BoundedQueue.first is the front of all that waits, whatever happens", () => {
+Deno.test("BoundedQueue.first returns the oldest item", () => {
   const seeded = new SeededRandom(20261123);
   const queue = new BoundedQueue<Named>(100, 20);
   const policies = [
@@ -191,7 +191,7 @@ Deno.test("BoundedQueue.first is the front of all that waits, whatever happens",
   }
 });
 
-Deno.test("BoundedQueue keeps room for what is not carried, whatever is", () => {
+Deno.test("BoundedQueue reserves space for non-transferable items", () => {
   const queue = new BoundedQueue<Named>(100, 2);
   const carried = (name: string, size: number, overflow?: Overflow) => ({
     ...waiting(name, size, overflow),
@@ -210,7 +210,7 @@ Deno.test("BoundedQueue keeps room for what is not carried, whatever is", () => 
   assertEquals(queue.size, 200);
 });
 
-Deno.test("BoundedQueue makes room for what is not carried with its like only", () => {
+Deno.test("BoundedQueue drops only non-transferable items for non-transferable ones", () => {
   const queue = new BoundedQueue<Named>(100);
   const old = { ...waiting("a", 60, "latest", "k"), isTransferable: true };
   assertEquals(offer(queue, old), []);

@@ -20,7 +20,7 @@ function budgetOf(...holders: { name: string; held: number }[]) {
   return { budget, ended, measured: () => measured };
 }
 
-Deno.test("BufferBudget ends whoever holds most, until 15/16 of it are enough", () => {
+Deno.test("BufferBudget ends the largest holders until 15/16 are used", () => {
   const { budget, ended } = budgetOf(
     { name: "small", held: 100 },
     { name: "largest", held: 800 },
@@ -33,7 +33,7 @@ Deno.test("BufferBudget ends whoever holds most, until 15/16 of it are enough", 
   assertEquals(budget.held, 801);
 });
 
-Deno.test("BufferBudget ends nobody if what was sent has left", () => {
+Deno.test("BufferBudget ends no holder if messages were sent", () => {
   const busy = { name: "busy", held: 0 };
   const { budget, ended } = budgetOf(busy, { name: "slow", held: 1_500 });
   for (let i = 0; i < 1_000; i++) budget.spend(100);
@@ -43,13 +43,13 @@ Deno.test("BufferBudget ends nobody if what was sent has left", () => {
   assertEquals(ended, ["slow"]);
 });
 
-Deno.test("BufferBudget measures only after a part of it was spent", () => {
+Deno.test("BufferBudget measures only after a part was spent", () => {
   const { budget, measured } = budgetOf({ name: "full", held: 1_500 });
   for (let i = 0; i < 10_000; i++) budget.spend(1);
   assert(measured() <= 2 * 10_000 / 100, `${measured()}`);
 });
 
-Deno.test("BufferBudget ends those that fill up because others have ended", () => {
+Deno.test("BufferBudget ends holders that fill up during an end", () => {
   const holders = ["a", "b", "c"].map((name) => ({ name, held: 600 }));
   const ended: string[] = [];
   const budget = new BufferBudget<{ name: string; held: number }>(
@@ -70,7 +70,7 @@ Deno.test("BufferBudget ends those that fill up because others have ended", () =
   assertEquals(budget.held, 1_400);
 });
 
-Deno.test("BufferBudget goes on if it can end nobody", () => {
+Deno.test("BufferBudget continues if no holder can be ended", () => {
   let measured = 0;
   const budget = new BufferBudget<number>(1_600, () => [2_000], (held) => {
     measured++;

@@ -41,7 +41,7 @@ function keep(
   return entry;
 }
 
-Deno.test("creditCost() is 1, and 1 for each 16 KiB", () => {
+Deno.test("creditCost() is 1 plus 1 per 16 KiB", () => {
   assertStrictEquals(creditCost(""), 1);
   assertStrictEquals(creditCost("x".repeat(16_383)), 1);
   assertStrictEquals(creditCost("ä".repeat(16_384)), 2);
@@ -53,7 +53,7 @@ Deno.test("creditCost() is 1, and 1 for each 16 KiB", () => {
   assertStrictEquals(creditCost("t1,00-…"), 1);
 });
 
-Deno.test("CreditWindow lets pass what costs 1,024, and what comes last may cost more", () => {
+Deno.test("CreditWindow sends messages up to the initial credit", () => {
   const { gate: window } = shut();
   assert(!window.trySpend(""));
   const other = new CreditWindow(LIMITS, () => {});
@@ -62,7 +62,7 @@ Deno.test("CreditWindow lets pass what costs 1,024, and what comes last may cost
   assert(!other.trySpend(""));
 });
 
-Deno.test("CreditWindow keeps the rest in order, until the peer has room", async () => {
+Deno.test("CreditWindow queues messages in order until there is credit", async () => {
   const { gate: window, passed } = shut();
   const entries = ["a", "b", "c"].map((frame) => keep(window, frame));
   assertStrictEquals(window.size, 3);
@@ -92,7 +92,7 @@ Deno.test("CreditWindow keeps the rest in order, until the peer has room", async
   assertStrictEquals(passed.at(-1), "at once");
 });
 
-Deno.test("CreditWindow lets go of what waits, and gives back what may go elsewhere", async () => {
+Deno.test("CreditWindow.stop() rejects messages and returns transferable ones", async () => {
   const { gate: window } = shut();
   const own = keep(window, "own");
   const carried = keep(window, "carried", true);
@@ -104,7 +104,7 @@ Deno.test("CreditWindow lets go of what waits, and gives back what may go elsewh
   assert(window.trySpend("x"));
 });
 
-Deno.test("CreditWindow takes over what has waited elsewhere, and is bounded", () => {
+Deno.test("CreditWindow.adopt() queues messages within its limits", () => {
   const { gate: window, passed } = shut();
   const entry = (frame: string): QueuedMessage => ({
     memory: 640,

@@ -19,7 +19,7 @@ class Thing {
   }
 }
 
-Deno.test("PollTimer looks again after as long as it is told", async () => {
+Deno.test("PollTimer polls after the returned delay", async () => {
   using time = new FakeTime();
   const clock = new PollTimer();
   const thing = new Thing(time, [20, 30]);
@@ -29,7 +29,7 @@ Deno.test("PollTimer looks again after as long as it is told", async () => {
   assertStrictEquals(clock.size, 0);
 });
 
-Deno.test("PollTimer looks at many with one timer", async () => {
+Deno.test("PollTimer polls many objects with one timer", async () => {
   using time = new FakeTime();
   const clock = new PollTimer();
   const slow = new Thing(time, [100, 100]);
@@ -44,7 +44,7 @@ Deno.test("PollTimer looks at many with one timer", async () => {
   assertStrictEquals(clock.size, 0);
 });
 
-Deno.test("PollTimer does not look at what has been removed", async () => {
+Deno.test("PollTimer does not poll removed objects", async () => {
   using time = new FakeTime();
   const clock = new PollTimer();
   const removed = new Thing(time, [10, 10]);
@@ -59,7 +59,7 @@ Deno.test("PollTimer does not look at what has been removed", async () => {
   clock.remove(removed); // and no timer is left, or the sanitizer tells
 });
 
-Deno.test("PollTimer goes on when one is removed, or added, amid its look", async () => {
+Deno.test("PollTimer supports changes during a poll", async () => {
   using time = new FakeTime();
   const clock = new PollTimer();
   const later = new Thing(time, []);
@@ -78,7 +78,7 @@ Deno.test("PollTimer goes on when one is removed, or added, amid its look", asyn
   assertStrictEquals(clock.size, 0);
 });
 
-Deno.test("PollTimer takes no jump of the machine's clock for time that has passed", async () => {
+Deno.test("PollTimer ignores jumps of the clock", async () => {
   using time = new FakeTime();
   const clock = new PollTimer();
   const thing = new Thing(time, [10, 10]);
@@ -97,7 +97,7 @@ Deno.test("PollTimer takes no jump of the machine's clock for time that has pass
   clock.remove(thing);
 });
 
-Deno.test("PollTimer takes nothing from those who wait when others come and go", async () => {
+Deno.test("PollTimer keeps delays when objects are added and removed", async () => {
   using time = new FakeTime();
   const clock = new PollTimer();
   const slow = new Thing(time, Array(9).fill(32));
@@ -110,7 +110,7 @@ Deno.test("PollTimer takes nothing from those who wait when others come and go",
   assertStrictEquals(clock.size, 0);
 });
 
-Deno.test("PollTimer shares the event loop when many are due at once", async () => {
+Deno.test("PollTimer divides many polls into slices", async () => {
   using time = new FakeTime();
   let now = 0;
   using _now = stub(performance, "now", () => now);

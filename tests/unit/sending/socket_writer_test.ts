@@ -78,7 +78,7 @@ function test(
   });
 }
 
-Deno.test("flow: options that are no sizes, or no policy, are refused", () => {
+Deno.test("resolveWriterLimits() rejects invalid options", () => {
   for (const name of ["highWaterMark", "maxBufferedAmount"]) {
     for (const value of [-1, NaN]) {
       assertThrows(

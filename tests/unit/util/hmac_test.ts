@@ -6,7 +6,7 @@ function hex(bytes: Uint8Array): string {
     .join("");
 }
 
-Deno.test("Hmac.digest() gives the codes of RFC 4231", () => {
+Deno.test("Hmac.digest() matches the vectors of RFC 4231", () => {
   // Test cases 1 and 2: those whose keys and data are text.
   assertEquals(
     hex(new Hmac("\u000b".repeat(20)).digest("Hi There")),
@@ -18,7 +18,7 @@ Deno.test("Hmac.digest() gives the codes of RFC 4231", () => {
   );
 });
 
-Deno.test("Hmac.digest() gives what crypto.subtle gives", async () => {
+Deno.test("Hmac.digest() matches crypto.subtle", async () => {
   const encoder = new TextEncoder();
   for (let length = 0; length < 200; length++) {
     const secret = "k".repeat(1 + length % 64);
@@ -39,12 +39,12 @@ Deno.test("Hmac.digest() gives what crypto.subtle gives", async () => {
   }
 });
 
-Deno.test("Hmac takes keys of up to 64 bytes", () => {
+Deno.test("Hmac accepts keys up to 64 bytes", () => {
   new Hmac("k".repeat(64));
   assertThrows(() => new Hmac("k".repeat(65)), RangeError, "64 bytes");
 });
 
-Deno.test("isSameSecret() compares whole texts", () => {
+Deno.test("isSameSecret() compares strings", () => {
   assert(isSameSecret("abc", "abc"));
   for (const other of ["abd", "bbc", "ab", "abcd", ""]) {
     assertFalse(isSameSecret("abc", other), other);

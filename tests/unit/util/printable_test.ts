@@ -1,13 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
 import { MAX_PRINTED_CHARS, printable } from "../../../core/util/printable.ts";
 
-Deno.test("printable() leaves ordinary text as it is", () => {
+Deno.test("printable() returns ordinary text unchanged", () => {
   for (const text of ["", "hello", "Grüße, 世界 👋", "a\\nb", "\u00a0"]) {
     assertEquals(printable(text), text);
   }
 });
 
-Deno.test("printable() escapes what forges lines or drives a terminal", () => {
+Deno.test("printable() escapes control characters", () => {
   assertEquals(printable("a\r\nb\tc"), "a\\r\\nb\\tc");
   assertEquals(printable("\u001b[2J"), "\\u001b[2J");
   assertEquals(printable("\u009b31m"), "\\u009b31m");
@@ -21,7 +21,7 @@ Deno.test("printable() escapes what forges lines or drives a terminal", () => {
   }
 });
 
-Deno.test("printable() cuts text that is too long", () => {
+Deno.test("printable() truncates long text", () => {
   const exact = "x".repeat(MAX_PRINTED_CHARS);
   assertEquals(printable(exact), exact);
   assertEquals(printable(`${exact}yz`), `${exact}… (2 more characters)`);

@@ -1,7 +1,7 @@
 import { assert, assertStrictEquals } from "@std/assert";
 import { withoutSecrets } from "../../../core/util/safe_url.ts";
 
-Deno.test("withoutSecrets() keeps what tells the server, and nothing else", () => {
+Deno.test("withoutSecrets() keeps only scheme, host and path", () => {
   const cases: [string, string][] = [
     ["ws://localhost:3000", "ws://localhost:3000/"],
     ["wss://a.example/live", "wss://a.example/live"],

@@ -2,7 +2,7 @@ import { assertEquals, assertStrictEquals } from "@std/assert";
 import { stub } from "@std/testing/mock";
 import { MAX_DELAY_MS, startTimer } from "../../../core/util/timer.ts";
 
-Deno.test("startTimer() starts none that never ends, and none that is too long", () => {
+Deno.test("startTimer() starts no timer for Infinity and limits the delay", () => {
   using started = stub(globalThis, "setTimeout");
   const action = () => {};
   assertStrictEquals(startTimer(action, Infinity), undefined);
@@ -15,6 +15,6 @@ Deno.test("startTimer() starts none that never ends, and none that is too long",
   );
 });
 
-Deno.test("startTimer() calls back", async () => {
+Deno.test("startTimer() calls back after the delay", async () => {
   await new Promise<void>((resolve) => startTimer(resolve, 0));
 });

@@ -7,13 +7,13 @@ import {
   encodeWith,
 } from "../../../core/values/codec.ts";
 
-Deno.test("encodeValue() passes strings on as they are", () => {
+Deno.test("encodeValue() returns strings unchanged", () => {
   for (const text of ["", "text", "{}", "\u{1f600}", '"quoted"']) {
     assertStrictEquals(encodeValue(text), text);
   }
 });
 
-Deno.test("encodeValue() turns all that JSON holds into JSON", () => {
+Deno.test("encodeValue() serializes values as JSON", () => {
   const cases: [unknown, string][] = [
     [{}, "{}"],
     [[], "[]"],
@@ -28,7 +28,7 @@ Deno.test("encodeValue() turns all that JSON holds into JSON", () => {
   for (const [data, json] of cases) assertStrictEquals(encodeValue(data), json);
 });
 
-Deno.test("encodeValue() passes on bytes, of a view only its part", () => {
+Deno.test("encodeValue() returns bytes and the range of a view", () => {
   const buffer = new Uint8Array([0, 1, 2, 3]).buffer;
   assertStrictEquals(encodeValue(buffer), buffer);
   const views = [
@@ -43,7 +43,7 @@ Deno.test("encodeValue() passes on bytes, of a view only its part", () => {
   assertStrictEquals(encodeValue(blob), blob);
 });
 
-Deno.test("encodeValue() copies memory that is shared", () => {
+Deno.test("encodeValue() copies shared memory", () => {
   const shared = new Uint8Array(new SharedArrayBuffer(4)).fill(7);
   const encoded = encodeValue(shared.subarray(2));
   shared.fill(8);
@@ -52,7 +52,7 @@ Deno.test("encodeValue() copies memory that is shared", () => {
   assertEquals(encodeValue(whole.buffer), new Uint8Array([0]));
 });
 
-Deno.test("encodeValue() refuses what JSON cannot represent", () => {
+Deno.test("encodeValue() throws for values that JSON cannot represent", () => {
   const cycle: Record<string, unknown> = {};
   cycle.self = cycle;
   const cases: [unknown, string][] = [
@@ -75,7 +75,7 @@ Deno.test("encodeValue() refuses what JSON cannot represent", () => {
   }
 });
 
-Deno.test("encodeValue() sends empty objects that are meant", () => {
+Deno.test("encodeValue() serializes empty plain objects", () => {
   class Move {
     x = 1;
   }
@@ -94,7 +94,7 @@ Deno.test("encodeValue() sends empty objects that are meant", () => {
   for (const [data, json] of cases) assertEquals(encodeValue(data), json);
 });
 
-Deno.test("decodeText() reads JSON where the text is JSON", () => {
+Deno.test("decodeText() parses JSON", () => {
   const cases: [string, unknown][] = [
     ['{"a":[1,2]}', { a: [1, 2] }],
     ["[]", []],
@@ -113,7 +113,7 @@ Deno.test("decodeText() reads JSON where the text is JSON", () => {
   for (const [text, value] of cases) assertEquals(decodeText(text), value);
 });
 
-Deno.test("decodeText() leaves all other text as it is", () => {
+Deno.test("decodeText() returns other text unchanged", () => {
   const texts = [
     "",
     "text",
@@ -145,7 +145,7 @@ Deno.test("encodeValue() throws on detached buffers", () => {
   }
 });
 
-Deno.test("decodeText() does not parse what is nested deeper than 10,000 levels", () => {
+Deno.test("decodeText() does not parse JSON nested deeper than 10,000 levels", () => {
   const nested = (depth: number, [open, close]: [string, string]) =>
     open.repeat(depth) + "1" + close.repeat(depth);
   for (const pair of [["[", "]"], ['{"a":', "}"]] as [string, string][]) {

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { SchemaError } from "../../../core/values/schema.ts";
 
-Deno.test("SchemaError keeps the first issues, and their number", () => {
+Deno.test("SchemaError has the first issues and the total number", () => {
   const issues = Array.from({ length: 200_000 }, (_, i) => ({
     message: "Invalid",
     path: [{ key: "list" }, i],
@@ -20,7 +20,7 @@ Deno.test("SchemaError keeps the first issues, and their number", () => {
   assertEquals(one.message, "A message does not match the schema: Invalid");
 });
 
-Deno.test("SchemaError is short and printable, whatever a peer sends", () => {
+Deno.test("SchemaError is short and printable for any data", () => {
   const long = `\u001b[2J\r\n${"x".repeat(1 << 20)}`;
   const path = Array<string>(1_000).fill(long);
   const issue = { message: long, path };
