@@ -51,7 +51,7 @@ async function settle(): Promise<void> {
   for (let i = 0; i < 50; i++) await null;
 }
 
-Deno.test("Connection: a request that the codec cannot read is refused, and no more", async () => {
+Deno.test("Connection refuses a request that the codec cannot decode", async () => {
   const codec = {
     name: "picky",
     encode: (value: unknown) => String(encodeValue(value)),
@@ -74,7 +74,7 @@ Deno.test("Connection: a request that the codec cannot read is refused, and no m
   assertEquals(owner.events, ["connect", "disconnect"]);
 });
 
-Deno.test("Connection: an asynchronous schema that rejects is an error event only", async () => {
+Deno.test("Connection emits error for an asynchronous schema that rejects", async () => {
   const schema = {
     "~standard": {
       version: 1 as const,
@@ -89,7 +89,7 @@ Deno.test("Connection: an asynchronous schema that rejects is an error event onl
   assertEquals(owner.errors.length, 1);
 });
 
-Deno.test("Connection.send(): what is dropped takes no credit", async () => {
+Deno.test("Connection.send() returns the credit of dropped messages", async () => {
   const { socket, connection } = open({
     highWaterMark: 10,
     maxBufferedAmount: 100,
@@ -109,7 +109,7 @@ Deno.test("Connection.send(): what is dropped takes no credit", async () => {
   connection.terminate();
 });
 
-Deno.test("Connection: credit is given, however much else waits", async () => {
+Deno.test("Connection sends credit before queued messages", async () => {
   const { socket, connection } = open({
     highWaterMark: 10,
     maxBufferedAmount: 100,
@@ -125,7 +125,7 @@ Deno.test("Connection: credit is given, however much else waits", async () => {
   connection.terminate();
 });
 
-Deno.test("Connection: a batch of more than 65,536 bytes ends it, and none is sent", async () => {
+Deno.test("Connection closes on a batch larger than 65,536 bytes and sends none", async () => {
   const largest = 2 ** 16;
   // Items of 96 bytes, so that their number is no reason.
   const texts = (length: number, char = "x") =>
@@ -160,7 +160,7 @@ Deno.test("Connection: a batch of more than 65,536 bytes ends it, and none is se
   connection.terminate();
 });
 
-Deno.test("Connection: a batch of more than 1,024 items ends it, and none is sent", async () => {
+Deno.test("Connection closes on a batch of more than 1,024 items and sends none", async () => {
   for (const count of [1_024, 1_025, 32_766]) {
     const texts = encodeTextBatch(Array<string>(count).fill("x"));
     const bytes = encodeBinaryBatch(
@@ -187,7 +187,7 @@ Deno.test("Connection: a batch of more than 1,024 items ends it, and none is sen
   connection.terminate();
 });
 
-Deno.test("Connection.send(): the latest of a key counts, whatever each of them waits for", async () => {
+Deno.test("Connection.send() with latest replaces messages in any queue", async () => {
   const { socket, connection } = open({ highWaterMark: 1_000 });
   // No room in the socket for the older one, and no credit for the newer one.
   socket.isStalled = true;
@@ -206,7 +206,7 @@ Deno.test("Connection.send(): the latest of a key counts, whatever each of them 
   connection.terminate();
 });
 
-Deno.test("ClientSocket.send(): a Blob that is carried while it is read comes as it is", async () => {
+Deno.test("ClientSocket.send() transfers a Blob that is being read", async () => {
   using sockets = new FakeWebSockets();
   const client = new ClientSocket({ reconnect: { minUptime: 0 } });
   const connecting = client.connect("ws://example.test/");
@@ -225,7 +225,7 @@ Deno.test("ClientSocket.send(): a Blob that is carried while it is read comes as
   await client.close();
 });
 
-Deno.test("Connection.request() with a timeout that is no number harms no other", async () => {
+Deno.test("Connection.request() with an invalid timeout does not affect others", async () => {
   const { connection } = open();
   const other = connection.request("other");
   assertThrows(() => connection.request("x", { timeout: NaN }), RangeError);
@@ -234,7 +234,7 @@ Deno.test("Connection.request() with a timeout that is no number harms no other"
   await assertRejects(() => other, ConnectionEndedError);
 });
 
-Deno.test("Connection: an end that waits for a turn, then for listeners, is told in time", async () => {
+Deno.test("Connection emits a deferred end in time", async () => {
   using time = new FakeTime();
   const { socket, owner, connection } = createFixture("server", {
     options: manner({ concurrency: 1 }),
@@ -261,7 +261,7 @@ Deno.test("Connection: an end that waits for a turn, then for listeners, is told
 });
 
 for (const concurrency of [1, Infinity]) {
-  Deno.test(`Connection.close() on both sides at once sends what waits, by turns of ${concurrency}`, async () => {
+  Deno.test(`Connection.close() on both sides delivers queued messages with concurrency ${concurrency}`, async () => {
     const [one, other] = createPair("server", {
       options: manner({ concurrency }),
       negotiated: EVENTS,

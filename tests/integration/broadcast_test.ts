@@ -97,7 +97,7 @@ function test(
   });
 }
 
-test("ServerSocket.to() sends to those who are in a room", [
+test("ServerSocket.to() sends to the members of a room", [
   "ada/lobby",
   "grace/lobby/garden",
   "edith",
@@ -112,7 +112,7 @@ test("ServerSocket.to() sends to those who are in a room", [
   });
 });
 
-test("ServerSocket.to() several rooms sends once to who is in more than one", [
+test("ServerSocket.to() with several rooms sends once to each member", [
   "ada/lobby",
   "grace/lobby/garden",
   "edith/garden",
@@ -125,7 +125,7 @@ test("ServerSocket.to() several rooms sends once to who is in more than one", [
   });
 });
 
-test("Audience.except() leaves out connections, and all of a room", [
+test("Audience.except() excludes connections and members of rooms", [
   "ada/lobby",
   "grace/lobby/garden",
   "edith/lobby",
@@ -143,7 +143,7 @@ test("Audience.except() leaves out connections, and all of a room", [
   });
 });
 
-test("ServerSocket.broadcast() sends to all, or to all but some", [
+test("ServerSocket.broadcast() sends to all clients except excluded ones", [
   "ada",
   "grace/garden",
   "edith",
@@ -161,7 +161,7 @@ test("ServerSocket.broadcast() sends to all, or to all but some", [
   });
 });
 
-test("Connection.leave() ends what comes for a room", [
+test("Connection.leave() stops messages of a room", [
   "ada/lobby",
   "grace/lobby",
 ], async (party) => {
@@ -175,7 +175,7 @@ test("Connection.leave() ends what comes for a room", [
 });
 
 test(
-  "ServerSocket.rooms tells which rooms there are, and who is in them",
+  "ServerSocket.rooms lists rooms and members",
   ["ada/lobby/garden", "grace/lobby", "edith"],
   (party) => {
     const ada = party.connection("ada");
@@ -189,7 +189,7 @@ test(
 );
 
 test(
-  "Audience tells who is in it, now",
+  "Audience lists its current clients",
   ["ada/lobby", "grace/lobby"],
   async (party) => {
     const lobby = party.server.to("lobby");
@@ -202,7 +202,7 @@ test(
 );
 
 test(
-  "a connection that has ended is in no audience, and still knows its rooms",
+  "Connection.rooms remains after the end",
   ["ada/lobby/garden", "grace/lobby"],
   async (party) => {
     const ada = party.connection("ada");
@@ -231,7 +231,7 @@ test(
   },
 );
 
-test("Audience.send() serialises once, whoever is in it", [
+test("Audience.send() serializes once", [
   "ada/lobby",
   "grace/lobby",
 ], async (party) => {
@@ -244,7 +244,7 @@ test("Audience.send() serialises once, whoever is in it", [
 });
 
 test(
-  "Audience.send() of what JSON cannot hold sends nothing",
+  "Audience.send() throws for data that cannot be serialized",
   ["ada/lobby"],
   async (party) => {
     // @ts-expect-error No function can be sent
@@ -258,13 +258,13 @@ test(
   },
 );
 
-test("ServerSocket.to() wants rooms with names", [], async ({ server }) => {
+test("ServerSocket.to() throws for invalid names", [], async ({ server }) => {
   assertStrictEquals(server.to().size, 0);
   assertThrows(() => server.to("lobby", ""), TypeError, 'current value is ""');
   await server.broadcast("nobody is there");
 });
 
-test("Connection.join() is the server's business", ["ada"], async (party) => {
+test("Connection.join() throws on a client", ["ada"], async (party) => {
   const own = party.clients.get("ada")?.connection;
   assertThrows(() => own?.join("lobby"), Error, 'room "lobby" on a client');
   assertThrows(() => own?.leave("lobby"), Error, 'room "lobby" on a client');
@@ -275,7 +275,7 @@ test("Connection.join() is the server's business", ["ada"], async (party) => {
 });
 
 Deno.test({
-  name: "Audience.send() waits for nobody, and who is slow holds nobody up",
+  name: "Audience.send() does not wait for slow clients",
   fn: async () => {
     await using party = await Party.begin(["ada/lobby", "grace/lobby"], {
       highWaterMark: 1_024,

@@ -44,7 +44,9 @@ function turn(): Promise<void> {
 
 for (const protocol of ["events.v1", undefined]) {
   Deno.test({
-    name: `maxBufferedTotal ends those that hold most (${protocol ?? "plain"})`,
+    name: `maxBufferedTotal ends the connections with the largest queues (${
+      protocol ?? "plain"
+    })`,
     ignore,
     async fn() {
       const { server, ends, clientAt } = serverOf({
@@ -81,7 +83,7 @@ for (const protocol of ["events.v1", undefined]) {
 }
 
 Deno.test({
-  name: "maxBufferedTotal counts small messages as what they take",
+  name: "maxBufferedTotal counts the overhead of small messages",
   ignore,
   async fn() {
     const { server, ends, clientAt } = serverOf({ maxBufferedTotal: 8 * MIB });
@@ -101,7 +103,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "maxBufferedTotal does not count what has left",
+  name: "maxBufferedTotal does not count sent messages",
   ignore,
   async fn() {
     const { server, ends } = serverOf({
@@ -123,7 +125,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "maxBufferedTotal counts messages that wait for their turn, too",
+  name: "maxBufferedTotal counts messages that wait for concurrency",
   ignore,
   async fn() {
     const { server, ends } = serverOf({
@@ -148,7 +150,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "maxBufferedTotal counts messages that wait in iterators, too",
+  name: "maxBufferedTotal counts messages that wait in iterators",
   ignore,
   async fn() {
     const { server, ends } = serverOf({ maxBufferedTotal: MIB });

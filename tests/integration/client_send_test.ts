@@ -42,7 +42,7 @@ Deno.test("ClientSocket.send() waits for the connection, in order", async () => 
   await client.terminate();
 });
 
-Deno.test("ClientSocket.send() sends what listeners of connect say first", async () => {
+Deno.test("ClientSocket.send() sends messages of connect listeners first", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   client.on("connect", () => client.send("hello"));
@@ -57,7 +57,7 @@ Deno.test("ClientSocket.send() sends what listeners of connect say first", async
   await client.close();
 });
 
-Deno.test("ClientSocket.send() takes what it is given as it is then", async () => {
+Deno.test("ClientSocket.send() copies data", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   const connecting = client.connect(URL);
@@ -107,7 +107,7 @@ Deno.test("ClientSocket.send() between the loss and its event waits for the next
   await client.close();
 });
 
-Deno.test("ClientSocket.send() carries over what a connection has not taken, once and in order", async () => {
+Deno.test("ClientSocket.send() transfers unsent messages once and in order", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ reconnect: true, highWaterMark: 3 });
   await openClient(sockets, client);
@@ -139,7 +139,7 @@ Deno.test("ClientSocket.send() carries over what a connection has not taken, onc
   await client.close();
 });
 
-Deno.test("ClientSocket.send() carries over what has waited once already", async () => {
+Deno.test("ClientSocket.send() transfers messages again", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ reconnect: true, highWaterMark: 3 });
   const connecting = client.connect(URL);
@@ -159,7 +159,7 @@ Deno.test("ClientSocket.send() carries over what has waited once already", async
   await client.close();
 });
 
-Deno.test("ClientSocket.send() on a connection that closes rejects at once if it stays away", async () => {
+Deno.test("ClientSocket.send() rejects while closing without reconnect", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({});
   await openClient(sockets, client);
@@ -181,7 +181,7 @@ Deno.test("ClientSocket.send() on a connection that closes rejects at once if it
   await sockets.settle();
 });
 
-Deno.test("ClientSocket.send() drops what does not fit while there is no connection", async () => {
+Deno.test("ClientSocket.send() drops messages beyond the limit without a connection", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ reconnect: true, maxBufferedAmount: 8 });
   const connecting = client.connect(URL);
@@ -206,7 +206,7 @@ Deno.test("ClientSocket.send() drops what does not fit while there is no connect
   await client.terminate();
 });
 
-Deno.test("ClientSocket.send() keeps no more messages than fit, however small", async () => {
+Deno.test("ClientSocket.send() limits the number of queued messages", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ reconnect: true, maxBufferedAmount: 1 });
   client.connect(URL).catch(() => {});
@@ -217,7 +217,7 @@ Deno.test("ClientSocket.send() keeps no more messages than fit, however small", 
   await client.close();
 });
 
-Deno.test("ClientSocket.send() refuses a policy that is none, queued or not", async () => {
+Deno.test("ClientSocket.send() throws for an invalid policy", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   const connecting = client.connect(URL);
@@ -259,7 +259,7 @@ Deno.test("ClientSocket.send() rejects when the client gives up", async () => {
   await assertRejects(() => sent, ConnectionEndedError, "after 1 attempts");
 });
 
-Deno.test("ClientSocket.send() rejects when the end is one to stay away after", async () => {
+Deno.test("ClientSocket.send() rejects after a final end", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   await openClient(sockets, client);
@@ -281,7 +281,7 @@ Deno.test("ClientSocket.send() rejects if the only attempt fails", async () => {
   await assertRejects(() => sent, ConnectionEndedError, "Cannot connect");
 });
 
-Deno.test("ClientSocket.send() keeps what a connection does not take that a listener ends", async () => {
+Deno.test("ClientSocket.send() queues messages if a connect listener ends the connection", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({
     reconnect: { shouldReconnect: () => true },
@@ -304,7 +304,7 @@ Deno.test("ClientSocket.send() keeps what a connection does not take that a list
   await client.close();
 });
 
-Deno.test("ClientSocket.send() has what has waited sent, however little may wait besides", async () => {
+Deno.test("ClientSocket.send() sends queued messages regardless of the limit of the connection", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({
     reconnect: true,
@@ -328,7 +328,7 @@ Deno.test("ClientSocket.send() has what has waited sent, however little may wait
   await client.terminate();
 });
 
-Deno.test("ClientSocket.send() of who stays away ends a connection that takes too little", async () => {
+Deno.test("ClientSocket.send() without reconnect terminates on overflow", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({
     maxBufferedAmount: 4,
@@ -342,7 +342,7 @@ Deno.test("ClientSocket.send() of who stays away ends a connection that takes to
   assertEquals(client.recorded, ["connect", "disconnect 1006 backpressure"]);
 });
 
-Deno.test("ClientSocket.send() of who stays away rejects if the connection is lost meanwhile", async () => {
+Deno.test("ClientSocket.send() without reconnect rejects if the connection is lost", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ highWaterMark: 2 });
   await openClient(sockets, client);
@@ -352,7 +352,7 @@ Deno.test("ClientSocket.send() of who stays away rejects if the connection is lo
   await assertRejects(() => sent, ConnectionEndedError);
 });
 
-Deno.test("ClientSocket.send() resolves for what has waited, was handed over and lost", async () => {
+Deno.test("ClientSocket.send() resolves for passed messages of a lost connection", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ reconnect: true, highWaterMark: 2 });
   const connecting = client.connect(URL);
@@ -368,7 +368,7 @@ Deno.test("ClientSocket.send() resolves for what has waited, was handed over and
   await client.close();
 });
 
-Deno.test("ClientSocket.send() drops what does not fit when two queues become one", async () => {
+Deno.test("ClientSocket.send() drops messages beyond the limit when queues are merged", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({
     reconnect: true,
@@ -391,7 +391,7 @@ Deno.test("ClientSocket.send() drops what does not fit when two queues become on
   await client.close();
 });
 
-Deno.test("ClientSocket.send() lets nothing older come after the latest", async () => {
+Deno.test("ClientSocket.send() with latest never sends an older message later", async () => {
   using sockets = new FakeWebSockets();
   const latest = { overflow: "latest", key: "k" } as const;
   for (const highWaterMark of [1, 1_000]) {
@@ -421,7 +421,7 @@ Deno.test("ClientSocket.send() lets nothing older come after the latest", async 
 });
 
 for (const overflow of ["latest", "terminate"] as const) {
-  Deno.test(`Connection.send() in a connect listener outdates what waits, by default ${overflow}`, async () => {
+  Deno.test(`Connection.send() in a connect listener replaces queued messages, by default ${overflow}`, async () => {
     using sockets = new FakeWebSockets();
     const options = overflow === "latest"
       ? { key: "k" }
@@ -440,7 +440,7 @@ for (const overflow of ["latest", "terminate"] as const) {
   });
 }
 
-Deno.test("ClientSocket tells no drain of a queue that a connection takes at once", async () => {
+Deno.test("ClientSocket emits no drain for a queue that is sent at once", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ reconnect: true, highWaterMark: 100 });
   let drains = 0;
@@ -456,7 +456,7 @@ Deno.test("ClientSocket tells no drain of a queue that a connection takes at onc
   await client.close();
 });
 
-Deno.test("ClientSocket.send() in a connect listener is meant for that connection", async () => {
+Deno.test("ClientSocket.send() in a connect listener uses that connection only", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ reconnect: true, highWaterMark: 1 });
   const hellos: Promise<unknown>[] = [];
@@ -480,7 +480,7 @@ Deno.test("ClientSocket.send() in a connect listener is meant for that connectio
 });
 
 for (const highWaterMark of [50, 100]) {
-  Deno.test(`Connection.send() has its room beside ${highWaterMark} bytes that have waited, and more`, async () => {
+  Deno.test(`Connection.send() has a budget of its own beside ${highWaterMark} queued bytes, and more`, async () => {
     using sockets = new FakeWebSockets();
     const client = new RecordingClient({
       reconnect: true,

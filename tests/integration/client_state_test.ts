@@ -83,7 +83,7 @@ Deno.test("ClientSocket.state follows the life of a client, and its event comes 
   assertEquals(take(told), []);
 });
 
-Deno.test("ClientSocket.state is closed where connecting fails for good", async () => {
+Deno.test("ClientSocket.state is closed after connecting fails", async () => {
   using sockets = new FakeWebSockets();
   const client = new ClientSocket();
   const told = record(client);
@@ -94,7 +94,7 @@ Deno.test("ClientSocket.state is closed where connecting fails for good", async 
   assertEquals(told, ["idle > connecting", "connecting > closed"]);
 });
 
-Deno.test("ClientSocket.connect() right after close() goes to the new place", async () => {
+Deno.test("ClientSocket.connect() right after close() connects to the new URL", async () => {
   for (const answers of [true, false]) {
     using sockets = new FakeWebSockets();
     const client = new ClientSocket({ reconnect: true });
@@ -140,7 +140,7 @@ Deno.test("ClientSocket.connect() is refused while the client is connected or co
   await client.close();
 });
 
-Deno.test("ClientSocket keeps to the last of many calls in one turn", async () => {
+Deno.test("ClientSocket uses the last of many calls in one turn", async () => {
   using sockets = new FakeWebSockets();
   const client = new ClientSocket({ reconnect: true });
   client.connect(ONE);

@@ -44,7 +44,7 @@ for (const options of [{}, { plain: true }, { requireEvents: true }]) {
   });
 }
 
-Deno.test("ClientSocket refuses a closeTimeout that is none", () => {
+Deno.test("ClientSocket rejects an invalid closeTimeout", () => {
   for (const closeTimeout of [-1, NaN]) {
     assertThrows(
       () => new ClientSocket({ closeTimeout }),
@@ -68,7 +68,7 @@ Deno.test("ClientSocket without a connection sends nothing and is closed", async
   await client.close();
 });
 
-Deno.test("ClientSocket.connect() rejects what is no URL", async () => {
+Deno.test("ClientSocket.connect() rejects an invalid URL", async () => {
   const client = new ClientSocket();
   for (const url of ["no url", "ftp://localhost", "ws://localhost/#hash"]) {
     const error = await assertRejects(() => client.connect(url), DOMException);
@@ -93,7 +93,7 @@ test("ClientSocket.connect() emits connect, then resolves", async () => {
   assertStrictEquals(client.connection, undefined);
 });
 
-test("ClientSocket.connect() takes a URL object, and http for ws", async () => {
+test("ClientSocket.connect() accepts URL objects and http: URLs", async () => {
   await using server = await listening();
   const client = new ClientSocket();
   await client.connect(new URL(server.url));
@@ -102,7 +102,7 @@ test("ClientSocket.connect() takes a URL object, and http for ws", async () => {
   await client.close();
 });
 
-test("ClientSocket.connect() rejects if nobody is there, and may try again", async () => {
+test("ClientSocket.connect() rejects if nothing listens, and can be called again", async () => {
   const server = await listening();
   const { url } = server;
   await server.close();
@@ -121,7 +121,7 @@ test("ClientSocket.connect() rejects if nobody is there, and may try again", asy
   await client.close();
 });
 
-test("ClientSocket.connect() rejects if the server answers otherwise", async () => {
+test("ClientSocket.connect() rejects for any other response", async () => {
   await using http = Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen() {} },
     () => new Response("no", { status: 403 }),
@@ -134,7 +134,7 @@ test("ClientSocket.connect() rejects if the server answers otherwise", async () 
   assert(error.message.includes("403"), error.message);
 });
 
-test("ClientSocket.connect() rejects while there is a connection", async () => {
+test("ClientSocket.connect() rejects while connected", async () => {
   await using server = await listening();
   const client = new ClientSocket();
   const connecting = client.connect(server.url);
@@ -146,7 +146,7 @@ test("ClientSocket.connect() rejects while there is a connection", async () => {
   await client.close();
 });
 
-test("ClientSocket.connect() gives up when the signal is aborted", async () => {
+test("ClientSocket.connect() rejects when the signal is aborted", async () => {
   // It accepts, but never answers the handshake.
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const accepted = listener.accept();
@@ -163,7 +163,7 @@ test("ClientSocket.connect() gives up when the signal is aborted", async () => {
   tcp.close();
 });
 
-test("ClientSocket.connect() has forgotten the signal when it emits connect", async () => {
+test("ClientSocket.connect() ignores the signal in connect listeners", async () => {
   await using server = await listening();
   const client = new ClientSocket();
   const controller = new AbortController();
@@ -185,7 +185,7 @@ test("ClientSocket.connect() resolves even if a connect listener terminates", as
   assertStrictEquals(client.connection, undefined);
 });
 
-test("ClientSocket.connect() forgets the signal once it is connected", async () => {
+test("ClientSocket.connect() ignores the signal after connect", async () => {
   await using server = await listening();
   const client = new ClientSocket();
   const controller = new AbortController();
@@ -195,7 +195,7 @@ test("ClientSocket.connect() forgets the signal once it is connected", async () 
   await client.close();
 });
 
-test("ClientSocket.close() while connecting gives up", async () => {
+test("ClientSocket.close() cancels connecting", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const accepted = listener.accept();
   const client = new ClientSocket();
@@ -207,7 +207,7 @@ test("ClientSocket.close() while connecting gives up", async () => {
   tcp.close();
 });
 
-test("ClientSocket keeps what the server sends at once for who listens next", async () => {
+test("ClientSocket holds early messages for the next listener", async () => {
   await using server = await listening();
   server.on("connect", async (client) => {
     client.send("first");
@@ -223,7 +223,7 @@ test("ClientSocket keeps what the server sends at once for who listens next", as
   assertEquals(ends, [[4000, "that is all", "peer"]]);
 });
 
-test("ClientSocket.disconnection tells how the last connection ended", async () => {
+test("ClientSocket.disconnection describes the last end", async () => {
   await using server = await listening();
   const client = new ClientSocket();
   await client.connect(server.url);
@@ -252,7 +252,7 @@ test("ClientSocket.disconnection tells how the last connection ended", async () 
   assertStrictEquals(error.end?.code, 1006);
 });
 
-test("ClientSocket stops what waits for a connection that has ended", async () => {
+test("ClientSocket rejects pending waitFor() after an end", async () => {
   await using server = await listening();
   const client = new ClientSocket();
   await client.connect(server.url);
@@ -266,7 +266,7 @@ test("ClientSocket stops what waits for a connection that has ended", async () =
   await client.close();
 });
 
-test("ClientSocket may connect again in a listener of its end", async () => {
+test("ClientSocket.connect() works in a listener of the end", async () => {
   await using server = await listening();
   const client = new ClientSocket();
   let connects = 0;
@@ -283,7 +283,7 @@ test("ClientSocket may connect again in a listener of its end", async () => {
   await client.close();
 });
 
-test("ClientSocket.terminate() cuts the connection", async () => {
+test("ClientSocket.terminate() drops the connection", async () => {
   await using server = await listening();
   const client = new ClientSocket();
   const gone = server.waitFor("disconnect");
@@ -295,7 +295,7 @@ test("ClientSocket.terminate() cuts the connection", async () => {
   assertEquals((await gone).slice(1), [1006, "", "network"]);
 });
 
-test("ClientSocket tells errors of its listeners, with the connection", async () => {
+test("ClientSocket emits errors of listeners with the connection", async () => {
   await using server = await listening();
   server.on("connect", (client) => client.send("x"));
   const client = new ClientSocket();
@@ -318,7 +318,7 @@ test("ClientSocket tells errors of its listeners, with the connection", async ()
   ]);
 });
 
-test("ClientSocket writes an error that nobody listens to", async () => {
+test("ClientSocket logs errors without a listener", async () => {
   using written = stub(console, "error");
   await using server = await listening();
   const client = new ClientSocket();
@@ -357,7 +357,7 @@ test("ClientSocket dispatches events with the same values", async () => {
   ]);
 });
 
-test("ClientSocket methods may be overridden", async () => {
+test("ClientSocket methods can be overridden", async () => {
   await using server = await listening();
   server.on("message", (message) => message.reply(message.content));
   const calls: unknown[] = [];
@@ -388,7 +388,7 @@ test("ClientSocket methods may be overridden", async () => {
   assertStrictEquals(calls.at(-1), 1006);
 });
 
-test("ClientSocket is closed at the end of its scope", async () => {
+test("ClientSocket is async disposable", async () => {
   await using server = await listening();
   const closed = server.waitFor("close");
   {

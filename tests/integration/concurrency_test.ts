@@ -133,7 +133,7 @@ test(
 );
 
 test(
-  "a listener that throws or rejects does not hold the next message up",
+  "concurrency continues after a listener throws or rejects",
   async ({ server, client }) => {
     const errors: unknown[] = [];
     const heard: string[] = [];
@@ -152,7 +152,7 @@ test(
 );
 
 test(
-  "a client that sends faster than the server handles has to wait, and loses nothing",
+  "concurrency slows down a fast client without loss",
   async ({ server, client, peer }) => {
     const slow = new Slow();
     server.on("message", slow.listener);
@@ -187,7 +187,7 @@ test(
 );
 
 test(
-  "answers need no credit: two ends that fill each other up can still ask",
+  "replies need no credit",
   async ({ server, client, peer }) => {
     const gate = Promise.withResolvers<void>();
     server.on("message", () => gate.promise);
@@ -210,7 +210,7 @@ test(
 );
 
 test(
-  "a plain peer that sends more than may wait is closed with 1008",
+  "concurrency closes a plain peer with 1008 if too much waits",
   async ({ server, client }) => {
     const slow = new Slow();
     const errors: unknown[] = [];
@@ -237,7 +237,7 @@ test(
 );
 
 test(
-  "what came before the end is handled before the end is told",
+  "concurrency handles queued messages before the end",
   async ({ server, client }) => {
     const slow = new Slow();
     const told: string[] = [];
@@ -259,7 +259,7 @@ test(
 );
 
 test(
-  "the end does not wait for ever for a listener that hangs",
+  "concurrency emits the end within closeTimeout",
   async ({ server, client }) => {
     const slow = new Slow();
     server.on("message", slow.listener);
@@ -277,7 +277,7 @@ test(
 );
 
 test(
-  "for await gets all messages in order, and ends with the connection",
+  "messages() iterates in order until the end",
   async ({ client, peer }) => {
     const heard: unknown[] = [];
     const loop = (async () => {
@@ -293,7 +293,7 @@ test(
 );
 
 test(
-  "for await makes the sender wait, with concurrency: 1",
+  "messages() slows down the sender with concurrency: 1",
   async ({ client, peer }) => {
     const messages = peer.messages();
     let sent = 0;
@@ -320,7 +320,7 @@ test(
   { concurrency: 1 },
 );
 
-test("break lets go of all that a loop holds", async ({ client, peer }) => {
+test("messages() releases everything on break", async ({ client, peer }) => {
   client.send("a");
   client.send("b");
   const heard: string[] = [];
@@ -335,7 +335,7 @@ test("break lets go of all that a loop holds", async ({ client, peer }) => {
 });
 
 test(
-  "a loop over a client's messages goes on when it comes back",
+  "ClientSocket.messages() continues after a reconnect",
   async ({ server, client }) => {
     const heard: string[] = [];
     const loop = (async () => {
@@ -357,7 +357,7 @@ test(
   { reconnect: { initialDelay: 1 } },
 );
 
-test("throwIfLost tells a loop of a loss, and of nothing else", async ({ server, client, peer, url }) => {
+test("throwIfLost throws only after a loss", async ({ server, client, peer, url }) => {
   const loop = async (one: Connection) => {
     for await (const _ of one.messages({ throwIfLost: true }));
   };
@@ -379,7 +379,7 @@ test("throwIfLost tells a loop of a loss, and of nothing else", async ({ server,
   await clean;
 });
 
-test("ServerSocket.messages() has those of all clients, until the server is closed", async ({ server, client, url }) => {
+test("ServerSocket.messages() iterates over messages of all clients until shutdown", async ({ server, client, url }) => {
   const heard: string[] = [];
   const loop = (async () => {
     for await (const { content } of server.messages()) heard.push(content);
@@ -395,7 +395,7 @@ test("ServerSocket.messages() has those of all clients, until the server is clos
   assertEquals(heard, ["a", "b"]);
 });
 
-Deno.test("concurrency is checked at once", () => {
+Deno.test("concurrency is validated by the constructor", () => {
   for (const concurrency of [0, -1, NaN]) {
     assertThrows(
       () => new ServerSocket({ concurrency }),

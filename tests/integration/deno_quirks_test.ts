@@ -24,7 +24,7 @@ function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore, fn });
 }
 
-test("runtime: compression that is offered is not taken", async () => {
+test("runtime: offered compression is not negotiated", async () => {
   await using server = new ServerSocket();
   await server.listen("127.0.0.1", 0);
   using peer = await RawPeer.connect(server.port);
@@ -35,7 +35,7 @@ test("runtime: compression that is offered is not taken", async () => {
   assertEquals(/extensions/i.test(head), false);
 });
 
-test("runtime: a message of many frames is not told before it is whole", async () => {
+test("runtime: a fragmented message is reported when complete", async () => {
   await using server = new ServerSocket({ maxPayload: 1024 });
   await server.listen("127.0.0.1", 0);
   using peer = await RawPeer.open(server.port);
@@ -51,7 +51,7 @@ test("runtime: a message of many frames is not told before it is whole", async (
   assertMatch(await peer.end(), /^1009 /);
 });
 
-test("runtime: HTTP/2 is spoken, but no WebSockets by it", async () => {
+test("runtime: HTTP/2 is supported without WebSockets", async () => {
   await using server = new ServerSocket();
   await server.listen("localhost", 0, { cert: CERTIFICATE, key: KEY });
   using tls = await Deno.connectTls({
@@ -77,7 +77,7 @@ test("runtime: HTTP/2 is spoken, but no WebSockets by it", async () => {
   assertEquals(names.includes(8), false);
 });
 
-test("runtime: a client is not told the status of a refusal over TLS", async () => {
+test("runtime: the status of a refusal over TLS is not revealed", async () => {
   await using server = new ServerSocket({ paths: ["/live"] });
   await server.listen("localhost", 0, { cert: CERTIFICATE, key: KEY });
   const refused = server.waitFor("refused");

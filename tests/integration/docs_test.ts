@@ -5,7 +5,7 @@ import { anchors, blocks, links } from "../../tools/pages.ts";
 import { lacksPermission } from "../support/permissions.ts";
 import { lacksProgram } from "../support/programs.ts";
 
-Deno.test("anchors() names headings as GitHub does", () => {
+Deno.test("anchors() returns the anchors of GitHub", () => {
   const page =
     "# `close` or `disconnect`?\n\n## A\n\n## A\n\n## [B](c), _d_\n" +
     "```sh\n# no heading\n```\n";
@@ -17,7 +17,7 @@ Deno.test("anchors() names headings as GitHub does", () => {
   ]);
 });
 
-Deno.test("links() finds links and images, but none in code", () => {
+Deno.test("links() ignores code", () => {
   const page = '[a](b.md) ![c](d.png "e") `[f](g)`\n\n[wrapped\nlink](h#i)\n' +
     '```ts\n[j](k);\n```\n[l]: m\n<img src="n.png">\n';
   assertEquals([...links(page)].map(({ line, target }) => [line, target]), [
@@ -29,7 +29,7 @@ Deno.test("links() finds links and images, but none in code", () => {
   ]);
 });
 
-Deno.test("blocks() reads the marks of a block", () => {
+Deno.test("blocks() parses the marks of a block", () => {
   const page =
     '- In a list:\n  ```sh unchecked="needs  a key" stays file=a.ts\n' +
     "  deno\n  ```\n";
@@ -45,7 +45,7 @@ Deno.test("blocks() reads the marks of a block", () => {
 });
 
 Deno.test({
-  name: "docs/README.md leads to all pages",
+  name: "docs/README.md links to all pages",
   ignore: await lacksPermission("read"),
   async fn() {
     const folder = new URL("../../docs/", import.meta.url);
@@ -100,7 +100,7 @@ const WRONG: Record<string, [page: string, problem: RegExp]> = {
 };
 
 Deno.test({
-  name: "tools/docs.ts finds what is wrong with a page",
+  name: "tools/docs.ts reports errors of a page",
   ignore: await lacksPermission("run", "read", "write") ||
     await lacksProgram("bash", "git"),
   async fn(t) {

@@ -54,7 +54,7 @@ test("end follows close, with the same code and reason on all sockets", async ()
   });
 });
 
-test("end follows disconnect, and says that it was not clean", async () => {
+test("end follows disconnect with wasClean false", async () => {
   const { server, client, told } = await recorded();
   const ended = server.waitFor("end");
   client.terminate();
@@ -68,7 +68,7 @@ test("end follows disconnect, and says that it was not clean", async () => {
   });
 });
 
-test("end comes once for each connection of a client that reconnects", async () => {
+test("end is emitted once per connection of a reconnecting client", async () => {
   const server = new ServerSocket();
   await server.listen("127.0.0.1", 0);
   await using client = new ClientSocket({ reconnect: { initialDelay: 1 } });

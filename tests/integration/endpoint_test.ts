@@ -9,7 +9,7 @@ import { lacksPermission } from "../support/permissions.ts";
 
 type Talk = { type: "chat"; text: string } | { type: "typing" };
 
-Deno.test("on() of message:type hears that type, right after message", async () => {
+Deno.test("on() of message:type is called right after message", async () => {
   await using ends = await pair<{ incoming: Talk }, { incoming: Talk }>();
   const heard: string[] = [];
   ends.server.on("message", ({ data }) => heard.push(`any ${data.type}`));
@@ -36,7 +36,7 @@ Deno.test("on() of message:type hears that type, right after message", async () 
   ]);
 });
 
-Deno.test("message:type decodes no message if nobody listens to a type", async () => {
+Deno.test("message:type does not decode messages without a listener", async () => {
   let decoded = 0;
   const codec = {
     name: "counted",
@@ -90,7 +90,7 @@ Deno.test("message:type reports messages that the codec cannot decode, on both s
   assertEquals([client.connection?.readyState, connection.readyState], [1, 1]);
 });
 
-Deno.test("message:type keeps early messages for its first listener", async () => {
+Deno.test("message:type delivers early messages to its first listener", async () => {
   await using ends = await pair();
   ends.client.send({ type: "chat", text: "early" });
   const [message] = await ends.server.waitFor("message:chat");
@@ -98,7 +98,7 @@ Deno.test("message:type keeps early messages for its first listener", async () =
 });
 
 Deno.test({
-  name: "Overrides are called as methods and as fields, before listeners",
+  name: "Overridden methods and fields are called before listeners",
   ignore: await lacksPermission("net"),
   fn: testOverrides,
 });
@@ -142,7 +142,7 @@ async function testOverrides(): Promise<void> {
   ]);
 }
 
-Deno.test("on() refuses the name of no event, and suggests the nearest", () => {
+Deno.test("on() throws for an unknown event and suggests the nearest", () => {
   const server = new ServerSocket();
   const client = new ClientSocket();
   const call = (target: object, method: string, ...args: unknown[]) => () =>
@@ -164,7 +164,7 @@ Deno.test("on() refuses the name of no event, and suggests the nearest", () => {
   Reflect.apply(server.addEventListener, server, ["own", () => {}]);
 });
 
-Deno.test("ServerSocket and ClientSocket show no helper of their emitter", () => {
+Deno.test("ServerSocket and ClientSocket expose no internals", () => {
   for (const socket of [new ServerSocket(), new ClientSocket()]) {
     for (
       const name of ["emit", "isHeard", "iterate", "stopWaiting", "takeWaiting"]
@@ -174,7 +174,7 @@ Deno.test("ServerSocket and ClientSocket show no helper of their emitter", () =>
   }
 });
 
-Deno.test("nearest() finds what few edits lead to, and nothing else", () => {
+Deno.test("nearest() returns only similar names", () => {
   const names = ["connect", "message", "close", "disconnect"];
   assertEquals(nearest("conect", names), "connect");
   assertEquals(nearest("Message", names), "message");
@@ -183,7 +183,7 @@ Deno.test("nearest() finds what few edits lead to, and nothing else", () => {
   assertEquals(nearest("x".repeat(1_000_000), names), undefined);
 });
 
-Deno.test("ServerSocket.close() refuses what is no connection", async () => {
+Deno.test("ServerSocket.close() throws if the argument is not a connection", async () => {
   const server = new ServerSocket();
   const close = (...args: unknown[]) =>
     Reflect.apply(server.close, server, args);
@@ -194,7 +194,7 @@ Deno.test("ServerSocket.close() refuses what is no connection", async () => {
   await server.close();
 });
 
-Deno.test("ServerSocket.shutdown() refuses an option that it does not know", async () => {
+Deno.test("ServerSocket.shutdown() throws for unknown options", async () => {
   const server = new ServerSocket();
   const shutdown = (options: unknown) =>
     Reflect.apply(server.shutdown, server, [options]);
@@ -212,7 +212,7 @@ Deno.test("ServerSocket.shutdown() refuses an option that it does not know", asy
   await server.shutdown({ code: 4000, reason: "done" });
 });
 
-Deno.test("send() refuses an option that it does not know", async () => {
+Deno.test("send() throws for unknown options", async () => {
   await using ends = await pair();
   const server = new ServerSocket();
   const client = new ClientSocket();

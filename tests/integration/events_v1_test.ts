@@ -68,7 +68,7 @@ async function turn(): Promise<void> {
 }
 
 Deno.test({
-  name: "a plain peer sees the frames that a bare server would send",
+  name: "a plain peer sees plain frames",
   ignore,
   fn: async () => {
     await using server = new ServerSocket();
@@ -104,7 +104,7 @@ Deno.test({
   },
 });
 
-Deno.test("messages that look like frames of events.v1 arrive as they are", async () => {
+Deno.test("messages that look like frames of events.v1 arrive unchanged", async () => {
   const [one, other] = createPair("server", EVENTS);
   const marked = new Uint8Array([0xc1, 0x5b, 0]);
   const heard: unknown[] = [];
@@ -121,7 +121,7 @@ Deno.test("messages that look like frames of events.v1 arrive as they are", asyn
   assertEquals(heard, [...sent, bytes, bytes, bytes]);
 });
 
-test("what is sent in one turn is one frame, and a lone message is itself", async () => {
+test("messages of one turn share a frame, and a single message is unchanged", async () => {
   const { connection, socket } = own();
   connection.send("a");
   connection.send({ b: 1 });
@@ -133,7 +133,7 @@ test("what is sent in one turn is one frame, and a lone message is itself", asyn
   assertEquals(socket.sent, ['\u0001[a\u001e{"b":1}\u001e\u0001?1,c', "d"]);
 });
 
-test("what was sent goes out before the close frame, in whatever turn", async () => {
+test("messages are sent before the close frame", async () => {
   const { connection, socket } = own();
   connection.send("a");
   connection.send("b");
@@ -151,7 +151,7 @@ test("nothing is sent after the end", async () => {
   assertEquals(socket.sent, []);
 });
 
-test("a batch is as many messages, as long as the connection is open", () => {
+test("a batch is dispatched as messages while the connection is open", () => {
   const { connection, socket, owner } = own();
   connection.on("message", ({ content }) => {
     if (content === "c") connection.close();
@@ -163,7 +163,7 @@ test("a batch is as many messages, as long as the connection is open", () => {
 for (
   const [role, code] of [["server", 1002], ["client", 4002]] as const
 ) {
-  test(`a malformed frame is answered with ${code} by a ${role}`, () => {
+  test(`a malformed frame closes a ${role} with ${code}`, () => {
     const malformed = [
       "\u0001?0,x",
       "\u0001",
@@ -183,7 +183,7 @@ for (
   });
 }
 
-test("frames of later versions are ignored, pongs mean nothing", async () => {
+test("frames of later versions and pongs are ignored", async () => {
   const { socket, owner } = own();
   for (const text of ["\u0001z", "\u0001q1,2", "\u0001>any", "plain"]) {
     socket.receive(text);
@@ -193,7 +193,7 @@ test("frames of later versions are ignored, pongs mean nothing", async () => {
   assertEquals(owner.events, ["connect", "plain"]);
 });
 
-test("a ping is answered with its text, behind what waits", async () => {
+test("a ping is answered with its text, after queued messages", async () => {
   const { connection, socket } = own();
   connection.send("a");
   socket.receive("\u0001<there?");
@@ -201,7 +201,7 @@ test("a ping is answered with its text, behind what waits", async () => {
   assertEquals(socket.sent, ["\u0001[a\u001e\u0001>there?"]);
 });
 
-test("who takes all that comes says so before the first credit is used up", async () => {
+test("unlimited credit is granted before the initial credit is used", async () => {
   const { socket } = own();
   for (let n = 0; n < 511; n++) socket.receive("x");
   await turn();
@@ -214,7 +214,7 @@ test("who takes all that comes says so before the first credit is used up", asyn
   assertStrictEquals(socket.sent.length, 1);
 });
 
-test("who handles one after the other gives credit back now and then", async () => {
+test("credit is granted in steps with concurrency", async () => {
   const { connection, socket } = own("server", {
     options: { concurrency: 1 },
   });
@@ -227,7 +227,7 @@ test("who handles one after the other gives credit back now and then", async () 
   assertEquals(socket.sent, ["\u0001[\u0001+1536\u001e\u0001+2048"]);
 });
 
-test("requests wait each for its own time, by one timer", async (time) => {
+test("requests share one timer", async (time) => {
   using _now = stub(performance, "now", () => time.now);
   const { connection } = own();
   const told: string[] = [];
@@ -249,7 +249,7 @@ test("requests wait each for its own time, by one timer", async (time) => {
   assertEquals(told.at(-1), "TimeoutError 10");
 });
 
-test("a request lets go of its signal", async () => {
+test("a request releases its signal", async () => {
   const { connection, socket } = own();
   const { signal } = new AbortController();
   using added = spy(signal, "addEventListener");
@@ -262,7 +262,7 @@ test("a request lets go of its signal", async () => {
   assertSpyCalls(removed, 2);
 });
 
-test("late replies count for the limits", async () => {
+test("late replies count towards limits", async () => {
   const messageRate = { perSecond: 0, burst: 1, policy: "drop" } as const;
   const { connection, socket } = own("server", {
     options: { limits: { maxPayload: 99, messageRate } },
@@ -278,7 +278,7 @@ test("late replies count for the limits", async () => {
   assertEquals(connection.dropped, { incoming: 2, outgoing: 0, replies: 3 });
 });
 
-test("a request that is dropped rejects at once", async () => {
+test("a dropped request rejects at once", async () => {
   const flow = resolveWriterLimits(
     { highWaterMark: 1, maxBufferedAmount: 1, overflow: "drop-newest" },
     0,
@@ -292,7 +292,7 @@ test("a request that is dropped rejects at once", async () => {
   await assertRejects(() => connection.request("y"), MessageDroppedError);
 });
 
-test("credit is asked for also while this side waits to close", async () => {
+test("credit is granted while this side waits to close", async () => {
   const { connection, socket } = own();
   const sent = Array.from({ length: 1_026 }, (_, n) => connection.send(`${n}`));
   const closing = connection.close(4000);
@@ -307,7 +307,7 @@ test("credit is asked for also while this side waits to close", async () => {
   await closing;
 });
 
-test("limits count each message of a batch, and all else that comes", () => {
+test("limits count each message of a batch and all other frames", () => {
   const limits = { maxPayload: 5, messageRate: undefined };
   const first = own("server", { options: { limits } });
   first.socket.receive("\u0001[12345\u001e\u0001?1,12345\u001e123456");
@@ -326,7 +326,7 @@ test("limits count each message of a batch, and all else that comes", () => {
   assertStrictEquals(huge.socket.closes[0]?.[0], 1009);
 });
 
-test("a server that says nothing is asked for a sign of life", async (time) => {
+test("a silent server is pinged", async (time) => {
   const idleTimeout = (canAsk: boolean) => canAsk ? 1_000 : 0;
   const { socket, owner } = own("client", { options: { idleTimeout } });
   await time.tickAsync(500);
@@ -352,7 +352,7 @@ const MSGPACK: Codec = {
 };
 
 Deno.test({
-  name: "a codec carries what JSON cannot, both ways, to all and in requests",
+  name: "a codec encodes messages, broadcasts and requests",
   ignore,
   fn: async () => {
     const options: ServerOptions = { codec: MSGPACK, protocols: ["chat"] };
@@ -386,8 +386,7 @@ Deno.test({
 });
 
 Deno.test({
-  name:
-    "two ends of this library that have no codec in common do not connect, and say why",
+  name: "connect() rejects with the reason if there is no common codec",
   ignore,
   fn: async () => {
     await using packed = new ServerSocket({ codec: MSGPACK });
@@ -409,7 +408,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "codec works with a server that does not speak events.v1",
+  name: "a codec works with servers without events.v1",
   ignore,
   fn: async () => {
     const bare = Deno.serve(
@@ -440,7 +439,7 @@ Deno.test({
   },
 });
 
-test("a codec that fails is told to who uses it", async () => {
+test("errors of a codec are thrown to its user", async () => {
   const codec: Codec = {
     name: "x",
     encode: () => {
@@ -477,7 +476,7 @@ test("a codec that fails is told to who uses it", async () => {
 const PARTED = { negotiated: { protocol: "", isEvents: true, hasParts: true } };
 const FULL_PART = "x".repeat(4096);
 
-test("a large message goes in parts, and arrives as one, in order", async () => {
+test("a large message is sent in parts and received in order", async () => {
   const { socket, connection } = own("server", PARTED);
   const large = "y".repeat(64 * 1024 + 1);
   const bytes = new Uint8Array(64 * 1024 + 1).fill(7);
@@ -499,7 +498,7 @@ test("a large message goes in parts, and arrives as one, in order", async () => 
   assertStrictEquals(other.connection.traffic.received.messages, 4);
 });
 
-test("a message that is no larger than a batch, or to a peer that knows no parts, goes as a whole", async () => {
+test("a small message, or one to a peer without parts, is sent as a whole", async () => {
   for (
     const [init, size] of [[PARTED, 65_536], [EVENTS, 200_000]] as const
   ) {
@@ -510,7 +509,7 @@ test("a message that is no larger than a batch, or to a peer that knows no parts
   }
 });
 
-test("what is malformed among parts ends with 1002, and what is too large with 1009", () => {
+test("malformed parts close with 1002, and too large ones with 1009", () => {
   const limits = { maxPayload: 100_000, messageRate: undefined };
   const cases: [frames: (string | ArrayBuffer)[], code: number][] = [
     [["\u0001-short"], 1002],
@@ -537,7 +536,7 @@ test("what is malformed among parts ends with 1002, and what is too large with 1
   assertStrictEquals(none.socket.closes[0]?.[0], 1002);
 });
 
-test("between parts pings are answered, and a slow sender is told that they come", async () => {
+test("pings are answered between parts", async () => {
   let now = 0;
   using _ = stub(performance, "now", () => now);
   const { socket, owner } = own("server", PARTED);
@@ -558,7 +557,7 @@ test("between parts pings are answered, and a slow sender is told that they come
   assertStrictEquals(sent.split("\u0001>parts").length, 2);
 });
 
-test("credit that comes in parts counts also while this side waits to close", async () => {
+test("credit in parts counts while this side waits to close", async () => {
   const { connection, socket } = own("server", PARTED);
   const sent = Array.from({ length: 1_025 }, (_, n) => connection.send(`${n}`));
   const closing = connection.close(4000);

@@ -81,7 +81,7 @@ function starved(count: number, ...args: string[]): Program {
 }
 
 for (const how of ["tcp", "tls", "unix", "mounted"] as const) {
-  test(`ServerSocket.listen() goes on after there were no file descriptors: ${how}`, async () => {
+  test(`ServerSocket.listen() recovers from a lack of file descriptors: ${how}`, async () => {
     const folder = await Deno.makeTempDir();
     const idle: Deno.Conn[] = [];
     try {
@@ -188,7 +188,7 @@ test("ServerSocket.close() ends the attempts to listen again", async () => {
   for (const connection of idle) connection.close();
 });
 
-test("an upgrade and a refusal keep Deno's advice about request.signal to themselves", async () => {
+test("ServerSocket suppresses Deno's warning about request.signal", async () => {
   const { stdout, stderr, success } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "--allow-net", "tests/support/advice.ts"],
     cwd: new URL("../..", import.meta.url),
@@ -201,7 +201,7 @@ test("an upgrade and a refusal keep Deno's advice about request.signal to themse
   );
 });
 
-test("ServerSocket.close() ends streams of events, and tells their source", async () => {
+test("ServerSocket.close() ends event streams and cancels their source", async () => {
   const cancelled = Promise.withResolvers<unknown>();
   const server = new ServerSocket({
     closeTimeout: 60_000,
@@ -225,7 +225,7 @@ test("ServerSocket.close() ends streams of events, and tells their source", asyn
   await cancelled.promise;
 });
 
-test("a stream of events ends with its source, and its source with the client", async () => {
+test("an event stream ends with its source or its client", async () => {
   const cancelled = Promise.withResolvers<unknown>();
   const pause = Promise.withResolvers<void>();
   await using server = new ServerSocket({
@@ -254,7 +254,7 @@ test("a stream of events ends with its source, and its source with the client", 
   pause.resolve();
 });
 
-test("ServerSocket.close() cuts an answer without end after closeTimeout", async () => {
+test("ServerSocket.close() aborts an endless response after closeTimeout", async () => {
   const server = new ServerSocket({
     closeTimeout: 50,
     fallback: () =>
@@ -305,7 +305,7 @@ test("ServerSocket.listen() replaces the socket file of a killed process, and re
     await assertRejects(() => Deno.lstat(path), Deno.errors.NotFound);
   }));
 
-test("ServerSocket.listen() leaves a socket that somebody listens at, and a file that is none", () =>
+test("ServerSocket.listen() replaces no socket with a listener and no other file", () =>
   inFolder(async (path) => {
     await using first = new ServerSocket({ closeTimeout: 50 });
     await first.listen("", 0, { path });
@@ -333,7 +333,7 @@ test("ServerSocket.listen() leaves a socket that somebody listens at, and a file
     await second.listen("", 0, { path });
   }));
 
-test("ServerSocket.listen() takes a mode for Unix sockets only, and only one that a file may have", () =>
+test("ServerSocket.listen() validates mode", () =>
   inFolder(async (path) => {
     await using server = new ServerSocket();
     const cases = [
@@ -350,7 +350,7 @@ test("ServerSocket.listen() takes a mode for Unix sockets only, and only one tha
     }
   }));
 
-test("ServerSocket.listen() at a Unix socket can be asked twice at once", () =>
+test("ServerSocket.listen() at a Unix socket rejects a concurrent call", () =>
   inFolder(async (path) => {
     await using server = new ServerSocket();
     const results = await Promise.allSettled([
@@ -368,7 +368,7 @@ test("ServerSocket.listen() at a Unix socket can be asked twice at once", () =>
     assertMatch(`${error}`, /was closed/);
   }));
 
-test("a client beside those that leave is let in, a little later", async () => {
+test("ServerSocket admits clients while others disconnect", async () => {
   await using server = new ServerSocket();
   await server.listen("127.0.0.1", 0);
   // Eight that do not open at once make the server careful.

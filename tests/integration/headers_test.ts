@@ -36,7 +36,7 @@ function namesOf({ headers }: Connection): string[] {
 }
 
 Deno.test({
-  name: "Connection.headers is empty once the connect listeners are done",
+  name: "Connection.headers is empty after connect listeners",
   ignore,
   async fn() {
     const seen: (string | null)[] = [];
@@ -57,8 +57,7 @@ Deno.test({
 });
 
 Deno.test({
-  name:
-    "Connection.headers is there until promises of connect listeners settle",
+  name: "Connection.headers remains until promises of connect listeners settle",
   ignore,
   async fn() {
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -77,7 +76,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "keepHeaders names the headers that stay, and drops large values",
+  name: "keepHeaders keeps named headers without large values",
   ignore,
   async fn() {
     const keepHeaders = ["X-Test", "X-Large", "X-Missing"];
@@ -88,7 +87,7 @@ Deno.test({
   },
 });
 
-Deno.test("keepHeaders takes nothing but a list of names", () => {
+Deno.test("keepHeaders rejects anything but a list of names", () => {
   const values: unknown[] = ["user-agent", [""], ["a b"], [7], 7, {}];
   for (const keepHeaders of values) {
     assertThrows(

@@ -26,7 +26,7 @@ function test(
 }
 
 test(
-  "what has ended is let go, however it ended, and its socket, too",
+  "ended connections and their sockets are released",
   "leaks",
   (lines) => {
     assert(lines.length >= 8, lines.join("; "));
@@ -35,7 +35,7 @@ test(
 );
 
 test(
-  "a client that comes, is lost, comes back and goes leaves nothing",
+  "a reconnecting client is released",
   "client_cycles",
   ([sockets, connections, grown]) => {
     assertEquals(sockets, "sockets: 0 of 1000 held");

@@ -30,7 +30,7 @@ function limited(limits: Partial<InboundLimits>): Fixture {
   return self;
 }
 
-Deno.test("byteLengthOf() and isLargerThan() count bytes of UTF-8", () => {
+Deno.test("byteLengthOf() and isLargerThan() count UTF-8 bytes", () => {
   const cases: [string | ArrayBuffer, number][] = [
     ["", 0],
     ["abc", 3],
@@ -49,7 +49,7 @@ Deno.test("byteLengthOf() and isLargerThan() count bytes of UTF-8", () => {
   assertStrictEquals(byteLengthOf(new Uint8Array(8).subarray(1, 4)), 3);
 });
 
-Deno.test("maxPayload: what is as large gets through, one byte more ends with 1009", () => {
+Deno.test("maxPayload accepts messages up to the limit and closes with 1009 beyond it", () => {
   const cases: [string | ArrayBuffer, string | ArrayBuffer][] = [
     ["1234567890", "1234567890a"],
     ["12345678é", "123456789é"],
@@ -73,7 +73,7 @@ Deno.test("maxPayload: what is as large gets through, one byte more ends with 10
   }
 });
 
-Deno.test("maxPayload: what came before is still handed out", async () => {
+Deno.test("maxPayload delivers earlier messages", async () => {
   const { socket, connection } = limited({});
   socket.receive("before");
   socket.receive("too large a message");
@@ -84,7 +84,7 @@ Deno.test("maxPayload: what came before is still handed out", async () => {
   socket.end(true, 1009);
 });
 
-Deno.test("maxPayload: the end is told though a connect listener hangs", async () => {
+Deno.test("maxPayload emits the end while a connect listener hangs", async () => {
   using time = new FakeTime();
   const owner = new FakeOwner();
   owner.pending = [new Promise(() => {})];
@@ -110,7 +110,7 @@ function rate(
   return { messageRate: { ...all, ...options } };
 }
 
-Deno.test("messageRate: one too many ends with 1008", () => {
+Deno.test("messageRate closes with 1008 beyond the limit", () => {
   const { socket, connection, owner } = limited(rate({}));
   for (const text of ["1", "2", "3"]) socket.receive(text);
   assertEquals([owner.events, socket.closes], [["connect", "1", "2", "3"], []]);
@@ -125,7 +125,7 @@ Deno.test("messageRate: one too many ends with 1008", () => {
   assertEquals(connection.dropped, { incoming: 0, outgoing: 0, replies: 0 });
 });
 
-Deno.test("messageRate: with drop, one too many is dropped and counted", () => {
+Deno.test("messageRate with drop drops and counts messages", () => {
   const { socket, connection, owner } = limited(rate({ policy: "drop" }));
   for (const text of ["1", "2", "3", "4", "5"]) socket.receive(text);
   assertEquals(owner.events, ["connect", "1", "2", "3"]);
@@ -134,7 +134,7 @@ Deno.test("messageRate: with drop, one too many is dropped and counted", () => {
   connection.terminate();
 });
 
-Deno.test("messageRate: more come as time passes", async () => {
+Deno.test("messageRate allows more messages over time", async () => {
   const { socket, connection, owner } = limited(
     rate({ perSecond: 1e12, burst: 1 }),
   );
@@ -153,7 +153,7 @@ Deno.test("messageRate: more come as time passes", async () => {
   connection.terminate();
 });
 
-Deno.test("messageRate: a peer that is closed, and goes on, is cut off", () => {
+Deno.test("messageRate terminates a peer that continues to send", () => {
   for (const size of [0, 1024 * 1024]) {
     const { socket, owner } = limited({
       maxPayload: 1024 ** 2,
@@ -175,7 +175,7 @@ Deno.test("messageRate: a peer that is closed, and goes on, is cut off", () => {
   }
 });
 
-Deno.test("closeTimeout ends a peer that goes on, though no timer gets its turn", () => {
+Deno.test("closeTimeout ends a flooding peer without timers", () => {
   const { socket, connection, owner } = createFixture("server", {
     options: { closeTimeout: 20 },
   });
@@ -188,7 +188,7 @@ Deno.test("closeTimeout ends a peer that goes on, though no timer gets its turn"
   ]);
 });
 
-Deno.test("messageRate: a flood is closed even if it could be dropped", () => {
+Deno.test("messageRate closes a flood even with drop", () => {
   const { socket, connection, owner } = limited(rate({ policy: "drop" }));
   for (let i = 0; i < 2_003; i++) socket.receive("");
   assertEquals(socket.closes, []);
@@ -203,7 +203,7 @@ Deno.test("messageRate: a flood is closed even if it could be dropped", () => {
   assertEquals(owner.events.length, 1 + 3 + 1);
 });
 
-Deno.test("resolveMessageRate() has a default, and can be switched off", () => {
+Deno.test("resolveMessageRate() has a default and can be disabled", () => {
   assertEquals(resolveMessageRate(undefined), {
     perSecond: 50_000,
     burst: 2_000,
@@ -213,7 +213,7 @@ Deno.test("resolveMessageRate() has a default, and can be switched off", () => {
   assertStrictEquals(resolveMessageRate({ perSecond: Infinity }), undefined);
 });
 
-Deno.test("messageRate: refuses what is no rate", () => {
+Deno.test("messageRate rejects invalid values", () => {
   const cases: [object, string][] = [
     [{ perSecond: -1 }, '"messageRate.perSecond" unless it is 0 or more'],
     [{ perSecond: 1, burst: 0.5 }, '"messageRate.burst" unless it is 1'],
@@ -249,7 +249,7 @@ async function fate(
 }
 
 Deno.test({
-  name: "maxPayload: a real peer is told 1009, and may answer",
+  name: "maxPayload closes a real peer with 1009",
   ignore,
   fn: async () => {
     const reason = "A message may have at most 100 bytes";
@@ -268,7 +268,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "maxPayload: is 1 MiB by default",
+  name: "maxPayload is 1 MiB by default",
   ignore,
   fn: async () => {
     /** One message, in a frame for each of its parts. */
@@ -291,8 +291,7 @@ Deno.test({
 });
 
 Deno.test({
-  name:
-    "maxPayload: ends a message of more frames than the runtime bounds, too",
+  name: "maxPayload limits fragmented messages",
   ignore,
   fn: async () => {
     // The runtime refuses one frame of 64 MiB, but puts together any number of
@@ -310,7 +309,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "messageRate: a real peer that floods is told 1008",
+  name: "messageRate closes a real peer with 1008",
   ignore,
   fn: async () => {
     const messageRate = { perSecond: 1e-6, burst: 5 };
@@ -322,7 +321,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "ServerSocket cuts a peer off that floods it with pongs",
+  name: "ServerSocket terminates a peer that floods it with pongs",
   ignore,
   fn: async () => {
     await using server = new ServerSocket();

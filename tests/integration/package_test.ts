@@ -30,7 +30,7 @@ function read(file: string): Promise<string> {
 }
 
 Deno.test({
-  name: "the package has the modules that its entry points need, and no others",
+  name: "the package has only the modules of its entry points",
   ignore,
   async fn() {
     const { exports } = await config();
@@ -82,7 +82,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "JSR finds at each entry point what it is for, and an example",
+  name: "JSR finds a description and an example of each entry point",
   ignore,
   async fn() {
     for (const [name, { module_doc }] of await documented()) {
@@ -97,7 +97,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "JSR finds a doc comment at each symbol",
+  name: "JSR finds a doc comment of each symbol",
   ignore,
   async fn() {
     const bare: string[] = [];
@@ -114,7 +114,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "JSR is told where the package comes from",
+  name: "JSR finds the repository",
   ignore,
   async fn() {
     const workflow = await read(".github/workflows/publish.yml");

@@ -231,7 +231,7 @@ function timeOf(action: () => unknown): number {
 }
 
 for (const [name, parse] of Object.entries(PARSERS)) {
-  Deno.test(`${name}: the time to read it is linear in its length`, () => {
+  Deno.test(`${name} takes linear time`, () => {
     for (const [shape, make] of Object.entries(SHAPES)) {
       const [short, long] = [make(SMALL_CHARS), make(SMALL_CHARS * FACTOR)];
       const time = timeOf(() => parse(long));
@@ -246,7 +246,7 @@ for (const [name, parse] of Object.entries(PARSERS)) {
   });
 }
 
-Deno.test("every function that reads text of a peer is among those that are timed", () => {
+Deno.test("every parser of untrusted text is timed", () => {
   const known = new Set([...Object.keys(PARSERS), ...OTHERS]);
   const modules: Record<string, unknown>[] = [
     ...[admission, handshake, addresses, envelope, frames, hints],

@@ -76,7 +76,7 @@ class Side {
   }
 }
 
-Deno.test("Presence tells those who are there, and who comes and goes", () => {
+Deno.test("Presence reports members that join and leave", () => {
   const world = new World();
   const [a, b] = [world.add("a"), world.add("b")];
   a.enter("ada");
@@ -96,7 +96,7 @@ Deno.test("Presence tells those who are there, and who comes and goes", () => {
   assertEquals([a.names, b.names], ["amy,ben", "amy,ben"]);
 });
 
-Deno.test("Presence lets the members of a dead server go, and take them in again", () => {
+Deno.test("Presence removes members of a lost server and adds them again", () => {
   const world = new World();
   const [a, b] = [world.add("a"), world.add("b")];
   a.enter("ada");
@@ -110,7 +110,7 @@ Deno.test("Presence lets the members of a dead server go, and take them in again
   assertEquals(a.names, "ada,bob");
 });
 
-Deno.test("Presence keeps others for a while when the broker is away", () => {
+Deno.test("Presence keeps members for a while when the broker is down", () => {
   using time = new FakeTime();
   const world = new World();
   const [a, b, c] = [world.add("a"), world.add("b"), world.add("c")];
@@ -140,7 +140,7 @@ Deno.test("Presence keeps others for a while when the broker is away", () => {
   assertStrictEquals(time.next(), false);
 });
 
-Deno.test("Presence answers all at once who ask when the broker is back", () => {
+Deno.test("Presence answers many servers with one reply", () => {
   using time = new FakeTime();
   const world = new World();
   const names = Array.from({ length: 10 }, (_, i) => `${i}`);
@@ -174,7 +174,7 @@ Deno.test("Presence answers all at once who ask when the broker is back", () => 
   }
 });
 
-Deno.test("Presence finds out what it has missed, whatever is lost", () => {
+Deno.test("Presence recovers from any lost message", () => {
   for (let seed = 1; seed <= 200; seed++) {
     using _time = new FakeTime();
     const seeded = new SeededRandom(seed);
@@ -207,7 +207,7 @@ Deno.test("Presence finds out what it has missed, whatever is lost", () => {
   }
 });
 
-Deno.test("Presence passes over what it does not know", () => {
+Deno.test("Presence ignores unknown messages", () => {
   const world = new World();
   const a = world.add("a");
   a.enter("ada");
@@ -263,7 +263,9 @@ async function until(told: string[], count: number): Promise<string[]> {
   return told.splice(0).sort();
 }
 
-Deno.test("one server tells of its own members", { ignore }, async () => {
+Deno.test("ServerSocket.members() without an adapter lists local members", {
+  ignore,
+}, async () => {
   const { server, told } = await start(undefined);
   await using _server = server;
   const ada = await enter(server, "lobby", "ada");
@@ -287,7 +289,7 @@ Deno.test("one server tells of its own members", { ignore }, async () => {
 });
 
 Deno.test(
-  "what cannot be said of somebody is an error, and nobody is held up",
+  "presence that throws emits error and does not delay others",
   { ignore },
   async () => {
     await using server = new ServerSocket({
@@ -309,7 +311,7 @@ Deno.test(
 
 for (const adapter of Object.keys(brokers)) {
   Deno.test({
-    name: `${adapter}: members of all servers are told, each once`,
+    name: `${adapter}: members of all servers are reported once`,
     ignore: ignore || missingBrokers.has(adapter),
     fn: () => deadline(everywhere(adapter), 30_000),
   });

@@ -76,7 +76,7 @@ function test(
   });
 }
 
-test("request() gives what a handler returns, or what its promise resolves with", async ({ server, client }) => {
+test("request() resolves with the result of the handler", async ({ server, client }) => {
   server.handle(({ data }) => ({ got: data }));
   server.handle("later", async ({ data }) => {
     await Promise.resolve();
@@ -98,13 +98,13 @@ test("request() gives what a handler returns, or what its promise resolves with"
   });
 });
 
-test("request() works the other way round, too", async ({ client, peer }) => {
+test("request() works from server to client", async ({ client, peer }) => {
   client.handle(({ content }) => content.toUpperCase());
   assertStrictEquals(await peer.request("ada"), "ADA");
   assertStrictEquals(await peer.request(new Blob(["blob"])), "BLOB");
 });
 
-test("message.reply() answers a request, and sends where there is none", async ({ server, client, errors }) => {
+test("Message.reply() replies to a request, or sends a message", async ({ server, client, errors }) => {
   const seen: boolean[] = [];
   server.on("message", async (message) => {
     seen.push(message.isRequest);
@@ -122,7 +122,7 @@ test("message.reply() answers a request, and sends where there is none", async (
   assertEquals(errors, []);
 });
 
-test("a request that a handler answers is no message", async ({ server, client }) => {
+test("handle() keeps handled requests from being emitted as message", async ({ server, client }) => {
   const messages: string[] = [];
   server.on("message", ({ content }) => messages.push(content));
   server.handle("sum", () => 3);
@@ -133,7 +133,7 @@ test("a request that a handler answers is no message", async ({ server, client }
   assertEquals(messages, ['{"type":"other"}', "sent"]);
 });
 
-test("a handler that replies itself need not return anything", async ({ server, client, peer, errors }) => {
+test("handle() accepts handlers that reply by themselves", async ({ server, client, peer, errors }) => {
   server.handle(async (message) => {
     await message.reply("by reply");
   });
@@ -157,7 +157,7 @@ test("a handler that replies itself need not return anything", async ({ server, 
   ]);
 });
 
-test("a handler that throws tells the peer no more than that", async ({ server, client, errors }) => {
+test("handle() does not reveal errors of the handler", async ({ server, client, errors }) => {
   const secret = new Error("the password is 1234");
   server.handle("throws", () => {
     throw secret;
@@ -178,7 +178,7 @@ test("a handler that throws tells the peer no more than that", async ({ server, 
   assertInstanceOf(errors[2]?.[0], TypeError);
 });
 
-test("a RequestError is told to the peer as it is", async ({ server, client, errors }) => {
+test("handle() sends a RequestError to the peer", async ({ server, client, errors }) => {
   server.handle("sync", () => {
     throw new RequestError("No such fruit", "unknown-fruit");
   });
@@ -198,7 +198,7 @@ test("a RequestError is told to the peer as it is", async ({ server, client, err
   assertEquals(errors, []);
 });
 
-test("a request that nobody listens to is refused at once", async ({ server, client }) => {
+test("request() rejects at once without a handler", async ({ server, client }) => {
   const error = await assertRejects(() => client.request(1), RequestError);
   assertStrictEquals(error.code, "unhandled");
   const controller = new AbortController();
@@ -213,7 +213,7 @@ test("a request that nobody listens to is refused at once", async ({ server, cli
   assertThrows(() => server.handle("a", () => 5), Error, '"a" twice');
 });
 
-test("request() rejects when its time is over, and a late answer is counted", async ({ server, client }) => {
+test("request() rejects after the timeout and counts a late reply", async ({ server, client }) => {
   const late = Promise.withResolvers<string>();
   server.handle(() => late.promise);
   const error = await assertRejects(
@@ -243,7 +243,7 @@ test("request() rejects with the reason of its signal", async ({ server, client 
   late.resolve("");
 });
 
-test("requests that wait reject when the connection ends, however it does", async ({ server, client, peer, url }) => {
+test("request() rejects when the connection ends", async ({ server, client, peer, url }) => {
   server.handle(() => new Promise(() => {}));
   const first = client.request(1, { timeout: Infinity });
   await client.close(4000, "bye");
@@ -260,7 +260,7 @@ test("requests that wait reject when the connection ends, however it does", asyn
   assertStrictEquals(lost.end?.type, "disconnect");
 });
 
-test("nobody has to await a request", async ({ server, client }) => {
+test("request() causes no unhandled rejection", async ({ server, client }) => {
   server.handle(() => new Promise(() => {}));
   client.request(1);
   client.request(2, { timeout: 1 });
@@ -268,7 +268,7 @@ test("nobody has to await a request", async ({ server, client }) => {
   client.request(3);
 });
 
-test("10,000 requests are under way at once, and each gets its own answer", async ({ server, client }) => {
+test("request() supports 10,000 pending requests", async ({ server, client }) => {
   const waiting: (() => void)[] = [];
   const all = Promise.withResolvers<void>();
   server.handle(({ data }) =>
@@ -296,7 +296,7 @@ for (
   ] as const
 ) {
   test(
-    `request() to a peer without events.v1 rejects at once: plain ${who}`,
+    `request() rejects at once without events.v1: plain ${who}`,
     async ({ client, peer }) => {
       for (const one of [client, peer]) {
         const error = await assertRejects(
@@ -314,7 +314,7 @@ for (
 }
 
 Deno.test({
-  name: "ClientSocket.request() waits for the connection that is on its way",
+  name: "ClientSocket.request() waits for the connection",
   ignore,
   fn: async () => {
     await using server = new ServerSocket();
@@ -344,7 +344,7 @@ Deno.test({
   },
 });
 
-Deno.test("Requests: each time that is over is told, and only that", () => {
+Deno.test("PendingRequests.expire() rejects only expired requests", () => {
   const told: string[] = [];
   const requests = new PendingRequests<string>();
   const ask = (name: string, timeout: number, now: number) =>

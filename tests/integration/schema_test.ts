@@ -52,7 +52,7 @@ async function connect(
 
 for (const [name, schema] of SCHEMAS) {
   Deno.test({
-    name: `a schema of ${name} lets pass what fits, and nothing else`,
+    name: `schema of ${name} accepts only valid data`,
     ignore,
     fn: async () => {
       await using server = new ServerSocket({ schema });
@@ -97,7 +97,7 @@ for (const [name, schema] of SCHEMAS) {
   });
 }
 
-Deno.test("the type of data comes from the schema", () => {
+Deno.test("schema determines the type of data", () => {
   const servers = () => {
     new ServerSocket({ schema: ZOD }).on("message", ({ data }) => {
       assertType<IsExact<typeof data, Chat>>(true);
@@ -127,7 +127,7 @@ Deno.test("the type of data comes from the schema", () => {
 });
 
 Deno.test({
-  name: "what a schema makes of data is the data",
+  name: "schema transforms data",
   ignore,
   fn: async () => {
     const schema = z.object({
@@ -146,7 +146,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "onInvalid: close ends a connection whose message does not fit",
+  name: "onInvalid: close closes a connection with invalid data",
   ignore,
   fn: async () => {
     await using server = new ServerSocket({ schema: ZOD, onInvalid: "close" });
@@ -176,7 +176,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "request() checks the answer by a schema of its own",
+  name: "request() validates the reply by its schema",
   ignore,
   fn: async () => {
     await using server = new ServerSocket();
@@ -199,7 +199,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a schema that takes its time, or throws, is an error of the program's",
+  name: "schema that is asynchronous or throws is an error of the application",
   ignore,
   fn: async () => {
     const boom = new Error("boom");
@@ -234,7 +234,7 @@ Deno.test({
   },
 });
 
-Deno.test("schema and onInvalid are checked at once", () => {
+Deno.test("schema and onInvalid are validated by the constructor", () => {
   const fake = { parse: () => {} };
   assertThrows(
     // @ts-expect-error no schema

@@ -45,7 +45,7 @@ async function connected(
   return [client, (await connect)[0]];
 }
 
-Deno.test("ServerSocket refuses options that are no sizes", () => {
+Deno.test("ServerSocket rejects invalid numbers", () => {
   const names = ["closeTimeout", "idleTimeout", "maxDisconnectedClients"];
   for (const name of names) {
     for (const value of [-1, NaN]) {
@@ -76,7 +76,7 @@ test("ServerSocket.listen() emits ready, then resolves", async () => {
   assertStrictEquals(server.url, `ws://127.0.0.1:${server.port}`);
 });
 
-test("ServerSocket.listen() gives a URL for each kind of address", async () => {
+test("ServerSocket.url is set for each kind of address", async () => {
   const cases: [string, RegExp][] = [
     ["0.0.0.0", /^ws:\/\/localhost:\d+$/],
     ["localhost", /^ws:\/\/127\.0\.0\.1:\d+$/],
@@ -103,7 +103,7 @@ test("ServerSocket.listen() rejects if the port is in use", async () => {
   await other.close();
 });
 
-test("ServerSocket.listen() rejects the second time and after closeClient()", async () => {
+test("ServerSocket.listen() rejects the second time and after close()", async () => {
   const server = await listening();
   await assertRejects(
     () => server.listen("127.0.0.1", 0),
@@ -146,7 +146,7 @@ test("ServerSocket.listen() with cert and key speaks TLS", async () => {
   assertStrictEquals((await closed.promise).code, 4000);
 });
 
-test("ServerSocket.listen() rejects what does not go with a Unix socket", async () => {
+test("ServerSocket.listen() rejects TLS with a Unix socket", async () => {
   const server = new ServerSocket();
   await assertRejects(
     () => server.listen("", 0, { path: "x", cert: CERTIFICATE, key: KEY }),
@@ -160,7 +160,7 @@ test("ServerSocket.listen() rejects what does not go with a Unix socket", async 
   );
 });
 
-test("ServerSocket.listen() rejects half a certificate", async () => {
+test("ServerSocket.listen() rejects cert without key", async () => {
   const server = new ServerSocket();
   await assertRejects(
     () => server.listen("127.0.0.1", 0, { cert: CERTIFICATE }),
@@ -220,7 +220,7 @@ test("ServerSocket emits connect with the client and its path", async () => {
   await client.close();
 });
 
-test("ServerSocket emits message; its author can be answered", async () => {
+test("ServerSocket emits message with its author", async () => {
   await using server = await listening();
   server.on("message", async (message) => {
     assert(message instanceof Message);
@@ -255,7 +255,7 @@ test("ServerSocket calls the listeners of the server, then those of the client",
   assertEquals(calls, ["server", "client", "server closed", "client closed"]);
 });
 
-test("ServerSocket keeps messages for a connect listener that awaits first", async () => {
+test("ServerSocket holds messages for a connect listener that awaits first", async () => {
   await using server = await listening();
   const seen: unknown[] = [];
   const { promise, resolve } = Promise.withResolvers<void>();
@@ -282,7 +282,7 @@ async function fetchNothing(server: ServerSocket): Promise<void> {
   await response.body?.cancel();
 }
 
-test("ServerSocket remembers lost clients, the newest last, up to a bound", async () => {
+test("ServerSocket.disconnectedClients lists the last lost clients", async () => {
   await using server = await listening({ maxDisconnectedClients: 2 });
   const ids: string[] = [];
   for (let i = 0; i < 3; i++) {
@@ -312,7 +312,7 @@ test("ServerSocket remembers lost clients, the newest last, up to a bound", asyn
   assertEquals(server.clients.size, 0);
 });
 
-test("ServerSocket remembers nobody if it shall not", async () => {
+test("ServerSocket.disconnectedClients is empty with a limit of 0", async () => {
   await using server = await listening({ maxDisconnectedClients: 0 });
   const [client, peer] = await connected(server);
   const lost = client.waitFor("disconnect");
@@ -321,7 +321,7 @@ test("ServerSocket remembers nobody if it shall not", async () => {
   assertEquals(server.disconnectedClients, []);
 });
 
-test("ServerSocket.close() with a client closes that one", async () => {
+test("ServerSocket.close() with a client closes that client", async () => {
   await using server = await listening();
   const [one, first] = await connected(server);
   const [other] = await connected(server);
@@ -355,7 +355,7 @@ test("ServerSocket.close() closes all clients and frees the port", async () => {
   await next.listen("127.0.0.1", port);
 });
 
-test("ServerSocket.close() sends 1001 by default, and what was sent before", async () => {
+test("ServerSocket.close() sends queued messages, then 1001", async () => {
   const server = await listening();
   const [client, peer] = await connected(server);
   const messages = client.collect("message");
@@ -366,7 +366,7 @@ test("ServerSocket.close() sends 1001 by default, and what was sent before", asy
   assertEquals((await messages).length, 1_000);
 });
 
-test("ServerSocket.close() waits for no connect listener", async () => {
+test("ServerSocket.close() does not wait for connect listeners", async () => {
   const server = await listening();
   const busy = Promise.withResolvers<void>();
   const told: string[] = [];
@@ -388,20 +388,20 @@ test("ServerSocket.close() waits for no connect listener", async () => {
   assertEquals(told, ["close", "too late"]);
 });
 
-test("ServerSocket.close() refuses codes that may not be sent, and goes on", async () => {
+test("ServerSocket.close() throws for invalid codes", async () => {
   await using server = await listening();
   assertThrows(() => server.close(1005), RangeError, "code 1005");
   const [client] = await connected(server);
   await client.close();
 });
 
-test("ServerSocket.close() before listen() closes, too", async () => {
+test("ServerSocket.close() before listen() closes the server", async () => {
   const server = new ServerSocket();
   await server.close();
   await assertRejects(() => server.listen("127.0.0.1", 0), Error, "was closed");
 });
 
-test("ServerSocket.close() stops all that waits for the server", async () => {
+test("ServerSocket.close() rejects pending waitFor()", async () => {
   const server = await listening();
   const waiting = server.waitFor("message");
   const loop = Array.fromAsync(server.events("connect"));
@@ -410,7 +410,7 @@ test("ServerSocket.close() stops all that waits for the server", async () => {
   assertEquals(await loop, []);
 });
 
-test("ServerSocket.close() does not wait for ever for the fallback", async () => {
+test("ServerSocket.close() limits the wait for the fallback", async () => {
   const busy = Promise.withResolvers<Response>();
   const called = Promise.withResolvers<void>();
   const server = await listening({
@@ -427,7 +427,7 @@ test("ServerSocket.close() does not wait for ever for the fallback", async () =>
   await assertRejects(() => answer, TypeError);
 });
 
-test("ServerSocket.fetch() answers upgrades in any server", async () => {
+test("ServerSocket.fetch() upgrades requests of any server", async () => {
   const server = new ServerSocket();
   const { fetch } = server;
   await using http = Deno.serve(
@@ -454,7 +454,7 @@ test("ServerSocket.fetch() answers upgrades in any server", async () => {
   assertStringIncludes(late.message, "503");
 });
 
-test("ServerSocket.fetch() answers 500 where it cannot upgrade", async () => {
+test("ServerSocket.fetch() responds with 500 if the upgrade fails", async () => {
   const server = new ServerSocket();
   const errors: unknown[] = [];
   server.addEventListener("error", ({ error, from, connection }) => {
@@ -478,7 +478,7 @@ test("ServerSocket.fetch() answers 500 where it cannot upgrade", async () => {
   await server.close();
 });
 
-test("ServerSocket.fetch() without info does not know the address", async () => {
+test("ServerSocket.fetch() without info sets an unknown address", async () => {
   const server = new ServerSocket();
   await using http = Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen() {} },
@@ -518,7 +518,7 @@ Deno.test({
   },
 });
 
-test("ServerSocket option fallback answers what is no upgrade", async () => {
+test("ServerSocket option fallback handles other requests", async () => {
   await using server = await listening({
     fallback: (request, { remoteAddr }) =>
       new Response(`${new URL(request.url).pathname} ${remoteAddr?.hostname}`),
@@ -529,7 +529,7 @@ test("ServerSocket option fallback answers what is no upgrade", async () => {
   await client.close();
 });
 
-test("ServerSocket turns what the fallback throws into 500 and an error", async () => {
+test("ServerSocket responds with 500 if the fallback throws", async () => {
   await using server = await listening({
     fallback: () => {
       throw new Error("fallback");
@@ -542,7 +542,7 @@ test("ServerSocket turns what the fallback throws into 500 and an error", async 
   assertMatch(String(await error), /Error: fallback,fallback/);
 });
 
-test("ServerSocket turns a fallback's answer that is none into 500 and an error", async () => {
+test("ServerSocket responds with 500 if the fallback returns no Response", async () => {
   const nothing: () => Response = () => JSON.parse("null");
   await using server = await listening({ fallback: nothing });
   const error = server.waitFor("error");
@@ -552,7 +552,7 @@ test("ServerSocket turns a fallback's answer that is none into 500 and an error"
   assertStringIncludes(String((await error)[0]), "other than a Response");
 });
 
-test("ServerSocket without a fallback answers 426", async () => {
+test("ServerSocket without a fallback responds with 426", async () => {
   await using server = await listening();
   const response = await fetch(`http://127.0.0.1:${server.port}/`);
   assertStrictEquals(response.status, 426);
@@ -560,7 +560,7 @@ test("ServerSocket without a fallback answers 426", async () => {
   assertStringIncludes(await response.text(), "this is a WebSocket endpoint");
 });
 
-test("ServerSocket option protocols picks what the client asks for first", async () => {
+test("ServerSocket option protocols selects the client's first choice", async () => {
   await using server = await listening({ protocols: ["b", "a"] });
   const connect = server.waitFor("connect");
   const client = new ClientSocket({ protocols: ["x", "a", "b"] });
@@ -571,7 +571,7 @@ test("ServerSocket option protocols picks what the client asks for first", async
   await client.close();
 });
 
-test("ServerSocket tells errors of listeners with the client, and serves on", async () => {
+test("ServerSocket emits errors of listeners with the client", async () => {
   await using server = await listening();
   const errors: unknown[] = [];
   server.on(
@@ -608,7 +608,7 @@ test("ServerSocket tells errors of listeners with the client, and serves on", as
   ]);
 });
 
-test("ServerSocket writes an error that nobody listens to", async () => {
+test("ServerSocket logs errors without a listener", async () => {
   using written = stub(console, "error");
   await using server = await listening();
   server.on("ready", () => {});
@@ -622,7 +622,7 @@ test("ServerSocket writes an error that nobody listens to", async () => {
   ]);
 });
 
-test("ServerSocket methods may be overridden", async () => {
+test("ServerSocket methods can be overridden", async () => {
   const calls: unknown[] = [];
   class Echo extends ServerSocket {
     protected override onReady(): void {

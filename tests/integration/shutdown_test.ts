@@ -42,7 +42,7 @@ async function crowd(
   return { server, clients, heard };
 }
 
-test("closeClient() with options: each default, and what it changes", async () => {
+test("ServerSocket.shutdown() supports each option", async () => {
   const cases: [ShutdownOptions, string][] = [
     [{}, "close 1001 "],
     [{ reason: "bye" }, "close 1001 bye"],
@@ -72,7 +72,7 @@ test("closeClient() with options: each default, and what it changes", async () =
   }
 });
 
-Deno.test("closeClient() refuses options that it cannot go by, and goes on", async () => {
+Deno.test("ServerSocket.shutdown() throws for invalid options", async () => {
   const server = new ServerSocket();
   const cases: [object, string][] = [
     [{ code: 1006 }, "code 1006"],
@@ -93,7 +93,7 @@ Deno.test("closeClient() refuses options that it cannot go by, and goes on", asy
   await server.close();
 });
 
-test("closeClient() with drain closes batch after batch", async () => {
+test("ServerSocket.shutdown() with drain closes in batches", async () => {
   const { server, clients, heard } = await crowd(7);
   /** How many were left when each was closed. */
   const left: number[] = [];
@@ -115,7 +115,7 @@ test("closeClient() with drain closes batch after batch", async () => {
   assertEquals(heard, Array(7).fill("close 1001 "));
 });
 
-test("closeClient() with drain: an end that is not the shutdown's has its own cause", async () => {
+test("ServerSocket.shutdown() with drain keeps the causes of other ends", async () => {
   const { server, clients } = await crowd(2);
   const causes = server.collect("close", { limit: 2 });
   const closing = server.shutdown({ drain: { batch: 1, every: 50 } });
@@ -129,7 +129,7 @@ test("closeClient() with drain: an end that is not the shutdown's has its own ca
   for (const client of clients) await client.close();
 });
 
-test("closeClient() with drain is not held up by who does not answer", async () => {
+test("ServerSocket.shutdown() with drain does not wait for silent clients", async () => {
   const { server } = await crowd(0, { closeTimeout: 3_600_000 });
   using mute = await RawPeer.open(server.port);
   const clients = [new ClientSocket(), new ClientSocket()];
@@ -142,7 +142,7 @@ test("closeClient() with drain is not held up by who does not answer", async () 
   await closing;
 });
 
-test("closeClient() with drain waits no longer than there are clients", async () => {
+test("ServerSocket.shutdown() with drain resolves when there are no clients", async () => {
   const { server, clients } = await crowd(3);
   // Nobody would wait for this.
   const closing = server.shutdown({ drain: { batch: 1, every: 3_600_000 } });
@@ -150,7 +150,7 @@ test("closeClient() with drain waits no longer than there are clients", async ()
   await closing;
 });
 
-test("closeClient() twice is closing once, also while it drains", async () => {
+test("ServerSocket.shutdown() is idempotent", async () => {
   const { server, clients, heard } = await crowd(2);
   const first = server.shutdown({ drain: { batch: 1, every: 20 }, code: 4001 });
   assertStrictEquals(server.close(4002), first);
@@ -160,7 +160,7 @@ test("closeClient() twice is closing once, also while it drains", async () => {
   assertEquals(heard, ["close 4001 ", "close 4001 "]);
 });
 
-test("closeClient() while authorize decides: nobody comes in", async () => {
+test("ServerSocket.shutdown() refuses requests that authorize is deciding on", async () => {
   const asked = Promise.withResolvers<void>();
   const decision = Promise.withResolvers<boolean>();
   const { server } = await crowd(0, {
@@ -186,7 +186,7 @@ test("closeClient() while authorize decides: nobody comes in", async () => {
 
 Deno.test({
   name:
-    "closeClient() sends what waits for a slow reader, and cuts a stalled one",
+    "ServerSocket.shutdown() waits for a slow reader and drops a stalled one",
   ignore,
   sanitizeOps: false, // what the runtime has under way to the stalled one
   fn: async () => {
@@ -232,7 +232,7 @@ Deno.test({
 
 Deno.test({
   name:
-    "closeClient() at SIGTERM in `deno serve`: both sides tell the same close",
+    "ServerSocket.shutdown() at SIGTERM in `deno serve` closes both sides alike",
   ignore: await lacksPermission("net", "run", "read"),
   fn: async () => {
     await using program = new Program(

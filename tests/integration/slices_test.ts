@@ -42,7 +42,7 @@ async function turnsUntil(holds: () => boolean): Promise<number> {
   return turns;
 }
 
-Deno.test("Connection hands out a batch in slices, and in order", async () => {
+Deno.test("Connection dispatches a batch in slices and in order", async () => {
   const { socket, heard, connection } = open();
   socket.receive(encodeTextBatch(names(60)));
   assert(heard.length < 40, "all at once");
@@ -58,14 +58,14 @@ Deno.test("Connection hands out a batch in slices, and in order", async () => {
   connection.terminate();
 });
 
-Deno.test("Connection hands out a short batch at once", () => {
+Deno.test("Connection dispatches a short batch at once", () => {
   const { socket, heard, connection } = open();
   socket.receive(encodeTextBatch(names(8)));
   assertEquals(heard.length, 9);
   connection.terminate();
 });
 
-Deno.test("Connection tells the end after what came before it, in slices", async () => {
+Deno.test("Connection emits its end after sliced messages", async () => {
   for (const concurrency of [Infinity, 1]) {
     const { socket, heard, owner } = open({ concurrency });
     socket.receive(encodeTextBatch(names(40)));
@@ -76,7 +76,7 @@ Deno.test("Connection tells the end after what came before it, in slices", async
   }
 });
 
-Deno.test("Connection.close() and terminate() drop what waits for its slice", async () => {
+Deno.test("Connection.close() and terminate() drop waiting messages", async () => {
   for (const act of ["close", "terminate"] as const) {
     const { socket, heard, connection } = open();
     socket.receive(encodeTextBatch(names(40)));
@@ -104,7 +104,7 @@ Deno.test("Connection.close() in a slice drops the rest of the batch", async () 
   assertEquals(heard.at(-1), "close");
 });
 
-Deno.test("Connection.request() gets an answer that came before the end, in slices", async () => {
+Deno.test("Connection.request() resolves with a sliced reply before the end", async () => {
   const { socket, connection } = open();
   const answered = connection.request("?");
   const failed = connection.request("?");
@@ -116,7 +116,7 @@ Deno.test("Connection.request() gets an answer that came before the end, in slic
   await assertRejects(() => failed, ConnectionEndedError);
 });
 
-Deno.test("Connection ends a peer that sends more than its credit", async () => {
+Deno.test("Connection closes a peer that exceeds its credit", async () => {
   const { socket, heard, owner } = open();
   // 1,024 may wait, and no more, whatever they come in.
   socket.receive(encodeTextBatch(names(1_000)));
@@ -138,7 +138,7 @@ Deno.test("Connection ends a peer that sends more than its credit", async () => 
   assertEquals(owner.ends.map(({ cause }) => cause), ["limit"]);
 });
 
-Deno.test("Connection drops what comes after a frame of a batch that is malformed", async () => {
+Deno.test("Connection drops messages after a malformed item of a batch", async () => {
   const { socket, heard, connection } = open();
   socket.receive(encodeTextBatch([...names(20), "\u0001!", ...names(20)]));
   socket.receive("more");
@@ -149,7 +149,7 @@ Deno.test("Connection drops what comes after a frame of a batch that is malforme
   connection.terminate();
 });
 
-Deno.test("Connection hands out messages in slices that come in one turn", async () => {
+Deno.test("Connection dispatches messages of one turn in slices", async () => {
   for (const isEvents of [true, false]) {
     const { socket, heard, owner } = open({}, isEvents);
     for (const name of names(100)) socket.receive(name);
@@ -161,7 +161,7 @@ Deno.test("Connection hands out messages in slices that come in one turn", async
   }
 });
 
-Deno.test("Connection hands out what comes in turns of its own at once", async () => {
+Deno.test("Connection dispatches messages of separate turns at once", async () => {
   const { socket, heard, connection } = open({}, false);
   for (const name of names(40)) {
     socket.receive(name);
@@ -171,7 +171,7 @@ Deno.test("Connection hands out what comes in turns of its own at once", async (
   connection.terminate();
 });
 
-Deno.test("messageRate counts a message when it comes, also if it has to wait", async () => {
+Deno.test("messageRate counts messages on receipt", async () => {
   const messageRate = { perSecond: 0, burst: 100, policy: "close" } as const;
   const limits = { ...LIMITS, messageRate };
   const { socket, heard, owner } = open({ limits }, false);
@@ -184,7 +184,7 @@ Deno.test("messageRate counts a message when it comes, also if it has to wait", 
   assertEquals(heard.slice(1, -1), names(length - 2));
 });
 
-Deno.test("Connection gives credit as it hands out", async () => {
+Deno.test("Connection grants credit as it dispatches", async () => {
   const { socket, heard } = open();
   socket.receive(encodeTextBatch(names(1_024)));
   assertEquals(socket.sent, []);
@@ -196,7 +196,7 @@ Deno.test("Connection gives credit as it hands out", async () => {
   socket.end(true, 1000);
 });
 
-Deno.test("Connection gives credit no faster than messageRate allows", async () => {
+Deno.test("Connection grants credit within messageRate", async () => {
   const messageRate = {
     perSecond: 100,
     burst: 1_500,
@@ -226,7 +226,7 @@ Deno.test("Connection gives credit no faster than messageRate allows", async () 
 
 for (const isEarly of [true, false]) {
   const side = isEarly ? "server" : "client";
-  Deno.test(`Connection.messages() on a ${side} ends a peer that outruns it, if nobody else listens`, async () => {
+  Deno.test(`Connection.messages() on a ${side} closes a peer that is too fast, without other listeners`, async () => {
     for (const others of ["nobody", "here", "owner"] as const) {
       const owner = new FakeOwner(others === "owner");
       const { socket, connection } = createFixture(side, {}, owner);

@@ -65,7 +65,7 @@ async function observed(options: PairOptions = {}) {
 
 const LOST = "disconnect 1006,,network";
 
-Deno.test("createPair() gives two connections that are each other's peer", async () => {
+Deno.test("pair() returns two connected connections", async () => {
   await using both = await pair();
   assertEquals(
     [both.server.readyState, both.client.readyState, both.server.speaksEvents],
@@ -76,7 +76,7 @@ Deno.test("createPair() gives two connections that are each other's peer", async
   assertEquals((await got)[0].data, { hello: "client" });
 });
 
-Deno.test("createPair() rejects if the server lets no client in", async () => {
+Deno.test("pair() rejects if the server refuses the client", async () => {
   await assertRejects(
     () => pair({ server: { authorize: () => undefined } }),
     ConnectError,
@@ -84,7 +84,7 @@ Deno.test("createPair() rejects if the server lets no client in", async () => {
   );
 });
 
-Deno.test("TcpLink.stall() holds back all, and TcpLink.resume() lets it through in order", async () => {
+Deno.test("Link.stall() holds messages, and Link.resume() delivers them in order", async () => {
   await using both = await observed();
   const { server, client, link, told } = both;
   link.stall();
@@ -101,7 +101,7 @@ Deno.test("TcpLink.stall() holds back all, and TcpLink.resume() lets it through 
   assertStrictEquals(client.bufferedAmount, 0);
 });
 
-Deno.test("Lane.stall() holds back one way only, and send() waits for it", async () => {
+Deno.test("Lane.stall() holds messages in one direction", async () => {
   await using both = await observed({ client: { highWaterMark: 4 } });
   const { server, client, link, told } = both;
   link.toServer.stall();
@@ -115,7 +115,7 @@ Deno.test("Lane.stall() holds back one way only, and send() waits for it", async
   assertEquals(told.server, ["abcdef"]);
 });
 
-Deno.test("TcpLink.cut() tells both sides 1006, and loses what is under way", async () => {
+Deno.test("Link.cut() disconnects both sides with 1006", async () => {
   await using both = await observed();
   const { client, link, told } = both;
   link.stall();
@@ -127,7 +127,7 @@ Deno.test("TcpLink.cut() tells both sides 1006, and loses what is under way", as
 
 for (const gone of ["client", "server"] as const) {
   const left = gone === "client" ? "server" : "client";
-  Deno.test(`TcpLink.vanish() tells only the ${gone}; the ${left} finds out by its idleTimeout`, async () => {
+  Deno.test(`Link.vanish() disconnects the ${gone}; the ${left} detects it by idleTimeout`, async () => {
     using time = new FakeTime();
     await using both = await observed({ client: { idleTimeout: 30_000 } });
     both[left].send("nobody gets it");
@@ -148,7 +148,7 @@ function told(
   return told[side];
 }
 
-Deno.test("TcpLink.resume() after TcpLink.vanish() lets the other side know", async () => {
+Deno.test("Link.resume() after Link.vanish() disconnects the other side", async () => {
   await using both = await observed();
   both.link.vanish("client");
   await settle();
@@ -158,7 +158,7 @@ Deno.test("TcpLink.resume() after TcpLink.vanish() lets the other side know", as
   assertEquals(both.told.server, [LOST]);
 });
 
-Deno.test("Lane.drop() loses the next messages, and those only", async () => {
+Deno.test("Lane.drop() drops only the next messages", async () => {
   await using both = await observed();
   both.link.toServer.drop(2);
   for (const data of [1, 2, 3]) both.client.send(data);
@@ -171,7 +171,7 @@ Deno.test("Lane.drop() loses the next messages, and those only", async () => {
   assertEquals(both.told.server, [3, "close 4000,,peer"]);
 });
 
-Deno.test("Lane.duplicate() lets the next messages arrive twice", async () => {
+Deno.test("Lane.duplicate() delivers the next messages twice", async () => {
   await using both = await observed();
   both.link.toServer.duplicate();
   both.server.on("message", ({ data }) => {
@@ -188,7 +188,7 @@ Deno.test("Lane.duplicate() lets the next messages arrive twice", async () => {
   ]);
 });
 
-Deno.test("Lane.reorder() turns the order of the next messages round", async () => {
+Deno.test("Lane.reorder() reverses the order of the next messages", async () => {
   await using both = await observed();
   const { client, link: { toServer }, told } = both;
   toServer.reorder(3);
@@ -210,7 +210,7 @@ Deno.test("Lane.reorder() turns the order of the next messages round", async () 
   assertEquals(told.server.slice(-2), [6, "close 4000,,peer"]);
 });
 
-Deno.test("Lane.slow() delays messages on the clock, and keeps their order", async () => {
+Deno.test("Lane.slow() delays messages in order", async () => {
   using time = new FakeTime();
   await using both = await observed();
   const { client, server, link, told } = both;
@@ -229,7 +229,7 @@ Deno.test("Lane.slow() delays messages on the clock, and keeps their order", asy
   assertEquals(told.server, [1, 2, 3]);
 });
 
-Deno.test("Lane.slow() lets so many bytes through in a second", async () => {
+Deno.test("Lane.slow() limits the bandwidth", async () => {
   using time = new FakeTime();
   await using both = await observed();
   const { client, link, told } = both;
@@ -244,7 +244,7 @@ Deno.test("Lane.slow() lets so many bytes through in a second", async () => {
   assertEquals(told.server.slice(1), [LOST]);
 });
 
-Deno.test("a Lane leaves no timer behind when its end is gone", async () => {
+Deno.test("Lane clears its timer when its end is gone", async () => {
   await using both = await observed();
   both.link.toServer.slow({ delay: 3_600_000 });
   both.client.send("too late");
@@ -253,7 +253,7 @@ Deno.test("a Lane leaves no timer behind when its end is gone", async () => {
   assertEquals(both.told.client, [LOST]);
 });
 
-Deno.test("a Lane leaves no timer behind when it is resumed after its end is gone", async () => {
+Deno.test("Lane starts no timer when it is resumed after its end is gone", async () => {
   await using both = await observed();
   both.link.toClient.slow({ delay: 3_600_000 });
   both.link.vanish("client");
@@ -265,7 +265,7 @@ Deno.test("a Lane leaves no timer behind when it is resumed after its end is gon
   assertEquals(both.told.server, [LOST]);
 });
 
-Deno.test("a Lane refuses numbers that are none", async () => {
+Deno.test("Lane rejects invalid numbers", async () => {
   await using both = await pair();
   const { toServer } = both.link;
   for (const bad of [-1, 0.5, NaN]) {
@@ -285,7 +285,7 @@ Deno.test("a Lane refuses numbers that are none", async () => {
   }
 });
 
-Deno.test("whatever happens to a TcpLink, each connect has one end, and no timer is left", async () => {
+Deno.test("Link causes one end per connect and leaves no timer", async () => {
   for (let seed = 1; seed <= 200; seed++) {
     const seeded = new SeededRandom(seed);
     using time = new FakeTime();
@@ -326,7 +326,7 @@ Deno.test("whatever happens to a TcpLink, each connect has one end, and no timer
   }
 });
 
-Deno.test("advance() lets pings be answered, which FakeTime.tick() alone does not", async () => {
+Deno.test("advance() delivers pongs between timers", async () => {
   using time = new FakeTime();
   const idle = {
     server: { idleTimeout: 1_000 },
@@ -340,7 +340,7 @@ Deno.test("advance() lets pings be answered, which FakeTime.tick() alone does no
   assertEquals([both.server.readyState, both.client.readyState], [3, 3]);
 });
 
-Deno.test("a server in memory keeps who answers its pings, or says something", async () => {
+Deno.test("MemoryNetwork keeps connections that answer pings", async () => {
   using time = new FakeTime();
   await using both = await observed({
     server: { idleTimeout: 1_000 },
@@ -371,7 +371,7 @@ Deno.test("advance() rejects if time is not faked", async () => {
   );
 });
 
-Deno.test("MemoryNetwork refuses all while there is no server", async () => {
+Deno.test("MemoryNetwork refuses connections without a server", async () => {
   await using network = new MemoryNetwork();
   await using client = new ClientSocket();
   await assertRejects(
@@ -386,7 +386,7 @@ Deno.test("MemoryNetwork refuses all while there is no server", async () => {
   assertStrictEquals(server.clients.size, 1);
 });
 
-Deno.test("MemoryNetwork has the links of live connections, and the last one", async () => {
+Deno.test("MemoryNetwork.links lists the links of live connections", async () => {
   await using server = new ServerSocket();
   await using network = new MemoryNetwork(server);
   await using ada = new ClientSocket();
@@ -403,7 +403,7 @@ Deno.test("MemoryNetwork has the links of live connections, and the last one", a
   assertStrictEquals(bob.connection?.readyState, 1);
 });
 
-Deno.test("MemoryNetwork is left by a client that comes back, and found again", async () => {
+Deno.test("MemoryNetwork supports reconnecting clients", async () => {
   using time = new FakeTime();
   await using server = new ServerSocket();
   await using network = new MemoryNetwork(server);
@@ -422,7 +422,7 @@ Deno.test("MemoryNetwork is left by a client that comes back, and found again", 
   await sent;
 });
 
-Deno.test("MemoryNetwork tells the address of each client, and counts it", async () => {
+Deno.test("MemoryNetwork reports the address of each client", async () => {
   await using server = new ServerSocket({ maxConnectionsPerAddress: 1 });
   await using network = new MemoryNetwork(server);
   await using ada = new ClientSocket();
@@ -433,7 +433,7 @@ Deno.test("MemoryNetwork tells the address of each client, and counts it", async
   await assertRejects(() => bob.connect(network.url), ConnectError);
 });
 
-Deno.test("MemoryNetwork takes any handler, and tells what it answers", async () => {
+Deno.test("MemoryNetwork accepts any handler", async () => {
   await using server = new ServerSocket();
   let answer: () => Response = () => new Response("a page");
   await using network = new MemoryNetwork({
@@ -478,7 +478,7 @@ Deno.test("MemoryNetwork rejects an unoffered subprotocol and an upgrade without
   }
 });
 
-Deno.test("MemoryNetwork takes URLs that WebSocket would take, and no others", async () => {
+Deno.test("MemoryNetwork accepts the URLs of WebSocket", async () => {
   await using server = new ServerSocket();
   await using network = new MemoryNetwork(server);
   const { url } = network;
@@ -505,7 +505,7 @@ Deno.test("MemoryNetwork takes URLs that WebSocket would take, and no others", a
   assertStrictEquals(error.name, "SyntaxError");
 });
 
-Deno.test("MemoryNetwork lets a client give up while nobody answers", async () => {
+Deno.test("MemoryNetwork supports canceled attempts", async () => {
   using time = new FakeTime();
   await using server = new ServerSocket();
   const { promise, resolve } = Promise.withResolvers<void>();

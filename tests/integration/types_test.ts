@@ -153,7 +153,7 @@ Deno.test("types: what can be sent", () => {
   });
 });
 
-Deno.test("types: a program's own messages", () => {
+Deno.test("types: messages of an application", () => {
   const server = new ServerSocket<Game>();
   const client = new ClientSocket<{ incoming: Board; outgoing: Move }>();
   compiles(() => {
@@ -184,7 +184,7 @@ Deno.test("types: a program's own messages", () => {
   });
 });
 
-Deno.test("types: only what comes in, only what goes out", () => {
+Deno.test("types: only incoming, only outgoing", () => {
   const reader = new ClientSocket<{ incoming: Board }>();
   const writer = new ClientSocket<{ outgoing: Move }>();
   compiles(() => {
@@ -331,7 +331,7 @@ Deno.test("types: requests, their handlers, and messages of one kind", () => {
   });
 });
 
-Deno.test("types: options of how a socket speaks", () => {
+Deno.test("types: options of codecs and schemas", () => {
   compiles(() => {
     new ServerSocket({ plain: true, concurrency: 1, onInvalid: "close" });
     // @ts-expect-error no such word
@@ -349,7 +349,7 @@ Deno.test("types: options of how a socket speaks", () => {
   });
 });
 
-Deno.test("types: createPair() has those of its options, or the given ones", () => {
+Deno.test("types: pair() infers types from its options", () => {
   const schema: StandardSchema<Move> = {
     "~standard": {
       version: 1,

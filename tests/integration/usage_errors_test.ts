@@ -53,7 +53,7 @@ const SIZES = {
   ],
 };
 
-Deno.test("the options that are numbers take nothing else", () => {
+Deno.test("numeric options throw for other types", () => {
   const makers: [string, (options: object) => unknown][] = [
     ["server", (options) => new ServerSocket(options)],
     ["client", (options) => new ClientSocket(options)],
@@ -80,7 +80,7 @@ Deno.test("the options that are numbers take nothing else", () => {
   }
 });
 
-Deno.test("the options of a server are what they should be", () => {
+Deno.test("ServerSocket throws for invalid options", () => {
   const codec = { name: "a", encode: String };
   const cases: [options: unknown, message: string][] = [
     [null, '"options" unless it is an object: current value is of type null'],
@@ -126,7 +126,7 @@ Deno.test("the options of a server are what they should be", () => {
   }
 });
 
-Deno.test("the options of a client are what they should be", () => {
+Deno.test("ClientSocket throws for invalid options", () => {
   const cases: [options: unknown, message: string][] = [
     ["ws://localhost", "of type string: pass the URL to connect()"],
     [{ reconnect: 5 }, '"reconnect" unless it is an object'],
@@ -142,7 +142,7 @@ Deno.test("the options of a client are what they should be", () => {
   }
 });
 
-Deno.test("the options of adapters are objects", () => {
+Deno.test("adapters throw for invalid options", () => {
   const makers: ((options?: object) => Adapter)[] = [
     redis,
     nats,
@@ -159,7 +159,7 @@ Deno.test("the options of adapters are objects", () => {
   }
 });
 
-Deno.test("ServerSocket.listen() tells what is no host and no option", async () => {
+Deno.test("ServerSocket.listen() throws for invalid hosts and options", async () => {
   const server = new ServerSocket();
   const cases: [unknown[], string][] = [
     [
@@ -179,7 +179,7 @@ Deno.test("ServerSocket.listen() tells what is no host and no option", async () 
   }
 });
 
-Deno.test("ServerSocket.close() and shutdown() tell what it cannot understand", async () => {
+Deno.test("ServerSocket.close() and shutdown() throw for invalid arguments", async () => {
   await using both = await pair();
   const server = new ServerSocket();
   const cases: [unknown[], string][] = [
@@ -209,7 +209,7 @@ Deno.test("ServerSocket.close() and shutdown() tell what it cannot understand", 
   await server.close();
 });
 
-Deno.test("Connection.close() tells what is no code", async () => {
+Deno.test("Connection.close() throws for invalid codes", async () => {
   await using both = await pair();
   const { client } = both;
   for (const code of ["1000", "bye", null, {}]) {
@@ -223,7 +223,7 @@ Deno.test("Connection.close() tells what is no code", async () => {
   assertEquals(client.readyState, 1);
 });
 
-Deno.test("ServerSocket tells what is no connection, room or id", async () => {
+Deno.test("ServerSocket throws for invalid connections, rooms and ids", async () => {
   const server = new ServerSocket();
   const room = server.to("room");
   const cases: [() => unknown, string][] = [
@@ -246,7 +246,7 @@ Deno.test("ServerSocket tells what is no connection, room or id", async () => {
   );
 });
 
-Deno.test("what waits for events takes no times and numbers that are none", () => {
+Deno.test("waitFor(), collect() and events() throw for invalid numbers", () => {
   const server = new ServerSocket();
   const cases: [() => unknown, Refusal, string][] = [
     [() => call(server.waitFor, server, "ready", 500), TypeError, '"options"'],
@@ -267,7 +267,7 @@ Deno.test("what waits for events takes no times and numbers that are none", () =
   }
 });
 
-Deno.test("request() tells at once what is no time and no schema", async () => {
+Deno.test("request() throws for an invalid timeout or schema", async () => {
   await using both = await pair();
   const { client } = both;
   const cases: [object, Refusal, string][] = [
@@ -280,7 +280,7 @@ Deno.test("request() tells at once what is no time and no schema", async () => {
   }
 });
 
-Deno.test("ClientSocket.request() tells what is no time while it connects", async () => {
+Deno.test("ClientSocket.request() rejects an invalid timeout while connecting", async () => {
   await using server = new ServerSocket();
   await using network = new MemoryNetwork(server);
   await using client = new ClientSocket();
@@ -293,7 +293,7 @@ Deno.test("ClientSocket.request() tells what is no time while it connects", asyn
   await connected;
 });
 
-Deno.test("the test kit tells what it cannot do", async () => {
+Deno.test("testing throws for invalid arguments", async () => {
   await using both = await pair();
   const { link } = both;
   assertThrows(
@@ -313,7 +313,7 @@ Deno.test("the test kit tells what it cannot do", async () => {
   );
 });
 
-Deno.test("inspect() tells what is no server", () => {
+Deno.test("inspect() throws if the argument is not a server", () => {
   for (const server of [undefined, {}, () => {}]) {
     assertThrows(
       () => call(inspect, undefined, server),
@@ -323,7 +323,7 @@ Deno.test("inspect() tells what is no server", () => {
   }
 });
 
-Deno.test("misspelt options are told, with the name that was meant", async () => {
+Deno.test("misspelled options throw with a suggestion", async () => {
   const as = (options: object): object => options;
   const listener = () => {};
   const cases: [attempt: () => unknown, name: string][] = [
@@ -358,7 +358,7 @@ Deno.test("misspelt options are told, with the name that was meant", async () =>
   );
 });
 
-Deno.test("an option that is like none is told with all that there are", () => {
+Deno.test("unknown options throw with the list of options", () => {
   const options: object = { port: 3000 };
   assertThrows(() => new ServerSocket(options), TypeError, '"closeTimeout"');
 });

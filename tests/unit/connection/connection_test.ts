@@ -714,7 +714,7 @@ both("tells all of a message before the end that came amid it", (self) => {
   assertEquals(owner.ends.length, 1);
 });
 
-both("resolves closeClient() at once when all has been told", async (self) => {
+both("resolves close() after the end was emitted", async (self) => {
   self.connection.terminate();
   await self.connection.close();
   self.connection.terminate();
