@@ -22,13 +22,13 @@
  * ```
  */
 export function sameOrigin(origin: string, request: Request): boolean {
-  const page = URL.parse(origin);
+  const page = webPage(origin);
   const host = request.headers.get("host");
   // An attacker on the network may have modified an unencrypted page.
   const isDowngrade = page?.protocol === "http:" &&
     request.url.startsWith("https:");
   // Only one of them may include the default port.
-  return page !== null && host !== null && !isDowngrade &&
+  return page !== undefined && host !== null && !isDowngrade &&
     page.host === URL.parse(`${page.protocol}//${host}`)?.host;
 }
 
@@ -43,8 +43,19 @@ export function sameSiteIfCredentials(
   const { headers } = request;
   const hasCredentials = headers.has("cookie") || headers.has("authorization");
   return !hasCredentials || sameOrigin(origin, request) ||
-    isLoopback(URL.parse(origin)?.hostname) &&
+    isLoopback(webPage(origin)?.hostname) &&
       isLoopback(URL.parse(`http://${headers.get("host")}`)?.hostname);
+}
+
+/**
+ * Parses the origin of a page on the web. Others, such as `file://` and those of apps and
+ * extensions, may have any host: they are not the same as that of a server.
+ */
+function webPage(origin: string): URL | undefined {
+  const url = URL.parse(origin);
+  return url?.protocol === "http:" || url?.protocol === "https:"
+    ? url
+    : undefined;
 }
 
 function isLoopback(hostname: string | undefined): boolean {
@@ -59,11 +70,8 @@ function isLoopback(hostname: string | undefined): boolean {
  */
 export function assertOrigin(origin: string): string {
   if (origin === "null") return origin; // what sandboxed pages and files send
-  const url = URL.parse(origin);
-  const isWeb = url?.protocol === "http:" || url?.protocol === "https:";
-  const expected = isWeb
-    ? url.origin
-    : /^[a-z][a-z0-9+.-]*:\/\/[^/?#]+/.exec(origin)?.[0];
+  const expected = webPage(origin)?.origin ??
+    /^[a-z][a-z0-9+.-]*:\/\/[^/?#]+/.exec(origin)?.[0];
   if (expected !== origin) {
     throw new TypeError(
       `Cannot use "${origin}" in "origins" as no page has that origin: ${

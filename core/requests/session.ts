@@ -290,6 +290,7 @@ export class EventsSession {
     clearTimeout(this.#timer);
     clearTimeout(this.#creditTimer);
     this.#deadline = -Infinity;
+    this.#joiner = undefined;
     if (this.#requests.size > 0) this.#requests.rejectAll(makeError());
   }
 

@@ -250,6 +250,11 @@ Deno.test("sameOrigin() compares hosts", () => {
     ["http://a.example:80", "a.example:443", false],
     ["null", "null", false],
     ["", "", false],
+    // The host of a file is empty, also if it is localhost.
+    ["file://", "localhost", false],
+    ["file://localhost", "localhost", false],
+    ["app://a.example", "a.example", false],
+    ["chrome-extension://a.example", "a.example", false],
     ["http://a.example", "a b", false],
   ];
   const { admission } = door({ origins: sameOrigin });
@@ -367,6 +372,8 @@ Deno.test("Admission refuses cross-site requests with credentials by default", (
       false,
     ],
     [{ host: "localhost", origin: "http://evil.example", cookie: "a" }, false],
+    [{ host: "localhost", origin: "file://", cookie: "a" }, false],
+    [{ host: "localhost", origin: "app://localhost", cookie: "a" }, false],
   ];
   for (const [headers, isAdmitted] of cases) {
     const verdict = admission.admit(ask({ host: "a.example", ...headers }));
