@@ -1,0 +1,566 @@
+/**
+ * The inside of a client: its connection, the attempts to get one, and the messages that
+ * wait for it. The public methods are in `client.ts`.
+ *
+ * @module
+ */
+
+import { assertTarget } from "./client_arguments.ts";
+import { withResolvers } from "../util/deferred.ts";
+import { printable } from "../util/printable.ts";
+import {
+  assertSendOptions,
+  type QueuedMessage,
+  type SendOptions,
+  SendQueue,
+} from "../sending/send_queue.ts";
+import { encodeWith } from "../values/codec.ts";
+import {
+  type Connection,
+  type ConnectionOwner,
+  coreOf,
+} from "../connection/connection.ts";
+import { ErrorLog } from "../events/error_log.ts";
+import { emitEnd } from "../events/emit_end.ts";
+import { emitters } from "../events/emitter.ts";
+import { type Endpoint, endpoints } from "../connection/endpoint.ts";
+import { emitMessage, isMessageHeard } from "../connection/typed_messages.ts";
+import {
+  REQUEST_TIMEOUT_MS,
+  type RequestOptions,
+} from "../requests/session.ts";
+import type { ConnectionOptions } from "../connection/connection_options.ts";
+import { assertOverflow } from "../sending/bounded_queue.ts";
+import type { ConnectAttempts } from "../reconnect/connect_attempts.ts";
+import { Reconnector } from "../reconnect/reconnector.ts";
+import type { Disconnection } from "../reconnect/reconnect_options.ts";
+import {
+  assertConnectOptions,
+  type ClientOptions,
+  type ConnectOptions,
+  resolveClientOptions,
+  type ValueOrFunction,
+} from "./client_options.ts";
+import type { ClientEvents } from "./client_events.ts";
+import type { AttemptResult } from "./attempt_result.ts";
+import { Connector, displayUrl } from "./connector.ts";
+import { DeferredEvents } from "./deferred_events.ts";
+import { PageChecks } from "./page_checks.ts";
+import { register } from "../events/instrumentation.ts";
+import { parseRetryAfter } from "../protocol/retry_after.ts";
+import type { StandardSchema } from "../values/schema.ts";
+import type { Outgoing, SocketTypes } from "../values/types.ts";
+import {
+  type ClientState,
+  ConnectEvent,
+  DrainEvent,
+  FailureEvent,
+  GiveUpEvent,
+  type GiveUpReason,
+  ReconnectingEvent,
+  RecoveryEvent,
+  StateEvent,
+} from "../events/event_types.ts";
+import {
+  assertCloseFrame,
+  assertSize,
+  CloseCode,
+  ConnectError,
+  type ConnectionEnd,
+  ConnectionEndedError,
+  ignoreRejection,
+  RESOLVED,
+} from "../events/errors.ts";
+
+/** The inside of one client. */
+export class ClientCore<Types extends SocketTypes> {
+  readonly #client: Endpoint<Types, ClientEvents<Types>>;
+  readonly #options: ConnectionOptions<Types>;
+  readonly #errorLog = new ErrorLog();
+  /** Messages that wait for a connection. */
+  readonly #queue: SendQueue;
+  readonly #connector: Connector<Types>;
+  readonly #reconnector: Reconnector;
+  readonly #deferredEvents = new DeferredEvents();
+  readonly #pageChecks = new PageChecks();
+  readonly #signal: AbortSignal | undefined;
+  #state: ClientState = "idle";
+  #connection: Connection<Types> | undefined;
+  /** Whether the application has closed the client. */
+  #isClosing = false;
+  /** Whether `connect` has been called. */
+  #hasTarget = false;
+  /** Whether `connect` listeners are being called. */
+  #isOpening = false;
+  #openedAt = 0;
+  #disconnection: Disconnection | undefined;
+  /** Delivers messages that came before the first listener. */
+  #flush: (() => void) | undefined;
+
+  /**
+   * Creates the inside of a client.
+   *
+   * @param client The client that emits the events.
+   * @throws {RangeError} If an option is out of range.
+   * @throws {TypeError} If an option has the wrong type, or does not exist.
+   */
+  constructor(
+    client: Endpoint<Types, ClientEvents<Types>>,
+    options: ClientOptions<Types>,
+  ) {
+    this.#client = client;
+    const resolved = resolveClientOptions(options);
+    this.#options = resolved.connection;
+    register(client, this.#options);
+    this.#queue = new SendQueue(this.#options.writerLimits);
+    this.#connector = new Connector(resolved);
+    this.#reconnector = new Reconnector(
+      resolved.reconnect,
+      resolved.connectTimeout,
+      {
+        connectOnce: (attempts) =>
+          this.#connector.connect(
+            attempts.signal,
+            (result) => this.#createOwner(attempts, result),
+          ),
+        createError: (reason, details) =>
+          this.#connector.createError(reason, details),
+        waiting: (...args) =>
+          this.#deferredEvents.run(() => {
+            this.#updateState();
+            this.#emit("reconnecting", ReconnectingEvent, args);
+          }),
+        gaveUp: (...args) => this.#gaveUp(...args),
+        changed: () => this.#updateState(),
+        failed: (error, failure) =>
+          this.reportError(
+            error,
+            failure instanceof ConnectError ? "reconnecting" : failure.type,
+          ),
+      },
+    );
+    const { signal } = resolved;
+    this.#signal = signal;
+    if (signal?.aborted) this.#abort(signal.reason);
+    signal?.addEventListener("abort", () => this.#abort(signal.reason));
+  }
+
+  /** See `ClientSocket.state`. */
+  get state(): ClientState {
+    return this.#state;
+  }
+
+  /** See `ClientSocket.connection`. */
+  get connection(): Connection<Types> | undefined {
+    return this.#connection;
+  }
+
+  /** See `ClientSocket.disconnection`. */
+  get disconnection(): Disconnection | undefined {
+    return this.#disconnection;
+  }
+
+  /** The messages that wait for a connection. */
+  get queue(): SendQueue {
+    return this.#queue;
+  }
+
+  /** Delivers messages that came before the first listener. */
+  deliverEarly(): void {
+    this.#flush?.();
+  }
+
+  /** See `ClientSocket.connect`. */
+  connect(
+    url: ValueOrFunction<string | URL>,
+    options: ConnectOptions = {},
+  ): Promise<void> {
+    const { promise, resolve, reject } = withResolvers<void>();
+    try {
+      assertTarget(url, options);
+      assertConnectOptions(options);
+      if (this.#signal?.aborted) {
+        return ignoreRejection(Promise.reject(this.#signal.reason));
+      }
+      const attempts = this.#startConnecting(url, options.signal);
+      this.#reconnector.run(attempts).then(
+        resolve,
+        (error) => {
+          // Already reported by `giveup`, or caused by closing the client.
+          if (attempts.notifyOnFail || attempts.isCancelled) {
+            ignoreRejection(promise);
+          }
+          reject(error);
+        },
+      );
+    } catch (error) {
+      reject(error);
+    }
+    return promise;
+  }
+
+  /** Starts to connect. */
+  #startConnecting(
+    url: ValueOrFunction<string | URL>,
+    signal: AbortSignal | undefined,
+  ): ConnectAttempts {
+    this.#deferredEvents.flush();
+    const { attempts } = this.#reconnector;
+    if (attempts || (this.#connection && !this.#isClosing)) {
+      const target = displayUrl(this.#connection?.url ?? this.#connector.url);
+      const state = attempts ? "connecting" : "connected";
+      throw new Error(
+        `Cannot connect to ${
+          displayUrl(url)
+        } as this client is ${state} to ${target}: close it first`,
+      );
+    }
+    signal?.throwIfAborted();
+    this.#connector.url = url;
+    this.#hasTarget = true;
+    const started = this.#reconnector.start(signal);
+    this.#updateState();
+    return started;
+  }
+
+  /** See `ClientSocket.reconnect`. */
+  reconnect(): Promise<void> {
+    const { attempts } = this.#reconnector;
+    if (attempts) {
+      this.#reconnector.skipDelay();
+      return attempts.outcome;
+    }
+    if (!this.#hasTarget) {
+      return ignoreRejection(
+        Promise.reject(
+          new Error(
+            "Cannot reconnect a client that has not connected yet: call connect() with a URL",
+          ),
+        ),
+      );
+    }
+    if (!this.#isClosing) this.#connection?.close();
+    return ignoreRejection(this.connect(this.#connector.url));
+  }
+
+  /** See `ClientSocket.send`. */
+  send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
+    if (options !== undefined) assertSendOptions(options);
+    const frame = encodeWith(data, this.#options.codec);
+    const connection = this.#connection;
+    // Messages of `connect` listeners belong to their connection.
+    const isTransferable = this.#reconnector.isEnabled && !this.#isOpening;
+    const sent = connection &&
+      coreOf(connection).send(frame, options, isTransferable);
+    if (sent) return sent;
+    if (!this.#reconnector.attempts && !this.#mayWait) {
+      if (!connection) {
+        return ignoreRejection(
+          Promise.reject(this.#notConnectedError("await connect() first")),
+        );
+      }
+      // The connection is closing. Whether another one follows is not known yet, or none
+      // will.
+      if (!this.#reconnector.isEnabled || this.#isClosing) {
+        return connection.send(data);
+      }
+    }
+    assertOverflow(options);
+    const { entry, isQueued } = this.#queue.add(frame, options, true, 0);
+    if (!isQueued) this.#queue.drop(entry);
+    return entry.promise;
+  }
+
+  /** See `ClientSocket.request`. */
+  request(
+    data: Outgoing<Types>,
+    options: RequestOptions & { schema?: StandardSchema } = {},
+  ): Promise<unknown> {
+    if (this.#connection && (this.#isOpening || !this.#reconnector.attempts)) {
+      return this.#connection.request(data, options);
+    }
+    encodeWith(data, this.#options.codec); // throws at once for invalid data
+    return ignoreRejection(this.#requestWhenConnected(data, options));
+  }
+
+  /** Sends a request when the client is connected. */
+  async #requestWhenConnected(
+    data: Outgoing<Types>,
+    options: RequestOptions & { schema?: StandardSchema },
+  ): Promise<unknown> {
+    if (!this.#reconnector.attempts && !this.#mayWait) {
+      throw this.#notConnectedError("await connect() first");
+    }
+    const { timeout = REQUEST_TIMEOUT_MS, signal } = options;
+    assertSize("timeout", timeout);
+    const start = performance.now();
+    const [connection]: ClientEvents<Types>["connect"]["args"] = await emitters
+      .waitFor(this.#client, "connect", {
+        ...signal && { signal },
+        ...timeout < Infinity && { timeout },
+      });
+    const left = Math.max(0, timeout - (performance.now() - start));
+    return await connection.request(data, { ...options, timeout: left });
+  }
+
+  /** See `ClientSocket.close`. */
+  close(code: number = CloseCode.Normal, reason = ""): Promise<void> {
+    assertCloseFrame(code, reason, "client");
+    this.#stopConnecting();
+    return this.#connection?.close(code, reason) ?? RESOLVED;
+  }
+
+  /** See `ClientSocket.terminate`. */
+  terminate(): void {
+    this.#stopConnecting();
+    this.#connection?.terminate();
+  }
+
+  #emit<Type extends keyof ClientEvents<Types> & string>(
+    type: Type,
+    Event: new (
+      type: Type,
+      ...args: ClientEvents<Types>[Type]["args"]
+    ) => ClientEvents<Types>[Type]["event"],
+    args: ClientEvents<Types>[Type]["args"],
+    pending?: Promise<unknown>[],
+  ): void {
+    emitters.emit(this.#client, type, Event, args, pending);
+  }
+
+  /** Reports an error as an `error` event. */
+  reportError(error: unknown, from: string): void {
+    this.#options.instrumentation?.listenerFailed(error, from);
+    if (emitters.isHeard(this.#client, "error")) {
+      this.#emit("error", FailureEvent, [error, from, this.#connection]);
+    } else this.#errorLog.write(`Unhandled error in "${from}":`, error);
+  }
+
+  /** Whether messages wait though `connect` has not been called. */
+  get #mayWait(): boolean {
+    return this.#state === "idle" && this.#reconnector.isEnabled;
+  }
+
+  /** Stops connecting, as the application has closed the client. */
+  #stopConnecting(): void {
+    this.#isClosing = true;
+    const reason = "the client was closed";
+    const { attempts } = this.#reconnector;
+    if (attempts) {
+      attempts.isCancelled = true;
+      const error = this.#connector.createError(reason);
+      this.#reconnector.giveUp(attempts, error, "closed");
+    } else this.#rejectQueued(reason);
+    if (this.#state === "idle") {
+      emitters.takeWaiting(
+        this.#client,
+        () => this.#connector.createError(reason),
+      )();
+    }
+    this.#updateState();
+  }
+
+  /** Ends the client, as its signal was aborted. */
+  #abort(reason: unknown): void {
+    const { attempts } = this.#reconnector;
+    if (attempts) {
+      attempts.isCancelled = true;
+      this.#reconnector.giveUp(attempts, reason, "aborted");
+    }
+    this.close();
+  }
+
+  /** Emits `state` if it has changed. */
+  #updateState(): void {
+    const previous = this.#state;
+    const state = this.#currentState();
+    if (state === previous) return;
+    this.#state = state;
+    if (state === "open") this.#pageChecks.start(this.#probe);
+    else this.#pageChecks.stop();
+    this.#emit("state", StateEvent, [state, previous]);
+  }
+
+  readonly #probe = (timeout: number): void => {
+    if (this.#connection) coreOf(this.#connection).closing.probe(timeout);
+  };
+
+  #currentState(): ClientState {
+    if (this.#reconnector.attempts) {
+      return this.#reconnector.isWaiting ? "waiting" : "connecting";
+    }
+    if (this.#connection) return this.#isClosing ? "closing" : "open";
+    return this.#hasTarget || this.#isClosing ? "closed" : "idle";
+  }
+
+  /** Handles the final failure of attempts to connect. */
+  #gaveUp(
+    attempts: ConnectAttempts,
+    error: unknown,
+    cause: GiveUpReason,
+  ): void {
+    const reason = error instanceof Error
+      ? error
+      : this.#connector.createError("given up", { cause: error });
+    this.#rejectQueued(reason.message);
+    const emit = () => {
+      this.#updateState();
+      if (!attempts.notifyOnFail) return;
+      this.#emit("giveup", GiveUpEvent, [error, cause]);
+    };
+    // Whatever waits for the end of a connection that is closing gets it.
+    const cleanup = this.#connection
+      ? () => {}
+      : emitters.takeWaiting(this.#client, () => reason);
+    this.#deferredEvents.defer(emit, cleanup);
+  }
+
+  /** Rejects messages that wait for a connection. */
+  #rejectQueued(reason: string): void {
+    for (const entry of this.#queue.takeAll()) {
+      entry.reject(this.#notConnectedError(reason));
+    }
+  }
+
+  #notConnectedError(reason: string): ConnectionEndedError {
+    return new ConnectionEndedError(
+      `Cannot send without a connection: ${reason}`,
+      this.#disconnection,
+    );
+  }
+
+  /** Creates the callbacks of one connection. */
+  #createOwner(
+    attempts: ConnectAttempts,
+    result: AttemptResult,
+  ): ConnectionOwner<Types> {
+    let own: Connection<Types> | undefined;
+    /** Whether a listener has closed the client before the connection was in use. */
+    let isDiscarded = false;
+    return {
+      rooms: undefined,
+      beforeClose: () => {
+        // It may be a cancelled attempt, or an earlier connection.
+        if (own && own === this.#connection) {
+          this.#isClosing = true;
+          this.#updateState();
+        }
+        return "local";
+      },
+      isHosted: () => false,
+      hasListener: (type) =>
+        emitters.isHeard(this.#client, type) ||
+        (type === "message" && emitters.hasTyped(this.#client)),
+      isMessageHeard: (message) => isMessageHeard(this.#client, message),
+      opened: (connection, flush) => {
+        // The one before may still be closing.
+        this.#connection?.terminate();
+        if (attempts.signal.aborted) {
+          isDiscarded = true;
+          connection.terminate();
+          return [];
+        }
+        result.opened();
+        this.#reconnector.finish(attempts);
+        this.#connection = own = connection;
+        this.#flush = flush;
+        this.#isClosing = false;
+        this.#openedAt = performance.now();
+        this.#updateState();
+        const pending: Promise<unknown>[] = [];
+        const { path } = connection;
+        this.#isOpening = true;
+        this.#emit("connect", ConnectEvent, [connection, path], pending);
+        this.#isOpening = false;
+        this.#sendQueued(connection);
+        result.resolve();
+        return pending;
+      },
+      received: (message, pending) =>
+        emitMessage(this.#client, message, pending),
+      findHandler: (request) =>
+        endpoints.handlerOf<Types, ClientEvents<Types>>(this.#client, request),
+      drained: () => this.#emit("drain", DrainEvent, []),
+      recovered: (recovered) =>
+        this.#emit("recovery", RecoveryEvent, [recovered]),
+      superseded: (options) => this.#queue.dropSuperseded(options),
+      unsent: (entries) => {
+        const later = this.#queue.takeAll();
+        for (const entry of [...entries, ...later]) this.#enqueue(entry);
+      },
+      ended: (connection, end) => {
+        if (!isDiscarded) this.#ended(connection, end);
+      },
+      endDeferred: () => {},
+      refused: ({ url }, cause, end) => result.refused(url, cause, end),
+      failed: (error, from) => this.reportError(error, from),
+    };
+  }
+
+  /** Passes messages that waited to a connection. */
+  #sendQueued(connection: Connection<Types>): void {
+    const queued = this.#queue.takeAll();
+    for (const entry of queued) {
+      if (!coreOf(connection).adopt(entry)) this.#enqueue(entry);
+    }
+  }
+
+  #enqueue(entry: QueuedMessage): void {
+    if (!this.#queue.enqueue(entry, 0)) this.#queue.drop(entry);
+  }
+
+  #ended(connection: Connection<Types>, end: ConnectionEnd): void {
+    const disconnection = {
+      ...end,
+      wasClean: end.type === "close",
+      time: new Date(),
+      retryAfter: parseRetryAfter(end.reason),
+    };
+    this.#connection = undefined;
+    this.#flush = undefined;
+    this.#disconnection = disconnection;
+    this.#deferredEvents.run(() => this.#emitEnd(connection, disconnection));
+  }
+
+  /** Emits the events of an end, and reconnects if enabled. */
+  #emitEnd(connection: Connection<Types>, end: Disconnection): void {
+    const { type, code, reason } = end;
+    const emit = () => {
+      this.#updateState();
+      emitEnd(this.#client, connection, end);
+    };
+    // The application has closed the client, and is connecting it again.
+    if (this.#reconnector.attempts) return emit();
+    const uptime = performance.now() - this.#openedAt;
+    const attempts = this.#isClosing
+      ? undefined
+      : this.#reconnector.prepare(end, uptime);
+    if (attempts) {
+      emit();
+      // The connection has not emitted its own events yet.
+      queueMicrotask(() => {
+        if (this.#reconnector.attempts === attempts) {
+          ignoreRejection(this.#reconnector.run(attempts, end));
+        }
+      });
+      return;
+    }
+    // `shouldReconnect` has done so.
+    if (this.#reconnector.attempts) return emit();
+    const description = `${type} with code ${code} and reason "${
+      printable(reason)
+    }"`;
+    const to = displayUrl(connection.url);
+    this.#rejectQueued(`the connection to ${to} has ended: ${description}`);
+    emitters.stopWaiting(
+      this.#client,
+      () =>
+        new ConnectionEndedError(
+          `Cannot wait any longer for an event as the connection to ${to} has ended: ${description}`,
+          end,
+        ),
+      false,
+      emit,
+    );
+  }
+}
