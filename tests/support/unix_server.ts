@@ -5,6 +5,7 @@
  */
 
 import { ServerSocket } from "../../mod.ts";
+import { busyFor } from "./busy.ts";
 
 /** What the server has seen. */
 export interface UnixServerReport {
@@ -24,6 +25,7 @@ const server = new ServerSocket({
   closeTimeout: 60_000,
   authorize: () => {
     authorized++;
+    busyFor(20); // long enough for clients to leave before the response is written
     return authorizes === "later" ? Promise.resolve(true) : true;
   },
 });
