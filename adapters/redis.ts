@@ -73,8 +73,11 @@ export interface RedisOptions {
   readonly prefix?: string;
 }
 
-/** The longest time to connect, in milliseconds. */
+/** The longest time to open a socket, in milliseconds. */
 const CONNECT_TIMEOUT_MS = 4_000;
+
+/** The longest time until a client is connected, in milliseconds. */
+const READY_TIMEOUT_MS = 10_000;
 
 /** The longest time to send what is buffered on close, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 1_000;
@@ -269,7 +272,7 @@ class RedisAdapter implements Adapter {
         lost: (error) => session && this.#lost(session, error),
       });
       const opened = await withTimeout(
-        CONNECT_TIMEOUT_MS,
+        READY_TIMEOUT_MS,
         Promise.race([
           guard.run(() => openDriver(current)),
           current.ended.promise,
@@ -392,7 +395,7 @@ async function command(
 
 function noAnswerError(): Error {
   return new Error(
-    `Redis has not answered within ${CONNECT_TIMEOUT_MS / 1_000} s`,
+    `Redis has not answered within ${READY_TIMEOUT_MS / 1_000} s`,
   );
 }
 

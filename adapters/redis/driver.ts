@@ -6,6 +6,7 @@
 
 import { Buffer } from "node:buffer";
 import { RESP_TYPES } from "@redis/client";
+import { slotOf } from "./slots.ts";
 
 /**
  * A client of Redis: what `createClient`, `createCluster` and `createSentinel` of
@@ -100,6 +101,11 @@ interface NodeRedis extends NodeRedisBase {
 
 interface NodeRedisSentinel extends NodeRedisBase {
   getMasterNode(): unknown;
+  acquire(): Promise<SentinelLease>;
+}
+
+/** The connection to the master, for nobody else. */
+interface SentinelLease {
   sendCommand(
     isReadonly: boolean,
     args: readonly RedisArgument[],
@@ -109,6 +115,9 @@ interface NodeRedisSentinel extends NodeRedisBase {
 
 interface NodeRedisCluster extends NodeRedisBase {
   readonly masters: unknown;
+  readonly slots: readonly { readonly master: unknown }[];
+  /** The client of one server, which is a promise while it connects. */
+  nodeClient(node: unknown): NodeRedis | Promise<NodeRedis>;
   sSubscribe(channel: string, listener: Listener, b: true): Promise<unknown>;
   sUnsubscribe(channel: string, listener: Listener, b: true): Promise<unknown>;
   sendCommand(
@@ -251,6 +260,11 @@ class SentinelDriver implements RedisDriver {
   readonly database = 0;
   readonly #client: NodeRedisSentinel;
   readonly #listener: Listener;
+  /**
+   * The client hands its connection from command to command, and so may send them in
+   * another order. A lease keeps it.
+   */
+  #lease: SentinelLease | undefined;
 
   constructor(client: NodeRedisSentinel, host: DriverHost) {
     this.#client = client;
@@ -258,8 +272,12 @@ class SentinelDriver implements RedisDriver {
     let isConnected = false;
     client.on("ready", () => isConnected = true);
     client.on("error", (error) => host.failed(error));
+    // It would send commands again that the master may have run.
+    client.on("client-error", (event) => {
+      if (isConnected && hasType(event, "MASTER")) host.lost(lostError());
+    });
     client.on("topology-change", (event) => {
-      if (!isConnected || !isMasterChange(event)) return;
+      if (!isConnected || !hasType(event, "MASTER_CHANGE")) return;
       host.lost(new Error("Sentinel has elected another master"));
     });
     for (const event of LOST_EVENTS) {
@@ -267,15 +285,17 @@ class SentinelDriver implements RedisDriver {
     }
   }
 
-  connect(): Promise<unknown> {
-    return this.#client.connect();
+  async connect(): Promise<void> {
+    await this.#client.connect();
+    this.#lease = await this.#client.acquire();
   }
 
   command(
     _key: string | undefined,
     args: readonly RedisArgument[],
   ): Promise<unknown> {
-    return this.#client.sendCommand(false, args, OPTIONS);
+    return this.#lease?.sendCommand(false, args, OPTIONS) ??
+      Promise.reject(lostError());
   }
 
   subscribe(channel: string): Promise<unknown> {
@@ -291,9 +311,9 @@ class SentinelDriver implements RedisDriver {
   }
 }
 
-function isMasterChange(event: unknown): boolean {
+function hasType(event: unknown, type: string): boolean {
   return typeof event === "object" && event !== null && "type" in event &&
-    event.type === "MASTER_CHANGE";
+    event.type === type;
 }
 
 /** A client of `createCluster`: channels are sharded, as keys are. */
@@ -301,10 +321,12 @@ class ClusterDriver implements RedisDriver {
   readonly isCluster = true;
   readonly database = 0;
   readonly #client: NodeRedisCluster;
+  readonly #host: DriverHost;
   readonly #listener: Listener;
 
   constructor(client: NodeRedisCluster, host: DriverHost) {
     this.#client = client;
+    this.#host = host;
     this.#listener = listenerOf(host);
     // One server may fail without the others. The watch notices what that means.
     for (
@@ -322,7 +344,29 @@ class ClusterDriver implements RedisDriver {
     key: string | undefined,
     args: readonly RedisArgument[],
   ): Promise<unknown> {
-    return this.#client.sendCommand(key, false, args, OPTIONS);
+    if (key === undefined) {
+      return this.#client.sendCommand(key, false, args, OPTIONS);
+    }
+    // The cluster would send it again to another server, after what follows it.
+    const { master } = this.#client.slots[slotOf(key)] ?? {};
+    const client = this.#client.nodeClient(master);
+    return client instanceof Promise
+      ? client.then((client) => this.#send(client, args))
+      : this.#send(client, args);
+  }
+
+  async #send(
+    client: NodeRedis,
+    args: readonly RedisArgument[],
+  ): Promise<unknown> {
+    try {
+      return await client.sendCommand(args, OPTIONS);
+    } catch (error) {
+      const isMoved = error instanceof Error &&
+        /^(?:MOVED|ASK|CLUSTERDOWN|READONLY)/.test(error.message);
+      if (isMoved) this.#host.lost(error);
+      throw error;
+    }
   }
 
   subscribe(channel: string): Promise<unknown> {

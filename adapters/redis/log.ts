@@ -227,10 +227,11 @@ export class RedisLog implements AdapterLog {
     try {
       return await action();
     } catch (error) {
-      if (error instanceof Error && LOST_PATTERN.test(error.message)) {
-        host.lost(error);
+      if (!(error instanceof Error && LOST_PATTERN.test(error.message))) {
+        throw error;
       }
-      throw error;
+      host.lost(error);
+      throw new Error(error.message, { cause: "refused" });
     }
   }
 

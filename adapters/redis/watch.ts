@@ -7,6 +7,7 @@
 
 import { withTimeout } from "../../core/util/timer.ts";
 import type { RedisDriver } from "./driver.ts";
+import { slotOf } from "./slots.ts";
 
 /** The interval between looks, in milliseconds. */
 const WATCH_INTERVAL_MS = 2_000;
@@ -161,17 +162,4 @@ function channelInSlot(prefix: string, slot: number): string {
     const tag = i.toString(36);
     if (slotOf(tag) === slot) return `${prefix}{${tag}}`;
   }
-}
-
-/** The slot of a key: its CRC-16 (XMODEM), modulo 16,384. */
-function slotOf(key: string): number {
-  let crc = 0;
-  for (let i = 0; i < key.length; i++) {
-    crc ^= key.charCodeAt(i) << 8;
-    for (let bit = 0; bit < 8; bit++) {
-      crc = (crc << 1) ^ (crc & 0x8000 ? 0x1021 : 0);
-    }
-    crc &= 0xffff;
-  }
-  return crc % 16_384;
 }

@@ -129,7 +129,9 @@ export interface AdapterLog {
    * {@linkcode AdapterLogLimits.resendAge} is stored only once. The ids of one server increase
    * within a channel.
    * @param message The message: a JSON object on one line, followed by any bytes.
-   * @returns A promise that resolves when the message is stored.
+   * @returns A promise that resolves when the message is stored. If the broker has
+   * answered that it does not store it, the promise rejects with an error whose `cause` is
+   * `"refused"`: the message is sent again then. After any other error it may be stored.
    */
   append(
     channel: string,

@@ -309,11 +309,15 @@ export class BrokerLog implements MessageStore {
     const lastEpoch = this.#lastEpoch;
     const isSame = lastEpoch === epoch;
     this.#lastEpoch = this.#epoch = epoch;
-    if (isSame) this.#buffered = []; // missed messages come before new ones
-    else {
+    const isRenamed = !isSame && lastEpoch !== undefined;
+    // Missed messages come before new ones.
+    if (isSame || isRenamed) this.#buffered = [];
+    if (!isSame) {
       this.#offset = 0;
       this.#lastPosition = undefined;
     }
+    // What comes now does not follow what clients have.
+    if (isRenamed) this.#host.sendPositions(undefined, false);
     // The broker recognizes a message that is sent twice, but only for so long.
     this.#pending.dropSentBefore(
       isSame ? performance.now() - resendAge : Infinity,
@@ -321,7 +325,7 @@ export class BrokerLog implements MessageStore {
     const unsettled = this.#pending.list();
     for (const pending of unsettled) this.#append(pending);
     this.#caughtUp = ignoreRejection(
-      this.#replay(generation, lastEpoch, unsettled),
+      this.#replay(generation, unsettled),
     );
     const interval = Math.max(maxAge / 2, MIN_BARRIER_INTERVAL_MS);
     this.#barrierTimer = setInterval(
@@ -389,7 +393,6 @@ export class BrokerLog implements MessageStore {
   /** Delivers what was sent while the broker was down, then what has arrived since. */
   async #replay(
     generation: number,
-    lastEpoch: string | undefined,
     unsettled: readonly PendingBroadcast[],
   ): Promise<void> {
     const after = this.#offset;
@@ -422,9 +425,7 @@ export class BrokerLog implements MessageStore {
     for (const { isStored, broadcast } of unsettled) {
       if (isStored) this.#pending.settle(broadcast.id);
     }
-    const isComplete = missed !== undefined &&
-      (lastEpoch === undefined || lastEpoch === this.#epoch);
-    if (isComplete) this.#host.sendPositions();
+    if (missed !== undefined) this.#host.sendPositions();
     else this.#host.sendPositions(undefined, false);
     for (const [channel, sendPositions] of this.#openings) {
       if (!this.#pendingSubscriptions.has(channel)) sendPositions();
@@ -468,6 +469,8 @@ export class BrokerLog implements MessageStore {
       pending.isStored = true;
       if (!pending.isAwaited) this.#pending.settle(id);
     } catch (error) {
+      const isRefused = error instanceof Error && error.cause === "refused";
+      if (isRefused) pending.sentAt = undefined;
       if (generation === this.#generation) this.#refuse(pending, error);
     }
   }

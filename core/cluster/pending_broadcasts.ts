@@ -136,8 +136,12 @@ export class PendingBroadcasts {
     }
   }
 
-  /** Removes all messages, which are sent in another way. */
+  /**
+   * Removes all messages, which are sent in another way, and drops those that the broker
+   * may have published.
+   */
   take(): SequencedBroadcast[] {
+    this.dropSentBefore(Infinity);
     const broadcasts = this.list().map(({ broadcast }) => broadcast);
     this.#stopReturnTimer();
     this.#pending.clear();

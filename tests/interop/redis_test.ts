@@ -89,6 +89,31 @@ async function crosses(
   }
 }
 
+/** Sends many messages at once to each of several rooms: all arrive, in order. */
+async function keepsOrder(
+  from: Node,
+  client: ClientSocket,
+  rooms: readonly string[],
+): Promise<void> {
+  const count = 40;
+  const heard = client.collect("message", {
+    limit: count * rooms.length,
+    filter: ({ content }) => content.startsWith("in order "),
+  });
+  for (let n = 0; n < count; n++) {
+    for (const room of rooms) {
+      from.server.to(room).send(`in order ${room} ${n}`);
+    }
+  }
+  const contents = (await heard).map(([{ content }]) => content);
+  for (const room of rooms) {
+    assertEquals(
+      contents.filter((text) => text.includes(` ${room} `)),
+      Array.from({ length: count }, (_, n) => `in order ${room} ${n}`),
+    );
+  }
+}
+
 /** How long ioredis leaves its timers behind, in milliseconds. */
 const IOREDIS_TIMERS_MS = 2_200;
 
@@ -405,6 +430,9 @@ for (const [name, clientsOf] of Object.entries(sentinelClients)) {
     await one.linked(2);
     await using there = await connect(two, "lobby");
     await crosses(one, there, "lobby");
+    await using other = await connect(two, "a/b/c/d");
+    await crosses(one, other, "d");
+    await keepsOrder(one, other, ["a", "b", "c", "d"]);
     two.told.length = 0;
     const recovery = there.waitFor("recovery");
     await servers.at(0).kill();
