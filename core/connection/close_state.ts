@@ -66,6 +66,8 @@ export type ConnectionSignal =
     readonly wasClean: boolean;
     readonly code: number;
     readonly reason: string;
+    /** Whether the runtime only reports a clean end if the peer sent a close frame. */
+    readonly isProven?: boolean;
   }
   /** The runtime closes the connection by itself, without progress. */
   | { readonly type: "stuck" }
@@ -224,7 +226,7 @@ function interpretClose(
 /** Interprets the end of a closing handshake that this side started. */
 function interpretAnswer(
   state: Extract<ConnectionState, { phase: "closing" }>,
-  { wasClean, code, reason }: ClosedSignal,
+  { wasClean, code, reason, isProven }: ClosedSignal,
   side: Side,
 ): ConnectionEnd {
   const { closing, isSent, failure } = state;
@@ -247,6 +249,8 @@ function interpretAnswer(
   if (wasClean && !isSent && !isEcho) {
     return { type: "close", code, reason, cause: "peer" };
   }
+  // An empty close frame answers any close (RFC 6455, section 5.5.1).
+  if (wasClean && code === CloseCode.NoStatus && isProven) return own;
   if (wasClean && code !== CloseCode.NoStatus) {
     // Many servers answer with 1000, whatever they were sent. One that speaks events.v1
     // answers with the same code: if it does not, both sides closed at the same time,

@@ -23,6 +23,7 @@ import { EventsSession, type RequestOptions } from "../requests/session.ts";
 import {
   freeTimers,
   type IdleWatch,
+  isLossReportedAsClean,
   type RawSocket,
   type SocketDriver,
 } from "../runtime/websocket.ts";
@@ -322,7 +323,8 @@ export class ConnectionCore<
     if ("data" in event) this.receiver.receive(event.data);
     else if ("wasClean" in event) {
       const { wasClean, code, reason } = event;
-      this.closing.apply({ type: "closed", wasClean, code, reason });
+      const isProven = !isLossReportedAsClean();
+      this.closing.apply({ type: "closed", wasClean, code, reason, isProven });
     } else if (event.type === "open") this.#open();
     else {
       const message = "message" in event ? String(event.message) : "";

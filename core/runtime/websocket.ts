@@ -247,6 +247,14 @@ export function cancelIdleTimer(socket: RawSocket): void {
   if (timer != null && typeof cancelTimer === "function") cancelTimer(timer);
 }
 
+/**
+ * Whether the runtime reports a peer that vanished after this side's close frame as a
+ * clean end, as Deno does, so that it cannot be told from one that answered.
+ */
+export function isLossReportedAsClean(): boolean {
+  return denoCore() !== undefined;
+}
+
 /** The private API of the last `Deno` object, which tests replace. */
 let cachedCore: { readonly deno: unknown; readonly core: unknown } | undefined;
 

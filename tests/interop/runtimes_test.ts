@@ -56,6 +56,7 @@ for (const name of ["node", "bun"] as const) {
 /** How many handshakes a server sees that treats an offer so: in Deno, and elsewhere. */
 const HANDSHAKES: readonly (readonly [RawBehaviour, number, number])[] = [
   ["ignore", 1, 2],
+  ["empty-close", 1, 2],
   ["first", 1, 1],
   ["wrong", 2, 2],
   ["list", 2, 2],
@@ -101,8 +102,12 @@ for (const name of ["deno", "node", "bun"] as const) {
       const closed = Deno.listen({ hostname: "127.0.0.1", port: 0 });
       const { port } = closed.addr;
       closed.close();
+      // Deno cannot tell an empty close frame from a server that is gone.
+      const handshakes = HANDSHAKES.filter(([behaviour]) =>
+        name !== "deno" || behaviour !== "empty-close"
+      );
       const outcomes = await tryAll(name, [
-        ...HANDSHAKES.map(([behaviour]) => server.url(behaviour)),
+        ...handshakes.map(([behaviour]) => server.url(behaviour)),
         ...REFUSALS.map((status) => server.url(`status-${status}`)),
         `ws://127.0.0.1:${port}/closed`,
         `wss://127.0.0.1:${secure.addr.port}/tls`,
@@ -112,7 +117,7 @@ for (const name of ["deno", "node", "bun"] as const) {
       const told = new Map(
         outcomes.map(({ path, ...rest }) => [path, rest] as const),
       );
-      for (const [behaviour, inDeno, elsewhere] of HANDSHAKES) {
+      for (const [behaviour, inDeno, elsewhere] of handshakes) {
         assertEquals(told.get(behaviour), {
           heard: ["hello", { n: 1 }],
           protocol: "",

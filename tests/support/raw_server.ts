@@ -15,6 +15,8 @@ export type RawBehaviour =
   | "list"
   /** Selects the first one. */
   | "first"
+  /** Ignores them, and answers a close with an empty close frame. */
+  | "empty-close"
   /** Hangs up if there are any, as libwebsockets does. */
   | "hang-up"
   /** Hangs up on everybody. */
@@ -115,7 +117,7 @@ export class RawServer implements AsyncDisposable {
         ].join("\r\n"),
         frame(1, "hello", { masked: false }),
       );
-      await this.#echo(peer);
+      await this.#echo(peer, how === "empty" ? [] : [3, 232]);
     } catch (error) {
       if (!(error instanceof Error)) throw error;
     } finally {
@@ -123,13 +125,13 @@ export class RawServer implements AsyncDisposable {
     }
   }
 
-  async #echo(peer: RawPeer): Promise<void> {
+  async #echo(peer: RawPeer, close: number[]): Promise<void> {
     for (;;) {
       const received = await peer.receiveMasked();
       if (!received) return;
       const { opcode, payload } = received;
-      // It answers each close with 1000, as many servers do.
-      const answer = opcode === 8 ? [3, 232] : payload;
+      // It answers each close with the same, as many servers do.
+      const answer = opcode === 8 ? close : payload;
       await peer.write(frame(opcode, answer, { masked: false }));
       if (opcode === 8) return;
     }

@@ -226,6 +226,26 @@ Deno.test("transition() on a client reports its own close if the server does not
   );
 });
 
+const EMPTY = {
+  type: "closed",
+  wasClean: true,
+  code: 1005,
+  reason: "",
+} satisfies ConnectionSignal;
+
+Deno.test("transition() takes an empty close frame for an answer if the runtime proves it", () => {
+  for (const role of ROLES) {
+    assertStrictEquals(
+      told(role, close, sent, { ...EMPTY, isProven: true }),
+      'close 4000 "bye" local',
+    );
+    assertStrictEquals(
+      told(role, close, sent, { ...EMPTY, isProven: false }),
+      'disconnect 1006 "" network',
+    );
+  }
+});
+
 Deno.test("transition() on a server reports a close if reading stops after the close frame", () => {
   for (const signals of [[close], [close, sent]]) {
     assertStrictEquals(
