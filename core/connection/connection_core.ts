@@ -21,7 +21,6 @@ import type {
 import type { ResumePoint } from "../protocol/resume_point.ts";
 import { EventsSession, type RequestOptions } from "../requests/session.ts";
 import {
-  freeTimers,
   type IdleWatch,
   isLossReportedAsClean,
   type RawSocket,
@@ -204,7 +203,7 @@ export class ConnectionCore<
     for (const type of SOCKET_EVENTS) {
       this.socket.removeEventListener(type, this.#onSocketEvent);
     }
-    freeTimers(this.socket);
+    this.driver.release?.(this.socket);
     this.#rejectUnsent(end.type === "close");
     if (!opened) return this.#notifier.refuse(end);
     this.options.instrumentation?.connectionEnded(this.connection, end);

@@ -9,6 +9,7 @@ import { MAX_DELAY_MS } from "../util/timer.ts";
 import type { Keepalive } from "./keepalive.ts";
 import {
   afterEventLoopTurn,
+  freeTimers,
   type IdleWatch,
   privateField,
   type RawSocket,
@@ -315,6 +316,7 @@ export function releaseHeaders(request: Request): void {
 /** Uses Deno's server sockets. */
 export const serverDriver: SocketDriver = {
   side: "server",
+  release: freeTimers,
   close(socket, code, reason, onSent) {
     // After `close()`, a server's socket of Deno stops reading at the next message, and
     // the peer may never get the close frame. A client's socket keeps reading until it

@@ -69,6 +69,8 @@ export interface SocketDriver {
     reason: string,
     onSent: () => void,
   ): () => void;
+  /** Frees what the runtime still holds for a socket that has ended. */
+  release?(socket: RawSocket): void;
 }
 
 /** Uses a client's socket through the standard API only. */
