@@ -29,7 +29,7 @@ import {
   URL,
 } from "../support/recording_client.ts";
 
-Deno.test("ClientSocket does not come back unless it is told to", async () => {
+Deno.test("ClientSocket does not reconnect by default", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({});
   await openClient(sockets, client);
@@ -40,7 +40,7 @@ Deno.test("ClientSocket does not come back unless it is told to", async () => {
   assertStrictEquals(sockets.time.next(), false);
 });
 
-Deno.test("ClientSocket comes back after a loss, with longer and longer delays", async () => {
+Deno.test("ClientSocket reconnects with growing delays", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   await openClient(sockets, client);
@@ -65,7 +65,7 @@ Deno.test("ClientSocket comes back after a loss, with longer and longer delays",
   await client.close();
 });
 
-Deno.test("ClientSocket goes on with its first attempt, too, if it may come back", async () => {
+Deno.test("ClientSocket repeats the first attempt with reconnect", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   const errors: unknown[] = [];
@@ -80,7 +80,7 @@ Deno.test("ClientSocket goes on with its first attempt, too, if it may come back
   await client.close();
 });
 
-Deno.test("ClientSocket tells no error of the attempt before the first", async () => {
+Deno.test("ClientSocket emits reconnecting without an error before the first attempt", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   const errors: unknown[] = [];
@@ -109,7 +109,7 @@ const CLEAN: [code: number, reconnects: boolean][] = [
 ];
 
 for (const [code, reconnects] of CLEAN) {
-  Deno.test(`ClientSocket after a close with ${code} comes back: ${reconnects}`, async () => {
+  Deno.test(`ClientSocket reconnects after a close with ${code}: ${reconnects}`, async () => {
     using sockets = new FakeWebSockets();
     const client = new RecordingClient();
     await openClient(sockets, client);
@@ -125,7 +125,7 @@ for (const [code, reconnects] of CLEAN) {
   });
 }
 
-Deno.test("ClientSocket does not come back if the server said no before the loss", async () => {
+Deno.test("ClientSocket does not reconnect after a final close", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   await openClient(sockets, client);
@@ -164,7 +164,7 @@ Deno.test("shouldReconnect decides, and gets the end", async () => {
   assertStrictEquals(client.connection, undefined);
 });
 
-Deno.test("shouldReconnect that throws is an error, and the client stays away", async () => {
+Deno.test("shouldReconnect that throws emits error and does not reconnect", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({
     reconnect: {
@@ -183,7 +183,7 @@ Deno.test("shouldReconnect that throws is an error, and the client stays away", 
   assertStrictEquals(errors[1], "disconnect");
 });
 
-Deno.test("shouldReconnect may close the client, and cannot connect it", async () => {
+Deno.test("shouldReconnect can close the client, but not connect it", async () => {
   using sockets = new FakeWebSockets();
   let act: () => unknown = () => client.close();
   const client: RecordingClient = new RecordingClient({
@@ -220,7 +220,7 @@ Deno.test("shouldReconnect may close the client, and cannot connect it", async (
   await client.close();
 });
 
-Deno.test("shouldReconnect may send, for what comes next or for nothing", async () => {
+Deno.test("shouldReconnect can send messages", async () => {
   using sockets = new FakeWebSockets();
   const sends: Promise<void>[] = [];
   const client: ClientSocket = new ClientSocket({
@@ -240,7 +240,7 @@ Deno.test("shouldReconnect may send, for what comes next or for nothing", async 
   await assertRejects(async () => await sends[1], ConnectionEndedError);
 });
 
-Deno.test("ClientSocket does not mind what becomes of an old connection", async () => {
+Deno.test("ClientSocket ignores events of an old connection", async () => {
   for (const how of ["close", "terminate"] as const) {
     using sockets = new FakeWebSockets();
     const client = new RecordingClient();
@@ -257,7 +257,7 @@ Deno.test("ClientSocket does not mind what becomes of an old connection", async 
 });
 
 for (const how of ["close", "terminate"] as const) {
-  Deno.test(`Connection.${how}() is no loss for the client, nor while its end is kept back`, async () => {
+  Deno.test(`Connection.${how}() does not reconnect while the end is deferred`, async () => {
     using sockets = new FakeWebSockets();
     const client = new ClientSocket({ reconnect: true });
     await openClient(sockets, client);
@@ -271,14 +271,14 @@ for (const how of ["close", "terminate"] as const) {
   });
 }
 
-Deno.test("isTransient() may be asked of any end", () => {
+Deno.test("isTransient() accepts any end", () => {
   const end = { type: "close", reason: "", cause: "peer" } as const;
   assert(isTransient({ ...end, code: 1012 }));
   assert(!isTransient({ ...end, code: 1000 }));
 });
 
 for (const how of ["close", "terminate"] as const) {
-  Deno.test(`ClientSocket.${how}() is no loss`, async () => {
+  Deno.test(`ClientSocket.${how}() does not reconnect`, async () => {
     using sockets = new FakeWebSockets();
     const client = new RecordingClient();
     await openClient(sockets, client);
@@ -289,7 +289,7 @@ for (const how of ["close", "terminate"] as const) {
     assertStrictEquals(sockets.sockets.length, 1);
   });
 
-  Deno.test(`Connection.${how}() is no loss for the client either`, async () => {
+  Deno.test(`Connection.${how}() does not reconnect`, async () => {
     using sockets = new FakeWebSockets();
     const client = new RecordingClient();
     await openClient(sockets, client);
@@ -300,7 +300,7 @@ for (const how of ["close", "terminate"] as const) {
     assertStrictEquals(sockets.sockets.length, 1);
   });
 
-  Deno.test(`ClientSocket.${how}() between two attempts ends them`, async () => {
+  Deno.test(`ClientSocket.${how}() between two attempts stops reconnecting`, async () => {
     using sockets = new FakeWebSockets();
     const client = new RecordingClient();
     await openClient(sockets, client);
@@ -323,7 +323,7 @@ for (const how of ["close", "terminate"] as const) {
     await client.close();
   });
 
-  Deno.test(`ClientSocket.${how}() in an attempt ends it`, async () => {
+  Deno.test(`ClientSocket.${how}() cancels an attempt`, async () => {
     using sockets = new FakeWebSockets();
     const client = new RecordingClient();
     await openClient(sockets, client);
@@ -337,7 +337,7 @@ for (const how of ["close", "terminate"] as const) {
   });
 }
 
-Deno.test("ClientSocket that is closed while its connection is being lost stays away", async () => {
+Deno.test("ClientSocket.close() during a loss does not reconnect", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   await openClient(sockets, client);
@@ -349,7 +349,7 @@ Deno.test("ClientSocket that is closed while its connection is being lost stays 
 });
 
 for (const type of ["disconnect", "reconnecting"] as const) {
-  Deno.test(`ClientSocket may be closed in a listener of ${type}`, async () => {
+  Deno.test(`ClientSocket.close() works in a listener of ${type}`, async () => {
     using sockets = new FakeWebSockets();
     const client = new RecordingClient();
     client.on(type, () => client.close());
@@ -366,7 +366,7 @@ for (const type of ["disconnect", "reconnecting"] as const) {
   });
 }
 
-Deno.test("ClientSocket tells each way to a connection to its end", async () => {
+Deno.test("ClientSocket reports the result of each sequence of attempts", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   const order: string[] = [];
@@ -408,7 +408,7 @@ Deno.test("ClientSocket gives up after maxAttempts", async () => {
   assertStrictEquals(errors[1], error);
 });
 
-Deno.test("ClientSocket.connect() rejects when the first way is given up", async () => {
+Deno.test("ClientSocket.connect() rejects when the first attempts fail", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ reconnect: { maxAttempts: 1 } });
   const connecting = client.connect(URL);
@@ -422,7 +422,7 @@ Deno.test("ClientSocket.connect() rejects when the first way is given up", async
   assertEquals(client.recorded, ["reconnecting 1 500", "giveup ConnectError"]);
 });
 
-Deno.test("ClientSocket tells of no giving up if it never said that it goes on", async () => {
+Deno.test("ClientSocket emits no giveup without reconnecting", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ reconnect: { maxAttempts: 0 } });
   const connecting = client.connect(URL);
@@ -433,7 +433,7 @@ Deno.test("ClientSocket tells of no giving up if it never said that it goes on",
 });
 
 for (const how of ["maxAttempts", "signal"] as const) {
-  Deno.test(`ClientSocket tells that it gives up, though there is no attempt, by ${how}`, async () => {
+  Deno.test(`ClientSocket emits giveup without an attempt, by ${how}`, async () => {
     using sockets = new FakeWebSockets();
     const stop = new AbortController();
     const client = new RecordingClient({
@@ -474,7 +474,7 @@ Deno.test("ClientSocket gives up after maxDuration", async () => {
   assertStrictEquals(sockets.sockets.length, 3);
 });
 
-Deno.test("ClientSocket does not give up for the time that its page was frozen", async () => {
+Deno.test("ClientSocket does not count the time of a frozen page", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ reconnect: { maxDuration: 3_000 } });
   await openClient(sockets, client);
@@ -501,7 +501,7 @@ Deno.test("ClientSocket does not give up for the time that its page was frozen",
   await client.close();
 });
 
-Deno.test("ClientSocket.connect() counts attempts anew", async () => {
+Deno.test("ClientSocket.connect() resets the count of attempts", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ reconnect: { maxAttempts: 1 } });
   for (let i = 0; i < 2; i++) {
@@ -518,7 +518,7 @@ Deno.test("ClientSocket.connect() counts attempts anew", async () => {
   assertEquals(client.recorded, [...once, ...once]);
 });
 
-Deno.test("ClientSocket counts its attempts on if a connection did not live", async () => {
+Deno.test("ClientSocket keeps the count of attempts after a short connection", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ reconnect: { minUptime: 1_000 } });
   await openClient(sockets, client);
@@ -539,7 +539,7 @@ Deno.test("ClientSocket counts its attempts on if a connection did not live", as
   await client.close();
 });
 
-Deno.test("ClientSocket waits as long as the server has asked for, and a while", async () => {
+Deno.test("ClientSocket waits at least for retryAfter", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   await openClient(sockets, client);
@@ -556,7 +556,7 @@ Deno.test("ClientSocket waits as long as the server has asked for, and a while",
   await client.close();
 });
 
-Deno.test("reconnect.signal ends attempts, but no connection", async () => {
+Deno.test("reconnect.signal stops attempts, but not a connection", async () => {
   using sockets = new FakeWebSockets();
   const stop = new AbortController();
   const client = new RecordingClient({ reconnect: { signal: stop.signal } });
@@ -578,7 +578,7 @@ Deno.test("reconnect.signal ends attempts, but no connection", async () => {
   ]);
 });
 
-Deno.test("reconnect.signal that is aborted makes an end the last", async () => {
+Deno.test("reconnect.signal that is aborted disables reconnecting", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({
     reconnect: { signal: AbortSignal.abort() },
@@ -590,7 +590,7 @@ Deno.test("reconnect.signal that is aborted makes an end the last", async () => 
   await assertRejects(() => client.send("late"), ConnectionEndedError);
 });
 
-Deno.test("reconnect.signal ends the first way, too, but not its first attempt", async () => {
+Deno.test("reconnect.signal stops the first attempts, but not the very first", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({
     reconnect: { signal: AbortSignal.abort(new RangeError("enough")) },
@@ -602,7 +602,7 @@ Deno.test("reconnect.signal ends the first way, too, but not its first attempt",
   assertEquals(client.recorded, []);
 });
 
-Deno.test("reconnect.signal has no listeners once the client is connected, or has given up", async () => {
+Deno.test("reconnect.signal is released", async () => {
   using sockets = new FakeWebSockets();
   const { signal } = new AbortController();
   using adds = stub(signal, "addEventListener");
@@ -622,7 +622,7 @@ Deno.test("reconnect.signal has no listeners once the client is connected, or ha
   assertStrictEquals(removes.calls.length, adds.calls.length);
 });
 
-Deno.test("ClientSocket.connect() gives up all attempts when its signal is aborted", async () => {
+Deno.test("ClientSocket.connect() stops all attempts when its signal is aborted", async () => {
   using sockets = new FakeWebSockets();
   const stop = new AbortController();
   const client = new RecordingClient();
@@ -638,7 +638,7 @@ Deno.test("ClientSocket.connect() gives up all attempts when its signal is abort
   assertEquals(client.recorded, ["reconnecting 1 500", "giveup RangeError"]);
 });
 
-Deno.test("ClientSocket.connect() has nothing to do with its signal later", async () => {
+Deno.test("ClientSocket.connect() ignores its signal later", async () => {
   using sockets = new FakeWebSockets();
   const stop = new AbortController();
   const client = new RecordingClient();
@@ -653,7 +653,7 @@ Deno.test("ClientSocket.connect() has nothing to do with its signal later", asyn
   await client.close();
 });
 
-Deno.test("ClientSocket asks functions for URL, subprotocols and headers at each attempt", async () => {
+Deno.test("ClientSocket calls functions for URL, subprotocols and headers for each attempt", async () => {
   using sockets = new FakeWebSockets();
   let count = 0;
   const client = new ClientSocket({
@@ -685,7 +685,7 @@ Deno.test("ClientSocket asks functions for URL, subprotocols and headers at each
   await client.close();
 });
 
-Deno.test("ClientSocket takes a function that fails for an attempt that failed", async () => {
+Deno.test("ClientSocket treats a failing function as a failed attempt", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   const errors: unknown[] = [];
@@ -704,7 +704,7 @@ Deno.test("ClientSocket takes a function that fails for an attempt that failed",
   await client.close();
 });
 
-Deno.test("ClientSocket does not wait for a function longer than connectTimeout", async () => {
+Deno.test("ClientSocket limits functions by connectTimeout", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ connectTimeout: 1_000 });
   const late = Promise.withResolvers<string>();
@@ -721,7 +721,7 @@ Deno.test("ClientSocket does not wait for a function longer than connectTimeout"
   assertStrictEquals(sockets.sockets.length, 0);
 });
 
-Deno.test("ClientSocket opens no socket for a function that answers when it is closed", async () => {
+Deno.test("ClientSocket opens no socket after it is closed", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   const late = Promise.withResolvers<string>();
@@ -735,7 +735,7 @@ Deno.test("ClientSocket opens no socket for a function that answers when it is c
   assertStrictEquals(sockets.sockets.length, 0);
 });
 
-Deno.test("ClientSocket gives up at once if its URL is none", async () => {
+Deno.test("ClientSocket gives up at once for an invalid URL", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   const error = await assertRejects(
@@ -749,7 +749,7 @@ Deno.test("ClientSocket gives up at once if its URL is none", async () => {
   assertStrictEquals(sockets.sockets.length, 0);
 });
 
-Deno.test("connectTimeout ends an attempt that nobody answers", async () => {
+Deno.test("connectTimeout ends an attempt without a response", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({});
   const connecting = client.connect(URL);
@@ -766,7 +766,7 @@ Deno.test("connectTimeout ends an attempt that nobody answers", async () => {
   assertStrictEquals(sockets.time.next(), false);
 });
 
-Deno.test("connectTimeout of Infinity waits for ever, and leaves no timer behind", async () => {
+Deno.test("connectTimeout of Infinity starts no timer", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ connectTimeout: Infinity });
   const connecting = client.connect(URL);
@@ -777,7 +777,7 @@ Deno.test("connectTimeout of Infinity waits for ever, and leaves no timer behind
   await client.terminate();
 });
 
-Deno.test("idleTimeout ends a connection that is silent, as a loss", async () => {
+Deno.test("idleTimeout disconnects a silent connection", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ idleTimeout: 1_000, reconnect: true });
   await openClient(sockets, client);
@@ -805,7 +805,7 @@ for (const idleTimeout of [0, Infinity]) {
   });
 }
 
-Deno.test("idleTimeout ends a connection that takes nothing, though it is not silent", async () => {
+Deno.test("idleTimeout disconnects a connection whose server does not read", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({
     idleTimeout: 1_000,
@@ -821,7 +821,7 @@ Deno.test("idleTimeout ends a connection that takes nothing, though it is not si
   assertEquals(client.recorded, ["connect", "disconnect 1006 backpressure"]);
 });
 
-Deno.test("ClientSocket.waitFor() waits across connections, and not beyond the last", async () => {
+Deno.test("ClientSocket.waitFor() waits across connections", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ reconnect: { maxAttempts: 1 } });
   await openClient(sockets, client);
@@ -839,7 +839,7 @@ Deno.test("ClientSocket.waitFor() waits across connections, and not beyond the l
   await assertRejects(() => close, ConnectError, "after 1 attempts");
 });
 
-Deno.test("ClientSocket.waitFor() gets the giveup itself", async () => {
+Deno.test("ClientSocket.waitFor() resolves with giveup", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   await openClient(sockets, client);
@@ -850,7 +850,7 @@ Deno.test("ClientSocket.waitFor() gets the giveup itself", async () => {
   assertInstanceOf((await giveup)[0], ConnectError);
 });
 
-Deno.test("ClientSocket refuses options that are no numbers of time", () => {
+Deno.test("ClientSocket rejects invalid times", () => {
   const wrong: ClientOptions[] = [
     { connectTimeout: -1 },
     { idleTimeout: NaN },
@@ -865,7 +865,7 @@ Deno.test("ClientSocket refuses options that are no numbers of time", () => {
   }
 });
 
-Deno.test("ClientSocket that comes back leaves nothing behind", async () => {
+Deno.test("ClientSocket that reconnects leaks nothing", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   await openClient(sockets, client);
@@ -907,7 +907,7 @@ for (let turns = 0; turns < 8; turns++) {
   }
 }
 
-Deno.test("ClientSocket makes no attempt when it is closed as its pause ends", async () => {
+Deno.test("ClientSocket makes no attempt when it is closed at the end of a delay", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   await openClient(sockets, client);
@@ -925,7 +925,7 @@ Deno.test("ClientSocket makes no attempt when it is closed as its pause ends", a
   assertStrictEquals(client.recorded.at(-1), "giveup ConnectError");
 });
 
-Deno.test("ClientSocket does not come before the server has asked it to, network or not", async () => {
+Deno.test("ClientSocket waits for retryAfter even if the network is back", async () => {
   using page = new FakePage();
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
@@ -944,7 +944,7 @@ Deno.test("ClientSocket does not come before the server has asked it to, network
   await client.close();
 });
 
-Deno.test("ClientSocket gives up at once if the server asks for more than maxDuration", async () => {
+Deno.test("ClientSocket gives up at once if retryAfter exceeds maxDuration", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ reconnect: { maxDuration: 60_000 } });
   const giveup: unknown[] = [];
@@ -964,7 +964,7 @@ Deno.test("ClientSocket gives up at once if the server asks for more than maxDur
   assertStrictEquals(sockets.sockets.length, 1);
 });
 
-Deno.test("ClientSocket.connect() need not be awaited once it has told that it goes on", async () => {
+Deno.test("ClientSocket.connect() causes no unhandled rejection after reconnecting", async () => {
   using sockets = new FakeWebSockets();
   const stop = new AbortController();
   const client = new RecordingClient({
@@ -989,7 +989,7 @@ Deno.test("ClientSocket.connect() need not be awaited once it has told that it g
   assertStrictEquals(client.recorded.at(-1), "giveup RangeError");
 });
 
-Deno.test("ClientSocket.connect() that nobody else would hear of is heard of", async () => {
+Deno.test("ClientSocket.connect() causes an unhandled rejection without other reports", async () => {
   using sockets = new FakeWebSockets();
   const heard: unknown[] = [];
   const hear = (event: PromiseRejectionEvent) => {
@@ -1011,7 +1011,7 @@ Deno.test("ClientSocket.connect() that nobody else would hear of is heard of", a
   }
 });
 
-Deno.test("shouldReconnect that decides nothing keeps the client away", async () => {
+Deno.test("shouldReconnect that returns undefined does not reconnect", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({
     // @ts-expect-error It has to decide
@@ -1024,7 +1024,7 @@ Deno.test("shouldReconnect that decides nothing keeps the client away", async ()
   await client.close();
 });
 
-Deno.test("ClientSocket tells all of reconnecting before it gives up in it", async () => {
+Deno.test("ClientSocket emits giveup after all listeners of reconnecting", async () => {
   using sockets = new FakeWebSockets();
   const client = new ClientSocket({ reconnect: true });
   client.on("reconnecting", () => client.close());
@@ -1037,7 +1037,7 @@ Deno.test("ClientSocket tells all of reconnecting before it gives up in it", asy
   assertEquals(told, ["reconnecting", "giveup"]);
 });
 
-Deno.test("ClientSocket.waitFor() gets the end that a listener closes the client at", async () => {
+Deno.test("ClientSocket.waitFor() resolves with the end if a listener closes the client", async () => {
   using sockets = new FakeWebSockets();
   const client = new ClientSocket({ reconnect: true });
   client.on("disconnect", () => client.close());
@@ -1049,7 +1049,7 @@ Deno.test("ClientSocket.waitFor() gets the end that a listener closes the client
   await assertRejects(() => message, ConnectError, "was closed");
 });
 
-Deno.test("ClientSocket.connect() does not count the time of one before it", async () => {
+Deno.test("ClientSocket.connect() resets the elapsed time", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ reconnect: { maxDuration: 8_000 } });
   client.connect(URL);
@@ -1063,7 +1063,7 @@ Deno.test("ClientSocket.connect() does not count the time of one before it", asy
   await client.close();
 });
 
-Deno.test("ClientSocket takes several functions that fail for one attempt that failed", async () => {
+Deno.test("ClientSocket treats several failing functions as one failed attempt", async () => {
   using sockets = new FakeWebSockets();
   const client = new ClientSocket({
     protocols: () => {
@@ -1079,7 +1079,7 @@ Deno.test("ClientSocket takes several functions that fail for one attempt that f
   assertStrictEquals(sockets.sockets.length, 0);
 });
 
-Deno.test("ClientSocket.connect() takes any reason of its signal", async () => {
+Deno.test("ClientSocket.connect() rejects with any reason of its signal", async () => {
   using _dial = new FakeWebSockets();
   const stop = new AbortController();
   const client = new RecordingClient();
@@ -1094,7 +1094,7 @@ Deno.test("ClientSocket.connect() takes any reason of its signal", async () => {
   assertStrictEquals(caught, reason);
 });
 
-Deno.test("ClientSocket.close() with a wrong code changes nothing", async () => {
+Deno.test("ClientSocket.close() with an invalid code has no effect", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   await openClient(sockets, client);
@@ -1106,7 +1106,7 @@ Deno.test("ClientSocket.close() with a wrong code changes nothing", async () => 
   await client.close();
 });
 
-Deno.test("ClientSocket.close() rejects what was sent as the connection was lost", async () => {
+Deno.test("ClientSocket.close() rejects messages sent during a loss", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   await openClient(sockets, client);
@@ -1117,7 +1117,7 @@ Deno.test("ClientSocket.close() rejects what was sent as the connection was lost
   sockets.last.lose();
 });
 
-Deno.test("idleTimeout does not cut a closing handshake short", async () => {
+Deno.test("idleTimeout does not interrupt a closing handshake", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ idleTimeout: 1_000 });
   await openClient(sockets, client);
@@ -1130,7 +1130,7 @@ Deno.test("idleTimeout does not cut a closing handshake short", async () => {
   assertStrictEquals(sockets.time.next(), false);
 });
 
-Deno.test("idleTimeout is over with the connection", async () => {
+Deno.test("idleTimeout stops with the connection", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ idleTimeout: 1_000 });
   await openClient(sockets, client);
@@ -1139,7 +1139,7 @@ Deno.test("idleTimeout is over with the connection", async () => {
   assertStrictEquals(sockets.time.next(), false);
 });
 
-Deno.test("ClientSocket takes one subprotocol as a text, too, as WebSocket does", async () => {
+Deno.test("ClientSocket accepts one subprotocol as a string", async () => {
   using sockets = new FakeWebSockets();
   for (const protocols of ["chat", () => "chat", ["chat"]]) {
     const client = new ClientSocket({ protocols, plain: true });
@@ -1149,7 +1149,7 @@ Deno.test("ClientSocket takes one subprotocol as a text, too, as WebSocket does"
   }
 });
 
-Deno.test("ClientSocket refuses a connectTimeout of 0, which no attempt could meet", () => {
+Deno.test("ClientSocket rejects a connectTimeout of 0", () => {
   assertThrows(
     () => new ClientSocket({ connectTimeout: 0 }),
     RangeError,
@@ -1158,7 +1158,7 @@ Deno.test("ClientSocket refuses a connectTimeout of 0, which no attempt could me
 });
 
 for (const type of ["disconnect", "reconnecting"] as const) {
-  Deno.test(`ClientSocket may be connected anew in a listener of ${type}`, async () => {
+  Deno.test(`ClientSocket.connect() works in a listener of ${type}`, async () => {
     using sockets = new FakeWebSockets();
     const client = new RecordingClient();
     const told: string[] = [];
@@ -1187,7 +1187,7 @@ for (const type of ["disconnect", "reconnecting"] as const) {
   });
 }
 
-Deno.test("ClientSocket may be connected anew by shouldReconnect, once it is closed", async () => {
+Deno.test("ClientSocket.connect() works in shouldReconnect after close()", async () => {
   using sockets = new FakeWebSockets();
   const waits: Promise<unknown>[] = [];
   const client: RecordingClient = new RecordingClient({
@@ -1216,7 +1216,7 @@ Deno.test("ClientSocket may be connected anew by shouldReconnect, once it is clo
   await client.close();
 });
 
-Deno.test("ClientSocket.waitFor() gets the end that shouldReconnect closes the client at", async () => {
+Deno.test("ClientSocket.waitFor() resolves with the end if shouldReconnect closes the client", async () => {
   using sockets = new FakeWebSockets();
   const client: RecordingClient = new RecordingClient({
     reconnect: {
@@ -1235,7 +1235,7 @@ Deno.test("ClientSocket.waitFor() gets the end that shouldReconnect closes the c
   assertEquals(client.recorded, ["connect", "disconnect 1006 network"]);
 });
 
-Deno.test("ClientSocket does not wait for ever for a socket that closes by itself", async () => {
+Deno.test("ClientSocket limits the wait for a socket that closes by itself", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ reconnect: true, closeTimeout: 2_000 });
   await openClient(sockets, client);
@@ -1256,7 +1256,7 @@ Deno.test("ClientSocket does not wait for ever for a socket that closes by itsel
   assertStrictEquals(sockets.time.next(), false);
 });
 
-Deno.test("ClientSocket says what may help if a runtime does not say why it could not connect", async () => {
+Deno.test("ClientSocket adds a hint if the runtime reveals no reason", async () => {
   using sockets = new FakeWebSockets();
   const codec = { name: "x", encode: String, decode: Number };
   const client = new ClientSocket({ codec });

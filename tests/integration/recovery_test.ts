@@ -124,7 +124,7 @@ class Visitor implements AsyncDisposable {
 }
 
 Deno.test(
-  "A client that comes back gets what it has missed, in order, then the news",
+  "history replays missed messages in order before new ones",
   { ignore },
   async () => {
     await using server = await start();
@@ -155,7 +155,7 @@ Deno.test(
 );
 
 Deno.test(
-  "Bytes, blobs and values come back as they were sent",
+  "history replays bytes, blobs and values",
   { ignore },
   async () => {
     await using server = await start();
@@ -182,7 +182,7 @@ Deno.test(
 );
 
 Deno.test(
-  "It is told if it has missed more than is kept of a room",
+  "history reports more missed messages than stored",
   { ignore },
   async () => {
     await using server = await start({ history: { messages: 3 } });
@@ -200,17 +200,21 @@ Deno.test(
   },
 );
 
-Deno.test("It is told if it was away for too long", { ignore }, async () => {
-  await using server = await start({ history: { maxAge: 1 } });
-  await using visitor = await new Visitor(server, "a").enter();
-  await visitor.lose();
-  server.to("a").send("1");
-  await new Promise((resolve) => setTimeout(resolve, 5));
-  assertEquals(await visitor.comeBack(), ["lost"]);
-});
+Deno.test(
+  "history reports a disconnect longer than maxAge",
+  { ignore },
+  async () => {
+    await using server = await start({ history: { maxAge: 1 } });
+    await using visitor = await new Visitor(server, "a").enter();
+    await visitor.lose();
+    server.to("a").send("1");
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    assertEquals(await visitor.comeBack(), ["lost"]);
+  },
+);
 
 Deno.test(
-  "It is told if the server keeps nothing any more",
+  "history reports a server without history",
   { ignore },
   async () => {
     const first = await start();
@@ -225,7 +229,7 @@ Deno.test(
 );
 
 Deno.test(
-  "Who is left out of a message does not get it when it comes back either",
+  "history does not replay messages to excluded clients",
   { ignore },
   async () => {
     await using server = await start();
@@ -244,7 +248,7 @@ Deno.test(
 );
 
 Deno.test(
-  "It gets what was sent to the rooms that it is in now, since it was here last",
+  "history replays messages of rejoined rooms",
   { ignore },
   async () => {
     await using server = await start();
@@ -267,7 +271,7 @@ Deno.test(
   },
 );
 
-Deno.test("Nothing from before it joined comes again, nor anything twice", {
+Deno.test("history replays nothing from before a join, and nothing twice", {
   ignore,
 }, async () => {
   await using server = await start();
@@ -304,7 +308,7 @@ Deno.test(
 );
 
 Deno.test(
-  "history.maxBytes: a client that has missed what was removed is told so",
+  "history.maxBytes reports removed messages",
   { ignore },
   async () => {
     await using server = await start({ history: { maxBytes: 100_000 } });
@@ -321,7 +325,7 @@ Deno.test(
 );
 
 Deno.test(
-  "What is held for a client that comes back is bounded by maxBufferedAmount",
+  "history limits held messages by maxBufferedAmount",
   { ignore },
   async () => {
     const server = new ServerSocket({
@@ -373,7 +377,7 @@ function listen(server: ServerSocket, ...protocols: string[]) {
 }
 
 Deno.test(
-  "Who says that they were where nobody has been yet have not recovered",
+  "history does not accept a position in the future",
   { ignore },
   async () => {
     await using server = await start();
@@ -402,7 +406,7 @@ function placeIn(frames: readonly string[]) {
 }
 
 Deno.test(
-  "A client that presents the public id of another one hides nothing from it",
+  "history does not accept a public id as a session",
   { ignore },
   async () => {
     await using server = await start();
@@ -441,7 +445,7 @@ Deno.test(
 );
 
 Deno.test(
-  "A client gets nothing from before its time, whatever it presents",
+  "history replays nothing from before the token",
   { ignore },
   async () => {
     await using server = await start();
@@ -482,7 +486,7 @@ Deno.test(
 );
 
 Deno.test(
-  "What except() has withheld cannot be had by another session, nor another room",
+  "history does not replay excluded messages to other sessions or rooms",
   { ignore },
   async () => {
     await using server = await start();
@@ -520,7 +524,7 @@ Deno.test(
 );
 
 Deno.test(
-  "A client gets nothing of a room from before it was in it",
+  "history replays nothing of a room from before the join",
   { ignore },
   async () => {
     await using server = await start();
@@ -536,7 +540,7 @@ Deno.test(
 );
 
 Deno.test(
-  "A room that is joined by a request is caught up before recovery is true",
+  "history replays a room that is joined by a request before recovery",
   { ignore },
   async () => {
     await using server = await start();
@@ -595,7 +599,7 @@ Deno.test(
 );
 
 Deno.test(
-  "A client that was in more rooms than a token holds is told",
+  "history reports more rooms than a token can hold",
   { ignore },
   async () => {
     await using server = await start();
@@ -632,7 +636,7 @@ Deno.test(
   },
 );
 
-Deno.test("Plain clients, and those without history, hear no difference", {
+Deno.test("history does not affect plain clients", {
   ignore,
 }, async () => {
   await using server = await start();
@@ -651,7 +655,7 @@ Deno.test("Plain clients, and those without history, hear no difference", {
   await closed;
 });
 
-Deno.test("What makes no sense is refused", () => {
+Deno.test("history rejects invalid options", () => {
   for (
     const history of [{ messages: 0 }, { maxAge: Infinity }, { maxAge: NaN }]
   ) {

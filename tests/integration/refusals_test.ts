@@ -365,7 +365,7 @@ test("refused: at maxConnectionsPerAddress", async () => {
   );
 });
 
-test("authorize: what it returns is client.context", async () => {
+test("authorize returns client.context", async () => {
   await using context = await listening({
     keepHeaders: ["Sec-WebSocket-Version"],
     authorize: async ({ headers }, { path, remoteAddr, remoteAddress }) => {
@@ -390,7 +390,7 @@ test("authorize: what it returns is client.context", async () => {
   await client.close();
 });
 
-test("authorize: messages that come while it decides are not lost", async () => {
+test("authorize does not lose messages received meanwhile", async () => {
   const decision = Promise.withResolvers<boolean>();
   await using context = await listening({ authorize: () => decision.promise });
   const { server } = context;
@@ -402,7 +402,7 @@ test("authorize: messages that come while it decides are not lost", async () => 
   assertEquals((await messages).map(([{ data }]) => data), [1, 1]);
 });
 
-test("authorize: who goes away meanwhile gives the place back", async () => {
+test("authorize releases the connection of a client that disconnects", async () => {
   const asked = Promise.withResolvers<AbortSignal>();
   await using context = await listening({
     maxConnections: 1,
@@ -431,7 +431,7 @@ test("authorize: who goes away meanwhile gives the place back", async () => {
   await server.waitFor("refused", { filter: (_, code) => code === 499 });
 });
 
-test("origins: what a browser would send decides", async () => {
+test("origins compares the Origin header", async () => {
   await using context = await listening({ origins: sameOrigin });
   const { server, refusals } = context;
   const own = server.url.replace("ws", "http");
@@ -456,7 +456,7 @@ test("origins: what a browser would send decides", async () => {
   await client.close();
 });
 
-test("origins: a function that throws is a 500, and an error", async () => {
+test("origins that throws responds with 500 and emits error", async () => {
   await using context = await listening({
     origins: () => {
       throw new Error("oops");
@@ -471,7 +471,7 @@ test("origins: a function that throws is a 500, and an error", async () => {
   assertEquals(refusals, ["GET 500 Internal server error"]);
 });
 
-test("a fallback's requests are no refusals, those for sockets are", async () => {
+test("refused is not emitted for requests of the fallback", async () => {
   await using context = await listening({
     paths: ["/live"],
     fallback: () => new Response("page"),
@@ -484,7 +484,7 @@ test("a fallback's requests are no refusals, those for sockets are", async () =>
   assertEquals(refusals, ["GET 404 There is no WebSocket endpoint at /"]);
 });
 
-test("refused: is an Event, too", async () => {
+test("refused is dispatched as an Event", async () => {
   await using context = await listening();
   const { server } = context;
   const told = Promise.withResolvers<unknown[]>();
@@ -504,7 +504,7 @@ test("refused: is an Event, too", async () => {
   ]);
 });
 
-Deno.test("a place is free again if an upgrade that a host was late with never opens", async () => {
+Deno.test("maxConnections releases an upgrade that never opens", async () => {
   using time = new FakeTime();
   const server = new ServerSocket({ maxConnections: 1 });
   // A request that no server has made is upgraded, too, and never opens.
@@ -524,7 +524,7 @@ Deno.test("a place is free again if an upgrade that a host was late with never o
   await server.close();
 });
 
-test("authorize: may refuse by the same Response each time", async () => {
+test("authorize can return the same Response each time", async () => {
   const no = new Response("log in first", { status: 401 });
   await using context = await listening({ authorize: () => no });
   for (let i = 0; i < 3; i++) {
@@ -534,7 +534,7 @@ test("authorize: may refuse by the same Response each time", async () => {
   }
 });
 
-test("authorize: lets nobody into a server that closes in the very turn", async () => {
+test("authorize admits no client to a server that is closing", async () => {
   const { server, refusals } = await listening({
     authorize: () => Promise.resolve(true),
   });
@@ -556,7 +556,7 @@ test("authorize: lets nobody into a server that closes in the very turn", async 
   await server.close();
 });
 
-test("authorize: its headers go out with the upgrade, each cookie by itself", async () => {
+test("authorize adds headers to the upgrade, with separate cookies", async () => {
   await using context = await listening({
     authorize(_request, { responseHeaders }) {
       responseHeaders.append("set-cookie", "a=1; HttpOnly");

@@ -721,8 +721,8 @@ async function judge(
   assertEquals(faults, {});
 }
 
-Deno.test("events.v1 keeps its promises, whatever happens", () =>
+Deno.test("events.v1 satisfies its model", () =>
   judge((seed) => new PairRun(seed)));
 
-Deno.test("ClientSocket carries what waited as it is, whatever the next server speaks", () =>
+Deno.test("ClientSocket transfers messages to servers with other subprotocols", () =>
   judge((seed) => new ClientRun(seed)));

@@ -181,7 +181,7 @@ class Run {
   }
 }
 
-Deno.test("All agree on who is where, each told once, whatever happens", async () => {
+Deno.test("Presence satisfies its model", async () => {
   const faults: Record<number, string[]> = {};
   for (let seed = Number(first); seed < Number(first) + Number(count); seed++) {
     using time = new FakeTime();

@@ -305,7 +305,7 @@ function textOf(data: unknown): string {
     : String(data)).trim();
 }
 
-Deno.test("ClientSocket keeps its promises, whatever happens", async () => {
+Deno.test("ClientSocket satisfies its model", async () => {
   const faults: Record<number, string[]> = {};
   using _errors = { [Symbol.dispose]: silence() };
   for (let seed = 1; seed <= SEEDS; seed++) {
