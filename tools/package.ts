@@ -118,7 +118,8 @@ interface Members {
 }
 
 interface Definition extends Members, Partial<Signature> {
-  readonly constructors?: readonly (Documented & Signature)[];
+  readonly constructors?:
+    readonly (Documented & Signature & Pick<Member, "accessibility">)[];
   /** The class that is extended, or the interfaces. */
   readonly extends?: string | readonly Type[];
   readonly superTypeParams?: readonly Type[];
@@ -266,7 +267,9 @@ function declare(name: string, { kind, def, jsDoc }: Declaration): string {
           listed(" implements ", def.implements)
         }`,
         [
-          ...(def.constructors ?? []).map((one) => `constructor${params(one)}`),
+          ...(def.constructors ?? [])
+            .filter(({ accessibility }) => accessibility !== "private")
+            .map((one) => `constructor${params(one)}`),
           ...members(def),
         ],
       );

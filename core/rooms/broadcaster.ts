@@ -27,7 +27,12 @@ import type { SendOptions } from "../sending/send_queue.ts";
 import type { WriterLimits } from "../sending/flow_options.ts";
 import type { Codec, Frame } from "../values/codec.ts";
 import type { SocketTypes } from "../values/types.ts";
-import { Audience, type ExcludedRecipient, sendToAll } from "./recipients.ts";
+import {
+  type Audience,
+  createAudience,
+  type ExcludedRecipient,
+  sendToAll,
+} from "./recipients.ts";
 import { Rooms } from "./rooms.ts";
 
 /** The settings of a {@linkcode Broadcaster}. */
@@ -138,7 +143,7 @@ export class Broadcaster<Types extends SocketTypes> {
     rooms: readonly string[] | undefined,
     except: readonly ExcludedRecipient<Types>[],
   ): Audience<Types> {
-    return new Audience(
+    return createAudience(
       this.rooms,
       () => this.#groupsOf(rooms),
       except,

@@ -51,6 +51,20 @@ export function sendToAll<Types extends SocketTypes>(
 }
 
 /**
+ * Creates a selection.
+ *
+ * @param groups Returns the sets of clients to select from.
+ * @param codec Encodes messages; JSON if undefined.
+ */
+export let createAudience: <Types extends SocketTypes>(
+  rooms: Rooms<Connection<Types>>,
+  groups: () => ReadonlySet<Connection<Types>>[],
+  except: readonly ExcludedRecipient<Types>[],
+  codec: Codec | undefined,
+  dispatch: Dispatch<Types>,
+) => Audience<Types>;
+
+/**
  * A selection of clients, as `server.to(...)` returns it. It is not a snapshot: each
  * property and each `send` uses the clients that match at that time.
  *
@@ -74,16 +88,12 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
   readonly #codec: Codec | undefined;
   readonly #dispatch: Dispatch<Types>;
 
-  /**
-   * Creates a selection. Programs get one from `server.to(...)`.
-   *
-   * @param rooms The index of rooms.
-   * @param groups Returns the sets of clients to select from.
-   * @param except Excluded connections and rooms.
-   * @param codec Encodes messages; JSON by default.
-   * @param dispatch Sends messages.
-   */
-  constructor(
+  static {
+    createAudience = (rooms, groups, except, codec, dispatch) =>
+      new Audience(rooms, groups, except, codec, dispatch);
+  }
+
+  private constructor(
     rooms: Rooms<Connection<Types>>,
     groups: () => ReadonlySet<Connection<Types>>[],
     except: readonly ExcludedRecipient<Types>[],
