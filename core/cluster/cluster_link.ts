@@ -14,6 +14,7 @@ import {
   type BroadcastTarget,
   decodeEnvelope,
   encodeEnvelope,
+  encodeEnvelopeStart,
   roomChannel,
   type SequencedBroadcast,
 } from "../history/envelope.ts";
@@ -98,6 +99,8 @@ export class ClusterLink {
   /** The channel of the pulses, which only this server is subscribed to. */
   readonly #pulseChannel: string;
   readonly #pulses = new PulseMonitor();
+  /** What the messages of this server begin with. */
+  readonly #ownStart: Uint8Array;
   #pulseTimer: Timer | undefined;
   #startTimer: Timer | undefined;
   /** Opens the log again after a failure. */
@@ -121,6 +124,7 @@ export class ClusterLink {
   ) {
     this.#name = name;
     this.#pulseChannel = `pulse ${name}`;
+    this.#ownStart = encodeEnvelopeStart(name);
     this.#presence = presence;
     this.#adapter = adapter;
     this.#maxQueued = maxQueued;
@@ -445,6 +449,7 @@ export class ClusterLink {
         if (from !== undefined) this.registry.serverHeard(from);
         return;
       }
+      if (!this.brokerLog && this.#isOwn(message)) return;
       const broadcast = decodeEnvelope(message);
       if (broadcast === undefined) return;
       if (this.brokerLog && offset !== undefined) {
@@ -456,6 +461,16 @@ export class ClusterLink {
     } catch (error) {
       this.#host.failed(error);
     }
+  }
+
+  /** Whether this server has sent a message, which is told without decoding it. */
+  #isOwn(message: Uint8Array): boolean {
+    const start = this.#ownStart;
+    if (message.length < start.length) return false;
+    for (let i = start.length - 1; i >= 0; i--) {
+      if (message[i] !== start[i]) return false;
+    }
+    return true;
   }
 
   /** Whether a message was received before, in the channel of another room. */

@@ -79,6 +79,12 @@ export function encodeEnvelope(
     : envelopeEncoder.encode(line + body);
 }
 
+/** The bytes that every broadcast of a server begins with. */
+export function encodeEnvelopeStart(from: string): Uint8Array {
+  const start = JSON.stringify({ version: 1, from }).slice(0, -1);
+  return envelopeEncoder.encode(`${start},`);
+}
+
 /**
  * Decodes a broadcast.
  *

@@ -4,11 +4,16 @@ import {
   assert,
   assertEquals,
   assertMatch,
+  assertNotEquals,
   assertStrictEquals,
 } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
 import type { Adapter, AdapterHost } from "../../../core/cluster/adapter.ts";
 import { ClusterLink } from "../../../core/cluster/cluster_link.ts";
+import {
+  encodeEnvelope,
+  encodeEnvelopeStart,
+} from "../../../core/history/envelope.ts";
 
 /** An adapter in memory: what one publishes comes to all, at once. */
 class Wire {
@@ -316,4 +321,19 @@ Deno.test("ClusterLink reports why the broker refuses its first messages", async
   await time.tickAsync(100);
   assertEquals(told, ["down: Error: NOPERM"]);
   await link.close();
+});
+
+Deno.test("encodeEnvelopeStart() is what broadcasts of one server begin with, and of no other", () => {
+  const encode = (from: string) =>
+    encodeEnvelope({
+      from,
+      id: 1,
+      target: { except: [] },
+      body: "",
+      options: {},
+    });
+  const start = encodeEnvelopeStart("a");
+  assertEquals(encode("a").subarray(0, start.length), start);
+  assert(start.length < encode("ab").length);
+  assertNotEquals(encode("ab").subarray(0, start.length), start);
 });
