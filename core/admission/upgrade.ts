@@ -116,9 +116,9 @@ export class Upgrader<Types extends SocketTypes> {
       }
       const result = this.#admission.admit(request, info);
       if (result instanceof Promise || this.#pending.isSuspicious) {
-        return this.#decideLater(request, result);
+        return this.#decideLater(request, result, info);
       }
-      return this.#decide(request, result);
+      return this.#decide(request, result, info);
     } catch (error) {
       return this.#respondWithFailure(request, error);
     }
@@ -162,12 +162,10 @@ export class Upgrader<Types extends SocketTypes> {
     const { closed } = this.#admission;
     if (closed && this.answers.isEnded) return toResponse(closed);
     try {
-      // The runtime only reports the completion if asked before it has the response.
-      const { completed } = info;
       return await this.answers.track(
         request,
         async () => assertUsable(await fallback(request, info), request),
-        isThenable(completed) ? completed : undefined,
+        completionOf(info),
       );
     } catch (error) {
       this.#host.failed(error, "fallback");
@@ -178,22 +176,34 @@ export class Upgrader<Types extends SocketTypes> {
   async #decideLater(
     request: Request,
     result: AdmissionResult | Promise<AdmissionResult>,
+    info: RequestInfo | undefined,
   ): Promise<Response> {
     try {
       const first = await result;
       const last = this.#pending.isSuspicious
         ? await this.#admission.confirm(request, first)
         : first;
-      return this.#decide(request, last);
+      return await this.#decide(request, last, info);
     } catch (error) {
       return this.#respondWithFailure(request, error);
     }
   }
 
-  #decide(request: Request, result: AdmissionResult): Response {
+  #decide(
+    request: Request,
+    result: AdmissionResult,
+    info: RequestInfo | undefined,
+  ): Response | Promise<Response> {
     if ("refusal" in result) {
       const { refusal, remoteAddress } = result;
-      return this.#refuse(request, refusal, remoteAddress);
+      const response = this.#refuse(request, refusal, remoteAddress);
+      if (refusal.response === undefined) return response;
+      // A body of the application may be endless, and would outlast a shutdown.
+      return this.answers.track(
+        request,
+        () => Promise.resolve(response),
+        completionOf(info),
+      );
     }
     const { admitted } = result;
     const { remoteAddress } = admitted;
@@ -291,6 +301,14 @@ export class Upgrader<Types extends SocketTypes> {
     }
     this.#host.refused(request, status, reason, remoteAddress);
   }
+}
+
+/** The runtime only reports the completion if asked before it has the response. */
+function completionOf(
+  info: RequestInfo | undefined,
+): PromiseLike<unknown> | undefined {
+  const completed = info?.completed;
+  return isThenable(completed) ? completed : undefined;
 }
 
 /** The options of a connection that is accepted only to be closed. */

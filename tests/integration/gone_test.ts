@@ -273,6 +273,26 @@ test("ServerSocket.close() aborts an endless response after closeTimeout", async
   assertStrictEquals(await rest, "cut");
 });
 
+test("ServerSocket.close() aborts an endless refusal after closeTimeout", async () => {
+  const endless = () => {
+    const body = new ReadableStream({
+      start: (controller) => controller.enqueue(new Uint8Array(1)),
+    });
+    return new Response(body, { status: 401 });
+  };
+  for (const authorize of [endless, () => Promise.resolve(endless())]) {
+    const server = new ServerSocket({ closeTimeout: 50, authorize });
+    server.on("refused", () => {});
+    await server.listen("127.0.0.1", 0);
+    using peer = await RawPeer.connect(server.port);
+    await peer.write(request(HANDSHAKE));
+    assertStringIncludes(await peer.head(), " 401 ");
+    await server.close();
+    const rest = new Uint8Array(100);
+    while (await peer.tcp.read(rest).catch(() => null) !== null) continue;
+  }
+});
+
 /** The file of a socket that nobody listens at. */
 async function stale(path: string): Promise<void> {
   using _listener = Deno.listen({ transport: "unix", path: `${path}-first` });
