@@ -208,7 +208,7 @@ export class Subscriptions {
       type,
       options,
       (args: Args) => {
-        const size = isMessage ? sizeOf(args[0]) : 0;
+        const size = isMessage ? messageSize(args[0]) : 0;
         const done = queue.push(select(args), size);
         // With `concurrency`, the next message waits until the loop has handled this one.
         return isMessage ? done : undefined;
@@ -269,7 +269,7 @@ export class Subscriptions {
   }
 }
 
-function sizeOf(message: unknown): number {
+function messageSize(message: unknown): number {
   return typeof message === "object" && message !== null &&
       "size" in message && typeof message.size === "number"
     ? message.size
