@@ -68,6 +68,12 @@ const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
 /** The memory that a queued message takes beside its bytes, in bytes. */
 const QUEUED_COST = 512;
 
+/**
+ * The bytes of all copies of a message to several rooms, above which it is sent once to
+ * all servers instead. Each copy names all rooms.
+ */
+const MAX_COPIES_BYTES = 16 * 1024;
+
 /** The number of multi-room messages to remember for removing duplicates. */
 const MAX_SEEN_MESSAGES = 4096;
 
@@ -254,10 +260,7 @@ export class ClusterLink {
   #publishUnstored(broadcast: SequencedBroadcast): void {
     const { target } = broadcast;
     const message = encodeEnvelope(broadcast);
-    const { rooms } = target;
-    const channels = rooms
-      ? [...new Set(rooms)].map(roomChannel)
-      : [ALL_CHANNEL];
+    const channels = channelsOf(target, message.length);
     if (this.#isUnstored) {
       const invalidated = this.#attempt(() =>
         this.#adapter.log?.invalidate?.()
@@ -485,4 +488,13 @@ export class ClusterLink {
     }
     return false;
   }
+}
+
+/** The channels on which a message is published. */
+function channelsOf({ rooms }: BroadcastTarget, size: number): string[] {
+  if (rooms === undefined) return [ALL_CHANNEL];
+  const names = [...new Set(rooms)];
+  return names.length > 1 && names.length * size > MAX_COPIES_BYTES
+    ? [ALL_CHANNEL]
+    : names.map(roomChannel);
 }

@@ -113,6 +113,27 @@ Deno.test("ClusterLink delivers a message to several rooms once", async () => {
   await one.close();
 });
 
+Deno.test("ClusterLink publishes a message to many rooms once", async () => {
+  const wire = new Wire();
+  const { relay: one } = relay(wire);
+  const { relay: other, told } = relay(wire);
+  const channels = () =>
+    wire.log.splice(0).filter((entry) => !entry.startsWith("+"));
+  channels();
+  const rooms = Array.from({ length: 3_000 }, (_, n) => `room number ${n}`);
+  one.publish("to many", { rooms, except: [] }, {});
+  assertEquals(channels(), ["all"]);
+  one.publish("x".repeat(10_000), { rooms: ["r", "s"], except: [] }, {});
+  assertEquals(channels(), ["all"]);
+  // Servers without a member in the rooms are spared, unless that costs more.
+  one.publish("small", { rooms: ["r", "s"], except: [] }, {});
+  assertEquals(channels(), ["room r", "room s"]);
+  one.publish("x".repeat(100_000), { rooms: ["r", "r"], except: [] }, {});
+  assertEquals(channels(), ["room r"]);
+  assertEquals(told.length, 4);
+  for (const relay of [one, other]) await relay.close();
+});
+
 Deno.test("ClusterLink keeps the order while a Blob is read", async () => {
   const wire = new Wire();
   const { relay: one, errors } = relay(wire);
