@@ -21,11 +21,27 @@ import type {
   AdapterLogLimits,
 } from "../core/cluster/adapter.ts";
 
-/** The longest time to wait for an answer of JetStream, in milliseconds. */
-const REQUEST_TIMEOUT_MS = 3_000;
+/**
+ * The longest times to wait for an answer of JetStream, in milliseconds. What is sent
+ * while the stream has no leader is lost, so a request is sent again.
+ */
+const REQUEST_TIMEOUTS_MS = [500, 1_000, 1_000, 1_500];
+
+/**
+ * The same for a read: a cluster without a leader may take some seconds to elect one, and
+ * clients that come back would rather wait than miss messages.
+ */
+const READ_TIMEOUTS_MS = [500, 1_000, 1_500, 2_500, 3_000];
+
+/** After this time without a subscriber JetStream removes a consumer, in milliseconds. */
+const CONSUMER_IDLE_MS = 5_000;
 
 /** The longest time to wait for the confirmation of a message, in milliseconds. */
 const CONFIRM_TIMEOUT_MS = 3_000;
+
+/** How long to try if no server of NATS stores messages, in milliseconds. */
+const NO_STREAM_TIMEOUT_MS = 1_000;
+const RESEND_DELAY_MS = 100;
 
 /** How much longer than messages may be sent again duplicates are detected. */
 const DUPLICATE_SLACK_MS = 10_000;
@@ -68,6 +84,9 @@ class ApiError extends Error {
     this.code = code;
   }
 }
+
+/** JetStream does not answer; perhaps the stream has no leader now. */
+class NoAnswerError extends Error {}
 
 /** A stream that all servers with the same prefix share. */
 export class NatsLog implements AdapterLog {
@@ -145,11 +164,24 @@ export class NatsLog implements AdapterLog {
     );
   }
 
-  /** Reads with a short-lived consumer, which sends all messages at once. */
   async read(
     channel: string,
     after: number,
     limit: number,
+  ): Promise<readonly AdapterLogEntry[]> {
+    const subject = this.#subjectOf(channel);
+    return await this.#retry(
+      READ_TIMEOUTS_MS,
+      (timeout) => this.#read(subject, after, limit, timeout),
+    );
+  }
+
+  /** Reads with a short-lived consumer, which sends all messages at once. */
+  async #read(
+    subject: string,
+    after: number,
+    limit: number,
+    timeout: number,
   ): Promise<readonly AdapterLogEntry[]> {
     const connection = this.#connected();
     const inbox = createInbox(this.#inboxPrefix);
@@ -166,28 +198,14 @@ export class NatsLog implements AdapterLog {
       },
     });
     const timer = setTimeout(
-      () => done.reject(timeoutError("sent the stored messages")),
-      REQUEST_TIMEOUT_MS,
+      () => done.reject(new NoAnswerError("JetStream does not send messages")),
+      timeout,
     );
     done.promise.catch(() => {}); // the request may fail first
     let name: string | undefined;
     try {
-      const consumer = await this.#request(
-        "CONSUMER.CREATE",
-        {
-          stream_name: this.#stream,
-          config: {
-            deliver_subject: inbox,
-            deliver_policy: "by_start_sequence",
-            opt_start_seq: after + 1,
-            filter_subject: this.#subjectOf(channel),
-            ack_policy: "none",
-            inactive_threshold: REQUEST_TIMEOUT_MS * NANOSECONDS_PER_MS,
-            num_replicas: 1,
-            mem_storage: true,
-          },
-        },
-      );
+      const body = consumerOf(this.#stream, subject, after + 1, inbox);
+      const consumer = await this.#ask("CONSUMER.CREATE", body, timeout);
       name = consumer.name;
       expected = Math.min(limit, consumer.num_pending ?? 0);
       if (entries.length < expected) await done.promise;
@@ -268,24 +286,54 @@ export class NatsLog implements AdapterLog {
     };
   }
 
+  /** Sends a request to JetStream that has the same effect when it is sent twice. */
+  #request(api: string, body?: unknown): Promise<ApiAnswer> {
+    return this.#retry(
+      REQUEST_TIMEOUTS_MS,
+      (timeout) => this.#ask(api, body, timeout),
+    );
+  }
+
+  /** Tries again if JetStream does not answer. */
+  async #retry<Result>(
+    timeouts: readonly number[],
+    action: (timeout: number) => Promise<Result>,
+  ): Promise<Result> {
+    let last: unknown;
+    for (const timeout of timeouts) {
+      try {
+        return await action(timeout);
+      } catch (error) {
+        if (!(error instanceof NoAnswerError)) throw error;
+        last = error;
+      }
+    }
+    throw last;
+  }
+
   /** Sends a request to JetStream about the stream. */
-  async #request(api: string, body?: unknown): Promise<ApiAnswer> {
+  async #ask(
+    api: string,
+    body: unknown,
+    timeout: number,
+  ): Promise<ApiAnswer> {
     const connection = this.#connected();
     let message: Msg;
     try {
       message = await connection.request(
         `$JS.API.${api}.${this.#stream}`,
         body === undefined ? "" : JSON.stringify(body),
-        { timeout: REQUEST_TIMEOUT_MS },
+        { timeout },
       );
     } catch (cause) {
       const isMissing = cause instanceof RequestError &&
         cause.isNoResponders();
-      const hint = isMissing ? ": start it with nats-server -js" : "";
-      throw new Error(
-        `Cannot store messages in NATS: JetStream does not answer ${api}${hint}`,
-        { cause },
-      );
+      const problem =
+        `Cannot store messages in NATS: JetStream does not answer ${api}`;
+      if (isMissing) {
+        throw new Error(`${problem}: start it with nats-server -js`, { cause });
+      }
+      throw new NoAnswerError(problem, { cause });
     }
     const answer: ApiAnswer = message.json();
     if (!answer.error) return answer;
@@ -295,6 +343,26 @@ export class NatsLog implements AdapterLog {
       err_code,
     );
   }
+}
+
+/** A consumer that sends the messages of a subject, from one number on. */
+function consumerOf(
+  stream: string,
+  filter_subject: string,
+  opt_start_seq: number,
+  deliver_subject: string,
+): unknown {
+  const config = {
+    deliver_subject,
+    deliver_policy: "by_start_sequence",
+    opt_start_seq,
+    filter_subject,
+    ack_policy: "none",
+    inactive_threshold: CONSUMER_IDLE_MS * NANOSECONDS_PER_MS,
+    num_replicas: 1,
+    mem_storage: true,
+  };
+  return { stream_name: stream, config };
 }
 
 /** Error codes of JetStream. */
@@ -324,14 +392,12 @@ function sequenceOf({ reply = "" }: Msg): number | undefined {
   return Number(tokens.length > 9 ? tokens[7] : tokens[5]);
 }
 
-function timeoutError(what: string): Error {
-  return new Error(
-    `JetStream has not ${what} within ${REQUEST_TIMEOUT_MS / 1_000} s`,
-  );
-}
-
 /** A message that JetStream has not confirmed. */
 interface UnconfirmedMessage extends PromiseWithResolvers<void> {
+  readonly subject: string;
+  readonly message: Uint8Array;
+  /** What JetStream recognizes it by if it is sent again. */
+  readonly id: string;
   readonly sentAt: number;
 }
 
@@ -348,6 +414,10 @@ class StreamPublisher {
   readonly #unconfirmed = new Map<string, UnconfirmedMessage>();
   #count = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
+  /** Since when no server of NATS has stored a message. */
+  #noStreamSince: number | undefined;
+  #resendTimer: ReturnType<typeof setTimeout> | undefined;
+  #isStopped = false;
 
   constructor(
     connection: NatsConnection,
@@ -368,35 +438,59 @@ class StreamPublisher {
   /** Publishes a message. The promise resolves when it is stored. */
   publish(subject: string, message: Uint8Array, id: string): Promise<void> {
     const reply = `${this.#inbox}.${++this.#count}`;
-    const all = headers();
-    all.set("Nats-Msg-Id", id);
-    this.#connection.publish(subject, message, { reply, headers: all });
-    const one = {
-      ...Promise.withResolvers<void>(),
-      sentAt: performance.now(),
-    };
+    const sentAt = performance.now();
+    const stored = Promise.withResolvers<void>();
+    const one = { ...stored, subject, message, id, sentAt };
     this.#unconfirmed.set(reply, one);
+    if (this.#resendTimer === undefined) this.#send(reply, one);
     this.#timer ??= setInterval(() => this.#check(), CONFIRM_TIMEOUT_MS / 3);
-    return one.promise;
+    return stored.promise;
   }
 
   /** Stops waiting for confirmations. */
   stop(): void {
     clearInterval(this.#timer);
-    this.#timer = undefined;
+    clearTimeout(this.#resendTimer);
+    this.#timer = this.#resendTimer = undefined;
+    this.#isStopped = true;
     if (!this.#connection.isClosed()) this.#subscription.unsubscribe();
     this.#unconfirmed.clear();
   }
 
+  #send(reply: string, { subject, message, id }: UnconfirmedMessage): void {
+    const all = headers();
+    all.set("Nats-Msg-Id", id);
+    this.#connection.publish(subject, message, { reply, headers: all });
+  }
+
   #confirm(message: Msg): void {
-    const one = this.#unconfirmed.get(message.subject);
-    if (!one) return;
-    this.#unconfirmed.delete(message.subject);
+    const { subject } = message;
+    const one = this.#unconfirmed.get(subject);
+    if (!one || this.#isStopped) return;
     const refusal = publishError(message);
+    if (refusal === NO_STREAM_ERROR) return this.#resendSoon();
+    this.#noStreamSince = undefined;
+    this.#unconfirmed.delete(subject);
     if (refusal) one.reject(refusal);
     else one.resolve();
-    // Another server may lead the stream now, or nobody stores it any more.
-    if (refusal === NO_STREAM_ERROR) this.#onUnconfirmed(refusal);
+  }
+
+  /**
+   * Sends everything again in a moment, in order: a stream that has just been created, or
+   * has another leader, is not known to all servers of NATS at once.
+   */
+  #resendSoon(): void {
+    const now = performance.now();
+    this.#noStreamSince ??= now;
+    if (now - this.#noStreamSince >= NO_STREAM_TIMEOUT_MS) {
+      this.stop();
+      return this.#onUnconfirmed(NO_STREAM_ERROR);
+    }
+    this.#resendTimer ??= setTimeout(() => {
+      this.#resendTimer = undefined;
+      if (this.#connection.isClosed()) return;
+      for (const [reply, one] of this.#unconfirmed) this.#send(reply, one);
+    }, RESEND_DELAY_MS);
   }
 
   #check(): void {
@@ -406,7 +500,13 @@ class StreamPublisher {
       this.#timer = undefined;
     } else if (performance.now() - oldest.sentAt >= CONFIRM_TIMEOUT_MS) {
       this.stop();
-      this.#onUnconfirmed(timeoutError("confirmed a message"));
+      this.#onUnconfirmed(
+        new NoAnswerError(
+          `JetStream has not confirmed a message within ${
+            CONFIRM_TIMEOUT_MS / 1_000
+          } s`,
+        ),
+      );
     }
   }
 }

@@ -60,7 +60,7 @@ const PRESENCE_PREFIX = "who ";
 const START_TIMEOUT_MS = 4_500;
 
 /** The delay before a log that failed to open is opened again, in milliseconds. */
-const OPEN_RETRY_MS = 2_000;
+const OPEN_RETRY_MS = 500;
 
 /** The limit of queued bytes, in addition to the limit of queued messages. */
 const MAX_QUEUED_BYTES = 64 * 1024 * 1024;

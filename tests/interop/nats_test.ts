@@ -4,6 +4,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { deadline, delay } from "@std/async";
 import { nkeyAuthenticator } from "@nats-io/nats-core";
 import { nats, type NatsOptions } from "../../adapters/nats.ts";
+import { connectNats } from "../../adapters/nats_transport.ts";
 import { ClientSocket, type ServerOptions, ServerSocket } from "../../mod.ts";
 import { CERTIFICATE, KEY } from "../support/certificate.ts";
 import { NatsServer } from "../support/nats_servers.ts";
@@ -97,7 +98,7 @@ async function positioned(
   client: ClientSocket,
   room: string,
 ): Promise<void> {
-  for (const mark of ["?1", "?2"]) {
+  for (const mark of ["?1", "?2", "?3", "?4"]) {
     const heard = client.waitFor("message", {
       filter: ({ content }) => content === mark,
     });
@@ -283,3 +284,61 @@ test("nats() tells which subscriptions exceed a limit, and goes on with the rest
   await linked(one, client, "b");
   assertEquals(two.errors.length, 4);
 });
+
+/** The server that leads the stream now. */
+async function leaderOf(cluster: readonly NatsServer[]): Promise<NatsServer> {
+  const servers = cluster.map(({ address }) => address);
+  const connection = await connectNats({ servers, reconnect: false });
+  const answer = await connection.request("$JS.API.STREAM.INFO.ws-events");
+  await connection.close();
+  const { cluster: { leader } } = answer.json<
+    { cluster: { leader: string } }
+  >();
+  const found = cluster.find(({ name }) => name === leader);
+  assert(found, leader);
+  return found;
+}
+
+test(
+  "nats() keeps history on three servers of NATS, and goes on when the leader dies",
+  async () => {
+    const cluster = await NatsServer.cluster(3);
+    await using _ = {
+      async [Symbol.asyncDispose]() {
+        for (const server of cluster) await server[Symbol.asyncDispose]();
+      },
+    };
+    const servers = cluster.map(({ address }) => address);
+    const options = { servers, replicas: 3 };
+    const more = { history: true, adapterQueue: 1_000 };
+    await using one = await Node.start(options, more);
+    await using two = await Node.start(options, more);
+    await one.until(/^up/);
+    await two.until(/^up/);
+    await using stays = await one.enter("a");
+    await using client = await two.enter("a");
+    await linked(two, stays, "a");
+    await positioned(two, client, "a");
+    const heard: string[] = [];
+    stays.on("message", ({ content }) => {
+      if (/^\d/.test(content)) heard.push(content);
+    });
+    const leader = await leaderOf(cluster);
+    const sent = Array.from({ length: 50 }, (_, n) => `${n}`);
+    for (const text of sent.slice(0, 10)) two.server.to("a").send(text);
+    await leader.kill();
+    for (const text of sent.slice(10)) two.server.to("a").send(text);
+    while (heard.length < sent.length) await delay(10);
+    assertEquals(heard, sent);
+    // A client recovers, once the two that are left can be read.
+    for (let recovered = false; !recovered;) {
+      await positioned(two, client, "a");
+      const told = client.waitFor("recovery");
+      for (const connection of two.server.clients) connection.terminate();
+      [recovered] = await told;
+    }
+    // Nobody was told more often than something changed.
+    for (const { told } of [one, two]) assert(told.length <= 6, told.join());
+  },
+  60,
+);

@@ -34,6 +34,11 @@ export class NatsServer implements AsyncDisposable {
     return `127.0.0.1:${this.port}`;
   }
 
+  /** What the others of its cluster call it. */
+  get name(): string {
+    return `s${this.port}`;
+  }
+
   get certFile(): string {
     return `${this.folder}/cert.pem`;
   }
@@ -73,7 +78,7 @@ export class NatsServer implements AsyncDisposable {
       `nats://127.0.0.1:${clusterPort}`
     );
     return this.start(`
-      server_name: s${this.port}
+      server_name: ${this.name}
       ${this.jetStream}
       cluster {
         name: test
