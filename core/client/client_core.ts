@@ -84,7 +84,8 @@ export class ClientCore<Types extends SocketTypes> {
   readonly #deferredEvents = new DeferredEvents();
   readonly #pageChecks = new PageChecks();
   readonly #signal: AbortSignal | undefined;
-  #state: ClientState = "idle";
+  /** The state that the last `state` event told. */
+  #toldState: ClientState = "idle";
   #connection: Connection<Types> | undefined;
   /** Whether the application has closed the client. */
   #isClosing = false;
@@ -127,8 +128,8 @@ export class ClientCore<Types extends SocketTypes> {
           this.#connector.createError(reason, details),
         waiting: (...args) =>
           this.#deferredEvents.run(() => {
-            this.#updateState();
             this.#emit("reconnecting", ReconnectingEvent, args);
+            this.#updateState();
           }),
         gaveUp: (...args) => this.#gaveUp(...args),
         changed: () => this.#updateState(),
@@ -147,7 +148,11 @@ export class ClientCore<Types extends SocketTypes> {
 
   /** See `ClientSocket.state`. */
   get state(): ClientState {
-    return this.#state;
+    if (this.#reconnector.attempts) {
+      return this.#reconnector.isWaiting ? "waiting" : "connecting";
+    }
+    if (this.#connection) return this.#isClosing ? "closing" : "open";
+    return this.#hasTarget || this.#isClosing ? "closed" : "idle";
   }
 
   /** See `ClientSocket.connection`. */
@@ -338,11 +343,12 @@ export class ClientCore<Types extends SocketTypes> {
 
   /** Whether messages wait though `connect` has not been called. */
   get #mayWait(): boolean {
-    return this.#state === "idle" && this.#reconnector.isEnabled;
+    return this.state === "idle" && this.#reconnector.isEnabled;
   }
 
   /** Stops connecting, as the application has closed the client. */
   #stopConnecting(): void {
+    const isIdle = this.state === "idle";
     this.#isClosing = true;
     const reason = "the client was closed";
     const { attempts } = this.#reconnector;
@@ -351,13 +357,13 @@ export class ClientCore<Types extends SocketTypes> {
       const error = this.#connector.createError(reason);
       this.#reconnector.giveUp(attempts, error, "closed");
     } else this.#rejectQueued(reason);
-    if (this.#state === "idle") {
+    if (isIdle) {
       emitters.takeWaiting(
         this.#client,
         () => this.#connector.createError(reason),
       )();
     }
-    this.#updateState();
+    if (!attempts) this.#updateState();
   }
 
   /** Ends the client, as its signal was aborted. */
@@ -370,12 +376,12 @@ export class ClientCore<Types extends SocketTypes> {
     this.close();
   }
 
-  /** Emits `state` if it has changed. */
+  /** Emits `state` if it has changed: after the event that says why. */
   #updateState(): void {
-    const previous = this.#state;
-    const state = this.#currentState();
+    const previous = this.#toldState;
+    const { state } = this;
     if (state === previous) return;
-    this.#state = state;
+    this.#toldState = state;
     if (state === "open") this.#pageChecks.start(this.#probe);
     else this.#pageChecks.stop();
     this.#emit("state", StateEvent, [state, previous]);
@@ -384,14 +390,6 @@ export class ClientCore<Types extends SocketTypes> {
   readonly #probe = (timeout: number): void => {
     if (this.#connection) coreOf(this.#connection).closing.probe(timeout);
   };
-
-  #currentState(): ClientState {
-    if (this.#reconnector.attempts) {
-      return this.#reconnector.isWaiting ? "waiting" : "connecting";
-    }
-    if (this.#connection) return this.#isClosing ? "closing" : "open";
-    return this.#hasTarget || this.#isClosing ? "closed" : "idle";
-  }
 
   /** Handles the final failure of attempts to connect. */
   #gaveUp(
@@ -404,9 +402,10 @@ export class ClientCore<Types extends SocketTypes> {
       : this.#connector.createError("given up", { cause: error });
     this.#rejectQueued(reason.message);
     const emit = () => {
+      if (attempts.notifyOnFail) {
+        this.#emit("giveup", GiveUpEvent, [error, cause]);
+      }
       this.#updateState();
-      if (!attempts.notifyOnFail) return;
-      this.#emit("giveup", GiveUpEvent, [error, cause]);
     };
     // Whatever waits for the end of a connection that is closing gets it.
     const cleanup = this.#connection
@@ -466,13 +465,14 @@ export class ClientCore<Types extends SocketTypes> {
         this.#flush = flush;
         this.#isClosing = false;
         this.#openedAt = performance.now();
-        this.#updateState();
+
         const pending: Promise<unknown>[] = [];
         const { path } = connection;
         this.#isOpening = true;
         this.#emit("connect", ConnectEvent, [connection, path], pending);
         this.#isOpening = false;
         this.#sendQueued(connection);
+        this.#updateState();
         result.resolve();
         return pending;
       },
@@ -526,8 +526,8 @@ export class ClientCore<Types extends SocketTypes> {
   #emitEnd(connection: Connection<Types>, end: Disconnection): void {
     const { type, code, reason } = end;
     const emit = () => {
-      this.#updateState();
       emitEnd(this.#client, connection, end);
+      this.#updateState();
     };
     // The application has closed the client, and is connecting it again.
     if (this.#reconnector.attempts) return emit();

@@ -49,7 +49,7 @@ export interface ClientEvents<Types extends SocketTypes>
    */
   giveup: { args: [error: unknown, reason: GiveUpReason]; event: GiveUpEvent };
   /**
-   * The state of the client has changed. Emitted before the event that says why, such as
+   * The state of the client has changed. Emitted after the event that says why, such as
    * `connect` or `disconnect`.
    */
   state: {

@@ -166,9 +166,19 @@ export class Connector<Types extends SocketTypes> {
     const held = new HeldOwner<Types>(attempt.createOwner);
     await this.#handshake({ ...attempt, createOwner: held.create }, false);
     try {
-      await this.#handshake(await this.#renew(attempt), true);
+      const again = await this.#renew(attempt);
+      await this.#handshake({
+        ...again,
+        createOwner: (result) =>
+          attempt.createOwner({
+            ...result,
+            opened: () => {
+              held.discard();
+              result.opened();
+            },
+          }),
+      }, true);
       memory.learn(true);
-      held.discard();
     } catch (error) {
       if (!(error instanceof HandshakeFailure)) {
         held.discard();

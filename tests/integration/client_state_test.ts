@@ -43,7 +43,7 @@ const take = (told: string[]): string[] => told.splice(0);
 const STATUS =
   "NetworkError: failed to connect to WebSocket: Invalid status code: ";
 
-Deno.test("ClientSocket.state follows the life of a client, and its event comes first", async () => {
+Deno.test("ClientSocket.state follows the life of a client, and its event comes after the one that says why", async () => {
   using sockets = new FakeWebSockets();
   const client = new ClientSocket({ reconnect: true });
   const told = record(client);
@@ -56,17 +56,17 @@ Deno.test("ClientSocket.state follows the life of a client, and its event comes 
   await connected;
   assertEquals(take(told), [
     "idle > connecting",
-    "connecting > waiting",
     "reconnecting 1",
+    "connecting > waiting",
     "waiting > connecting",
-    "connecting > open",
     "connect one.test",
+    "connecting > open",
   ]);
   sockets.last.lose();
   await sockets.settle();
   assertEquals(take(told), [
-    "open > waiting",
     "disconnect 1006",
+    "open > waiting",
     "reconnecting 2",
   ]);
   await sockets.wait(2_000);
@@ -76,8 +76,8 @@ Deno.test("ClientSocket.state follows the life of a client, and its event comes 
   await client.close(4001, "bye");
   assertEquals(take(told), [
     "open > closing",
-    "closing > closed",
     "close 4001 bye",
+    "closing > closed",
   ]);
   await client.close();
   assertEquals(take(told), []);
@@ -117,8 +117,8 @@ Deno.test("ClientSocket.connect() right after close() connects to the new URL", 
       "open > closing",
       "closing > connecting",
       answers ? "close 4001 moved" : "disconnect 1006",
-      "connecting > open",
       "connect two.test",
+      "connecting > open",
     ]);
     assertEquals(sockets.last.sent, ["waits"]);
     assertEquals(first.sent, []);
@@ -250,8 +250,8 @@ Deno.test("ClientSocket.reconnect() replaces an open connection, and revives a c
     "open > closing",
     "closing > connecting",
     "close 1000",
-    "connecting > open",
     "connect one.test",
+    "connecting > open",
   ]);
   assertEquals(sockets.last.sent, ["next"]);
   await client.close();
@@ -354,7 +354,7 @@ Deno.test("ClientSocket says by giveup why it stops", async () => {
     assertStrictEquals(client.state, "connecting");
     act(client, sockets);
     await sockets.wait(100_000);
-    assertEquals(told.slice(-2), ["connecting > closed", `giveup ${reason}`]);
+    assertEquals(told.slice(-2), [`giveup ${reason}`, "connecting > closed"]);
   }
   using sockets = new FakeWebSockets();
   const stop = new AbortController();
@@ -366,7 +366,7 @@ Deno.test("ClientSocket says by giveup why it stops", async () => {
   await sockets.settle();
   stop.abort();
   await sockets.settle();
-  assertEquals(told.at(-1), "giveup aborted");
+  assertEquals(told.slice(-2), ["giveup aborted", "waiting > closed"]);
 });
 
 Deno.test("ClientSocket does not try again where the server has refused it for good", async () => {
@@ -432,7 +432,7 @@ Deno.test("shouldReconnect is asked after failed attempts, and may take its time
   assertStrictEquals(client.state, "open");
   sockets.last.end(true, 4401, "expired");
   await sockets.wait(100_000);
-  assertEquals(take(told).slice(-2), ["open > waiting", "close 4401 expired"]);
+  assertEquals(take(told).slice(-2), ["close 4401 expired", "open > waiting"]);
   decide(true);
   await sockets.wait(2_000);
   sockets.last.open();
@@ -442,7 +442,7 @@ Deno.test("shouldReconnect is asked after failed attempts, and may take its time
   take(told);
   decide(false);
   await sockets.settle();
-  assertEquals(told, ["waiting > closed", "giveup final"]);
+  assertEquals(told, ["giveup final", "waiting > closed"]);
   assertEquals(asked, [401, 4401, 1006]);
 });
 

@@ -103,8 +103,15 @@ class Run {
         this.#actAt();
       });
     }
+    client.on("state", (state, previous) => {
+      if (state === previous || state !== client.state) {
+        this.faults.add("a state that is not");
+      }
+      this.#actAt();
+    });
     client.on("reconnecting", () => {
-      if (this.#phase === "connected") {
+      // A connection that makes way for a new one may still be closing.
+      if (client.connection?.readyState === 1) {
         this.faults.add("reconnecting, though connected");
       }
       this.#isComing = true;
@@ -132,7 +139,7 @@ class Run {
     if (this.#chance.integer(3) > 0) return;
     this.#depth++;
     try {
-      this.#act(this.#chance.integer(9));
+      this.#act(this.#chance.integer(11));
     } finally {
       this.#depth--;
     }
@@ -156,6 +163,13 @@ class Run {
         break;
       case 4:
         this.#anyOld()?.terminate();
+        break;
+      case 5:
+        client.reconnect();
+        break;
+      case 6:
+        client.close(4_001);
+        client.connect(this.#url()).catch(() => {});
         break;
       default:
         this.#send();
@@ -219,11 +233,17 @@ class Run {
     const what = this.#chance.integer(30);
     if (this.#chance.integer(200) === 0) this.#stop.abort();
     if (what < 8) return this.#send();
-    if (what === 8) return this.#act(this.#chance.integer(9));
+    if (what === 8) return this.#act(this.#chance.integer(11));
     if (state === 3 || socket === undefined) {
       return what < 20 ? this.#act(2) : undefined;
     }
-    if (state === 0) return what < 24 ? socket.open() : socket.refuse();
+    if (state === 0) {
+      // A browser does not say why an attempt failed.
+      const texts = ["tcp connect error", "", "Invalid status code: 429"];
+      return what < 24
+        ? socket.open()
+        : socket.refuse(this.#chance.pick(texts));
+    }
     if (what < 12) socket.lose();
     else if (what < 15) {
       const code = this.#chance.pick([1000, 1001, 1012, 4001]);
@@ -273,6 +293,7 @@ class Run {
     if (this.#phase === "connected") {
       this.faults.add("a connect without an end");
     }
+    if (this.#client.state !== "closed") this.faults.add("not closed");
     if (this.#isComing) this.faults.add("reconnecting without an end");
     if (this.#client.bufferedAmount > 0) this.faults.add("something waits");
     if (sockets.some(({ readyState }) => readyState === 1)) {
