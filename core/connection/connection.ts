@@ -193,7 +193,11 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     coreOf = (connection) => connection.#core;
   }
 
-  /** Connections are created by their server or client. */
+  /**
+   * Connections are created by their server or client.
+   *
+   * @ignore
+   */
   constructor(init: ConnectionInit<Types>, owner: ConnectionOwner<Types>) {
     super();
     emitters.attach(this, connectionHooks);
