@@ -316,8 +316,6 @@ export class BrokerLog implements MessageStore {
       this.#offset = 0;
       this.#lastPosition = undefined;
     }
-    // What comes now does not follow what clients have.
-    if (isRenamed) this.#host.sendPositions(undefined, false);
     // The broker recognizes a message that is sent twice, but only for so long.
     this.#pending.dropSentBefore(
       isSame ? performance.now() - resendAge : Infinity,
@@ -325,7 +323,7 @@ export class BrokerLog implements MessageStore {
     const unsettled = this.#pending.list();
     for (const pending of unsettled) this.#append(pending);
     this.#caughtUp = ignoreRejection(
-      this.#replay(generation, unsettled),
+      this.#replay(generation, isRenamed, unsettled),
     );
     const interval = Math.max(maxAge / 2, MIN_BARRIER_INTERVAL_MS);
     this.#barrierTimer = setInterval(
@@ -393,6 +391,7 @@ export class BrokerLog implements MessageStore {
   /** Delivers what was sent while the broker was down, then what has arrived since. */
   async #replay(
     generation: number,
+    isRenamed: boolean,
     unsettled: readonly PendingBroadcast[],
   ): Promise<void> {
     const after = this.#offset;
@@ -414,6 +413,8 @@ export class BrokerLog implements MessageStore {
     if (generation !== this.#generation) return;
     const received = inLogOrder([...missed ?? [], ...this.#buffered ?? []]);
     this.#buffered = undefined;
+    // What a renamed log has does not follow what clients have.
+    if (isRenamed) this.#host.sendPositions(undefined, false);
     for (const message of received) this.#deliverNext(message);
     const reached = this.#reached;
     this.#reached = undefined;
@@ -425,7 +426,7 @@ export class BrokerLog implements MessageStore {
     for (const { isStored, broadcast } of unsettled) {
       if (isStored) this.#pending.settle(broadcast.id);
     }
-    if (missed !== undefined) this.#host.sendPositions();
+    if (missed !== undefined || isRenamed) this.#host.sendPositions();
     else this.#host.sendPositions(undefined, false);
     for (const [channel, sendPositions] of this.#openings) {
       if (!this.#pendingSubscriptions.has(channel)) sendPositions();
