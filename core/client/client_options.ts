@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { WebSocketOptions } from "../runtime/websocket.ts";
 import { misplacedOption } from "./client_arguments.ts";
 import {
   assertKnown,
@@ -61,6 +62,14 @@ export interface ClientOptions<Types extends SocketTypes = SocketTypes>
   readonly headers?: ValueOrFunction<
     NonNullable<ConstructorParameters<typeof Headers>[0]>
   >;
+  /**
+   * Options of the runtime's `WebSocket`: for certificates of your own, a client
+   * certificate, or a proxy. `connect` rejects with a `TypeError` if the runtime does not
+   * support one.
+   *
+   * @default {{}}
+   */
+  readonly webSocket?: WebSocketOptions;
   /**
    * How long an attempt to connect may take, in milliseconds, including the functions
    * that return the URL, the subprotocols and the headers. No runtime has such a limit.
@@ -124,6 +133,7 @@ export interface ConnectOptions {
 export interface ResolvedClientOptions<Types extends SocketTypes> {
   readonly protocols: ValueOrFunction<string | readonly string[]>;
   readonly headers: ClientOptions["headers"] | undefined;
+  readonly webSocket: WebSocketOptions;
   readonly requireEvents: boolean;
   readonly connectTimeout: number;
   readonly reconnect: ResolvedReconnectOptions | undefined;
@@ -151,12 +161,15 @@ export function resolveClientOptions<Types extends SocketTypes>(
   const {
     protocols = [],
     headers,
+    webSocket = {},
     requireEvents = false,
     connectTimeout = 10_000,
     idleTimeout,
     closeTimeout = 10_000,
     reconnect = false,
   } = options;
+  assertType("webSocket", webSocket, "object");
+  assertKnown("webSocket", webSocket, WEB_SOCKET_OPTIONS);
   assertSize("connectTimeout", connectTimeout);
   if (connectTimeout === 0) {
     throw new RangeError(
@@ -174,6 +187,7 @@ export function resolveClientOptions<Types extends SocketTypes>(
   return {
     protocols,
     headers,
+    webSocket,
     requireEvents,
     connectTimeout,
     connection: resolveOptions(options, idleMs ?? 0, {
@@ -199,9 +213,16 @@ export function assertConnectOptions(options: ConnectOptions): void {
   assertKnown("connect()", options, CONNECT_OPTIONS);
 }
 
+const WEB_SOCKET_OPTIONS = optionNames<WebSocketOptions>({
+  client: true,
+  tls: true,
+  dispatcher: true,
+});
+
 const CLIENT_OPTIONS = optionNames<ClientOptions>({
   protocols: true,
   headers: true,
+  webSocket: true,
   requireEvents: true,
   connectTimeout: true,
   idleTimeout: true,

@@ -217,7 +217,8 @@ export class Connector<Types extends SocketTypes> {
     );
     const { promise, resolve, reject } = withResolvers<void>();
     const { instrumentation } = options;
-    const open = () => openSocket(url, offered, headers);
+    const open = () =>
+      openSocket(url, offered, headers, this.#options.webSocket);
     const { socket, report, stop } = reportConnect(
       instrumentation ? () => instrumentation.detach(open) : open,
     );

@@ -82,6 +82,16 @@ export const clientDriver: SocketDriver = {
   },
 };
 
+/** Options of a runtime's `WebSocket`, beyond the standard. */
+export interface WebSocketOptions {
+  /** Deno: an HTTP client of `Deno.createHttpClient`, for certificates or a proxy. */
+  readonly client?: object;
+  /** Bun: options of TLS, such as `ca`. */
+  readonly tls?: object;
+  /** Node: a dispatcher of the package `undici`, for certificates or a proxy. */
+  readonly dispatcher?: object;
+}
+
 /**
  * Functions that open sockets instead of the runtime, by host. `testing.ts` adds its own.
  */
@@ -99,8 +109,9 @@ export const socketFactories: Map<
  *
  * @param protocols The subprotocols to offer.
  * @param headers Headers of the request, if any.
+ * @param options Options of the runtime's own.
  * @returns The socket, in the state `CONNECTING`.
- * @throws {TypeError} If there are headers, and the runtime does not support them.
+ * @throws {TypeError} If there are headers or options that the runtime does not support.
  * @throws {DOMException} With the name `SyntaxError` if the URL or a subprotocol is
  * invalid.
  */
@@ -108,6 +119,7 @@ export function openSocket(
   url: string | URL,
   protocols: string | readonly string[],
   headers: HeadersInit | undefined,
+  options: WebSocketOptions = {},
 ): OpenedSocket {
   const protocolList = [protocols].flat();
   if (socketFactories.size > 0 && URL.canParse(url)) {
@@ -123,29 +135,39 @@ export function openSocket(
       } as this runtime has no WebSocket: use Node 22 or later`,
     );
   }
-  if (headers === undefined) return new WebSocket(url, protocolList);
+  const members = new Map<string, unknown>(Object.entries(options));
+  if (headers !== undefined) members.set("headers", headers);
+  if (members.size === 0) return new WebSocket(url, protocolList);
   // Browsers accept only subprotocols as the second argument. Other runtimes accept an
-  // object with headers; whether they read it reveals which kind of runtime this is.
-  let areHeadersRead = false;
-  const init = {
-    protocols: protocolList,
-    get headers() {
-      areHeadersRead = true;
-      return headers;
-    },
-  };
+  // object with more, and read what they support of it.
+  const unread = new Set(members.keys());
+  const init = { protocols: protocolList };
+  for (const [name, value] of members) {
+    Object.defineProperty(init, name, {
+      enumerable: true,
+      get() {
+        unread.delete(name);
+        return value;
+      },
+    });
+  }
   let socket: WebSocket | undefined;
   try {
     socket = Reflect.construct(WebSocket, [url, init]);
   } catch (error) {
-    if (areHeadersRead) throw error;
+    if (unread.size === 0) throw error;
   }
-  if (socket !== undefined && areHeadersRead) return socket;
+  const [name] = unread;
+  if (socket !== undefined && name === undefined) return socket;
   socket?.close();
   throw new TypeError(
-    `Cannot send headers to ${
-      withoutSecrets(url)
-    } as this runtime's WebSocket does not support them: pass the values in the URL or a subprotocol`,
+    name === "headers"
+      ? `Cannot send headers to ${
+        withoutSecrets(url)
+      } as this runtime's WebSocket does not support them: pass the values in the URL or a subprotocol`
+      : `Cannot connect to ${
+        withoutSecrets(url)
+      } with the WebSocket option "${name}" as this runtime does not support it`,
   );
 }
 
