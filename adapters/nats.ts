@@ -223,6 +223,8 @@ class NatsAdapter implements Adapter {
   #queue: string[] = [];
   /** Resolves when the queue is empty. */
   #subscribing: Promise<void> | undefined;
+  /** Channels that NATS denies on this connection, and why. */
+  readonly #refused = new Map<string, string>();
   /** Subscriptions that NATS has refused since the last confirmation. */
   #refusedCount = 0;
   #isUp = false;
@@ -255,6 +257,9 @@ class NatsAdapter implements Adapter {
         if (!this.#isUp) return;
         // The server opens the log again, and sends what is not confirmed.
         this.#host?.changed("down", error);
+        for (const [channel, reason] of this.#refused) {
+          this.#refuse(channel, reason);
+        }
         this.#host?.changed("up");
       },
     );
@@ -290,6 +295,7 @@ class NatsAdapter implements Adapter {
   unsubscribe(channel: string): void {
     const subscription = this.#subscriptions.get(channel);
     this.#subscriptions.delete(channel);
+    this.#refused.delete(channel);
     if (this.#connection?.isClosed() === false) subscription?.unsubscribe();
   }
 
@@ -347,6 +353,7 @@ class NatsAdapter implements Adapter {
     const closed = await connection.closed();
     this.#isUp = false;
     this.#connection = undefined;
+    this.#refused.clear();
     this.#subscribing = undefined;
     this.#queue = [];
     this.#log.disconnect();
@@ -437,6 +444,7 @@ class NatsAdapter implements Adapter {
   }
 
   #refuse(channel: string, reason: string): void {
+    this.#refused.set(channel, reason);
     this.#host?.failed?.(
       new Error(`Cannot subscribe to "${channel}": ${reason}`),
       channel,

@@ -526,5 +526,6 @@ function publishError({ data, headers }: Msg): Error | undefined {
   if (!("error" in answer)) return undefined;
   return new Error(
     `NATS cannot store a message: ${JSON.stringify(answer.error)}`,
+    { cause: "refused" },
   );
 }

@@ -85,6 +85,8 @@ export class BrokerLog implements MessageStore {
    * that barrier.
    */
   readonly #openings = new Map<string, () => void>();
+  /** Channels whose messages do not arrive, as the broker denies them. */
+  readonly #failed = new Set<string>();
   readonly #pending: PendingBroadcasts;
   readonly #barriers: Barriers;
   /** Messages that arrive while older ones are read; undefined at other times. */
@@ -176,7 +178,22 @@ export class BrokerLog implements MessageStore {
    * older than the offset.
    */
   isCurrent(room: string): boolean {
-    return !this.#openings.has(roomChannel(room));
+    const channel = roomChannel(room);
+    return !this.#openings.has(channel) && !this.#failed.has(channel);
+  }
+
+  /** Whether messages of some rooms do not arrive. */
+  get hasGaps(): boolean {
+    return this.#failed.size > 0;
+  }
+
+  /** The messages of a channel do not arrive, until the adapter connects again. */
+  channelFailed(channel: string): void {
+    this.#failed.add(channel);
+    if (channel === ALL_CHANNEL) this.#host.sendPositions();
+    else if (channel.startsWith(roomChannel(""))) {
+      this.#host.sendPositions(channel.slice(roomChannel("").length));
+    }
   }
 
   /** Increases each time that the broker comes up or goes down. */
@@ -259,6 +276,7 @@ export class BrokerLog implements MessageStore {
     const channel = roomChannel(room);
     this.#channels.delete(channel);
     this.#openings.delete(channel);
+    this.#failed.delete(channel);
     this.#pending.channelClosed(channel);
   }
 
@@ -358,6 +376,7 @@ export class BrokerLog implements MessageStore {
   /** The broker is down. */
   brokerDown(): void {
     this.#generation++;
+    this.#failed.clear();
     this.#reader = new LogReader(this.#log, this.#limits.messages); // the old one may hang
     this.#epoch = undefined;
     this.#buffered = undefined;

@@ -151,8 +151,10 @@ export class ClusterLink {
       received: (channel, message, offset) =>
         this.#receive(channel, message, offset),
       changed: (state, error) => this.#brokerChanged(state, error),
-      failed: (error) => {
-        if (!this.#isClosed) host.failed(error);
+      failed: (error, channel) => {
+        if (this.#isClosed) return;
+        if (channel !== undefined) this.brokerLog?.channelFailed(channel);
+        host.failed(error);
       },
     });
     const { brokerLog } = this;

@@ -61,6 +61,8 @@ export interface MessageStore {
    * covered by {@linkcode MessageStore.offset}.
    */
   isCurrent(room: string): boolean;
+  /** Whether a room that clients were in before may not be current. */
+  readonly hasGaps?: boolean;
   /** Resolves when the store is first reachable; undefined after that. */
   readonly opening?: Promise<void> | undefined;
   /**

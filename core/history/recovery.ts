@@ -278,7 +278,8 @@ export class Recovery<Types extends SocketTypes> {
     const { rooms } = connection;
     const isStale = client.isStale || client.epoch !== epoch;
     const canSign = rooms.size <= MAX_ROOMS &&
-      (!isStale || [...rooms].every((room) => store.isCurrent(room)));
+      (!isStale && !store.hasGaps ||
+        [...rooms].every((room) => store.isCurrent(room)));
     if (!tokens || epoch === undefined || !canSign) {
       return this.#sendUnknownPosition(connection, client, recovered);
     }

@@ -52,7 +52,7 @@ class Visitor implements AsyncDisposable {
       return `${this.server.url}/${this.rooms}`;
     });
     await ready;
-    await this.#positioned();
+    await this.positioned();
     await this.settle();
     this.heard.length = 0;
     return this;
@@ -62,7 +62,7 @@ class Visitor implements AsyncDisposable {
    * Waits until it has its position in the rooms. A broker is asked for that, which
    * takes a few messages.
    */
-  async #positioned(): Promise<void> {
+  async positioned(): Promise<void> {
     const room = this.rooms.split("/").find((room) => room !== "");
     if (room === undefined) return;
     for (let n = 0; n < 4; n++) {
@@ -787,6 +787,7 @@ testBrokers(
     await broker.start();
     assertEquals(await told, [false], "it may have missed something");
     assertEquals(await visitor.comeBack(), ["lost"]);
+    await visitor.positioned();
     await visitor.lose();
     one.to("a").send("2");
     assertEquals(await visitor.comeBack(), ["2", "recovered"]);
@@ -898,6 +899,7 @@ testBrokers(
     one.to("a").send("1");
     assertEquals(await told, [false]);
     assertEquals(await visitor.comeBack(), ["lost"]);
+    await visitor.positioned();
     await visitor.lose();
     one.to("a").send("2");
     assertEquals(await visitor.comeBack(), ["2", "recovered"]);

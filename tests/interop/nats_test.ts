@@ -263,6 +263,28 @@ test("nats() leaves out a subject that is denied, and goes on with the rest", as
   assertEquals([one.errors.length, two.errors.length], [1, 1]);
 });
 
+test("nats() does not let a client recover in a room whose messages are denied", async () => {
+  const denied = "ws-events.726f6f6d2064656e696564"; // "room denied"
+  await using broker = new NatsServer();
+  await broker.start(`${broker.jetStream}
+    authorization {
+      users: [{ user: ws, password: one, permissions: {
+        subscribe: { deny: ["${denied}"] }
+      } }]
+    }`);
+  const options = { servers: broker.address, user: "ws", pass: "one" };
+  await using node = await Node.start(options, { history: true });
+  await node.until(/^up/);
+  for (const [rooms, expected] of [[["a"], true], [["a", "denied"], false]]) {
+    assert(Array.isArray(rooms));
+    await using client = await node.enter(...rooms);
+    await positioned(node, client, "a");
+    const recovered = client.waitFor("recovery");
+    for (const connection of node.server.clients) connection.terminate();
+    assertEquals(await recovered, [expected]);
+  }
+});
+
 test("nats() tells which subscriptions exceed a limit, and goes on with the rest", async () => {
   const limit = "max_subscriptions: 4"; // two are those of the server
   await using broker = await NatsServer.start(limit);
