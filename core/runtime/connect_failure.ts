@@ -27,6 +27,8 @@ export interface ConnectFailure {
 
 /** What Node publishes of one attempt. */
 export interface ConnectReport {
+  /** Whether the Content Security Policy of the page forbids the URL. */
+  isForbidden?: boolean;
   status?: number;
   error?: unknown;
   /** The TCP or TLS connection, once the handshake is sent. */
@@ -99,7 +101,8 @@ export function explainFailure(
   const found = STATUS_PATTERN.exec(text)?.[1];
   const status = found === undefined ? report.status : Number(found);
   const isRefused = status !== undefined && status !== 101;
-  const kind = isRefused
+  const isForbidden = report.isForbidden === true;
+  const kind = isRefused || isForbidden
     ? "refused"
     : PATTERNS.find(([, pattern]) => pattern.test(text))?.[0];
   return {
@@ -107,7 +110,9 @@ export function explainFailure(
     status: isRefused ? status : undefined,
     isSubprotocol: SUBPROTOCOL_PATTERN.test(text),
     isCutOff: !isRefused && CUT_OFF_PATTERN.test(text),
-    message: messageOf(cause, report, isRefused ? status : undefined),
+    message: isForbidden
+      ? 'the Content Security Policy of the page forbids it: add the server to "connect-src"'
+      : messageOf(cause, report, isRefused ? status : undefined),
   };
 }
 
@@ -166,7 +171,15 @@ export function reportConnect<T extends object>(
     modules?.subscribe("undici:client:sendHeaders", onSendHeaders);
   }
   const node = modules;
-  if (node === null) return { socket: open(), report, stop: () => {} };
+  if (node === null) {
+    const stop = watchPolicy(report);
+    try {
+      return { socket: open(), report, stop };
+    } catch (error) {
+      stop();
+      throw error;
+    }
+  }
   if (watched++ === 0) {
     node.subscribe("undici:request:headers", onHeaders);
     node.subscribe("undici:request:error", onError);
@@ -201,6 +214,26 @@ function onSendHeaders(message: unknown): void {
 
 function isTcpSocket(value: unknown): value is TcpSocket {
   return typeof get(value, "destroy") === "function";
+}
+
+/** Listens to what the policy of a page forbids; the event comes before the error. */
+function watchPolicy(report: ConnectReport): () => void {
+  const type = "securitypolicyviolation";
+  const document = get(globalThis, "document");
+  const add = get(document, "addEventListener");
+  const remove = get(document, "removeEventListener");
+  if (typeof add !== "function" || typeof remove !== "function") {
+    return () => {};
+  }
+  const onViolation = (event: unknown) => {
+    const isConnect = get(event, "effectiveDirective") === "connect-src";
+    const isEnforced = get(event, "disposition") !== "report";
+    const url = get(event, "blockedURI");
+    const isSocket = typeof url === "string" && /^wss?:/.test(url);
+    if (isConnect && isEnforced && isSocket) report.isForbidden = true;
+  };
+  Reflect.apply(add, document, [type, onViolation]);
+  return () => Reflect.apply(remove, document, [type, onViolation]);
 }
 
 function onHeaders(message: unknown): void {

@@ -1,7 +1,11 @@
 /** A client in a page: hidden, frozen, left, and with a network that comes and goes. */
 
-import { assertEquals, assertStrictEquals } from "@std/assert";
-import { type ClientOptions, ClientSocket } from "../../client.ts";
+import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import {
+  type ClientOptions,
+  ClientSocket,
+  ConnectError,
+} from "../../client.ts";
 import { FakePage } from "../support/fake_page.ts";
 import { FakeWebSockets } from "../support/fake_websocket.ts";
 
@@ -52,6 +56,7 @@ for (const [name, look] of Object.entries(LOOKS)) {
     await sockets.settle();
     assertStrictEquals(client.state, "open");
     await client.close();
+    await sockets.settle();
     assertStrictEquals(page.listeners, 0);
     assertStrictEquals(sockets.time.next(), false);
   });
@@ -73,6 +78,7 @@ for (const [name, look] of Object.entries(LOOKS)) {
     await sockets.settle();
     assertStrictEquals(sockets.sockets.length, count + 1);
     await client.close();
+    await sockets.settle();
     assertStrictEquals(page.listeners, 0);
   });
 }
@@ -161,6 +167,7 @@ Deno.test("a page that is being left does not come back for a moment, and one th
   await sockets.settle();
   assertStrictEquals(sockets.sockets.length, 4);
   await client.close();
+  await sockets.settle();
   assertStrictEquals(page.listeners, 0);
 });
 
@@ -175,4 +182,47 @@ Deno.test("a program that is no page listens to none", async () => {
   await sockets.wait(0);
   assertStrictEquals(sockets.sockets.length, 2);
   await client.close();
+});
+
+Deno.test("a page whose policy forbids the URL does not try again", async () => {
+  using page = new FakePage();
+  using sockets = new FakeWebSockets();
+  const violate = (properties: object) =>
+    page.document.dispatchEvent(
+      Object.assign(new Event("securitypolicyviolation"), {
+        effectiveDirective: "connect-src",
+        disposition: "enforce",
+        blockedURI: "ws://example.test/",
+        ...properties,
+      }),
+    );
+  for (
+    const others of [
+      { effectiveDirective: "img-src" },
+      { disposition: "report" },
+      { blockedURI: "https://example.test/" },
+    ]
+  ) {
+    const client = new ClientSocket({ reconnect: true });
+    client.connect(URL);
+    await sockets.settle();
+    violate(others);
+    sockets.last.refuse("");
+    await sockets.settle();
+    assertStrictEquals(client.state, "waiting");
+    await client.close();
+  }
+  const client = new ClientSocket({ reconnect: true });
+  const refused = assertRejects(
+    () => client.connect(URL),
+    ConnectError,
+    "Content Security Policy",
+  );
+  await sockets.settle();
+  violate({});
+  sockets.last.refuse("");
+  const error = await refused;
+  assertStrictEquals(error.kind, "refused");
+  assertStrictEquals(client.state, "closed");
+  assertStrictEquals(page.listeners, 0);
 });
