@@ -350,7 +350,10 @@ test("ends: hundreds of connections that end in all ways at once", async () => {
   const open = new Map<string, number>();
   let ends = 0;
   const all = Promise.withResolvers<void>();
-  server.on("connect", (client) => open.set(client.id, 0));
+  server.on("connect", (client) => {
+    open.set(client.id, 0);
+    client.send("welcome");
+  });
   for (const type of ["close", "disconnect"] as const) {
     server.on(type, ({ id }) => {
       open.set(id, (open.get(id) ?? -10) + 1);
@@ -388,7 +391,10 @@ test("ends: hundreds of connections that end in all ways at once", async () => {
         end.resolve();
       });
     }
+    const welcome = client.waitFor("message");
     await client.connect(url);
+    // Of a client that leaves before that, the server may never hear.
+    await welcome;
     ways[i % ways.length]?.(client);
     await end.promise;
   }));
