@@ -120,9 +120,9 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
       },
       override: (client: ClientSocket, type) =>
         endpoints.overrideOf(client, type),
-      outrun: (client: ClientSocket) => {
+      iteratorOverflowed: (client: ClientSocket) => {
         const { connection } = client.#core;
-        if (connection) coreOf(connection).outrun();
+        if (connection) coreOf(connection).iteratorOverflowed();
       },
     };
   }

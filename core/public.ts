@@ -28,7 +28,7 @@ export type { RequestOptions } from "./requests/session.ts";
 export type { Endpoint, EndpointEvents } from "./connection/endpoint.ts";
 export type { AsyncDisposer } from "./util/disposer.ts";
 export type { HandleOptions } from "./requests/handlers.ts";
-export type { SpeechOptions } from "./connection/connection_options.ts";
+export type { MessageOptions } from "./connection/connection_options.ts";
 export {
   SchemaError,
   type SchemaIssue,

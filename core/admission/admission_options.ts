@@ -57,17 +57,20 @@ export interface AdmissionOptions<Context = unknown> {
    */
   readonly protocols?: readonly string[];
   /**
-   * Decides whether a request is admitted, after all other checks. Only a truthy value
-   * admits; it becomes `client.context`. A falsy value refuses with 403. A `Response`
-   * that is returned or thrown refuses, and is sent to the client; a
-   * {@linkcode CloseRefusal} refuses so that a browser can read why. An `Error` that is
-   * returned refuses with 403, and so does a function, such as a check that was not
-   * called. If it throws or rejects with anything else, the response is
-   * 500. Errors are emitted as an `error` event and never sent to the client.
+   * Decides whether a request is admitted, after all other checks, by what it returns:
+   *
+   * - Any other truthy value admits, and becomes `client.context`.
+   * - A falsy value, an `Error` or a function, such as a check that was not called,
+   *   refuses with 403.
+   * - A `Response`, returned or thrown, refuses and is sent to the client.
+   * - A {@linkcode CloseRefusal} refuses so that a browser can read why.
+   * - If it throws or rejects with anything else, the response is 500.
+   *
+   * Errors are emitted as an `error` event and never sent to the client.
    *
    * @param request The upgrade request.
    * @param info The address, the path, and the headers of the response.
-   * @returns The context of the client, or a `Response` to refuse.
+   * @returns The context of the client; or a `Response` or a `CloseRefusal` to refuse.
    *
    * @example Renew a session
    * ```ts
@@ -93,7 +96,8 @@ export interface AdmissionOptions<Context = unknown> {
     | CloseRefusal
     | Promise<Context | Response | CloseRefusal>;
   /**
-   * The timeout of `authorize`, in milliseconds. The response is then 504.
+   * How long `authorize` may take, in milliseconds. After that the request is refused
+   * with 504.
    *
    * @default {10_000}
    */

@@ -1,5 +1,6 @@
 /**
- * Validates opening handshakes (RFC 6455, section 4.2.1); pure.
+ * Validates opening handshakes (RFC 6455, section 4.2.1); pure. `Admission` also refuses
+ * for the `Origin` and for the subprotocol.
  *
  * @module
  */

@@ -29,18 +29,18 @@ export interface ClientEvents<Types extends SocketTypes>
     event: ConnectEvent<Connection<Types>>;
   };
   /**
-   * The client is disconnected, and will try to connect after a delay. It is followed by
-   * another `reconnecting`, by `connect` or by `giveup`.
+   * The client is disconnected, and will try to connect after a delay. Listeners get the
+   * number of the attempt from 1, the delay in milliseconds, and the error of the previous
+   * attempt, if any. It is followed by another `reconnecting`, by `connect` or by `giveup`.
    */
   reconnecting: {
     args: [attempt: number, delay: number, error: unknown];
     event: ReconnectingEvent;
   };
   /**
-   * The client has reconnected to a server with the option `history`, or to one that
-   * should have it. Either all missed messages were replayed, or some may be missing, and
-   * the application should reload its state. Emitted after `connect` and the replayed
-   * messages.
+   * The client has reconnected, and its last server or the new one has the option
+   * `history`. `recovered` is true if all missed messages were replayed; otherwise reload
+   * the state of the application. Emitted after `connect` and the replayed messages.
    */
   recovery: { args: [recovered: boolean]; event: RecoveryEvent };
   /**

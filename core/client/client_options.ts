@@ -14,8 +14,8 @@ import {
 } from "../events/errors.ts";
 import {
   type ConnectionOptions,
+  type MessageOptions,
   resolveOptions,
-  type SpeechOptions,
 } from "../connection/connection_options.ts";
 import {
   type ReconnectOptions,
@@ -38,7 +38,7 @@ export type ValueOrFunction<T> = T | (() => T | PromiseLike<T>);
  * @typeParam Types The types of the client.
  */
 export interface ClientOptions<Types extends SocketTypes = SocketTypes>
-  extends SpeechOptions<Types> {
+  extends MessageOptions<Types> {
   /**
    * The subprotocols to offer, in order of preference; or one of them. The client also
    * offers `events.v1`, with and without each of them, unless it is `plain` or has learnt

@@ -35,7 +35,7 @@ import {
   blameOffer,
   ServerMemories,
   type ServerMemory,
-} from "./server_memory.ts";
+} from "./events_support.ts";
 
 /** What to connect to. */
 interface Target {

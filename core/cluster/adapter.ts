@@ -66,17 +66,17 @@ export interface Adapter {
    */
   readonly echoes?: boolean;
   /**
-   * Replaces the connections to the broker, as messages do not come back although the
-   * adapter has reported `"up"`. Only called if {@linkcode Adapter.echoes} is `true`, and
-   * again every few seconds until messages come back. The adapter reports `"down"` and
+   * Closes the connections to the broker and opens new ones. The server calls it, and
+   * again every few seconds, if the adapter has reported `"up"` but no message comes
+   * back; only if {@linkcode Adapter.echoes} is `true`. The adapter reports `"down"` and
    * `"up"` as for any other loss.
    */
   reconnect?(): void;
 }
 
 /**
- * How many messages a {@linkcode AdapterLog} stores. If servers ask for different limits, the
- * largest of them apply.
+ * What an {@linkcode AdapterLog} has to keep, and for how long. If servers ask for
+ * different limits, the largest of each applies.
  */
 export interface AdapterLogLimits {
   /**
@@ -90,13 +90,13 @@ export interface AdapterLogLimits {
    */
   readonly maxAge: number;
   /**
-   * How long after it was first appended a message may be appended again, in
-   * milliseconds. The log stores it only once.
+   * For how long after its first `append` a message may be appended again, in
+   * milliseconds. Within that time the log must recognize it and store it only once.
    */
   readonly resendAge: number;
 }
 
-/** A message that a {@linkcode AdapterLog} has stored. */
+/** A message that an {@linkcode AdapterLog} has stored. */
 export interface AdapterLogEntry {
   /** The offset of the message. It increases with each message, across all channels. */
   readonly offset: number;
@@ -112,7 +112,7 @@ export interface AdapterLog {
   /**
    * Opens the log. A server calls this each time that the broker becomes reachable.
    *
-   * @param limits How many messages to store.
+   * @param limits What to keep, and for how long.
    * @param lost The name of the log if the server has found that messages of it are lost.
    * Unless the log has another name already, it must get a new one.
    * @returns A promise of the name of the log: up to 32 lower-case letters and digits. It

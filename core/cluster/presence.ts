@@ -30,7 +30,7 @@ type StateFlags = Pick<
   "isAsking" | "isPatient"
 >;
 
-type SignedPresenceMessage = PresenceMessage & {
+type AddressedPresenceMessage = PresenceMessage & {
   readonly version: 1;
   readonly from: string;
   /** The number of this change, or of the last one; unique for the sender. */
@@ -150,7 +150,11 @@ export class Presence {
     return message.from;
   }
 
-  #apply(room: string, view: RoomView, message: SignedPresenceMessage): void {
+  #apply(
+    room: string,
+    view: RoomView,
+    message: AddressedPresenceMessage,
+  ): void {
     const { from, at } = message;
     const group = view.others.get(from);
     switch (message.type) {
@@ -318,7 +322,7 @@ export class Presence {
   }
 
   #publish(room: string, at: number, message: PresenceMessage): void {
-    const signed: SignedPresenceMessage = {
+    const signed: AddressedPresenceMessage = {
       ...message,
       version: 1,
       from: this.#name,
@@ -332,7 +336,7 @@ function byId(members: readonly Member[]): Map<string, Member> {
   return new Map(members.map((member) => [member.id, member]));
 }
 
-function isPresenceMessage(value: unknown): value is SignedPresenceMessage {
+function isPresenceMessage(value: unknown): value is AddressedPresenceMessage {
   return typeof value === "object" && value !== null && "version" in value &&
     value.version === 1 && "from" in value && typeof value.from === "string" &&
     "at" in value && typeof value.at === "number" && "type" in value;

@@ -30,7 +30,7 @@ type ClusterMessage =
     readonly to: string;
   };
 
-type SignedClusterMessage = ClusterMessage & {
+type AddressedClusterMessage = ClusterMessage & {
   readonly version: 1;
   readonly from: string;
 };
@@ -199,7 +199,7 @@ export class ServerRegistry {
   }
 
   #publish(message: ClusterMessage): void {
-    const signed: SignedClusterMessage = {
+    const signed: AddressedClusterMessage = {
       ...message,
       version: 1,
       from: this.#name,
@@ -208,7 +208,7 @@ export class ServerRegistry {
   }
 }
 
-function isClusterMessage(value: unknown): value is SignedClusterMessage {
+function isClusterMessage(value: unknown): value is AddressedClusterMessage {
   return typeof value === "object" && value !== null && "version" in value &&
     value.version === 1 && "from" in value && typeof value.from === "string" &&
     "type" in value;

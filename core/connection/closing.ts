@@ -25,7 +25,7 @@ import {
   type ConnectionSignal,
   type ConnectionState,
   transition,
-} from "./close_state.ts";
+} from "./close_decision.ts";
 import type { IdleTimer } from "./idle_timer.ts";
 
 /** What closing a connection needs of its other parts. */
@@ -184,13 +184,17 @@ export class Closing {
    * @param code The code that a server sends. A client may not send these codes, so it
    * adds 3000.
    */
-  blame(code: number, reason: string, cause: "limit" | "protocol"): void {
+  closeForViolation(
+    code: number,
+    reason: string,
+    cause: "limit" | "protocol",
+  ): void {
     this.start(this.isServer ? code : code + 3000, reason, cause);
   }
 
   /** Closes the connection because the peer exceeded a limit. */
-  overLimit(reason: string): void {
-    this.blame(CloseCode.PolicyViolation, reason, "limit");
+  closeForLimit(reason: string): void {
+    this.closeForViolation(CloseCode.PolicyViolation, reason, "limit");
   }
 
   /**

@@ -184,7 +184,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
       }),
       failed: (connection: Connection, error, from) =>
         connection.#core.dispatcher.reportError(error, from),
-      outrun: (connection: Connection) => connection.#core.outrun(),
+      iteratorOverflowed: (connection: Connection) =>
+        connection.#core.iteratorOverflowed(),
       added: (connection: Connection, type) => {
         if (!type.startsWith("message")) return;
         connection.#core.dispatcher.deliverEarlySoon();
@@ -274,8 +275,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   /**
    * The number of messages and bytes received and sent so far. Received messages include
    * those that were rejected or dropped. Sent messages are those passed to the socket,
-   * including frames that `events.v1` adds. The size of text is its `length`, which is
-   * that of its bytes for ASCII.
+   * including frames that `events.v1` adds. The size of a text is its `length` in
+   * UTF-16 code units: for ASCII, its number of bytes.
    *
    * @example
    * ```ts

@@ -37,7 +37,7 @@ import { Dispatcher } from "./dispatcher.ts";
 import { EndNotifier } from "./end_notifier.ts";
 import { IdleTimer } from "./idle_timer.ts";
 import { Outbound, type OutboundHost } from "./outbound.ts";
-import type { ConnectionHost } from "./host.ts";
+import type { ConnectionHost } from "./connection_host.ts";
 import type { OwnedConnection, Owner } from "./owner.ts";
 import { Receiver } from "./receiver.ts";
 
@@ -287,18 +287,18 @@ export class ConnectionCore<
   }
 
   /** Cuts a connection whose queues take more memory than those of all others. */
-  terminateLargest(): void {
+  terminateForMemory(): void {
     const isInbound = this.#sendMemory < this.receiver.memory;
     this.#notifier.discardWaiting();
     this.closing.terminate(isInbound ? "limit" : "backpressure");
   }
 
   /** Closes a connection whose messages are not read, unless somebody else hears them. */
-  outrun(): void {
+  iteratorOverflowed(): void {
     const isHeard = emitters.isHeard(this.connection, "message") ||
       this.owner.hasListener("message");
     if (isHeard) return;
-    this.closing.overLimit("Messages come faster than they are read");
+    this.closing.closeForLimit("Messages come faster than they are read");
   }
 
   /** Created late, as most connections are open for most of their time. */

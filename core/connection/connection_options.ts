@@ -11,7 +11,7 @@ import {
   resolveWriterLimits,
   type WriterLimits,
 } from "../sending/flow_options.ts";
-import type { Spender } from "../sending/buffer_budget.ts";
+import type { BudgetAccount } from "../sending/buffer_budget.ts";
 import type {
   Instrumentation,
   Instrumented,
@@ -28,7 +28,7 @@ import type { Incoming, SocketTypes } from "../values/types.ts";
  *
  * @typeParam Types The types of the socket.
  */
-export interface SpeechOptions<Types extends SocketTypes = SocketTypes>
+export interface MessageOptions<Types extends SocketTypes = SocketTypes>
   extends FlowOptions {
   /**
    * Validates incoming messages and requests; `message.data` is the output of the schema
@@ -80,7 +80,7 @@ export interface SideOptions {
   /** Creates the guard of a connection whose peer is not trusted. */
   readonly guard?: (closing: Closing, receiver: FrameReceiver) => InboundGuard;
   /** The shared memory budget of the send queues. */
-  readonly budget?: Spender;
+  readonly budget?: BudgetAccount;
   /**
    * After how many milliseconds of silence a peer is considered lost; 0 for never.
    *
@@ -120,7 +120,7 @@ export interface ConnectionOptions<Types extends SocketTypes>
  * @throws {TypeError} If the schema or the codec is invalid.
  */
 export function resolveOptions<Types extends SocketTypes>(
-  options: SpeechOptions<Types>,
+  options: MessageOptions<Types>,
   stallTimeout: number,
   side: SideOptions,
 ): ConnectionOptions<Types> {

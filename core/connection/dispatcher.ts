@@ -26,7 +26,7 @@ import type { Incoming, Outgoing, SocketTypes } from "../values/types.ts";
 import type { Timer } from "../util/timer.ts";
 import { ConcurrencyLimiter } from "./concurrency_limiter.ts";
 import { EarlyMessages } from "./early_messages.ts";
-import type { ConnectionHost } from "./host.ts";
+import type { ConnectionHost } from "./connection_host.ts";
 import type { MessageFrom, OwnedConnection } from "./owner.ts";
 import { emitMessage, isMessageHeard } from "./typed_messages.ts";
 
@@ -205,7 +205,9 @@ export class Dispatcher<
       const isHeld = inbound?.request && this.#running?.isFull;
       if (!isHeld) this.#session?.countReceived(cost);
       else if (!this.#running?.withhold(cost) && this.#host.closing.isServer) {
-        return this.#host.closing.overLimit("Too many requests are pending");
+        return this.#host.closing.closeForLimit(
+          "Too many requests are pending",
+        );
       }
       if (inbound) this.#dispatch(inbound.message, inbound.request);
       return;
@@ -214,7 +216,9 @@ export class Dispatcher<
     const { size } = inbound.message;
     if (limiter.add(inbound, creditCost(frame), MESSAGE_COST + size)) {
       this.#spend(size);
-    } else this.#host.closing.overLimit("Too many messages wait to be handled");
+    } else {this.#host.closing.closeForLimit(
+        "Too many messages wait to be handled",
+      );}
   }
 
   /** Delivers early messages to a listener that has just been added, a little later. */
@@ -314,7 +318,11 @@ export class Dispatcher<
     request?.refuse({ message, code: "invalid" });
     if (this.#host.options.isStrict) {
       const reason = "A message does not match the schema";
-      this.#host.closing.blame(CloseCode.PolicyViolation, reason, "protocol");
+      this.#host.closing.closeForViolation(
+        CloseCode.PolicyViolation,
+        reason,
+        "protocol",
+      );
     }
     this.#leave();
   }

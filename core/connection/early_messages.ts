@@ -1,5 +1,6 @@
 /**
- * Messages that were received before there is a listener; pure.
+ * Messages that were received before there is a listener; pure. `Dispatcher` decides how
+ * long it keeps them: until the turn after the last `connect` listener has finished.
  *
  * @module
  */

@@ -12,7 +12,7 @@ import { emitEnd } from "../events/emit_end.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 import type { SocketTypes } from "../values/types.ts";
 import type { Dispatcher } from "./dispatcher.ts";
-import type { ConnectionHost } from "./host.ts";
+import type { ConnectionHost } from "./connection_host.ts";
 import type { OwnedConnection } from "./owner.ts";
 import type { Receiver } from "./receiver.ts";
 

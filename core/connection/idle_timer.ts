@@ -4,14 +4,14 @@
  * @module
  */
 
-import { Liveness, MIN_PEER_BYTES_PER_SECOND } from "../util/liveness.ts";
+import { Liveness, MIN_PEER_BYTES_PER_SECOND } from "../runtime/liveness.ts";
 import { MAX_DELAY_MS } from "../util/timer.ts";
 
 /** The number of checks per timeout. */
 const STEPS_PER_TIMEOUT = 4;
 
 /** The actions and counts that a check needs. */
-export interface LivenessCheck {
+export interface PeerProbe {
   /** Sends a ping. */
   ping(): void;
   /** The number of pongs. */
@@ -37,7 +37,7 @@ export class IdleTimer {
   #lastCheckAt = 0;
   /** Whether the last check was late. */
   #isLate = false;
-  #check: LivenessCheck | undefined;
+  #check: PeerProbe | undefined;
   #onIdle: (() => void) | undefined;
   #probeTimer: ReturnType<typeof setTimeout> | undefined;
   /** Whether something was received since the last probe. */
@@ -58,7 +58,7 @@ export class IdleTimer {
    * @param onIdle Called once, when the peer is lost.
    * @param check Pings the peer after half of the timeout, if it supports pings.
    */
-  start(onIdle: () => void, check?: LivenessCheck): void {
+  start(onIdle: () => void, check?: PeerProbe): void {
     this.#lastCheckAt = performance.now();
     this.#check = check;
     this.#onIdle = onIdle;
@@ -107,7 +107,7 @@ export class IdleTimer {
   }
 
   /** Checks the peer, and returns whether it is lost. */
-  #isLost(check: LivenessCheck | undefined): boolean {
+  #isLost(check: PeerProbe | undefined): boolean {
     const now = performance.now();
     const passed = Math.max(this.#interval, now - this.#lastCheckAt);
     const wasLate = this.#isLate;

@@ -28,10 +28,10 @@ export interface InboundLimits {
 }
 
 /** How many frames that need no credit a peer may send in addition to its credit. */
-const CREDIT_RESERVE = 256;
+const UNCREDITED_FRAMES_ALLOWED = 256;
 
-/** After how many messages the clock is read: a power of two. */
-const CLOCK_CHECK_MASK = 15;
+/** After how many messages the clock is read. */
+const MESSAGES_PER_CLOCK_CHECK = 16;
 
 /** The guard of one connection. */
 export class InboundGuard {
@@ -98,7 +98,7 @@ export class InboundGuard {
     }
     if (policy === "drop") this.#dropped++;
     if (policy === "close" || this.#isFlood()) {
-      this.#closing.overLimit(
+      this.#closing.closeForLimit(
         `At most ${perSecond} messages a second may be sent`,
       );
     }
@@ -108,7 +108,7 @@ export class InboundGuard {
   /** Closes the connection because of a message that is too big. */
   closeTooBig(): void {
     const reason = `A message may have at most ${this.maxPayload} bytes`;
-    this.#closing.blame(CloseCode.TooBig, reason, "limit");
+    this.#closing.closeForViolation(CloseCode.TooBig, reason, "limit");
   }
 
   /**
@@ -120,7 +120,8 @@ export class InboundGuard {
    */
   mustWait(received: number): boolean {
     return this.isBusy ||
-      (received & CLOCK_CHECK_MASK) === CLOCK_CHECK_MASK && isTurnOver();
+      received % MESSAGES_PER_CLOCK_CHECK === MESSAGES_PER_CLOCK_CHECK - 1 &&
+        isTurnOver();
   }
 
   /**
@@ -149,7 +150,7 @@ export class InboundGuard {
    */
   creditDelay(): number {
     const { burst = 0 } = this.#limits.messageRate ?? {};
-    const needed = INITIAL_CREDIT + CREDIT_RESERVE;
+    const needed = INITIAL_CREDIT + UNCREDITED_FRAMES_ALLOWED;
     if (this.#rateBucket === undefined || burst < needed) return 0;
     return this.#rateBucket.delayFor(needed, performance.now());
   }

@@ -8,10 +8,10 @@
 import type { NegotiatedProtocol } from "../protocol/subprotocol.ts";
 import type { RawSocket } from "../runtime/websocket.ts";
 import type { Instrumented } from "../events/instrumentation.ts";
-import type { Spender } from "../sending/buffer_budget.ts";
+import type { BudgetAccount } from "../sending/buffer_budget.ts";
 import { Sender } from "../sending/sender.ts";
 import type { WriterLimits } from "../sending/flow_options.ts";
-import type { WriterSignal } from "../sending/socket_writer.ts";
+import type { WriterSignal } from "../sending/backpressure_writer.ts";
 import type { Closing } from "./closing.ts";
 
 /** What sending needs of the other parts of a connection. */
@@ -21,7 +21,7 @@ export interface OutboundHost {
   /** The options of flow control, and the budget of all queues. */
   readonly options: Instrumented & {
     readonly writerLimits: WriterLimits;
-    readonly budget?: Spender;
+    readonly budget?: BudgetAccount;
   };
   /** The state of the connection. */
   readonly closing: Closing;

@@ -23,7 +23,7 @@ import { type Frame, isLargerThan, sizeOf } from "../values/codec.ts";
 import type { SocketTypes } from "../values/types.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import type { InboundGuard } from "./inbound_guard.ts";
-import type { ConnectionHost } from "./host.ts";
+import type { ConnectionHost } from "./connection_host.ts";
 import type { OwnedConnection } from "./owner.ts";
 import type { FrameReceiver } from "./sliced_receiver.ts";
 
@@ -145,7 +145,7 @@ export class Receiver<
   }
 
   /** Called when no frame waits any more. */
-  caughtUp(): void {
+  queueEmptied(): void {
     if (!this.#host.closing.isEnded) return;
     this.stopSession();
     if (!this.#dispatcher.isDispatching) this.#host.notifyEnd();
@@ -241,7 +241,11 @@ export class Receiver<
 
   /** Closes the connection because the peer violated `events.v1`. */
   protocolError(reason: string): void {
-    this.#host.closing.blame(CloseCode.ProtocolError, reason, "protocol");
+    this.#host.closing.closeForViolation(
+      CloseCode.ProtocolError,
+      reason,
+      "protocol",
+    );
   }
 
   #count(payload: Payload): void {
@@ -261,7 +265,7 @@ export class Receiver<
     const hasCredit = guard.postpone(payload, items);
     this.#spend(payload);
     if (!hasCredit) {
-      this.#host.closing.overLimit(
+      this.#host.closing.closeForLimit(
         "More messages came than there was credit for",
       );
     }

@@ -24,7 +24,7 @@ export interface FrameReceiver {
   /** Called with each frame that is dropped and counts for credit. */
   skipMessage(payload: Payload): void;
   /** Called when no frame waits any more. */
-  caughtUp(): void;
+  queueEmptied(): void;
 }
 
 /** How many items are dispatched before the clock is read. */
@@ -118,7 +118,7 @@ export class SlicedReceiver {
     }
     if (this.#waiting === undefined) return false;
     this.drop();
-    this.#receiver.caughtUp();
+    this.#receiver.queueEmptied();
     return false;
   };
 

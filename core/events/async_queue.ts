@@ -31,7 +31,7 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
   readonly #name: string;
   readonly #limit: number;
   readonly #onStop: () => void;
-  readonly #outrun: () => void;
+  readonly #iteratorOverflowed: () => void;
   /** The index of the first queued value; values before it were taken. */
   #values: QueuedValue<T>[] = [];
   #first = 0;
@@ -46,18 +46,18 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
    * @param name The name of the values, for the error message.
    * @param limit The maximum number of values.
    * @param onStop Called when no more values are needed.
-   * @param outrun Called after that if there were too many values.
+   * @param iteratorOverflowed Called after that if there were too many values.
    */
   constructor(
     name: string,
     limit: number,
     onStop: () => void,
-    outrun: () => void = () => {},
+    iteratorOverflowed: () => void = () => {},
   ) {
     this.#name = name;
     this.#limit = limit;
     this.#onStop = onStop;
-    this.#outrun = outrun;
+    this.#iteratorOverflowed = iteratorOverflowed;
   }
 
   /** The number of queued bytes. */
@@ -97,7 +97,7 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
         `Cannot queue more than ${most}: handle them faster or increase "limit"`,
       ),
     );
-    this.#outrun();
+    this.#iteratorOverflowed();
     return RESOLVED;
   }
 

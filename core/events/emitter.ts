@@ -94,7 +94,7 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
           type,
           options,
           select,
-          () => emitter.#hooks.outrun?.(emitter),
+          () => emitter.#hooks.iteratorOverflowed?.(emitter),
         ),
       queuedSize: (emitter: Emitter<unknown>) =>
         emitter.#subscriptions?.queuedSize ?? 0,

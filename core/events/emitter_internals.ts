@@ -23,7 +23,7 @@ export interface EmitterHooks {
   /** Returns the method of a subclass that is called before all listeners. */
   override?(target: object, type: string): Listener | undefined;
   /** An iterator over messages has failed, because more messages wait than it allows. */
-  outrun?(target: object): void;
+  iteratorOverflowed?(target: object): void;
 }
 
 /** The operations on an emitter that only the sockets use. */

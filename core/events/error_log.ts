@@ -1,6 +1,7 @@
 /**
  * Writes unhandled errors to the console, limited in number and length, so that a peer
- * cannot fill a log or control a terminal.
+ * cannot fill a log or control a terminal. An error goes to the listeners of its
+ * connection, else to those of the server or client; only what neither hears comes here.
  *
  * @module
  */

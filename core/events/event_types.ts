@@ -90,7 +90,10 @@ export interface Member {
   readonly data: unknown;
 }
 
-/** Dispatched by a server when a member joins or leaves a room. */
+/**
+ * The event `join` or `leave` of a server with the option `presence`: a member joined or
+ * left a room, on any server.
+ */
 export class MemberEvent extends Event {
   /** The member. */
   readonly member: Member;
@@ -157,7 +160,10 @@ export class ReceivedEvent<Message> extends Event {
   }
 }
 
-/** Dispatched when the send buffer has emptied after it was full. */
+/**
+ * The event `drain`: a `send` had to wait, and now all queued messages have been handed
+ * to the socket, which has room again.
+ */
 export class DrainEvent extends Event {}
 
 /** Dispatched by a client before it waits for its next attempt to reconnect. */
@@ -336,8 +342,7 @@ export class EndEvent<Connection> extends Event
 }
 
 /**
- * Dispatched when a listener throws or rejects, and for errors that have no other
- * recipient.
+ * The event `error`: a listener threw or rejected, or an error has no other recipient.
  *
  * @typeParam Connection The type of the connection.
  */

@@ -182,13 +182,13 @@ export class Subscriptions {
    * Iterates over events.
    *
    * @param select Maps the arguments of an event to a value of the iterator.
-   * @param outrun Called when the iterator has failed, because too many events wait.
+   * @param iteratorOverflowed Called when the iterator has failed, because too many events wait.
    */
   iterate<Args extends readonly unknown[], T>(
     type: string,
     options: EventsOptions,
     select: (args: Args) => T,
-    outrun?: () => void,
+    iteratorOverflowed?: () => void,
   ): AsyncIterableIterator<T, undefined> {
     assertType("options", options, "object");
     assertKnown("events()", options, EVENTS_OPTIONS);
@@ -202,7 +202,7 @@ export class Subscriptions {
         this.#queues.delete(queue);
         cancel();
       },
-      outrun,
+      iteratorOverflowed,
     );
     const cancel = this.#subscribe(
       type,

@@ -20,7 +20,7 @@ import type {
   ResolvedReconnectOptions,
 } from "./reconnect_options.ts";
 import { withResolvers } from "../util/deferred.ts";
-import { waitForRetry } from "./retry_delay.ts";
+import { waitForRetry } from "./retry_wait.ts";
 
 /** The client that a {@linkcode Reconnector} connects. */
 export interface ReconnectorHost {

@@ -100,7 +100,7 @@ function isDroppable({ overflow }: QueueItem): boolean {
 }
 
 /** Whether a queued message takes room from an offered one. */
-function countsAgainst(item: QueueItem, offered: QueueItem): boolean {
+function takesRoomFrom(item: QueueItem, offered: QueueItem): boolean {
   return !item.isTransferable || offered.isTransferable === true;
 }
 
@@ -173,7 +173,7 @@ export class BoundedQueue<W extends QueueItem> {
     const id = this.#idFor(offered);
     const replaced = this.#items.get(id);
     const isReplacedCounted = replaced !== undefined &&
-      countsAgainst(replaced, offered);
+      takesRoomFrom(replaced, offered);
     const freed = isReplacedCounted ? replaced.size : 0;
     const others = isReplacedCounted ? 1 : 0;
     const totals = offered.isTransferable ? this.#totals : this.#ownTotals;
@@ -257,7 +257,7 @@ export class BoundedQueue<W extends QueueItem> {
     const dropped: W[] = [];
     for (const [other, item] of this.#droppable) {
       if (excess <= 0) break;
-      if (other === id || !countsAgainst(item, offered)) continue;
+      if (other === id || !takesRoomFrom(item, offered)) continue;
       this.#delete(other, item);
       dropped.push(item);
       excess -= Math.max(item.size, 1);

@@ -1,5 +1,6 @@
 /**
- * Limits the memory of the queues of all connections of a server.
+ * Limits the memory of the queues of all connections of a server. What counts is what
+ * each connection reports: see `memory` of `core/connection/connection_core.ts`.
  *
  * @module
  */
@@ -95,4 +96,4 @@ export class BufferBudget<Holder> {
 }
 
 /** The budget, as a connection uses it. */
-export type Spender = Pick<BufferBudget<never>, "spend">;
+export type BudgetAccount = Pick<BufferBudget<never>, "spend">;

@@ -8,11 +8,14 @@
 
 import type { QueuedMessage, SendOptions } from "./send_queue.ts";
 import { type Frame, sizeOf } from "../values/codec.ts";
-import { MESSAGE_COST, type Spender } from "./buffer_budget.ts";
+import { type BudgetAccount, MESSAGE_COST } from "./buffer_budget.ts";
 import { RESOLVED } from "../events/errors.ts";
 import type { WriterLimits } from "./flow_options.ts";
 import type { TrafficCount } from "./socket_buffer.ts";
-import { SocketWriter, type WriterSignal } from "./socket_writer.ts";
+import {
+  BackpressureWriter,
+  type WriterSignal,
+} from "./backpressure_writer.ts";
 import { escapeFrame, unescapeFrame } from "../protocol/frames.ts";
 import { creditCost, CreditWindow } from "./credit_window.ts";
 import { assertOverflow } from "./bounded_queue.ts";
@@ -25,10 +28,10 @@ import type { NegotiatedProtocol } from "../protocol/subprotocol.ts";
 export class Sender {
   readonly #socket: RawSocket;
   readonly #onSignal: (signal: WriterSignal) => void;
-  readonly #writer: SocketWriter;
+  readonly #writer: BackpressureWriter;
   readonly #creditWindow: CreditWindow | undefined;
   readonly #batcher: FrameBatcher | undefined;
-  readonly #budget: Spender | undefined;
+  readonly #budget: BudgetAccount | undefined;
 
   /** Creates the sender of an open socket. */
   constructor(
@@ -37,7 +40,7 @@ export class Sender {
     { isEvents, hasParts }: Pick<NegotiatedProtocol, "isEvents" | "hasParts">,
     onSignal: (signal: WriterSignal) => void,
     instrumented: Instrumented,
-    budget?: Spender,
+    budget?: BudgetAccount,
   ) {
     this.#socket = socket;
     this.#budget = budget;
@@ -49,7 +52,11 @@ export class Sender {
         this.#writer.adopt(entry);
       });
     }
-    this.#writer = new SocketWriter(this.#batcher ?? socket, limits, onSignal);
+    this.#writer = new BackpressureWriter(
+      this.#batcher ?? socket,
+      limits,
+      onSignal,
+    );
   }
 
   /** The bytes that wait, here and in the socket. */
@@ -84,7 +91,7 @@ export class Sender {
     this.#writer.noteActivity();
   }
 
-  /** Sends a message, as {@linkcode SocketWriter.send} does. */
+  /** Sends a message, as {@linkcode BackpressureWriter.send} does. */
   send(
     frame: Frame,
     options: SendOptions | undefined,
@@ -117,7 +124,7 @@ export class Sender {
     return this.#sendNow(frame, options, false);
   }
 
-  /** Sends credit, as {@linkcode SocketWriter.sendCredit} does. */
+  /** Sends credit, as {@linkcode BackpressureWriter.sendCredit} does. */
   sendCredit(text: string): void {
     this.#writer.sendCredit(text);
   }
@@ -151,7 +158,7 @@ export class Sender {
     else flush();
   }
 
-  /** Stops for good, as {@linkcode SocketWriter.stop} does. */
+  /** Stops for good, as {@linkcode BackpressureWriter.stop} does. */
   stop(makeError: () => Error, isDelivered: boolean): readonly QueuedMessage[] {
     this.#batcher?.clear();
     const unsent = this.#writer.stop(makeError, isDelivered);

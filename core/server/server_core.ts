@@ -88,7 +88,7 @@ export class ServerCore<Types extends SocketTypes> {
         resolved.maxBufferedTotal,
         () => this.#holders(),
         (connection) => coreOf(connection).memory,
-        (connection) => coreOf(connection).terminateLargest(),
+        (connection) => coreOf(connection).terminateForMemory(),
       ),
       idleTimeout: () => 0, // the upgrader has one timer for all connections
     });

@@ -7,7 +7,7 @@
 import type { AdmissionOptions } from "../admission/admission_options.ts";
 import type { Adapter } from "../cluster/adapter.ts";
 import type { Connection } from "../connection/connection.ts";
-import type { SpeechOptions } from "../connection/connection_options.ts";
+import type { MessageOptions } from "../connection/connection_options.ts";
 import type { InboundLimits } from "../connection/inbound_guard.ts";
 import {
   type MessageRate,
@@ -23,7 +23,7 @@ import {
 import type { HistoryOptions } from "../history/message_store.ts";
 import { resolveHistoryOptions } from "../history/recovery.ts";
 import type { RequestInfo } from "../runtime/deno_server.ts";
-import { MIN_PEER_BYTES_PER_SECOND } from "../util/liveness.ts";
+import { MIN_PEER_BYTES_PER_SECOND } from "../runtime/liveness.ts";
 import type { Context, SocketTypes } from "../values/types.ts";
 
 /**
@@ -33,7 +33,7 @@ import type { Context, SocketTypes } from "../values/types.ts";
  * which `authorize` returns.
  */
 export interface ServerOptions<Types extends SocketTypes = SocketTypes>
-  extends AdmissionOptions<Context<Types>>, SpeechOptions<Types> {
+  extends AdmissionOptions<Context<Types>>, MessageOptions<Types> {
   /**
    * Handles requests that do not ask for a WebSocket, so that pages and sockets share a
    * port. By default their response is 426.
@@ -61,7 +61,7 @@ export interface ServerOptions<Types extends SocketTypes = SocketTypes>
    * - A peer cannot answer a ping in the middle of a message that it sends, and the
    *   runtime does not show a message before it is complete. So by default, the timeout
    *   of a peer that does not use this library is one second longer for each 16 KiB of
-   *   `maxPayload`: 94 seconds in all. If you set `idleTimeout`, nothing is added: choose
+   *   `maxPayload`: 94 seconds in all with the defaults. If you set `idleTimeout`, nothing is added: choose
    *   more than twice the time that the largest message takes on the slowest connection.
    *
    * @default {30_000}
@@ -76,13 +76,11 @@ export interface ServerOptions<Types extends SocketTypes = SocketTypes>
    */
   readonly maxPayload?: number;
   /**
-   * The maximum memory of everything that is queued for clients, or that has come from
-   * clients and waits to be handled, in bytes, for the whole server. Beyond it, the
-   * connections with the largest queues end as a `disconnect` with the cause
-   * `backpressure` (or `limit`, if most of it has come from the client), until the queues
-   * take no more than 15/16 of it. It does not matter which message was sent last, or
-   * with which `overflow` policy: clients that keep up must not suffer from those that do
-   * not. Each message counts with its size and up to 1,024 bytes more.
+   * The maximum memory of all queues of the server, in bytes: messages that wait to be
+   * sent, and received ones that wait to be handled or for a listener. Each counts with
+   * its size and up to 1,024 bytes. Above it, the connections with the largest queues are
+   * cut, whatever their `overflow`, until 1/16 is free. They end as a `disconnect` with
+   * the cause `backpressure`, or `limit` if most of their queue came from the client.
    *
    * @default {536_870_912}
    */
@@ -92,7 +90,7 @@ export interface ServerOptions<Types extends SocketTypes = SocketTypes>
    * far above what honest clients send. It only prevents a flood from using all CPU time.
    * Use a lower limit that fits your clients, above all if each message is broadcast.
    *
-   * @default {{ perSecond: 50_000, burst: 2_000 }}
+   * @default {{ perSecond: 50_000, burst: 2_000, policy: "close" }}
    */
   readonly messageRate?: MessageRate | false;
   /**

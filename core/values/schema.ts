@@ -1,5 +1,7 @@
 /**
- * Validates data by a schema of any library that implements Standard Schema.
+ * Validates data by a schema of any library that implements Standard Schema. What follows
+ * a failure is decided by `Dispatcher` (`core/connection/dispatcher.ts`): an `error`
+ * event, the failure of a request and, if the option asks for it, a close with 1008.
  *
  * @see {@link https://standardschema.dev | Standard Schema}
  * @module

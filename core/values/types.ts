@@ -43,7 +43,8 @@ export interface NamedTypes {
 }
 
 /**
- * The type of received data.
+ * The type of received data: `incoming` of named types, or the output of a schema;
+ * otherwise `unknown`.
  *
  * @typeParam Types The types of the socket.
  */
@@ -53,7 +54,7 @@ export type Incoming<Types extends SocketTypes> = Types extends
   : unknown;
 
 /**
- * The type of sent data.
+ * The type of sent data: `outgoing`; otherwise {@linkcode Sendable}.
  *
  * @typeParam Types The types of the socket.
  */
@@ -61,7 +62,7 @@ export type Outgoing<Types extends SocketTypes> = Types extends
   { outgoing: infer Type } ? Type : Sendable;
 
 /**
- * The type of replies to requests.
+ * The type of replies to requests: `reply`; otherwise `unknown`.
  *
  * @typeParam Types The types of the socket.
  */
@@ -69,7 +70,7 @@ export type Reply<Types extends SocketTypes> = Types extends
   { reply: infer Type } ? Type : unknown;
 
 /**
- * The type of the context of a connection.
+ * The type of {@linkcode Connection.context}: `context`; otherwise `unknown`.
  *
  * @typeParam Types The types of the socket.
  */

@@ -11,8 +11,8 @@ import {
 } from "../../core/events/errors.ts";
 import {
   type ConnectionOptions,
+  type MessageOptions,
   resolveOptions,
-  type SpeechOptions,
 } from "../../core/connection/connection_options.ts";
 import {
   encodeBinaryBatch,
@@ -28,7 +28,7 @@ import {
 } from "../support/fake_socket.ts";
 
 /** One end whose peer is the test. */
-function open(options: SpeechOptions = {}): Fixture {
+function open(options: MessageOptions = {}): Fixture {
   const one = createFixture("server", {
     options: manner(options),
     negotiated: EVENTS,
@@ -39,7 +39,7 @@ function open(options: SpeechOptions = {}): Fixture {
 
 const EVENTS = { protocol: "", isEvents: true };
 
-function manner(options: SpeechOptions): ConnectionOptions<SocketTypes> {
+function manner(options: MessageOptions): ConnectionOptions<SocketTypes> {
   return resolveOptions<SocketTypes>(options, 0, {
     closeTimeout: 10_000,
     idleTimeout: () => 0,

@@ -104,7 +104,10 @@ test("each close code, by its name", async (page) => {
     assertEquals(row?.[1], `\`CloseCode.${name}\``);
   }
   // A client adds 3000 to what it may not send. Messages are of any size to it.
-  const blamed = found(await sources(), /\bblame\(CloseCode\.(\w+)/g)
+  const blamed = found(
+    await sources(),
+    /\bcloseForViolation\(CloseCode\.(\w+)/g,
+  )
     .filter((name) => name !== "TooBig");
   const own = Object.entries(CloseCode)
     .filter(([name]) => blamed.includes(name))

@@ -3,7 +3,7 @@ import { FakeTime } from "@std/testing/time";
 import { stub } from "@std/testing/mock";
 import {
   IdleTimer,
-  type LivenessCheck,
+  type PeerProbe,
 } from "../../../core/connection/idle_timer.ts";
 
 Deno.test("IdleTimer detects silence within a quarter more than the timeout", () => {
@@ -111,7 +111,7 @@ class Looks implements Disposable {
   }
 
   /** Starts a timer that can ping its peer. */
-  watch(timer: IdleTimer, known: Partial<LivenessCheck> = {}): void {
+  watch(timer: IdleTimer, known: Partial<PeerProbe> = {}): void {
     timer.start(() => this.told.push("lost"), {
       ping: () => this.told.push("ping"),
       pongs: () => 0,

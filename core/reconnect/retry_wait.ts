@@ -1,5 +1,6 @@
 /**
- * Waits for the next attempt to connect.
+ * Waits for the next attempt to connect. For how long is decided by `backoff.ts` and
+ * `Reconnector`.
  *
  * @module
  */

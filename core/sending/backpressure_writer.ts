@@ -34,7 +34,7 @@ export type WriterSignal =
 const SLOW_POLL_MAX_MS = 5_000;
 
 /** Writes the messages of one connection to its socket. */
-export class SocketWriter {
+export class BackpressureWriter {
   readonly #socket: SocketSink;
   readonly #limits: WriterLimits;
   readonly #onSignal: (signal: WriterSignal) => void;
@@ -150,7 +150,7 @@ export class SocketWriter {
     if (!this.#drained) this.#flushCredit();
   }
 
-  /** Calls back when no message waits here, but not after {@linkcode SocketWriter.stop}. */
+  /** Calls back when no message waits here, but not after {@linkcode BackpressureWriter.stop}. */
   whenEmpty(action: () => void): void {
     if (this.#hasQueued) this.#onEmpty = action;
     else action();

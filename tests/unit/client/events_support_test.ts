@@ -5,7 +5,7 @@ import {
   blameOffer,
   ServerMemories,
   ServerMemory,
-} from "../../../core/client/server_memory.ts";
+} from "../../../core/client/events_support.ts";
 import { explainFailure } from "../../../core/runtime/connect_failure.ts";
 
 Deno.test("blameOffer() says whether the offer may be the reason of a failure", () => {

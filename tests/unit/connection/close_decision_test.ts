@@ -3,7 +3,7 @@ import {
   CONNECTING_STATE,
   type ConnectionSignal,
   transition,
-} from "../../../core/connection/close_state.ts";
+} from "../../../core/connection/close_decision.ts";
 import type { Side } from "../../../core/runtime/websocket.ts";
 
 const ROLES: readonly Side[] = ["server", "client"];
