@@ -1,6 +1,6 @@
 /**
  * How a connection ends. Every signal of the runtime, the peer and the application goes
- * through the state machine of `close_state.ts`; this module sends the close frame, waits
+ * through the state machine of `close_decision.ts`; this module sends the close frame, waits
  * for the answer, and cuts the socket.
  *
  * @module

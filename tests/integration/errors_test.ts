@@ -106,7 +106,7 @@ test("each close code, by its name", async (page) => {
   // A client adds 3000 to what it may not send. Messages are of any size to it.
   const blamed = found(
     await sources(),
-    /\bcloseForViolation\(CloseCode\.(\w+)/g,
+    /\bcloseForViolation\(\s*CloseCode\.(\w+)/g,
   )
     .filter((name) => name !== "TooBig");
   const own = Object.entries(CloseCode)
