@@ -189,6 +189,7 @@ const OTHERS = [
   // What this end writes:
   ...[
     "encodeEnvelope",
+    "encodeEnvelopeStart",
     "roomChannel",
     "encodeAddressed",
     "encodeTrace",
