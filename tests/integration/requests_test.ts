@@ -392,49 +392,57 @@ Deno.test("PendingRequests.expire() rejects only expired requests", () => {
 /** The requests that are pending when no more credit is given, and those with credit. */
 const LIMIT = 16 * 1024 + 1024;
 
-test("a client with very many pending requests is slowed down, not closed", async () => {
-  await using server = new ServerSocket();
-  const hold = Promise.withResolvers<void>();
-  const full = Promise.withResolvers<void>();
-  let started = 0;
-  server.handle(async ({ content }) => {
-    if (content !== "other" && ++started === LIMIT) full.resolve();
-    if (content !== "other") await hold.promise;
-    return 1;
-  });
-  await server.listen("127.0.0.1", 0);
-  await using client = new ClientSocket();
-  await using other = new ClientSocket();
-  await client.connect(server.url);
-  await other.connect(server.url);
-  const replies = Array.from(
-    { length: LIMIT + 2_000 },
-    () => client.request(""),
-  );
-  await full.promise;
-  for (let i = 0; i < 10; i++) await other.request("other");
-  assertEquals(started, LIMIT);
-  hold.resolve();
-  await Promise.all(replies);
-  assertEquals(started, LIMIT + 2_000);
+Deno.test({
+  name: "a client with very many pending requests is slowed down, not closed",
+  ignore,
+  fn: async () => {
+    await using server = new ServerSocket();
+    const hold = Promise.withResolvers<void>();
+    const full = Promise.withResolvers<void>();
+    let started = 0;
+    server.handle(async ({ content }) => {
+      if (content !== "other" && ++started === LIMIT) full.resolve();
+      if (content !== "other") await hold.promise;
+      return 1;
+    });
+    await server.listen("127.0.0.1", 0);
+    await using client = new ClientSocket();
+    await using other = new ClientSocket();
+    await client.connect(server.url);
+    await other.connect(server.url);
+    const replies = Array.from(
+      { length: LIMIT + 2_000 },
+      () => client.request(""),
+    );
+    await full.promise;
+    for (let i = 0; i < 10; i++) await other.request("other");
+    assertEquals(started, LIMIT);
+    hold.resolve();
+    await Promise.all(replies);
+    assertEquals(started, LIMIT + 2_000);
+  },
 });
 
-test("a peer that ignores its credit for requests is closed", async () => {
-  await using server = new ServerSocket({ messageRate: false });
-  const hold = Promise.withResolvers<void>();
-  let count = 0;
-  server.handle(() => {
-    count++;
-    return hold.promise;
-  });
-  await server.listen("127.0.0.1", 0);
-  using peer = await RawPeer.open(server.port, "/", "events.v1");
-  const ended = server.waitFor("end");
-  for (let id = 1; id < 40_000; id++) {
-    if (!await peer.write(frame(1, `\u0001?${id},1`))) break;
-  }
-  const [, { code, cause }] = await ended;
-  hold.resolve();
-  assertEquals([code, cause], [1006, "limit"]);
-  assert(count < LIMIT + 512, `${count}`);
+Deno.test({
+  name: "a peer that ignores its credit for requests is closed",
+  ignore,
+  fn: async () => {
+    await using server = new ServerSocket({ messageRate: false });
+    const hold = Promise.withResolvers<void>();
+    let count = 0;
+    server.handle(() => {
+      count++;
+      return hold.promise;
+    });
+    await server.listen("127.0.0.1", 0);
+    using peer = await RawPeer.open(server.port, "/", "events.v1");
+    const ended = server.waitFor("end");
+    for (let id = 1; id < 40_000; id++) {
+      if (!await peer.write(frame(1, `\u0001?${id},1`))) break;
+    }
+    const [, { code, cause }] = await ended;
+    hold.resolve();
+    assertEquals([code, cause], [1006, "limit"]);
+    assert(count < LIMIT + 512, `${count}`);
+  },
 });
