@@ -99,7 +99,7 @@ export class BrokerLog implements MessageStore {
   /** Renews the last position in the log before the broker removes it. */
   #barrierTimer: Timer | undefined;
   /** Resolves when everything that was missed has been delivered. */
-  #queueEmptied: Promise<void> = RESOLVED;
+  #caughtUp: Promise<void> = RESOLVED;
   #opening: PromiseWithResolvers<void> | undefined = Promise.withResolvers();
   #epoch: string | undefined;
   #tokens: ResumeTokens | undefined;
@@ -294,7 +294,7 @@ export class BrokerLog implements MessageStore {
     const channels = [ALL_CHANNEL, ...rooms.map(roomChannel)];
     const generation = this.#generation;
     // Otherwise messages of the replay would be delivered and read.
-    await this.#queueEmptied;
+    await this.#caughtUp;
     await Promise.all(
       channels.map((channel) => this.#pendingSubscriptions.get(channel)),
     );
@@ -340,7 +340,7 @@ export class BrokerLog implements MessageStore {
     );
     const unsettled = this.#pending.list();
     for (const pending of unsettled) this.#append(pending);
-    this.#queueEmptied = ignoreRejection(
+    this.#caughtUp = ignoreRejection(
       this.#replay(generation, isRenamed, unsettled),
     );
     const interval = Math.max(maxAge / 2, MIN_BARRIER_INTERVAL_MS);
