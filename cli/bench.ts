@@ -5,8 +5,7 @@
  */
 
 import { ClientSocket } from "../client.ts";
-import { printable } from "../core/util/printable.ts";
-import type { CliOptions } from "./cli_options.ts";
+import { clientOptions, type CliOptions } from "./cli_options.ts";
 import { Histogram } from "./histogram.ts";
 import type { Printer, Terminal } from "./printer.ts";
 
@@ -27,11 +26,6 @@ export async function bench(
   printer: Printer,
 ): Promise<number> {
   const histogram = new Histogram();
-  const fail = (error: unknown) => {
-    const message = error instanceof Error ? error.message : `${error}`;
-    printer.event({ type: "error", message }, printable(message, Infinity));
-    return 1;
-  };
   const clients: ClientSocket[] = [];
   try {
     const connectStart = performance.now();
@@ -42,14 +36,7 @@ export async function bench(
       );
       const batch = Array.from(
         { length: count },
-        () =>
-          new ClientSocket({
-            protocols: options.protocols,
-            ...options.headers.length > 0 &&
-              {
-                headers: options.headers.map(([name, value]) => [name, value]),
-              },
-          }),
+        () => new ClientSocket(clientOptions(options)),
       );
       clients.push(...batch);
       await Promise.all(batch.map((client) => client.connect(options.url)));
@@ -64,7 +51,8 @@ export async function bench(
     const seconds = (performance.now() - start) / 1000;
     report(histogram, connectMs, seconds, options, terminal, printer);
   } catch (error) {
-    return fail(error);
+    printer.error(error);
+    return 1;
   } finally {
     await Promise.all(clients.map((client) => client.close()));
   }

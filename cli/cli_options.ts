@@ -5,6 +5,7 @@
  */
 
 import { parseArgs } from "node:util";
+import type { ClientOptions } from "../client.ts";
 
 /** What the command does. */
 export type Mode = "connect" | "listen" | "bench";
@@ -124,6 +125,17 @@ export function parseOptions(args: readonly string[]): CliOptions | undefined {
     clients: count("--bench", values.bench ?? "1"),
     duration: seconds("--duration", values.duration ?? "5"),
     size: count("--size", values.size ?? "32"),
+  };
+}
+
+/** The options of a client that connects. */
+export function clientOptions(
+  { protocols, headers }: CliOptions,
+): Pick<ClientOptions, "protocols" | "headers"> {
+  return {
+    protocols,
+    ...headers.length > 0 &&
+      { headers: headers.map(([name, value]) => [name, value]) },
   };
 }
 

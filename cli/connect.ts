@@ -10,7 +10,7 @@ import {
   type SocketTypes,
 } from "../client.ts";
 import { printable } from "../core/util/printable.ts";
-import type { CliOptions } from "./cli_options.ts";
+import { clientOptions, type CliOptions } from "./cli_options.ts";
 import type { Printer, Terminal } from "./printer.ts";
 
 const COMMANDS = `/request <data>, /close [code] [reason], /help, //text`;
@@ -26,10 +26,8 @@ export async function connect(
   printer: Printer,
 ): Promise<number> {
   const client = new ClientSocket({
-    protocols: options.protocols,
+    ...clientOptions(options),
     reconnect: options.isReconnecting,
-    ...options.headers.length > 0 &&
-      { headers: options.headers.map(([name, value]) => [name, value]) },
   });
   const ended = Promise.withResolvers<number>();
   client.on("connect", (connection) => {
@@ -59,8 +57,7 @@ export async function connect(
   try {
     await client.connect(options.url);
   } catch (error) {
-    const message = error instanceof Error ? error.message : `${error}`;
-    printer.event({ type: "error", message }, printable(message, Infinity));
+    printer.error(error);
     return 1;
   }
   const input = readInput(client, terminal, printer).then(async () => {
@@ -69,7 +66,7 @@ export async function connect(
   });
   const code = await ended.promise;
   // With a terminal, the input goes on: nobody waits for it.
-  if (!terminal.isInteractive) await Promise.race([input, wait(0, input)]);
+  if (!terminal.isInteractive) await wait(0, input);
   return code;
 }
 
@@ -90,8 +87,7 @@ async function readInput(
   const pending = new Set<Promise<void>>();
   for await (const line of terminal.lines) {
     const done = runLine(line, client, printer).catch((error: unknown) => {
-      const message = error instanceof Error ? error.message : `${error}`;
-      printer.event({ type: "error", message }, printable(message, Infinity));
+      printer.error(error);
     }).finally(() => pending.delete(done));
     pending.add(done);
     if (client.connection === undefined) break;

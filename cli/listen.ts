@@ -50,8 +50,7 @@ export async function listen(
   try {
     await server.listen(options.hostname, options.port);
   } catch (error) {
-    const message = error instanceof Error ? error.message : `${error}`;
-    printer.event({ type: "error", message }, message);
+    printer.error(error);
     return 1;
   }
   const what = options.isChat ? "chat" : "echo";

@@ -65,6 +65,12 @@ export class Printer {
     else this.#terminal.note(text);
   }
 
+  /** Prints an error. */
+  error(error: unknown): void {
+    const message = error instanceof Error ? error.message : `${error}`;
+    this.event({ type: "error", message }, printable(message, ALL));
+  }
+
   /** Prints lines that only people need. */
   lines(lines: readonly string[]): void {
     if (!this.#isJson) lines.forEach((line) => this.#terminal.note(line));
