@@ -14,6 +14,7 @@ import {
 } from "../events/errors.ts";
 import {
   type ConnectionOptions,
+  MESSAGE_OPTIONS,
   type MessageOptions,
   resolveOptions,
 } from "../connection/connection_options.ts";
@@ -219,24 +220,19 @@ const WEB_SOCKET_OPTIONS = optionNames<WebSocketOptions>({
   dispatcher: true,
 });
 
-const CLIENT_OPTIONS = optionNames<ClientOptions>({
-  protocols: true,
-  headers: true,
-  webSocket: true,
-  requireEvents: true,
-  connectTimeout: true,
-  idleTimeout: true,
-  closeTimeout: true,
-  reconnect: true,
-  signal: true,
-  schema: true,
-  onInvalid: true,
-  concurrency: true,
-  codec: true,
-  plain: true,
-  highWaterMark: true,
-  maxBufferedAmount: true,
-  overflow: true,
-});
+const CLIENT_OPTIONS = [
+  ...optionNames<Omit<ClientOptions, keyof MessageOptions>>({
+    protocols: true,
+    headers: true,
+    webSocket: true,
+    requireEvents: true,
+    connectTimeout: true,
+    idleTimeout: true,
+    closeTimeout: true,
+    reconnect: true,
+    signal: true,
+  }),
+  ...MESSAGE_OPTIONS,
+];
 
 const CONNECT_OPTIONS = optionNames<ConnectOptions>({ signal: true });

@@ -5,7 +5,7 @@
  */
 
 import { assertCodec, type Codec } from "../values/codec.ts";
-import { assertType } from "../events/errors.ts";
+import { assertType, optionNames } from "../events/errors.ts";
 import {
   type FlowOptions,
   resolveWriterLimits,
@@ -72,6 +72,18 @@ export interface MessageOptions<Types extends SocketTypes = SocketTypes>
    */
   readonly plain?: boolean;
 }
+
+/** The names of {@linkcode MessageOptions}. */
+export const MESSAGE_OPTIONS: readonly string[] = optionNames<MessageOptions>({
+  schema: true,
+  onInvalid: true,
+  concurrency: true,
+  codec: true,
+  plain: true,
+  highWaterMark: true,
+  maxBufferedAmount: true,
+  overflow: true,
+});
 
 /** Options that servers and clients resolve differently. */
 export interface SideOptions {

@@ -7,7 +7,10 @@
 import type { AdmissionOptions } from "../admission/admission_options.ts";
 import type { Adapter } from "../cluster/adapter.ts";
 import type { Connection } from "../connection/connection.ts";
-import type { MessageOptions } from "../connection/connection_options.ts";
+import {
+  MESSAGE_OPTIONS,
+  type MessageOptions,
+} from "../connection/connection_options.ts";
 import type { InboundLimits } from "../connection/inbound_guard.ts";
 import {
   type MessageRate,
@@ -207,33 +210,28 @@ export function resolveServerOptions<Types extends SocketTypes>(
   };
 }
 
-const SERVER_OPTIONS = optionNames<ServerOptions>({
-  origins: true,
-  paths: true,
-  protocols: true,
-  authorize: true,
-  authorizeTimeout: true,
-  maxConnections: true,
-  maxConnectionsPerAddress: true,
-  keepHeaders: true,
-  trustProxy: true,
-  fallback: true,
-  closeTimeout: true,
-  idleTimeout: true,
-  maxPayload: true,
-  maxBufferedTotal: true,
-  messageRate: true,
-  maxDisconnectedClients: true,
-  adapter: true,
-  adapterQueue: true,
-  history: true,
-  presence: true,
-  schema: true,
-  onInvalid: true,
-  concurrency: true,
-  codec: true,
-  plain: true,
-  highWaterMark: true,
-  maxBufferedAmount: true,
-  overflow: true,
-});
+const SERVER_OPTIONS = [
+  ...optionNames<Omit<ServerOptions, keyof MessageOptions>>({
+    origins: true,
+    paths: true,
+    protocols: true,
+    authorize: true,
+    authorizeTimeout: true,
+    maxConnections: true,
+    maxConnectionsPerAddress: true,
+    keepHeaders: true,
+    trustProxy: true,
+    fallback: true,
+    closeTimeout: true,
+    idleTimeout: true,
+    maxPayload: true,
+    maxBufferedTotal: true,
+    messageRate: true,
+    maxDisconnectedClients: true,
+    adapter: true,
+    adapterQueue: true,
+    history: true,
+    presence: true,
+  }),
+  ...MESSAGE_OPTIONS,
+];
