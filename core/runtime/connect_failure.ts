@@ -6,6 +6,7 @@
  * @module
  */
 
+import { readProperty } from "../util/read_property.ts";
 import type { ConnectErrorKind } from "../events/errors.ts";
 
 /** The details of a failure. */
@@ -205,30 +206,32 @@ export function reportConnect<T extends object>(
 /** Remembers the connection. What listeners of the socket request has the same store. */
 function onSendHeaders(message: unknown): void {
   const report = modules?.storage.getStore();
-  const tcp = get(message, "socket");
-  const isWebSocket = get(get(message, "request"), "upgrade") === "websocket";
+  const tcp = readProperty(message, "socket");
+  const isWebSocket =
+    readProperty(readProperty(message, "request"), "upgrade") === "websocket";
   if (!report || !isWebSocket || !isTcpSocket(tcp)) return;
   report.tcp = tcp;
   if (report.isAbandoned) tcp.destroy();
 }
 
 function isTcpSocket(value: unknown): value is TcpSocket {
-  return typeof get(value, "destroy") === "function";
+  return typeof readProperty(value, "destroy") === "function";
 }
 
 /** Listens to what the policy of a page forbids; the event comes before the error. */
 function watchPolicy(report: ConnectReport): () => void {
   const type = "securitypolicyviolation";
-  const document = get(globalThis, "document");
-  const add = get(document, "addEventListener");
-  const remove = get(document, "removeEventListener");
+  const document = readProperty(globalThis, "document");
+  const add = readProperty(document, "addEventListener");
+  const remove = readProperty(document, "removeEventListener");
   if (typeof add !== "function" || typeof remove !== "function") {
     return () => {};
   }
   const onViolation = (event: unknown) => {
-    const isConnect = get(event, "effectiveDirective") === "connect-src";
-    const isEnforced = get(event, "disposition") !== "report";
-    const url = get(event, "blockedURI");
+    const isConnect =
+      readProperty(event, "effectiveDirective") === "connect-src";
+    const isEnforced = readProperty(event, "disposition") !== "report";
+    const url = readProperty(event, "blockedURI");
     const isSocket = typeof url === "string" && /^wss?:/.test(url);
     if (isConnect && isEnforced && isSocket) report.isForbidden = true;
   };
@@ -238,30 +241,31 @@ function watchPolicy(report: ConnectReport): () => void {
 
 function onHeaders(message: unknown): void {
   const report = modules?.storage.getStore();
-  const status = get(get(message, "response"), "statusCode");
+  const status = readProperty(readProperty(message, "response"), "statusCode");
   if (report && typeof status === "number") report.status = status;
 }
 
 function onError(message: unknown): void {
   const report = modules?.storage.getStore();
-  if (report) report.error = get(message, "error");
+  if (report) report.error = readProperty(message, "error");
 }
 
 /** Node's modules; undefined in other runtimes, and before Node 22.3. */
 function findModules(): NodeModules | undefined {
-  const process = get(globalThis, "process");
-  const versions = get(process, "versions");
-  const isNode = typeof get(versions, "undici") === "string" &&
-    get(versions, "bun") === undefined && get(versions, "deno") === undefined;
-  const load = get(process, "getBuiltinModule");
+  const process = readProperty(globalThis, "process");
+  const versions = readProperty(process, "versions");
+  const isNode = typeof readProperty(versions, "undici") === "string" &&
+    readProperty(versions, "bun") === undefined &&
+    readProperty(versions, "deno") === undefined;
+  const load = readProperty(process, "getBuiltinModule");
   if (!isNode || typeof load !== "function") return undefined;
   const channels: unknown = Reflect.apply(load, process, [
     "node:diagnostics_channel",
   ]);
   const hooks: unknown = Reflect.apply(load, process, ["node:async_hooks"]);
-  const Storage = get(hooks, "AsyncLocalStorage");
-  const subscribe = get(channels, "subscribe");
-  const unsubscribe = get(channels, "unsubscribe");
+  const Storage = readProperty(hooks, "AsyncLocalStorage");
+  const subscribe = readProperty(channels, "subscribe");
+  const unsubscribe = readProperty(channels, "unsubscribe");
   if (
     typeof Storage !== "function" || typeof subscribe !== "function" ||
     typeof unsubscribe !== "function"
@@ -271,10 +275,4 @@ function findModules(): NodeModules | undefined {
     subscribe: (...args) => Reflect.apply(subscribe, channels, args),
     unsubscribe: (...args) => Reflect.apply(unsubscribe, channels, args),
   };
-}
-
-function get(object: unknown, key: string): unknown {
-  return typeof object === "object" && object !== null
-    ? Reflect.get(object, key)
-    : undefined;
 }

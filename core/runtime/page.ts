@@ -5,6 +5,7 @@
  * @module
  */
 
+import { readProperty } from "../util/read_property.ts";
 /**
  * What has happened to a page:
  *
@@ -52,7 +53,7 @@ export function watchPage(listener: (signal: PageSignal) => void): () => void {
       stops.push(() => target.removeEventListener(type, onEvent));
     }
   };
-  const document = get(globalThis, "document");
+  const document = readProperty(globalThis, "document");
   if (isTarget(document)) listen(document, DOCUMENT_EVENTS);
   const isPage = isTarget(document) || typeof onLine() === "boolean";
   if (isPage && isTarget(globalThis)) listen(globalThis, GLOBAL_EVENTS);
@@ -61,7 +62,7 @@ export function watchPage(listener: (signal: PageSignal) => void): () => void {
 
 /** Whether this is a page, which its user may leave at any time. */
 export function isPage(): boolean {
-  return isTarget(get(globalThis, "document"));
+  return isTarget(readProperty(globalThis, "document"));
 }
 
 /**
@@ -73,20 +74,17 @@ export function isOffline(): boolean {
 }
 
 function isHidden(): boolean {
-  return get(get(globalThis, "document"), "visibilityState") === "hidden";
+  return readProperty(
+    readProperty(globalThis, "document"),
+    "visibilityState",
+  ) === "hidden";
 }
 
 function onLine(): unknown {
-  return get(get(globalThis, "navigator"), "onLine");
+  return readProperty(readProperty(globalThis, "navigator"), "onLine");
 }
 
 function isTarget(value: unknown): value is Target {
-  return typeof get(value, "addEventListener") === "function" &&
-    typeof get(value, "removeEventListener") === "function";
-}
-
-function get(object: unknown, key: string): unknown {
-  return typeof object === "object" && object !== null
-    ? Reflect.get(object, key)
-    : undefined;
+  return typeof readProperty(value, "addEventListener") === "function" &&
+    typeof readProperty(value, "removeEventListener") === "function";
 }
