@@ -68,7 +68,7 @@ export function broadcastChannel(
         }
       };
       browserChannel.onmessageerror = () => {
-        // A message is lost: whoever relies on the order has to know of the gap.
+        // A message is lost, so the server must report a gap.
         host.changed(
           "down",
           new Error(
