@@ -101,7 +101,9 @@ for (const how of ["fin", "reset", "tls", "unix"] as const) {
     "each connect has had its one end",
     connects === ends && server.clients.size === 0,
   );
-  verdict.claim("hardly a descriptor is left behind", left <= 0.05 * count);
+  if (isFull) {
+    verdict.claim("hardly a descriptor is left behind", left <= 0.05 * count);
+  }
 
   const peers = await Promise.all(Array.from({ length: PLACES }, connect));
   const heads = await Promise.all(peers.map(async (peer) => {
