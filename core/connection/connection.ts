@@ -188,7 +188,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
         connection.#core.iteratorOverflowed(),
       added: (connection: Connection, type) => {
         if (!type.startsWith("message")) return;
-        connection.#core.dispatcher.deliverEarlySoon();
+        connection.#core.dispatcher.early.deliverSoon();
       },
     };
     coreOf = (connection) => connection.#core;

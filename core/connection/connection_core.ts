@@ -192,7 +192,7 @@ export class ConnectionCore<
 
   /** See {@linkcode ConnectionHost}. */
   drained(): void {
-    this.dispatcher.run(() => {
+    this.dispatcher.callListeners(() => {
       this.owner.drained();
       emitters.emit(this.connection, "drain", DrainEvent, []);
     });
@@ -350,14 +350,14 @@ export class ConnectionCore<
     this.#setUp(outbound.negotiated?.isEvents ?? false);
     this.options.instrumentation?.connectionOpened(this.connection);
     let pending: readonly Promise<unknown>[] = [];
-    this.dispatcher.run(() => {
+    this.dispatcher.callListeners(() => {
       pending = this.owner.opened(
         this.connection,
-        () => this.dispatcher.deliverEarlySoon(),
+        () => this.dispatcher.early.deliverSoon(),
       );
     });
     if (pending.length === 0) return this.#dropHeaders();
-    this.dispatcher.awaitConnect(pending, () => this.#dropHeaders());
+    this.dispatcher.early.awaitConnect(pending, () => this.#dropHeaders());
   }
 
   #dropHeaders(): void {

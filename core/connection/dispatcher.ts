@@ -1,34 +1,45 @@
 /**
- * Turns the payload of a frame into a message or a request, validates it, and emits it or
- * calls its handler. Keeps messages that arrive before there is a listener.
+ * Turns the payload of a frame into a message or a request, and emits it or calls its
+ * handler. What happens to messages without a listener is decided in `early_messages.ts`
+ * and `unhandled_requests.ts`, and to those that cannot be read in `invalid_messages.ts`.
  *
  * @module
  */
 
 import { Message } from "../../message.ts";
 import { emitters } from "../events/emitter.ts";
-import { CloseCode, ignoreRejection } from "../events/errors.ts";
+import { ignoreRejection } from "../events/errors.ts";
 import { FailureEvent } from "../events/event_types.ts";
 import type { Payload, RequestFailure } from "../protocol/frames.ts";
 import type { RequestHandler } from "../requests/handlers.ts";
 import {
   IncomingRequest,
-  INTERNAL_FAILURE,
   type Responder,
 } from "../requests/incoming_request.ts";
 import { RunningRequests } from "../requests/running_requests.ts";
 import type { EventsSession } from "../requests/session.ts";
 import { MESSAGE_COST } from "../sending/buffer_budget.ts";
 import { creditCost } from "../sending/credit_window.ts";
-import { decodeWith, encodeWith, type Frame } from "../values/codec.ts";
-import { SchemaError, validate } from "../values/schema.ts";
+import { encodeWith, type Frame } from "../values/codec.ts";
 import type { Incoming, Outgoing, SocketTypes } from "../values/types.ts";
-import type { Timer } from "../util/timer.ts";
 import { ConcurrencyLimiter } from "./concurrency_limiter.ts";
-import { EarlyMessages } from "./early_messages.ts";
+import {
+  EarlyMessages,
+  type EarlyMessagesDispatcher,
+  emitEarly,
+} from "./early_messages.ts";
 import type { ConnectionHost } from "./connection_host.ts";
+import {
+  internalError,
+  type InvalidMessage,
+  readMessage,
+  rejectInvalid,
+  undecodable,
+  type ValidMessage,
+} from "./invalid_messages.ts";
 import type { MessageFrom, OwnedConnection } from "./owner.ts";
-import { emitMessage, isMessageHeard } from "./typed_messages.ts";
+import { emitMessage } from "./typed_messages.ts";
+import { refuseIfUnheard } from "./unhandled_requests.ts";
 
 /** A received message, and its request if it is one. */
 interface InboundMessage<M> {
@@ -38,17 +49,13 @@ interface InboundMessage<M> {
 
 const NO_PENDING: readonly never[] = [];
 
-/** The failure that the peer gets for a request that nobody handles. */
-const UNHANDLED_FAILURE: RequestFailure = {
-  message: "Nobody handles requests",
-  code: "unhandled",
-};
-
 /** Emits the messages of one connection. */
 export class Dispatcher<
   Types extends SocketTypes,
   C extends OwnedConnection<Types>,
-> implements Responder {
+> implements Responder, EarlyMessagesDispatcher {
+  /** The messages that were received before there is a listener. */
+  readonly early: EarlyMessages<Types, C>;
   readonly #host: ConnectionHost<Types, C>;
   /** The state of `events.v1`, if it was negotiated. */
   #session: EventsSession | undefined;
@@ -60,16 +67,11 @@ export class Dispatcher<
   #running: RunningRequests | undefined;
   /** How many events are being dispatched. The end waits for them. */
   #depth = 0;
-  /** Whether a listener may still be added: messages without a listener are kept. */
-  #isOpening = false;
-  /** Whether some `connect` listeners are still running. */
-  #isConnectPending = false;
-  #early: EarlyMessages<InboundMessage<MessageFrom<Types, C>>> | undefined;
-  #earlyTimer: Timer | undefined;
 
   /** Creates the dispatcher of a connection that is not open yet. */
   constructor(host: ConnectionHost<Types, C>) {
     this.#host = host;
+    this.early = new EarlyMessages(host, this);
   }
 
   /** Whether an event is being dispatched. */
@@ -82,21 +84,9 @@ export class Dispatcher<
     return this.#limiter !== undefined && !this.#limiter.isEmpty;
   }
 
-  /** Whether messages wait for a listener. */
-  get hasEarly(): boolean {
-    return this.#early !== undefined;
-  }
-
-  /** Whether some `connect` listeners are still running. */
-  get isConnectPending(): boolean {
-    return this.#isConnectPending;
-  }
-
   /** The approximate memory that waiting messages take, in bytes. */
   get memory(): number {
-    const early = this.#early;
-    const earlySize = early ? early.size + early.length * MESSAGE_COST : 0;
-    return earlySize + (this.#limiter?.size ?? 0) +
+    return this.early.memory + (this.#limiter?.size ?? 0) +
       (this.#running?.memory ?? 0);
   }
 
@@ -104,7 +94,7 @@ export class Dispatcher<
   opened(session: EventsSession | undefined): void {
     const { concurrency } = this.#host.options;
     this.#session = session;
-    this.#isOpening = true;
+    this.early.start();
     if (concurrency === Infinity) return;
     this.#limiter = new ConcurrencyLimiter(
       concurrency,
@@ -116,26 +106,9 @@ export class Dispatcher<
     );
   }
 
-  /** Called with the promises of the `connect` listeners that are still running. */
-  awaitConnect(pending: readonly Promise<unknown>[], done: () => void): void {
-    this.#isConnectPending = true;
-    Promise.all(pending).then(() => {
-      this.#isConnectPending = false;
-      done();
-      if (this.#early) this.#endOpeningSoon();
-    });
-  }
-
-  /** Emits no more early messages. */
-  stop(): void {
-    this.#isOpening = false;
-    this.#early = undefined;
-    clearTimeout(this.#earlyTimer);
-  }
-
   /** Drops the messages that wait for a listener, or for others to be handled. */
   discard(): void {
-    this.#early = undefined;
+    this.early.discard();
     this.discardWaiting();
   }
 
@@ -144,15 +117,15 @@ export class Dispatcher<
     return this.#limiter?.clear() ?? 0;
   }
 
-  /** Emits an event on the connection, or calls listeners otherwise. */
-  run(action: () => void): void {
+  /** Calls listeners, and emits the end afterwards if the connection has ended. */
+  callListeners(action: () => void): void {
     this.#depth++;
     action();
-    this.#leave();
+    this.#endDispatch();
   }
 
-  /** Runs an action before the end is emitted, whatever the action does. */
-  hold(action: () => void): void {
+  /** Calls listeners without emitting the end, neither meanwhile nor afterwards. */
+  callListenersOfEnd(action: () => void): void {
     this.#depth++;
     action();
     this.#depth--;
@@ -173,7 +146,7 @@ export class Dispatcher<
   }
 
   /** Gives credit for a message that is dropped. */
-  skip(frame: Payload): void {
+  creditDropped(frame: Payload): void {
     if (this.#limiter) this.#limiter.skip(creditCost(frame));
     else this.#session?.countReceived(creditCost(frame));
   }
@@ -212,18 +185,13 @@ export class Dispatcher<
       if (inbound) this.#dispatch(inbound.message, inbound.request);
       return;
     }
-    if (!inbound) return this.skip(frame);
+    if (!inbound) return this.creditDropped(frame);
     const { size } = inbound.message;
     if (limiter.add(inbound, creditCost(frame), MESSAGE_COST + size)) {
       this.#spend(size);
     } else {this.#host.closing.closeForLimit(
         "Too many messages wait to be handled",
       );}
-  }
-
-  /** Delivers early messages to a listener that has just been added, a little later. */
-  deliverEarlySoon(): void {
-    if (this.#early) queueMicrotask(() => this.#deliverEarly());
   }
 
   /** The name of the peer, for error messages. */
@@ -263,21 +231,11 @@ export class Dispatcher<
     const request = id === undefined
       ? undefined
       : new IncomingRequest(id, this, trace);
-    let value: { data: Incoming<Types> } | undefined;
+    let value: ValidMessage<Incoming<Types>> | undefined;
     if (schema) {
-      let decoded: unknown;
-      try {
-        decoded = decodeWith(payload, codec);
-      } catch (error) {
-        return this.#rejectInvalid(error, request);
-      }
-      try {
-        value = { data: validate(schema, decoded, "A message") };
-      } catch (error) {
-        return error instanceof SchemaError
-          ? this.#rejectInvalid(error, request)
-          : this.#rejectUnread(error, request);
-      }
+      const result = readMessage(payload, codec, schema);
+      if ("error" in result) return this.#reject(result, request);
+      value = result;
     }
     const message: MessageFrom<Types, C> = new Message(
       payload,
@@ -294,37 +252,15 @@ export class Dispatcher<
     return { message, request };
   }
 
-  /** Reports an error of the schema itself, which is not the fault of the peer. */
-  #rejectUnread(
-    error: unknown,
+  /** Reports a message that cannot be read, and rejects it. */
+  #reject(
+    invalid: InvalidMessage,
     request: IncomingRequest | undefined,
   ): undefined {
     this.#depth++;
-    this.reportError(error, "message");
-    request?.refuse(INTERNAL_FAILURE);
-    this.#leave();
-  }
-
-  /** Reports an invalid message, and closes the connection if the option asks for it. */
-  #rejectInvalid(
-    error: unknown,
-    request: IncomingRequest | undefined,
-  ): undefined {
-    this.#depth++;
-    this.reportError(error, "message");
-    const message = error instanceof SchemaError
-      ? error.message
-      : "The request could not be read";
-    request?.refuse({ message, code: "invalid" });
-    if (this.#host.options.isStrict) {
-      const reason = "A message does not match the schema";
-      this.#host.closing.closeForViolation(
-        CloseCode.PolicyViolation,
-        reason,
-        "protocol",
-      );
-    }
-    this.#leave();
+    this.reportError(invalid.error, "message");
+    rejectInvalid(this.#host, invalid, request);
+    this.#endDispatch();
   }
 
   /**
@@ -346,15 +282,15 @@ export class Dispatcher<
       else if (done) this.#track(done, message.size);
     } else if (request?.isAnswered) {
       // It could not be read, and has been refused.
-    } else if (!this.#isOpening) {
-      if (request) this.#refuseUnhandled(message, request);
+    } else if (!this.early.isOpening) {
+      if (request) refuseIfUnheard(this.#host, message, request);
       this.#host.owner.received(message, pending);
       emitMessage(this.#host.connection, message, pending);
     } else this.#emitWhileOpening(message, request, pending);
     if (emitters.queuedSize(this.#host.connection) > 0) {
       this.#spend(message.size);
     }
-    this.#leave();
+    this.#endDispatch();
     return pending ?? NO_PENDING;
   }
 
@@ -396,9 +332,13 @@ export class Dispatcher<
   ): RequestHandler<MessageFrom<Types, C>, Outgoing<Types>> | undefined {
     try {
       const { data: _data } = message;
+    } catch (error) {
+      return this.#reject(undecodable(error), request);
+    }
+    try {
       return this.#host.owner.findHandler(message);
     } catch (error) {
-      return this.#rejectInvalid(error, request);
+      return this.#reject(internalError(error), request);
     }
   }
 
@@ -410,87 +350,15 @@ export class Dispatcher<
     if (this.#host.closing.isServer) {
       this.#host.owner.received(message, pending);
     }
-    if (this.#hasListener() && !this.#early) this.#emit(message, pending);
-    else if (this.#host.isAccepting) {
-      this.#early ??= new EarlyMessages();
-      this.#early.push({ message, request }, message.size);
-      this.#spend(message.size);
-      if (!this.#isConnectPending) this.#endOpeningSoon();
-    }
+    const isKept = this.early.add(message, request);
+    if (isKept) this.#spend(message.size);
+    else if (isKept === false) emitEarly(this.#host, message, pending);
   }
 
-  /** Refuses a request that has no listener: it would never get a reply. */
-  #refuseUnhandled(
-    message: MessageFrom<Types, C>,
-    request: IncomingRequest,
-  ): void {
-    const isHeard = isMessageHeard(this.#host.connection, message) ||
-      this.#host.owner.isMessageHeard(message);
-    if (!isHeard) request.refuse(UNHANDLED_FAILURE);
-  }
-
-  /**
-   * Whether a message would be heard. The listeners of a server are not early: they hear
-   * each message when it arrives, even while listeners of the connection are added.
-   */
-  #hasListener(): boolean {
-    const connection = this.#host.connection;
-    return emitters.isHeard(connection, "message") ||
-      emitters.hasTyped(connection) ||
-      (!this.#host.closing.isServer && this.#host.owner.hasListener("message"));
-  }
-
-  #emit(
-    message: MessageFrom<Types, C>,
-    pending?: Promise<unknown>[],
-  ): void {
-    if (!this.#host.closing.isServer) {
-      this.#host.owner.received(message, pending);
-    }
-    emitMessage(this.#host.connection, message, pending);
-  }
-
-  #leave(): void {
+  #endDispatch(): void {
     if (--this.#depth === 0 && this.#host.closing.isEnded) {
       this.#host.notifyEnd();
     }
-  }
-
-  #deliverEarly(): void {
-    const early = this.#early;
-    if (early === undefined) return;
-    this.#depth++;
-    while (early === this.#early && this.#hasListener()) {
-      const inbound = early.shift();
-      if (inbound === undefined) {
-        this.#early = undefined;
-        break;
-      }
-      this.#emit(inbound.message);
-    }
-    const dropped = early.takeDropped();
-    if (dropped > 0) {
-      this.reportError(
-        new RangeError(
-          `Cannot deliver the first ${dropped} messages as too many arrived before there was a listener: add one before you await`,
-        ),
-        "message",
-      );
-    }
-    this.#leave();
-  }
-
-  /** Drops early messages, after those who were just called back could add a listener. */
-  #endOpeningSoon(): void {
-    this.#earlyTimer ??= setTimeout(() => {
-      this.#isOpening = false;
-      const early = this.#early;
-      this.#early = undefined;
-      if (this.#host.closing.isEnded) return this.#host.notifyEnd();
-      for (let next = early?.shift(); next; next = early?.shift()) {
-        if (next.request) this.#refuseUnhandled(next.message, next.request);
-      }
-    }, 0);
   }
 
   /** Counts memory against the budget. That may end this connection or another. */

@@ -71,15 +71,15 @@ export class EndNotifier<
     if (dispatcher.isWaiting || this.#receiver.isBusy) {
       return this.#awaitHandling();
     }
-    const mustWait = dispatcher.hasEarly && !this.#canOvertakeEarly();
+    const mustWait = dispatcher.early.isWaiting && !this.#canOvertakeEarly();
     if (!this.#isOwnerNotified && (isServer || !mustWait)) {
       this.#isOwnerNotified = true;
       // The listeners of the owner come first, whatever they do.
-      dispatcher.hold(() =>
+      dispatcher.callListenersOfEnd(() =>
         this.#host.owner.ended(this.#host.connection, state.end)
       );
     }
-    if (!mustWait || !dispatcher.hasEarly) return this.#emit(state.end);
+    if (!mustWait || !dispatcher.early.isWaiting) return this.#emit(state.end);
     if (isServer) this.#host.owner.endDeferred(this.#host.connection, true);
     // The end is emitted even if nobody adds a listener.
     this.#timer ??= startTimer(
@@ -109,7 +109,7 @@ export class EndNotifier<
   #canOvertakeEarly(): boolean {
     const { isServer } = this.#host.closing;
     // The application may add listeners right after `connect()` of a client.
-    if (!this.#dispatcher.isConnectPending) return isServer;
+    if (!this.#dispatcher.early.isConnectPending) return isServer;
     // The `connect` listeners may themselves wait for the end.
     const isHeard = (type: "close" | "disconnect" | "end") =>
       emitters.isHeard(this.#host.connection, type) ||
@@ -121,7 +121,7 @@ export class EndNotifier<
     const connection = this.#host.connection;
     this.#isEmitted = true;
     this.#host.owner.endDeferred(connection, false);
-    this.#dispatcher.stop();
+    this.#dispatcher.early.stop();
     clearTimeout(this.#timer);
     emitters.stopWaiting(
       connection,

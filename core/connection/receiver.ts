@@ -209,7 +209,7 @@ export class Receiver<
 
   /** Gives credit for a message that is dropped. */
   skipMessage(frame: Payload): void {
-    this.#dispatcher.skip(frame);
+    this.#dispatcher.creditDropped(frame);
   }
 
   /** Whether a frame that is not a message is within the limits. */

@@ -1,0 +1,92 @@
+/**
+ * Decides what happens to a message that cannot be read: one that the codec cannot decode,
+ * or that does not match the schema.
+ *
+ * @module
+ */
+
+import { CloseCode } from "../events/errors.ts";
+import type { Payload, RequestFailure } from "../protocol/frames.ts";
+import {
+  type IncomingRequest,
+  INTERNAL_FAILURE,
+} from "../requests/incoming_request.ts";
+import { type Codec, decodeWith } from "../values/codec.ts";
+import {
+  SchemaError,
+  type StandardSchema,
+  validate,
+} from "../values/schema.ts";
+import type { Closing } from "./closing.ts";
+
+/** Why a message cannot be read. */
+export interface InvalidMessage {
+  /** The error, for this side. */
+  readonly error: unknown;
+  /** What the peer gets as the reply, if the message is a request. */
+  readonly failure: RequestFailure;
+  /** Whether the peer sent something invalid, and this side has not failed itself. */
+  readonly isFaultOfPeer: boolean;
+}
+
+/** A message that was read. */
+export interface ValidMessage<Data> {
+  /** The output of the schema. */
+  readonly data: Data;
+}
+
+/** What rejects an invalid message. */
+export interface InvalidMessageHost {
+  readonly closing: Closing;
+  readonly options: {
+    /** Whether an invalid message closes the connection. */
+    readonly isStrict: boolean;
+  };
+}
+
+/** Decodes and validates a message. */
+export function readMessage<Data>(
+  payload: Payload,
+  codec: Codec | undefined,
+  schema: StandardSchema<Data>,
+): ValidMessage<Data> | InvalidMessage {
+  let decoded: unknown;
+  try {
+    decoded = decodeWith(payload, codec);
+  } catch (error) {
+    return undecodable(error);
+  }
+  try {
+    return { data: validate(schema, decoded, "A message") };
+  } catch (error) {
+    if (!(error instanceof SchemaError)) return internalError(error);
+    const failure = { message: error.message, code: "invalid" };
+    return { error, failure, isFaultOfPeer: true };
+  }
+}
+
+/** A message that the codec cannot decode. */
+export function undecodable(error: unknown): InvalidMessage {
+  const failure = { message: "The request could not be read", code: "invalid" };
+  return { error, failure, isFaultOfPeer: true };
+}
+
+/** A message that cannot be read because of an error of this side, as in a schema. */
+export function internalError(error: unknown): InvalidMessage {
+  return { error, failure: INTERNAL_FAILURE, isFaultOfPeer: false };
+}
+
+/**
+ * Refuses a request that cannot be read, and closes the connection if the peer is to
+ * blame and the option `onInvalid` asks for it.
+ */
+export function rejectInvalid(
+  { closing, options }: InvalidMessageHost,
+  { failure, isFaultOfPeer }: InvalidMessage,
+  request: IncomingRequest | undefined,
+): void {
+  request?.refuse(failure);
+  if (!isFaultOfPeer || !options.isStrict) return;
+  const reason = "A message does not match the schema";
+  closing.closeForViolation(CloseCode.PolicyViolation, reason, "protocol");
+}

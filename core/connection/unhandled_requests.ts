@@ -1,0 +1,33 @@
+/**
+ * Refuses requests that have neither a handler nor a listener: they would never get a
+ * reply.
+ *
+ * @module
+ */
+
+import type { RequestFailure } from "../protocol/frames.ts";
+import type { IncomingRequest } from "../requests/incoming_request.ts";
+import type { SocketTypes } from "../values/types.ts";
+import type { ConnectionHost } from "./connection_host.ts";
+import type { MessageFrom, OwnedConnection } from "./owner.ts";
+import { isMessageHeard } from "./typed_messages.ts";
+
+/** The failure that the peer gets for a request that nobody handles. */
+const UNHANDLED_FAILURE: RequestFailure = {
+  message: "Nobody handles requests",
+  code: "unhandled",
+};
+
+/** Refuses a request without a handler, unless its message has a listener. */
+export function refuseIfUnheard<
+  Types extends SocketTypes,
+  C extends OwnedConnection<Types>,
+>(
+  host: ConnectionHost<Types, C>,
+  message: MessageFrom<Types, C>,
+  request: IncomingRequest,
+): void {
+  const isHeard = isMessageHeard(host.connection, message) ||
+    host.owner.isMessageHeard(message);
+  if (!isHeard) request.refuse(UNHANDLED_FAILURE);
+}
