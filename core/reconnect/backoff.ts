@@ -10,6 +10,9 @@
  */
 const MIN_DOUBLING_MS = 100;
 
+/** How long a page that may be about to be left waits before it reconnects. */
+const LEAVING_MS = 3_000;
+
 /** Options of reconnecting: the delays, and when to stop. */
 export interface BackoffOptions {
   /**
@@ -70,15 +73,31 @@ export function* backoff(
   }
 }
 
+/** What the delay before an attempt depends on. All times are in milliseconds. */
+export interface RetryDelayInput {
+  /** The delay that {@linkcode backoff} has yielded. */
+  readonly backoff: number;
+  /** The delay that the server requires, if it does. */
+  readonly retryAfter: number | undefined;
+  /** Whether the page of this client may be about to be left. */
+  readonly isPageLeaving: boolean;
+  /** What remains of `maxDuration`. */
+  readonly remaining: number;
+  /** Returns a random number from 0 (inclusive) to 1 (exclusive). */
+  readonly random: () => number;
+}
+
 /**
- * Adds one to two times `retryAfter` to a delay, at random, so that the clients of a
- * server that restarts do not all reconnect at the same moment. All times are in
- * milliseconds.
+ * Decides how long to wait before an attempt. One to two times `retryAfter` is added at
+ * random, so that the clients of a server that restarts do not all reconnect at the same
+ * moment.
+ *
+ * @returns The delay; undefined if the server requires a longer one than remains.
  */
-export function withRetryAfter(
-  delay: number,
-  retryAfter: number | undefined,
-  random: () => number,
-): number {
-  return retryAfter === undefined ? delay : delay + retryAfter * (1 + random());
+export function retryDelay(
+  { backoff, retryAfter, isPageLeaving, remaining, random }: RetryDelayInput,
+): number | undefined {
+  const required = retryAfter === undefined ? 0 : retryAfter * (1 + random());
+  const delay = Math.max(backoff + required, isPageLeaving ? LEAVING_MS : 0);
+  return retryAfter !== undefined && delay > remaining ? undefined : delay;
 }

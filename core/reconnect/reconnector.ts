@@ -13,7 +13,7 @@ import {
 import type { GiveUpReason } from "../events/event_types.ts";
 import { isPage } from "../runtime/page.ts";
 import { parseRetryAfter } from "../protocol/retry_after.ts";
-import { backoff, withRetryAfter } from "./backoff.ts";
+import { backoff, retryDelay } from "./backoff.ts";
 import { ConnectAttempts } from "./connect_attempts.ts";
 import type {
   Disconnection,
@@ -118,7 +118,7 @@ export class Reconnector {
     try {
       let next = end ? undefined : this.#connectOnce(attempts);
       let retryAfter = end?.retryAfter;
-      let minDelay = end && isLeaving(end) ? LEAVING_MS : 0;
+      let isPageLeaving = end !== undefined && mayLeavePage(end);
       let failure: unknown;
       const decision = this.#decision;
       this.#decision = undefined;
@@ -147,8 +147,8 @@ export class Reconnector {
             retryAfter = parseRetryAfter(error.reason);
           }
         }
-        await this.#wait(attempts, failure, retryAfter, minDelay);
-        minDelay = 0;
+        await this.#wait(attempts, failure, retryAfter, isPageLeaving);
+        isPageLeaving = false;
       }
     } catch (error) {
       this.giveUp(attempts, error, "error");
@@ -251,7 +251,7 @@ export class Reconnector {
     attempts: ConnectAttempts,
     failure: unknown,
     retryAfter: number | undefined,
-    minDelay: number,
+    isPageLeaving: boolean,
   ): Promise<void> {
     const state = this.#state;
     const { signal, maxDuration = Infinity } = this.#options ?? {};
@@ -270,12 +270,14 @@ export class Reconnector {
       this.giveUp(attempts, error, isDuration ? "duration" : "attempts");
       throw error;
     }
-    const isFixed = retryAfter !== undefined;
-    const delay = Math.max(
-      withRetryAfter(step.value, retryAfter, Math.random),
-      minDelay,
-    );
-    if (isFixed && delay > maxDuration - state.elapsedMs) {
+    const delay = retryDelay({
+      backoff: step.value,
+      retryAfter,
+      isPageLeaving,
+      remaining: maxDuration - state.elapsedMs,
+      random: Math.random,
+    });
+    if (delay === undefined) {
       const error = this.#host.createError(
         `the server requires a delay of ${retryAfter} ms, which exceeds what remains of "maxDuration" (${maxDuration})`,
       );
@@ -291,7 +293,7 @@ export class Reconnector {
     await waitForRetry(delay, {
       signal: attempts.signal,
       skip: skip.signal,
-      isFixed,
+      isFixed: retryAfter !== undefined,
     });
     state.elapsedMs += Math.min(performance.now() - start, delay);
   }
@@ -320,12 +322,9 @@ function detailsOf(failure: unknown): ConnectErrorDetails {
  * Whether the page may be about to be left: Firefox closes its connections with 1001
  * before it tells the page. A server that goes away mostly gives a reason.
  */
-function isLeaving({ code, reason }: Disconnection): boolean {
+function mayLeavePage({ code, reason }: Disconnection): boolean {
   return isPage() && code === CloseCode.GoingAway && reason === "";
 }
-
-/** How long a page that may be about to be left waits before it reconnects. */
-const LEAVING_MS = 3_000;
 
 /** Waits for a decision, but no longer than until a signal is aborted. */
 async function untilAborted(

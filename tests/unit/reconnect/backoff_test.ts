@@ -2,7 +2,8 @@ import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import {
   backoff,
   type BackoffOptions,
-  withRetryAfter,
+  retryDelay,
+  type RetryDelayInput,
 } from "../../../core/reconnect/backoff.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 
@@ -87,13 +88,39 @@ Deno.test("backoff() distributes delays evenly", () => {
   });
 });
 
-Deno.test("withRetryAfter() returns the delay without a retry-after", () => {
-  assertEquals(withRetryAfter(70, undefined, () => 0.5), 70);
+/** What `retryDelay()` decides, with the usual input. */
+function delayWith(input: Partial<RetryDelayInput>): number | undefined {
+  return retryDelay({
+    backoff: 70,
+    retryAfter: undefined,
+    isPageLeaving: false,
+    remaining: Infinity,
+    random: () => 0.5,
+    ...input,
+  });
+}
+
+Deno.test("retryDelay() returns the delay of backoff() without a retry-after", () => {
+  assertEquals(delayWith({}), 70);
 });
 
-Deno.test("withRetryAfter() adds one to two times the time", () => {
-  assertEquals(withRetryAfter(0, 5_000, () => 0), 5_000);
-  assertEquals(withRetryAfter(70, 5_000, () => 0.5), 7_570);
-  assert(withRetryAfter(0, 5_000, () => 0.999) < 10_000);
-  assertEquals(withRetryAfter(70, 0, () => 0.5), 70);
+Deno.test("retryDelay() adds one to two times the retry-after", () => {
+  const retryAfter = 5_000;
+  assertEquals(delayWith({ backoff: 0, retryAfter, random: () => 0 }), 5_000);
+  assertEquals(delayWith({ retryAfter }), 7_570);
+  const random = () => 0.999;
+  assert((delayWith({ backoff: 0, retryAfter, random }) ?? NaN) < 10_000);
+  assertEquals(delayWith({ retryAfter: 0 }), 70);
+});
+
+Deno.test("retryDelay() waits for three seconds if the page may be left", () => {
+  assertEquals(delayWith({ isPageLeaving: true }), 3_000);
+  assertEquals(delayWith({ isPageLeaving: true, backoff: 4_000 }), 4_000);
+});
+
+Deno.test("retryDelay() returns undefined if the server requires more time than remains", () => {
+  assertEquals(delayWith({ retryAfter: 100, remaining: 220 }), 220);
+  assertEquals(delayWith({ retryAfter: 100, remaining: 219 }), undefined);
+  // The delay of backoff() is within what remains.
+  assertEquals(delayWith({ isPageLeaving: true, remaining: 100 }), 3_000);
 });
