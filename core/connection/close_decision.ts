@@ -70,7 +70,7 @@ export type ConnectionSignal =
     readonly isProven?: boolean;
   }
   /** The runtime closes the connection by itself, without progress. */
-  | { readonly type: "stuck" }
+  | { readonly type: "runtime-closing" }
   /** The peer did not complete the closing handshake in time. */
   | { readonly type: "timeout" }
   /** This side drops the connection. */
@@ -146,7 +146,7 @@ export function transition(
       return state.phase === "connecting"
         ? endedState(state, disconnected("network"))
         : { ...state, failure: signal.message };
-    case "stuck":
+    case "runtime-closing":
       // On a client, the socket is closing as soon as its peer closes, which is not an
       // error.
       return state.phase === "open" && side === "server"

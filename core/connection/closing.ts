@@ -198,10 +198,10 @@ export class Closing {
   }
 
   /**
-   * Called when the socket closes by itself while messages wait. Its close frame may be
+   * Called when the runtime closes the socket by itself while messages wait. Its close frame may be
    * queued behind data that the peer does not read, so the end may never be reported.
    */
-  stuck(): void {
+  runtimeClosing(): void {
     if (!this.isOpen || this.#timer !== undefined) return;
     this.#timer = startTimer(
       () => this.terminate("timeout"),
@@ -210,7 +210,7 @@ export class Closing {
     // Deno closes by itself when a pong is missing. If the peer has closed, the socket
     // has answered and is closed already.
     if (this.#host.socket.readyState === READY_STATE.closing) {
-      this.apply({ type: "stuck" });
+      this.apply({ type: "runtime-closing" });
     }
   }
 

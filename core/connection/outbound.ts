@@ -58,7 +58,7 @@ export class Outbound {
     if (this.#host.closing.isWritable) return this.#sender ??= this.#create();
     // In Node the socket is closing from the close frame of the peer to the end of TCP,
     // which may never come.
-    this.#host.closing.stuck();
+    this.#host.closing.runtimeClosing();
     return undefined;
   }
 
@@ -85,7 +85,7 @@ export class Outbound {
   }
 
   #onSignal(signal: WriterSignal): void {
-    if (signal === "stuck") this.#host.closing.stuck();
+    if (signal === "runtime-closing") this.#host.closing.runtimeClosing();
     else if (signal === "drained") {
       // While the connection closes, nobody may send.
       if (this.#host.closing.isOpen) this.#host.drained();

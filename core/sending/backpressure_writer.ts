@@ -27,8 +27,8 @@ export type WriterSignal =
   | "overflow"
   /** The peer has read nothing for too long. */
   | "stalled"
-  /** The socket closes by itself while messages wait. */
-  | "stuck";
+  /** The runtime closes the socket by itself while messages wait. */
+  | "runtime-closing";
 
 /** How late a socket that is not full is polled at most, in milliseconds. */
 const SLOW_POLL_MAX_MS = 5_000;
@@ -178,7 +178,7 @@ export class BackpressureWriter {
   poll(): number {
     if (this.#socket.readyState !== 1) {
       // A closing socket does not tell how much it holds.
-      this.#onSignal("stuck");
+      this.#onSignal("runtime-closing");
       return 0;
     }
     return this.#drained ? this.#pollFast() : this.#pollSlowly();

@@ -360,25 +360,25 @@ Deno.test("transition() reports the host's own shutdown", () => {
   );
 });
 
-Deno.test("transition() reports a stuck connection as a timeout", () => {
-  const stuck: ConnectionSignal = { type: "stuck" };
-  assertEquals(told("server", stuck), "open");
+Deno.test("transition() reports a runtimeClosing connection as a timeout", () => {
+  const runtimeClosing: ConnectionSignal = { type: "runtime-closing" };
+  assertEquals(told("server", runtimeClosing), "open");
   const lost = 'disconnect 1006 "" timeout';
   // The peer's TCP ended while Deno waited to tell it that it was too late.
-  assertEquals(told("server", stuck, closed(true, 1005)), lost);
-  assertEquals(told("server", stuck, closed(false, 0)), lost);
+  assertEquals(told("server", runtimeClosing, closed(true, 1005)), lost);
+  assertEquals(told("server", runtimeClosing, closed(false, 0)), lost);
   // It was not late, but about to close, and is told so at last.
   assertEquals(
-    told("server", stuck, closed(true, 4000, "bye")),
+    told("server", runtimeClosing, closed(true, 4000, "bye")),
     'close 4000 "bye" peer',
   );
-  assertEquals(told("server", close, stuck, timeout), lost);
+  assertEquals(told("server", close, runtimeClosing, timeout), lost);
 });
 
-Deno.test("transition() ignores stuck signals on a client", () => {
-  const stuck: ConnectionSignal = { type: "stuck" };
+Deno.test("transition() ignores runtimeClosing signals on a client", () => {
+  const runtimeClosing: ConnectionSignal = { type: "runtime-closing" };
   assertEquals(
-    told("client", stuck, closed(true, 1005)),
+    told("client", runtimeClosing, closed(true, 1005)),
     'close 1005 "" peer',
   );
 });
