@@ -22,6 +22,7 @@ import {
 } from "../connection/connection.ts";
 import { ErrorLog } from "../events/error_log.ts";
 import { emitEnd } from "../events/emit_end.ts";
+import { emitError } from "../events/emit_error.ts";
 import { emitters } from "../events/emitter.ts";
 import { type Endpoint, endpoints } from "../connection/endpoint.ts";
 import { emitMessage, isMessageHeard } from "../connection/typed_messages.ts";
@@ -54,7 +55,6 @@ import {
   type ClientState,
   ConnectEvent,
   DrainEvent,
-  FailureEvent,
   GiveUpEvent,
   type GiveUpReason,
   ReconnectingEvent,
@@ -335,10 +335,14 @@ export class ClientCore<Types extends SocketTypes> {
 
   /** Reports an error as an `error` event. */
   reportError(error: unknown, from: string): void {
-    this.#options.instrumentation?.listenerFailed(error, from);
-    if (emitters.isHeard(this.#client, "error")) {
-      this.#emit("error", FailureEvent, [error, from, this.#connection]);
-    } else this.#errorLog.write(`Unhandled error in "${from}":`, error);
+    emitError(
+      this.#client,
+      this.#options,
+      this.#errorLog,
+      error,
+      from,
+      this.#connection,
+    );
   }
 
   /** Whether messages wait though `connect` has not been called. */

@@ -19,6 +19,7 @@ import { type Endpoint, endpoints } from "../connection/endpoint.ts";
 import { guardWith } from "../connection/inbound_guard.ts";
 import { emitMessage, isMessageHeard } from "../connection/typed_messages.ts";
 import { emitEnd } from "../events/emit_end.ts";
+import { emitError } from "../events/emit_error.ts";
 import { emitters } from "../events/emitter.ts";
 import { ErrorLog, errorReason } from "../events/error_log.ts";
 import { ConnectionEndedError } from "../events/errors.ts";
@@ -26,7 +27,6 @@ import {
   AdapterEvent,
   ConnectEvent,
   EndEvent,
-  FailureEvent,
   MemberEvent,
   ReadyEvent,
   ReceivedEvent,
@@ -179,10 +179,7 @@ export class ServerCore<Types extends SocketTypes> {
   }
 
   #reportError(error: unknown, from: string, client?: Connection<Types>): void {
-    this.#options.instrumentation?.listenerFailed(error, from);
-    if (emitters.isHeard(this.#server, "error")) {
-      this.#emit("error", FailureEvent, [error, from, client]);
-    } else this.#errorLog.write(`Unhandled error in "${from}":`, error);
+    emitError(this.#server, this.#options, this.#errorLog, error, from, client);
   }
 
   #adapterChanged(state: "up" | "down", error: unknown): void {
