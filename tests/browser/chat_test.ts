@@ -3,11 +3,10 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { CHROMIUM, launch, type Page } from "../support/browser.ts";
 import { startChat } from "../support/chat.ts";
-import { lacksPermission } from "../support/permissions.ts";
+import { BROKER_PERMISSIONS, lacksPermission } from "../support/permissions.ts";
 import type { Program } from "../support/program.ts";
 
-const ignore =
-  await lacksPermission("net", "run", "read", "write", "env", "sys") ||
+const ignore = await lacksPermission(...BROKER_PERMISSIONS) ||
   !CHROMIUM;
 
 /** Somebody who uses the chat. */

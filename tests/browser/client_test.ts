@@ -16,10 +16,9 @@ import {
 import { serve } from "../support/portable/server.ts";
 import { CHROMIUM, launch, type Page } from "../support/browser.ts";
 import { bundle } from "../support/bundle.ts";
-import { lacksPermission } from "../support/permissions.ts";
+import { BROKER_PERMISSIONS, lacksPermission } from "../support/permissions.ts";
 
-const ignore =
-  await lacksPermission("net", "run", "read", "write", "env", "sys") ||
+const ignore = await lacksPermission(...BROKER_PERMISSIONS) ||
   !CHROMIUM;
 
 let script: Promise<string> | undefined;

@@ -5,11 +5,10 @@ import { ClientSocket } from "../../client.ts";
 import { inspect } from "../../inspect.ts";
 import { ServerSocket } from "../../server.ts";
 import { CHROMIUM, launch, type Page } from "../support/browser.ts";
-import { lacksPermission } from "../support/permissions.ts";
+import { BROKER_PERMISSIONS, lacksPermission } from "../support/permissions.ts";
 import { HANDSHAKE, RawPeer, request } from "../support/raw_peer.ts";
 
-const ignore =
-  await lacksPermission("net", "run", "read", "write", "env", "sys") ||
+const ignore = await lacksPermission(...BROKER_PERMISSIONS) ||
   !CHROMIUM;
 
 /** What would run if it were taken for more than text. */

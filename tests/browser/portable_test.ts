@@ -6,19 +6,12 @@ import {
   findBrowser,
 } from "../support/browser_page.ts";
 import { bundle } from "../support/bundle.ts";
-import { lacksPermission } from "../support/permissions.ts";
+import { BROKER_PERMISSIONS, lacksPermission } from "../support/permissions.ts";
 import type { Outcome } from "../support/portable/cases.ts";
 import { reportOutcomes } from "../support/portable/report.ts";
 import { serve } from "../support/portable/server.ts";
 
-const mayRun = !await lacksPermission(
-  "net",
-  "run",
-  "read",
-  "write",
-  "env",
-  "sys",
-);
+const mayRun = !await lacksPermission(...BROKER_PERMISSIONS);
 
 for (const name of BROWSERS) {
   const command = mayRun ? await findBrowser(name) ?? "" : "";

@@ -2,11 +2,10 @@
 
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import { CHROMIUM, launch, type Page } from "../support/browser.ts";
-import { lacksPermission } from "../support/permissions.ts";
+import { BROKER_PERMISSIONS, lacksPermission } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 
-const ignore =
-  await lacksPermission("net", "run", "read", "write", "env", "sys") ||
+const ignore = await lacksPermission(...BROKER_PERMISSIONS) ||
   !CHROMIUM;
 
 async function start(port = "0"): Promise<{ server: Program; url: string }> {

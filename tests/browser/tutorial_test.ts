@@ -4,11 +4,10 @@ import { assertStrictEquals } from "@std/assert";
 import { blocks } from "../../tools/pages.ts";
 import { Terminal } from "../../tools/terminal.ts";
 import { CHROMIUM, launch, type Page } from "../support/browser.ts";
-import { lacksPermission } from "../support/permissions.ts";
+import { BROKER_PERMISSIONS, lacksPermission } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 
-const ignore =
-  await lacksPermission("net", "run", "read", "write", "env", "sys") ||
+const ignore = await lacksPermission(...BROKER_PERMISSIONS) ||
   !CHROMIUM;
 
 /** Makes the files of the last step, in a folder of their own. */

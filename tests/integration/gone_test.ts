@@ -16,19 +16,13 @@ import { delay } from "@std/async";
 import { ClientSocket, ServerSocket } from "../../mod.ts";
 import { CERTIFICATE } from "../support/certificate.ts";
 import type { Report } from "../support/leavers.ts";
-import { lacksPermission } from "../support/permissions.ts";
+import { BROKER_PERMISSIONS, lacksPermission } from "../support/permissions.ts";
 import { lacksProgram } from "../support/programs.ts";
 import { Program } from "../support/program.ts";
 import { HANDSHAKE, RawPeer, request } from "../support/raw_peer.ts";
 
-const ignore = await lacksPermission(
-  "net",
-  "run",
-  "read",
-  "write",
-  "env",
-  "sys",
-) || await lacksProgram("sh");
+const ignore = await lacksPermission(...BROKER_PERMISSIONS) ||
+  await lacksProgram("sh");
 
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore, fn });

@@ -7,7 +7,7 @@ import { Presence } from "../../core/cluster/presence.ts";
 import { ClientSocket, type ServerOptions, ServerSocket } from "../../mod.ts";
 import { type Broker, brokers, missingBrokers } from "../support/brokers.ts";
 import { SeededRandom } from "../support/seeded_random.ts";
-import { lacksPermission } from "../support/permissions.ts";
+import { BROKER_PERMISSIONS, lacksPermission } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 
 const ROOM = "r";
@@ -224,14 +224,7 @@ Deno.test("Presence ignores unknown messages", () => {
   assertEquals(a.names, "ada");
 });
 
-const ignore = await lacksPermission(
-  "net",
-  "run",
-  "env",
-  "read",
-  "write",
-  "sys",
-);
+const ignore = await lacksPermission(...BROKER_PERMISSIONS);
 
 /** A server whose clients are called as their paths say: `/room/name`. */
 async function start(broker: Broker | undefined, options: ServerOptions = {}) {

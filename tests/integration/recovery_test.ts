@@ -4,17 +4,10 @@ import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { ClientSocket, type ServerOptions, ServerSocket } from "../../mod.ts";
 import { deadline, delay } from "@std/async";
 import { type Broker, brokers, missingBrokers } from "../support/brokers.ts";
-import { lacksPermission } from "../support/permissions.ts";
+import { BROKER_PERMISSIONS, lacksPermission } from "../support/permissions.ts";
 
 const ignore = await lacksPermission("net");
-const ignoreBrokers = await lacksPermission(
-  "net",
-  "run",
-  "env",
-  "read",
-  "write",
-  "sys",
-);
+const ignoreBrokers = await lacksPermission(...BROKER_PERMISSIONS);
 
 /** A server that keeps messages, and somebody in its rooms. */
 async function start(options: ServerOptions = {}): Promise<ServerSocket> {

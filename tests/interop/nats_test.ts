@@ -8,17 +8,11 @@ import { connectNats } from "../../adapters/nats_transport.ts";
 import { ClientSocket, type ServerOptions, ServerSocket } from "../../mod.ts";
 import { CERTIFICATE, KEY } from "../support/certificate.ts";
 import { NatsServer } from "../support/nats_servers.ts";
-import { lacksPermission } from "../support/permissions.ts";
+import { BROKER_PERMISSIONS, lacksPermission } from "../support/permissions.ts";
 import { lacksProgram } from "../support/programs.ts";
 
-const ignore = await lacksPermission(
-  "net",
-  "run",
-  "env",
-  "read",
-  "write",
-  "sys",
-) || await lacksProgram("nats-server");
+const ignore = await lacksPermission(...BROKER_PERMISSIONS) ||
+  await lacksProgram("nats-server");
 
 function test(name: string, fn: () => Promise<void>, seconds = 30): void {
   Deno.test({ name, ignore, fn: () => deadline(fn(), seconds * 1_000) });

@@ -1,16 +1,10 @@
 /** The adapter for Redis, tried with real servers: see `redis_cases.ts`. */
 
-import { lacksPermission } from "../support/permissions.ts";
+import { BROKER_PERMISSIONS, lacksPermission } from "../support/permissions.ts";
 import { lacksProgram } from "../support/programs.ts";
 
-const ignore = await lacksPermission(
-  "net",
-  "run",
-  "env",
-  "read",
-  "write",
-  "sys",
-) || await lacksProgram("redis-server", "openssl");
+const ignore = await lacksPermission(...BROKER_PERMISSIONS) ||
+  await lacksProgram("redis-server", "openssl");
 
 // Even to load the clients takes permissions.
 if (!ignore) await import("./redis_cases.ts");

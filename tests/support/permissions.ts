@@ -3,6 +3,16 @@
  * ignored; `deno task test` grants all and ignores nothing.
  */
 
+/** What the tests that start a broker need. */
+export const BROKER_PERMISSIONS = [
+  "net",
+  "run",
+  "env",
+  "read",
+  "write",
+  "sys",
+] as const;
+
 export async function lacksPermission(
   ...names: ("net" | "run" | "read" | "env" | "sys" | "write")[]
 ): Promise<boolean> {
