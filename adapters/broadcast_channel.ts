@@ -51,7 +51,7 @@ export function broadcastChannel(
   options: BroadcastChannelOptions = {},
 ): Adapter {
   assertType("options", options, "object", 'write { name: "..." }');
-  assertKnown("broadcastChannel()", options, OPTIONS);
+  assertKnown("broadcastChannel()", options, CHANNEL_OPTIONS);
   const { name = "ws-events" } = options;
   const subscriptions = new Set<string>();
   // One for all channels, as Deno 2.9 visits every open BroadcastChannel of a worker for
@@ -96,6 +96,6 @@ export function broadcastChannel(
   };
 }
 
-const OPTIONS = optionNames<BroadcastChannelOptions>({
+const CHANNEL_OPTIONS = optionNames<BroadcastChannelOptions>({
   name: true,
 });

@@ -35,6 +35,7 @@ import {
 } from "../core/events/errors.ts";
 import { withoutSecrets } from "../core/util/safe_url.ts";
 import { NatsLog } from "./nats_log.ts";
+import { brokerRetryDelay, CONNECT_TIMEOUT_MS } from "./broker_retry.ts";
 import { connectNats } from "./nats_transport.ts";
 
 export type { Adapter } from "../core/cluster/adapter.ts";
@@ -190,7 +191,7 @@ export function nats(
   options: NatsOptions = {},
 ): Adapter {
   assertType("options", options, "object", 'write { servers: "host:port" }');
-  assertKnown("nats()", options, OPTIONS);
+  assertKnown("nats()", options, NATS_OPTIONS);
   const {
     prefix = "ws-events",
     servers = "localhost:4222",
@@ -327,10 +328,9 @@ class NatsAdapter implements Adapter {
     const host = this.#host;
     if (!host) return;
     host.changed("down", connectionError(this.#servers, error));
-    const delay = Math.min(MAX_RETRY_MS, MIN_RETRY_MS * 2 ** this.#attempts++);
     this.#retry = setTimeout(
       () => this.#run(),
-      delay * (0.5 + Math.random() / 2),
+      brokerRetryDelay(this.#attempts++),
     );
   }
 
@@ -491,20 +491,13 @@ const MAX_PLAIN_NAME_BYTES = 256;
 /** The interval between pings, in milliseconds: a lost line is noticed within four. */
 const PING_INTERVAL_MS = 2_500;
 
-/** The longest time to connect to one server, in milliseconds. */
-const CONNECT_TIMEOUT_MS = 4_000;
-
-/** The delays before connecting again, in milliseconds. */
-const MIN_RETRY_MS = 100;
-const MAX_RETRY_MS = 2_000;
-
 /** The longest time to send what is buffered on close, in milliseconds. */
 const DRAIN_TIMEOUT_MS = 1_000;
 
 /** The number of denied subjects to remember, each of which is reported once. */
 const MAX_DENIED = 1_000;
 
-const OPTIONS = optionNames<NatsOptions>({
+const NATS_OPTIONS = optionNames<NatsOptions>({
   authenticator: true,
   ignoreClusterUpdates: true,
   inboxPrefix: true,

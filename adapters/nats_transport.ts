@@ -28,6 +28,7 @@ import {
   setTransportFactory,
   type Transport,
 } from "@nats-io/nats-core/internal";
+import { concatBytes } from "../core/util/concat_bytes.ts";
 
 /**
  * Connects to NATS.
@@ -221,20 +222,6 @@ const NO_NATS = "Cannot connect to NATS: another kind of server answers";
 
 /** The longest first line of a server, in bytes. */
 const MAX_INFO_BYTES = 1024 * 1024;
-
-function concatBytes(chunks: readonly Uint8Array[]): Uint8Array {
-  const [first] = chunks;
-  if (first && chunks.length === 1) return first;
-  const bytes = new Uint8Array(
-    chunks.reduce((length, chunk) => length + chunk.length, 0),
-  );
-  let offset = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, offset);
-    offset += chunk.length;
-  }
-  return bytes;
-}
 
 /** Reads the files that the options of the client name. */
 async function readCertificates(

@@ -24,6 +24,7 @@ import { errorReason } from "../core/events/error_log.ts";
 import { assertKnown, assertType, optionNames } from "../core/events/errors.ts";
 import { withoutSecrets } from "../core/util/safe_url.ts";
 import { withTimeout } from "../core/util/timer.ts";
+import { brokerRetryDelay, CONNECT_TIMEOUT_MS } from "./broker_retry.ts";
 import {
   createDriver,
   type DriverHost,
@@ -73,9 +74,6 @@ export interface RedisOptions {
   readonly prefix?: string;
 }
 
-/** The longest time to open a socket, in milliseconds. */
-const CONNECT_TIMEOUT_MS = 4_000;
-
 /** The longest time until a client is connected, in milliseconds. */
 const READY_TIMEOUT_MS = 10_000;
 
@@ -85,14 +83,11 @@ const CLOSE_TIMEOUT_MS = 1_000;
 /** A connection that has lived for this long was a good one, in milliseconds. */
 const STABLE_MS = 5_000;
 
-/** The longest delay before connecting again, in milliseconds. */
-const MAX_RETRY_MS = 2_000;
-
 /** The number of commands to queue for a Redis that does not answer. */
 const MAX_QUEUED_COMMANDS = 100_000;
 
 /** Validates the URL, as an error of the client would show its password. */
-function assertUrl(url: string): void {
+function assertRedisUrl(url: string): void {
   assertType("url", url, "string", 'write { url: "redis://host:port" }');
   const { protocol = "", host = "" } = URL.parse(url) ?? {};
   const isRedis = /^rediss?:$/.test(protocol) && host !== "" ||
@@ -141,12 +136,12 @@ function clientsOf(url: string): (isSubscriber: boolean) => RedisClient {
  */
 export function redis(options: RedisOptions = {}): Adapter {
   assertType("options", options, "object", 'write { url: "redis://..." }');
-  assertKnown("redis()", options, OPTIONS);
+  assertKnown("redis()", options, REDIS_OPTIONS);
   const { url, client, prefix = "ws-events:" } = options;
   assertPrefix(prefix);
   if (client === undefined) {
     const address = url ?? "redis://localhost:6379";
-    assertUrl(address);
+    assertRedisUrl(address);
     return new RedisAdapter(clientsOf(address), prefix);
   }
   assertType("client", client, "function", "write () => createClient(...)");
@@ -335,11 +330,10 @@ class RedisAdapter implements Adapter {
 
   #retry(error: unknown): void {
     if (!this.#host) return;
-    const delay = Math.min(50 * 2 ** this.#failures++, MAX_RETRY_MS);
     clearTimeout(this.#retryTimer);
     this.#retryTimer = setTimeout(
       () => this.#connect(),
-      Math.random() * delay,
+      brokerRetryDelay(this.#failures++),
     );
     this.#report(error);
   }
@@ -411,7 +405,7 @@ function toReason(error: unknown): Error {
 const SCRIPT_POSITION_PATTERN =
   /\.? script: [0-9a-f]{40}, on @user_script:\d+\.$/;
 
-const OPTIONS = optionNames<RedisOptions>({
+const REDIS_OPTIONS = optionNames<RedisOptions>({
   url: true,
   client: true,
   prefix: true,

@@ -19,7 +19,7 @@ function watch(): void {
   subscribe("net.client.socket", (message: unknown) => {
     if (!scope.getStore()?.isActive) return;
     if (typeof message !== "object" || message === null) return;
-    if (!("socket" in message) || !isEmitter(message.socket)) return;
+    if (!("socket" in message) || !isErrorSource(message.socket)) return;
     // The client listens, too, but not always: with TLS 1.3 a server refuses a missing
     // certificate only after the handshake, when @redis/client 6.3 has removed one
     // listener and not yet added the next. Without any the error ends the process.
@@ -27,11 +27,11 @@ function watch(): void {
   });
 }
 
-interface Emitter {
+interface ErrorSource {
   on(event: "error", listener: () => void): unknown;
 }
 
-function isEmitter(value: unknown): value is Emitter {
+function isErrorSource(value: unknown): value is ErrorSource {
   return typeof value === "object" && value !== null && "on" in value &&
     typeof value.on === "function";
 }

@@ -115,7 +115,7 @@ export function parseOptions(args: readonly string[]): CliOptions | undefined {
   return {
     mode,
     url: mode === "listen" ? "" : checkUrl(url),
-    ...parseAddress(values.listen ?? "0"),
+    ...parseListenAddress(values.listen ?? "0"),
     isChat: values.chat ?? false,
     isJson: values.json ?? false,
     isReconnecting: values.reconnect ?? false,
@@ -167,7 +167,7 @@ function checkUrl(text: string): string {
   return url.href;
 }
 
-function parseAddress(text: string): { hostname: string; port: number } {
+function parseListenAddress(text: string): { hostname: string; port: number } {
   const [, hostname = "localhost", digits = ""] =
     /^(?:(.+):)?(\d+)$/.exec(text) ?? [];
   const port = Number(digits);

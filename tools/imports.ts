@@ -45,6 +45,9 @@ const RUNTIME = "core/runtime/deno_server.ts";
 
 const COMMENT_OR_STRING = /\/\*[^]*?\*\/|\/\/.*|"(?:\\.|[^"\\\n])*"/g;
 
+const DECLARATION =
+  /^(?:export )?(?:abstract )?(?:async )?(?:const|let|function\*?|class|interface|type) (\w+)/gm;
+
 interface Graph {
   readonly modules: readonly {
     readonly specifier: string;
@@ -155,6 +158,8 @@ for (
   modules.push(...await modulesIn(`${folder}/`));
 }
 const problems: string[] = [];
+/** The module that declares a name. */
+const declared = new Map<string, string>();
 let count = 0;
 for (const module of new Set(modules)) {
   if (layerOf(module) < 0) {
@@ -171,6 +176,12 @@ for (const module of new Set(modules)) {
     /\bDeno\b/.test(source.replaceAll(COMMENT_OR_STRING, ""))
   ) {
     problems.push(`${module} names Deno, which only ${RUNTIME} may`);
+  }
+  const names = source.matchAll(DECLARATION).map(([, name = ""]) => name);
+  for (const name of new Set(names)) {
+    const other = declared.get(name);
+    if (other) problems.push(`${module} declares ${name}, as ${other} does`);
+    declared.set(name, module);
   }
   if (!imports.has(module)) {
     for (const [name, targets] of await importsFrom(module)) {

@@ -6,7 +6,8 @@
 
 import { Buffer } from "node:buffer";
 import { RESP_TYPES } from "@redis/client";
-import { slotOf } from "./slots.ts";
+import { readProperty } from "../../core/util/read_property.ts";
+import { hashSlot } from "./slots.ts";
 
 /**
  * A client of Redis: what `createClient`, `createCluster` and `createSentinel` of
@@ -79,15 +80,23 @@ export function createDriver(
   throw notAClient(client);
 }
 
-type Listener = (message: Buffer, channel: Buffer) => void;
+type OnMessage = (message: Buffer, channel: Buffer) => void;
 
 /** What all clients of `@redis/client` have. */
 interface NodeRedisBase {
   on(event: string, listener: (cause: unknown) => void): unknown;
   connect(): Promise<unknown>;
   destroy(): unknown;
-  subscribe(channel: string, listener: Listener, b: true): Promise<unknown>;
-  unsubscribe(channel: string, listener: Listener, b: true): Promise<unknown>;
+  subscribe(
+    channel: string,
+    listener: OnMessage,
+    b: true,
+  ): Promise<unknown>;
+  unsubscribe(
+    channel: string,
+    listener: OnMessage,
+    b: true,
+  ): Promise<unknown>;
 }
 
 interface NodeRedis extends NodeRedisBase {
@@ -118,8 +127,16 @@ interface NodeRedisCluster extends NodeRedisBase {
   readonly slots: readonly { readonly master: unknown }[];
   /** The client of one server, which is a promise while it connects. */
   nodeClient(node: unknown): NodeRedis | Promise<NodeRedis>;
-  sSubscribe(channel: string, listener: Listener, b: true): Promise<unknown>;
-  sUnsubscribe(channel: string, listener: Listener, b: true): Promise<unknown>;
+  sSubscribe(
+    channel: string,
+    listener: OnMessage,
+    b: true,
+  ): Promise<unknown>;
+  sUnsubscribe(
+    channel: string,
+    listener: OnMessage,
+    b: true,
+  ): Promise<unknown>;
   sendCommand(
     key: string | undefined,
     isReadonly: boolean,
@@ -188,7 +205,7 @@ function notAClient(value: unknown): TypeError {
 }
 
 /** Without a timeout for each command, as a timer costs more than a message. */
-const OPTIONS = {
+const REPLY_OPTIONS = {
   timeout: 0,
   typeMapping: {
     [RESP_TYPES.BLOB_STRING]: Buffer,
@@ -209,7 +226,7 @@ class ClientDriver implements RedisDriver {
   readonly database: number;
   readonly #publisher: NodeRedis;
   readonly #subscriber: NodeRedis;
-  readonly #listener: Listener;
+  readonly #listener: OnMessage;
 
   constructor(publisher: NodeRedis, subscriber: NodeRedis, host: DriverHost) {
     this.database = publisher.options?.database ?? 0;
@@ -237,7 +254,7 @@ class ClientDriver implements RedisDriver {
     _key: string | undefined,
     args: readonly RedisArgument[],
   ): Promise<unknown> {
-    return this.#publisher.sendCommand(args, OPTIONS);
+    return this.#publisher.sendCommand(args, REPLY_OPTIONS);
   }
 
   subscribe(channel: string): Promise<unknown> {
@@ -259,7 +276,7 @@ class SentinelDriver implements RedisDriver {
   readonly isCluster = false;
   readonly database = 0;
   readonly #client: NodeRedisSentinel;
-  readonly #listener: Listener;
+  readonly #listener: OnMessage;
   /**
    * The client hands its connection from command to command, and so may send them in
    * another order. A lease keeps it.
@@ -274,10 +291,14 @@ class SentinelDriver implements RedisDriver {
     client.on("error", (error) => host.failed(error));
     // It would send commands again that the master may have run.
     client.on("client-error", (event) => {
-      if (isConnected && hasType(event, "MASTER")) host.lost(lostError());
+      if (isConnected && readProperty(event, "type") === "MASTER") {
+        host.lost(lostError());
+      }
     });
     client.on("topology-change", (event) => {
-      if (!isConnected || !hasType(event, "MASTER_CHANGE")) return;
+      if (!isConnected || readProperty(event, "type") !== "MASTER_CHANGE") {
+        return;
+      }
       host.lost(new Error("Sentinel has elected another master"));
     });
     for (const event of LOST_EVENTS) {
@@ -294,7 +315,7 @@ class SentinelDriver implements RedisDriver {
     _key: string | undefined,
     args: readonly RedisArgument[],
   ): Promise<unknown> {
-    return this.#lease?.sendCommand(false, args, OPTIONS) ??
+    return this.#lease?.sendCommand(false, args, REPLY_OPTIONS) ??
       Promise.reject(lostError());
   }
 
@@ -311,18 +332,13 @@ class SentinelDriver implements RedisDriver {
   }
 }
 
-function hasType(event: unknown, type: string): boolean {
-  return typeof event === "object" && event !== null && "type" in event &&
-    event.type === type;
-}
-
 /** A client of `createCluster`: channels are sharded, as keys are. */
 class ClusterDriver implements RedisDriver {
   readonly isCluster = true;
   readonly database = 0;
   readonly #client: NodeRedisCluster;
   readonly #host: DriverHost;
-  readonly #listener: Listener;
+  readonly #listener: OnMessage;
 
   constructor(client: NodeRedisCluster, host: DriverHost) {
     this.#client = client;
@@ -345,10 +361,10 @@ class ClusterDriver implements RedisDriver {
     args: readonly RedisArgument[],
   ): Promise<unknown> {
     if (key === undefined) {
-      return this.#client.sendCommand(key, false, args, OPTIONS);
+      return this.#client.sendCommand(key, false, args, REPLY_OPTIONS);
     }
     // The cluster would send it again to another server, after what follows it.
-    const { master } = this.#client.slots[slotOf(key)] ?? {};
+    const { master } = this.#client.slots[hashSlot(key)] ?? {};
     const client = this.#client.nodeClient(master);
     return client instanceof Promise
       ? client.then((client) => this.#send(client, args))
@@ -360,7 +376,7 @@ class ClusterDriver implements RedisDriver {
     args: readonly RedisArgument[],
   ): Promise<unknown> {
     try {
-      return await client.sendCommand(args, OPTIONS);
+      return await client.sendCommand(args, REPLY_OPTIONS);
     } catch (error) {
       const isMoved = error instanceof Error &&
         /^(?:MOVED|ASK|CLUSTERDOWN|READONLY)/.test(error.message);
@@ -462,7 +478,7 @@ function connectIoRedis(client: IoRedis): Promise<unknown> {
   return ready;
 }
 
-function listenerOf(host: DriverHost): Listener {
+function listenerOf(host: DriverHost): OnMessage {
   return (message, channel) => host.received(channel.toString(), message);
 }
 

@@ -7,7 +7,7 @@
 const slotEncoder = new TextEncoder();
 
 /** The slot of a key: the CRC-16 (XMODEM) of its hash tag, if it has one, or of all. */
-export function slotOf(key: string): number {
+export function hashSlot(key: string): number {
   const [, tag] = /^[^{]*\{([^}]+)\}/.exec(key) ?? [];
   let crc = 0;
   for (const byte of slotEncoder.encode(tag ?? key)) {

@@ -7,7 +7,7 @@
 
 import { withTimeout } from "../../core/util/timer.ts";
 import type { RedisDriver } from "./driver.ts";
-import { slotOf } from "./slots.ts";
+import { hashSlot } from "./slots.ts";
 
 /** The interval between looks, in milliseconds. */
 const WATCH_INTERVAL_MS = 2_000;
@@ -160,6 +160,6 @@ function toRanges(reply: readonly unknown[]): SlotRange[] {
 function channelInSlot(prefix: string, slot: number): string {
   for (let i = 0;; i++) {
     const tag = i.toString(36);
-    if (slotOf(tag) === slot) return `${prefix}{${tag}}`;
+    if (hashSlot(tag) === slot) return `${prefix}{${tag}}`;
   }
 }

@@ -15,7 +15,7 @@ const MAX_WAITING_COST = 1024;
  * The number of messages between two checks of the duration of this turn of the event
  * loop.
  */
-const MESSAGES_PER_CLOCK_CHECK = 8;
+const HANDLED_PER_CLOCK_CHECK = 8;
 
 interface WaitingMessage<M> {
   readonly message: M;
@@ -110,7 +110,7 @@ export class ConcurrencyLimiter<M> {
       const isBehind = this.#waiting.length > 1;
       if (
         isBehind &&
-        ++this.#handledWhileOthersWait % MESSAGES_PER_CLOCK_CHECK === 0 &&
+        ++this.#handledWhileOthersWait % HANDLED_PER_CLOCK_CHECK === 0 &&
         isTurnOver()
       ) {
         continueLater(this.#startNext);

@@ -31,7 +31,7 @@ export interface InboundLimits {
 const UNCREDITED_FRAMES_ALLOWED = 256;
 
 /** After how many messages the clock is read. */
-const MESSAGES_PER_CLOCK_CHECK = 16;
+const RECEIVED_PER_CLOCK_CHECK = 16;
 
 /** The guard of one connection. */
 export class InboundGuard {
@@ -120,7 +120,7 @@ export class InboundGuard {
    */
   mustWait(received: number): boolean {
     return this.isBusy ||
-      received % MESSAGES_PER_CLOCK_CHECK === MESSAGES_PER_CLOCK_CHECK - 1 &&
+      received % RECEIVED_PER_CLOCK_CHECK === RECEIVED_PER_CLOCK_CHECK - 1 &&
         isTurnOver();
   }
 

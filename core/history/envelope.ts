@@ -5,7 +5,8 @@
  */
 
 import type { SendOptions } from "../sending/send_queue.ts";
-import { concatBytes, type Frame, toBytes } from "../values/codec.ts";
+import { type Frame, toBytes } from "../values/codec.ts";
+import { concatBytes } from "../util/concat_bytes.ts";
 import { isOverflow } from "../sending/bounded_queue.ts";
 
 /** The body of a broadcast. The bytes of a `Blob` have to be read first. */
@@ -75,7 +76,7 @@ export function encodeEnvelope(
   };
   const line = JSON.stringify(header) + "\n";
   return isBinary
-    ? concatBytes(envelopeEncoder.encode(line), toBytes(body))
+    ? concatBytes([envelopeEncoder.encode(line), toBytes(body)])
     : envelopeEncoder.encode(line + body);
 }
 

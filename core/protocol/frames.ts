@@ -5,7 +5,8 @@
  * @module
  */
 
-import { concatBytes, type Frame, toBytes } from "../values/codec.ts";
+import { type Frame, toBytes } from "../values/codec.ts";
+import { concatBytes } from "../util/concat_bytes.ts";
 
 /** The payload of a received frame. */
 export type Payload = string | ArrayBuffer;
@@ -151,7 +152,7 @@ export function escapeFrame(frame: Frame): Frame {
   }
   if (frame instanceof Blob) return new Blob([ESCAPE_PREFIX, frame]);
   const bytes = toBytes(frame);
-  return bytes[0] === MARK_BYTE ? concatBytes(ESCAPE_PREFIX, bytes) : frame;
+  return bytes[0] === MARK_BYTE ? concatBytes([ESCAPE_PREFIX, bytes]) : frame;
 }
 
 const ESCAPE_PREFIX = new Uint8Array([MARK_BYTE, "=".charCodeAt(0)]);
@@ -181,7 +182,7 @@ export function encodeAddressed(
   new DataView(head.buffer).setUint32(2, id);
   return frame instanceof Blob
     ? new Blob([head, frame])
-    : concatBytes(head, toBytes(frame));
+    : concatBytes([head, toBytes(frame)]);
 }
 
 /**
@@ -211,7 +212,7 @@ export function encodeStored(
   head[0] = MARK_BYTE;
   head[1] = "@".charCodeAt(0);
   new DataView(head.buffer).setBigUint64(2, BigInt(offset));
-  return concatBytes(head, toBytes(frame));
+  return concatBytes([head, toBytes(frame)]);
 }
 
 /** Encodes a position. */

@@ -244,7 +244,7 @@ export class EventsSession {
     }
     const now = performance.now();
     const reply = signal
-      ? untilAborted(
+      ? abortableReply(
         signal,
         { resolve, reject },
         () => this.#abandon(id, signal),
@@ -453,7 +453,7 @@ const MALFORMED_REASON = "A frame of events.v1 is malformed";
 export const REQUEST_TIMEOUT_MS = 10_000;
 
 /** Listens to a signal until the request is settled. */
-function untilAborted(
+function abortableReply(
   signal: AbortSignal,
   { resolve, reject }: PendingReply<Payload>,
   abort: () => void,

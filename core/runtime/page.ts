@@ -32,7 +32,7 @@ const DOCUMENT_EVENTS: readonly (readonly [string, PageSignal])[] = [
 ];
 
 /** The part of an `EventTarget` that is used. */
-type Target = Pick<EventTarget, "addEventListener" | "removeEventListener">;
+type PageTarget = Pick<EventTarget, "addEventListener" | "removeEventListener">;
 
 /**
  * Listens to the page.
@@ -42,7 +42,7 @@ type Target = Pick<EventTarget, "addEventListener" | "removeEventListener">;
 export function watchPage(listener: (signal: PageSignal) => void): () => void {
   const stops: (() => void)[] = [];
   const listen = (
-    target: Target,
+    target: PageTarget,
     events: readonly (readonly [string, PageSignal])[],
   ) => {
     for (const [type, signal] of events) {
@@ -84,7 +84,7 @@ function onLine(): unknown {
   return readProperty(readProperty(globalThis, "navigator"), "onLine");
 }
 
-function isTarget(value: unknown): value is Target {
+function isTarget(value: unknown): value is PageTarget {
   return typeof readProperty(value, "addEventListener") === "function" &&
     typeof readProperty(value, "removeEventListener") === "function";
 }

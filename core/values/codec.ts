@@ -245,17 +245,6 @@ export function toBytes(
     : new Uint8Array(frame.buffer, frame.byteOffset, frame.byteLength);
 }
 
-/** Concatenates two byte arrays. */
-export function concatBytes(
-  head: Uint8Array,
-  tail: Uint8Array,
-): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(head.length + tail.length);
-  bytes.set(head);
-  bytes.set(tail, head.length);
-  return bytes;
-}
-
 /** The size of a payload as limits count it: UTF-16 code units of a text, else bytes. */
 export function sizeOf(frame: Frame): number {
   if (typeof frame === "string") return frame.length;

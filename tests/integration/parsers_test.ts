@@ -212,7 +212,6 @@ const OTHERS = [
     "encodeValue",
     "encodeWith",
     "toBytes",
-    "concatBytes",
     "sizeOf",
   ],
   // What the program says:

@@ -1,9 +1,9 @@
 /** The slots of keys, as the specification of Redis Cluster has them. */
 
 import { assertEquals } from "@std/assert";
-import { slotOf } from "../../../adapters/redis/slots.ts";
+import { hashSlot } from "../../../adapters/redis/slots.ts";
 
-Deno.test("slotOf() is the CRC-16 of a key, or of its hash tag", () => {
+Deno.test("hashSlot() is the CRC-16 of a key, or of its hash tag", () => {
   // `CLUSTER KEYSLOT` of Redis 7.0 prints these.
   const slots = {
     "123456789": 12_739,
@@ -16,6 +16,6 @@ Deno.test("slotOf() is the CRC-16 of a key, or of its hash tag", () => {
     "ä": 13_929,
   };
   for (const [key, slot] of Object.entries(slots)) {
-    assertEquals(slotOf(key), slot, key);
+    assertEquals(hashSlot(key), slot, key);
   }
 });

@@ -6,12 +6,9 @@ import {
   assertNotStrictEquals,
   assertStrictEquals,
 } from "@std/assert";
+import { concatBytes } from "../../../core/util/concat_bytes.ts";
 import { decodeHex, encodeHex } from "../../support/hex.ts";
-import {
-  concatBytes,
-  type Frame,
-  toBytes,
-} from "../../../core/values/codec.ts";
+import { type Frame, toBytes } from "../../../core/values/codec.ts";
 import { decodeFrame } from "../../../core/protocol/frame_decoder.ts";
 import {
   encodeAddressed,
@@ -117,7 +114,7 @@ function write(marked: MarkedFrame): Frame {
       const { payload } = marked;
       if (typeof payload === "string") return `${MARK}${mark}${payload}`;
       const head = new Uint8Array([MARK_BYTE, mark.charCodeAt(0)]);
-      return concatBytes(head, new Uint8Array(payload));
+      return concatBytes([head, new Uint8Array(payload)]);
     }
     case "unknown":
       throw new Error("nothing writes that");
