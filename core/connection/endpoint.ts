@@ -105,9 +105,10 @@ export abstract class Endpoint<
   abstract close(): Promise<void>;
 
   /**
-   * Registers a handler for requests whose `data.type` has a given value. A handled
-   * request is not emitted as `message`. Any other request is, and {@linkcode
-   * Message.reply} replies to it.
+   * Registers a handler for requests whose `data.type` has a given value. Once there is a
+   * handler, requests are not emitted as `message`, and a request that no handler matches
+   * is refused with the code `unhandled`. Without any handler, each request is emitted as
+   * `message`, and {@linkcode Message.reply} replies to it.
    *
    * @param type The type of the requests.
    * @param handler The handler. The value that it returns, or that its promise resolves

@@ -5,18 +5,14 @@
  * @module
  */
 
-import type { RequestFailure } from "../protocol/frames.ts";
-import type { IncomingRequest } from "../requests/incoming_request.ts";
+import {
+  type IncomingRequest,
+  UNHANDLED_FAILURE,
+} from "../requests/incoming_request.ts";
 import type { SocketTypes } from "../values/types.ts";
 import type { ConnectionHost } from "./connection_host.ts";
 import type { MessageFrom, OwnedConnection } from "./owner.ts";
 import { isMessageHeard } from "./typed_messages.ts";
-
-/** The failure that the peer gets for a request that nobody handles. */
-const UNHANDLED_FAILURE: RequestFailure = {
-  message: "Nobody handles requests",
-  code: "unhandled",
-};
 
 /** Refuses a request without a handler, unless its message has a listener. */
 export function refuseIfUnheard<

@@ -4,7 +4,13 @@
  * @module
  */
 
-import { assertKnown, assertType, optionNames } from "../events/errors.ts";
+import {
+  assertKnown,
+  assertType,
+  optionNames,
+  RequestError,
+} from "../events/errors.ts";
+import { UNHANDLED_FAILURE } from "./incoming_request.ts";
 import type { Message, MessageAuthor } from "../../message.ts";
 import type { HandlerResult, OfType } from "../values/types.ts";
 
@@ -101,7 +107,10 @@ export class RequestHandlers<
     this.#add(first, subject, handler, third);
   }
 
-  /** Returns the handler for a request, if there is one. */
+  /**
+   * Returns the handler for a request; undefined if there is no handler at all. Where
+   * there are handlers, requests that none of them matches are refused.
+   */
   find(
     request: Message<Data, Outgoing, From>,
   ): RequestHandler<Message<Data, Outgoing, From>, Outgoing> | undefined {
@@ -110,7 +119,7 @@ export class RequestHandlers<
     // Avoids decoding the data if all requests have the same handler.
     return size === 0 || (any && size === 1)
       ? any
-      : this.#byType.get(typeOf(request.data) ?? "") ?? any;
+      : this.#byType.get(typeOf(request.data) ?? "") ?? any ?? refuseUnmatched;
   }
 
   #add(
@@ -132,6 +141,11 @@ export class RequestHandlers<
       once: true,
     });
   }
+}
+
+function refuseUnmatched(): never {
+  const { code } = UNHANDLED_FAILURE;
+  throw new RequestError("No handler matches the request", code);
 }
 
 const HANDLE_OPTIONS = optionNames<HandleOptions>({ signal: true });

@@ -106,3 +106,9 @@ export const INTERNAL_FAILURE: RequestFailure = {
   message: "The request has failed",
   code: "internal",
 };
+
+/** The failure that the peer gets for a request that nobody there handles. */
+export const UNHANDLED_FAILURE: RequestFailure = {
+  message: "Nobody handles requests",
+  code: "unhandled",
+};

@@ -122,15 +122,15 @@ test("Message.reply() replies to a request, or sends a message", async ({ server
   assertEquals(errors, []);
 });
 
-test("handle() keeps handled requests from being emitted as message", async ({ server, client }) => {
+test("handle() keeps requests from being emitted as message", async ({ server, client }) => {
   const messages: string[] = [];
   server.on("message", ({ content }) => messages.push(content));
   server.handle("sum", () => 3);
   assertStrictEquals(await client.request({ type: "sum" }), 3);
-  client.request({ type: "other" });
+  await assertRejects(() => client.request({ type: "other" }), RequestError);
   await client.send("sent");
   await server.waitFor("message", { filter: (m) => m.content === "sent" });
-  assertEquals(messages, ['{"type":"other"}', "sent"]);
+  assertEquals(messages, ["sent"]);
 });
 
 test("handle() accepts handlers that reply by themselves", async ({ server, client, peer, errors }) => {
@@ -211,6 +211,32 @@ test("request() rejects at once without a handler", async ({ server, client }) =
   assertThrows(() => server.handle(() => 3), Error, "twice");
   server.handle("a", () => 4);
   assertThrows(() => server.handle("a", () => 5), Error, '"a" twice');
+});
+
+test("request() rejects at once if handlers exist and none matches", async ({ server, client, peer }) => {
+  const heard: unknown[] = [];
+  server.on("message", ({ data }) => heard.push(data));
+  server.on("message:other", ({ data }) => heard.push(data));
+  const controller = new AbortController();
+  server.handle("sum", () => 1, { signal: controller.signal });
+  for (const data of [{ type: "other" }, { type: 1 }, "text", null]) {
+    const error = await assertRejects(
+      () => client.request(data, { timeout: Infinity }),
+      RequestError,
+      "No handler matches",
+    );
+    assertStrictEquals(error.code, "unhandled");
+  }
+  assertEquals(heard, []);
+  assertStrictEquals(await client.request({ type: "sum" }), 1);
+  client.on("message", () => {});
+  client.handle("sum", () => 2);
+  await assertRejects(() => peer.request("?"), RequestError, "No handler");
+  // Without a handler, a listener replies.
+  controller.abort();
+  server.on("message", (message) => message.reply("by a listener"));
+  assertStrictEquals(await client.request("text"), "by a listener");
+  assertEquals(heard, ["text"]);
 });
 
 test("request() rejects after the timeout and counts a late reply", async ({ server, client }) => {
