@@ -100,6 +100,15 @@ export interface ClientOptions<Types extends SocketTypes = SocketTypes>
    */
   readonly idleTimeout?: number;
   /**
+   * The maximum size of a received message in bytes. A larger one is not delivered: the
+   * connection is closed with 4009, as no client may send 1009, and the cause `limit`. The
+   * runtime has received it by then: no `WebSocket` has such a limit, except in packages
+   * such as `ws` (see {@linkcode ClientOptions.webSocket}).
+   *
+   * @default {Infinity}
+   */
+  readonly maxPayload?: number;
+  /**
    * How long the server may take to complete the closing handshake, in milliseconds.
    * After that, the connection is dropped, which is a `disconnect`.
    *
@@ -167,6 +176,7 @@ export function resolveClientOptions<Types extends SocketTypes>(
     connectTimeout = 10_000,
     idleTimeout,
     closeTimeout = 10_000,
+    maxPayload = Infinity,
     reconnect = false,
   } = options;
   assertType("webSocket", webSocket, "object");
@@ -179,6 +189,7 @@ export function resolveClientOptions<Types extends SocketTypes>(
   }
   assertSize("idleTimeout", idleTimeout ?? 0);
   assertSize("closeTimeout", closeTimeout);
+  assertSize("maxPayload", maxPayload);
   if (requireEvents && options.plain) {
     throw new TypeError(
       'Cannot use "requireEvents" together with "plain", which does without events.v1: leave one of them out',
@@ -193,6 +204,7 @@ export function resolveClientOptions<Types extends SocketTypes>(
     connectTimeout,
     connection: resolveOptions(options, idleMs ?? 0, {
       closeTimeout,
+      maxPayload,
       idleTimeout: (canPing) =>
         idleMs ?? (canPing ? DEFAULT_IDLE_TIMEOUT_MS : 0),
     }),
@@ -229,6 +241,7 @@ const CLIENT_OPTIONS = [
     connectTimeout: true,
     idleTimeout: true,
     closeTimeout: true,
+    maxPayload: true,
     reconnect: true,
     signal: true,
   }),

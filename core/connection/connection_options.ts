@@ -89,6 +89,8 @@ export const MESSAGE_OPTIONS: readonly string[] = optionNames<MessageOptions>({
 export interface SideOptions {
   /** The timeout of the closing handshake, in milliseconds. */
   readonly closeTimeout: number;
+  /** The maximum size of a received message in bytes. */
+  readonly maxPayload: number;
   /** Creates the guard of a connection whose peer is not trusted. */
   readonly guard?: (closing: Closing, receiver: FrameReceiver) => InboundGuard;
   /** The shared memory budget of the send queues. */

@@ -1,16 +1,14 @@
 /**
- * Protects a server from its peers: limits the size and the rate of messages, and divides
- * the work of one turn of the event loop into slices. A client trusts its server and has
+ * Protects a server from its peers: limits the rate of messages, and divides the work of
+ * one turn of the event loop into slices. A client trusts its server and has
  * no guard.
  *
  * @module
  */
 
-import { CloseCode } from "../events/errors.ts";
 import type { Payload } from "../protocol/frames.ts";
 import { isTurnOver } from "../runtime/time_slices.ts";
 import { INITIAL_CREDIT } from "../sending/credit_window.ts";
-import { isLargerThan } from "../values/codec.ts";
 import type { Closing } from "./closing.ts";
 import {
   DEFAULT_MESSAGE_RATE,
@@ -18,14 +16,6 @@ import {
   TokenBucket,
 } from "./rate_limiter.ts";
 import { type FrameReceiver, SlicedReceiver } from "./sliced_receiver.ts";
-
-/** Limits on what a peer may send. */
-export interface InboundLimits {
-  /** The maximum size of a message in bytes. */
-  readonly maxPayload: number;
-  /** The maximum rate of messages; undefined for no limit. */
-  readonly messageRate: Required<MessageRate> | undefined;
-}
 
 /** How many frames that need no credit a peer may send in addition to its credit. */
 const UNCREDITED_FRAMES_ALLOWED = 256;
@@ -35,7 +25,7 @@ const RECEIVED_PER_CLOCK_CHECK = 16;
 
 /** The guard of one connection. */
 export class InboundGuard {
-  readonly #limits: InboundLimits;
+  readonly #messageRate: Required<MessageRate> | undefined;
   readonly #closing: Closing;
   readonly #receiver: FrameReceiver;
   #rateBucket: TokenBucket | undefined;
@@ -47,18 +37,13 @@ export class InboundGuard {
 
   /** Creates the guard of a connection. */
   constructor(
-    limits: InboundLimits,
+    messageRate: Required<MessageRate> | undefined,
     closing: Closing,
     receiver: FrameReceiver,
   ) {
-    this.#limits = limits;
+    this.#messageRate = messageRate;
     this.#closing = closing;
     this.#receiver = receiver;
-  }
-
-  /** The maximum size of a message in bytes. */
-  get maxPayload(): number {
-    return this.#limits.maxPayload;
   }
 
   /** The number of dropped messages. */
@@ -81,15 +66,10 @@ export class InboundGuard {
     return this.#slices?.size ?? 0;
   }
 
-  /** Whether a message is within the limits. If not, it is dropped, or the peer closed. */
-  isWithinLimits(payload: Payload): boolean {
-    const { maxPayload, messageRate } = this.#limits;
-    if (isLargerThan(payload, maxPayload)) {
-      this.closeTooBig();
-      return false;
-    }
-    if (messageRate === undefined) return true;
-    const { perSecond, burst, policy } = messageRate;
+  /** Whether a message is within the rate. If not, it is dropped, or the peer closed. */
+  isWithinRate(): boolean {
+    if (this.#messageRate === undefined) return true;
+    const { perSecond, burst, policy } = this.#messageRate;
     this.#rateBucket ??= new TokenBucket(perSecond, burst, performance.now());
     if (
       this.#rateBucket.takeSpare() || this.#rateBucket.take(performance.now())
@@ -103,12 +83,6 @@ export class InboundGuard {
       );
     }
     return false;
-  }
-
-  /** Closes the connection because of a message that is too big. */
-  closeTooBig(): void {
-    const reason = `A message may have at most ${this.maxPayload} bytes`;
-    this.#closing.closeForViolation(CloseCode.TooBig, reason, "limit");
   }
 
   /**
@@ -149,7 +123,7 @@ export class InboundGuard {
    * the limit of the rate: it is slowed down instead of being closed.
    */
   creditDelay(): number {
-    const { burst = 0 } = this.#limits.messageRate ?? {};
+    const { burst = 0 } = this.#messageRate ?? {};
     const needed = INITIAL_CREDIT + UNCREDITED_FRAMES_ALLOWED;
     if (this.#rateBucket === undefined || burst < needed) return 0;
     return this.#rateBucket.delayFor(needed, performance.now());
@@ -168,9 +142,14 @@ export class InboundGuard {
   }
 }
 
-/** Resolves the limits of a server to what guards each of its connections. */
+/**
+ * Returns what guards each connection of a server.
+ *
+ * @param messageRate The maximum rate of messages; undefined for no limit.
+ */
 export function guardWith(
-  limits: InboundLimits,
+  messageRate: Required<MessageRate> | undefined,
 ): (closing: Closing, receiver: FrameReceiver) => InboundGuard {
-  return (closing, receiver) => new InboundGuard(limits, closing, receiver);
+  return (closing, receiver) =>
+    new InboundGuard(messageRate, closing, receiver);
 }

@@ -163,13 +163,18 @@ export class Receiver<
 
   /** The maximum size of a marked frame in bytes. */
   get maxFrame(): number {
-    const maxPayload = this.#guard?.maxPayload ?? Infinity;
+    const { maxPayload } = this.#host.options;
     return Math.max(maxPayload, MAX_BATCH_BYTES) + MARK_OVERHEAD_BYTES;
   }
 
   /** Closes the connection because of a frame that is too big. */
   frameTooBig(): void {
-    this.#guard?.closeTooBig();
+    const { maxPayload } = this.#host.options;
+    this.#host.closing.closeForViolation(
+      CloseCode.TooBig,
+      `A message may have at most ${maxPayload} bytes`,
+      "limit",
+    );
   }
 
   /** Sends a frame that needs no credit. */
@@ -201,8 +206,7 @@ export class Receiver<
   deliver(payload: Payload, frame: Payload, id?: number, trace?: string): void {
     if (!this.isAccepting) return;
     this.#count(payload);
-    const guard = this.#guard;
-    if (guard === undefined || guard.isWithinLimits(payload)) {
+    if (this.isWithinLimits(payload)) {
       this.#dispatcher.accept(payload, frame, id, trace);
     } else this.skipMessage(frame);
   }
@@ -212,9 +216,13 @@ export class Receiver<
     this.#dispatcher.creditDropped(frame);
   }
 
-  /** Whether a frame that is not a message is within the limits. */
+  /** Whether a frame is within the limits. If not, it is dropped, or the peer closed. */
   isWithinLimits(payload: Payload): boolean {
-    return this.#guard?.isWithinLimits(payload) ?? true;
+    if (isLargerThan(payload, this.#host.options.maxPayload)) {
+      this.frameTooBig();
+      return false;
+    }
+    return this.#guard?.isWithinRate() ?? true;
   }
 
   /** Takes credit of the peer. */
@@ -259,7 +267,7 @@ export class Receiver<
     if (items) {
       this.#host.options.instrumentation?.batched("receive", items.length);
     }
-    if (!this.session && !guard.isWithinLimits(payload)) {
+    if (!this.session && !this.isWithinLimits(payload)) {
       return this.#count(payload);
     }
     const hasCredit = guard.postpone(payload, items);

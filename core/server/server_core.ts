@@ -80,10 +80,11 @@ export class ServerCore<Types extends SocketTypes> {
     this.#server = server;
     this.clients = this.#clients;
     const resolved = resolveServerOptions(options);
-    const { idleTimeout, pongGrace, closeTimeout, limits, history } = resolved;
+    const { idleTimeout, pongGrace, closeTimeout, history } = resolved;
     this.#options = resolveOptions(options, idleTimeout, {
       closeTimeout,
-      guard: guardWith(limits),
+      maxPayload: resolved.maxPayload,
+      guard: guardWith(resolved.messageRate),
       budget: new BufferBudget(
         resolved.maxBufferedTotal,
         () => this.#holders(),

@@ -11,7 +11,6 @@ import {
   MESSAGE_OPTIONS,
   type MessageOptions,
 } from "../connection/connection_options.ts";
-import type { InboundLimits } from "../connection/inbound_guard.ts";
 import {
   type MessageRate,
   resolveMessageRate,
@@ -145,7 +144,8 @@ export interface ResolvedServerOptions {
   readonly idleTimeout: number;
   /** How much longer than `idleTimeout` a peer may take to answer, in milliseconds. */
   readonly pongGrace: number;
-  readonly limits: InboundLimits;
+  readonly maxPayload: number;
+  readonly messageRate: Required<MessageRate> | undefined;
   readonly maxBufferedTotal: number;
   readonly maxDisconnectedClients: number;
   readonly adapter: Adapter | undefined;
@@ -198,10 +198,8 @@ export function resolveServerOptions<Types extends SocketTypes>(
       ? Math.min(maxPayload, MAX_RUNTIME_FRAME_BYTES) /
         MIN_PEER_BYTES_PER_SECOND * 1000
       : 0,
-    limits: {
-      maxPayload,
-      messageRate: resolveMessageRate(options.messageRate),
-    },
+    maxPayload,
+    messageRate: resolveMessageRate(options.messageRate),
     maxBufferedTotal,
     maxDisconnectedClients,
     adapter,

@@ -41,6 +41,7 @@ const EVENTS = { protocol: "", isEvents: true };
 
 function manner(options: MessageOptions): ConnectionOptions<SocketTypes> {
   return resolveOptions<SocketTypes>(options, 0, {
+    maxPayload: Infinity,
     closeTimeout: 10_000,
     idleTimeout: () => 0,
   });

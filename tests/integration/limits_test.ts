@@ -8,16 +8,18 @@ import {
 } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
 import { byteLengthOf, isLargerThan } from "../../core/values/codec.ts";
-import type { InboundLimits } from "../../core/connection/inbound_guard.ts";
 import { resolveMessageRate } from "../../core/connection/rate_limiter.ts";
+import { ClientSocket } from "../../client.ts";
 import { type MessageRate, ServerSocket } from "../../server.ts";
 import {
   createFixture,
   FakeOwner,
   type Fixture,
+  type InboundLimits,
 } from "../support/fake_socket.ts";
 import { lacksPermission } from "../support/permissions.ts";
 import { frame, RawPeer } from "../support/raw_peer.ts";
+import { RawServer } from "../support/raw_server.ts";
 
 const ignore = await lacksPermission("net");
 
@@ -264,6 +266,62 @@ Deno.test({
     const first = frame(1, "x".repeat(60), { fin: false });
     const last = frame(0, "x".repeat(60));
     assertEquals(await fate(options, fits, first, last), ended);
+  },
+});
+
+/** A server that sends a client what it is given, and how the client's connection ends. */
+async function sendToClient(
+  maxPayload: number | undefined,
+  frames: readonly Uint8Array[],
+): Promise<{ heard: number; end: unknown; answer: string }> {
+  await using server = new RawServer();
+  const client = new ClientSocket({
+    reconnect: true,
+    ...maxPayload !== undefined && { maxPayload },
+  });
+  let heard = -1; // its greeting
+  client.on("message", () => heard++);
+  const ended = client.waitFor("end");
+  await client.connect(server.url("ignore"));
+  for (const one of frames) await server.write(one);
+  const [{ type, code, cause }] = await ended;
+  await client.close();
+  const answer = await server.closed.promise;
+  return { heard, end: `${type} ${code} ${cause}`, answer };
+}
+
+Deno.test({
+  name: "ClientOptions.maxPayload closes a server of another library with 4009",
+  ignore,
+  fn: async () => {
+    const whole = (size: number) =>
+      frame(2, new Uint8Array(size), { masked: false });
+    const fragments = (...sizes: number[]) =>
+      sizes.map((size, i) =>
+        frame(i === 0 ? 1 : 0, "x".repeat(size), {
+          fin: i === sizes.length - 1,
+          masked: false,
+        })
+      );
+    const bye = frame(8, [3, 232], { masked: false });
+    const reason = "A message may have at most 100 bytes";
+    const fits = { heard: 1, end: "close 1000 peer", answer: "1000 " };
+    const larger = {
+      heard: 0,
+      end: "close 4009 limit",
+      answer: `4009 ${reason}`,
+    };
+    assertEquals(await sendToClient(100, [whole(100), bye]), fits);
+    assertEquals(await sendToClient(100, [...fragments(60, 40), bye]), fits);
+    assertEquals(await sendToClient(100, [whole(101), whole(1)]), larger);
+    assertEquals(await sendToClient(100, fragments(60, 41)), larger);
+    const flood = Array.from({ length: 20 }, () => whole(60_000));
+    assertEquals((await sendToClient(100, flood)).end, "close 4009 limit");
+    const large = Array<number>(32).fill(65_535);
+    assertEquals(
+      await sendToClient(undefined, [...fragments(...large), bye]),
+      fits,
+    );
   },
 });
 

@@ -43,6 +43,7 @@ const SIZES = {
     "highWaterMark",
     "idleTimeout",
     "maxBufferedAmount",
+    "maxPayload",
   ],
   reconnect: [
     "initialDelay",

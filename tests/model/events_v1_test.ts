@@ -217,6 +217,7 @@ class End {
       },
       0,
       {
+        maxPayload: Infinity,
         closeTimeout: pick(500, 10_000),
         idleTimeout: () => pick(0, 0, 100_000),
       },

@@ -17,10 +17,7 @@ import {
   type ConnectionOptions,
   resolveOptions,
 } from "../../core/connection/connection_options.ts";
-import {
-  guardWith,
-  type InboundLimits,
-} from "../../core/connection/inbound_guard.ts";
+import { guardWith } from "../../core/connection/inbound_guard.ts";
 import type { SocketTypes } from "../../core/values/types.ts";
 import type { Rooms } from "../../core/rooms/rooms.ts";
 import type { Side } from "../../core/runtime/websocket.ts";
@@ -222,14 +219,24 @@ export interface Fixture {
 export interface FixtureInit
   extends Partial<Omit<ConnectionInit<SocketTypes>, "options">> {
   readonly options?: Partial<ConnectionOptions<SocketTypes>> & {
-    /** What a server's guard goes by; a client has none. */
+    /** The limits of a server. */
     readonly limits?: InboundLimits;
   };
 }
 
+/** What a peer may send. */
+export interface InboundLimits {
+  readonly maxPayload: number;
+  readonly messageRate: Parameters<typeof guardWith>[0];
+}
+
 /** The defaults, and nothing that happens by itself. */
 function testOptions(): ConnectionOptions<SocketTypes> {
-  return resolveOptions({}, 0, { closeTimeout: 10_000, idleTimeout: () => 0 });
+  return resolveOptions({}, 0, {
+    closeTimeout: 10_000,
+    idleTimeout: () => 0,
+    maxPayload: Infinity,
+  });
 }
 
 /** Makes one party, not open yet. */
@@ -253,7 +260,10 @@ export function createFixture(
     options: {
       ...testOptions(),
       ...options,
-      ...options?.limits && { guard: guardWith(options.limits) },
+      ...options?.limits && {
+        maxPayload: options.limits.maxPayload,
+        guard: guardWith(options.limits.messageRate),
+      },
     },
   }, owner);
   return { socket, driver, owner, connection };

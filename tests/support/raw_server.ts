@@ -38,6 +38,8 @@ const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /** Answers handshakes, greets with `hello`, echoes frames, and answers close frames. */
 export class RawServer implements AsyncDisposable {
   readonly handshakes: RawHandshake[] = [];
+  /** The code and the reason of the first close frame. */
+  readonly closed = Promise.withResolvers<string>();
   /** Takes the place of what the path says, if it is set. */
   behaviour: RawBehaviour | undefined;
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
@@ -62,6 +64,11 @@ export class RawServer implements AsyncDisposable {
         ? "events.v1"
         : offered.join()
     );
+  }
+
+  /** Sends a frame to all who are there. */
+  async write(bytes: Uint8Array): Promise<void> {
+    for (const peer of this.#peers) await peer.write(bytes);
   }
 
   /** Cuts all connections. */
@@ -130,12 +137,19 @@ export class RawServer implements AsyncDisposable {
       const received = await peer.receiveMasked();
       if (!received) return;
       const { opcode, payload } = received;
+      if (opcode === 8) this.closed.resolve(closeOf(payload));
       // It answers each close with the same, as many servers do.
       const answer = opcode === 8 ? close : payload;
       await peer.write(frame(opcode, answer, { masked: false }));
       if (opcode === 8) return;
     }
   }
+}
+
+/** The code and the reason of a close frame. */
+function closeOf(payload: Uint8Array): string {
+  const [high = 0, low = 0] = payload;
+  return `${high << 8 | low} ${new TextDecoder().decode(payload.subarray(2))}`;
 }
 
 function selectionOf(

@@ -164,6 +164,23 @@ export const cases: Readonly<Record<string, Case>> = {
     equal(client.told, []);
   },
 
+  async "closes after a message that is larger than maxPayload"(url) {
+    const client = new RecordingClient({ maxPayload: 100 });
+    await client.connect(`${url}/echo`);
+    const messages = client.events("message");
+    for (const size of [100, 101, 1]) client.send("x".repeat(size));
+    const heard: unknown[] = [];
+    try {
+      for await (const [{ content }] of messages) heard.push(content.length);
+    } catch {
+      // It ends with the connection.
+    }
+    equal(heard, [100]);
+    equal(client.told.slice(1), [
+      'close 4009 "A message may have at most 100 bytes" limit',
+    ]);
+  },
+
   async "agrees on a subprotocol"(url) {
     const client = new RecordingClient({
       protocols: () => ["other.v1", "test.v1"],
