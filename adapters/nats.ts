@@ -254,6 +254,8 @@ class NatsAdapter implements Adapter {
       replicas,
       (channel) => toSubject(`${prefix}.kept`, channel),
       options.inboxPrefix,
+      (channel, message, offset) =>
+        this.#host?.received(channel, message, offset),
       (error) => {
         if (!this.#isUp) return;
         // The server opens the log again, and sends what is not confirmed.
@@ -288,6 +290,7 @@ class NatsAdapter implements Adapter {
 
   subscribe(channel: string): Promise<void> | undefined {
     this.#subscriptions.set(channel, undefined);
+    this.#log.subscribe(channel);
     if (!this.#connection) return undefined; // it is subscribed to on connecting
     this.#queue.push(channel);
     return this.#subscribing ??= this.#subscribeAll(this.#connection);
@@ -296,6 +299,7 @@ class NatsAdapter implements Adapter {
   unsubscribe(channel: string): void {
     const subscription = this.#subscriptions.get(channel);
     this.#subscriptions.delete(channel);
+    this.#log.unsubscribe(channel);
     this.#refused.delete(channel);
     if (this.#connection?.isClosed() === false) subscription?.unsubscribe();
   }
@@ -431,12 +435,7 @@ class NatsAdapter implements Adapter {
             confirming.delete(channel);
             return this.#refuse(channel, "NATS denies it to this user");
           }
-          const sequence = message.headers?.get("Nats-Sequence");
-          this.#host?.received(
-            channel,
-            message.data,
-            sequence ? Number(sequence) : undefined,
-          );
+          this.#host?.received(channel, message.data);
         },
       },
     );

@@ -20,6 +20,7 @@ import type {
   AdapterLogEntry,
   AdapterLogLimits,
 } from "../core/cluster/adapter.ts";
+import { SequenceOrder } from "./nats_order.ts";
 
 /**
  * The longest times to wait for an answer of JetStream, in milliseconds. What is sent
@@ -69,6 +70,7 @@ interface ApiAnswer {
   };
   /** Of a stream. */
   readonly config?: StreamConfig;
+  readonly state?: { readonly last_seq?: number };
   /** Of a consumer. */
   readonly name?: string;
   /** Of a consumer: how many messages it will send. */
@@ -88,7 +90,16 @@ class ApiError extends Error {
 /** JetStream does not answer; perhaps the stream has no leader now. */
 class NoAnswerError extends Error {}
 
-/** A stream that all servers with the same prefix share. */
+/** A message of the stream that JetStream has published. */
+interface PublishedMessage {
+  readonly channel: string | undefined;
+  readonly data: Uint8Array;
+}
+
+/**
+ * A stream that all servers with the same prefix share. JetStream publishes what it stores,
+ * and every server receives all of it, to pass it on in the order of the stream.
+ */
 export class NatsLog implements AdapterLog {
   readonly #prefix: string;
   readonly #stream: string;
@@ -96,22 +107,41 @@ export class NatsLog implements AdapterLog {
   readonly #subjectOf: (channel: string) => string;
   readonly #inboxPrefix: string | undefined;
   readonly #onUnconfirmed: (error: Error) => void;
+  readonly #order: SequenceOrder<PublishedMessage>;
+  /** The channels whose messages are passed on, by their names in the stream. */
+  readonly #channels = new Map<string, string>();
   #connection: NatsConnection | undefined;
   #publisher: StreamPublisher | undefined;
+  #subscription: Subscription | undefined;
+  /** Why messages of the stream do not arrive. */
+  #refusal: Error | undefined;
 
   /**
    * @param replicas On how many servers of NATS the stream is kept.
    * @param subjectOf Returns the subject of a channel in the stream.
-   * @param onUnconfirmed Called if it is unknown whether messages are stored: the log has
-   * to be opened again.
+   * @param onMessage Called with each message of the channels that are subscribed to.
+   * @param onUnconfirmed Called if it is unknown whether messages are stored, or one that
+   * is stored does not arrive: the log has to be opened again.
    */
   constructor(
     prefix: string,
     replicas: number,
     subjectOf: (channel: string) => string,
     inboxPrefix: string | undefined,
+    onMessage: (channel: string, message: Uint8Array, offset: number) => void,
     onUnconfirmed: (error: Error) => void,
   ) {
+    this.#order = new SequenceOrder(
+      (offset, { channel, data }) => {
+        if (channel !== undefined) onMessage(channel, data, offset);
+      },
+      (offset) =>
+        onUnconfirmed(
+          new NoAnswerError(
+            `JetStream has stored message ${offset}, but has not published it`,
+          ),
+        ),
+    );
     this.#inboxPrefix = inboxPrefix;
     this.#prefix = prefix;
     this.#stream = prefix.replaceAll(/[^\w-]/g, "_");
@@ -124,8 +154,19 @@ export class NatsLog implements AdapterLog {
     this.#connection = connection;
   }
 
+  /** Passes on the messages of a channel. */
+  subscribe(channel: string): void {
+    this.#channels.set(this.#nameOf(channel), channel);
+  }
+
+  unsubscribe(channel: string): void {
+    this.#channels.delete(this.#nameOf(channel));
+  }
+
   disconnect(): void {
     this.#connection = undefined;
+    this.#subscription = undefined;
+    this.#order.stop();
     this.#publisher?.stop();
     this.#publisher = undefined;
   }
@@ -138,16 +179,51 @@ export class NatsLog implements AdapterLog {
       createInbox(this.#inboxPrefix),
       this.#onUnconfirmed,
     );
+    this.#order.stop();
+    // What is stored after JetStream has told its last message will arrive.
+    this.#receive(connection);
     const name = crypto.randomUUID().replaceAll("-", "");
     const found = await this.#find() ?? await this.#create(limits, name);
-    const config = this.#extend(found, limits);
+    const config = this.#extend(found.config, limits);
     if (config.description === "" || config.description === lost) {
       config.description = name;
     }
-    if (JSON.stringify(config) !== JSON.stringify(found)) {
+    if (JSON.stringify(config) !== JSON.stringify(found.config)) {
       await this.#request("STREAM.UPDATE", config);
     }
+    if (this.#refusal) throw this.#refusal;
+    this.#order.start(found.state?.last_seq ?? 0);
     return config.description;
+  }
+
+  /** Subscribes to what JetStream publishes. */
+  #receive(connection: NatsConnection): void {
+    if (this.#subscription || connection.isClosed()) return;
+    this.#refusal = undefined;
+    const subject = `${this.#prefix}.log.`;
+    this.#subscription = connection.subscribe(`${subject}*`, {
+      callback: (cause, message) => {
+        if (cause) {
+          this.#subscription = undefined;
+          this.#refusal = new Error(
+            `Cannot subscribe to "${subject}*": NATS denies it to this user`,
+            { cause },
+          );
+          return;
+        }
+        const sequence = Number(message.headers?.get("Nats-Sequence") || NaN);
+        if (Number.isNaN(sequence)) return; // JetStream has not published it
+        const channel = this.#channels.get(
+          message.subject.slice(subject.length),
+        );
+        this.#order.add(sequence, { channel, data: message.data });
+      },
+    });
+  }
+
+  /** The name of a channel in the subjects of the stream. */
+  #nameOf(channel: string): string {
+    return this.#subjectOf(channel).slice(`${this.#prefix}.kept.`.length);
   }
 
   async append(
@@ -227,10 +303,10 @@ export class NatsLog implements AdapterLog {
     throw new Error("Cannot store messages: NATS is not connected");
   }
 
-  /** The configuration of the stream; undefined if there is none. */
-  async #find(): Promise<StreamConfig | undefined> {
+  /** The stream; undefined if there is none. */
+  async #find(): Promise<ApiAnswer | undefined> {
     try {
-      return (await this.#request("STREAM.INFO")).config;
+      return await this.#request("STREAM.INFO");
     } catch (error) {
       if (error instanceof ApiError && error.code === STREAM_NOT_FOUND) {
         return undefined;
@@ -242,22 +318,22 @@ export class NatsLog implements AdapterLog {
   async #create(
     limits: AdapterLogLimits,
     description: string,
-  ): Promise<StreamConfig | undefined> {
+  ): Promise<ApiAnswer> {
     const subject = `${this.#prefix}.kept.*`;
     const config = {
       ...limitsOf(limits),
       name: this.#stream,
       description,
       subjects: [subject],
-      republish: { src: subject, dest: `${this.#prefix}.{{wildcard(1)}}` },
+      republish: { src: subject, dest: `${this.#prefix}.log.{{wildcard(1)}}` },
       num_replicas: this.#replicas,
     };
     try {
-      return (await this.#request("STREAM.CREATE", config)).config;
+      return await this.#request("STREAM.CREATE", config);
     } catch (error) {
       // Another server has created it meanwhile.
       if (error instanceof ApiError && error.code === STREAM_NAME_IN_USE) {
-        return await this.#find();
+        return await this.#request("STREAM.INFO");
       }
       throw error;
     }

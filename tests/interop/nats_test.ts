@@ -228,6 +228,69 @@ test("nats() needs no more rights than the documentation says, with an nkey", as
   assertEquals([...one.errors, ...two.errors], []);
 });
 
+test("nats() passes on what several servers store in the order of the stream", async () => {
+  await using broker = new NatsServer();
+  await broker.start(broker.jetStream);
+  const rounds = 100;
+  const burst = 80;
+  const rooms = ["room a", "room b"];
+  const encoder = new TextEncoder();
+  const all = Promise.withResolvers<void>();
+  const offsets: number[] = [];
+  const adapters = await Promise.all([0, 1, 2].map(async (number) => {
+    const adapter = nats({ servers: broker.address });
+    const up = Promise.withResolvers<void>();
+    adapter.open({
+      usesLog: true,
+      received: (_channel, _message, offset) => {
+        if (number > 0 || offset === undefined) return;
+        offsets.push(offset);
+        if (offsets.length === 2 * rounds * burst) all.resolve();
+      },
+      changed: (state) => {
+        if (state === "up") up.resolve();
+      },
+    });
+    for (const room of rooms) adapter.subscribe(room);
+    await up.promise;
+    const { log } = adapter;
+    assert(log);
+    const limits = { messages: 100, maxAge: 60_000, resendAge: 30_000 };
+    await log.open(limits);
+    return { adapter, log };
+  }));
+  const writers = adapters.slice(1).map(async ({ log }, from) => {
+    for (let round = 0; round < rounds; round++) {
+      await Promise.all(Array.from({ length: burst }, (_, i) =>
+        log.append(
+          rooms[(i + from) % 2] ?? "",
+          { from: `${from}`, id: round * burst + i },
+          encoder.encode("{}"),
+        )));
+    }
+  });
+  await Promise.all([...writers, all.promise]);
+  assertEquals(offsets, offsets.toSorted((a, b) => a - b));
+  await Promise.all(adapters.map(({ adapter }) => adapter.close()));
+});
+
+test("nats() tells that it may not receive what is stored", async () => {
+  await using broker = new NatsServer();
+  await broker.start(`${broker.jetStream}
+    authorization {
+      users: [{ user: ws, password: one, permissions: {
+        subscribe: { deny: ["ws-events.log.*"] }
+      } }]
+    }`);
+  await using node = await Node.start(
+    { servers: broker.address, user: "ws", pass: "one" },
+    { history: true },
+  );
+  await node.until(
+    /^down: .*Cannot subscribe to "ws-events\.log\.\*": NATS denies it/,
+  );
+});
+
 test("nats() leaves out a subject that is denied, and goes on with the rest", async () => {
   const denied = "ws-events.726f6f6d2064656e696564"; // "room denied"
   const mute = "ws-events.726f6f6d206d757465"; // "room mute"
