@@ -79,6 +79,7 @@ export {
   type Member,
   MemberEvent,
   type MessageRate,
+  type PresenceOptions,
   RefusedEvent,
   sameOrigin,
   type ServerEvents,

@@ -40,7 +40,11 @@ import {
   resolveShutdownOptions,
   type ShutdownOptions,
 } from "./core/server/shutdown.ts";
-import type { Outgoing, SocketTypes } from "./core/values/types.ts";
+import type {
+  Outgoing,
+  PresenceData,
+  SocketTypes,
+} from "./core/values/types.ts";
 
 export * from "./core/public.ts";
 export type { Adapter } from "./core/cluster/adapter.ts";
@@ -51,6 +55,7 @@ export {
   type ExcludedRecipient,
 } from "./core/rooms/recipients.ts";
 export type { DisconnectedClient } from "./core/server/disconnected_clients.ts";
+export type { PresenceOptions } from "./core/rooms/presence_options.ts";
 export type { ServerListenOptions } from "./core/server/listening.ts";
 export type { ServerEvents } from "./core/server/server_events.ts";
 export type { ServerOptions } from "./core/server/server_options.ts";
@@ -242,11 +247,13 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   }
 
   /**
-   * Lists the members of a room on all servers that the adapter connects.
+   * Lists the members of a room on all servers that the adapter connects. Connections with
+   * the same key are one member.
    *
    * @param room The room.
    * @returns A promise of the members, those of this server first. Members on servers
-   * that do not answer within a second are not included.
+   * that do not answer within a second are not included. Without the option `presence`
+   * each connection is a member whose data is `null`.
    * @throws {TypeError} (rejects) If the name of the room is empty.
    * @throws {RangeError} (rejects) If it is longer than 1,024 bytes of UTF-8.
    *
@@ -254,19 +261,56 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * ```ts
    * import { ServerSocket } from "jsr:@ws/events";
    *
-   * const server = new ServerSocket<{ context: { name: string } }>({
-   *   presence: (client) => ({ name: client.context.name }),
+   * const server = new ServerSocket<{
+   *   context: { user: string; name: string };
+   *   presence: { name: string };
+   * }>({
+   *   presence: {
+   *     key: (client) => client.context.user,
+   *     data: (client) => ({ name: client.context.name }),
+   *   },
    * });
-   * server.on("join", ({ data }, room) => console.log(data, "joins", room));
-   * server.on("leave", ({ data }, room) => console.log(data, "leaves", room));
+   * server.on("join", ({ data }, room) => console.log(data.name, "joins", room));
+   * server.on("leave", ({ data }, room) => console.log(data.name, "leaves", room));
    * console.log(await server.members("lobby"));
    * ```
    */
-  async members(room: string): Promise<readonly Member[]> {
+  async members(
+    room: string,
+  ): Promise<readonly Member<PresenceData<Types>>[]> {
     assertRoom("list", room);
-    const query = { type: "who", room } as const;
-    const { members = [] } = await this.#core.broadcaster.query(query);
-    return members;
+    return await this.#core.broadcaster.members(room);
+  }
+
+  /**
+   * Replaces what other members see of a client, in all its rooms and those that it joins
+   * later, instead of what the option `presence` returns. Servers emit `update` if the
+   * data of the member has changed.
+   *
+   * @param client A client of this server.
+   * @param data The new value of `member.data`.
+   * @throws {Error} Without the option `presence`.
+   * @throws {TypeError} If the data cannot be serialized as JSON.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket<{ presence: { isTyping: boolean } }>({
+   *   presence: () => ({ isTyping: false }),
+   * });
+   * server.on("connect", (client) => client.join("lobby"));
+   * server.on("message", ({ author, content }) => {
+   *   server.updatePresence(author, { isTyping: content === "typing" });
+   * });
+   * server.on("update", ({ key, data }) => console.log(key, data.isTyping));
+   * ```
+   */
+  updatePresence(
+    client: Connection<Types>,
+    data: PresenceData<Types>,
+  ): void {
+    this.#core.broadcaster.updatePresence(client, data);
   }
 
   /**

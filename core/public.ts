@@ -20,6 +20,7 @@ export type {
   NamedTypes,
   OfType,
   Outgoing,
+  PresenceData,
   Reply,
   SocketTypes,
   TypeOf,

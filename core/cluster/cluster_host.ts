@@ -5,8 +5,8 @@
  * @module
  */
 
-import type { Member } from "../events/event_types.ts";
 import type { Broadcast } from "../history/envelope.ts";
+import type { PresenceEntry } from "./room_members.ts";
 
 /** A question to every server of the cluster. */
 export type ClusterQuery =
@@ -26,8 +26,8 @@ export type ClusterQuery =
 export interface ClusterAnswer {
   /** The number of connections counted or closed. */
   readonly number: number;
-  /** The members of the room, for a `who` query. */
-  readonly members?: readonly Member[];
+  /** The connections in the room, for a `who` query. */
+  readonly entries?: readonly PresenceEntry[];
 }
 
 /** The server, as the cluster modules see it. */
@@ -48,10 +48,6 @@ export interface ClusterHost {
   sendPositions(room?: string, recovered?: false): void;
   /** Answers a query for this server alone. */
   answer(query: ClusterQuery): ClusterAnswer;
-  /** A member has joined a room, on any server. */
-  memberJoined(member: Member, room: string): void;
-  /** A member has left a room, on any server. */
-  memberLeft(member: Member, room: string): void;
   /** The other servers will not receive a message that this one has sent. */
   messageMissed(): void;
   /**

@@ -38,7 +38,7 @@ export interface ClusterLinkOptions {
   /** What to store for clients that reconnect; undefined for nothing. */
   readonly history?: Required<HistoryOptions> | undefined;
   /** The members of rooms; undefined if presence is off. */
-  readonly presence?: Presence | undefined;
+  readonly presence?: Presence<unknown> | undefined;
 }
 
 /** A message that is queued while the broker is down. */
@@ -86,7 +86,7 @@ export class ClusterLink {
   readonly #host: ClusterHost;
   readonly #maxQueued: number;
   readonly #name: string;
-  readonly #presence: Presence | undefined;
+  readonly #presence: Presence<unknown> | undefined;
   /** The other servers. */
   readonly registry: ServerRegistry;
   #lastId = 0;

@@ -6,50 +6,83 @@
  * @module
  */
 
-import type { ClusterHost } from "./cluster_host.ts";
 import type { Member } from "../events/event_types.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
+import {
+  isPresenceEntry,
+  type MemberChange,
+  type PresenceEntry,
+  RoomMembers,
+} from "./room_members.ts";
+
+/** Is called when members of rooms change, on any server. */
+export interface PresenceHost<Data> {
+  /** A member has its first connection in a room. */
+  memberJoined(member: Member<Data>, room: string): void;
+  /** The data of a member has changed. */
+  memberUpdated(member: Member<Data>, room: string): void;
+  /** A member has lost its last connection in a room. */
+  memberLeft(member: Member<Data>, room: string): void;
+}
 
 /** A message between servers about one room. */
-type PresenceMessage =
-  /** All members of the sender. If `isAsking`, the others reply with theirs. */
+type PresenceMessage<Data> =
+  /** All connections of the sender. If `isAsking`, the others reply with theirs. */
   | {
     readonly type: "state";
     readonly isAsking: boolean;
     /** Whether the reply may be delayed, as many servers may ask now. */
     readonly isPatient?: boolean;
-    readonly members: readonly Member[];
+    readonly entries: readonly PresenceEntry<Data>[];
   }
-  | { readonly type: "join"; readonly before: number; readonly member: Member }
-  | { readonly type: "leave"; readonly before: number; readonly id: string }
+  /** Changes that follow the one with the number `before`. */
+  | {
+    readonly type: "change";
+    readonly before: number;
+    readonly set: readonly PresenceEntry<Data>[];
+    readonly removed: readonly string[];
+  }
   /** The sender has missed a change of server `to` and needs its state. */
   | { readonly type: "ask"; readonly to: string };
 
-type StateFlags = Pick<
-  Extract<PresenceMessage, { type: "state" }>,
-  "isAsking" | "isPatient"
->;
+interface StateFlags {
+  readonly isAsking: boolean;
+  readonly isPatient?: boolean;
+}
 
-type AddressedPresenceMessage = PresenceMessage & {
+type AddressedPresenceMessage<Data> = PresenceMessage<Data> & {
   readonly version: 1;
   readonly from: string;
-  /** The number of this change, or of the last one; unique for the sender. */
+  /** The number of the change, or of the last one; unique for the sender. */
   readonly at: number;
 };
 
-/** The members of a room on one server. */
-interface ServerMembers {
-  /** The number of the last change of that server. */
+/** The connections of one server in a room. */
+interface ServerEntries<Data> {
+  /** The number of the last change that the server has published. */
   at: number;
-  members: Map<string, Member>;
+  entries: Map<string, PresenceEntry<Data>>;
 }
 
 /** A room that has members on this server. */
-interface RoomView {
-  readonly local: ServerMembers;
-  readonly others: Map<string, ServerMembers>;
+interface RoomView<Data> {
+  readonly members: RoomMembers<Data>;
+  readonly local: ServerEntries<Data>;
+  readonly others: Map<string, ServerEntries<Data>>;
   /** Servers whose members may have left without a message arriving. */
   readonly doubtful: Set<string>;
+  /** Whether the state was published, so that changes are published from now on. */
+  isAnnounced: boolean;
+}
+
+/** The changes of a room that are to be published together. */
+interface PendingChange<Data> {
+  /** The connections of this server, also if they have all left. */
+  readonly local: ServerEntries<Data>;
+  readonly set: Map<string, PresenceEntry<Data>>;
+  /** Those in `set` that other servers do not know. */
+  readonly added: Set<string>;
+  readonly removed: Set<string>;
 }
 
 /**
@@ -61,20 +94,32 @@ const SERVER_GRACE_MS = 8_000;
 /** The delay before a reply that may be delayed, in milliseconds. */
 const STATE_DELAY_MS = 2_000;
 
+/**
+ * The delay before changes are published, in milliseconds. A connection that joins and
+ * leaves within it is not published at all.
+ */
+const CHANGE_DELAY_MS = 10;
+
 /** The number of removed servers to remember. */
 const MAX_DROPPED_SERVERS = 100;
 
 /** The members of all rooms that one server has members in. */
-export class Presence {
+export class Presence<Data> {
   readonly #name: string;
-  readonly #host: Pick<ClusterHost, "memberJoined" | "memberLeft">;
+  readonly #host: PresenceHost<Data>;
   readonly #publishText: (room: string, text: string) => void;
-  readonly #rooms = new Map<string, RoomView>();
-  /** The number of changes on this server. */
+  readonly #rooms = new Map<string, RoomView<Data>>();
+  /**
+   * The number of the last change. It is larger than that of all changes that were
+   * received, so that the same data is the newest one on all servers.
+   */
   #version = 0;
   #isBrokerDown = false;
   /** Servers that were removed, and may still be running. */
   readonly #dropped = new Set<string>();
+  /** Changes that are to be published, by room. */
+  readonly #changes = new Map<string, PendingChange<Data>>();
+  #changeTimer: Timer | undefined;
   /** Rooms for which a delayed reply is due. */
   readonly #stateRequests = new Set<string>();
   #stateTimer: Timer | undefined;
@@ -88,7 +133,7 @@ export class Presence {
    */
   constructor(
     name: string,
-    host: Pick<ClusterHost, "memberJoined" | "memberLeft">,
+    host: PresenceHost<Data>,
     publish: (room: string, text: string) => void,
   ) {
     this.#name = name;
@@ -97,35 +142,43 @@ export class Presence {
   }
 
   /**
-   * The members of a room on this server, in the order in which they joined.
+   * The connections in a room on this server, in the order in which they joined.
    */
-  localMembers(room: string): readonly Member[] {
-    return [...this.#rooms.get(room)?.local.members.values() ?? []];
+  localEntries(room: string): readonly PresenceEntry<Data>[] {
+    return [...this.#rooms.get(room)?.local.entries.values() ?? []];
   }
 
-  /** A member on this server has joined a room. */
-  join(room: string, member: Member): void {
-    const { local } = this.#viewOf(room);
-    const before = local.at;
-    local.at = ++this.#version;
-    local.members.set(member.id, member);
-    this.#publish(room, local.at, { type: "join", before, member });
-    this.#host.memberJoined(member, room);
+  /** A connection on this server has joined a room, or its data is another one. */
+  set(room: string, id: string, key: string, data: Data): void {
+    const view = this.#viewOf(room);
+    const entry: PresenceEntry<Data> = {
+      id,
+      ...key !== id && { key },
+      data,
+      at: this.#nextVersion(),
+    };
+    const change = this.#changeOf(room, view);
+    if (change) {
+      const isKnown = view.local.entries.has(id) || change.removed.delete(id);
+      if (!isKnown) change.added.add(id);
+      change.set.set(id, entry);
+    }
+    view.local.entries.set(id, entry);
+    this.#tell(room, view.members.set(entry));
   }
 
-  /** A member on this server has left a room. */
+  /** A connection on this server has left a room. */
   leave(room: string, id: string): void {
     const view = this.#rooms.get(room);
-    const member = view?.local.members.get(id);
-    if (!view || !member) return;
-    const { local } = view;
-    const before = local.at;
-    local.at = ++this.#version;
-    local.members.delete(id);
-    this.#publish(room, local.at, { type: "leave", before, id });
+    const entry = view?.local.entries.get(id);
+    if (!view || !entry) return;
+    const change = this.#changeOf(room, view);
+    change?.set.delete(id);
+    if (!change?.added.delete(id)) change?.removed.add(id);
+    view.local.entries.delete(id);
     // Without local members, nothing more is published or received here.
-    if (local.members.size === 0) this.#rooms.delete(room);
-    this.#host.memberLeft(member, room);
+    if (view.local.entries.size === 0) this.#rooms.delete(room);
+    this.#tell(room, view.members.delete(entry));
   }
 
   /** Asks the other servers for their members, as messages of a room now arrive. */
@@ -142,45 +195,42 @@ export class Presence {
    */
   receive(room: string, text: string): string | undefined {
     const message: unknown = JSON.parse(text);
-    if (!isPresenceMessage(message) || message.from === this.#name) {
+    if (!isPresenceMessage<Data>(message) || message.from === this.#name) {
       return undefined;
     }
     const view = this.#rooms.get(room);
+    this.#version = Math.max(this.#version, message.at);
     if (view) this.#apply(room, view, message);
     return message.from;
   }
 
   #apply(
     room: string,
-    view: RoomView,
-    message: AddressedPresenceMessage,
+    view: RoomView<Data>,
+    message: AddressedPresenceMessage<Data>,
   ): void {
     const { from, at } = message;
-    const group = view.others.get(from);
     switch (message.type) {
-      case "state":
+      case "state": {
         view.doubtful.delete(from);
-        this.#replaceMembers(room, from, {
-          at,
-          members: byId(message.members),
-        });
+        this.#replace(room, view, from, { at, entries: byId(message.entries) });
         if (message.isAsking && message.isPatient) this.#publishStateSoon(room);
         else if (message.isAsking) this.#publishState(room);
         return;
+      }
       case "ask":
         if (message.to === this.#name) this.#publishState(room);
         return;
-      case "join":
-      case "leave":
+      case "change": {
+        const group = view.others.get(from);
         if (group && at <= group.at) return; // it was applied already
         if (!group || message.before !== group.at) {
           return this.#publish(room, view.local.at, { type: "ask", to: from });
         }
         view.doubtful.delete(from);
         group.at = at;
-        if (message.type === "join") {
-          this.#addMember(room, group, message.member);
-        } else this.#removeMember(room, group, message.id);
+        this.#change(room, view, group, message.set, message.removed);
+      }
     }
   }
 
@@ -231,8 +281,10 @@ export class Presence {
 
   /** Stops all timers. */
   stop(): void {
+    clearTimeout(this.#changeTimer);
     clearTimeout(this.#graceTimer);
     clearTimeout(this.#stateTimer);
+    this.#changes.clear();
     this.#rooms.clear();
   }
 
@@ -259,46 +311,113 @@ export class Presence {
   #removeServer(room: string, name: string): void {
     const view = this.#rooms.get(room);
     view?.doubtful.delete(name);
-    if (!view?.others.has(name)) return;
-    this.#replaceMembers(room, name, { at: Infinity, members: new Map() });
+    const group = view?.others.get(name);
+    if (!view || !group) return;
     view.others.delete(name);
+    this.#change(room, view, group, [], [...group.entries.keys()]);
   }
 
-  #viewOf(room: string): RoomView {
+  #viewOf(room: string): RoomView<Data> {
     const known = this.#rooms.get(room);
     if (known) return known;
-    const view = {
-      local: { at: 0, members: new Map() },
+    const view: RoomView<Data> = {
+      members: new RoomMembers(),
+      local: { at: this.#nextVersion(), entries: new Map() },
       others: new Map(),
-      doubtful: new Set<string>(),
+      doubtful: new Set(),
+      isAnnounced: false,
     };
     this.#rooms.set(room, view);
     return view;
   }
 
-  #replaceMembers(room: string, name: string, group: ServerMembers): void {
-    const view = this.#rooms.get(room);
-    if (!view) return;
-    const before = view.others.get(name) ?? { at: 0, members: new Map() };
-    view.others.set(name, { at: group.at, members: before.members });
-    for (const id of [...before.members.keys()]) {
-      if (!group.members.has(id)) this.#removeMember(room, before, id);
-    }
-    for (const member of group.members.values()) {
-      this.#addMember(room, before, member);
-    }
+  /** Replaces all connections of a server. */
+  #replace(
+    room: string,
+    view: RoomView<Data>,
+    name: string,
+    { at, entries }: ServerEntries<Data>,
+  ): void {
+    const group = view.others.get(name) ?? { at, entries: new Map() };
+    group.at = at;
+    view.others.set(name, group);
+    const removed = [...group.entries.keys()].filter((id) => !entries.has(id));
+    this.#change(room, view, group, [...entries.values()], removed);
   }
 
-  #addMember(room: string, { members }: ServerMembers, member: Member): void {
-    const isNew = !members.has(member.id);
-    members.set(member.id, member);
-    if (isNew) this.#host.memberJoined(member, room);
+  /**
+   * Applies changes of another server. A member whose connection is replaced by another
+   * one does not leave.
+   */
+  #change(
+    room: string,
+    { members }: RoomView<Data>,
+    group: ServerEntries<Data>,
+    set: readonly PresenceEntry<Data>[],
+    removed: readonly string[],
+  ): void {
+    const changes: (MemberChange<Data> | undefined)[] = [];
+    for (const entry of set) {
+      if (!isPresenceEntry<Data>(entry)) continue;
+      const before = group.entries.get(entry.id);
+      group.entries.set(entry.id, entry);
+      changes.push(members.set(entry));
+      if (before && before.key !== entry.key) {
+        changes.push(members.delete(before));
+      }
+    }
+    for (const id of removed) {
+      const entry = group.entries.get(id);
+      group.entries.delete(id);
+      if (entry) changes.push(members.delete(entry));
+    }
+    for (const change of changes) this.#tell(room, change);
   }
 
-  #removeMember(room: string, { members }: ServerMembers, id: string): void {
-    const member = members.get(id);
-    members.delete(id);
-    if (member) this.#host.memberLeft(member, room);
+  #tell(room: string, change: MemberChange<Data> | undefined): void {
+    if (!change) return;
+    const { type, member } = change;
+    if (type === "join") this.#host.memberJoined(member, room);
+    else if (type === "update") this.#host.memberUpdated(member, room);
+    else this.#host.memberLeft(member, room);
+  }
+
+  /**
+   * The changes of a room that will be published soon; undefined if its state will be
+   * published instead.
+   */
+  #changeOf(
+    room: string,
+    view: RoomView<Data>,
+  ): PendingChange<Data> | undefined {
+    if (!view.isAnnounced) return undefined;
+    let change = this.#changes.get(room);
+    if (!change) {
+      const { local } = view;
+      change = { local, set: new Map(), added: new Set(), removed: new Set() };
+      this.#changes.set(room, change);
+    }
+    this.#changeTimer ??= startTimer(
+      () => this.#publishChanges(),
+      CHANGE_DELAY_MS,
+    );
+    return change;
+  }
+
+  #publishChanges(): void {
+    this.#changeTimer = undefined;
+    for (const [room, { local, set, removed }] of this.#changes) {
+      if (set.size === 0 && removed.size === 0) continue;
+      const before = local.at;
+      local.at = this.#nextVersion();
+      this.#publish(room, local.at, {
+        type: "change",
+        before,
+        set: [...set.values()],
+        removed: [...removed],
+      });
+    }
+    this.#changes.clear();
   }
 
   /**
@@ -315,14 +434,21 @@ export class Presence {
 
   #publishState(room: string, flags: StateFlags = { isAsking: false }): void {
     this.#stateRequests.delete(room); // this is the reply
-    const local = this.#rooms.get(room)?.local;
-    if (!local) return;
-    const members = [...local.members.values()];
-    this.#publish(room, local.at, { type: "state", ...flags, members });
+    const view = this.#rooms.get(room);
+    if (!view) return;
+    // The state includes them.
+    if (this.#changes.delete(room)) view.local.at = this.#nextVersion();
+    view.isAnnounced = true;
+    const { at, entries } = view.local;
+    this.#publish(room, at, {
+      type: "state",
+      ...flags,
+      entries: [...entries.values()],
+    });
   }
 
-  #publish(room: string, at: number, message: PresenceMessage): void {
-    const signed: AddressedPresenceMessage = {
+  #publish(room: string, at: number, message: PresenceMessage<Data>): void {
+    const signed: AddressedPresenceMessage<Data> = {
       ...message,
       version: 1,
       from: this.#name,
@@ -330,14 +456,36 @@ export class Presence {
     };
     this.#publishText(room, JSON.stringify(signed));
   }
+
+  #nextVersion(): number {
+    this.#version = Math.max(this.#version + 1, Date.now());
+    return this.#version;
+  }
 }
 
-function byId(members: readonly Member[]): Map<string, Member> {
-  return new Map(members.map((member) => [member.id, member]));
+function byId<Data>(
+  entries: readonly PresenceEntry<Data>[],
+): Map<string, PresenceEntry<Data>> {
+  return new Map(
+    entries.filter(isPresenceEntry<Data>).map((entry) => [entry.id, entry]),
+  );
 }
 
-function isPresenceMessage(value: unknown): value is AddressedPresenceMessage {
-  return typeof value === "object" && value !== null && "version" in value &&
-    value.version === 1 && "from" in value && typeof value.from === "string" &&
-    "at" in value && typeof value.at === "number" && "type" in value;
+function isPresenceMessage<Data>(
+  value: unknown,
+): value is AddressedPresenceMessage<Data> {
+  if (typeof value !== "object" || value === null) return false;
+  const isAddressed = "version" in value && value.version === 1 &&
+    "from" in value && typeof value.from === "string" &&
+    "at" in value && Number.isSafeInteger(value.at);
+  if (!isAddressed || !("type" in value)) return false;
+  switch (value.type) {
+    case "state":
+      return "entries" in value && Array.isArray(value.entries);
+    case "change":
+      return "set" in value && Array.isArray(value.set) &&
+        "removed" in value && Array.isArray(value.removed);
+    default:
+      return value.type === "ask";
+  }
 }

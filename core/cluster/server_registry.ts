@@ -57,7 +57,7 @@ export class ServerRegistry {
   readonly #name: string;
   readonly #host: Pick<ClusterHost, "answer">;
   readonly #publishText: (text: string) => void;
-  readonly #presence: Presence | undefined;
+  readonly #presence: Presence<unknown> | undefined;
   /** The number of heartbeats that each other server has missed. */
   readonly #missedHeartbeats = new Map<string, number>();
   readonly #queries = new Map<number, PendingQuery>();
@@ -75,7 +75,7 @@ export class ServerRegistry {
     name: string,
     host: Pick<ClusterHost, "answer">,
     publish: (text: string) => void,
-    presence?: Presence,
+    presence?: Presence<unknown>,
   ) {
     this.#name = name;
     this.#host = host;
@@ -130,7 +130,7 @@ export class ServerRegistry {
     const { answers } = pending;
     return {
       number: answers.reduce((sum, { number }) => sum + number, 0),
-      members: answers.flatMap(({ members = [] }) => members),
+      entries: answers.flatMap(({ entries = [] }) => entries),
     };
   }
 

@@ -82,21 +82,36 @@ export class AdapterEvent extends Event {
   }
 }
 
-/** A member of a room, on any server. */
-export interface Member {
-  /** The {@linkcode Connection.id}. */
-  readonly id: string;
-  /** The public data of the member, as the server option `presence` returned it. */
-  readonly data: unknown;
+/**
+ * A member of a room: the connections to any server that have the same key.
+ *
+ * @typeParam Data The type of the public data.
+ */
+export interface Member<Data = unknown> {
+  /**
+   * What groups the connections: the result of `key` of the server option `presence`, such
+   * as the id of a user. By default the {@linkcode Connection.id}: each connection is a
+   * member of its own.
+   */
+  readonly key: string;
+  /**
+   * The public data. If the connections of a member have different data, it is the data
+   * that was set last.
+   */
+  readonly data: Data;
+  /** The {@linkcode Connection.id} of each connection of the member in the room. */
+  readonly connections: readonly string[];
 }
 
 /**
- * The event `join` or `leave` of a server with the option `presence`: a member joined or
- * left a room, on any server.
+ * The event `join`, `update` or `leave` of a server with the option `presence`: a member
+ * joined or left a room, or its data changed, on any server.
+ *
+ * @typeParam Data The type of the public data.
  */
-export class MemberEvent extends Event {
+export class MemberEvent<Data = unknown> extends Event {
   /** The member. */
-  readonly member: Member;
+  readonly member: Member<Data>;
   /** The name of the room. */
   readonly room: string;
 
@@ -107,7 +122,7 @@ export class MemberEvent extends Event {
    * @param member The member.
    * @param room The name of the room.
    */
-  constructor(type: string, member: Member, room: string) {
+  constructor(type: string, member: Member<Data>, room: string) {
     super(type);
     this.member = member;
     this.room = room;

@@ -12,7 +12,8 @@ import type {
   ClusterQuery,
 } from "../cluster/cluster_host.ts";
 import { ClusterLink } from "../cluster/cluster_link.ts";
-import { Presence } from "../cluster/presence.ts";
+import { Presence, type PresenceHost } from "../cluster/presence.ts";
+import { groupMembers, isPresenceEntry } from "../cluster/room_members.ts";
 import { Connection } from "../connection/connection.ts";
 import type { AdapterState, Member } from "../events/event_types.ts";
 import { BlobResolver } from "../history/blob_resolver.ts";
@@ -26,13 +27,14 @@ import { Recovery, refuseResume } from "../history/recovery.ts";
 import type { SendOptions } from "../sending/send_queue.ts";
 import type { WriterLimits } from "../sending/flow_options.ts";
 import type { Codec, Frame } from "../values/codec.ts";
-import type { SocketTypes } from "../values/types.ts";
+import type { PresenceData, SocketTypes } from "../values/types.ts";
 import {
   type Audience,
   createAudience,
   type ExcludedRecipient,
   sendToAll,
 } from "./recipients.ts";
+import type { PresenceOptions } from "./presence_options.ts";
 import { Rooms } from "./rooms.ts";
 
 /** The settings of a {@linkcode Broadcaster}. */
@@ -46,13 +48,13 @@ export interface BroadcasterOptions<Types extends SocketTypes> {
   readonly maxQueued: number;
   /** What to store for clients that reconnect; undefined for nothing. */
   readonly history: Required<HistoryOptions> | undefined;
-  /** Returns the public data of a member; undefined if presence is off. */
-  readonly describeMember: ((client: Connection<Types>) => unknown) | undefined;
+  /** Describes the members of rooms; undefined if presence is off. */
+  readonly presence: Required<PresenceOptions<Types>> | undefined;
 }
 
 /** What a {@linkcode Broadcaster} reports to the server. */
 export interface BroadcasterHost<Types extends SocketTypes>
-  extends Pick<ClusterHost, "memberJoined" | "memberLeft" | "changed"> {
+  extends Pick<ClusterHost, "changed">, PresenceHost<PresenceData<Types>> {
   /**
    * An operation has failed.
    *
@@ -71,7 +73,12 @@ export class Broadcaster<Types extends SocketTypes> {
   readonly rooms: Rooms<Connection<Types>>;
   readonly #options: BroadcasterOptions<Types>;
   readonly #host: BroadcasterHost<Types>;
-  readonly #presence: Presence | undefined;
+  readonly #presence: Presence<PresenceData<Types>> | undefined;
+  /** Data that has replaced what the option `presence` returns. */
+  readonly #updates = new WeakMap<
+    Connection<Types>,
+    { readonly data: PresenceData<Types> }
+  >();
   readonly #cluster: ClusterLink | undefined;
   /** The store, unless the broker stores the messages. */
   readonly #memoryStore: MemoryStore | undefined;
@@ -85,15 +92,15 @@ export class Broadcaster<Types extends SocketTypes> {
     options: BroadcasterOptions<Types>,
     host: BroadcasterHost<Types>,
   ) {
-    const { adapter, maxQueued, history, describeMember } = options;
+    const { adapter, maxQueued, history } = options;
     this.#options = options;
     this.#host = host;
     this.rooms = this.#createRooms();
     const name = crypto.randomUUID();
     const clusterHost = this.#createClusterHost();
-    const presence = this.#presence = describeMember && new Presence(
+    const presence = this.#presence = options.presence && new Presence(
       name,
-      clusterHost,
+      host,
       (room, text) => this.#cluster?.publishPresence(room, text),
     );
     const linkOptions = { name, maxQueued, history, presence };
@@ -132,6 +139,33 @@ export class Broadcaster<Types extends SocketTypes> {
   query(query: ClusterQuery): Promise<ClusterAnswer> {
     return this.#cluster?.registry.query(query) ??
       Promise.resolve(this.#answer(query));
+  }
+
+  /** Lists the members of a room on all servers, those of this server first. */
+  async members(room: string): Promise<Member<PresenceData<Types>>[]> {
+    const { entries = [] } = await this.query({ type: "who", room });
+    return groupMembers(
+      entries.filter(isPresenceEntry<PresenceData<Types>>),
+    );
+  }
+
+  /**
+   * Replaces the public data of a client in all its rooms, also those that it joins later.
+   *
+   * @throws {Error} If presence is off.
+   * @throws {TypeError} If the data cannot be serialized as JSON.
+   */
+  updatePresence(client: Connection<Types>, data: PresenceData<Types>): void {
+    if (!this.#presence) {
+      throw new Error(
+        'Cannot update the presence of a client without the option "presence"',
+      );
+    }
+    this.#updates.set(client, { data: toPresenceData(data) });
+    if (client.readyState !== 1) return;
+    for (const room of [...client.rooms]) {
+      if (client.rooms.has(room)) this.#track(client, room);
+    }
   }
 
   /**
@@ -215,7 +249,7 @@ export class Broadcaster<Types extends SocketTypes> {
       },
       joined: (client, room) => {
         this.#recovery?.join(client, room);
-        this.#presence?.join(room, this.#memberOf(client));
+        this.#track(client, room);
       },
       left: (client, room) => {
         this.#recovery?.leave(client);
@@ -241,8 +275,6 @@ export class Broadcaster<Types extends SocketTypes> {
         }
       },
       answer: (query) => this.#answer(query),
-      memberJoined: (member, room) => host.memberJoined(member, room),
-      memberLeft: (member, room) => host.memberLeft(member, room),
       messageMissed: () => this.#missed++,
       changed: (state, error) => host.changed(state, error),
       failed: (error) => host.failed(error, "adapter"),
@@ -319,9 +351,9 @@ export class Broadcaster<Types extends SocketTypes> {
     }
     if (query.type === "who") {
       const group = [...this.rooms.membersOf(query.room)];
-      const members = this.#presence?.localMembers(query.room) ??
-        group.map(({ id }) => ({ id, data: null }));
-      return { number: group.length, members };
+      const entries = this.#presence?.localEntries(query.room) ??
+        group.map(({ id }) => ({ id, data: null, at: 0 }));
+      return { number: group.length, entries };
     }
     const { id, code, reason } = query;
     for (const client of clients) {
@@ -332,17 +364,31 @@ export class Broadcaster<Types extends SocketTypes> {
     return { number: 0 };
   }
 
-  #memberOf(client: Connection<Types>): Member {
-    const { id } = client;
-    let data: unknown;
+  /** Makes a client a member of a room that it has joined. */
+  #track(client: Connection<Types>, room: string): void {
+    const { presence } = this.#options;
+    if (!presence || !this.#presence) return;
     try {
-      // Serialize here, so that data that is not JSON fails now and is reported.
-      const described = this.#options.describeMember?.(client) ?? null;
-      data = JSON.parse(JSON.stringify(described));
+      const key = presence.key(client);
+      assertKey(key);
+      const { data } = this.#updates.get(client) ??
+        { data: toPresenceData(presence.data(client)) };
+      this.#presence.set(room, client.id, key, data);
     } catch (error) {
       this.#host.failed(error, "presence", client);
-      data = null;
     }
-    return { id, data };
   }
+}
+
+/** Copies data as other servers receive it. */
+function toPresenceData<Data>(data: Data): Data {
+  const text: string | undefined = JSON.stringify(data);
+  return JSON.parse(text ?? "null");
+}
+
+function assertKey(key: string): void {
+  if (typeof key === "string" && key !== "") return;
+  throw new TypeError(
+    `Cannot use the key of a client as "presence.key" returned it: return a string that is not empty: current value is of type ${typeof key}`,
+  );
 }

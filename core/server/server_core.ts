@@ -35,6 +35,7 @@ import {
 import { register } from "../events/instrumentation.ts";
 import { Message } from "../../message.ts";
 import { Broadcaster } from "../rooms/broadcaster.ts";
+import { resolvePresence } from "../rooms/presence_options.ts";
 import { BufferBudget } from "../sending/buffer_budget.ts";
 import { OnceWarnings } from "../util/once_warnings.ts";
 import type { SocketTypes } from "../values/types.ts";
@@ -104,9 +105,10 @@ export class ServerCore<Types extends SocketTypes> {
       adapter: resolved.adapter,
       maxQueued: resolved.adapterQueue,
       history,
-      describeMember: options.presence,
+      presence: resolvePresence(options.presence),
     }, {
       memberJoined: (...args) => this.#emit("join", MemberEvent, args),
+      memberUpdated: (...args) => this.#emit("update", MemberEvent, args),
       memberLeft: (...args) => this.#emit("leave", MemberEvent, args),
       changed: (state, error) => this.#adapterChanged(state, error),
       failed: (error, from, client) => this.#reportError(error, from, client),

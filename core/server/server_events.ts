@@ -19,7 +19,7 @@ import type {
   ReceivedEvent,
   RefusedEvent,
 } from "../events/event_types.ts";
-import type { SocketTypes } from "../values/types.ts";
+import type { PresenceData, SocketTypes } from "../values/types.ts";
 
 /**
  * The events of a {@linkcode ServerSocket}.
@@ -53,9 +53,20 @@ export interface ServerEvents<Types extends SocketTypes> {
    * A member has joined a room that a client of this server is in, on any server. Only
    * with the option `presence`.
    */
-  join: { args: [member: Member, room: string]; event: MemberEvent };
-  /** A member has left such a room. */
-  leave: { args: [member: Member, room: string]; event: MemberEvent };
+  join: {
+    args: [member: Member<PresenceData<Types>>, room: string];
+    event: MemberEvent<PresenceData<Types>>;
+  };
+  /** The data of a member of such a room has changed. */
+  update: {
+    args: [member: Member<PresenceData<Types>>, room: string];
+    event: MemberEvent<PresenceData<Types>>;
+  };
+  /** A member has left such a room: all its connections have. */
+  leave: {
+    args: [member: Member<PresenceData<Types>>, room: string];
+    event: MemberEvent<PresenceData<Types>>;
+  };
   /** A client has connected. */
   connect: {
     args: [client: Connection<Types>, path: string];
@@ -114,6 +125,7 @@ export const SERVER_EVENT_NAMES: ReadonlySet<string> = eventNames<
   refused: true,
   adapter: true,
   join: true,
+  update: true,
   leave: true,
   error: true,
 });

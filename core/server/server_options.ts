@@ -6,7 +6,6 @@
 
 import type { AdmissionOptions } from "../admission/admission_options.ts";
 import type { Adapter } from "../cluster/adapter.ts";
-import type { Connection } from "../connection/connection.ts";
 import {
   MESSAGE_OPTIONS,
   type MessageOptions,
@@ -24,6 +23,7 @@ import {
 } from "../events/errors.ts";
 import type { HistoryOptions } from "../history/message_store.ts";
 import { resolveHistoryOptions } from "../history/recovery.ts";
+import type { PresenceOptions } from "../rooms/presence_options.ts";
 import type { RequestInfo } from "../runtime/deno_server.ts";
 import { MIN_PEER_BYTES_PER_SECOND } from "../runtime/liveness.ts";
 import type { Context, SocketTypes } from "../values/types.ts";
@@ -128,14 +128,14 @@ export interface ServerOptions<Types extends SocketTypes = SocketTypes>
    */
   readonly history?: boolean | HistoryOptions;
   /**
-   * Returns the public data of a client that joins a room, such as its name, as other
-   * members see it. It is serialized as JSON. Setting this option enables the events
-   * `join` and `leave`, for the members on all servers. Not set by default.
-   *
-   * @param client The client that joins a room.
-   * @returns The value of `member.data`.
+   * What other members of a room see of a client: a function that returns its public
+   * data, such as its name, or {@linkcode PresenceOptions} with a key that groups the
+   * connections of one user. Setting this option enables the events `join`, `update` and
+   * `leave`, for the members on all servers. Not set by default.
    */
-  readonly presence?: (client: Connection<Types>) => unknown;
+  readonly presence?:
+    | PresenceOptions<Types>
+    | PresenceOptions<Types>["data"];
 }
 
 /** Options with their defaults. */
@@ -190,7 +190,6 @@ export function resolveServerOptions<Types extends SocketTypes>(
   assertOption("adapter", adapter, "object", "call it, as in redis()");
   if (adapter) assertType("adapter.open", adapter.open, "function");
   assertOption("fallback", options.fallback, "function");
-  assertOption("presence", options.presence, "function");
   return {
     closeTimeout,
     idleTimeout,

@@ -40,6 +40,8 @@ export interface NamedTypes {
    * default.
    */
   context?: unknown;
+  /** The type of {@linkcode Member.data}, which `presence` returns. `unknown` by default. */
+  presence?: unknown;
 }
 
 /**
@@ -76,6 +78,14 @@ export type Reply<Types extends SocketTypes> = Types extends
  */
 export type Context<Types extends SocketTypes> = Types extends
   { context: infer Type } ? Type : unknown;
+
+/**
+ * The type of {@linkcode Member.data}: `presence`; otherwise `unknown`.
+ *
+ * @typeParam Types The types of the socket.
+ */
+export type PresenceData<Types extends SocketTypes> = Types extends
+  { presence: infer Type } ? Type : unknown;
 
 /**
  * The possible values of `data.type`, such as `"chat"` for `{ type: "chat"; text: string

@@ -139,6 +139,21 @@ Deno.test({
   },
 });
 
+test("examples: two windows at two servers are one member", async () => {
+  await using program = Program.run("examples/presence/main.ts");
+  for (
+    const line of [
+      "join: Ada is online",
+      "members: Ada is online",
+      "join: Grace is online",
+      "update: Grace is away",
+      "update: Grace is online",
+      "leave: Grace is online",
+    ]
+  ) await program.line(line);
+  assertStrictEquals(await program.exit(), 0);
+});
+
 test("examples: MessagePack carries bytes and dates", async () => {
   await using program = Program.run("examples/msgpack.ts");
   assertStrictEquals(

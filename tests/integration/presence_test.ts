@@ -1,6 +1,12 @@
 /** Who is in a room, on whatever server. */
 
-import { assert, assertEquals, assertStrictEquals } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertStrictEquals,
+  assertThrows,
+} from "@std/assert";
 import { deadline, delay } from "@std/async";
 import { FakeTime } from "@std/testing/time";
 import { Presence } from "../../core/cluster/presence.ts";
@@ -13,7 +19,8 @@ import { Program } from "../support/program.ts";
 const ROOM = "r";
 
 /** Servers that hear each other, as far as a test lets them. */
-class World {
+class World implements Disposable {
+  readonly time = new FakeTime();
   readonly nodes = new Map<string, Side>();
   /** What is on its way. */
   readonly words: { to: Side; text: string }[] = [];
@@ -26,27 +33,44 @@ class World {
 
   /** Lets all that is on its way come. */
   settle(): void {
+    this.time.tick(10); // changes of that time are published together
     for (let word = this.words.shift(); word; word = this.words.shift()) {
       word.to.hear(word.text);
     }
+  }
+
+  [Symbol.dispose](): void {
+    for (const { presence } of this.nodes.values()) presence.stop();
+    this.time[Symbol.dispose]();
   }
 }
 
 /** One of them, and who it thinks is there. */
 class Side {
-  readonly presence: Presence;
-  readonly there = new Set<string>();
+  readonly presence: Presence<string>;
+  /** The data of each member, by its key. */
+  readonly there = new Map<string, string>();
+  readonly told: string[] = [];
   readonly own = new Set<string>();
   isUp = true;
 
   constructor(readonly world: World, readonly name: string) {
-    this.presence = new Presence(name, {
-      memberJoined: ({ id }) => {
-        assert(!this.there.has(id), `${id} joins ${name} twice`);
-        this.there.add(id);
+    this.presence = new Presence<string>(name, {
+      memberJoined: ({ key, data }) => {
+        assert(!this.there.has(key), `${key} joins ${name} twice`);
+        this.there.set(key, data);
+        this.told.push(`+${key} ${data}`);
       },
-      memberLeft: ({ id }) =>
-        assert(this.there.delete(id), `${id} leaves twice`),
+      memberUpdated: ({ key, data }) => {
+        assert(this.there.has(key), `${key} is updated, but not there`);
+        assert(this.there.get(key) !== data, `${key} is ${data} twice`);
+        this.there.set(key, data);
+        this.told.push(`=${key} ${data}`);
+      },
+      memberLeft: ({ key, data }) => {
+        assert(this.there.delete(key), `${key} leaves twice`);
+        this.told.push(`-${key} ${data}`);
+      },
     }, (_room, text) => {
       if (!this.isUp) return;
       for (const to of world.nodes.values()) world.words.push({ to, text });
@@ -57,10 +81,10 @@ class Side {
     if (this.isUp) this.presence.receive(ROOM, text);
   }
 
-  enter(id: string): void {
+  enter(id: string, key = id, data = key): void {
+    const isFirst = this.own.size === 0;
     this.own.add(id);
-    const isFirst = this.own.size === 1;
-    this.presence.join(ROOM, { id, data: id });
+    this.presence.set(ROOM, id, key, data);
     if (isFirst) this.presence.requestState(ROOM);
   }
 
@@ -72,12 +96,12 @@ class Side {
   }
 
   get names(): string {
-    return [...this.there].sort().join();
+    return [...this.there.keys()].sort().join();
   }
 }
 
 Deno.test("Presence reports members that join and leave", () => {
-  const world = new World();
+  using world = new World();
   const [a, b] = [world.add("a"), world.add("b")];
   a.enter("ada");
   world.settle();
@@ -96,8 +120,109 @@ Deno.test("Presence reports members that join and leave", () => {
   assertEquals([a.names, b.names], ["amy,ben", "amy,ben"]);
 });
 
+Deno.test("Presence groups connections of several servers by key", () => {
+  using world = new World();
+  const [a, b] = [world.add("a"), world.add("b")];
+  a.enter("ada1", "ada", "here");
+  b.enter("bob1", "bob");
+  world.settle();
+  b.enter("ada2", "ada", "here");
+  world.settle();
+  a.enter("ada1", "ada", "typing");
+  world.settle();
+  b.enter("ada2", "ada", "away"); // the last one counts
+  world.settle();
+  for (const side of [a, b]) {
+    assertEquals(Object.fromEntries(side.there), { ada: "away", bob: "bob" });
+  }
+  a.enter("amy1", "amy");
+  a.leave("ada1");
+  world.settle();
+  b.leave("ada2");
+  world.settle();
+  for (const side of [a, b]) {
+    side.told.sort();
+    assertEquals(side.told, [
+      "+ada here",
+      "+amy amy",
+      "+bob bob",
+      "-ada away",
+      "=ada away",
+      "=ada typing",
+    ]);
+  }
+});
+
+Deno.test("Presence keeps a member that moves to another server", () => {
+  using world = new World();
+  const [a, b, c] = [world.add("a"), world.add("b"), world.add("c")];
+  for (const side of [a, b, c]) side.enter(side.name);
+  a.enter("ada1", "ada");
+  world.settle();
+  b.enter("ada2", "ada");
+  world.settle();
+  a.presence.stop(); // it dies
+  world.nodes.delete("a");
+  for (const side of [b, c]) side.presence.serverLost("a");
+  world.settle();
+  for (const side of [b, c]) {
+    assertStrictEquals(side.names, "ada,b,c");
+    assert(!side.told.some((line) => line.startsWith("-ada")));
+  }
+  b.presence.stop();
+  world.nodes.delete("b");
+  c.presence.serverLost("b");
+  c.presence.serverLost("b"); // a second time is none
+  assertEquals(c.told.slice(-2).sort(), ["-ada ada", "-b b"]);
+});
+
+Deno.test("Presence publishes changes of a moment together", () => {
+  using world = new World();
+  const [a, b] = [world.add("a"), world.add("b")];
+  for (const side of [a, b]) side.enter(side.name);
+  world.settle();
+  for (let i = 0; i < 1_000; i++) {
+    a.enter(`guest${i}`);
+    a.leave(`guest${i}`);
+    a.enter("a", "a", `${i}`);
+  }
+  world.time.tick(10);
+  assertStrictEquals(world.words.length, 2); // one message, to each server
+  assert(world.words.every(({ text }) => text.length < 300));
+  world.settle();
+  assertEquals(b.told.slice(2), ["=a 999"]);
+  // A guest that comes and goes is no message at all.
+  a.enter("guest");
+  a.leave("guest");
+  world.time.tick(10);
+  assertStrictEquals(world.words.length, 0);
+  a.enter("amy");
+  world.settle();
+  assertStrictEquals(b.told.at(-1), "+amy amy");
+  // One that others know is told to leave, and one that returns is not.
+  a.leave("amy");
+  a.enter("amy");
+  world.settle();
+  assertStrictEquals(b.told.at(-1), "+amy amy");
+  a.leave("amy");
+  world.settle();
+  assertStrictEquals(b.told.at(-1), "-amy amy");
+});
+
+Deno.test("Presence publishes nothing of a room that is left before it is subscribed", () => {
+  using world = new World();
+  const a = world.add("a");
+  for (let i = 0; i < 100; i++) {
+    a.presence.set(ROOM, "ada", "ada", "ada");
+    a.presence.leave(ROOM, "ada");
+    a.presence.requestState(ROOM); // it is subscribed, too late
+  }
+  world.time.tick(10);
+  assertEquals(world.words, []);
+});
+
 Deno.test("Presence removes members of a lost server and adds them again", () => {
-  const world = new World();
+  using world = new World();
   const [a, b] = [world.add("a"), world.add("b")];
   a.enter("ada");
   b.enter("bob");
@@ -111,8 +236,8 @@ Deno.test("Presence removes members of a lost server and adds them again", () =>
 });
 
 Deno.test("Presence keeps members for a while when the broker is down", () => {
-  using time = new FakeTime();
-  const world = new World();
+  using world = new World();
+  const { time } = world;
   const [a, b, c] = [world.add("a"), world.add("b"), world.add("c")];
   for (const side of [a, b, c]) side.enter(`${side.name}1`);
   world.settle();
@@ -122,7 +247,7 @@ Deno.test("Presence keeps members for a while when the broker is down", () => {
   b.enter("b2");
   c.leave("c1");
   world.settle();
-  time.tick(7_999);
+  time.tick(7_980);
   assertEquals(a.names, "a1,b1,c1");
   a.isUp = true;
   a.presence.brokerUp();
@@ -141,8 +266,8 @@ Deno.test("Presence keeps members for a while when the broker is down", () => {
 });
 
 Deno.test("Presence answers many servers with one reply", () => {
-  using time = new FakeTime();
-  const world = new World();
+  using world = new World();
+  const { time } = world;
   const names = Array.from({ length: 10 }, (_, i) => `${i}`);
   const sides = names.map((name) => world.add(name));
   for (const side of sides) side.enter(side.name);
@@ -176,22 +301,25 @@ Deno.test("Presence answers many servers with one reply", () => {
 
 Deno.test("Presence recovers from any lost message", () => {
   for (let seed = 1; seed <= 200; seed++) {
-    using _time = new FakeTime();
     const seeded = new SeededRandom(seed);
-    const world = new World();
+    using world = new World();
     const sides = ["a", "b", "c"].map((name) => world.add(name));
     let count = 0;
     for (let step = 0; step < 60; step++) {
       const side = seeded.pick(sides);
       const [someone] = side.own;
       if (someone !== undefined && seeded.integer(2) === 0) side.leave(someone);
-      else side.enter(`${side.name}${count++}`);
+      else if (someone !== undefined && seeded.integer(3) === 0) {
+        side.enter(someone, someone, `${count++}`);
+      } else side.enter(`${side.name}${count++}`);
+      world.time.tick(5);
       // Some words are lost, and some come twice.
       for (const word of world.words.splice(0)) {
         if (seeded.integer(5) > 0) word.to.hear(word.text);
         if (seeded.integer(5) === 0) word.to.hear(word.text);
       }
     }
+    world.settle();
     // Everybody changes something, and from now on nothing is lost.
     for (const side of sides) side.enter(`${side.name} last`);
     world.settle();
@@ -208,7 +336,7 @@ Deno.test("Presence recovers from any lost message", () => {
 });
 
 Deno.test("Presence ignores unknown messages", () => {
-  const world = new World();
+  using world = new World();
   const a = world.add("a");
   a.enter("ada");
   for (
@@ -269,7 +397,7 @@ Deno.test("ServerSocket.members() without an adapter lists local members", {
     { name: "bob" },
   ]);
   assertEquals(
-    members.map(({ id }) => id),
+    members.map(({ key }) => key),
     [...server.clients].map(({ id }) => id),
   );
   await ada.close();
@@ -282,25 +410,153 @@ Deno.test("ServerSocket.members() without an adapter lists local members", {
 });
 
 Deno.test(
-  "presence that throws emits error and does not delay others",
+  "presence that throws emits error and lists no member",
   { ignore },
   async () => {
     await using server = new ServerSocket({
-      presence: () => {
-        throw new Error("no name");
+      presence: ({ path }) => {
+        if (path === "/x") throw new Error("no name");
+        return path;
       },
     });
     const failed = server.waitFor("error");
     const joined = server.waitFor("join");
     server.on("connect", (client) => client.join("lobby"));
     await server.listen("127.0.0.1", 0);
+    await using nobody = new ClientSocket();
+    await nobody.connect(`${server.url}/x`);
+    const [error, from] = await failed;
+    assertEquals([String(error), from], ["Error: no name", "presence"]);
+    await using client = new ClientSocket();
+    await client.connect(`${server.url}/y`);
+    assertStrictEquals((await joined)[0].data, "/y");
+    assertEquals((await server.members("lobby")).length, 1);
+    const [first] = server.clients;
+    assert(first);
+    server.updatePresence(first, "named later");
+    const members = await server.members("lobby");
+    assertEquals(members.map(({ data }) => data), ["/y", "named later"]);
+    const left = server.waitFor("leave");
+    await nobody.close();
+    await left;
+    assertEquals((await server.members("lobby")).length, 1);
+  },
+);
+
+Deno.test("presence.key groups connections into one member", {
+  ignore,
+}, async () => {
+  await using server = new ServerSocket<{ presence: { tab: string } }>({
+    presence: {
+      key: ({ path }) => path.split("/")[1] ?? "",
+      data: ({ path }) => ({ tab: path.split("/")[2] ?? "" }),
+    },
+  });
+  const told: string[] = [];
+  for (const type of ["join", "update", "leave"] as const) {
+    server.on(type, ({ key, data, connections }) => {
+      told.push(`${type} ${key} ${data.tab} ${connections.length}`);
+    });
+  }
+  server.on("connect", (client) => client.join("lobby"));
+  await server.listen("127.0.0.1", 0);
+  const tabs: ClientSocket[] = [];
+  for (const path of ["ada/1", "ada/2", "bob/1"]) {
+    const tab = new ClientSocket();
+    const connected = server.waitFor("connect");
+    await tab.connect(`${server.url}/${path}`);
+    await connected;
+    tabs.push(tab);
+  }
+  const ids = [...server.clients].map(({ id }) => id);
+  assertEquals(await server.members("lobby"), [
+    { key: "ada", data: { tab: "2" }, connections: ids.slice(0, 2) },
+    { key: "bob", data: { tab: "1" }, connections: ids.slice(2) },
+  ]);
+  const [one, two] = server.clients;
+  assert(one && two);
+  server.updatePresence(one, { tab: "one" });
+  server.updatePresence(one, { tab: "one" }); // the same again
+  one.leave("lobby");
+  one.join("lobby");
+  one.leave("lobby");
+  two.leave("lobby");
+  const ended = server.waitFor("leave", { filter: ({ key }) => key === "bob" });
+  for (const tab of tabs) await tab.close();
+  await ended;
+  assertEquals(told, [
+    "join ada 1 1",
+    "update ada 2 2",
+    "join bob 1 1",
+    "update ada one 2",
+    "update ada 2 1", // one has left
+    "update ada one 2", // and is back
+    "update ada 2 1",
+    "leave ada 2 1",
+    "leave bob 1 1",
+  ]);
+});
+
+Deno.test("ServerSocket.updatePresence() applies to rooms joined later", {
+  ignore,
+}, async () => {
+  await using server = new ServerSocket<{ presence: string }>({
+    presence: () => "new",
+  });
+  const connected = server.waitFor("connect");
+  await server.listen("127.0.0.1", 0);
+  await using client = new ClientSocket();
+  await client.connect(server.url);
+  const [member] = await connected;
+  server.updatePresence(member, "known");
+  member.join("a");
+  assertStrictEquals((await server.members("a"))[0]?.data, "known");
+});
+
+Deno.test("ServerSocket.updatePresence() refuses what it cannot send", {
+  ignore,
+}, async () => {
+  const loop: { self?: unknown } = {};
+  loop.self = loop;
+  for (
+    const [options, data, text] of [
+      [{}, "x", 'without the option "presence"'],
+      [{ presence: () => "x" }, loop, "circular"],
+      [{ presence: () => "x" }, 1n, "BigInt"],
+    ] as const
+  ) {
+    await using server = new ServerSocket(options);
+    const connected = server.waitFor("connect");
+    await server.listen("127.0.0.1", 0);
+    await using client = new ClientSocket();
+    await client.connect(server.url);
+    const [member] = await connected;
+    assertThrows(() => server.updatePresence(member, data), Error, text);
+  }
+});
+
+Deno.test("presence.key has to return a string that is not empty", {
+  ignore,
+}, async () => {
+  for (const key of ["", 7, undefined]) {
+    await using server = new ServerSocket({
+      // @ts-expect-error a key is a string
+      presence: { key: () => key, data: () => null },
+    });
+    server.on("join", () => {
+      throw new Error("it joins");
+    });
+    const failed = server.waitFor("error");
+    server.on("connect", (client) => client.join("lobby"));
+    await server.listen("127.0.0.1", 0);
     await using client = new ClientSocket();
     await client.connect(server.url);
     const [error, from] = await failed;
-    assertEquals([String(error), from], ["Error: no name", "presence"]);
-    assertStrictEquals((await joined)[0].data, null);
-  },
-);
+    assertStrictEquals(from, "presence");
+    assert(error instanceof TypeError);
+    assertMatch(error.message, /return a string that is not empty/);
+  }
+});
 
 for (const adapter of Object.keys(brokers)) {
   Deno.test({

@@ -60,8 +60,6 @@ function relay(wire: Wire, { maxQueued = 0, isUp = true } = {}) {
     },
     sendPositions: () => {},
     answer: () => ({ number: 0 }),
-    memberJoined: () => {},
-    memberLeft: () => {},
     messageMissed: () => missed++,
     changed: () => {},
     failed: (error) => errors.push(String(error)),
@@ -258,8 +256,6 @@ function watched(adapter: Adapter) {
     deliver: () => {},
     sendPositions: () => {},
     answer: () => ({ number: 0 }),
-    memberJoined: () => {},
-    memberLeft: () => {},
     messageMissed: () => {},
     changed: (state, error) =>
       told.push(error === undefined ? state : `${state}: ${error}`),
