@@ -38,7 +38,10 @@ import type { SendOptions } from "./core/sending/send_queue.ts";
 import type { StandardSchema } from "./core/values/schema.ts";
 import type { Outgoing, Reply, SocketTypes } from "./core/values/types.ts";
 
-export type { WebSocketOptions } from "./core/runtime/websocket.ts";
+export type {
+  WebSocketClass,
+  WebSocketOptions,
+} from "./core/runtime/websocket.ts";
 export * from "./core/public.ts";
 export type { BackoffOptions } from "./core/reconnect/backoff.ts";
 export {

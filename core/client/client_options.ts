@@ -64,9 +64,9 @@ export interface ClientOptions<Types extends SocketTypes = SocketTypes>
     NonNullable<ConstructorParameters<typeof Headers>[0]>
   >;
   /**
-   * Options of the runtime's `WebSocket`: for certificates of your own, a client
-   * certificate, or a proxy. `connect` rejects with a `TypeError` if the runtime does not
-   * support one.
+   * Options of the runtime's `WebSocket`, for certificates of your own, a client
+   * certificate, or a proxy; or another class to use. `connect` rejects with a `TypeError`
+   * if the runtime or the class does not support one.
    *
    * @default {{}}
    */
@@ -227,6 +227,7 @@ export function assertConnectOptions(options: ConnectOptions): void {
 }
 
 const WEB_SOCKET_OPTIONS = optionNames<WebSocketOptions>({
+  WebSocket: true,
   client: true,
   tls: true,
   dispatcher: true,

@@ -61,9 +61,9 @@ export function destroyTcp(socket: object): boolean {
 }
 
 const STATUS_PATTERN =
-  /(?:Invalid status code|Expected 101 status code): (\d{3})/;
+  /(?:Invalid status code|Expected 101 status code|server response): (\d{3})/;
 
-/** The texts of Deno, Bun and Node, and the codes of Node and Bun. */
+/** The texts of Deno, Bun, Node and the package `ws`, and the codes of Node and Bun. */
 const PATTERNS: readonly (readonly [ConnectErrorKind, RegExp])[] = [
   [
     "tls",
@@ -72,7 +72,7 @@ const PATTERNS: readonly (readonly [ConnectErrorKind, RegExp])[] = [
   ["timeout", /timed out|ETIMEDOUT|TIMEOUT/],
   [
     "protocol",
-    /sent protocols|Protocol was not set|client protocol|accept header|Sec-WebSocket|extension|HTTP version|Invalid response|HPE_|invalid HTTP/i,
+    /sent protocols|Protocol was not set|client protocol|accept header|Sec-WebSocket|extension|HTTP version|Invalid (?:response|Upgrade)|HPE_|invalid HTTP|Server sent/i,
   ],
   [
     "unreachable",
@@ -81,7 +81,7 @@ const PATTERNS: readonly (readonly [ConnectErrorKind, RegExp])[] = [
 ];
 
 const SUBPROTOCOL_PATTERN =
-  /sent protocols|Protocol was not set|(?:Missing|Mismatch) client protocol/;
+  /sent protocols|Protocol was not set|(?:Missing|Mismatch) client protocol|Server sent .*subprotocol/;
 
 const CUT_OFF_PATTERN =
   /connection closed before|WebSocket: connection (?:error|reset)|Connection ended|UND_ERR_SOCKET|ECONNRESET|EPIPE/;

@@ -82,8 +82,22 @@ export const clientDriver: SocketDriver = {
   },
 };
 
+/** A class of sockets, such as the global `WebSocket`. */
+export type WebSocketClass = new (...args: never[]) => {
+  readonly url: string;
+  readonly protocol: string;
+  readonly readyState: number;
+};
+
 /** Options of a runtime's `WebSocket`, beyond the standard. */
 export interface WebSocketOptions {
+  /**
+   * The class to use instead of the global `WebSocket`: that of the package `undici` or
+   * `ws`, or a subclass of one that sets options of its own.
+   *
+   * @default {globalThis.WebSocket}
+   */
+  readonly WebSocket?: WebSocketClass;
   /** Deno: an HTTP client of `Deno.createHttpClient`, for certificates or a proxy. */
   readonly client?: object;
   /** Bun: options of TLS, such as `ca`. */
@@ -128,35 +142,46 @@ export function openSocket(
     if (create) return create(parsed, protocolList, headers);
   }
   assertWebSocketUrl(url);
-  if (typeof WebSocket !== "function") {
+  const { WebSocket: Class = globalThis.WebSocket, ...others } = options;
+  if (typeof Class !== "function") {
     throw new TypeError(
       `Cannot connect to ${
         withoutSecrets(url)
       } as this runtime has no WebSocket: use Node 22 or later`,
     );
   }
-  const members = new Map<string, unknown>(Object.entries(options));
+  const members = new Map<string, unknown>(Object.entries(others));
   if (headers !== undefined) members.set("headers", headers);
-  if (members.size === 0) return new WebSocket(url, protocolList);
-  // Browsers accept only subprotocols as the second argument. Other runtimes accept an
-  // object with more, and read what they support of it.
   const unread = new Set(members.keys());
-  const init = { protocols: protocolList };
-  for (const [name, value] of members) {
-    Object.defineProperty(init, name, {
-      enumerable: true,
-      get() {
-        unread.delete(name);
-        return value;
-      },
-    });
+  const args: unknown[] = [url, protocolList];
+  if (Class.length > 2) {
+    // The package `ws` has a third argument, and reads all members of it.
+    if (unread.delete("headers")) {
+      args.push({ headers: Object.fromEntries(new Headers(headers)) });
+    }
+  } else if (members.size > 0) {
+    // Browsers accept only subprotocols as the second argument. Other runtimes accept an
+    // object with more, and read what they support of it.
+    const init = args[1] = {};
+    unread.add("protocols");
+    for (const [name, value] of members.set("protocols", protocolList)) {
+      Object.defineProperty(init, name, {
+        enumerable: true,
+        get() {
+          unread.delete(name);
+          return value;
+        },
+      });
+    }
   }
   let socket: WebSocket | undefined;
   try {
-    socket = Reflect.construct(WebSocket, [url, init]);
+    socket = Reflect.construct(Class, args);
   } catch (error) {
     if (unread.size === 0) throw error;
   }
+  // A socket of the package `ws` throws its error if nothing listens to it.
+  if (options.WebSocket) socket?.addEventListener("error", () => {});
   const [name] = unread;
   if (socket !== undefined && name === undefined) return socket;
   socket?.close();

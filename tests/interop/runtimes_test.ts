@@ -13,6 +13,7 @@ import {
 } from "../support/portable/foreign.ts";
 import { reportOutcomes } from "../support/portable/report.ts";
 import { serve } from "../support/portable/server.ts";
+import { ServerSocket } from "../../server.ts";
 import { lacksPermission } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
 import { type RawBehaviour, RawServer } from "../support/raw_server.ts";
@@ -83,6 +84,60 @@ async function tryAll(
   } finally {
     await Deno.remove(file);
   }
+}
+
+/** Runs a program in a runtime, and returns its lines up to `done`. */
+async function runIn(
+  command: string,
+  module: string,
+  urls: readonly string[],
+): Promise<string[]> {
+  const file = await Deno.makeTempFile({ suffix: ".mjs" });
+  try {
+    await Deno.writeTextFile(file, await bundle(module));
+    const isDeno = command === Deno.execPath();
+    const args = [...isDeno ? ["run", "--allow-all"] : [], file, ...urls];
+    await using program = new Program(args, { command });
+    return await program.linesUntil("done");
+  } finally {
+    await Deno.remove(file);
+  }
+}
+
+for (const name of ["deno", "node", "bun"] as const) {
+  const command = name === "deno"
+    ? Deno.execPath()
+    : mayRun && await findRuntime(name) || "";
+  Deno.test({
+    name:
+      `ClientOptions.webSocket uses the classes of ws and undici in ${name}`,
+    ignore: !mayRun || !command,
+    fn: async () => {
+      await using server = await serve();
+      await using bare = new RawServer();
+      const lines = await runIn(
+        command,
+        "tests/support/portable/classes_main.ts",
+        [server.url, new URL(bare.url("ignore")).origin],
+      );
+      assertEquals(lines, ["ws", "undici"]);
+    },
+  });
+  // `websocket_options_test.ts` has Deno's.
+  if (name === "deno") continue;
+  Deno.test({
+    name: `ClientOptions.webSocket passes options of TLS in ${name}`,
+    ignore: !mayRun || !command,
+    fn: async () => {
+      await using server = new ServerSocket();
+      server.on("connect", (client) => {
+        client.send(client.headers.get("X-Test") ?? "");
+      });
+      await server.listen("localhost", 0, { cert: CERTIFICATE, key: KEY });
+      const module = "tests/support/portable/tls_main.ts";
+      assertEquals(await runIn(command, module, [server.url]), ["yes", "tls"]);
+    },
+  });
 }
 
 for (const name of ["deno", "node", "bun"] as const) {
