@@ -20,6 +20,7 @@ import { ConnectionLimits, RETRY_AFTER_SECONDS } from "./connection_limits.ts";
 import { assertOrigin, sameSiteIfCredentials } from "./origins.ts";
 import {
   assertPath,
+  assertPathPattern,
   DOT_SEGMENTS,
   hasDotSegments,
   INVALID_URL,
@@ -124,7 +125,12 @@ export class Admission<Context> {
     this.#isOrigin = compileMatcher("origins", options.origins, assertOrigin) ??
       sameSiteIfCredentials;
     this.#hasOrigins = options.origins !== undefined;
-    this.#isPath = compileMatcher("paths", options.paths, assertPath);
+    this.#isPath = compileMatcher(
+      "paths",
+      options.paths,
+      assertPath,
+      assertPathPattern,
+    );
     this.#protocols = protocols;
     this.#support = support;
     this.#authorize = options.authorize;

@@ -45,9 +45,10 @@ export interface AdmissionOptions<Context = unknown> {
   /**
    * The paths of the WebSocket endpoints, without the query; requests for others are
    * refused with 404. All paths by default. Paths are compared as `new URL()` writes
-   * them, so that `/café` and `/caf%C3%A9` are the same.
+   * them, so that `/café` and `/caf%C3%A9` are the same. A path with variable parts is a
+   * `URLPattern`, as in `new URLPattern({ pathname: "/chat/:room" })`, or a `RegExp`.
    */
-  readonly paths?: AllowList;
+  readonly paths?: AllowList | readonly (string | RegExp | URLPattern)[];
   /**
    * The subprotocols that the server supports. The server selects the first one of the
    * client's list that it supports. A client that requests only others is admitted

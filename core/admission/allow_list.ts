@@ -20,13 +20,15 @@ export type Matcher = (value: string, request: Request) => boolean;
  * Validates an option that lists allowed values.
  *
  * @param assertEntry Validates a string of the list, and returns it as requests have it.
+ * @param assertPattern Validates a `URLPattern` of a list of paths.
  * @returns Whether a value is allowed; undefined if the option is not set.
  * @throws {TypeError} If an entry could never match.
  */
 export function compileMatcher(
   name: string,
-  allowed: AllowList | undefined,
+  allowed: AllowList | readonly (string | RegExp | URLPattern)[] | undefined,
   assertEntry: (value: string) => string,
+  assertPattern?: (pattern: URLPattern) => URLPattern,
 ): Matcher | undefined {
   if (allowed === undefined || typeof allowed === "function") return allowed;
   const isList: boolean = Array.isArray(allowed);
@@ -37,9 +39,12 @@ export function compileMatcher(
   }
   const strings = new Set<string>();
   const patterns: RegExp[] = [];
+  const urlPatterns: URLPattern[] = [];
   for (const one of allowed) {
     if (typeof one === "string") {
       strings.add(assertEntry(one));
+    } else if (assertPattern && one instanceof URLPattern) {
+      urlPatterns.push(assertPattern(one));
     } else if (!(one instanceof RegExp)) {
       throw new TypeError(
         `Cannot use an entry of "${name}" that is neither a string nor a RegExp: current value is ${one}`,
@@ -52,7 +57,8 @@ export function compileMatcher(
   }
   return (value) =>
     strings.has(withUpperCaseHex(value)) ||
-    patterns.some((pattern) => pattern.test(value));
+    patterns.some((pattern) => pattern.test(value)) ||
+    urlPatterns.some((pattern) => pattern.test({ pathname: value }));
 }
 
 /** Percent-encoding is case-insensitive (RFC 3986, section 6.2.2.1). */

@@ -48,6 +48,11 @@ export function hasDotSegments(url: string): boolean {
  * @throws {TypeError} If no request has that path.
  */
 export function assertPath(path: string): string {
+  if (/\/:\w|\*/.test(path)) {
+    throw new TypeError(
+      `Cannot use "${path}" in "paths" as a string is not a pattern: use new URLPattern({ pathname: "${path}" })`,
+    );
+  }
   const url = URL.parse(path, "ws://localhost");
   const isPath = path.startsWith("/") && !path.startsWith("//") &&
     url !== null && url.search === "" && url.hash === "" &&
@@ -58,4 +63,19 @@ export function assertPath(path: string): string {
     );
   }
   return withUpperCaseHex(url.pathname);
+}
+
+/**
+ * Validates a `URLPattern` of the option `paths`.
+ *
+ * @throws {TypeError} If it matches more than the pathname.
+ */
+export function assertPathPattern(pattern: URLPattern): URLPattern {
+  const { protocol, hostname, port, search } = pattern;
+  if ([protocol, hostname, port, search].every((part) => part === "*")) {
+    return pattern;
+  }
+  throw new TypeError(
+    `Cannot use a URLPattern in "paths" that has more than a pathname: use new URLPattern({ pathname: "${pattern.pathname}" })`,
+  );
 }

@@ -109,6 +109,6 @@ export const INTERNAL_FAILURE: RequestFailure = {
 
 /** The failure that the peer gets for a request that nobody there handles. */
 export const UNHANDLED_FAILURE: RequestFailure = {
-  message: "Nobody handles requests",
+  message: "No handler for this request: add one with handle()",
   code: "unhandled",
 };

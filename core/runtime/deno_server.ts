@@ -190,9 +190,17 @@ function serve(
     return server;
   }
   const tcp = { hostname, port, reusePort, signal, onListen };
-  return cert !== undefined && key !== undefined
-    ? Deno.serve({ ...tcp, cert, key }, handler)
-    : Deno.serve(tcp, handler);
+  try {
+    return cert !== undefined && key !== undefined
+      ? Deno.serve({ ...tcp, cert, key }, handler)
+      : Deno.serve(tcp, handler);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    throw new Deno.errors.AddrInUse(
+      `Cannot listen at ${hostname}:${port} as another program does: choose another port, or 0 for a free one`,
+      { cause: error },
+    );
+  }
 }
 
 /**

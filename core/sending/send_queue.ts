@@ -51,7 +51,7 @@ export function assertSendOptions(options: SendOptions): void {
     "object",
     "send takes one value, so wrap several in an object",
   );
-  assertKnown("send()", options, SEND_OPTIONS);
+  assertKnown("send(data, options)", options, SEND_OPTIONS);
 }
 
 /** The bounds of a queue. */

@@ -34,8 +34,8 @@ export interface ShutdownOptions {
    */
   readonly drain?: { readonly batch: number; readonly every: number };
   /**
-   * The time after which a client may reconnect, in milliseconds. It is sent at the end of
-   * the reason, in seconds, as in `retry-after=5`, and is available as
+   * The time after which a client may reconnect, in milliseconds: 0, or 1000 or more. It
+   * is sent at the end of the reason, in whole seconds, as in `retry-after=5`, and is available as
    * {@linkcode Disconnection.retryAfter}. Requests that are refused meanwhile get it in
    * the `Retry-After` header.
    */
@@ -69,6 +69,11 @@ export function resolveShutdownOptions(options: ShutdownOptions): ShutdownPlan {
   const { batch = Infinity, every = 0 } = drain ?? {};
   const { code = CloseCode.GoingAway, reason: given = "" } = options;
   assertFinite("retryAfter", retryAfter ?? 0);
+  if (retryAfter !== undefined && retryAfter > 0 && retryAfter < 1_000) {
+    throw new RangeError(
+      `Cannot use "retryAfter" unless it is 0, or 1000 or more: it is in milliseconds, and current value is ${retryAfter}`,
+    );
+  }
   assertFinite("drain.every", every);
   assertType("drain.batch", batch, "number");
   if (!(batch >= 1)) {

@@ -268,7 +268,7 @@ Deno.test("types: options of send and close", () => {
       // @ts-expect-error a client drains, a server does not
       server.on("drain", () => {});
     });
-    server.shutdown({ drain: { batch: 1, every: 1 }, retryAfter: 1 });
+    server.shutdown({ drain: { batch: 1, every: 1 }, retryAfter: 1_000 });
     // @ts-expect-error half of it
     server.shutdown({ drain: { batch: 1 } });
     server.on("refused", (request, status, reason, remoteAddress) => {

@@ -175,7 +175,7 @@ for (const kind of ["nginx", "caddy"] as const) {
     const missing = client.waitFor("reconnecting", {
       filter: (attempt) => attempt === 2,
     });
-    await server.shutdown({ retryAfter: 1 });
+    await server.shutdown({ retryAfter: 1_000 });
     assertEquals(await closed, [1001, "retry-after=1", "peer"]);
     await missing;
     await using next = await listening(port);

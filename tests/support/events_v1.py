@@ -332,7 +332,7 @@ class Peer:
     async def _answer(self, id, value):
         try:
             if self._on_request is None:
-                raise RequestError("Nobody handles requests", "unhandled")
+                raise RequestError("No handler for this request: add one with handle()", "unhandled")
             answer = payload_of(await self._on_request(value))
             self.post(write("reply", answer, id))
         except RequestError as error:
