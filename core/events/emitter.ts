@@ -80,7 +80,7 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
       emit: (emitter: Emitter<unknown>, type, Event, args, pending) =>
         emitter.#emit(type, Event, args, pending),
       emitWith: (emitter: Emitter<unknown>, type, createEvent, args) => {
-        emitter.#callListeners(type, args, undefined);
+        emitter.#emit(type, undefined, args, undefined);
         if (emitter.#hasEventListener(type)) {
           emitter.#dispatch(createEvent(), undefined);
         }
@@ -383,21 +383,11 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
     this.#count(type, -1);
   }
 
+  /** Emits an event; without a class only to the listeners of `on`. */
   #emit<Type extends string, Args extends readonly unknown[]>(
     type: Type,
-    Event: new (type: Type, ...args: Args) => Event,
+    Event: (new (type: Type, ...args: Args) => Event) | undefined,
     args: Args,
-    pending: Promise<unknown>[] | undefined,
-  ): void {
-    this.#callListeners(type, args, pending);
-    if (this.#hasEventListener(type)) {
-      this.#dispatch(new Event(type, ...args), pending);
-    }
-  }
-
-  #callListeners(
-    type: string,
-    args: readonly unknown[],
     pending: Promise<unknown>[] | undefined,
   ): void {
     const override = this.#hooks.override?.(this, type);
@@ -409,6 +399,9 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
         if (entry.once) this.#remove(type, entry);
         this.#call(entry.listener, type, args, pending);
       }
+    }
+    if (Event !== undefined && this.#hasEventListener(type)) {
+      this.#dispatch(new Event(type, ...args), pending);
     }
   }
 
