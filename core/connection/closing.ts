@@ -77,7 +77,7 @@ export class Closing {
   #timer: Timer | undefined;
   #stopDriver: (() => void) | undefined;
   /** When to stop waiting for the close frame of the peer. */
-  #deadline = Infinity;
+  #deadline: number | undefined;
   /** The bytes received since this side began to close. */
   #bytes = 0;
 
@@ -231,7 +231,7 @@ export class Closing {
     }
     const mustCheck = Math.floor(before / CLOSING_BYTES_PER_CHECK) <
       Math.floor(this.#bytes / CLOSING_BYTES_PER_CHECK);
-    if (mustCheck && performance.now() > this.#deadline) {
+    if (mustCheck && performance.now() > (this.#deadline ?? Infinity)) {
       this.abort({ type: "timeout" });
       return false;
     }

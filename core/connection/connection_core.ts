@@ -25,6 +25,7 @@ import {
   isLossReportedAsClean,
   type RawSocket,
   type SocketDriver,
+  type WatchedConnection,
 } from "../runtime/websocket.ts";
 import type { QueuedMessage, SendOptions } from "../sending/send_queue.ts";
 import type { TrafficCount } from "../sending/socket_buffer.ts";
@@ -95,7 +96,11 @@ const REQUEST_OPTIONS = optionNames<CheckedRequestOptions<unknown>>({
 export class ConnectionCore<
   Types extends SocketTypes,
   C extends OwnedConnection<Types>,
-> implements ConnectionHost<Types, C>, ClosingHost, OutboundHost {
+> implements
+  ConnectionHost<Types, C>,
+  ClosingHost,
+  OutboundHost,
+  WatchedConnection {
   /** The connection. */
   readonly connection: C;
   /** The server or client that owns it. */
@@ -146,14 +151,34 @@ export class ConnectionCore<
     socket.binaryType = "arraybuffer";
     for (const type of SOCKET_EVENTS) {
       // After `open`, the runtime need not remember its listener.
-      const once = type === "open";
-      socket.addEventListener(type, this.#onSocketEvent, { once });
+      socket.addEventListener(type, this, { once: type === "open" });
+    }
+  }
+
+  /** Handles an event of the socket: an object as a listener takes no closure. */
+  handleEvent(event: Event | MessageEvent | CloseEvent): void {
+    if ("data" in event) this.receiver.receive(event.data);
+    else if ("wasClean" in event) {
+      const { wasClean, code, reason } = event;
+      const isProven = !isLossReportedAsClean();
+      this.closing.apply({ type: "closed", wasClean, code, reason, isProven });
+    } else if (event.type === "open") this.#open();
+    else {
+      const message = "message" in event ? String(event.message) : "";
+      this.closing.failure = "error" in event && event.error || message ||
+        undefined;
+      this.closing.apply({ type: "error", message });
     }
   }
 
   /** The number of messages sent, and their bytes. */
   get sent(): TrafficCount {
     return this.outbound.sender?.sent ?? NO_TRAFFIC;
+  }
+
+  /** See {@linkcode WatchedConnection}. */
+  get sentBytes(): number {
+    return this.sent.bytes;
   }
 
   /** The stream position of the peer, if it is a client that can resume. */
@@ -201,7 +226,7 @@ export class ConnectionCore<
   /** See {@linkcode ConnectionHost}. */
   ended(opened: boolean, end: ConnectionEnd): void {
     for (const type of SOCKET_EVENTS) {
-      this.socket.removeEventListener(type, this.#onSocketEvent);
+      this.socket.removeEventListener(type, this);
     }
     this.driver.release?.(this.socket);
     this.#rejectUnsent(end.type === "close");
@@ -213,6 +238,11 @@ export class ConnectionCore<
   /** See {@linkcode ConnectionHost}. */
   notifyEnd(): void {
     this.#notifier.notify();
+  }
+
+  /** See {@linkcode WatchedConnection}. */
+  pongsFlooded(): void {
+    this.closing.terminate("limit");
   }
 
   /** Sends a message. Returns undefined if the connection is not open. */
@@ -316,23 +346,6 @@ export class ConnectionCore<
       : this.outbound.sender?.measureMemory() ?? 0;
   }
 
-  readonly #onSocketEvent = (
-    event: Event | MessageEvent | CloseEvent,
-  ): void => {
-    if ("data" in event) this.receiver.receive(event.data);
-    else if ("wasClean" in event) {
-      const { wasClean, code, reason } = event;
-      const isProven = !isLossReportedAsClean();
-      this.closing.apply({ type: "closed", wasClean, code, reason, isProven });
-    } else if (event.type === "open") this.#open();
-    else {
-      const message = "message" in event ? String(event.message) : "";
-      this.closing.failure = "error" in event && event.error || message ||
-        undefined;
-      this.closing.apply({ type: "error", message });
-    }
-  };
-
   #open(): void {
     const { closing, outbound } = this;
     if (closing.state.phase !== "connecting") return;
@@ -368,7 +381,6 @@ export class ConnectionCore<
   /** Creates what the negotiated subprotocol needs. */
   #setUp(isEvents: boolean): void {
     const { closing, outbound, receiver } = this;
-    const sentBytes = () => outbound.sender?.sent.bytes ?? 0;
     if (isEvents) {
       outbound.prepare();
       const isBounded = this.options.guard !== undefined;
@@ -378,7 +390,7 @@ export class ConnectionCore<
     this.dispatcher.opened(session);
     const { idleWatch } = closing;
     if (idleWatch && "attach" in idleWatch) {
-      idleWatch.attach(sentBytes, () => closing.terminate("limit"));
+      idleWatch.attach(this);
     }
     const timeout = this.options.idleTimeout(isEvents);
     if (timeout === 0) return;
@@ -388,7 +400,7 @@ export class ConnectionCore<
       session && {
         ping: () => session.ping(),
         pongs: () => session.pongs,
-        sent: sentBytes,
+        sent: () => this.sentBytes,
         buffered: () => this.socket.bufferedAmount,
       },
     );

@@ -15,6 +15,7 @@ import {
   type IdleWatch,
   privateField,
   type RawSocket,
+  type WatchedConnection,
 } from "./websocket.ts";
 import { MAX_DELAY_MS } from "../util/timer.ts";
 import { Liveness } from "./liveness.ts";
@@ -137,8 +138,7 @@ class WatchedSocket implements IdleWatch {
   #messages = 0;
   /** The number of pongs before this tick. */
   #pongsBefore = 0;
-  #sent: (() => number) | undefined;
-  #flooded: (() => void) | undefined;
+  #connection: WatchedConnection | undefined;
   /** Deno's timer, until it has sent the ping. */
   #pingTimer: unknown;
   #isStopped = false;
@@ -155,9 +155,8 @@ class WatchedSocket implements IdleWatch {
     this.#liveness = new Liveness(keepalive.idleTimeout, grace);
   }
 
-  attach(sent: () => number, flooded: () => void): void {
-    this.#sent = sent;
-    this.#flooded = flooded;
+  attach(connection: WatchedConnection): void {
+    this.#connection = connection;
   }
 
   reset(): void {
@@ -175,9 +174,9 @@ class WatchedSocket implements IdleWatch {
     if (this.#receivedAt !== this.#keepalive.nextTickAt) {
       this.#pongsBefore = pongs;
     } else if (pongs - this.#pongsBefore > MAX_PONGS) {
-      const flooded = this.#flooded;
-      this.#flooded = undefined;
-      flooded?.();
+      const connection = this.#connection;
+      this.#connection = undefined;
+      connection?.pongsFlooded();
     }
     this.#receivedAt = this.#keepalive.nextTickAt;
     if (this.#restarts++ === 0 && !this.#isStopped) {
@@ -192,7 +191,7 @@ class WatchedSocket implements IdleWatch {
     const verdict = this.#liveness.check(now, {
       receivedAt: this.#receivedAt,
       pongs: this.#restarts - 1 - this.#messages,
-      sent: this.#sent?.() ?? 0,
+      sent: this.#connection?.sentBytes ?? 0,
       buffered: this.#socket.bufferedAmount,
     });
     const { timer } = this.#internals;

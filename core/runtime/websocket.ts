@@ -38,15 +38,18 @@ export interface OpenedSocket extends RawSocket {
   readonly url: string;
 }
 
+/** A connection, as an {@linkcode IdleWatch} sees it. */
+export interface WatchedConnection {
+  /** The total number of bytes sent: bytes in flight take time. */
+  readonly sentBytes: number;
+  /** The peer sends too many pongs. */
+  pongsFlooded(): void;
+}
+
 /** Detects that the peer of a connection is lost. */
 export interface IdleWatch {
-  /**
-   * Attaches the connection.
-   *
-   * @param sent Returns the total number of bytes sent, as bytes in flight take time.
-   * @param flooded Called if the peer sends too many pongs.
-   */
-  attach(sent: () => number, flooded: () => void): void;
+  /** Attaches the connection. */
+  attach(connection: WatchedConnection): void;
   /** Notes that a message was received. */
   reset(): void;
   /** Stops the detection. */

@@ -206,7 +206,7 @@ Deno.test("Keepalive reports a flood of pongs once", async () => {
   const socket = new DenoSocket();
   const watched = keepalive.watch(socket);
   let floods = 0;
-  watched?.attach(() => 0, () => floods++);
+  watched?.attach({ sentBytes: 0, pongsFlooded: () => floods++ });
   socket.hear();
   // Messages are none, and what is spread over time is no flood.
   for (let i = 0; i < 5_000; i++) {
