@@ -40,7 +40,8 @@ export class Receiver<
   readonly #dispatcher: Dispatcher<Types, C>;
   readonly #resumePoint: ResumePoint | undefined;
   readonly #host: ConnectionHost<Types, C>;
-  readonly #guard: InboundGuard | undefined;
+  /** Created with the first frame, if the owner limits its peers. */
+  #guard: InboundGuard | undefined;
   #messages = 0;
   #bytes = 0;
 
@@ -53,7 +54,6 @@ export class Receiver<
     this.#host = host;
     this.#dispatcher = dispatcher;
     this.#resumePoint = resumePoint;
-    this.#guard = host.options.guard?.(host.closing, this);
   }
 
   /** The number of messages received, and their bytes. */
@@ -106,7 +106,7 @@ export class Receiver<
       payload = whole;
       isMarkedFrame = isMarked(payload);
     }
-    const guard = this.#guard;
+    const guard = this.#guard ??= this.#host.options.guard?.(closing, this);
     if (guard?.mustWait(this.#messages)) this.#postpone(guard, payload);
     else if (isMarkedFrame) session?.receive(payload);
     else this.deliver(payload, payload);
