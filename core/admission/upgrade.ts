@@ -6,7 +6,7 @@
 
 import { Connection, type ConnectionOwner } from "../connection/connection.ts";
 import type { ConnectionOptions } from "../connection/connection_options.ts";
-import { isThenable } from "../events/errors.ts";
+import { type ConnectionEnd, isThenable } from "../events/errors.ts";
 import type { SubprotocolSupport } from "../protocol/subprotocol.ts";
 import {
   releaseHeaders,
@@ -82,6 +82,8 @@ export class Upgrader<Types extends SocketTypes> {
   readonly #keepalive: Keepalive;
   readonly #pending = new PendingUpgrades<Connection<Types>>();
   readonly #warnings = new OnceWarnings(Infinity);
+  /** The subprotocols of clients that offered some, none of which was selected. */
+  readonly #unselected = new WeakMap<Connection<Types>, string>();
 
   constructor(options: UpgraderOptions<Types>, host: UpgraderHost<Types>) {
     this.#options = options;
@@ -136,8 +138,21 @@ export class Upgrader<Types extends SocketTypes> {
   }
 
   /** Call this when a connection has ended: it does not count for the limits any more. */
-  released({ remoteAddress }: Connection<Types>): void {
+  released(client: Connection<Types>, end?: ConnectionEnd): void {
+    const { remoteAddress } = client;
     this.#admission.release(remoteAddress);
+    const offered = this.#unselected.get(client);
+    const isSilent = end?.cause === "network" &&
+      client.traffic.received.messages === 0;
+    if (offered === undefined || !isSilent) return;
+    this.#warnings.warn("protocols", () => {
+      const { protocols = [] } = this.#options.admission;
+      return `Lost ${remoteAddress}, perhaps as none of the subprotocols that it offers ("${
+        printable(offered)
+      }") is in the option "protocols" (${
+        JSON.stringify(protocols)
+      }): most clients fail then (logged once)`;
+    });
   }
 
   /**
@@ -237,6 +252,9 @@ export class Upgrader<Types extends SocketTypes> {
       const text = `Closed with code ${code}${reason && `: ${reason}`}`;
       this.#report(request, { status: 101, reason: text }, remoteAddress);
     }
+    const offered = selected.subprotocol === ""
+      ? headers.get("sec-websocket-protocol")
+      : undefined;
     const { keepHeaders = [] } = admission;
     const { instrumentation } = options;
     // A peer that sends large messages in parts can answer a ping between them.
@@ -267,6 +285,7 @@ export class Upgrader<Types extends SocketTypes> {
       closeRefusal ? this.#createRefusingOwner(closeRefusal) : this.#host.owner,
     );
     this.#pending.add(client);
+    if (offered) this.#unselected.set(client, offered);
     for (const [name, value] of responseHeaders ?? []) {
       response.headers.append(name, value);
     }

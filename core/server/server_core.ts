@@ -233,7 +233,7 @@ export class ServerCore<Types extends SocketTypes> {
         this.#clients.delete(client);
         this.broadcaster.clientEnded(client);
         this.#shutdown.clientEnded();
-        this.upgrader.released(client);
+        this.upgrader.released(client, end);
         if (end.type === "disconnect") this.disconnected.add(client, end);
         emitEnd(this.#server, client, end, client);
       },

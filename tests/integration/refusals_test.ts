@@ -12,7 +12,7 @@ import { FakeTime } from "@std/testing/time";
 import { ClientSocket, ConnectError } from "../../client.ts";
 import { sameOrigin, ServerSocket } from "../../server.ts";
 import { lacksPermission } from "../support/permissions.ts";
-import { HANDSHAKE, RawPeer, request } from "../support/raw_peer.ts";
+import { frame, HANDSHAKE, RawPeer, request } from "../support/raw_peer.ts";
 
 const ignore = await lacksPermission("net");
 
@@ -602,4 +602,41 @@ test("remoteAddress: an IPv4 peer of a dual-stack server has an IPv4 address", a
   await client.connect(`ws://127.0.0.1:${server.port}`);
   const [{ remoteAddress }] = await connected;
   assertMatch(remoteAddress, /^127\.0\.0\.1:\d+$/);
+});
+
+Deno.test({
+  name:
+    "ServerSocket warns once about a client that fails for its subprotocols",
+  ignore,
+  fn: async () => {
+    using warn = stub(console, "warn");
+    for (const protocols of [[], ["other"], ["chat"]]) {
+      await using server = new ServerSocket({ protocols });
+      await server.listen("127.0.0.1", 0);
+      /** Lets a client do something and leave. */
+      const visit = async (
+        offered: string | undefined,
+        ...sent: Uint8Array[]
+      ) => {
+        const ended = server.waitFor("end");
+        const peer = await RawPeer.open(server.port, "/", offered);
+        await peer.write(...sent);
+        peer.close();
+        return (await ended)[1].type;
+      };
+      const before = warn.calls.length;
+      assertStrictEquals(await visit(undefined), "disconnect");
+      assertStrictEquals(await visit("chat", frame(1, "x")), "disconnect");
+      assertStrictEquals(await visit("chat", frame(8, [3, 232])), "close");
+      assertStrictEquals(warn.calls.length, before);
+      for (const offered of ["chat", "chat, v2"]) await visit(offered);
+      const isSelected = protocols.includes("chat");
+      assertStrictEquals(warn.calls.length, before + (isSelected ? 0 : 1));
+      if (isSelected) continue;
+      assertMatch(
+        String(warn.calls.at(-1)?.args[0]),
+        /^Lost 127\.0\.0\.1.*\("chat"\) is in the option "protocols" \(\[.*\]\)/,
+      );
+    }
+  },
 });
