@@ -161,7 +161,10 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
     return this.#core.state;
   }
 
-  /** The open connection, if there is one. */
+  /**
+   * The open connection, if there is one. If the application closes or terminates it, the
+   * client does not reconnect: use {@linkcode ClientSocket.reconnect} to replace it.
+   */
   get connection(): Connection<Types> | undefined {
     return this.#core.connection;
   }

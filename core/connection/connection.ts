@@ -479,8 +479,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   /**
    * Drops the connection immediately, without a closing handshake. Messages that wait to
    * be sent are lost. A `disconnect` is emitted before this returns, or after all
-   * listeners of the event that is being dispatched. Browsers do not support this: the
-   * peer may then get a `close` without a code.
+   * listeners of the event that is being dispatched. A client does not reconnect after
+   * it. Browsers do not support this: the peer may then get a `close` without a code.
    */
   terminate(): void {
     this.#core.terminate();

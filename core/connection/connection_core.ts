@@ -349,7 +349,8 @@ export class ConnectionCore<
   #open(): void {
     const { closing, outbound } = this;
     if (closing.state.phase !== "connecting") return;
-    const negotiated = this.#negotiate?.(this.socket.protocol);
+    // In workerd, it is null if the server selected none.
+    const negotiated = this.#negotiate?.(this.socket.protocol || "");
     this.#negotiate = undefined;
     if (negotiated instanceof Error) {
       closing.failure = negotiated;

@@ -61,9 +61,12 @@ export function destroyTcp(socket: object): boolean {
 }
 
 const STATUS_PATTERN =
-  /(?:Invalid status code|Expected 101 status code|server response): (\d{3})/;
+  /(?:Invalid status code:|Expected 101 status code:|server response:|but received) (\d{3})/;
 
-/** The texts of Deno, Bun, Node and the package `ws`, and the codes of Node and Bun. */
+/**
+ * The texts of Deno, Bun, Node, workerd and the package `ws`, and the codes of Node and
+ * Bun.
+ */
 const PATTERNS: readonly (readonly [ConnectErrorKind, RegExp])[] = [
   [
     "tls",
@@ -76,7 +79,7 @@ const PATTERNS: readonly (readonly [ConnectErrorKind, RegExp])[] = [
   ],
   [
     "unreachable",
-    /tcp connect error|dns error|[Cc]onnection (?:closed|error|refused|reset)|Connection ended|Failed to connect|UND_ERR_SOCKET|\bE(?:CONN|HOST|NET|NOTFOUND|AI_|PIPE|ADDR)\w*/,
+    /tcp connect error|dns error|[Cc]onnection (?:closed|error|refused|reset)|connection lost|Connection ended|Failed to connect|UND_ERR_SOCKET|\bE(?:CONN|HOST|NET|NOTFOUND|AI_|PIPE|ADDR)\w*/,
   ],
 ];
 
@@ -221,7 +224,8 @@ function isTcpSocket(value: unknown): value is TcpSocket {
 /** Listens to what the policy of a page forbids; the event comes before the error. */
 function watchPolicy(report: ConnectReport): () => void {
   const type = "securitypolicyviolation";
-  const document = readProperty(globalThis, "document");
+  // A worker has no document, and gets the event itself.
+  const document = readProperty(globalThis, "document") ?? globalThis;
   const add = readProperty(document, "addEventListener");
   const remove = readProperty(document, "removeEventListener");
   if (typeof add !== "function" || typeof remove !== "function") {

@@ -201,3 +201,23 @@ test(
   },
   { messageRate: { perSecond: 10, burst: 100 } },
 );
+
+test("a page whose policy forbids the URL does not try again", async ({ page, server }) => {
+  const url = server.url.replace("ws:", "http:");
+  await page.route("**/strict", async (route) => {
+    await route.fulfill({
+      contentType: "text/html",
+      headers: { "Content-Security-Policy": "connect-src 'none'" },
+      body: "<!doctype html><script type=module src=page.js></script>",
+    });
+  });
+  await page.goto(`${url}/strict`);
+  await page.waitForFunction(`typeof ClientSocket === "function"`);
+  const error = await page.evaluate(`
+    new ClientSocket({ reconnect: true }).connect("${server.url}/echo").then(
+      () => "connected",
+      ({ kind, message }) => [kind, message].join(" "),
+    )
+  `);
+  assertMatch(String(error), /^refused .*Content Security Policy/);
+});

@@ -15,6 +15,8 @@ import {
   type ReconnectOptions,
 } from "../../client.ts";
 import { FakeWebSockets } from "../support/fake_websocket.ts";
+import { lacksPermission } from "../support/permissions.ts";
+import { Program } from "../support/program.ts";
 
 const ONE = "ws://one.test";
 const TWO = "ws://two.test";
@@ -499,4 +501,26 @@ Deno.test("isTransient() tells what may pass from what is final", () => {
     ].map(isTransient),
     [false, false, false],
   );
+});
+
+Deno.test({
+  name:
+    "ClientSocket can be created where there are no timers and no chance yet",
+  ignore: await lacksPermission("run"),
+  fn: async () => {
+    await using program = new Program(["run", "tests/support/global_scope.ts"]);
+    assertEquals(await program.linesUntil("done"), []);
+  },
+});
+
+Deno.test("ClientSocket takes a protocol of null, as in workerd, for none", async () => {
+  using sockets = new FakeWebSockets();
+  const client = new ClientSocket();
+  const connecting = client.connect(ONE);
+  await sockets.settle();
+  Reflect.set(sockets.last, "protocol", null);
+  sockets.last.open();
+  await connecting;
+  assertStrictEquals(client.connection?.protocol, "");
+  await client.close();
 });

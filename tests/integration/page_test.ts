@@ -226,3 +226,20 @@ Deno.test("a page whose policy forbids the URL does not try again", async () => 
   assertStrictEquals(client.state, "closed");
   assertStrictEquals(page.listeners, 0);
 });
+
+Deno.test("a worker whose policy forbids the URL does not try again", async () => {
+  using sockets = new FakeWebSockets();
+  const client = new ClientSocket({ reconnect: true });
+  const refused = assertRejects(() => client.connect(URL), ConnectError);
+  await sockets.settle();
+  dispatchEvent(
+    Object.assign(new Event("securitypolicyviolation"), {
+      effectiveDirective: "connect-src",
+      disposition: "enforce",
+      blockedURI: "ws://example.test/",
+    }),
+  );
+  sockets.last.refuse("");
+  assertStrictEquals((await refused).kind, "refused");
+  assertStrictEquals(client.state, "closed");
+});

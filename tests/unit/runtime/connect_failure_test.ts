@@ -1,5 +1,6 @@
 /**
- * What runtimes say of a handshake that failed: Deno 2.9.6, Node 22.23 and Bun 1.4.5,
+ * What runtimes say of a handshake that failed: Deno 2.9.6, Node 22.23, Bun 1.4.5,
+ * workerd 1.2026 and the package `ws` 8.23,
  * each as measured with `tests/support/raw_server.ts` and with closed ports.
  */
 
@@ -14,6 +15,9 @@ import {
 const DENO = "NetworkError: failed to connect to WebSocket: ";
 const BUN = "WebSocket connection to 'ws://127.0.0.1:1/' failed: ";
 const NODE = "Received network error or non-101 status code.";
+
+const WORKERD =
+  "Failed to establish the WebSocket connection: expected server to reply with HTTP status code 101 (switching protocols), but received ";
 
 const withCode = (message: string, code: string): Error =>
   Object.assign(new Error(message), { code });
@@ -73,6 +77,16 @@ const CASES: readonly Case[] = [
   ["protocol subprotocol", "Protocol was not set in the opening handshake."],
   ["protocol subprotocol", new Error(`${BUN}Missing client protocol`)],
   ["protocol subprotocol", new Error(`${BUN}Mismatch client protocol`)],
+  // The package `ws`.
+  ["refused 401", new Error("Unexpected server response: 401")],
+  ["unreachable", withCode("connect ECONNREFUSED ::1:9", "ECONNREFUSED")],
+  ["unreachable cut off", withCode("socket hang up", "ECONNRESET")],
+  ["protocol", new Error("Invalid Upgrade header")],
+  ["protocol subprotocol", new Error("Server sent no subprotocol")],
+  ["protocol subprotocol", new Error("Server sent an invalid subprotocol")],
+  // workerd.
+  ["refused 401", new TypeError(`${WORKERD}401 instead.`)],
+  ["unreachable", new Error("Network connection lost.")],
   ["unknown", NODE],
   ["unknown", undefined],
   ["unknown", ""],
