@@ -14,7 +14,6 @@ import {
   type BroadcastTarget,
   decodeEnvelope,
   encodeEnvelope,
-  encodeEnvelopeStart,
   roomChannel,
   type SequencedBroadcast,
 } from "../history/envelope.ts";
@@ -22,9 +21,11 @@ import { ServerRegistry } from "./server_registry.ts";
 import { RESOLVED } from "../events/errors.ts";
 import { errorReason } from "../events/error_log.ts";
 import type { AdapterState } from "../events/event_types.ts";
-import type { HistoryOptions } from "../history/message_store.ts";
+import type { HistoryOptions } from "../history/history_options.ts";
 import { BrokerLog } from "./broker_log.ts";
 import type { Presence } from "./presence.ts";
+import { DuplicateFilter } from "./duplicate_filter.ts";
+import { OutageQueue, type Publication } from "./outage_queue.ts";
 import { MAX_SILENCE_MS, PulseMonitor } from "./pulse_monitor.ts";
 import { BlobResolver } from "../history/blob_resolver.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
@@ -41,11 +42,22 @@ export interface ClusterLinkOptions {
   readonly presence?: Presence<unknown> | undefined;
 }
 
-/** A message that is queued while the broker is down. */
-interface QueuedPublish {
-  readonly channels: readonly string[];
-  readonly message: Uint8Array<ArrayBuffer>;
-}
+/**
+ * The state of a link:
+ * - `disconnected`: the adapter has no connection to the broker.
+ * - `connected`: it has one, and no message of this server has come back yet.
+ * - `opening`: messages pass the broker, and the log is being opened.
+ * - `up`: messages are published, and stored if there is a log.
+ * - `unstored`: messages are published without the log, as it cannot be opened.
+ * - `closed`: the server has shut down.
+ */
+type LinkState =
+  | "disconnected"
+  | "connected"
+  | "opening"
+  | "up"
+  | "unstored"
+  | "closed";
 
 /** The channel of {@linkcode ServerRegistry} messages. */
 const REGISTRY_CHANNEL = "fleet";
@@ -62,20 +74,11 @@ const START_TIMEOUT_MS = 4_500;
 /** The delay before a log that failed to open is opened again, in milliseconds. */
 const OPEN_RETRY_MS = 500;
 
-/** The limit of queued bytes, in addition to the limit of queued messages. */
-const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
-
-/** The memory that a queued message takes beside its bytes, in bytes. */
-const QUEUED_COST = 512;
-
 /**
  * The bytes of all copies of a message to several rooms, above which it is sent once to
  * all servers instead. Each copy names all rooms.
  */
 const MAX_COPIES_BYTES = 16 * 1024;
-
-/** The number of multi-room messages to remember for removing duplicates. */
-const MAX_SEEN_MESSAGES = 4096;
 
 const clusterEncoder = new TextEncoder();
 const clusterDecoder = new TextDecoder();
@@ -84,20 +87,12 @@ const clusterDecoder = new TextDecoder();
 export class ClusterLink {
   readonly #adapter: Adapter;
   readonly #host: ClusterHost;
-  readonly #maxQueued: number;
   readonly #name: string;
   readonly #presence: Presence<unknown> | undefined;
   /** The other servers. */
   readonly registry: ServerRegistry;
   #lastId = 0;
-  /** Whether the adapter reports that it is connected. */
-  #isConnected = false;
-  /** Whether messages of this server come back, if the adapter returns them. */
-  #isReached = false;
-  /** Whether messages are published. The log, if there is one, is open or bypassed. */
-  #isUp = false;
-  /** Whether messages are published without the log, as it cannot be opened. */
-  #isUnstored = false;
+  #state: LinkState = "disconnected";
   #since = new Date();
   #lastError: unknown;
   /** The reason that was reported last; undefined after `"up"`. */
@@ -105,19 +100,14 @@ export class ClusterLink {
   /** The channel of the pulses, which only this server is subscribed to. */
   readonly #pulseChannel: string;
   readonly #pulses = new PulseMonitor();
-  /** What the messages of this server begin with. */
-  readonly #ownStart: Uint8Array;
   #pulseTimer: Timer | undefined;
   #startTimer: Timer | undefined;
   /** Opens the log again after a failure. */
-  #retry: Timer | undefined;
-  #isClosed = false;
-  readonly #queued: QueuedPublish[] = [];
-  #queuedSize = 0;
+  #openTimer: Timer | undefined;
+  readonly #queue: OutageQueue;
+  readonly #duplicates: DuplicateFilter;
   /** The log of the broker, if there is a history and the broker can store it. */
   readonly brokerLog: BrokerLog | undefined;
-  /** Multi-room messages that have been received. */
-  readonly #seen = new Set<string>();
   readonly #blobs = new BlobResolver();
 
   /**
@@ -130,13 +120,13 @@ export class ClusterLink {
   ) {
     this.#name = name;
     this.#pulseChannel = `pulse ${name}`;
-    this.#ownStart = encodeEnvelopeStart(name);
+    this.#duplicates = new DuplicateFilter(name);
     this.#presence = presence;
     this.#adapter = adapter;
-    this.#maxQueued = maxQueued;
+    this.#queue = new OutageQueue(maxQueued);
     this.#host = host;
     this.registry = new ServerRegistry(name, host, (text) => {
-      if (!this.#isUp) return; // the others notice the silence
+      if (!this.#isPublishing) return; // the others notice the silence
       const message = clusterEncoder.encode(text);
       this.#attempt(() => adapter.publish(REGISTRY_CHANNEL, message));
     }, presence);
@@ -144,7 +134,7 @@ export class ClusterLink {
       new BrokerLog(adapter.log, history, maxQueued, name, host);
     this.#startTimer = startTimer(() => {
       if (this.#reportedReason !== undefined) return;
-      this.#setUp(false, new Error(this.#silence(START_TIMEOUT_MS)));
+      this.#enter(this.#state, silenceError(START_TIMEOUT_MS));
     }, START_TIMEOUT_MS);
     adapter.open({
       usesLog: this.brokerLog !== undefined,
@@ -152,7 +142,7 @@ export class ClusterLink {
         this.#receive(channel, message, offset),
       changed: (state, error) => this.#brokerChanged(state, error),
       failed: (error, channel) => {
-        if (this.#isClosed) return;
+        if (this.#state === "closed") return;
         if (channel !== undefined) this.brokerLog?.channelFailed(channel);
         host.failed(error);
       },
@@ -180,12 +170,25 @@ export class ClusterLink {
    * the link is closed.
    */
   get state(): AdapterState | undefined {
-    if (this.#isClosed) return undefined;
+    if (this.#state === "closed") return undefined;
     return {
-      state: this.#isUp ? "up" : "down",
+      state: this.#isPublishing ? "up" : "down",
       since: this.#since,
       lastError: this.#lastError,
     };
+  }
+
+  get #isPublishing(): boolean {
+    return this.#state === "up" || this.#state === "unstored";
+  }
+
+  /** Whether messages of this server come back through the broker. */
+  get #isReached(): boolean {
+    return this.#state === "opening" || this.#isPublishing;
+  }
+
+  get #isConnected(): boolean {
+    return this.#state === "connected" || this.#isReached;
   }
 
   /** Subscribes to the messages of a room, as it has its first local member. */
@@ -198,7 +201,7 @@ export class ClusterLink {
 
   /** Unsubscribes from the messages of a room that has no local member or history. */
   roomClosed(room: string): void {
-    if (this.#isClosed) return;
+    if (this.#state === "closed") return;
     this.brokerLog?.roomClosed(room);
     this.#attempt(() => this.#adapter.unsubscribe(roomChannel(room)));
   }
@@ -213,13 +216,13 @@ export class ClusterLink {
 
   /** Unsubscribes from the presence of a room. */
   unsubscribePresence(room: string): void {
-    if (this.#isClosed) return;
+    if (this.#state === "closed") return;
     this.#attempt(() => this.#adapter.unsubscribe(PRESENCE_PREFIX + room));
   }
 
   /** Publishes a presence message to the servers that have members in a room. */
   publishPresence(room: string, text: string): void {
-    if (!this.#isUp) return; // the state is requested when it is up
+    if (!this.#isPublishing) return; // the state is requested when it is up
     const message = clusterEncoder.encode(text);
     this.#attempt(() => this.#adapter.publish(PRESENCE_PREFIX + room, message));
   }
@@ -237,8 +240,8 @@ export class ClusterLink {
   async close(): Promise<void> {
     await this.#blobs.idle;
     this.registry.leave();
-    this.#isClosed = true;
-    for (const timer of [this.#retry, this.#startTimer, this.#pulseTimer]) {
+    this.#state = "closed";
+    for (const timer of [this.#openTimer, this.#startTimer, this.#pulseTimer]) {
       clearTimeout(timer);
     }
     this.brokerLog?.brokerDown();
@@ -253,7 +256,7 @@ export class ClusterLink {
     const id = ++this.#lastId;
     const broadcast = { from: this.#name, id, target, body, options };
     if (this.brokerLog) {
-      if (!this.#isUnstored) return this.brokerLog.send(broadcast);
+      if (this.#state !== "unstored") return this.brokerLog.send(broadcast);
       this.#host.deliver(broadcast, 0);
     }
     this.#publishUnstored(broadcast);
@@ -263,26 +266,18 @@ export class ClusterLink {
     const { target } = broadcast;
     const message = encodeEnvelope(broadcast);
     const channels = channelsOf(target, message.length);
-    if (this.#isUnstored) {
+    if (this.#state === "unstored") {
       const invalidated = this.#attempt(() =>
         this.#adapter.log?.invalidate?.()
       );
       if (!invalidated) return this.#host.messageMissed();
     }
-    if (this.#isUp) return this.#send({ channels, message });
-    this.#queued.push({ channels, message });
-    this.#queuedSize += QUEUED_COST + message.length;
-    while (
-      this.#queued.length > this.#maxQueued ||
-      this.#queuedSize > MAX_QUEUED_BYTES
-    ) {
-      const oldest = this.#queued.shift();
-      this.#queuedSize -= QUEUED_COST + (oldest?.message.length ?? 0);
-      this.#host.messageMissed();
-    }
+    if (this.#isPublishing) return this.#send({ channels, message });
+    const dropped = this.#queue.push({ channels, message });
+    for (let i = 0; i < dropped; i++) this.#host.messageMissed();
   }
 
-  #send({ channels, message }: QueuedPublish): void {
+  #send({ channels, message }: Publication): void {
     for (const channel of channels) {
       this.#attempt(() => this.#adapter.publish(channel, message), () => {
         this.#host.messageMissed();
@@ -301,10 +296,10 @@ export class ClusterLink {
   ): Promise<void> | undefined {
     const fail = (error: unknown) => {
       onError();
-      if (this.#isClosed) return;
-      if (this.#isUp) this.#host.failed(error);
+      if (this.#state === "closed") return;
+      if (this.#isPublishing) this.#host.failed(error);
       // While the adapter is not connected, it has reported why.
-      else if (this.#isConnected) this.#setUp(false, error);
+      else if (this.#isConnected) this.#enter(this.#state, error);
     };
     try {
       return action()?.catch(fail);
@@ -315,13 +310,12 @@ export class ClusterLink {
   }
 
   #brokerChanged(state: "up" | "down", error: unknown): void {
-    if (this.#isClosed) return;
+    if (this.#state === "closed") return;
     if (state === "down") {
-      this.#isConnected = false;
       clearTimeout(this.#pulseTimer);
-      this.#lost(error);
-    } else if (!this.#isConnected) {
-      this.#isConnected = true;
+      this.#lose("disconnected", error);
+    } else if (this.#state === "disconnected") {
+      this.#enter("connected", undefined);
       this.#pulses.restart();
       if (this.#adapter.echoes) this.#sendPulse();
       else this.#reached();
@@ -330,11 +324,11 @@ export class ClusterLink {
 
   /** Sends a message to this server itself, and the next one after a while. */
   #sendPulse(): void {
-    if (!this.#isConnected || this.#isClosed) return;
+    if (!this.#isConnected) return;
     clearTimeout(this.#pulseTimer);
     let pulse = this.#pulses.next();
     if (pulse === undefined) {
-      this.#lost(new Error(this.#silence(MAX_SILENCE_MS)));
+      this.#lose("connected", silenceError(MAX_SILENCE_MS));
       this.#pulses.restart();
       this.#adapter.reconnect?.();
       if (!this.#isConnected) return;
@@ -346,43 +340,36 @@ export class ClusterLink {
     this.#attempt(() => this.#adapter.publish(this.#pulseChannel, message));
   }
 
-  #silence(time: number): string {
-    return `No message of this server has come back through the broker for ${
-      time / 1_000
-    } s`;
-  }
-
   #pulseReturned(text: string): void {
     const isNew = this.#pulses.returned(Number(text));
-    if (isNew && this.#isConnected && !this.#isReached) this.#reached();
+    if (isNew && this.#state === "connected") this.#reached();
   }
 
-  /** Messages pass the broker. */
+  /** Messages of this server come back. */
   #reached(): void {
-    this.#isReached = true;
-    if (this.brokerLog) this.#open(this.brokerLog);
-    else this.#setUp(true, undefined);
+    if (!this.brokerLog) return this.#enter("up", undefined);
+    this.#enter("opening", undefined);
+    this.#open(this.brokerLog);
   }
 
-  #lost(error: unknown): void {
-    clearTimeout(this.#retry);
-    this.#retry = undefined;
+  /** Messages of this server do not come back any more. */
+  #lose(state: "disconnected" | "connected", error: unknown): void {
+    clearTimeout(this.#openTimer);
+    this.#openTimer = undefined;
     if (this.#isReached) this.brokerLog?.brokerDown();
-    this.#isReached = this.#isUnstored = false;
-    this.#setUp(false, error);
+    this.#enter(state, error);
   }
 
   /** Opens the log, until that succeeds. Until then messages bypass it. */
   async #open(brokerLog: BrokerLog): Promise<void> {
     try {
       if (!await brokerLog.brokerUp()) return;
-      this.#isUnstored = false;
-      this.#setUp(true, undefined);
+      this.#enter("up", undefined);
     } catch (error) {
-      if (this.#isClosed || !this.#isReached) return;
-      this.#retry = startTimer(() => this.#open(brokerLog), OPEN_RETRY_MS);
-      if (this.#isUnstored) return this.#setUp(true, error);
-      this.#setUp(false, error);
+      if (!this.#isReached) return;
+      this.#openTimer = startTimer(() => this.#open(brokerLog), OPEN_RETRY_MS);
+      this.#enter(this.#state, error);
+      if (this.#state === "unstored") return;
       await this.#bypass(brokerLog, error);
     }
   }
@@ -397,28 +384,26 @@ export class ClusterLink {
     } catch {
       return; // the reason has been reported
     }
-    if (generation !== brokerLog.generation || this.#isClosed) return;
-    this.#isUnstored = true;
-    this.#setUp(true, error);
+    if (generation !== brokerLog.generation) return;
+    this.#enter("unstored", error);
     for (const broadcast of brokerLog.takePending()) {
       this.#publishUnstored(broadcast);
     }
   }
 
-  #setUp(isUp: boolean, error: unknown): void {
-    if (this.#isClosed) return;
-    const wasUp = this.#isUp;
-    if (wasUp !== isUp) {
-      this.#isUp = isUp;
-      this.#since = new Date();
-    }
+  /** Changes the state, or stays in it for another reason. */
+  #enter(state: LinkState, error: unknown): void {
+    if (this.#state === "closed") return;
+    const wasUp = this.#isPublishing;
+    this.#state = state;
+    const isUp = this.#isPublishing;
+    if (isUp !== wasUp) this.#since = new Date();
     if (error !== undefined) this.#lastError = error;
     if (isUp && !wasUp) {
       clearTimeout(this.#startTimer);
       this.registry.start();
       this.#presence?.brokerUp();
-      this.#queuedSize = 0;
-      for (const publish of this.#queued.splice(0)) this.#send(publish);
+      for (const publication of this.#queue.takeAll()) this.#send(publication);
     } else if (wasUp && !isUp) {
       this.#presence?.brokerDown();
       this.registry.stop();
@@ -437,7 +422,7 @@ export class ClusterLink {
   }
 
   #receive(channel: string, message: Uint8Array, offset?: number): void {
-    if (this.#isClosed) return;
+    if (this.#state === "closed") return;
     try {
       if (channel === this.#pulseChannel) {
         return this.#pulseReturned(clusterDecoder.decode(message));
@@ -454,42 +439,29 @@ export class ClusterLink {
         if (from !== undefined) this.registry.serverHeard(from);
         return;
       }
-      if (!this.brokerLog && this.#isOwn(message)) return;
+      if (!this.brokerLog && this.#duplicates.isOwn(message)) return;
       const broadcast = decodeEnvelope(message);
       if (broadcast === undefined) return;
       if (this.brokerLog && offset !== undefined) {
         return this.brokerLog.receive(channel, broadcast, offset);
       }
-      if (broadcast.from === this.#name || this.#isDuplicate(broadcast)) return;
+      if (
+        broadcast.from === this.#name || this.#duplicates.isDuplicate(broadcast)
+      ) return;
       // A message that is not in the log has no offset in it.
       this.#host.deliver(broadcast, this.brokerLog && 0);
     } catch (error) {
       this.#host.failed(error);
     }
   }
+}
 
-  /** Whether this server has sent a message, which is told without decoding it. */
-  #isOwn(message: Uint8Array): boolean {
-    const start = this.#ownStart;
-    if (message.length < start.length) return false;
-    for (let i = start.length - 1; i >= 0; i--) {
-      if (message[i] !== start[i]) return false;
-    }
-    return true;
-  }
-
-  /** Whether a message was received before, in the channel of another room. */
-  #isDuplicate({ target: { rooms }, from, id }: SequencedBroadcast): boolean {
-    if (rooms === undefined || rooms.length < 2) return false;
-    const name = `${from} ${id}`;
-    if (this.#seen.has(name)) return true;
-    this.#seen.add(name);
-    for (const oldest of this.#seen) {
-      if (this.#seen.size <= MAX_SEEN_MESSAGES) break;
-      this.#seen.delete(oldest);
-    }
-    return false;
-  }
+function silenceError(time: number): Error {
+  return new Error(
+    `No message of this server has come back through the broker for ${
+      time / 1_000
+    } s`,
+  );
 }
 
 /** The channels on which a message is published. */
