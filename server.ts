@@ -48,7 +48,7 @@ import type {
 
 export * from "./core/public.ts";
 export type { Adapter } from "./core/cluster/adapter.ts";
-export type { HistoryOptions } from "./core/history/message_store.ts";
+export type { HistoryOptions } from "./core/history/history_options.ts";
 export {
   Audience,
   type BroadcastOptions,

@@ -29,9 +29,9 @@ import {
   type SequencedBroadcast,
 } from "../history/envelope.ts";
 import { ignoreRejection, RESOLVED } from "../events/errors.ts";
+import type { HistoryOptions } from "../history/history_options.ts";
 import {
   channelFor,
-  type HistoryOptions,
   inLogOrder,
   type MessageStore,
   type StoredMessage,
@@ -84,7 +84,7 @@ export class BrokerLog implements MessageStore {
    * message that was sent before the join is older than the offset. Each value starts
    * that barrier.
    */
-  readonly #openings = new Map<string, () => void>();
+  readonly #newChannels = new Map<string, () => void>();
   /** Channels whose messages do not arrive, as the broker denies them. */
   readonly #failed = new Set<string>();
   readonly #pending: PendingBroadcasts;
@@ -92,7 +92,7 @@ export class BrokerLog implements MessageStore {
   /** Messages that arrive while older ones are read; undefined at other times. */
   #buffered: LoggedBroadcast[] | undefined;
   /** The last barrier that has come back while older messages are read. */
-  #reached: LoggedBroadcast | undefined;
+  #lastBarrier: LoggedBroadcast | undefined;
   /** Messages that the broker has refused, during the grace time. */
   readonly #refused: { pending: PendingBroadcast; error: unknown }[] = [];
   #refusalTimer: Timer | undefined;
@@ -100,7 +100,7 @@ export class BrokerLog implements MessageStore {
   #barrierTimer: Timer | undefined;
   /** Resolves when everything that was missed has been delivered. */
   #caughtUp: Promise<void> = RESOLVED;
-  #opening: PromiseWithResolvers<void> | undefined = Promise.withResolvers();
+  #firstUp: PromiseWithResolvers<void> | undefined = Promise.withResolvers();
   #epoch: string | undefined;
   #tokens: ResumeTokens | undefined;
   /** The epoch before the broker went down. */
@@ -164,8 +164,8 @@ export class BrokerLog implements MessageStore {
   }
 
   /** Resolves when the broker is first up; undefined after that. */
-  get opening(): Promise<void> | undefined {
-    return this.#opening?.promise;
+  get ready(): Promise<void> | undefined {
+    return this.#firstUp?.promise;
   }
 
   /** All messages up to this offset have been delivered to local clients. */
@@ -179,7 +179,7 @@ export class BrokerLog implements MessageStore {
    */
   isCurrent(room: string): boolean {
     const channel = roomChannel(room);
-    return !this.#openings.has(channel) && !this.#failed.has(channel);
+    return !this.#newChannels.has(channel) && !this.#failed.has(channel);
   }
 
   /** Whether messages of some rooms do not arrive. */
@@ -220,7 +220,7 @@ export class BrokerLog implements MessageStore {
     if (this.#epoch === undefined) return; // it will be read
     const message = { ...broadcast, offset };
     if (channel === this.channel) {
-      if (this.#buffered) this.#reached = message;
+      if (this.#buffered) this.#lastBarrier = message;
       else this.#advance(channel, message);
       this.#barriers.returned(message.id);
     } else if (this.#buffered) this.#buffered.push(message);
@@ -246,17 +246,17 @@ export class BrokerLog implements MessageStore {
     const channel = roomChannel(room);
     this.#channels.add(channel);
     const sendPositions = () => {
-      const isOpening = () => this.#openings.get(channel) === sendPositions;
-      if (!isOpening()) return; // the room was closed meanwhile
+      const isNew = () => this.#newChannels.get(channel) === sendPositions;
+      if (!isNew()) return; // the room was closed meanwhile
       ignoreRejection(
         this.#barriers.pass().then(() => {
           if (this.#buffered) return; // replay() calls this again
-          if (isOpening()) this.#openings.delete(channel);
+          if (isNew()) this.#newChannels.delete(channel);
           this.#host.sendPositions(room);
         }),
       );
     };
-    this.#openings.set(channel, sendPositions);
+    this.#newChannels.set(channel, sendPositions);
     if (!subscribed) return sendPositions();
     const earlier = this.#pendingSubscriptions.get(channel);
     const confirmed = Promise.all([earlier, subscribed]).then(() => {});
@@ -275,7 +275,7 @@ export class BrokerLog implements MessageStore {
   roomClosed(room: string): void {
     const channel = roomChannel(room);
     this.#channels.delete(channel);
-    this.#openings.delete(channel);
+    this.#newChannels.delete(channel);
     this.#failed.delete(channel);
     this.#pending.channelClosed(channel);
   }
@@ -348,8 +348,8 @@ export class BrokerLog implements MessageStore {
       () => ignoreRejection(this.#barriers.pass()),
       Math.min(interval, MAX_DELAY_MS),
     );
-    this.#opening?.resolve();
-    this.#opening = undefined;
+    this.#firstUp?.resolve();
+    this.#firstUp = undefined;
     return true;
   }
 
@@ -380,7 +380,7 @@ export class BrokerLog implements MessageStore {
     this.#reader = new LogReader(this.#log, this.#limits.messages); // the old one may hang
     this.#epoch = undefined;
     this.#buffered = undefined;
-    this.#reached = undefined;
+    this.#lastBarrier = undefined;
     clearInterval(this.#barrierTimer);
     clearTimeout(this.#refusalTimer);
     this.#refusalTimer = undefined;
@@ -435,11 +435,11 @@ export class BrokerLog implements MessageStore {
     // What a renamed log has does not follow what clients have.
     if (isRenamed) this.#host.sendPositions(undefined, false);
     for (const message of received) this.#deliverNext(message);
-    const reached = this.#reached;
-    this.#reached = undefined;
+    const barrier = this.#lastBarrier;
+    this.#lastBarrier = undefined;
     // Every message before this barrier has been read or has arrived.
-    if (reached && reached.offset > this.#offset) {
-      this.#advance(this.channel, reached);
+    if (barrier && barrier.offset > this.#offset) {
+      this.#advance(this.channel, barrier);
     }
     // A stored message that has not come back by now is one that could not be read.
     for (const { isStored, broadcast } of unsettled) {
@@ -447,7 +447,7 @@ export class BrokerLog implements MessageStore {
     }
     if (missed !== undefined || isRenamed) this.#host.sendPositions();
     else this.#host.sendPositions(undefined, false);
-    for (const [channel, sendPositions] of this.#openings) {
+    for (const [channel, sendPositions] of this.#newChannels) {
       if (!this.#pendingSubscriptions.has(channel)) sendPositions();
     }
   }

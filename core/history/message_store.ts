@@ -11,36 +11,10 @@ import {
   type BroadcastBody,
   roomChannel,
 } from "./envelope.ts";
+import type { HistoryOptions } from "./history_options.ts";
 import { ResumeTokens } from "./resume_tokens.ts";
 import { randomId } from "../util/random_id.ts";
 import { startBackgroundTimer, type Timer } from "../util/timer.ts";
-
-/** What a server stores for clients that reconnect. */
-export interface HistoryOptions {
-  /**
-   * The number of messages to store of each room. A client that has missed more messages
-   * of a room does not recover.
-   *
-   * @default {100}
-   */
-  readonly messages?: number;
-  /**
-   * How long a client may be disconnected, in milliseconds. Messages are stored for at
-   * least twice as long.
-   *
-   * @default {120_000}
-   */
-  readonly maxAge?: number;
-  /**
-   * The memory that the messages of all rooms may take together, in bytes. Above it, the
-   * messages of the least recently used rooms are removed first. A client that has missed
-   * one of them does not recover. The overhead of a message counts, too, so that a small
-   * message counts as about 400 bytes. Messages that a broker stores do not count.
-   *
-   * @default {67_108_864}
-   */
-  readonly maxBytes?: number;
-}
 
 /** A stored message. */
 export interface StoredMessage extends Broadcast {
@@ -64,7 +38,7 @@ export interface MessageStore {
   /** Whether a room that clients were in before may not be current. */
   readonly hasGaps?: boolean;
   /** Resolves when the store is first reachable; undefined after that. */
-  readonly opening?: Promise<void> | undefined;
+  readonly ready?: Promise<void> | undefined;
   /**
    * Reads the messages of some rooms and those for all clients, in order. The result may
    * include messages that are delivered meanwhile.

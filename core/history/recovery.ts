@@ -12,22 +12,15 @@ import {
   encodePosition,
   encodeStored,
   type StreamPosition,
-  UNKNOWN_POSITION,
 } from "../protocol/frames.ts";
 import {
-  type HistoryOptions,
   inLogOrder,
   type MessageStore,
   type StoredMessage,
 } from "./message_store.ts";
-import {
-  assertKnown,
-  assertSize,
-  assertType,
-  ignoreRejection,
-  optionNames,
-} from "../events/errors.ts";
-import { MAX_ROOMS, sessionIn } from "./resume_tokens.ts";
+import { ignoreRejection } from "../events/errors.ts";
+import { PositionSender, type ResumableClient } from "./position_sender.ts";
+import { sessionIn } from "./resume_tokens.ts";
 import type { WriterLimits } from "../sending/flow_options.ts";
 import { randomId } from "../util/random_id.ts";
 import { startTimer, type Timer, withTimeout } from "../util/timer.ts";
@@ -50,18 +43,6 @@ const HELD_COST = 64;
 
 /** The number of offsets to remember in {@linkcode PendingRecovery.seen}. */
 const MAX_SEEN = 10_000;
-
-/** A client that supports recovery. */
-interface ResumableClient {
-  /** The secret name of the client, the same on each of its connections. */
-  readonly session: string;
-  /** Whether its token does not match the rooms that it is in. */
-  isStale: boolean;
-  /** The epoch of its token. */
-  epoch: string | undefined;
-  /** Whether the last position that it was sent is unknown. */
-  isPositionUnknown: boolean;
-}
 
 /** A client that has reconnected, until it is known whether it recovers. */
 interface PendingRecovery {
@@ -89,34 +70,6 @@ interface PendingRecovery {
   timer: Timer | undefined;
 }
 
-/**
- * Validates the option `history` and fills in the defaults.
- *
- * @returns The options; undefined if nothing is stored.
- * @throws {TypeError} If an option has the wrong type.
- * @throws {RangeError} If a number is not finite, or less than 1.
- */
-export function resolveHistoryOptions(
-  options: boolean | HistoryOptions,
-): Required<HistoryOptions> | undefined {
-  if (options === false) return undefined;
-  if (options !== true) {
-    assertType("history", options, "object");
-    assertKnown("history", options, HISTORY_OPTIONS);
-  }
-  const { messages = 100, maxAge = 120_000, maxBytes = 64 * 1024 * 1024 } =
-    options === true ? {} : options;
-  const limits = { messages, maxAge, maxBytes };
-  for (const [name, value] of Object.entries(limits)) {
-    assertSize(`history.${name}`, value);
-    if (value >= 1 && value < Infinity) continue;
-    throw new RangeError(
-      `Cannot use "history.${name}" unless it is finite and at least 1: current value is ${value}`,
-    );
-  }
-  return { messages: Math.ceil(messages), maxAge, maxBytes };
-}
-
 /** Tells a client that wants to recover that this server has no history. */
 export function refuseResume<Types extends SocketTypes>(
   connection: Connection<Types>,
@@ -136,6 +89,7 @@ export function refuseResume<Types extends SocketTypes>(
  */
 export class Recovery<Types extends SocketTypes> {
   readonly #store: MessageStore;
+  readonly #positions: PositionSender;
   readonly #maxAge: number;
   readonly #limits: WriterLimits;
   readonly #onError: (error: unknown) => void;
@@ -155,6 +109,7 @@ export class Recovery<Types extends SocketTypes> {
     onError: (error: unknown) => void,
   ) {
     this.#store = store;
+    this.#positions = new PositionSender(store);
     this.#maxAge = maxAge;
     this.#limits = limits;
     this.#onError = onError;
@@ -191,14 +146,14 @@ export class Recovery<Types extends SocketTypes> {
         coreOf(member).send(body, options, false);
         continue;
       }
-      const back = this.#recovering.size > 0
+      const recovery = this.#recovering.size > 0
         ? this.#recovering.get(member)
         : undefined;
-      if (back?.held) {
-        this.#hold(back, back.held, entry);
+      if (recovery?.held) {
+        this.#hold(recovery, recovery.held, entry);
         continue;
       }
-      if (back) this.#pass(member, back, entry);
+      if (recovery) this.#pass(member, recovery, entry);
       if (overflow === "latest" && member.bufferedAmount > 0) {
         // It may replace an earlier message that is ahead of others in the queue. A
         // position would then claim that those others have arrived.
@@ -211,7 +166,7 @@ export class Recovery<Types extends SocketTypes> {
     }
   }
 
-  /** Holds a message back, unless too much is held already. */
+  /** Holds a message recovery, unless too much is held already. */
   #hold(
     recovery: PendingRecovery,
     held: StoredMessage[],
@@ -229,17 +184,17 @@ export class Recovery<Types extends SocketTypes> {
   /** Remembers a message that is sent to a client with missing rooms. */
   #pass(
     member: Connection<Types>,
-    back: PendingRecovery,
+    recovery: PendingRecovery,
     { offset, target }: StoredMessage,
   ) {
     // It would be replayed with its offset and so arrive twice.
-    if (offset === 0) return this.#finish(member, back, false);
+    if (offset === 0) return this.#finish(member, recovery, false);
     const { tokens } = this.#store;
     const isReadAgain = tokens &&
-      target.rooms?.some((room) => back.missing.has(tokens.tagOf(room)));
+      target.rooms?.some((room) => recovery.missing.has(tokens.tagOf(room)));
     if (!isReadAgain) return;
-    back.seen.add(offset);
-    if (back.seen.size > MAX_SEEN) this.#finish(member, back, false);
+    recovery.seen.add(offset);
+    if (recovery.seen.size > MAX_SEEN) this.#finish(member, recovery, false);
   }
 
   /**
@@ -273,43 +228,7 @@ export class Recovery<Types extends SocketTypes> {
       else this.#finish(connection, pending, false);
       return;
     }
-    const store = this.#store;
-    const { tokens, epoch, offset } = store;
-    const { rooms } = connection;
-    const isStale = client.isStale || client.epoch !== epoch;
-    const canSign = rooms.size <= MAX_ROOMS &&
-      (!isStale && !store.hasGaps ||
-        [...rooms].every((room) => store.isCurrent(room)));
-    if (!tokens || epoch === undefined || !canSign) {
-      return this.#sendUnknownPosition(connection, client, recovered);
-    }
-    const token = isStale
-      ? tokens.sign(client.session, offset, rooms)
-      : undefined;
-    client.isStale = client.isPositionUnknown = false;
-    client.epoch = epoch;
-    // A later position supersedes this one, but not the result of a recovery.
-    const overflow = recovered === undefined ? "drop-newest" : "terminate";
-    const update = { position: { epoch, offset }, recovered, token };
-    const sent = coreOf(connection).sendMarked(encodePosition(update), {
-      overflow,
-    });
-    if (token) sent?.catch(() => client.isStale = true);
-  }
-
-  /** Tells a client that its position is unknown. */
-  #sendUnknownPosition(
-    connection: Connection<Types>,
-    client: ResumableClient,
-    recovered?: boolean,
-  ): void {
-    if (recovered === undefined && client.isPositionUnknown) return;
-    client.isPositionUnknown = true;
-    const update = { position: UNKNOWN_POSITION, recovered };
-    // It must not be dropped, or the client would keep its earlier position.
-    coreOf(connection).sendMarked(encodePosition(update), {
-      overflow: "terminate",
-    });
+    this.#positions.send(connection, client, recovered);
   }
 
   /** A client has connected. Nothing has been sent to it yet. */
@@ -326,9 +245,9 @@ export class Recovery<Types extends SocketTypes> {
       isPositionUnknown: false,
     };
     this.#clients.set(connection, client);
-    const { epoch, offset, opening, tokens } = this.#store;
+    const { epoch, offset, ready, tokens } = this.#store;
     // A broker that has just become reachable reports its last offset in a moment.
-    const isKnown = opening ||
+    const isKnown = ready ||
       position?.epoch === (offset === 0 ? tokens?.epoch : epoch);
     if (position && isKnown && awayMs <= this.#maxAge) {
       this.#recovering.set(connection, {
@@ -347,7 +266,7 @@ export class Recovery<Types extends SocketTypes> {
       });
       return;
     }
-    this.#sendUnknownPosition(connection, client, position && false);
+    this.#positions.sendUnknown(connection, client, position && false);
     this.sendPosition(connection);
   }
 
@@ -356,13 +275,13 @@ export class Recovery<Types extends SocketTypes> {
     const client = this.#clients.get(connection);
     if (!client) return;
     client.isStale = true;
-    const back = this.#recovering.get(connection);
-    if (!back) {
+    const recovery = this.#recovering.get(connection);
+    if (!recovery) {
       // Until it has a token with the room, it cannot prove that it was there.
-      this.#sendUnknownPosition(connection, client);
+      this.#positions.sendUnknown(connection, client);
       this.sendPosition(connection);
-    } else if (!back.held && this.#lacks(back, room)) {
-      ignoreRejection(this.#replay(connection, client, back));
+    } else if (!recovery.held && this.#lacks(recovery, room)) {
+      ignoreRejection(this.#replay(connection, client, recovery));
     }
   }
 
@@ -392,42 +311,42 @@ export class Recovery<Types extends SocketTypes> {
 
   /** A connection has ended. */
   clientEnded(connection: Connection<Types>): void {
-    const back = this.#recovering.get(connection);
-    if (!back) return;
+    const recovery = this.#recovering.get(connection);
+    if (!recovery) return;
     this.#recovering.delete(connection);
-    clearTimeout(back.timer);
-    back.ended.resolve(undefined);
+    clearTimeout(recovery.timer);
+    recovery.ended.resolve(undefined);
   }
 
   /** Verifies the token of a client and replays what it has missed. */
   async #resume(
     connection: Connection<Types>,
     client: ResumableClient,
-    back: PendingRecovery,
+    recovery: PendingRecovery,
     pending: readonly Promise<unknown>[],
   ): Promise<void> {
-    const { position, token, ended: { promise: ended } } = back;
-    const { opening } = this.#store;
-    if (pending.length > 0 || opening) {
-      const ready = Promise.all([opening, ...pending]);
+    const { position, token, ended: { promise: ended } } = recovery;
+    const { ready } = this.#store;
+    if (pending.length > 0 || ready) {
+      const joined = Promise.all([ready, ...pending]);
       await withTimeout(
         CONNECT_LISTENERS_TIMEOUT_MS,
-        Promise.race([ready, ended]),
+        Promise.race([joined, ended]),
       );
     }
-    if (this.#recovering.get(connection) !== back) return; // the connection has ended
+    if (this.#recovering.get(connection) !== recovery) return; // the connection has ended
     const { tokens } = this.#store;
     const proven = tokens?.epoch === position.epoch && tokens.verify(token);
-    if (!proven) return this.#finish(connection, back, false);
-    back.after = Math.max(position.offset, proven.start);
-    back.rooms = proven.rooms;
-    for (const room of proven.rooms) back.missing.add(room);
-    back.timer = startTimer(() => {
+    if (!proven) return this.#finish(connection, recovery, false);
+    recovery.after = Math.max(position.offset, proven.start);
+    recovery.rooms = proven.rooms;
+    for (const room of proven.rooms) recovery.missing.add(room);
+    recovery.timer = startTimer(() => {
       // Reading has a timeout of its own and may still complete the recovery.
-      if (back.held) back.isIncomplete = true;
-      else this.#finish(connection, back, false);
+      if (recovery.held) recovery.isIncomplete = true;
+      else this.#finish(connection, recovery, false);
     }, REJOIN_TIMEOUT_MS);
-    await this.#replay(connection, client, back);
+    await this.#replay(connection, client, recovery);
   }
 
   /** Sends the missed messages of the rooms that a client has rejoined. */
@@ -454,8 +373,8 @@ export class Recovery<Types extends SocketTypes> {
       const missed = this.#missedOf(connection, recovery, rooms, read);
       if (!missed) return this.#finish(connection, recovery, false);
       const { rooms: own } = connection;
-      for (const available of rooms) {
-        if (own.has(available)) recovery.missing.delete(this.#tagOf(available));
+      for (const room of rooms) {
+        if (own.has(room)) recovery.missing.delete(this.#tagOf(room));
       }
       recovery.hasBroadcasts = true;
       recovery.held = undefined;
@@ -463,7 +382,7 @@ export class Recovery<Types extends SocketTypes> {
       const isWhole = recovery.missing.size === 0;
       if (isWhole) this.#recovering.delete(connection);
       // A position would claim that the messages of the missing rooms have arrived.
-      else this.#sendUnknownPosition(connection, client);
+      else this.#positions.sendUnknown(connection, client);
       // This server may lag behind the one that the client was connected to.
       const since = held.filter(({ offset }) => offset > after);
       for (const entry of inLogOrder([...missed, ...since])) {
@@ -472,28 +391,29 @@ export class Recovery<Types extends SocketTypes> {
       if (isWhole) return this.#finish(connection, recovery, true);
     } while (
       this.#recovering.get(connection) === recovery &&
-      [...connection.rooms].some((available) =>
-        this.#lacks(recovery, available)
-      )
+      [...connection.rooms].some((room) => this.#lacks(recovery, room))
     );
   }
 
   /** The messages that a client has missed; undefined if some may be lost. */
   #missedOf(
     connection: Connection<Types>,
-    back: PendingRecovery,
+    recovery: PendingRecovery,
     rooms: readonly string[],
     read: readonly StoredMessage[] | undefined,
   ): readonly StoredMessage[] | undefined {
     const { epoch, offset } = this.#store;
     // By now, this server has every message that a client can have received.
-    const isSame = back.position.epoch === epoch && back.after <= offset;
+    const isSame = recovery.position.epoch === epoch &&
+      recovery.after <= offset;
     // A held message without an offset may be among those that were read, too.
-    const hasUnkept = back.held?.some(({ offset }) => offset === 0);
-    if (!read || !isSame || back.isIncomplete || hasUnkept) return undefined;
+    const hasUnnumbered = recovery.held?.some(({ offset }) => offset === 0);
+    if (!read || !isSame || recovery.isIncomplete || hasUnnumbered) {
+      return undefined;
+    }
     const caught = new Set(rooms);
     const missed = read.filter((entry) =>
-      this.#hasMissed(connection, back, caught, entry)
+      this.#hasMissed(connection, recovery, caught, entry)
     );
     const size = missed.reduce((sum, { body }) => sum + byteLengthOf(body), 0);
     // A replay that overflows the buffer would end the connection again and again.
@@ -504,33 +424,33 @@ export class Recovery<Types extends SocketTypes> {
   /** Whether a client has missed a message that was, and still is, addressed to it. */
   #hasMissed(
     connection: Connection<Types>,
-    back: PendingRecovery,
+    recovery: PendingRecovery,
     caught: ReadonlySet<string>,
     { offset, target: { rooms, except, without } }: StoredMessage,
   ): boolean {
     const { rooms: own } = connection;
     const isFor = rooms
       ? rooms.some((room) => caught.has(room) && own.has(room))
-      : !back.hasBroadcasts;
-    return isFor && !back.seen.has(offset) &&
+      : !recovery.hasBroadcasts;
+    return isFor && !recovery.seen.has(offset) &&
       !without?.includes(this.recipientId(connection)) &&
       // An excluded room counts even if the client has not rejoined it yet.
       !except.some((room) =>
-        own.has(room) || back.rooms.has(this.#tagOf(room))
+        own.has(room) || recovery.rooms.has(this.#tagOf(room))
       );
   }
 
-  /** Ends a recovery: sends its result, then the messages that were held back. */
+  /** Ends a recovery: sends its result, then the messages that were held recovery. */
   #finish(
     connection: Connection<Types>,
-    back: PendingRecovery,
+    recovery: PendingRecovery,
     recovered: boolean,
   ): void {
     this.#recovering.delete(connection);
-    clearTimeout(back.timer);
+    clearTimeout(recovery.timer);
     this.#sendPositionNow(connection, recovered);
-    const { held = [], position, after } = back;
-    back.held = undefined;
+    const { held = [], position, after } = recovery;
+    recovery.held = undefined;
     const { epoch, offset } = this.#store;
     const isSame = position.epoch === epoch && after <= offset;
     const since = held.filter(({ offset }) =>
@@ -545,8 +465,8 @@ export class Recovery<Types extends SocketTypes> {
   }
 
   /** Whether the missed messages of a room have not been sent. */
-  #lacks(back: PendingRecovery, room: string): boolean {
-    return back.missing.size > 0 && back.missing.has(this.#tagOf(room));
+  #lacks(recovery: PendingRecovery, room: string): boolean {
+    return recovery.missing.size > 0 && recovery.missing.has(this.#tagOf(room));
   }
 
   /** Whether a client is a recipient of a message. */
@@ -560,9 +480,3 @@ export class Recovery<Types extends SocketTypes> {
       !without?.includes(this.recipientId(connection));
   }
 }
-
-const HISTORY_OPTIONS = optionNames<HistoryOptions>({
-  messages: true,
-  maxAge: true,
-  maxBytes: true,
-});

@@ -18,11 +18,8 @@ import { Connection } from "../connection/connection.ts";
 import type { AdapterState, Member } from "../events/event_types.ts";
 import { BlobResolver } from "../history/blob_resolver.ts";
 import type { Broadcast, BroadcastTarget } from "../history/envelope.ts";
-import {
-  type HistoryOptions,
-  MemoryStore,
-  type StoredMessage,
-} from "../history/message_store.ts";
+import type { HistoryOptions } from "../history/history_options.ts";
+import { MemoryStore, type StoredMessage } from "../history/message_store.ts";
 import { Recovery, refuseResume } from "../history/recovery.ts";
 import type { SendOptions } from "../sending/send_queue.ts";
 import type { WriterLimits } from "../sending/flow_options.ts";

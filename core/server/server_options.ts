@@ -21,8 +21,10 @@ import {
   assertType,
   optionNames,
 } from "../events/errors.ts";
-import type { HistoryOptions } from "../history/message_store.ts";
-import { resolveHistoryOptions } from "../history/recovery.ts";
+import {
+  type HistoryOptions,
+  resolveHistoryOptions,
+} from "../history/history_options.ts";
 import type { PresenceOptions } from "../rooms/presence_options.ts";
 import type { RequestInfo } from "../runtime/deno_server.ts";
 import { MIN_PEER_BYTES_PER_SECOND } from "../runtime/liveness.ts";
