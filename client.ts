@@ -241,10 +241,10 @@ export class ClientSocket<Types extends SocketTypes = SocketTypes>
   }
 
   /**
-   * Connects now. A delay before the next attempt ends at once, and all attempts are left
-   * again; a connection that is open is replaced by a new one; and a client that was
-   * closed or gave up connects to the same URL again. Messages that wait for a connection
-   * go on waiting.
+   * Connects now. If the client waits before its next attempt, the delay ends, and
+   * attempts are counted from the start again. An open connection is replaced by a new
+   * one. A client that was closed or gave up connects to the same URL again. Messages
+   * that wait for a connection keep waiting.
    *
    * @returns A promise that resolves when there is a new connection. It rejects as that
    * of {@linkcode ClientSocket.connect}; an unawaited rejection is not reported as

@@ -171,9 +171,9 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   }
 
   /**
-   * The number of servers that the adapter connects, including this one: those that sent
-   * a sign of life in the last eight seconds. 1 without an adapter, or while it cannot
-   * reach the others.
+   * The number of servers that the adapter connects, including this one. A server
+   * counts if it has sent a heartbeat in the last eight seconds. 1 without an adapter,
+   * or while the adapter cannot reach the others.
    */
   get servers(): number {
     return this.#core.broadcaster.serverCount;
@@ -317,12 +317,13 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * Closes the connection with an id, on any server that the adapter connects.
    *
    * @param id The {@linkcode Connection.id}.
-   * @param code The close code.
+   * @param code The close code; 1000 by default.
    * @param reason The reason, for a human reader.
-   * @returns A promise of whether there was such a connection. It does not wait until the
-   * connection has ended. Servers that do not answer within a second do not count.
+   * @returns A promise of whether there was such a connection. It does not wait until
+   * the connection has ended. Servers that do not answer within a second do not count.
    * @throws {TypeError} (rejects) If the id is not a string.
-   * @throws {RangeError} (rejects) If the code may not be sent, or the reason is too long.
+   * @throws {RangeError} (rejects) If the code is not allowed, or the reason is too
+   * long.
    */
   async closeById(
     id: string,
@@ -389,10 +390,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   /**
    * Listens for connections, and emits `ready`.
    *
-   * @param hostname The host name or address to listen on. The default is all addresses,
-   * as for `Deno.serve`.
+   * @param hostname The host name or address to listen on. The default is all
+   * addresses, as for `Deno.serve`.
    * @param port The port to listen on; 0 for any free port.
-   * @param options TLS, a Unix socket, a shared port.
+   * @param options Options of TLS, of a Unix socket or of a shared port.
    * @returns A promise that resolves when the server is listening.
    * @throws {Deno.errors.AddrInUse} (rejects) If the port is in use.
    * @throws {Deno.errors.NotCapable} (rejects) Without the permission `--allow-net`.
@@ -421,14 +422,14 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   }
 
   /**
-   * Handles a request. Pass it to `Deno.serve`, or call it in a route of any framework. It
-   * does not use `this`, and it neither throws nor rejects. To shut down a server that
-   * this one is mounted in, first `await close()` here and then shut that server down:
-   * otherwise the runtime ends the sockets, and their `close` has the code 1005.
+   * Handles a request. Pass it to `Deno.serve`, or call it in a route of any framework.
+   * It does not use `this`, and it neither throws nor rejects. To shut down a server
+   * that this one is mounted in, first `await close()` here and then shut that server
+   * down: otherwise the runtime ends the sockets, and their `close` has the code 1005.
    *
    * @param request The request.
-   * @param info The address of the client; without it `remoteAddress` is `unknown`.
-   * @returns The response: of the upgrade, of the fallback, or of a refusal.
+   * @param info The address of the client. Without it, `remoteAddress` is `unknown`.
+   * @returns The response of the upgrade, that of the option `fallback`, or a refusal.
    *
    * @example
    * ```ts ignore
@@ -473,10 +474,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * Closes one client, as {@linkcode Connection.close} does.
    *
    * @param client The client.
-   * @param code The close code.
+   * @param code The close code; 1000 by default.
    * @param reason The reason, for a human reader.
    * @returns A promise that resolves when the connection has ended.
-   * @throws {RangeError} If the code may not be sent, or the reason is too long.
+   * @throws {RangeError} If the code is not allowed, or the reason is too long.
    */
   close(
     client: Connection<Types>,
@@ -484,16 +485,16 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
     reason?: string,
   ): Promise<void>;
   /**
-   * Closes all connections and the server: the short form of
-   * {@linkcode ServerSocket.shutdown}.
+   * Closes all connections and the server: the short form of {@linkcode
+   * ServerSocket.shutdown}.
    *
-   * @param code The close code.
+   * @param code The close code; 1000 by default.
    * @param reason The reason, for a human reader.
    * @returns A promise that resolves when all connections have ended and the port is
    * free.
-   * @throws {RangeError} If the code may not be sent, or the reason is too long.
-   * @throws {TypeError} If the first argument is `undefined`, which usually means that a
-   * lookup did not find the connection.
+   * @throws {RangeError} If the code is not allowed, or the reason is too long.
+   * @throws {TypeError} If the first argument is `undefined`, which usually means that
+   * a lookup did not find the connection.
    *
    * @example
    * ```ts ignore
@@ -535,15 +536,15 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
 
   /**
    * Closes all connections and the server. New requests are refused with 503. Queued
-   * messages are still sent, and each client gets a closing handshake; those that do not
-   * answer within `closeTimeout` are disconnected. Later calls have no effect.
+   * messages are still sent, and each client gets a closing handshake; those that do
+   * not answer within `closeTimeout` are disconnected. Later calls have no effect.
    *
    * @param options The close code and reason, batches, and when clients may reconnect.
    * @returns A promise that resolves when all connections have ended and the port is
    * free.
    * @throws {TypeError} If an option is unknown or has the wrong type.
-   * @throws {RangeError} If the code may not be sent, the reason is too long, or a number
-   * is out of range.
+   * @throws {RangeError} If the code is not allowed, the reason is too long, or a
+   * number is out of range.
    *
    * @example A deploy: close a hundred clients per second, to reconnect after five seconds
    * ```ts ignore

@@ -40,7 +40,7 @@ import { connectNats } from "./nats_transport.ts";
 
 export type { Adapter } from "../core/cluster/adapter.ts";
 
-/** What a client presents to NATS. */
+/** The credentials of a NATS client. */
 export type NatsCredentials =
   | { auth_token: string }
   | { user: string; pass?: string }
@@ -49,11 +49,11 @@ export type NatsCredentials =
 
 /** Options of TLS: PEM texts, or the names of files that are read on connecting. */
 export interface NatsTlsOptions {
-  /** The certificates of the authorities that are trusted, instead of the usual ones. */
+  /** The certificates of the trusted authorities, instead of the default ones. */
   readonly ca?: string;
-  /** The file with the certificates of the authorities that are trusted. */
+  /** The file with the certificates of the trusted authorities. */
   readonly caFile?: string;
-  /** The certificate of this client, if NATS demands one. */
+  /** The certificate of this client, if NATS requires one. */
   readonly cert?: string;
   /** The file with the certificate of this client. */
   readonly certFile?: string;
@@ -62,13 +62,13 @@ export interface NatsTlsOptions {
   /** The file with the private key of this client. */
   readonly keyFile?: string;
   /**
-   * Whether TLS starts at once, as NATS with `handshake_first` requires.
+   * Whether TLS starts immediately, which NATS requires with `handshake_first`.
    *
    * @default {false}
    */
   readonly handshakeFirst?: boolean;
   /**
-   * Whether the certificate of NATS has to be valid.
+   * Whether the certificate of NATS must be valid.
    *
    * @default {true}
    */
@@ -79,7 +79,7 @@ export interface NatsTlsOptions {
 export interface NatsOptions {
   /**
    * The address of NATS as `host:port`, or several addresses of one cluster. The other
-   * servers of a cluster are found by themselves.
+   * servers of a cluster are discovered automatically.
    *
    * @default {"localhost:4222"}
    */
@@ -98,8 +98,8 @@ export interface NatsOptions {
    */
   readonly prefix?: string;
   /**
-   * On how many servers of NATS the stream of stored messages is kept, from 1 to 5. With 3,
-   * the history survives the loss of one of them.
+   * The number of NATS servers that keep the stream of stored messages, from 1 to 5.
+   * With 3, the history survives the loss of one of them.
    *
    * @default {1}
    */
@@ -108,43 +108,43 @@ export interface NatsOptions {
    * Returns credentials for each connection: for example `nkeyAuthenticator`,
    * `jwtAuthenticator` or `credsAuthenticator` of `@nats-io/nats-core`.
    *
-   * @param nonce What to sign.
+   * @param nonce The nonce to sign.
    * @returns The credentials.
    */
   readonly authenticator?: (nonce?: string) => NatsCredentials | void;
   /** Options of TLS. Without it, TLS is used if NATS requires or offers it. */
   readonly tls?: NatsTlsOptions;
-  /** The name of the client, which the monitoring pages of NATS show. */
+  /** The name of the client, as shown by the monitoring of NATS. */
   readonly name?: string;
   /**
-   * The prefix of the subjects of answers. Set it if the user may not subscribe to
+   * The prefix of reply subjects. Set it if the user is not allowed to subscribe to
    * `_INBOX.>`.
    *
    * @default {"_INBOX"}
    */
   readonly inboxPrefix?: string;
   /**
-   * The longest time to connect to one server, in milliseconds.
+   * The timeout of connecting to one server, in milliseconds.
    *
    * @default {4_000}
    */
   readonly timeout?: number;
   /**
-   * The interval between pings, in milliseconds. A connection ends if three of them in a
-   * row are due and none is answered.
+   * The interval between pings, in milliseconds. A connection ends when the third ping
+   * in a row is due without an answer to any.
    *
    * @default {2_500}
    */
   readonly pingInterval?: number;
   /**
-   * Whether to use the first of the servers first.
+   * Whether to try the servers in the given order, instead of a random one.
    *
    * @default {false}
    */
   readonly noRandomize?: boolean;
   /**
-   * Whether to use only the servers of the option `servers`, and not others of the cluster
-   * that these tell of.
+   * Whether to use only the servers of the option `servers`, and none that the cluster
+   * announces.
    *
    * @default {false}
    */

@@ -48,11 +48,11 @@ export interface RedisOptions {
    */
   readonly url?: string;
   /**
-   * Makes a client, instead of `url`: for TLS with a certificate, Sentinel, a cluster, or
-   * passwords that change. It is called for each connection, again after each loss, and
-   * must return a new client each time, which the adapter connects and destroys. Clients
-   * of `@redis/client` or `redis` (`createClient`, `createCluster`, `createSentinel`)
-   * and `ioredis` (`Redis`, `Cluster`) will do.
+   * Creates a client. Use it instead of `url` for TLS with a certificate, Sentinel, a
+   * cluster, or passwords that change. It is called for each connection, and again
+   * after each loss. It must return a new client each time, which the adapter connects
+   * and destroys. Supported are clients of `@redis/client` or `redis` (`createClient`,
+   * `createCluster`, `createSentinel`) and of `ioredis` (`Redis`, `Cluster`).
    *
    * @example A cluster
    * ```ts
@@ -128,9 +128,9 @@ function clientsOf(url: string): (isSubscriber: boolean) => RedisClient {
 
 /**
  * Creates an adapter for servers that share a Redis. It opens two connections: one to
- * publish, and one to subscribe. A lost connection is never repaired, but replaced.
+ * publish, and one to subscribe. A lost connection is replaced by a new one.
  *
- * @param options The URL of Redis, or what makes clients.
+ * @param options The URL of Redis, or a function that creates clients.
  * @returns The adapter, for one server.
  * @throws {TypeError} If an option is invalid, or `url` and `client` are both given.
  */

@@ -10,8 +10,8 @@ import { readProperty } from "../../core/util/read_property.ts";
 import { hashSlot } from "./slots.ts";
 
 /**
- * A client of Redis: what `createClient`, `createCluster` and `createSentinel` of
- * `@redis/client` or `redis` return, or a `Redis` or `Cluster` of `ioredis`.
+ * A Redis client: the result of `createClient`, `createCluster` or `createSentinel` of
+ * `@redis/client` or `redis`, or a `Redis` or `Cluster` of `ioredis`.
  */
 export interface RedisClient {
   /** Listens to errors of the client. */

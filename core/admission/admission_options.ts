@@ -8,9 +8,11 @@ import type { RequestInfo } from "../runtime/deno_server.ts";
 import type { CloseRefusal } from "./close_refusal.ts";
 import type { AllowList } from "./allow_list.ts";
 
-/** The second argument of `authorize`: more about the request. */
+/** Information about a request, the second argument of `authorize`. */
 export interface AuthorizeInfo extends Pick<RequestInfo, "remoteAddr"> {
-  /** The address of the client, as later in `client.remoteAddress`. */
+  /**
+   * The address of the client: the value of `client.remoteAddress` after the upgrade.
+   */
   readonly remoteAddress: string;
   /** The path of the URL, without the query. */
   readonly path: string;

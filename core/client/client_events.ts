@@ -23,7 +23,7 @@ import type { SocketTypes } from "../values/types.ts";
  */
 export interface ClientEvents<Types extends SocketTypes>
   extends ConnectionEvents<Types> {
-  /** The connection is open. */
+  /** The connection is open. Listeners get the connection and the requested path. */
   connect: {
     args: [connection: Connection<Types>, path: string];
     event: ConnectEvent<Connection<Types>>;
@@ -38,19 +38,20 @@ export interface ClientEvents<Types extends SocketTypes>
     event: ReconnectingEvent;
   };
   /**
-   * The client has reconnected, and its last server or the new one has the option
-   * `history`. `recovered` is true if all missed messages were replayed; otherwise reload
-   * the state of the application. Emitted after `connect` and the replayed messages.
+   * The client has reconnected, and the last server or the new one has the option
+   * `history`. Listeners get `true` if all missed messages were replayed. If it is
+   * `false`, the application has to reload its state. Emitted after `connect` and the
+   * replayed messages.
    */
   recovery: { args: [recovered: boolean]; event: RecoveryEvent };
   /**
-   * The client stops reconnecting, with the reason. Emitted once each time reconnecting
-   * stops without success.
+   * The client has stopped reconnecting without success. Listeners get the error of the
+   * last attempt, or the reason of the signal, and why the client stopped.
    */
   giveup: { args: [error: unknown, reason: GiveUpReason]; event: GiveUpEvent };
   /**
-   * The state of the client has changed. Emitted after the event that says why, such as
-   * `connect` or `disconnect`.
+   * The state of the client has changed. Listeners get the new state and the previous
+   * one. Emitted after the event that says why, such as `connect` or `disconnect`.
    */
   state: {
     args: [state: ClientState, previous: ClientState];

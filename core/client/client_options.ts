@@ -42,16 +42,16 @@ export interface ClientOptions<Types extends SocketTypes = SocketTypes>
   extends MessageOptions<Types> {
   /**
    * The subprotocols to offer, in order of preference; or one of them. The client also
-   * offers `events.v1`, with and without each of them, unless it is `plain` or has learnt
-   * that the server does not accept a handshake with it.
+   * offers `events.v1`, with and without each of them, unless it is `plain` or has
+   * found that the server rejects a handshake with it.
    *
    * @default {[]}
    */
   readonly protocols?: ValueOrFunction<string | readonly string[]>;
   /**
-   * Fails to connect to a server that does not support `events.v1`. By default, the client
-   * connects to any WebSocket server and speaks what that server speaks; the option
-   * `plain` does without `events.v1` altogether.
+   * Whether `connect` rejects if the server does not support `events.v1`. By default,
+   * the client connects to any WebSocket server and uses what it supports. The option
+   * `plain` disables `events.v1` altogether.
    *
    * @default {false}
    */

@@ -53,40 +53,41 @@ export interface Adapter {
    */
   close(): Promise<void>;
   /**
-   * Stores messages, if the broker can. Without it, a server with the option `history`
-   * stores the messages that it receives in its own memory.
+   * The log of the broker, if it can store messages. Without a log, a server with the
+   * option `history` stores the messages that it receives in its own memory.
    */
   readonly log?: AdapterLog;
   /**
    * Whether a message comes back to the server that has published it, if that server is
-   * subscribed to the channel. If so, the server counts the broker as up only after a
-   * message of its own has come back, and notices within 10 seconds if no more does.
+   * subscribed to the channel. If so, the server considers the broker to be up only
+   * after a message of its own has come back, and notices within 10 seconds when they
+   * stop coming back.
    *
    * @default {false}
    */
   readonly echoes?: boolean;
   /**
-   * Closes the connections to the broker and opens new ones. The server calls it, and
-   * again every few seconds, if the adapter has reported `"up"` but no message comes
-   * back; only if {@linkcode Adapter.echoes} is `true`. The adapter reports `"down"` and
-   * `"up"` as for any other loss.
+   * Closes the connections to the broker and opens new ones. The server calls it every
+   * few seconds while the adapter reports `"up"` but no message comes back; only if
+   * {@linkcode Adapter.echoes} is `true`. The adapter reports `"down"` and `"up"`, as
+   * after any other loss.
    */
   reconnect?(): void;
 }
 
 /**
- * What an {@linkcode AdapterLog} has to keep, and for how long. If servers ask for
+ * What an {@linkcode AdapterLog} must store, and for how long. If servers ask for
  * different limits, the largest of each applies.
  */
 export interface AdapterLogLimits {
   /**
-   * The number of messages to store of each channel. The log has to store one message
+   * The number of messages to store for each channel. The log must store one message
    * more than this.
    */
   readonly messages: number;
   /**
-   * How long a client may be disconnected, in milliseconds. The log has to store
-   * messages for at least twice as long.
+   * How long a client may be disconnected, in milliseconds. The log must store messages
+   * for at least twice as long.
    */
   readonly maxAge: number;
   /**
@@ -113,11 +114,11 @@ export interface AdapterLog {
    * Opens the log. A server calls this each time that the broker becomes reachable.
    *
    * @param limits What to keep, and for how long.
-   * @param lost The name of the log if the server has found that messages of it are lost.
-   * Unless the log has another name already, it must get a new one.
-   * @returns A promise of the name of the log: up to 32 lower-case letters and digits. It
-   * changes if the stored messages were lost, which makes earlier offsets invalid. Keep
-   * it secret from clients.
+   * @param lost The name of a log that has lost messages, as the server has found. If
+   * the log still has this name, it must get a new one.
+   * @returns A promise of the name of the log: up to 32 lower-case letters and digits.
+   * It changes if the stored messages were lost, which makes earlier offsets invalid.
+   * Keep it secret from clients.
    */
   open(limits: AdapterLogLimits, lost?: string): Promise<string>;
   /**
@@ -126,12 +127,13 @@ export interface AdapterLog {
    *
    * @param channel The channel.
    * @param name Identifies the message. A message that is appended again within
-   * {@linkcode AdapterLogLimits.resendAge} is stored only once. The ids of one server increase
-   * within a channel.
+   * {@linkcode AdapterLogLimits.resendAge} is stored only once. The ids of one server
+   * increase within a channel.
    * @param message The message: a JSON object on one line, followed by any bytes.
-   * @returns A promise that resolves when the message is stored. If the broker has
-   * answered that it does not store it, the promise rejects with an error whose `cause` is
-   * `"refused"`: the message is sent again then. After any other error it may be stored.
+   * @returns A promise that resolves when the message is stored. If the broker refuses
+   * it, the promise rejects with an error whose `cause` is `"refused"`, and the server
+   * sends the message again. After any other error, the message may or may not be
+   * stored.
    */
   append(
     channel: string,
@@ -139,12 +141,13 @@ export interface AdapterLog {
     message: Uint8Array<ArrayBuffer>,
   ): Promise<void>;
   /**
-   * Makes the present name of the log invalid, as messages are now published without
-   * being stored. A server calls it when the log cannot be opened although the broker
-   * passes messages on, before each message that it publishes then. Without it, servers
-   * are `"down"` while the log cannot be opened.
+   * Invalidates the name of the log, because messages are published without being
+   * stored. While the log cannot be opened although the broker passes messages on, a
+   * server calls this before each message that it publishes. Without this method, the
+   * server is `"down"` during that time.
    *
-   * @returns A promise that resolves when a log that is opened later has another name.
+   * @returns A promise that resolves when it is certain that a log that is opened later
+   * has another name.
    */
   invalidate?(): Promise<void>;
   /**
@@ -167,8 +170,8 @@ export interface AdapterHost {
   /** Whether the server stores messages in the {@linkcode Adapter.log}. */
   readonly usesLog?: boolean;
   /**
-   * A message has arrived. An adapter may also pass on messages that its own server has
-   * published.
+   * Reports that a message has arrived. An adapter may also pass on messages that its
+   * own server has published.
    *
    * @param channel The channel that it was published to.
    * @param message The message.
@@ -176,8 +179,8 @@ export interface AdapterHost {
    */
   received(channel: string, message: Uint8Array, offset?: number): void;
   /**
-   * The broker has become reachable or unreachable. Repeating a state has no effect,
-   * unless the reason is another one.
+   * Reports that the broker can be reached, or why it cannot. Repeating a state has no
+   * effect unless the error differs.
    *
    * @param state The new state. `"up"` says that the adapter is connected.
    * @param error Why the broker cannot be reached. It is shown to operators, so it must
@@ -185,11 +188,11 @@ export interface AdapterHost {
    */
   changed(state: "up" | "down", error?: unknown): void;
   /**
-   * Something is wrong that does not keep the broker from being reached. The server emits
-   * it as an event `error`.
+   * Reports an error that does not make the broker unreachable. The server emits it as
+   * an `error` event.
    *
-   * @param channel The channel whose messages do not arrive because of it, until the
-   * adapter connects again.
+   * @param channel The channel whose messages do not arrive because of the error, until
+   * the adapter connects again.
    */
   failed?(error: unknown, channel?: string): void;
 }

@@ -93,27 +93,36 @@ export interface ConnectionEvents<Types extends SocketTypes> {
     args: [message: SocketMessage<Types>];
     event: ReceivedEvent<SocketMessage<Types>>;
   };
-  /** The connection was closed: the closing handshake was completed. */
+  /**
+   * The connection was closed: the closing handshake was completed. Listeners get the
+   * close code, the reason and the cause.
+   */
   close: {
     args: [code: number, reason: string, cause: Cause];
     event: EndEvent<Connection<Types>>;
   };
-  /** The connection was lost. */
+  /**
+   * The connection was lost. Listeners get the code, usually 1006, the reason, usually
+   * empty, and the cause.
+   */
   disconnect: {
     args: [code: number, reason: string, cause: Cause];
     event: EndEvent<Connection<Types>>;
   };
   /**
-   * The connection has ended: emitted once after `close` or `disconnect`, with `{ type,
-   * code, reason, cause, wasClean }`. For listeners that only clean up.
+   * The connection has ended. Emitted once, after `close` or `disconnect`, for
+   * listeners that only clean up. They get `{ type, code, reason, cause, wasClean }`.
    */
   end: { args: [end: EndDetails]; event: EndEvent<Connection<Types>> };
   /**
-   * The send buffer was full, and has space again: a loop that awaits `send` may
-   * continue.
+   * A `send` had to wait because the send buffer was full, and the buffer has space
+   * again.
    */
   drain: { args: []; event: DrainEvent };
-  /** A listener of this connection threw or rejected. */
+  /**
+   * A listener of this connection threw, or its promise rejected. Listeners get the
+   * error, the name of the event whose listener failed, and the connection.
+   */
   error: {
     args: [error: unknown, from: string, client: Connection<Types> | undefined];
     event: FailureEvent<Connection<Types>>;

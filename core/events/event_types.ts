@@ -253,7 +253,7 @@ export class GiveUpEvent extends Event {
   /**
    * Creates the event.
    *
-   * @param type The event type.
+   * @param type The name of the event.
    * @param error The error of the last attempt, or the reason of the signal.
    * @param reason Why the client stops.
    */
@@ -292,7 +292,7 @@ export class StateEvent extends Event {
   /**
    * Creates the event.
    *
-   * @param type The event type.
+   * @param type The name of the event.
    * @param state The new state.
    * @param previous The state before.
    */

@@ -24,7 +24,7 @@ import { startTimer, type Timer } from "../util/timer.ts";
  * @typeParam Args The arguments of the event.
  */
 export interface WaitOptions<Args extends readonly unknown[]> {
-  /** Returns whether an event counts. */
+  /** Decides whether an event counts. By default, every event does. */
   readonly filter?: (...args: Args) => boolean;
   /** Rejects the promise when it is aborted. */
   readonly signal?: AbortSignal;
@@ -38,11 +38,11 @@ export interface WaitOptions<Args extends readonly unknown[]> {
  * @typeParam Args The arguments of the event.
  */
 export interface CollectOptions<Args extends readonly unknown[]> {
-  /** Returns whether an event counts. */
+  /** Decides whether an event counts. By default, every event does. */
   readonly filter?: (...args: Args) => boolean;
-  /** The number of events after which to stop. */
+  /** The number of events after which to stop. No limit by default. */
   readonly limit?: number;
-  /** The time after which to stop, in milliseconds. */
+  /** The time after which to stop, in milliseconds. No limit by default. */
   readonly during?: number;
   /** Rejects the promise when it is aborted. */
   readonly signal?: AbortSignal;

@@ -14,8 +14,8 @@ import {
 /** What a server stores for clients that reconnect. */
 export interface HistoryOptions {
   /**
-   * The number of messages to store of each room. A client that has missed more messages
-   * of a room does not recover.
+   * The number of messages to store for each room. A client that has missed more
+   * messages of a room does not recover.
    *
    * @default {100}
    */

@@ -29,7 +29,10 @@ import type { PresenceData, SocketTypes } from "../values/types.ts";
 export interface ServerEvents<Types extends SocketTypes> {
   /** The server is listening. */
   ready: { args: []; event: ReadyEvent };
-  /** A request was not upgraded to a WebSocket. */
+  /**
+   * A request was not upgraded to a WebSocket. Listeners get the request, the HTTP
+   * status of the response, the reason, and the address of the client.
+   */
   refused: {
     args: [
       request: Request,
@@ -40,34 +43,41 @@ export interface ServerEvents<Types extends SocketTypes> {
     event: RefusedEvent;
   };
   /**
-   * The broker of the adapter, and with it the other servers, can be reached (`up`) or
-   * cannot (`down`). `down` is emitted within five seconds of the start, and again when
-   * the reason changes. Without a listener, the first few reasons are written to the
-   * console.
+   * The adapter can reach its broker, and so the other servers (`up`), or cannot
+   * (`down`). Listeners get the state and the error. `down` is emitted within five
+   * seconds of the start, and again when the reason changes. Without a listener, the
+   * first few reasons are written to the console.
    */
   adapter: {
     args: [state: "up" | "down", error: unknown];
     event: AdapterEvent;
   };
   /**
-   * A member has joined a room that a client of this server is in, on any server. Only
-   * with the option `presence`.
+   * A member has joined a room that a client of this server is in. The member may be on
+   * any server. Listeners get the member and the name of the room. Only emitted with
+   * the option `presence`.
    */
   join: {
     args: [member: Member<PresenceData<Types>>, room: string];
     event: MemberEvent<PresenceData<Types>>;
   };
-  /** The data of a member of such a room has changed. */
+  /**
+   * The data of a member has changed, in a room that a client of this server is in.
+   * Listeners get the member and the name of the room.
+   */
   update: {
     args: [member: Member<PresenceData<Types>>, room: string];
     event: MemberEvent<PresenceData<Types>>;
   };
-  /** A member has left such a room: all its connections have. */
+  /**
+   * A member has left a room that a client of this server is in: the last of its
+   * connections has left. Listeners get the member and the name of the room.
+   */
   leave: {
     args: [member: Member<PresenceData<Types>>, room: string];
     event: MemberEvent<PresenceData<Types>>;
   };
-  /** A client has connected. */
+  /** A client has connected. Listeners get the connection and the requested path. */
   connect: {
     args: [client: Connection<Types>, path: string];
     event: ConnectEvent<Connection<Types>>;
@@ -77,7 +87,10 @@ export interface ServerEvents<Types extends SocketTypes> {
     args: [message: SocketMessage<Types>];
     event: ReceivedEvent<SocketMessage<Types>>;
   };
-  /** A connection was closed: the closing handshake is complete. */
+  /**
+   * A connection was closed: the closing handshake was completed. Listeners get the
+   * client, the close code, the reason and the cause.
+   */
   close: {
     args: [
       client: Connection<Types>,
@@ -87,7 +100,10 @@ export interface ServerEvents<Types extends SocketTypes> {
     ];
     event: EndEvent<Connection<Types>>;
   };
-  /** A connection was lost. */
+  /**
+   * A connection was lost. Listeners get the client, the code, usually 1006, the
+   * reason, usually empty, and the cause.
+   */
   disconnect: {
     args: [
       client: Connection<Types>,
@@ -98,14 +114,18 @@ export interface ServerEvents<Types extends SocketTypes> {
     event: EndEvent<Connection<Types>>;
   };
   /**
-   * A connection has ended: emitted once after its `close` or `disconnect`, with
-   * `{ type, code, reason, cause, wasClean }`. For listeners that only clean up.
+   * A connection has ended. Emitted once, after its `close` or `disconnect`, for
+   * listeners that only clean up. They get the client and `{ type, code, reason, cause,
+   * wasClean }`.
    */
   end: {
     args: [client: Connection<Types>, end: EndDetails];
     event: EndEvent<Connection<Types>>;
   };
-  /** A listener has thrown, or its promise has rejected. */
+  /**
+   * A listener threw, or its promise rejected. Listeners get the error, the name of the
+   * event whose listener failed, and the client, if the error is related to one.
+   */
   error: {
     args: [error: unknown, from: string, client: Connection<Types> | undefined];
     event: FailureEvent<Connection<Types>>;

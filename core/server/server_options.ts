@@ -55,18 +55,19 @@ export interface ServerOptions<Types extends SocketTypes = SocketTypes>
   readonly closeTimeout?: number;
   /**
    * How long a peer may be silent, in milliseconds, before the connection ends as a
-   * `disconnect` with the cause `timeout`. The peer is pinged after half of that time. 0
-   * disables both.
+   * `disconnect` with the cause `timeout`. The peer is pinged after half of that time.
+   * 0 disables both.
    *
-   * - If data is queued for the peer when it is pinged, the timeout is one second longer
-   *   for each 16 KiB of it, because the pong has to wait for it.
-   * - A peer that does not read what it is sent is lost, too. That takes up to half of the
-   *   timeout longer, and a second for each 16 KiB that are queued.
+   * - If data is queued for the peer when it is pinged, the timeout is one second
+   *   longer for each 16 KiB of it, because the pong has to wait for it.
+   * - A peer that does not read is considered lost as well, up to half of the timeout
+   *   later, plus one second for each 16 KiB that are queued for it.
    * - A peer cannot answer a ping in the middle of a message that it sends, and the
    *   runtime does not show a message before it is complete. So by default, the timeout
    *   of a peer that does not use this library is one second longer for each 16 KiB of
-   *   `maxPayload`: 94 seconds in all with the defaults. If you set `idleTimeout`, nothing is added: choose
-   *   more than twice the time that the largest message takes on the slowest connection.
+   *   `maxPayload`: 94 seconds in all with the defaults. If you set `idleTimeout`,
+   *   nothing is added: choose more than twice the time that the largest message takes
+   *   on the slowest connection.
    *
    * @default {30_000}
    */
