@@ -85,13 +85,13 @@ async function meet(
 
 function test(name: string, run: Parameters<typeof meet>[0]): void {
   Deno.test({
-    name: `chat, in a browser: ${name}`,
+    name: `the chat ${name}`,
     ignore,
     fn: () => meet(run),
   });
 }
 
-test("two people talk, and see who is there", async (ada, grace) => {
+test("shows messages and members to both people", async (ada, grace) => {
   await ada.says("Good morning");
   await grace.messages(1);
   await grace.says("Good morning, Ada");
@@ -104,7 +104,7 @@ test("two people talk, and see who is there", async (ada, grace) => {
   await ada.page.getByText("Here now: 1").waitFor();
 });
 
-test("what is typed is text, whatever it looks like", async (ada, grace) => {
+test("shows what is typed as text", async (ada, grace) => {
   const texts = [
     "<script>alert(1)</script>",
     '<img src=x onerror="alert(2)">',
@@ -117,7 +117,7 @@ test("what is typed is text, whatever it looks like", async (ada, grace) => {
 });
 
 test(
-  "what is typed while the server is gone arrives when it is back, once, in order",
+  "delivers what was typed during an outage once and in order",
   async (ada, grace, url, server) => {
     await ada.says("before");
     await grace.messages(1);
@@ -146,7 +146,7 @@ test(
   },
 );
 
-test("a page of another site is refused", async ({ page }, _grace, url) => {
+test("refuses a page of another site", async ({ page }, _grace, url) => {
   const socket = new URL("/chat", url.replace("http", "ws"));
   const connect = `new Promise((resolve) => {
     const socket = new WebSocket("${socket}");
@@ -159,7 +159,7 @@ test("a page of another site is refused", async ({ page }, _grace, url) => {
 });
 
 test(
-  "the light tells of a server that has fallen silent",
+  "shows in its light that the server is silent",
   async (ada, _grace, _url, server) => {
     server.kill("SIGSTOP");
     try {
@@ -175,7 +175,7 @@ test(
 );
 
 test(
-  "who leaves and joins while the server hangs is there once, and not if they left",
+  "lists a member once who leaves and joins while the server hangs",
   async (ada, grace, _url, server) => {
     const count = grace.page.locator("#count");
     server.kill("SIGSTOP");
@@ -202,7 +202,7 @@ test(
 );
 
 test(
-  "no more is typed while the server is gone than it takes at once",
+  "limits what is typed during an outage to what the server accepts at once",
   async (ada, grace, url, server) => {
     server.kill("SIGKILL");
     await Promise.all([ada.sees("Reconnecting"), grace.sees("Reconnecting")]);
@@ -225,7 +225,7 @@ test(
   },
 );
 
-test("the light stays beside its words on a phone", async ({ page }) => {
+test("keeps the light beside its text on a phone", async ({ page }) => {
   await page.setViewportSize({ width: 390, height: 800 });
   const words = page.getByRole("status");
   await words.evaluate((element) => {

@@ -95,7 +95,7 @@ function test(
   options?: ServerOptions,
 ): void {
   Deno.test({
-    name: `in a browser, ${name}`,
+    name: `ClientSocket in a browser ${name}`,
     ignore,
     fn: async () => {
       await using visit = await Visit.begin(options);
@@ -104,7 +104,7 @@ function test(
   });
 }
 
-test("a page of another site is refused", async (visit) => {
+test("is refused in a page of another site", async (visit) => {
   await using other = await Visit.begin();
   const error = await other.page.evaluate(`
     new ClientSocket().connect("${visit.server.url}/echo").then(
@@ -119,7 +119,7 @@ test("a page of another site is refused", async (visit) => {
   assertStrictEquals(visit.server.clients.size, 0);
 });
 
-test("a client waits while there is no network, and wakes up with it", async (visit) => {
+test("waits while there is no network, and connects when there is", async (visit) => {
   await visit.connect("/echo");
   await visit.page.context().setOffline(true);
   for (const client of visit.server.clients) client.terminate();
@@ -137,7 +137,7 @@ test("a client waits while there is no network, and wakes up with it", async (vi
   assertStrictEquals((await visit.told(4))[3], "connect");
 });
 
-test("a client in a page that was frozen goes on where it was", async (visit) => {
+test("continues on its connection after its page was frozen", async (visit) => {
   // The server is silent for all that time, by the clock of the page.
   await visit.connect("/echo", "{ idleTimeout: 2_000 }");
   const session = await visit.page.context().newCDPSession(visit.page);
@@ -155,7 +155,7 @@ test("a client in a page that was frozen goes on where it was", async (visit) =>
   assertEquals([...new Set(told)], ["connect", "meanwhile", "after"]);
 });
 
-test("a client in a page that was frozen comes back if its server was gone", async (visit) => {
+test("reconnects after its page was frozen if the connection was lost", async (visit) => {
   await visit.connect("/echo");
   const session = await visit.page.context().newCDPSession(visit.page);
   await session.send("Page.setWebLifecycleState", { state: "frozen" });
@@ -168,7 +168,7 @@ test("a client in a page that was frozen comes back if its server was gone", asy
   await visit.page.waitForFunction(`told.at(-1) === "again"`);
 });
 
-test("a page that is left closes its connection", async (visit) => {
+test("closes its connection when the user leaves the page", async (visit) => {
   await visit.connect("/echo");
   const ended = visit.server.waitFor("close");
   await visit.page.goto("about:blank");
@@ -177,7 +177,7 @@ test("a page that is left closes its connection", async (visit) => {
 });
 
 test(
-  "a page that is closed amid what it sends is told so, like its server",
+  "and its server report a close in the middle of what the page sends",
   async (visit) => {
     await visit.connect("/echo", "{ reconnect: false }");
     const ended = visit.server.waitFor("close");

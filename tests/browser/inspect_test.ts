@@ -87,7 +87,7 @@ function test(
   mount = "/inspect",
 ): void {
   Deno.test({
-    name: `inspect(), in a browser: ${name}`,
+    name: `inspect() in a browser ${name}`,
     ignore,
     fn: () => watch(run, mount),
   });
@@ -98,7 +98,7 @@ async function cells(page: Page, table: string): Promise<string[]> {
   return await page.locator(`#${table} td`).allTextContents();
 }
 
-test("all that comes from peers is text", async (watched) => {
+test("shows what comes from peers as text", async (watched) => {
   const { server, page, url, enter } = watched;
   server.on("connect", (client) => client.join(EVIL));
   const gone = await enter("/live/gone");
@@ -128,7 +128,7 @@ test("all that comes from peers is text", async (watched) => {
   odd.close();
 });
 
-test("a connection is closed by hand", async (watched) => {
+test("closes a connection on request", async (watched) => {
   const { page, url, enter } = watched;
   const client = await enter("/live/ada");
   const closed = client.waitFor("close");
@@ -144,7 +144,7 @@ test("a connection is closed by hand", async (watched) => {
   await page.locator("#ends").getByText("Closed by an administrator").waitFor();
 });
 
-test("it stays told that a connection was not closed", async (watched) => {
+test("keeps reporting that a connection was not closed", async (watched) => {
   const { page, url, enter } = watched;
   const client = await enter("/live/ada");
   const closed = client.waitFor("close");
@@ -165,7 +165,7 @@ test("it stays told that a connection was not closed", async (watched) => {
   await told.waitFor({ state: "hidden" });
 });
 
-test("the focus stays where it is when others come and go", async (watched) => {
+test("keeps the focus when connections come and go", async (watched) => {
   const { page, url, enter } = watched;
   await enter("/live/below");
   await enter("/live/mine");
@@ -187,14 +187,14 @@ test("the focus stays where it is when others come and go", async (watched) => {
   );
 });
 
-test("it is live where its URL has a password", async (watched) => {
+test("updates if its URL has a password", async (watched) => {
   const { page, url, enter } = watched;
   await enter("/live/ada");
   await page.goto(url.replace("//", "//admin:secret@"));
   await page.getByRole("status").filter({ hasText: /^Live$/ }).waitFor();
 });
 
-test("a page of another origin closes nobody", async (watched) => {
+test("closes no connection for a page of another origin", async (watched) => {
   const { server, page, url, posted, enter } = watched;
   await enter("/live/ada");
   const [own] = server.clients;
@@ -210,7 +210,7 @@ test("a page of another origin closes nobody", async (watched) => {
 });
 
 test(
-  "it is live, and finds, sorts and turns pages",
+  "updates, searches, sorts and pages",
   async (watched) => {
     const { page, url, elsewhere, enter } = watched;
     for (let i = 0; i < 60; i++) await enter(`/live/${i}`);
@@ -245,7 +245,7 @@ test(
   "/deep/in/there/",
 );
 
-test("it says so when the server does not answer", async (watched) => {
+test("reports that the server does not answer", async (watched) => {
   const { page, url } = watched;
   await page.goto(url);
   await page.getByRole("status").filter({ hasText: /^Live$/ }).waitFor();
@@ -257,7 +257,7 @@ test("it says so when the server does not answer", async (watched) => {
 });
 
 for (const width of [360, 700, 1280]) {
-  test(`nothing is cut off at a width of ${width}`, async (watched) => {
+  test(`cuts nothing off at a width of ${width}`, async (watched) => {
     const { server, page, url, enter } = watched;
     server.on("connect", (client) => {
       client.join("a-long-name-of-a-room-without-a-space-".repeat(4));

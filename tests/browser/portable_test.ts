@@ -16,7 +16,7 @@ const mayRun = !await lacksPermission(...BROKER_PERMISSIONS);
 for (const name of BROWSERS) {
   const command = mayRun ? await findBrowser(name) ?? "" : "";
   Deno.test({
-    name: `the client in ${name}`,
+    name: `ClientSocket in ${name} passes the portable tests`,
     ignore: !command,
     fn: async (t) => {
       await using server = await serve();

@@ -24,7 +24,7 @@ async function make(folder: string): Promise<void> {
   await terminal.run([
     "deno add jsr:@ws/events",
     "deno add npm:zod@4.6.7",
-    "deno bundle --minify --platform=browser page.ts -o page.js",
+    "deno bundle --platform=browser page.ts -o page.js",
   ]);
 }
 
@@ -34,13 +34,13 @@ async function start(
 ): Promise<{ server: Program; url: string }> {
   const args = ["--allow-net", `--allow-read=${folder}`];
   const server = new Program(["run", ...args, `${folder}/server.ts`, port]);
-  return { server, url: await server.line("The chat is at http:") };
+  return { server, url: await server.line("The chat is at ws:") };
 }
 
 async function enter(page: Page, url: string, name: string): Promise<void> {
   page.on("dialog", (dialog) => dialog.accept(name));
   await page.goto(url);
-  await hears(page, `${name}: joined`);
+  await hears(page, `${name}: came in`);
 }
 
 async function says(page: Page, text: string): Promise<void> {
@@ -53,7 +53,7 @@ async function hears(page: Page, line: string): Promise<void> {
 }
 
 Deno.test({
-  name: "tutorial: rooms are separate, and pages reconnect after a deploy",
+  name: "the tutorial separates rooms, and its pages reconnect after a deploy",
   ignore,
   async fn() {
     const folder = await Deno.realPath(await Deno.makeTempDir());
@@ -72,16 +72,16 @@ Deno.test({
       await enter(ada, `${url}tea`, "ada");
       await enter(grace, `${url}tea`, "grace");
       await enter(alan, `${url}coffee`, "alan");
-      await hears(ada, "grace: joined");
+      await hears(ada, "grace: came in");
       await says(alan, "Nobody here");
       await hears(alan, "alan: Nobody here");
       await says(ada, "Is it ready?");
       await hears(grace, "ada: Is it ready?");
 
       before.kill("SIGTERM");
-      await before.line("All connections are closed.");
+      await before.line("All have been told.");
       assertStrictEquals(await before.exit(), 0);
-      await ada.getByText("Disconnected.").waitFor();
+      await ada.getByText("Away.").waitFor();
       await says(ada, "I wait.");
       const second = await start(folder, port);
       await using _after = second.server;

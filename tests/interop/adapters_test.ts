@@ -173,7 +173,7 @@ function test(
   }
 }
 
-test("what is sent to a room and to all reaches the clients of all servers, once and in order", async (broker) => {
+test("delivers to rooms and to all clients of all servers once and in order", async (broker) => {
   await using one = await Node.start(broker);
   await using two = await Node.start(broker);
   await one.enter("ada", "lobby");
@@ -213,7 +213,7 @@ test("what is sent to a room and to all reaches the clients of all servers, once
   assertEquals([...one.errors, ...two.errors], []);
 });
 
-test("except and several rooms mean the same everywhere", async (broker) => {
+test("applies except and several rooms on every server", async (broker) => {
   await using one = await Node.start(broker);
   await using two = await Node.start(broker);
   await using three = await Node.start(broker);
@@ -239,7 +239,7 @@ test("except and several rooms mean the same everywhere", async (broker) => {
 });
 
 test(
-  "a server hears of rooms only that somebody of its own is in",
+  "delivers only rooms that a client of the server is in",
   async (broker, name) => {
     await using one = await Node.start(broker);
     await using two = await Node.start(broker);
@@ -263,7 +263,7 @@ test(
   },
 );
 
-test("the options of send go with the message, and a codec's bytes do, too", async (broker) => {
+test("carries the options of send and the bytes of a codec", async (broker) => {
   const codec = {
     name: "flip",
     encode: (value: unknown) => new Uint8Array([Number(value) ^ 255]),
@@ -291,7 +291,7 @@ test("the options of send go with the message, and a codec's bytes do, too", asy
   await client.close();
 });
 
-test("connections are counted on all servers, and closed wherever they are", async (broker) => {
+test("counts and closes connections on all servers", async (broker) => {
   await using one = await Node.start(broker);
   assertStrictEquals(one.server.servers, 1);
   await using two = await Node.start(broker);
@@ -324,7 +324,7 @@ test("connections are counted on all servers, and closed wherever they are", asy
   assertEquals([...one.errors, ...two.errors, ...three.errors], []);
 });
 
-test("what is not of a server, or of a later version, harms nobody", async (broker) => {
+test("ignores invalid messages and those of a later version", async (broker) => {
   await using one = await Node.start(broker);
   await one.enter("ada");
   const stranger = broker.adapter();
@@ -357,7 +357,7 @@ test("what is not of a server, or of a later version, harms nobody", async (brok
 });
 
 test(
-  "a broker that dies and comes back is told, and no client hears less of its own server",
+  "reports a broker that dies and comes back, and delivers locally meanwhile",
   async (broker, name) => {
     await using one = await Node.start(broker, { adapterQueue: 2 });
     await using two = await Node.start(broker);
@@ -399,7 +399,7 @@ test(
 );
 
 test(
-  "a broker that is not there at first is waited for, or not",
+  "waits for a broker that is not there at first",
   async (broker) => {
     await broker.kill();
     const early = new ServerSocket({ adapter: broker.adapter() });
@@ -415,7 +415,7 @@ test(
   ["redis", "nats"],
 );
 
-test("a room may have any name of up to 1,024 bytes", async (broker) => {
+test("accepts any name of a room of up to 1,024 bytes", async (broker) => {
   await using one = await Node.start(broker);
   await using two = await Node.start(broker);
   const told: string[] = [];
@@ -432,7 +432,7 @@ test("a room may have any name of up to 1,024 bytes", async (broker) => {
 });
 
 test(
-  "what was about to be subscribed to when the broker died is, when it is back",
+  "completes subscriptions that were pending when the broker died",
   async (broker) => {
     await using one = await Node.start(broker);
     await using two = await Node.start(broker);
@@ -455,7 +455,7 @@ test(
 );
 
 test(
-  "a server can be closed while the broker does not answer",
+  "closes while the broker does not answer",
   async (broker) => {
     const { server } = await Node.start(broker, { closeTimeout: 500 });
     broker.pause(true);
@@ -464,7 +464,7 @@ test(
   },
   ["redis", "nats"],
 );
-Deno.test("broadcastChannel() passes over what others say by its name", async () => {
+Deno.test("broadcastChannel() ignores messages of others in its channel", async () => {
   const name = crypto.randomUUID();
   const [one, other] = [broadcastChannel({ name }), broadcastChannel({ name })];
   const received: unknown[] = [];
@@ -492,8 +492,7 @@ Deno.test("broadcastChannel() passes over what others say by its name", async ()
 });
 
 Deno.test({
-  name:
-    "redis() keeps 100,000 messages for a Redis that stands still, and no more",
+  name: "redis() queues at most 100,000 messages for a Redis that stands still",
   ignore,
   fn: async () => {
     await using broker = await brokers.redis?.();
@@ -523,7 +522,7 @@ interface Said {
 }
 
 Deno.test({
-  name: "deno serve --parallel: a message crosses from worker to worker",
+  name: "broadcastChannel() connects the workers of deno serve --parallel",
   ignore,
   fn: async () => {
     await using program = new Program(

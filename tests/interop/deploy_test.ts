@@ -88,7 +88,7 @@ async function leaves(program: Program, port: number): Promise<void> {
 }
 
 test(
-  "deploy: systemd takes the unit, and what it starts leaves in good order",
+  "deploy starts and stops the server with the systemd unit",
   async () => {
     await using here = await folder();
     const port = freePort();
@@ -110,16 +110,23 @@ test(
   lacksSystemd,
 );
 
-test("deploy: systemd-analyze finds what is wrong with a unit", async () => {
-  await using here = await folder();
-  const file = `${here.path}/live@1.service`;
-  const unit = (await read("live@.service")).replace("MemoryMax", "MemoryMost");
-  await Deno.writeTextFile(file, unit);
-  const { text } = await run(["systemd-analyze", "verify", file], here.path);
-  assertMatch(text, /Unknown key 'MemoryMost'/);
-}, lacksSystemd);
+test(
+  "deploy rejects a unit with faults by systemd-analyze",
+  async () => {
+    await using here = await folder();
+    const file = `${here.path}/live@1.service`;
+    const unit = (await read("live@.service")).replace(
+      "MemoryMax",
+      "MemoryMost",
+    );
+    await Deno.writeTextFile(file, unit);
+    const { text } = await run(["systemd-analyze", "verify", file], here.path);
+    assertMatch(text, /Unknown key 'MemoryMost'/);
+  },
+  lacksSystemd,
+);
 
-test("deploy: the container's commands do what they are to", async () => {
+test("deploy has a container whose commands work", async () => {
   await using here = await folder();
   await using image = await folder();
   const port = freePort();

@@ -17,7 +17,7 @@ const OPTIONAL = ["gorilla", "nhooyr"];
 for (const runtime of ["Deno", "Node", "Bun"]) {
   const run = ignore ? undefined : await CLIENT_RUNTIMES[runtime]?.();
   Deno.test({
-    name: `the client in ${runtime} gets on with servers of other libraries`,
+    name: `ClientSocket in ${runtime} connects to servers of other libraries`,
     ignore: ignore || !run,
     fn: async (t) => {
       assert(run);

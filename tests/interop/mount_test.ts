@@ -92,7 +92,7 @@ for (
     ["Oak of npm", "tests/support/oak.js"],
   ] as const
 ) {
-  test(`mounted in ${name}: pages, sockets, refusals, ends and shutdown`, async () => {
+  test(`ServerSocket.fetch() in ${name} serves pages, sockets, refusals, ends and shutdown`, async () => {
     await using program = new Program(
       ["run", ...permissions, script, "127.0.0.1", "0"],
     );
@@ -100,7 +100,7 @@ for (
   });
 }
 
-test("mounted in deno serve --parallel: a room is on all workers", async () => {
+test("ServerSocket.fetch() in deno serve --parallel shares rooms between workers", async () => {
   await using program = new Program([
     "serve",
     ...["--parallel", "--host=127.0.0.1", "--port=0"],
@@ -199,14 +199,14 @@ const HARMLESS: Record<string, MiddlewareHandler> = {
 };
 
 for (const [name, middleware] of Object.entries(HARMLESS)) {
-  test(`mounted in Hono: ${name} does no harm to the upgrade`, async () => {
+  test(`ServerSocket.fetch() in Hono upgrades after ${name}`, async () => {
     await using mounted = around(middleware);
     const client = await echo(mounted.url);
     await client.close();
   });
 }
 
-test("mounted in Hono: what a middleware adds afterwards is in the handshake", async () => {
+test("ServerSocket.fetch() in Hono sends headers that a middleware adds afterwards", async () => {
   await using mounted = around(async (context, next) => {
     context.header("x-early", "yes"); // for answers that Hono makes itself
     await next();
@@ -233,7 +233,7 @@ const HARMFUL: Record<string, MiddlewareHandler> = {
 };
 
 for (const [name, middleware] of Object.entries(HARMFUL)) {
-  test(`mounted in Hono: a middleware that ${name} does no harm if the upgrade is kept`, async () => {
+  test(`ServerSocket.fetch() in Hono upgrades with a middleware that ${name} if the upgrade is kept`, async () => {
     await using mounted = around(middleware, true);
     const client = await echo(mounted.url);
     await client.close();
@@ -242,7 +242,7 @@ for (const [name, middleware] of Object.entries(HARMFUL)) {
 
 for (const what of ["throws", "replaces"]) {
   // Deno's own doing. If this fails, docs/mounting.md can be shorter.
-  test(`mounted in Hono: a middleware that ${what} after the upgrade takes Deno.serve down`, async () => {
+  test(`ServerSocket.fetch() in Hono cannot keep a middleware that ${what} after the upgrade from ending Deno.serve`, async () => {
     await using program = Program.run("tests/support/mount_mistakes.ts", what);
     const url = await program.line("Listening at ");
     const client = await echo(`${url}/fine`);

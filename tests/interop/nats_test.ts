@@ -123,7 +123,7 @@ test("nats() survives refused and rotated credentials, and connects with the rig
   assertEquals(none.told.length, 1, "each reason is told once");
 });
 
-test("nats() tells why it cannot connect: TLS", async () => {
+test("nats() reports errors of TLS", async () => {
   await using plain = await NatsServer.start();
   await using encrypted = new NatsServer();
   await encrypted.start(encrypted.tls());
@@ -158,7 +158,7 @@ test("nats() tells why it cannot connect: TLS", async () => {
   }
 });
 
-test("nats() tells of a server that is silent, or not of NATS", async () => {
+test("nats() reports a server that is silent, or not NATS", async () => {
   using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   using other = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   (async () => {
@@ -192,7 +192,7 @@ const LEAST_RIGHTS = `permissions {
   subscribe: ["ws-events.>", "_INBOX.>"]
 }`;
 
-test("nats() needs no more rights than the documentation says, with an nkey", async () => {
+test("nats() needs only the documented permissions, with an nkey", async () => {
   const documented = await Deno.readTextFile(
     new URL("../../docs/scaling.md", import.meta.url),
   );
@@ -228,7 +228,7 @@ test("nats() needs no more rights than the documentation says, with an nkey", as
   assertEquals([...one.errors, ...two.errors], []);
 });
 
-test("nats() passes on what several servers store in the order of the stream", async () => {
+test("nats() delivers what several servers store in the order of the stream", async () => {
   await using broker = new NatsServer();
   await broker.start(broker.jetStream);
   const rounds = 100;
@@ -274,7 +274,7 @@ test("nats() passes on what several servers store in the order of the stream", a
   await Promise.all(adapters.map(({ adapter }) => adapter.close()));
 });
 
-test("nats() tells that it may not receive what is stored", async () => {
+test("nats() reports that it is not allowed to receive stored messages", async () => {
   await using broker = new NatsServer();
   await broker.start(`${broker.jetStream}
     authorization {
@@ -291,7 +291,7 @@ test("nats() tells that it may not receive what is stored", async () => {
   );
 });
 
-test("nats() leaves out a subject that is denied, and goes on with the rest", async () => {
+test("nats() reports a denied subject, and works with the others", async () => {
   const denied = "ws-events.726f6f6d2064656e696564"; // "room denied"
   const mute = "ws-events.726f6f6d206d757465"; // "room mute"
   await using broker = await NatsServer.start(`authorization {
@@ -343,7 +343,7 @@ test("nats() does not let a client recover in a room whose messages are denied",
   }
 });
 
-test("nats() tells which subscriptions exceed a limit, and goes on with the rest", async () => {
+test("nats() reports the subscriptions that exceed a limit, and works with the others", async () => {
   const limit = "max_subscriptions: 4"; // two are those of the server
   await using broker = await NatsServer.start(limit);
   const servers = broker.address;
@@ -380,7 +380,7 @@ async function leaderOf(cluster: readonly NatsServer[]): Promise<NatsServer> {
 }
 
 test(
-  "nats() keeps history on three servers of NATS, and goes on when the leader dies",
+  "nats() keeps history on three servers of NATS when the leader dies",
   async () => {
     const cluster = await NatsServer.cluster(3);
     await using _ = {

@@ -161,7 +161,7 @@ const TEXTS = [
 const BYTES = [[], [0, 1, 254, 255], Array<number>(MIB).fill(7)]
   .map((bytes) => Uint8Array.from(bytes));
 
-test("messages reach the peer as they are", async (meeting) => {
+test("send messages unchanged", async (meeting) => {
   const { connection } = meeting;
   for (const text of TEXTS) {
     await connection.send(text);
@@ -176,7 +176,7 @@ test("messages reach the peer as they are", async (meeting) => {
   }
 });
 
-test("messages of the peer come as they are", async (meeting) => {
+test("receive messages unchanged", async (meeting) => {
   const next = async (): Promise<Message> => {
     const [message] = await meeting.connection.waitFor("message", {
       timeout: 60_000,
@@ -197,7 +197,7 @@ test("messages of the peer come as they are", async (meeting) => {
   }
 });
 
-test("1,000 messages keep their order, both ways", async (meeting) => {
+test("keep the order of 1,000 messages, both ways", async (meeting) => {
   const numbers = Array.from(Array(1_000).keys());
   const come = meeting.connection.collect("message", { limit: 1_000 });
   for (const number of numbers) {
@@ -221,48 +221,56 @@ const CODES: [number, string][] = [
 ];
 
 for (const [code, reason] of CODES) {
-  test(`we close with ${code} "${reason.slice(0, 9)}"`, async (meeting) => {
-    await meeting.connection.close(code, reason);
-    assertEquals(await meeting.told(), { on: "close", code, reason });
-    assertEquals(await meeting.ended(), [`close ${code} "${reason}" local`]);
-  }, { roles: code < 3000 && code > 1000 ? ["server"] : ["server", "client"] });
+  test(
+    `report our close with ${code} "${reason.slice(0, 9)}"`,
+    async (meeting) => {
+      await meeting.connection.close(code, reason);
+      assertEquals(await meeting.told(), { on: "close", code, reason });
+      assertEquals(await meeting.ended(), [`close ${code} "${reason}" local`]);
+    },
+    { roles: code < 3000 && code > 1000 ? ["server"] : ["server", "client"] },
+  );
 
-  test(`the peer closes with ${code} "${reason.slice(0, 9)}"`, async (meeting) => {
+  test(`report the peer's close with ${code} "${reason.slice(0, 9)}"`, async (meeting) => {
     await meeting.order({ do: "close", code, reason });
     assertEquals(await meeting.told(), { on: "close", code, reason });
     assertEquals(await meeting.ended(), [`close ${code} "${reason}" peer`]);
   });
 }
 
-test("the peer closes without a code", async (meeting) => {
+test("report a close without a code", async (meeting) => {
   await meeting.order({ do: "close" });
   assertEquals(await meeting.ended(), ['close 1005 "" peer']);
 }, { peers: ["npm ws"] });
 
-test("the peer ends TCP", async (meeting) => {
+test("report the end of TCP as a loss", async (meeting) => {
   await meeting.order({ do: "terminate" });
   assertEquals(await meeting.ended(), ['disconnect 1006 "" network']);
 });
 
-test("the peer's process is killed", async (meeting) => {
+test("report a killed process as a loss", async (meeting) => {
   meeting.peer.kill("SIGKILL");
   assertEquals(await meeting.ended(), ['disconnect 1006 "" network']);
 });
 
-test("we terminate", async (meeting) => {
+test("report terminate() as a loss", async (meeting) => {
   meeting.connection.terminate();
   assertEquals(await meeting.ended(), ['disconnect 1006 "" local']);
   const { code, reason } = await meeting.told();
   assertEquals([code, reason], [1006, ""]);
 });
 
-test("the peer is stopped, and never answers our close", async (meeting) => {
-  meeting.peer.kill("SIGSTOP");
-  await meeting.connection.close(4000);
-  assertEquals(await meeting.ended(), ['disconnect 1006 "" timeout']);
-}, { closeTimeout: 50 });
+test(
+  "report a peer that never answers our close as a loss",
+  async (meeting) => {
+    meeting.peer.kill("SIGSTOP");
+    await meeting.connection.close(4000);
+    assertEquals(await meeting.ended(), ['disconnect 1006 "" timeout']);
+  },
+  { closeTimeout: 50 },
+);
 
-test("we close in a message listener, amid a burst", async (meeting) => {
+test("close in a message listener, in the middle of a burst", async (meeting) => {
   const { connection } = meeting;
   connection.once("message", () => connection.close(4000, "bye"));
   await meeting.order({ do: "send", text: "x".repeat(100), count: 2_000 });
@@ -271,7 +279,7 @@ test("we close in a message listener, amid a burst", async (meeting) => {
   assertEquals(await meeting.ended(), ['close 4000 "bye" local']);
 });
 
-test("the peer closes amid a burst of ours", async (meeting) => {
+test("report a close in the middle of our burst", async (meeting) => {
   for (let i = 0; i < 2_000; i++) meeting.connection.send("x".repeat(100));
   await meeting.order({ do: "close", code: 4002, reason: "enough" });
   assertEquals(await meeting.ended(), ['close 4002 "enough" peer']);
@@ -293,13 +301,13 @@ for (const name of Object.keys(PEERS)) {
   }
 }
 
-test("our server is closed", async (meeting) => {
+test("report the shutdown of our server", async (meeting) => {
   await meeting.socket.close();
   assertEquals(await meeting.told(), { on: "close", code: 1001, reason: "" });
   assertEquals(meeting.ends, ['close 1001 "" shutdown']);
 }, { roles: ["server"] });
 
-test("is told 1009 for a message that is too large", async (meeting) => {
+test("report 1009 for a message that is too large", async (meeting) => {
   await meeting.order({ do: "send", text: "x".repeat(100) });
   await meeting.order({ do: "send", text: "x".repeat(101), count: 50 });
   const reason = "A message may have at most 100 bytes";
@@ -307,14 +315,14 @@ test("is told 1009 for a message that is too large", async (meeting) => {
   assertEquals(await meeting.ended(), [`close 1009 "${reason}" limit`]);
 }, { roles: ["server"], server: { maxPayload: 100 } });
 
-test("is told 1008 for a flood", async (meeting) => {
+test("report 1008 for a flood", async (meeting) => {
   await meeting.order({ do: "send", text: "x", count: 1_000 });
   const reason = "At most 1 messages a second may be sent";
   assertEquals(await meeting.told(), { on: "close", code: 1008, reason });
   assertEquals(await meeting.ended(), [`close 1008 "${reason}" limit`]);
 }, { roles: ["server"], server: { messageRate: { perSecond: 1, burst: 9 } } });
 
-test("is told 1001, and when to come back", async (meeting) => {
+test("report 1001 and when to reconnect", async (meeting) => {
   const { socket } = meeting;
   if (!(socket instanceof ServerSocket)) throw new Error("Not a server");
   await socket.shutdown({ reason: "deploy", retryAfter: 3_000 });
@@ -324,7 +332,7 @@ test("is told 1001, and when to come back", async (meeting) => {
 }, { roles: ["server"] });
 
 test(
-  "gets all that was sent at once, past the high-water mark",
+  "deliver all that was sent at once, above the high-water mark",
   async (meeting) => {
     const sent = [];
     for (let i = 0; i < 200; i++) {
@@ -344,7 +352,7 @@ test(
 for (const [name, run] of Object.entries(PEERS)) {
   Deno.test({
     name:
-      `${name} and our client: comes back to a server that was killed, with what was sent meanwhile`,
+      `${name} and our client: reconnect to a killed server with what was sent meanwhile`,
     ignore: ignore || missing.has(name),
     fn: async () => {
       const started = async () => {

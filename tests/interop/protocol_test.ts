@@ -160,7 +160,7 @@ Deno.test({
   },
 });
 
-test("gets answers to its requests", async ({ server, python }) => {
+test("gets replies to its requests", async ({ server, python }) => {
   server.handle("sum", () => 3);
   server.handle("fail", () => {
     throw new RequestError("No such fruit", "unknown-fruit");
@@ -211,7 +211,7 @@ test("gets answers to its requests", async ({ server, python }) => {
   await failures;
 });
 
-test("is told that nobody handles its requests", async ({ python }) => {
+test("gets an error for requests without a handler", async ({ python }) => {
   await python.send({ tag: "a", text: "x" });
   const { on, tag, code } = await python.told();
   assertEquals([on, tag, code], ["failure", "a", "unhandled"]);
@@ -254,7 +254,7 @@ test(
   { handles: false },
 );
 
-test("gets its pings answered", async ({ python }) => {
+test("gets pongs for its pings", async ({ python }) => {
   for (
     const text of ["", "are you there?", "\u{1f600}".repeat(31), "a\u001e"]
   ) {
@@ -263,7 +263,7 @@ test("gets its pings answered", async ({ python }) => {
   }
 });
 
-test("answers requests that tell of a trace, which it does not know", async ({ server, client }) => {
+test("answers requests with a trace, which it ignores", async ({ server, client }) => {
   const instrumentation = new InstrumentationRecorder(
     "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
   );
@@ -275,7 +275,7 @@ test("answers requests that tell of a trace, which it does not know", async ({ s
   assertEquals(answers, texts.map((text) => [...text].reverse().join("")));
 });
 
-test("tells of a trace", async ({ server, python }) => {
+test("sends a trace", async ({ server, python }) => {
   const instrumentation = new InstrumentationRecorder();
   const place = slotOf(server);
   assert(place);
@@ -287,7 +287,7 @@ test("tells of a trace", async ({ server, python }) => {
   assertEquals(instrumentation.seen, ["handle undefined in the trace"]);
 });
 
-test("sends batches that come as single messages, mixed with requests", async ({ server, client, python }) => {
+test("sends batches, mixed with requests, that arrive as single messages", async ({ server, client, python }) => {
   server.handle(({ content }) => content.toUpperCase());
   const come = heard(client, 9);
   await python.send(
@@ -321,7 +321,7 @@ test("sends batches that come as single messages, mixed with requests", async ({
   );
 });
 
-test("takes the server's batches apart", async ({ client, python }) => {
+test("receives batches", async ({ client, python }) => {
   const bytes = [Uint8Array.of(), Uint8Array.of(0xc1), Uint8Array.of(0xc1, 91)];
   const sent = [
     "one",
@@ -345,7 +345,7 @@ test("takes the server's batches apart", async ({ client, python }) => {
   assertStrictEquals(await asked, "cba");
 });
 
-test("sends and gets what needs a mark, alone", async ({ client, python }) => {
+test("sends and receives messages that must be escaped", async ({ client, python }) => {
   for (const text of ["\u0001", "\u0001=x", "\u0001?1,x", "\u0001[a\u001eb"]) {
     const come = heard(client, 1);
     await python.send({ text });
@@ -397,7 +397,7 @@ async function holdBack(
   assertStrictEquals((await python.told()).on, "sent");
 }
 
-test("is held back by credit, and nothing is lost", async (meeting) => {
+test("waits for credit and loses nothing", async (meeting) => {
   const items = Array.from(
     Array(3_000),
     (_, i) =>
@@ -408,7 +408,7 @@ test("is held back by credit, and nothing is lost", async (meeting) => {
 
 // Each costs 2: 16,384 UTF-16 code units, and so many bytes with the mark.
 test(
-  "reckons the cost of large messages as the server does",
+  "computes the cost of large messages as the server does",
   async (meeting) => {
     const text = "\u{1f600}".repeat(8_192);
     const hex = "c1".repeat(16_382);
@@ -418,7 +418,7 @@ test(
 );
 
 test(
-  "holds the server back by credit",
+  "slows the server down by credit",
   async ({ client, python }) => {
     const texts = Array.from(Array(1_500), (_, i) => `#${i}`);
     for (const text of texts) client.send(text);
@@ -436,7 +436,7 @@ test(
 );
 
 test(
-  "is sent no more large messages than it has room for",
+  "receives no more large messages than it has room for",
   async ({ client, python }) => {
     // Each costs 2, with its mark.
     const bytes = new Uint8Array(16_382).fill(0xc1);
@@ -451,7 +451,7 @@ test(
   { limit: null },
 );
 
-test("may send kinds that are not known yet", async ({ client, python }) => {
+test("may send unknown kinds of frames", async ({ client, python }) => {
   const come = heard(client, 1);
   for (const text of ["\u0001a", "\u0001z1,x", "\u0001[\u0001b\u001e\u0001c"]) {
     await python.order({ do: "post", text });
@@ -473,7 +473,7 @@ const MISPLACED: readonly Written[] = [
   { hex: "c15b00000002c141" },
 ];
 
-test("is closed with 1002 for a malformed frame, and the server serves on", async ({ server, python }) => {
+test("is closed with 1002 for a malformed frame, which affects no other client", async ({ server, python }) => {
   server.handle(({ content }) => content);
   const frames = [...vectors.malformed.map(({ frame }) => frame), ...MISPLACED];
   for (const frame of frames) {
@@ -493,7 +493,7 @@ test("is closed with 1002 for a malformed frame, and the server serves on", asyn
 });
 
 test(
-  "speaks of the program's own subprotocol, too",
+  "negotiates the subprotocol of the application, too",
   async ({ server, client, python }) => {
     assertEquals([client.protocol, client.speaksEvents], ["chat", true]);
     await python.order({ do: "close" });

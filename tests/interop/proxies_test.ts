@@ -79,7 +79,7 @@ async function behind(kind: Kind, options: Options = {}) {
 }
 
 for (const kind of ["nginx", "caddy"] as const) {
-  test(`behind ${kind}: a client has its own address, whatever it says`, async () => {
+  test(`ServerSocket behind ${kind} knows the address of a client, whatever it claims`, async () => {
     await using both = await behind(kind, { origins: sameOrigin });
     const { front, server } = both;
     const [client, connection] = await through(front, server);
@@ -108,7 +108,7 @@ for (const kind of ["nginx", "caddy"] as const) {
     await spoofer.close();
   });
 
-  test(`behind ${kind}: a close is told to both sides, with code and reason`, async () => {
+  test(`ServerSocket behind ${kind} and its client report a close with code and reason`, async () => {
     await using both = await behind(kind);
     const { front, server } = both;
     for (const side of ["client", "server"] as const) {
@@ -125,7 +125,7 @@ for (const kind of ["nginx", "caddy"] as const) {
     }
   });
 
-  test(`behind ${kind}: who is cut is a disconnect on the other side`, async () => {
+  test(`ServerSocket behind ${kind} and its client report a cut line as a disconnect`, async () => {
     await using both = await behind(kind);
     const { front, server } = both;
     const [client, connection] = await through(front, server);
@@ -138,7 +138,7 @@ for (const kind of ["nginx", "caddy"] as const) {
     assertEquals(await otherLost, [1006, "", "network"]);
   });
 
-  test(`behind ${kind}: its death is a disconnect on both sides, and clients come back`, async () => {
+  test(`ServerSocket behind ${kind} is reconnected to after the proxy has died`, async () => {
     await using both = await behind(kind);
     const { front, server } = both;
     const [client, connection] = await through(front, server, {
@@ -163,7 +163,7 @@ for (const kind of ["nginx", "caddy"] as const) {
     await client.close();
   });
 
-  test(`behind ${kind}: clients come back to a server that restarts`, async () => {
+  test(`ServerSocket behind ${kind} is reconnected to after a restart`, async () => {
     await using both = await behind(kind);
     const { front, server } = both;
     const { port } = server;
@@ -186,7 +186,7 @@ for (const kind of ["nginx", "caddy"] as const) {
     await client.close();
   });
 
-  test(`behind ${kind}: a process that dies is a disconnect of its clients`, async () => {
+  test(`ServerSocket behind ${kind} that dies is a disconnect of its clients`, async () => {
     await using program = new Program([
       "run",
       ...["--allow-net=127.0.0.1", "examples/deploy/server.ts"],
@@ -205,7 +205,7 @@ for (const kind of ["nginx", "caddy"] as const) {
   });
 }
 
-test("behind nginx: pings keep a silent connection, which its timeout would cut", async () => {
+test("ServerSocket behind nginx keeps a silent connection open by pings", async () => {
   await using pinging = await listening(0, { idleTimeout: 1_000 });
   await using silent = await listening(0, { idleTimeout: 0 });
   const changes = { "proxy_read_timeout 60s;": "proxy_read_timeout 3s;" };
@@ -230,7 +230,7 @@ test("behind nginx: pings keep a silent connection, which its timeout would cut"
   await kept.close();
 });
 
-test("behind nginx: a new configuration leaves connections as they are", async () => {
+test("ServerSocket behind nginx keeps its connections when nginx is reloaded", async () => {
   await using both = await behind("nginx");
   const { front, server } = both;
   const [client] = await through(front, server);
@@ -250,7 +250,7 @@ test("behind nginx: a new configuration leaves connections as they are", async (
   for (const one of [client, other]) await one.close();
 });
 
-test("behind nginx: clients of a server that leaves come back to the other", async () => {
+test("ServerSocket behind nginx hands clients over to another server", async () => {
   await using one = await listening();
   await using other = await listening();
   const servers = [one, other];
@@ -286,7 +286,7 @@ test("behind nginx: clients of a server that leaves come back to the other", asy
   }
 });
 
-test("behind nginx: what is no WebSocket comes through, too", async () => {
+test("ServerSocket behind nginx serves other requests, too", async () => {
   await using both = await behind("nginx", {
     paths: ["/live"],
     fallback: ({ url, headers }) =>
@@ -314,7 +314,7 @@ async function rawly(
   return tls;
 }
 
-test("behind nginx: a request whose headers never end is cut", async () => {
+test("ServerSocket behind nginx never sees a request whose headers do not end", async () => {
   await using front = await ReverseProxy.start("nginx", [
     freePort(),
     freePort(),
@@ -329,7 +329,7 @@ test("behind nginx: a request whose headers never end is cut", async () => {
   );
 });
 
-test("behind nginx: a client that takes nothing is cut", async () => {
+test("ServerSocket behind nginx cuts a client that does not read", async () => {
   // None of its own bounds would end it.
   await using server = await listening(0, {
     idleTimeout: 0,
@@ -352,7 +352,7 @@ test("behind nginx: a client that takes nothing is cut", async () => {
 for (const authorizes of ["now", "later"]) {
   Deno.test({
     name:
-      `behind nginx with a Unix socket: clients that leave during the handshake give their places back, authorize answers ${authorizes}`,
+      `ServerSocket behind nginx with a Unix socket frees the places of clients that leave during the handshake, authorize answers ${authorizes}`,
     ignore: ignoreNginx,
     async fn() {
       const places = 10;

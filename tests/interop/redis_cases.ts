@@ -135,7 +135,7 @@ for (
     ["it speaks no TLS", () => [], /timeout|answered|come back/],
   ] as const
 ) {
-  test(`redis() tells within 5 seconds why it cannot connect: ${what}`, async () => {
+  test(`redis() reports within 5 seconds why it cannot connect: ${what}`, async () => {
     await using server = await RedisServer.start(options);
     const address = `127.0.0.1:${server.port}`;
     if (what === "nobody listens") await server.kill();
@@ -156,7 +156,7 @@ for (
   });
 }
 
-test("redis() tells that Redis accepts connections and never answers, and connects when it does", async () => {
+test("redis() reports a Redis that never answers, and connects when it does", async () => {
   await using server = await RedisServer.start();
   await using proxy = new TcpProxy(server.port);
   proxy.swallow();
@@ -169,7 +169,7 @@ test("redis() tells that Redis accepts connections and never answers, and connec
   await node.until(/^up$/);
 });
 
-test("redis() tells a change of the reason, and is up when the password is right", async () => {
+test("redis() reports another reason, and is up when the password is right", async () => {
   await using server = await RedisServer.start(() => [
     ...["--requirepass", "old"],
   ]);
@@ -213,7 +213,7 @@ test(
   60,
 );
 
-test("redis() leaves no room deaf, whatever the delays are while clients come and go", async () => {
+test("redis() receives every room, whatever the delays are while clients come and go", async () => {
   await using server = await RedisServer.start();
   await using proxy = new TcpProxy(server.port);
   proxy.latency = 20;
@@ -250,7 +250,7 @@ test("redis() leaves no room deaf, whatever the delays are while clients come an
   await adapter.close();
 });
 
-test("redis() leaves a room that is not wanted any more", async () => {
+test("redis() unsubscribes from a room without members", async () => {
   await using server = await RedisServer.start();
   await using node = new Node({ url: server.url });
   await node.server.listen("127.0.0.1", 0);
@@ -262,7 +262,7 @@ test("redis() leaves a room that is not wanted any more", async () => {
   await server.until(/^(?!.*room lobby)/s, "PUBSUB", "CHANNELS");
 });
 
-test("redis() survives a Redis that demands a certificate, and connects with one, also by ioredis", async () => {
+test("redis() survives a Redis that requires a certificate, and connects with one, also with ioredis", async () => {
   await using server = new RedisServer(({ folder, port }) => [
     ...["--tls-port", `${port}`, "--port", "0"],
     ...["--tls-cert-file", `${folder}/own.crt`],
@@ -436,7 +436,7 @@ for (const [name, clientsOf] of Object.entries(sentinelClients)) {
   }, 90);
 }
 
-test("redis() refuses what is no client, a Cluster of ioredis without shards, and options that contradict each other", async () => {
+test("redis() rejects what is not a client, a Cluster of ioredis without shards, and contradicting options", async () => {
   for (
     const [options, message] of [
       [{ client: () => ({ on: () => {} }) }, "as a client of Redis"],
@@ -471,7 +471,7 @@ async function aclOf(page: string): Promise<string[]> {
     .filter(Boolean);
 }
 
-test("redis() needs no more rights than the documentation lists", async () => {
+test("redis() needs only the documented permissions", async () => {
   await using server = await RedisServer.start();
   await server.cli("ACL", "SETUSER", "ws-events", "reset", ...RIGHTS);
   const url = `redis://ws-events:password@127.0.0.1:${server.port}`;
@@ -490,7 +490,7 @@ test("redis() needs no more rights than the documentation lists", async () => {
 });
 
 for (const right of ["-publish", "-subscribe", "-evalsha", "resetchannels"]) {
-  test(`redis() tells that a permission is missing: ${right}`, async () => {
+  test(`redis() reports a missing permission: ${right}`, async () => {
     await using server = await RedisServer.start();
     await server.cli("ACL", "SETUSER", "ws-events", "reset", ...RIGHTS, right);
     const url = `redis://ws-events:password@127.0.0.1:${server.port}`;
@@ -505,7 +505,7 @@ for (const right of ["-publish", "-subscribe", "-evalsha", "resetchannels"]) {
   });
 }
 
-test("redis() tells that one room is forbidden, and goes on with the rest", async () => {
+test("redis() reports a forbidden room, and works with the others", async () => {
   await using server = await RedisServer.start();
   const rooms = ["all", "fleet", "pulse*", "room?lobby"];
   const channels = rooms.map((room) => `&ws-events:${room}`);
@@ -625,7 +625,7 @@ for (const policy of ["allkeys-lru", "allkeys-random"]) {
   });
 }
 
-test("redis() lets no client recover by a replica that lagged and was promoted", async () => {
+test("redis() lets no client recover after a replica that lagged was promoted", async () => {
   await using master = await RedisServer.start();
   await using replica = await RedisServer.start(() => [
     ...["--replicaof", "127.0.0.1", `${master.port}`],
@@ -650,7 +650,7 @@ test("redis() lets no client recover by a replica that lagged and was promoted",
   );
 });
 
-test("redis() lets no client recover by a Redis that has come back with an old snapshot", async () => {
+test("redis() lets no client recover after Redis has restarted with an old snapshot", async () => {
   await using server = await RedisServer.start();
   await using node = await withHistory(server.url);
   assertFalse(
@@ -667,7 +667,7 @@ test("redis() lets no client recover by a Redis that has come back with an old s
   );
 });
 
-test("redis() lets clients recover by a Redis that has come back with all", async () => {
+test("redis() lets clients recover after Redis has restarted with all messages", async () => {
   await using server = await RedisServer.start(() => [
     ...["--appendonly", "yes", "--appendfsync", "always"],
   ]);
@@ -684,7 +684,7 @@ test("redis() lets clients recover by a Redis that has come back with all", asyn
   );
 });
 
-test("redis() refuses a replica, and notices that its master has become one", async () => {
+test("redis() rejects a replica, and notices that its master has become one", async () => {
   await using master = await RedisServer.start();
   await using node = new Node({ url: master.url });
   await node.until(/^up$/);
@@ -696,7 +696,7 @@ test("redis() refuses a replica, and notices that its master has become one", as
   await node.until(/^up$/);
 });
 
-test("redis() separates fleets by the number of the database, and by prefix", async () => {
+test("redis() separates clusters by the number of the database and by prefix", async () => {
   await using server = await RedisServer.start();
   const fleets: RedisOptions[] = [
     { url: server.url },
@@ -738,7 +738,7 @@ test("redis() separates fleets by the number of the database, and by prefix", as
   await delay(RETRY_TIMERS_MS);
 });
 
-test("redis() tells that Redis is out of memory, and passes messages on without storing them", async () => {
+test("redis() reports that Redis is out of memory, and publishes messages without storing them", async () => {
   await using server = await RedisServer.start();
   await using one = await withHistory(server.url, 10);
   await using two = await withHistory(server.url);

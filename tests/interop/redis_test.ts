@@ -8,4 +8,8 @@ const ignore = await lacksPermission(...BROKER_PERMISSIONS) ||
 
 // Even to load the clients takes permissions.
 if (!ignore) await import("./redis_cases.ts");
-Deno.test({ name: "redis() has its cases", ignore, fn: () => {} });
+Deno.test({
+  name: "redis() has its cases in redis_cases.ts",
+  ignore,
+  fn: () => {},
+});

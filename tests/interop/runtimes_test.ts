@@ -20,7 +20,7 @@ import { type RawBehaviour, RawServer } from "../support/raw_server.ts";
 import { findRuntime } from "../support/runtimes.ts";
 
 Deno.test({
-  name: "the client in Deno",
+  name: "ClientSocket in Deno passes the runtime tests",
   ignore: await lacksPermission("net"),
   fn: async (t) => {
     await using server = await serve();
@@ -35,7 +35,7 @@ const mayRun = !await lacksPermission("net", "run", "read", "write", "env");
 for (const name of ["node", "bun"] as const) {
   const command = mayRun ? await findRuntime(name) ?? "" : "";
   Deno.test({
-    name: `the client in ${name}`,
+    name: `ClientSocket in ${name} passes the runtime tests`,
     ignore: !command,
     fn: async (t) => {
       await using server = await serve();
@@ -143,7 +143,7 @@ for (const name of ["deno", "node", "bun"] as const) {
 for (const name of ["deno", "node", "bun"] as const) {
   const isThere = name === "deno" || mayRun && await findRuntime(name);
   Deno.test({
-    name: `the client in ${name} reaches any server with default options`,
+    name: `ClientSocket in ${name} connects to any server with default options`,
     ignore: !mayRun || !isThere,
     fn: async () => {
       await using server = new RawServer();
