@@ -7,7 +7,7 @@
  */
 
 import type { Payload } from "../protocol/frames.ts";
-import { isTurnOver } from "../runtime/time_slices.ts";
+import { isTurnOver, startOfTurn } from "../runtime/time_slices.ts";
 import { INITIAL_CREDIT } from "../sending/credit_window.ts";
 import type { Closing } from "./closing.ts";
 import {
@@ -32,6 +32,8 @@ export class InboundGuard {
   /** Limits the messages that are dropped. */
   #floodBucket: TokenBucket | undefined;
   #dropped = 0;
+  /** The start of the turn of the event loop in which the clock was last read. */
+  #checkedTurn = 0;
   /** Created when the work is first too much for one slice. */
   #slices: SlicedReceiver | undefined;
 
@@ -70,10 +72,10 @@ export class InboundGuard {
   isWithinRate(): boolean {
     if (this.#messageRate === undefined) return true;
     const { perSecond, burst, policy } = this.#messageRate;
-    this.#rateBucket ??= new TokenBucket(perSecond, burst, performance.now());
-    if (
-      this.#rateBucket.takeSpare() || this.#rateBucket.take(performance.now())
-    ) {
+    this.#rateBucket ??= new TokenBucket(perSecond, burst, startOfTurn());
+    // The runtime reads all frames that have arrived in one turn of the event loop, so
+    // time that passes in this turn must not allow more.
+    if (this.#rateBucket.takeSpare() || this.#rateBucket.take(startOfTurn())) {
       return true;
     }
     if (policy === "drop") this.#dropped++;
@@ -86,23 +88,29 @@ export class InboundGuard {
   }
 
   /**
-   * Whether a frame has to wait, because others do or because this turn of the event loop
-   * has lasted for longer than a slice. The runtime reads all frames that have arrived in
-   * one turn.
+   * Whether a frame has to wait, because others of this peer do, or because this turn of
+   * the event loop has lasted for longer than a slice and this peer has sent many in it.
+   * The runtime reads all frames that have arrived in one turn. A peer that sends few does
+   * not wait for those of others.
    *
    * @param received How many messages were received so far.
    */
   mustWait(received: number): boolean {
-    return this.isBusy ||
-      received % RECEIVED_PER_CLOCK_CHECK === RECEIVED_PER_CLOCK_CHECK - 1 &&
-        isTurnOver();
+    if (this.isBusy) return true;
+    if (received % RECEIVED_PER_CLOCK_CHECK !== RECEIVED_PER_CLOCK_CHECK - 1) {
+      return false;
+    }
+    const turn = startOfTurn();
+    if (turn === this.#checkedTurn) return isTurnOver();
+    this.#checkedTurn = turn;
+    return false;
   }
 
   /**
    * Lets a frame wait for the next slice.
    *
    * @param items The items of the frame, if it is a batch.
-   * @returns False if the peer had no credit for it.
+   * @returns False if the peer had no credit for it, or too many frames wait.
    */
   postpone(payload: Payload, items: readonly Payload[] | undefined): boolean {
     return this.#slicedReceiver.push(payload, items);
@@ -136,7 +144,7 @@ export class InboundGuard {
   /** Whether even dropping all messages would take too much time. */
   #isFlood(): boolean {
     const { perSecond, burst } = DEFAULT_MESSAGE_RATE;
-    const now = performance.now();
+    const now = startOfTurn();
     this.#floodBucket ??= new TokenBucket(perSecond, burst, now);
     return !this.#floodBucket.take(now);
   }

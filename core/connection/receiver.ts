@@ -270,11 +270,13 @@ export class Receiver<
     if (!this.session && !this.isWithinLimits(payload)) {
       return this.#count(payload);
     }
-    const hasCredit = guard.postpone(payload, items);
+    const isTaken = guard.postpone(payload, items);
     this.#spend(payload);
-    if (!hasCredit) {
+    if (!isTaken) {
       this.#host.closing.closeForLimit(
-        "More messages came than there was credit for",
+        this.session
+          ? "More messages came than there was credit for"
+          : "Too many messages wait to be handled",
       );
     }
   }

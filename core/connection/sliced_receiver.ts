@@ -7,7 +7,12 @@
 
 import { InboundFrames } from "./inbound_frames.ts";
 import { isCounted, type Payload } from "../protocol/frames.ts";
-import { continueLater, SliceTimer } from "../runtime/time_slices.ts";
+import {
+  continueLater,
+  isTurnOver,
+  SliceTimer,
+} from "../runtime/time_slices.ts";
+import { sizeOf } from "../values/codec.ts";
 
 /** What takes the frames in the end. */
 export interface FrameReceiver {
@@ -29,6 +34,9 @@ export interface FrameReceiver {
 
 /** How many items are dispatched before the clock is read. */
 const ITEMS_PER_CLOCK_CHECK = 8;
+
+/** The minimum size of frames whose peer is slowed down instead of being closed, in bytes. */
+const SLOWING_BYTES = 4 * 1024;
 
 /** Dispatches frames in order. */
 export class SlicedReceiver {
@@ -79,14 +87,18 @@ export class SlicedReceiver {
    * Adds a frame to those that wait.
    *
    * @param items The items of the frame, if it is a batch.
-   * @returns False if the peer had no credit for it.
+   * @returns False if the peer had no credit for it, or too many frames wait.
    */
   push(frame: Payload, items: readonly Payload[] | undefined): boolean {
     const waiting = this.#waitingFrames;
     const hasCredit = items ? waiting.pushItems(items) : waiting.push(frame);
     if (this.#receiver.isCredited) return hasCredit && !waiting.isFull;
-    // TCP slows down a peer without credit while this side works off the excess.
-    while (waiting.isFull && this.#waiting === waiting) this.#next(waiting);
+    // TCP slows down a peer without credit while this side works off the excess. Many
+    // small frames would take too long for that.
+    while (waiting.isFull && this.#waiting === waiting) {
+      if (sizeOf(frame) < SLOWING_BYTES && isTurnOver()) return false;
+      this.#next(waiting);
+    }
     return true;
   }
 

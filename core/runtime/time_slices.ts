@@ -8,13 +8,16 @@
 import { afterEventLoopTurn } from "./websocket.ts";
 
 /** The maximum length of a slice, in milliseconds. */
-export const TIME_SLICE_MS = 2;
+export const TIME_SLICE_MS = 1;
 
 /** The minimum length of a slice, in milliseconds, to make progress under load. */
-const MIN_SLICE_MS = 0.25;
+const MIN_SLICE_MS = 0.05;
 
-/** The maximum length of a turn of the event loop with a slice, in milliseconds. */
-const MAX_TURN_MS = 16;
+/**
+ * The intended maximum length of a turn of the event loop with a slice, in milliseconds.
+ * A message of another peer waits for the end of such a turn.
+ */
+const MAX_TURN_MS = 2;
 
 /**
  * Works until a time.
@@ -28,7 +31,8 @@ export type SlicedWork = (until: number) => boolean;
 const pendingWork = new Set<SlicedWork>();
 
 /**
- * Continues work in later turns of the event loop. All work shares one slice per turn.
+ * Continues work in later turns of the event loop. All work shares one slice per turn, in
+ * equal parts.
  *
  * @param work The work. It must not throw.
  */
@@ -45,17 +49,19 @@ function runSlice(): void {
   const until = start + sliceMs;
   // Unfinished work moves to the end, so each runs at most once per turn.
   let left = pendingWork.size;
+  let now = start;
   for (const work of pendingWork) {
     pendingWork.delete(work);
-    if (work(until)) pendingWork.add(work);
-    if (--left === 0 || performance.now() >= until) break;
+    if (work(now + (until - now) / left)) pendingWork.add(work);
+    now = performance.now();
+    if (--left === 0 || now >= until) break;
   }
   sliceStart = pendingWork.size > 0 ? start : undefined;
   if (sliceStart !== undefined) afterEventLoopTurn(runSlice);
 }
 
-/** The length of the next slice, in milliseconds. */
-let sliceMs = TIME_SLICE_MS;
+/** The length of the next slice, in milliseconds. It is not known yet what slices cause. */
+let sliceMs = TIME_SLICE_MS / 2;
 
 /** The start of the previous slice, if it was in the previous turn. */
 let sliceStart: number | undefined;
@@ -77,7 +83,7 @@ export function nextSliceMs(sliceMs: number, turnMs: number): number {
 }
 
 /**
- * The start of this turn of the event loop, if {@linkcode isTurnOver} was called in it.
+ * The start of this turn of the event loop, if {@linkcode startOfTurn} was called in it.
  */
 let turnStart: number | undefined;
 
@@ -86,16 +92,23 @@ function endTurn(): void {
 }
 
 /**
+ * Returns the time at which this turn of the event loop started: that of the first call in
+ * it.
+ */
+export function startOfTurn(): number {
+  if (turnStart === undefined) {
+    turnStart = performance.now();
+    afterEventLoopTurn(endTurn);
+  }
+  return turnStart;
+}
+
+/**
  * Whether this turn of the event loop is longer than a slice. A turn starts with the
  * first call in it.
  */
 export function isTurnOver(): boolean {
-  if (turnStart !== undefined) {
-    return performance.now() - turnStart > sliceMs;
-  }
-  turnStart = performance.now();
-  afterEventLoopTurn(endTurn);
-  return false;
+  return performance.now() - startOfTurn() > sliceMs;
 }
 
 /** Checks whether a slice is over, with few calls of the clock. */
@@ -120,7 +133,7 @@ export class SliceTimer {
     const now = performance.now();
     const stepsMs = now - this.#time;
     this.#time = now;
-    this.#step = stepsMs * 8 < TIME_SLICE_MS
+    this.#step = stepsMs * 8 < this.#until - now
       ? Math.min(this.#step * 2, MAX_STEPS_PER_CHECK)
       : 1;
     this.#left = this.#step;

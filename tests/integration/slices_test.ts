@@ -161,6 +161,68 @@ Deno.test("Connection dispatches messages of one turn in slices", async () => {
   }
 });
 
+Deno.test("Connection does not make a peer wait for the messages of another", async () => {
+  for (const isEvents of [true, false]) {
+    const light = open({}, isEvents);
+    // Whatever the peer has sent in earlier turns.
+    for (let sent = 0; sent < 20; sent++) {
+      const heavy = open({}, isEvents);
+      for (const name of names(40)) heavy.socket.receive(name);
+      assert(heavy.heard.length < 40, "all at once");
+      light.socket.receive(`${sent}`);
+      assertEquals(light.heard.at(-1), `${sent}`);
+      heavy.connection.terminate();
+      await turn();
+    }
+    light.connection.terminate();
+  }
+});
+
+Deno.test("Connection closes a plain peer with too many small messages waiting", async () => {
+  const { socket, heard, connection } = open({}, false);
+  const small = "x".repeat(1_000);
+  let sent = 0;
+  for (; socket.closes.length === 0 && sent < 40_000; sent++) {
+    socket.receive(small);
+  }
+  // In one turn: the messages are not handled only because others come.
+  assert(heard.length < 200, `${heard.length} were handled`);
+  assert(sent > 15_000, `${sent} were taken`);
+  assertEquals(socket.closes, [[1008, "Too many messages wait to be handled"]]);
+  connection.terminate();
+  await turn();
+});
+
+Deno.test("Connection slows down a plain peer whose large messages wait", async () => {
+  const { socket, heard, connection } = open({}, false);
+  const large = "x".repeat(512 * 1024);
+  for (let i = 0; i < 100; i++) socket.receive(large);
+  assertEquals(socket.closes, []);
+  // No more than 16 MiB wait.
+  assert(heard.length > 60, `${heard.length} were handled`);
+  connection.terminate();
+  await turn();
+});
+
+Deno.test("messageRate allows no more than the burst in one turn of the event loop", async () => {
+  const messageRate = {
+    perSecond: 10_000,
+    burst: 160,
+    policy: "close",
+  } as const;
+  const limits = { ...LIMITS, messageRate };
+  const { socket, connection } = open({ limits }, false);
+  // Each takes a millisecond to handle, in which 10 tokens would be added.
+  let sent = 0;
+  for (; socket.closes.length === 0 && sent < 1_000; sent++) {
+    socket.receive("x");
+  }
+  assert(sent > 159 && sent < 180, `${sent}`);
+  assertEquals(socket.closes.map(([code]) => code), [1008]);
+  connection.terminate();
+  await turn();
+});
+
 Deno.test("Connection dispatches messages of separate turns at once", async () => {
   const { socket, heard, connection } = open({}, false);
   for (const name of names(40)) {

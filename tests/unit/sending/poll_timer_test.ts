@@ -120,7 +120,7 @@ Deno.test("PollTimer divides many polls into slices", async () => {
     clock.add({
       poll: () => {
         polls.push(i);
-        now += 1; // each takes a millisecond
+        now += 0.5; // each takes half a millisecond
         return polls.length < 20 ? 10 : 0;
       },
     }, 10);
