@@ -24,7 +24,7 @@ async function make(folder: string): Promise<void> {
   await terminal.run([
     "deno add jsr:@ws/events",
     "deno add npm:zod@4.6.7",
-    "deno bundle --platform=browser page.ts -o page.js",
+    "deno bundle --minify --platform=browser page.ts -o page.js",
   ]);
 }
 
@@ -34,13 +34,13 @@ async function start(
 ): Promise<{ server: Program; url: string }> {
   const args = ["--allow-net", `--allow-read=${folder}`];
   const server = new Program(["run", ...args, `${folder}/server.ts`, port]);
-  return { server, url: await server.line("The chat is at ws:") };
+  return { server, url: await server.line("The chat is at http:") };
 }
 
 async function enter(page: Page, url: string, name: string): Promise<void> {
   page.on("dialog", (dialog) => dialog.accept(name));
   await page.goto(url);
-  await hears(page, `${name}: came in`);
+  await hears(page, `${name}: joined`);
 }
 
 async function says(page: Page, text: string): Promise<void> {
@@ -72,16 +72,16 @@ Deno.test({
       await enter(ada, `${url}tea`, "ada");
       await enter(grace, `${url}tea`, "grace");
       await enter(alan, `${url}coffee`, "alan");
-      await hears(ada, "grace: came in");
+      await hears(ada, "grace: joined");
       await says(alan, "Nobody here");
       await hears(alan, "alan: Nobody here");
       await says(ada, "Is it ready?");
       await hears(grace, "ada: Is it ready?");
 
       before.kill("SIGTERM");
-      await before.line("All have been told.");
+      await before.line("All connections are closed.");
       assertStrictEquals(await before.exit(), 0);
-      await ada.getByText("Away.").waitFor();
+      await ada.getByText("Disconnected.").waitFor();
       await says(ada, "I wait.");
       const second = await start(folder, port);
       await using _after = second.server;
