@@ -43,7 +43,7 @@ export type {
   WebSocketOptions,
 } from "./core/runtime/websocket.ts";
 export * from "./core/public.ts";
-export type { BackoffOptions } from "./core/reconnect/backoff.ts";
+export type { BackoffOptions } from "./core/reconnect/retry_delay.ts";
 export {
   type Disconnection,
   isTransient,

@@ -41,7 +41,7 @@ export type { Codec, Sendable, SendableObject } from "./values/codec.ts";
 export type { SendOptions } from "./sending/send_queue.ts";
 export type { FlowOptions } from "./sending/flow_options.ts";
 export type { TrafficCount } from "./sending/socket_buffer.ts";
-export type { Overflow } from "./sending/bounded_queue.ts";
+export type { Overflow } from "./sending/backpressure_queue.ts";
 export type { Emitter } from "./events/emitter.ts";
 export type {
   EventArgs,

@@ -31,7 +31,7 @@ import {
   type RequestOptions,
 } from "../requests/session.ts";
 import type { ConnectionOptions } from "../connection/connection_options.ts";
-import { assertOverflow } from "../sending/bounded_queue.ts";
+import { assertOverflow } from "../sending/backpressure_queue.ts";
 import type { ConnectAttempts } from "../reconnect/connect_attempts.ts";
 import { Reconnector } from "../reconnect/reconnector.ts";
 import type { Disconnection } from "../reconnect/reconnect_options.ts";

@@ -4,7 +4,10 @@
  * @module
  */
 
-import { Liveness, MIN_PEER_BYTES_PER_SECOND } from "../runtime/liveness.ts";
+import {
+  Liveness,
+  MIN_PEER_BYTES_PER_SECOND,
+} from "../runtime/idle_decision.ts";
 import { MAX_DELAY_MS } from "../util/timer.ts";
 
 /** The number of checks per timeout. */

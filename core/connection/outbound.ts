@@ -11,7 +11,7 @@ import type { Instrumented } from "../events/instrumentation.ts";
 import type { BudgetAccount } from "../sending/buffer_budget.ts";
 import { Sender } from "../sending/sender.ts";
 import type { WriterLimits } from "../sending/flow_options.ts";
-import type { WriterSignal } from "../sending/backpressure_writer.ts";
+import type { WriterSignal } from "../sending/paced_writer.ts";
 import type { Closing } from "./closing.ts";
 
 /** What sending needs of the other parts of a connection. */

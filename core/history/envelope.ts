@@ -7,7 +7,7 @@
 import type { SendOptions } from "../sending/send_queue.ts";
 import { type Frame, toBytes } from "../values/codec.ts";
 import { concatBytes } from "../util/concat_bytes.ts";
-import { isOverflow } from "../sending/bounded_queue.ts";
+import { isOverflow } from "../sending/backpressure_queue.ts";
 
 /** The body of a broadcast. The bytes of a `Blob` have to be read first. */
 export type BroadcastBody = Exclude<Frame, Blob>;

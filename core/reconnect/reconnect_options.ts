@@ -13,7 +13,7 @@ import {
   type ConnectionEnd,
   optionNames,
 } from "../events/errors.ts";
-import type { BackoffOptions } from "./backoff.ts";
+import type { BackoffOptions } from "./retry_delay.ts";
 
 /** How a {@linkcode ClientSocket} reconnects. */
 export interface ReconnectOptions extends BackoffOptions {

@@ -13,14 +13,14 @@ import {
 import type { GiveUpReason } from "../events/event_types.ts";
 import { isPage } from "../runtime/page.ts";
 import { parseRetryAfter } from "../protocol/retry_after.ts";
-import { backoff, retryDelay } from "./backoff.ts";
+import { backoff, retryDelay } from "./retry_delay.ts";
 import { ConnectAttempts } from "./connect_attempts.ts";
 import type {
   Disconnection,
   ResolvedReconnectOptions,
 } from "./reconnect_options.ts";
 import { withResolvers } from "../util/deferred.ts";
-import { waitForRetry } from "./retry_wait.ts";
+import { waitForRetry } from "./wake_up.ts";
 
 /** The client that a {@linkcode Reconnector} connects. */
 export interface ReconnectorHost {

@@ -8,7 +8,7 @@ import { assertSendOptions, type SendOptions } from "../sending/send_queue.ts";
 import { type Codec, encodeWith, type Frame } from "../values/codec.ts";
 import { Connection, coreOf } from "../connection/connection.ts";
 import { RESOLVED } from "../events/errors.ts";
-import { assertOverflow } from "../sending/bounded_queue.ts";
+import { assertOverflow } from "../sending/backpressure_queue.ts";
 import { assertRoom, type Rooms } from "./rooms.ts";
 import type { Outgoing, SocketTypes } from "../values/types.ts";
 

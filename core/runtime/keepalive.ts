@@ -5,7 +5,7 @@
  * the middle of a long message. On each socket, this module replaces Deno's method that
  * restarts the timer with one that only notes the time, and calls the original to send a
  * ping when one is needed. In a runtime without that method, the runtime's own timeout
- * applies. `liveness.ts` decides when a peer is lost; this module only asks it.
+ * applies. `idle_decision.ts` decides when a peer is lost; this module only asks it.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import {
   type WatchedConnection,
 } from "./websocket.ts";
 import { MAX_DELAY_MS } from "../util/timer.ts";
-import { Liveness } from "./liveness.ts";
+import { Liveness } from "./idle_decision.ts";
 
 /** The number of ticks per timeout. */
 const TICKS_PER_TIMEOUT = 64;

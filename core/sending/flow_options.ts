@@ -5,7 +5,7 @@
  */
 
 import { assertSize } from "../events/errors.ts";
-import { assertOverflow, type Overflow } from "./bounded_queue.ts";
+import { assertOverflow, type Overflow } from "./backpressure_queue.ts";
 import { PollTimer } from "./poll_timer.ts";
 
 /** Flow control: how much may be buffered for one peer, and what happens beyond that. */

@@ -18,10 +18,10 @@ import {
   MessageDroppedError,
 } from "../events/errors.ts";
 import {
-  BoundedQueue,
+  BackpressureQueue,
   type Overflow,
   type QueueItem,
-} from "./bounded_queue.ts";
+} from "./backpressure_queue.ts";
 
 /** Options of {@linkcode Connection.send}. */
 export interface SendOptions {
@@ -81,7 +81,7 @@ export interface QueuedMessage extends QueueItem, Deferred<void> {
 export const ENTRY_COST = 640;
 
 /** The messages that wait to be sent to one peer. */
-export class SendQueue extends BoundedQueue<QueuedMessage> {
+export class SendQueue extends BackpressureQueue<QueuedMessage> {
   readonly #limits: SendQueueLimits;
   #dropped = 0;
   /** Creates the error of a message that is not sent, once sending has stopped. */

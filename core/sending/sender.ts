@@ -12,13 +12,10 @@ import { type BudgetAccount, MESSAGE_COST } from "./buffer_budget.ts";
 import { RESOLVED } from "../events/errors.ts";
 import type { WriterLimits } from "./flow_options.ts";
 import type { TrafficCount } from "./socket_buffer.ts";
-import {
-  BackpressureWriter,
-  type WriterSignal,
-} from "./backpressure_writer.ts";
+import { PacedWriter, type WriterSignal } from "./paced_writer.ts";
 import { escapeFrame, unescapeFrame } from "../protocol/frames.ts";
 import { creditCost, CreditWindow } from "./credit_window.ts";
-import { assertOverflow } from "./bounded_queue.ts";
+import { assertOverflow } from "./backpressure_queue.ts";
 import { FrameBatcher } from "./batcher.ts";
 import type { Instrumented } from "../events/instrumentation.ts";
 import type { RawSocket } from "../runtime/websocket.ts";
@@ -28,7 +25,7 @@ import type { NegotiatedProtocol } from "../protocol/subprotocol.ts";
 export class Sender {
   readonly #socket: RawSocket;
   readonly #onSignal: (signal: WriterSignal) => void;
-  readonly #writer: BackpressureWriter;
+  readonly #writer: PacedWriter;
   readonly #creditWindow: CreditWindow | undefined;
   readonly #batcher: FrameBatcher | undefined;
   readonly #budget: BudgetAccount | undefined;
@@ -52,7 +49,7 @@ export class Sender {
         this.#writer.adopt(entry);
       });
     }
-    this.#writer = new BackpressureWriter(
+    this.#writer = new PacedWriter(
       this.#batcher ?? socket,
       limits,
       onSignal,
@@ -91,7 +88,7 @@ export class Sender {
     this.#writer.noteActivity();
   }
 
-  /** Sends a message, as {@linkcode BackpressureWriter.send} does. */
+  /** Sends a message, as {@linkcode PacedWriter.send} does. */
   send(
     frame: Frame,
     options: SendOptions | undefined,
@@ -124,7 +121,7 @@ export class Sender {
     return this.#sendNow(frame, options, false);
   }
 
-  /** Sends credit, as {@linkcode BackpressureWriter.sendCredit} does. */
+  /** Sends credit, as {@linkcode PacedWriter.sendCredit} does. */
   sendCredit(text: string): void {
     this.#writer.sendCredit(text);
   }
@@ -158,7 +155,7 @@ export class Sender {
     else flush();
   }
 
-  /** Stops for good, as {@linkcode BackpressureWriter.stop} does. */
+  /** Stops for good, as {@linkcode PacedWriter.stop} does. */
   stop(makeError: () => Error, isDelivered: boolean): readonly QueuedMessage[] {
     this.#batcher?.clear();
     const unsent = this.#writer.stop(makeError, isDelivered);

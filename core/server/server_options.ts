@@ -27,7 +27,7 @@ import {
 } from "../history/history_options.ts";
 import type { PresenceOptions } from "../rooms/presence_options.ts";
 import type { RequestInfo } from "../runtime/deno_server.ts";
-import { MIN_PEER_BYTES_PER_SECOND } from "../runtime/liveness.ts";
+import { MIN_PEER_BYTES_PER_SECOND } from "../runtime/idle_decision.ts";
 import type { Context, SocketTypes } from "../values/types.ts";
 
 /**

@@ -1,5 +1,6 @@
 /**
- * The shutdown of a server: its options, and closing all connections.
+ * The shutdown of a server: its options, and closing all connections. The library handles
+ * no signals: a program calls `shutdown()` on SIGINT and SIGTERM.
  *
  * @module
  */

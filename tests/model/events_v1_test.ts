@@ -19,7 +19,7 @@ import {
   INITIAL_CREDIT,
 } from "../../core/sending/credit_window.ts";
 import { resolveOptions } from "../../core/connection/connection_options.ts";
-import type { Overflow } from "../../core/sending/bounded_queue.ts";
+import type { Overflow } from "../../core/sending/backpressure_queue.ts";
 import type { SocketTypes } from "../../core/values/types.ts";
 import { SeededRandom } from "../support/seeded_random.ts";
 import { FakeWebSockets } from "../support/fake_websocket.ts";

@@ -10,7 +10,7 @@ import {
   type SendOptions,
 } from "../../client.ts";
 import type { Connection } from "../../core/connection/connection.ts";
-import type { Overflow } from "../../core/sending/bounded_queue.ts";
+import type { Overflow } from "../../core/sending/backpressure_queue.ts";
 import { SeededRandom } from "../support/seeded_random.ts";
 import { FakeWebSockets } from "../support/fake_websocket.ts";
 

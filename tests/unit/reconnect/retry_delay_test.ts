@@ -4,7 +4,7 @@ import {
   type BackoffOptions,
   retryDelay,
   type RetryDelayInput,
-} from "../../../core/reconnect/backoff.ts";
+} from "../../../core/reconnect/retry_delay.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 
 const DEFAULTS = {

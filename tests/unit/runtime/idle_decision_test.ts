@@ -3,7 +3,7 @@ import {
   Liveness,
   MIN_PEER_BYTES_PER_SECOND,
   type PeerActivity,
-} from "../../../core/runtime/liveness.ts";
+} from "../../../core/runtime/idle_decision.ts";
 
 const NOTHING: PeerActivity = { receivedAt: 0, pongs: 0, sent: 0, buffered: 0 };
 

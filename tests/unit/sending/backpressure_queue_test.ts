@@ -1,9 +1,9 @@
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import {
-  BoundedQueue,
+  BackpressureQueue,
   type Overflow,
   type QueueItem,
-} from "../../../core/sending/bounded_queue.ts";
+} from "../../../core/sending/backpressure_queue.ts";
 import { SeededRandom } from "../../support/seeded_random.ts";
 
 interface Named extends QueueItem {
@@ -21,7 +21,7 @@ function waiting(
 
 /** What an offer came to: the names of what it dropped, or false. */
 function offer(
-  queue: BoundedQueue<Named>,
+  queue: BackpressureQueue<Named>,
   one: Named,
   held = 0,
 ): string[] | false {
@@ -30,12 +30,12 @@ function offer(
   return isQueued && dropped.map(({ name }) => name);
 }
 
-function names(queue: BoundedQueue<Named>): string[] {
+function names(queue: BackpressureQueue<Named>): string[] {
   return Array.from(queue.items, ({ name }) => name);
 }
 
-Deno.test("BoundedQueue accepts items up to the limit in order", () => {
-  const queue = new BoundedQueue<Named>(100);
+Deno.test("BackpressureQueue accepts items up to the limit in order", () => {
+  const queue = new BackpressureQueue<Named>(100);
   assertEquals(offer(queue, waiting("a", 40), 10), []);
   assertEquals(offer(queue, waiting("b", 50), 10), []);
   assertEquals(queue.size, 90);
@@ -51,26 +51,26 @@ Deno.test("BoundedQueue accepts items up to the limit in order", () => {
   assertEquals(queue.size, 0);
 });
 
-Deno.test("BoundedQueue accepts a single item of any size", () => {
-  const queue = new BoundedQueue<Named>(100);
+Deno.test("BackpressureQueue accepts a single item of any size", () => {
+  const queue = new BackpressureQueue<Named>(100);
   assertEquals(offer(queue, waiting("a", 101), 1), false);
   assertEquals(offer(queue, waiting("a", 101)), []);
   assertEquals(offer(queue, waiting("b", 0)), false);
-  const none = new BoundedQueue<Named>(0);
+  const none = new BackpressureQueue<Named>(0);
   assertEquals(offer(none, waiting("a", 1, "latest", "k")), []);
   assertEquals(offer(none, waiting("b", 2, "latest", "k")), ["a"]);
 });
 
-Deno.test("BoundedQueue with drop-newest drops only the new item", () => {
-  const queue = new BoundedQueue<Named>(100);
+Deno.test("BackpressureQueue with drop-newest drops only the new item", () => {
+  const queue = new BackpressureQueue<Named>(100);
   offer(queue, waiting("a", 60, "drop-oldest"));
   assertEquals(offer(queue, waiting("b", 60, "drop-newest")), false);
   assertEquals(offer(queue, waiting("c", 40, "drop-newest")), []);
   assertEquals(names(queue), ["a", "c"]);
 });
 
-Deno.test("BoundedQueue drops droppable items, oldest first", () => {
-  const queue = new BoundedQueue<Named>(100);
+Deno.test("BackpressureQueue drops droppable items, oldest first", () => {
+  const queue = new BackpressureQueue<Named>(100);
   offer(queue, waiting("must", 20));
   for (const name of ["a", "b", "c", "d"]) {
     offer(queue, waiting(name, 20, "drop-oldest"));
@@ -88,8 +88,8 @@ Deno.test("BoundedQueue drops droppable items, oldest first", () => {
   assertEquals(names(queue), ["must", "must too", "f"]);
 });
 
-Deno.test("BoundedQueue with latest replaces an item with the same key in place", () => {
-  const queue = new BoundedQueue<Named>(100);
+Deno.test("BackpressureQueue with latest replaces an item with the same key in place", () => {
+  const queue = new BackpressureQueue<Named>(100);
   offer(queue, waiting("x1", 10, "latest", "x"));
   offer(queue, waiting("text", 10));
   offer(queue, waiting("y1", 10, "latest", "y"));
@@ -107,8 +107,8 @@ Deno.test("BoundedQueue with latest replaces an item with the same key in place"
   assertEquals(offer(queue, waiting("other", 10, "terminate", "y")), []);
 });
 
-Deno.test("BoundedQueue with latest drops the oldest of too many keys", () => {
-  const queue = new BoundedQueue<Named>(30);
+Deno.test("BackpressureQueue with latest drops the oldest of too many keys", () => {
+  const queue = new BackpressureQueue<Named>(30);
   for (const key of ["x", "y", "z"]) {
     offer(queue, waiting(key, 10, "latest", key));
   }
@@ -120,8 +120,8 @@ Deno.test("BoundedQueue with latest drops the oldest of too many keys", () => {
   assertEquals(names(queue), ["y2", "w"]);
 });
 
-Deno.test("BoundedQueue limits the number of items", () => {
-  const queue = new BoundedQueue<Named>(100, 2);
+Deno.test("BackpressureQueue limits the number of items", () => {
+  const queue = new BackpressureQueue<Named>(100, 2);
   assertEquals(offer(queue, waiting("a", 0)), []);
   assertEquals(offer(queue, waiting("b", 0, "drop-oldest")), []);
   assertEquals(offer(queue, waiting("c", 0, "drop-newest")), false);
@@ -133,16 +133,16 @@ Deno.test("BoundedQueue limits the number of items", () => {
   assertEquals(names(queue), ["a", "f"]);
 });
 
-Deno.test("BoundedQueue replaces an item of the same key when full", () => {
-  const queue = new BoundedQueue<Named>(100, 1);
+Deno.test("BackpressureQueue replaces an item of the same key when full", () => {
+  const queue = new BackpressureQueue<Named>(100, 1);
   assertEquals(offer(queue, waiting("a", 1, "latest", "k")), []);
   assertEquals(offer(queue, waiting("b", 1, "latest", "k")), ["a"]);
   assertEquals(offer(queue, waiting("c", 1, "latest", "other")), ["b"]);
   assertEquals(names(queue), ["c"]);
 });
 
-Deno.test("BoundedQueue drops as few items as possible", () => {
-  const queue = new BoundedQueue<Named>(100, 2);
+Deno.test("BackpressureQueue drops as few items as possible", () => {
+  const queue = new BackpressureQueue<Named>(100, 2);
   offer(queue, waiting("a", 0, "latest", "a"));
   offer(queue, waiting("b", 0, "latest", "b"));
   assertEquals(offer(queue, waiting("a2", 0, "latest", "a")), ["a"]);
@@ -150,8 +150,8 @@ Deno.test("BoundedQueue drops as few items as possible", () => {
   assertEquals(names(queue), ["b", "c"]);
 });
 
-Deno.test("BoundedQueue.takeAll() returns all items in order and resets", () => {
-  const queue = new BoundedQueue<Named>(10);
+Deno.test("BackpressureQueue.takeAll() returns all items in order and resets", () => {
+  const queue = new BackpressureQueue<Named>(10);
   const policies = ["terminate", "drop-oldest", "latest"] as const;
   for (let round = 0; round < 2; round++) {
     policies.forEach((policy, i) => {
@@ -166,9 +166,9 @@ Deno.test("BoundedQueue.takeAll() returns all items in order and resets", () => 
   assertEquals(queue.offer(waiting("more", 1, "terminate"), 0).isQueued, false);
 });
 
-Deno.test("BoundedQueue.first returns the oldest item", () => {
+Deno.test("BackpressureQueue.first returns the oldest item", () => {
   const seeded = new SeededRandom(20261123);
-  const queue = new BoundedQueue<Named>(100, 20);
+  const queue = new BackpressureQueue<Named>(100, 20);
   const policies = [
     "terminate",
     "drop-oldest",
@@ -191,8 +191,8 @@ Deno.test("BoundedQueue.first returns the oldest item", () => {
   }
 });
 
-Deno.test("BoundedQueue reserves space for non-transferable items", () => {
-  const queue = new BoundedQueue<Named>(100, 2);
+Deno.test("BackpressureQueue reserves space for non-transferable items", () => {
+  const queue = new BackpressureQueue<Named>(100, 2);
   const carried = (name: string, size: number, overflow?: Overflow) => ({
     ...waiting(name, size, overflow),
     isTransferable: true,
@@ -210,8 +210,8 @@ Deno.test("BoundedQueue reserves space for non-transferable items", () => {
   assertEquals(queue.size, 200);
 });
 
-Deno.test("BoundedQueue drops only non-transferable items for non-transferable ones", () => {
-  const queue = new BoundedQueue<Named>(100);
+Deno.test("BackpressureQueue drops only non-transferable items for non-transferable ones", () => {
+  const queue = new BackpressureQueue<Named>(100);
   const old = { ...waiting("a", 60, "latest", "k"), isTransferable: true };
   assertEquals(offer(queue, old), []);
   assertEquals(offer(queue, waiting("b", 60, "drop-oldest")), []);

@@ -1,5 +1,5 @@
 /**
- * Exponential backoff with full jitter; pure.
+ * Decides how long a client waits before it tries to reconnect; pure.
  *
  * @module
  */

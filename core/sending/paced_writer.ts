@@ -9,7 +9,7 @@ import { ignoreRejection, RESOLVED } from "../events/errors.ts";
 import { type Deferred, withResolvers } from "../util/deferred.ts";
 import type { SocketSink } from "../runtime/websocket.ts";
 import { type Frame, sizeOf } from "../values/codec.ts";
-import { assertOverflow } from "./bounded_queue.ts";
+import { assertOverflow } from "./backpressure_queue.ts";
 import type { WriterLimits } from "./flow_options.ts";
 import {
   type QueuedMessage,
@@ -34,7 +34,7 @@ export type WriterSignal =
 const SLOW_POLL_MAX_MS = 5_000;
 
 /** Writes the messages of one connection to its socket. */
-export class BackpressureWriter {
+export class PacedWriter {
   readonly #socket: SocketSink;
   readonly #limits: WriterLimits;
   readonly #onSignal: (signal: WriterSignal) => void;
@@ -150,7 +150,7 @@ export class BackpressureWriter {
     if (!this.#drained) this.#flushCredit();
   }
 
-  /** Calls back when no message waits here, but not after {@linkcode BackpressureWriter.stop}. */
+  /** Calls back when no message waits here, but not after {@linkcode PacedWriter.stop}. */
   whenEmpty(action: () => void): void {
     if (this.#hasQueued) this.#onEmpty = action;
     else action();

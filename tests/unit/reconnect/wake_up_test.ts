@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { FakeTime } from "@std/testing/time";
 import { FakePage } from "../../support/fake_page.ts";
-import { waitForRetry } from "../../../core/reconnect/retry_wait.ts";
+import { waitForRetry } from "../../../core/reconnect/wake_up.ts";
 
 /** A pause that tells when it is over. */
 class Waiting implements Disposable {

@@ -1,5 +1,5 @@
 /**
- * A bounded queue of outgoing messages with overflow policies; pure.
+ * A bounded queue of outgoing messages, which applies the `overflow` policy; pure.
  *
  * @module
  */
@@ -65,7 +65,7 @@ export interface QueueItem {
   readonly memory?: number;
 }
 
-/** The result of {@linkcode BoundedQueue.offer}. */
+/** The result of {@linkcode BackpressureQueue.offer}. */
 export interface OfferResult<W> {
   /** Whether the message was queued. */
   readonly isQueued: boolean;
@@ -110,7 +110,7 @@ function takesRoomFrom(item: QueueItem, offered: QueueItem): boolean {
  *
  * @typeParam W The type of a queued message.
  */
-export class BoundedQueue<W extends QueueItem> {
+export class BackpressureQueue<W extends QueueItem> {
   readonly #maxBytes: number;
   readonly #maxCount: number;
   /** In order. A message that replaces another one keeps its place. */

@@ -1,6 +1,6 @@
 /**
- * Waits for the next attempt to connect. For how long is decided by `backoff.ts` and
- * `Reconnector`.
+ * Waits for the next attempt to connect, and wakes up early when the network or the user
+ * is back. For how long is decided by `retry_delay.ts`.
  *
  * @module
  */
