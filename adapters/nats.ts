@@ -240,7 +240,7 @@ class NatsAdapter implements Adapter {
     options: ConnectionOptions,
   ) {
     this.#prefix = prefix;
-    this.#servers = servers;
+    this.#servers = [...new Set(servers)];
     this.#options = {
       pingInterval: PING_INTERVAL_MS,
       timeout: CONNECT_TIMEOUT_MS,
@@ -345,7 +345,7 @@ class NatsAdapter implements Adapter {
    */
   async #use(connection: NatsConnection): Promise<unknown> {
     this.#connection = connection;
-    this.#log.connect(connection);
+    this.#log.connect(connection, this.#host?.usesLog ?? false);
     const watched = this.#watch(connection);
     this.#queue = [...this.#subscriptions.keys()];
     await (this.#subscribing = this.#subscribeAll(connection));

@@ -47,6 +47,24 @@ const RESEND_DELAY_MS = 100;
 /** How much longer than messages may be sent again duplicates are detected. */
 const DUPLICATE_SLACK_MS = 10_000;
 
+/** How long to wait for other servers that know of lost messages, in milliseconds. */
+const ASK_TIMEOUT_MS = 200;
+
+/**
+ * How long JetStream may take to elect a leader, in milliseconds. Until then messages wait,
+ * as those that were sent last would be lost without the stream.
+ */
+const ELECTION_TIMEOUT_MS = 12_000;
+
+/** How long to wait for answers to what was sent before, in milliseconds. */
+const ANSWERS_DELAY_MS = 50;
+
+/** More than the headers of a stored message take, in bytes. */
+const MAX_HEADER_BYTES = 1024;
+
+/** The number of lost logs to remember. */
+const MAX_LOST_LOGS = 100;
+
 const NANOSECONDS_PER_MS = 1_000_000;
 
 /** The configuration of the stream that this module sets or reads. */
@@ -62,6 +80,13 @@ interface StreamConfig {
   readonly num_replicas: number;
 }
 
+/** What a server tells the others about a log whose messages are not all stored. */
+type LostMessage =
+  /** This log must not be used any more; undefined if its name is unknown. */
+  | { readonly type: "lost"; readonly log?: string }
+  /** Which logs must not be used any more? */
+  | { readonly type: "ask" };
+
 /** An answer of JetStream. */
 interface ApiAnswer {
   readonly error?: {
@@ -70,7 +95,10 @@ interface ApiAnswer {
   };
   /** Of a stream. */
   readonly config?: StreamConfig;
-  readonly state?: { readonly last_seq?: number };
+  readonly state?: {
+    readonly first_seq?: number;
+    readonly last_seq?: number;
+  };
   /** Of a consumer. */
   readonly name?: string;
   /** Of a consumer: how many messages it will send. */
@@ -81,8 +109,8 @@ interface ApiAnswer {
 class ApiError extends Error {
   readonly code: number;
 
-  constructor(message: string, code: number) {
-    super(message);
+  constructor(message: string, code: number, options?: ErrorOptions) {
+    super(message, options);
     this.code = code;
   }
 }
@@ -115,6 +143,24 @@ export class NatsLog implements AdapterLog {
   #subscription: Subscription | undefined;
   /** Why messages of the stream do not arrive. */
   #refusal: Error | undefined;
+  readonly #lostSubject: string;
+  /** The name of the log that was opened last. */
+  #name: string | undefined;
+  /** Names of logs that must not be used, as messages were published without them. */
+  readonly #lost = new Set<string>();
+  /** Whether the log that is found next must not be used, whatever its name is. */
+  #isLost = false;
+  /** The size of a message that JetStream has refused to store; 0 if it stores all. */
+  #refusedSize = 0;
+  /** Why nothing is sent to the stream, from a refusal until the log is opened again. */
+  #fullError: ApiError | undefined;
+  #fullTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Since when JetStream does not answer; undefined if it did last time. */
+  #unansweredSince: number | undefined;
+  /** Whether messages are stored. */
+  #isOpen = false;
+  /** The log begins after this number. Older messages are those of a lost log. */
+  #start = 0;
 
   /**
    * @param replicas On how many servers of NATS the stream is kept.
@@ -136,7 +182,7 @@ export class NatsLog implements AdapterLog {
         if (channel !== undefined) onMessage(channel, data, offset);
       },
       (offset) =>
-        onUnconfirmed(
+        this.#fail(
           new NoAnswerError(
             `JetStream has stored message ${offset}, but has not published it`,
           ),
@@ -148,10 +194,18 @@ export class NatsLog implements AdapterLog {
     this.#replicas = replicas;
     this.#subjectOf = subjectOf;
     this.#onUnconfirmed = onUnconfirmed;
+    this.#lostSubject = `${prefix}.lost`;
   }
 
-  connect(connection: NatsConnection): void {
+  /** @param usesLog Whether the server stores messages. */
+  connect(connection: NatsConnection, usesLog: boolean): void {
     this.#connection = connection;
+    if (!usesLog) return;
+    connection.subscribe(this.#lostSubject, {
+      callback: (error, message) => {
+        if (!error) this.#receiveLost(message.json());
+      },
+    });
   }
 
   /** Passes on the messages of a channel. */
@@ -164,6 +218,7 @@ export class NatsLog implements AdapterLog {
   }
 
   disconnect(): void {
+    this.#close();
     this.#connection = undefined;
     this.#subscription = undefined;
     this.#order.stop();
@@ -172,28 +227,136 @@ export class NatsLog implements AdapterLog {
   }
 
   async open(limits: AdapterLogLimits, lost?: string): Promise<string> {
+    try {
+      const name = await this.#open(limits, lost);
+      this.#unansweredSince = undefined;
+      return name;
+    } catch (error) {
+      const isUnanswered = error instanceof NoAnswerError;
+      if (!isUnanswered) this.#unansweredSince = undefined;
+      else this.#unansweredSince ??= performance.now();
+      throw error;
+    }
+  }
+
+  async #open(limits: AdapterLogLimits, lost?: string): Promise<string> {
     const connection = this.#connected();
     this.#publisher?.stop();
     this.#publisher = new StreamPublisher(
       connection,
       createInbox(this.#inboxPrefix),
-      this.#onUnconfirmed,
+      (error) => this.#fail(error),
     );
+    this.#close();
     this.#order.stop();
     // What is stored after JetStream has told its last message will arrive.
     this.#receive(connection);
     const name = crypto.randomUUID().replaceAll("-", "");
+    await this.#askLost(connection);
     const found = await this.#find() ?? await this.#create(limits, name);
+    if (this.#refusedSize > 0) await this.#probe(this.#refusedSize);
     const config = this.#extend(found.config, limits);
-    if (config.description === "" || config.description === lost) {
-      config.description = name;
-    }
+    const { last_seq = 0 } = found.state ?? {};
+    const known = parseDescription(config.description);
+    const isLost = known.name === "" || known.name === lost ||
+      this.#lost.has(known.name) || this.#isLost;
+    const log = isLost ? { name, start: last_seq } : known;
+    config.description = `${log.name} ${log.start}`;
     if (JSON.stringify(config) !== JSON.stringify(found.config)) {
       await this.#request("STREAM.UPDATE", config);
     }
     if (this.#refusal) throw this.#refusal;
-    this.#order.start(found.state?.last_seq ?? 0);
-    return config.description;
+    this.#order.start(last_seq);
+    this.#isLost = false;
+    this.#refusedSize = 0;
+    this.#isOpen = true;
+    this.#name = log.name;
+    this.#start = log.start;
+    return log.name;
+  }
+
+  /**
+   * Makes the name of the log invalid, although JetStream cannot be told: this server and
+   * those that it reaches give the log another name before they use it again.
+   */
+  invalidate(): Promise<void> {
+    const since = this.#unansweredSince ?? -Infinity;
+    if (performance.now() - since < ELECTION_TIMEOUT_MS) {
+      return Promise.reject(new NoAnswerError("JetStream may have no leader"));
+    }
+    const log = this.#name;
+    if (log === undefined) this.#isLost = true;
+    else this.#addLost(log);
+    this.#publishLost({ type: "lost", ...log !== undefined && { log } });
+    return Promise.resolve();
+  }
+
+  #receiveLost(message: LostMessage): void {
+    if (message.type === "ask") {
+      for (const log of this.#lost) this.#publishLost({ type: "lost", log });
+      if (this.#isLost) this.#publishLost({ type: "lost" });
+      return;
+    }
+    const { log } = message;
+    if (log === undefined) this.#isLost = true;
+    else this.#addLost(log);
+    if (!this.#isOpen || log !== undefined && log !== this.#name) return;
+    this.#fail(new Error("Another server cannot store messages"));
+  }
+
+  #addLost(log: string): void {
+    this.#lost.add(log);
+    for (const oldest of this.#lost) {
+      if (this.#lost.size <= MAX_LOST_LOGS) break;
+      this.#lost.delete(oldest);
+    }
+  }
+
+  #publishLost(message: LostMessage): void {
+    this.#connected().publish(this.#lostSubject, JSON.stringify(message));
+  }
+
+  /** Asks the other servers which logs must not be used, and waits for their answers. */
+  async #askLost(connection: NatsConnection): Promise<void> {
+    this.#publishLost({ type: "ask" });
+    await Promise.race([connection.flush(), connection.closed()]);
+    await new Promise((resolve) => setTimeout(resolve, ASK_TIMEOUT_MS));
+  }
+
+  /**
+   * The stream or the disk is full. Nothing more is sent, so that soon it is known of each
+   * message whether it is stored.
+   */
+  #refused(error: ApiError, size: number): void {
+    this.#refusedSize = size + MAX_HEADER_BYTES;
+    if (!this.#isOpen) return;
+    this.#fullError = error;
+    this.#fullTimer ??= setTimeout(() => this.#fail(error), ANSWERS_DELAY_MS);
+  }
+
+  /** The log has to be opened again. */
+  #fail(error: Error): void {
+    this.#close();
+    this.#onUnconfirmed(error);
+  }
+
+  #close(): void {
+    this.#isOpen = false;
+    clearTimeout(this.#fullTimer);
+    this.#fullTimer = undefined;
+    this.#fullError = undefined;
+  }
+
+  /** Stores a message of a size that JetStream has refused before. */
+  async #probe(size: number): Promise<void> {
+    const subject = this.#subjectOf("probe");
+    const data = new Uint8Array(size);
+    const message = await this.#retry(
+      REQUEST_TIMEOUTS_MS,
+      (timeout) => this.#send(subject, data, timeout, "a message"),
+    );
+    const refusal = publishError(message);
+    if (refusal) throw refusal;
   }
 
   /** Subscribes to what JetStream publishes. */
@@ -233,11 +396,19 @@ export class NatsLog implements AdapterLog {
   ): Promise<void> {
     const subject = this.#subjectOf(channel);
     this.#connected();
-    await this.#publisher?.publish(
-      subject,
-      message,
-      `${from} ${id} ${subject}`,
-    );
+    if (this.#fullError) throw this.#fullError;
+    try {
+      await this.#publisher?.publish(
+        subject,
+        message,
+        `${from} ${id} ${subject}`,
+      );
+    } catch (error) {
+      if (error instanceof ApiError && error.code !== TOO_LARGE) {
+        this.#refused(error, message.length);
+      }
+      throw error;
+    }
   }
 
   async read(
@@ -246,10 +417,19 @@ export class NatsLog implements AdapterLog {
     limit: number,
   ): Promise<readonly AdapterLogEntry[]> {
     const subject = this.#subjectOf(channel);
-    return await this.#retry(
+    const start = Math.max(after, this.#start);
+    const entries = await this.#retry(
       READ_TIMEOUTS_MS,
-      (timeout) => this.#read(subject, after, limit, timeout),
+      (timeout) => this.#read(subject, start, limit, timeout),
     );
+    // Within the limits that servers have set, the stream keeps what follows.
+    const { state } = await this.#request("STREAM.INFO");
+    if (start > 0 && (state?.first_seq ?? 0) > start + 1) {
+      throw new Error(
+        "JetStream has removed messages before their time: do not limit the size of the stream, and do not purge it",
+      );
+    }
+    return entries;
   }
 
   /** Reads with a short-lived consumer, which sends all messages at once. */
@@ -319,13 +499,11 @@ export class NatsLog implements AdapterLog {
     limits: AdapterLogLimits,
     description: string,
   ): Promise<ApiAnswer> {
-    const subject = `${this.#prefix}.kept.*`;
     const config = {
       ...limitsOf(limits),
+      ...this.#routes(),
       name: this.#stream,
       description,
-      subjects: [subject],
-      republish: { src: subject, dest: `${this.#prefix}.log.{{wildcard(1)}}` },
       num_replicas: this.#replicas,
     };
     try {
@@ -339,6 +517,13 @@ export class NatsLog implements AdapterLog {
     }
   }
 
+  /** What the stream stores, and where JetStream publishes it then. */
+  #routes(): Pick<StreamConfig, "subjects" | "republish"> {
+    const subject = `${this.#prefix}.kept.*`;
+    const dest = `${this.#prefix}.log.{{wildcard(1)}}`;
+    return { subjects: [subject], republish: { src: subject, dest } };
+  }
+
   /** Raises the limits of the stream to those that this server asks for. */
   #extend(
     found: StreamConfig | undefined,
@@ -348,6 +533,7 @@ export class NatsLog implements AdapterLog {
     const wanted = limitsOf(limits);
     return {
       ...found,
+      ...this.#routes(),
       description: found.description ?? "",
       max_msgs_per_subject: Math.max(
         found.max_msgs_per_subject,
@@ -393,24 +579,12 @@ export class NatsLog implements AdapterLog {
     body: unknown,
     timeout: number,
   ): Promise<ApiAnswer> {
-    const connection = this.#connected();
-    let message: Msg;
-    try {
-      message = await connection.request(
-        `$JS.API.${api}.${this.#stream}`,
-        body === undefined ? "" : JSON.stringify(body),
-        { timeout },
-      );
-    } catch (cause) {
-      const isMissing = cause instanceof RequestError &&
-        cause.isNoResponders();
-      const problem =
-        `Cannot store messages in NATS: JetStream does not answer ${api}`;
-      if (isMissing) {
-        throw new Error(`${problem}: start it with nats-server -js`, { cause });
-      }
-      throw new NoAnswerError(problem, { cause });
-    }
+    const message = await this.#send(
+      `$JS.API.${api}.${this.#stream}`,
+      body === undefined ? "" : JSON.stringify(body),
+      timeout,
+      api,
+    );
     const answer: ApiAnswer = message.json();
     if (!answer.error) return answer;
     const { description = "no reason", err_code = 0 } = answer.error;
@@ -418,6 +592,27 @@ export class NatsLog implements AdapterLog {
       `Cannot store messages in NATS: JetStream refuses ${api}: ${description}`,
       err_code,
     );
+  }
+
+  /** @param what What is sent, for an error message. */
+  async #send(
+    subject: string,
+    data: string | Uint8Array,
+    timeout: number,
+    what: string,
+  ): Promise<Msg> {
+    try {
+      return await this.#connected().request(subject, data, { timeout });
+    } catch (cause) {
+      const isMissing = cause instanceof RequestError &&
+        cause.isNoResponders();
+      const problem =
+        `Cannot store messages in NATS: JetStream does not answer ${what}`;
+      if (isMissing) {
+        throw new Error(`${problem}: start it with nats-server -js`, { cause });
+      }
+      throw new NoAnswerError(problem, { cause });
+    }
   }
 }
 
@@ -441,9 +636,16 @@ function consumerOf(
   return { stream_name: stream, config };
 }
 
+/** The description of the stream: the name of the log, and what it begins after. */
+function parseDescription(text: string): { name: string; start: number } {
+  const [name = "", start = "0"] = text.split(" ");
+  return { name, start: Number(start) };
+}
+
 /** Error codes of JetStream. */
 const STREAM_NOT_FOUND = 10_059;
 const STREAM_NAME_IN_USE = 10_058;
+const TOO_LARGE = 10_054;
 
 function limitsOf(
   { messages, maxAge, resendAge }: AdapterLogLimits,
@@ -595,13 +797,14 @@ const NO_STREAM_ERROR = new Error(
 /** The error of a negative confirmation. */
 function publishError({ data, headers }: Msg): Error | undefined {
   if (data.length === 0 && headers?.code === 503) return NO_STREAM_ERROR;
-  const answer: unknown = data.length > 0
+  const { error }: ApiAnswer = data.length > 0
     ? JSON.parse(new TextDecoder().decode(data))
     : { error: { description: headers?.status ?? "no answer" } };
-  if (typeof answer !== "object" || answer === null) return undefined;
-  if (!("error" in answer)) return undefined;
-  return new Error(
-    `NATS cannot store a message: ${JSON.stringify(answer.error)}`,
+  if (!error) return undefined;
+  const { description = "no reason", err_code = 0 } = error;
+  return new ApiError(
+    `NATS cannot store a message: ${description}`,
+    err_code,
     { cause: "refused" },
   );
 }

@@ -390,10 +390,10 @@ export class BrokerLog implements MessageStore {
   }
 
   /**
-   * Takes the messages that wait until the broker stores messages again. Local clients
-   * have received them.
+   * Takes the messages that wait until the broker stores messages again; undefined where
+   * some are lost. Local clients have received them.
    */
-  takePending(): SequencedBroadcast[] {
+  takePending(): ReturnType<PendingBroadcasts["take"]> {
     return this.#pending.take();
   }
 
@@ -432,8 +432,10 @@ export class BrokerLog implements MessageStore {
     if (generation !== this.#generation) return;
     const received = inLogOrder([...missed ?? [], ...this.#buffered ?? []]);
     this.#buffered = undefined;
-    // What a renamed log has does not follow what clients have.
-    if (isRenamed) this.#host.sendPositions(undefined, false);
+    // What follows does not follow what clients have.
+    if (missed === undefined || isRenamed) {
+      this.#host.sendPositions(undefined, false);
+    }
     for (const message of received) this.#deliverNext(message);
     const barrier = this.#lastBarrier;
     this.#lastBarrier = undefined;
@@ -445,8 +447,7 @@ export class BrokerLog implements MessageStore {
     for (const { isStored, broadcast } of unsettled) {
       if (isStored) this.#pending.settle(broadcast.id);
     }
-    if (missed !== undefined || isRenamed) this.#host.sendPositions();
-    else this.#host.sendPositions(undefined, false);
+    this.#host.sendPositions();
     for (const [channel, sendPositions] of this.#newChannels) {
       if (!this.#pendingSubscriptions.has(channel)) sendPositions();
     }

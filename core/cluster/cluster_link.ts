@@ -387,7 +387,8 @@ export class ClusterLink {
     if (generation !== brokerLog.generation) return;
     this.#enter("unstored", error);
     for (const broadcast of brokerLog.takePending()) {
-      this.#publishUnstored(broadcast);
+      if (broadcast) this.#publishUnstored(broadcast);
+      else this.registry.publishGap();
     }
   }
 

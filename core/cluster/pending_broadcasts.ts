@@ -137,16 +137,24 @@ export class PendingBroadcasts {
   }
 
   /**
-   * Removes all messages, which are sent in another way, and drops those that the broker
-   * may have published.
+   * Removes all messages, which are sent in another way. Those that the broker may have
+   * published are dropped.
+   *
+   * @returns The messages in order; undefined where messages were dropped.
    */
-  take(): SequencedBroadcast[] {
-    this.dropSentBefore(Infinity);
-    const broadcasts = this.list().map(({ broadcast }) => broadcast);
+  take(): (SequencedBroadcast | undefined)[] {
+    const taken: (SequencedBroadcast | undefined)[] = [];
+    for (const [id, pending] of this.#pending) {
+      if (pending.sentAt === undefined) taken.push(pending.broadcast);
+      else {
+        this.#drop(id, pending);
+        if (taken.length === 0 || taken.at(-1)) taken.push(undefined);
+      }
+    }
     this.#stopReturnTimer();
     this.#pending.clear();
     this.#aheadCount = 0;
-    return broadcasts;
+    return taken;
   }
 
   #add(broadcast: SequencedBroadcast): PendingBroadcast {

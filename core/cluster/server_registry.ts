@@ -19,6 +19,8 @@ type ClusterMessage =
   | { readonly type: "pulse"; readonly isNew: boolean }
   /** The sender leaves the cluster. */
   | { readonly type: "bye" }
+  /** Messages of the sender are lost, and those that it sends from now on follow. */
+  | { readonly type: "gap" }
   | {
     readonly type: "ask";
     readonly id: number;
@@ -55,7 +57,7 @@ interface PendingQuery {
 /** The servers of a cluster, as one of them sees it. */
 export class ServerRegistry {
   readonly #name: string;
-  readonly #host: Pick<ClusterHost, "answer">;
+  readonly #host: Pick<ClusterHost, "answer" | "sendPositions">;
   readonly #publishText: (text: string) => void;
   readonly #presence: Presence<unknown> | undefined;
   /** The number of heartbeats that each other server has missed. */
@@ -73,7 +75,7 @@ export class ServerRegistry {
    */
   constructor(
     name: string,
-    host: Pick<ClusterHost, "answer">,
+    host: Pick<ClusterHost, "answer" | "sendPositions">,
     publish: (text: string) => void,
     presence?: Presence<unknown>,
   ) {
@@ -101,6 +103,11 @@ export class ServerRegistry {
     for (const name of [...this.#missedHeartbeats.keys()]) {
       this.#removeServer(name);
     }
+  }
+
+  /** Tells the other servers that they may have missed messages of this one. */
+  publishGap(): void {
+    this.#publish({ type: "gap" });
   }
 
   /** Tells the other servers that this one leaves, and stops. */
@@ -146,6 +153,8 @@ export class ServerRegistry {
     switch (message.type) {
       case "bye":
         return this.#removeServer(from);
+      case "gap":
+        return this.#host.sendPositions(undefined, false);
       case "pulse":
         if (message.isNew && this.#missedHeartbeats.has(from)) {
           this.#presence?.serverBack(from);

@@ -4,12 +4,12 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { deadline, delay } from "@std/async";
 import { nkeyAuthenticator } from "@nats-io/nats-core";
 import { nats, type NatsOptions } from "../../adapters/nats.ts";
-import { connectNats } from "../../adapters/nats_transport.ts";
 import { ClientSocket, type ServerOptions, ServerSocket } from "../../mod.ts";
 import { CERTIFICATE, KEY } from "../support/certificate.ts";
-import { NatsServer } from "../support/nats_servers.ts";
+import { leaderOf, NatsServer } from "../support/nats_servers.ts";
 import { BROKER_PERMISSIONS, lacksPermission } from "../support/permissions.ts";
 import { lacksProgram } from "../support/programs.ts";
+import { TcpProxy } from "../support/tcp_proxy.ts";
 
 const ignore = await lacksPermission(...BROKER_PERMISSIONS) ||
   await lacksProgram("nats-server");
@@ -287,7 +287,7 @@ test("nats() reports that it is not allowed to receive stored messages", async (
     { history: true },
   );
   await node.until(
-    /^down: .*Cannot subscribe to "ws-events\.log\.\*": NATS denies it/,
+    /^up: .*Cannot subscribe to "ws-events\.log\.\*": NATS denies it/,
   );
 });
 
@@ -365,18 +365,98 @@ test("nats() reports the subscriptions that exceed a limit, and works with the o
   assertEquals(two.errors.length, 4);
 });
 
-/** The server that leads the stream now. */
-async function leaderOf(cluster: readonly NatsServer[]): Promise<NatsServer> {
-  const servers = cluster.map(({ address }) => address);
-  const connection = await connectNats({ servers, reconnect: false });
-  const answer = await connection.request("$JS.API.STREAM.INFO.ws-events");
-  await connection.close();
-  const { cluster: { leader } } = answer.json<
-    { cluster: { leader: string } }
-  >();
-  const found = cluster.find(({ name }) => name === leader);
-  assert(found, leader);
-  return found;
+test("nats() passes messages on while JetStream is off, and claims no recovery", async () => {
+  await using broker = await NatsServer.start();
+  const options = { servers: broker.address };
+  await using one = await Node.start(options, { history: true });
+  await using two = await Node.start(options, { history: true });
+  for (const node of [one, two]) {
+    await node.until(/^up: .*start it with nats-server -js/);
+    assertMatch(node.told[0] ?? "", /^down: .*nats-server -js/);
+  }
+  await using stays = await one.enter("a");
+  await using client = await two.enter("a");
+  await linked(two, stays, "a");
+  await linked(one, client, "a");
+  const told = client.waitFor("recovery");
+  for (const connection of two.server.clients) connection.terminate();
+  assertEquals((await told)[0], false);
+});
+
+test("nats() gives a log another name if messages were passed on without it", async () => {
+  await using broker = new NatsServer();
+  await broker.start(broker.jetStream);
+  const options = { servers: broker.address };
+  const more = { history: true, adapterQueue: 1_000 };
+  await using one = await Node.start(options, more);
+  await using two = await Node.start(options, more);
+  for (const node of [one, two]) await node.until(/^up/);
+  await using stays = await one.enter("a");
+  await using away = await two.enter("a");
+  await linked(two, stays, "a");
+  await positioned(two, away, "a");
+  // Somebody is away while messages are not stored, and comes back after that.
+  await using door = new TcpProxy(two.server.port);
+  await using late = new ClientSocket({ reconnect: { initialDelay: 20 } });
+  await late.connect(`${door.url}/a`);
+  await positioned(two, late, "a");
+  door.refuse();
+  door.cut();
+  const heard: string[] = [];
+  stays.on("message", ({ content }) => heard.push(content));
+  await broker.restart("");
+  await one.until(/^up: .*nats-server -js/);
+  await two.until(/^up: .*nats-server -js/);
+  heard.length = 0;
+  for (let i = 0; i < 10; i++) two.server.to("a").send(`${i}`);
+  while (heard.length < 10) await delay(10);
+  assertEquals(heard, Array.from({ length: 10 }, (_, i) => `${i}`));
+  await broker.restart(broker.jetStream);
+  for (const node of [one, two]) await node.until(/^up$/);
+  // Nothing is heard a second time.
+  await linked(two, stays, "a");
+  assert(heard.every((text, i) => i >= 10 || text === `${i}`));
+  assertEquals(heard.filter((text) => text === "0").length, 1);
+  const told = late.waitFor("recovery");
+  door.heal();
+  assertEquals((await told)[0], false);
+});
+
+for (const discard of ["new", "old"]) {
+  test(`nats() claims no recovery from a stream that is full and discards ${discard} messages`, async () => {
+    await using broker = new NatsServer();
+    await broker.start(broker.jetStream);
+    const options = { servers: broker.address };
+    const more = { history: true, adapterQueue: 1_000 };
+    await using one = await Node.start(options, more);
+    await using two = await Node.start(options, more);
+    for (const node of [one, two]) await node.until(/^up/);
+    await using stays = await one.enter("a");
+    await linked(two, stays, "a");
+    await using door = new TcpProxy(two.server.port);
+    await using late = new ClientSocket({ reconnect: { initialDelay: 20 } });
+    await late.connect(`${door.url}/a`);
+    await positioned(two, late, "a");
+    door.refuse();
+    door.cut();
+    const heard: string[] = [];
+    stays.on("message", ({ content }) => heard.push(content));
+    await broker.updateStream({ max_bytes: 2_000, discard });
+    for (let i = 0; i < 100; i++) two.server.to("a").send(`${i}`);
+    while (!heard.includes("99")) await delay(10);
+    if (discard === "new") {
+      await two.until(/^up: .*maximum bytes exceeded/);
+      // The stream has room again, and stores messages.
+      await broker.updateStream({ max_bytes: -1, discard: "old" });
+      for (const node of [one, two]) await node.until(/^up$/);
+    }
+    const told = late.waitFor("recovery");
+    door.heal();
+    assertEquals((await told)[0], false);
+    if (discard === "old") {
+      await two.failed(/removed messages before their time/);
+    }
+  });
 }
 
 test(

@@ -1,5 +1,6 @@
 /** Servers of NATS as operators set them up, each on a free port of loopback. */
 
+import { connectNats } from "../../adapters/nats_transport.ts";
 import { CERTIFICATE, KEY } from "./certificate.ts";
 import { findInSbin, freePort, listening } from "./daemon.ts";
 
@@ -93,6 +94,43 @@ export class NatsServer implements AsyncDisposable {
     this.#process?.kill("SIGHUP");
   }
 
+  /** Lets it do nothing, without a word, or go on. */
+  pause(isPaused: boolean): void {
+    this.#process?.kill(isPaused ? "SIGSTOP" : "SIGCONT");
+  }
+
+  /** Forgets what it has stored; it must not run. */
+  async forget(): Promise<void> {
+    await Deno.remove(`${this.folder}/jetstream`, { recursive: true });
+  }
+
+  /** Ends it as `kill -9` does, and starts it with another configuration. */
+  async restart(config: string): Promise<void> {
+    await this.kill();
+    await this.start(config);
+  }
+
+  /** Sends a request to the API of JetStream. */
+  async api<Answer = unknown>(name: string, body = ""): Promise<Answer> {
+    const connection = await connectNats({ servers: this.address });
+    const answer = await connection.request(`$JS.API.${name}`, body, {
+      timeout: 5_000,
+    });
+    await connection.close();
+    const result = answer.json<Answer & { error?: unknown }>();
+    if (result.error) throw new Error(JSON.stringify(result.error));
+    return result;
+  }
+
+  /** Changes the configuration of the stream of `ws-events`. */
+  async updateStream(changes: Record<string, unknown>): Promise<void> {
+    const { config } = await this.api<{ config: object }>(
+      "STREAM.INFO.ws-events",
+    );
+    const body = JSON.stringify({ ...config, ...changes });
+    await this.api("STREAM.UPDATE.ws-events", body);
+  }
+
   async kill(): Promise<void> {
     this.#process?.kill("SIGKILL");
     await this.#process?.status;
@@ -109,4 +147,18 @@ export class NatsServer implements AsyncDisposable {
     await Deno.writeTextFile(file, `listen: ${this.address}\n${config}\n`);
     return file;
   }
+}
+
+/** The server that leads the stream of `ws-events` now. */
+export async function leaderOf(
+  cluster: readonly NatsServer[],
+): Promise<NatsServer> {
+  for (const server of cluster) {
+    const { cluster: { leader } } = await server.api<
+      { cluster: { leader?: string } }
+    >("STREAM.INFO.ws-events");
+    const found = cluster.find(({ name }) => name === leader);
+    if (found) return found;
+  }
+  throw new Error("The stream has no leader");
 }

@@ -12,6 +12,8 @@ function fleetOf(...names: string[]) {
   const all = new Map<string, ServerRegistry>();
   const make = (name: string) =>
     new ServerRegistry(name, {
+      sendPositions: (room, recovered) =>
+        asked.push(`${name} positions ${room} ${recovered}`),
       answer: (query) => {
         asked.push(`${name} ${query.type}`);
         return { number: 10 };

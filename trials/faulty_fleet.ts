@@ -1,0 +1,231 @@
+/**
+ * Three servers that share a broker, send all the time, and have clients that stay and
+ * clients that are away while something happens to the broker.
+ */
+
+import { delay } from "@std/async";
+import { ClientSocket } from "@ws/events/client";
+import { type Adapter, ServerSocket } from "@ws/events/server";
+import { TcpProxy } from "../tests/support/tcp_proxy.ts";
+import { Verdict } from "./support.ts";
+
+const ROOMS = ["a", "b", "c"];
+const EVERY_MS = 20;
+
+export const verdict = new Verdict();
+
+/** What can go wrong, by its name. */
+export type Faults = Readonly<Record<string, () => Promise<void>>>;
+
+/** Somebody who is in one room of one server, and counts what it misses. */
+export class Listener {
+  readonly client = new ClientSocket({
+    reconnect: { initialDelay: 20, maxDelay: 200 },
+  });
+  readonly last = new Map<string, number>();
+  gaps = 0;
+  doubles = 0;
+  recovered = 0;
+  lost = 0;
+
+  constructor(readonly room: string) {
+    this.client.on("message", ({ content }) => {
+      const [name = "", text] = content.split(" ");
+      const number = Number(text);
+      const last = this.last.get(name);
+      if (last !== undefined && number > last + 1) this.gaps++;
+      if (last !== undefined && number <= last) this.doubles++;
+      this.last.set(name, number);
+    });
+    this.client.on("recovery", (recovered) => {
+      if (recovered) this.recovered++;
+      else {
+        this.lost++;
+        this.last.clear();
+      }
+    });
+  }
+}
+
+/** One server, which sends to all rooms. */
+export class Node {
+  readonly name = crypto.randomUUID().slice(0, 8);
+  readonly server: ServerSocket;
+  readonly told: { at: number; line: string }[] = [];
+  count = 0;
+  #timer: ReturnType<typeof setInterval> | undefined;
+
+  constructor(adapter: Adapter) {
+    this.server = new ServerSocket({
+      adapter,
+      adapterQueue: 100_000,
+      history: { messages: 20_000, maxAge: 60_000 },
+    });
+    this.server.on("adapter", (state, error) => {
+      const line = error === undefined ? state : `${state}: ${error}`;
+      this.told.push({ at: performance.now(), line });
+    });
+    this.server.on("error", (error) => {
+      this.told.push({ at: performance.now(), line: `error: ${error}` });
+    });
+    this.server.on("connect", (client, path) => client.join(path.slice(1)));
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => {
+      this.count++;
+      for (const room of ROOMS) {
+        this.server.to(room).send(`${this.name} ${this.count}`);
+      }
+    }, EVERY_MS);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+}
+
+/** Three servers, and who is there. */
+export class Fleet implements AsyncDisposable {
+  readonly nodes: Node[];
+  readonly listeners: Listener[] = [];
+  readonly #doors: TcpProxy[] = [];
+
+  constructor(adapters: readonly Adapter[]) {
+    this.nodes = adapters.map((one) => new Node(one));
+  }
+
+  async open(perRoom = 2): Promise<void> {
+    for (const { server } of this.nodes) await server.listen("127.0.0.1", 0);
+    await this.up();
+    for (const { server } of this.nodes) {
+      const door = new TcpProxy(server.port);
+      this.#doors.push(door);
+      for (const room of ROOMS) {
+        for (let i = 0; i < perRoom; i++) {
+          const listener = new Listener(room);
+          this.listeners.push(listener);
+          // The first stays; the others are away now and then.
+          const url = i === 0 ? server.url : door.url;
+          await listener.client.connect(`${url}/${room}`);
+        }
+      }
+    }
+    for (const node of this.nodes) node.start();
+    await delay(500);
+  }
+
+  /** Waits until all servers reach each other. */
+  async up(): Promise<void> {
+    const isUp = ({ server }: Node) =>
+      server.adapterState?.state === "up" &&
+      server.servers === this.nodes.length;
+    while (!this.nodes.every(isUp)) await delay(20);
+  }
+
+  /** Keeps some of the clients away. */
+  away(isAway: boolean): void {
+    for (const door of this.#doors) {
+      if (!isAway) door.heal();
+      else {
+        door.refuse();
+        door.cut();
+      }
+    }
+  }
+
+  /** Waits until all have heard what was sent last. */
+  async settle(): Promise<void> {
+    await this.up();
+    for (const node of this.nodes) node.stop();
+    const isEven = () =>
+      this.listeners.every(({ client, last }) =>
+        client.connection &&
+        this.nodes.every(({ name, count }) =>
+          last.get(name) === undefined || last.get(name) === count
+        )
+      );
+    for (let i = 0; i < 200 && !isEven(); i++) await delay(50);
+    verdict.claim("all have heard what was sent last", isEven());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { client } of this.listeners) await client.close();
+    for (const node of this.nodes) {
+      node.stop();
+      await node.server.close();
+    }
+    for (const door of this.#doors) await door[Symbol.asyncDispose]();
+  }
+}
+
+/** Lets something happen to a fleet, and tells what came of it. */
+export async function tryFault(
+  fleet: Fleet,
+  fault: (told: (pattern: RegExp) => Promise<void>) => Promise<void>,
+): Promise<void> {
+  await fleet.open();
+  fleet.away(true);
+  const start = performance.now();
+  let seconds = NaN;
+  const find = (pattern: RegExp) =>
+    fleet.nodes.flatMap(({ told }) => told)
+      .find(({ at, line }) => at > start && pattern.test(line));
+  await fault(async (pattern) => {
+    while (!find(pattern)) await delay(20);
+    const { at = NaN, line = "" } = find(pattern) ?? {};
+    seconds = (at - start) / 1_000;
+    verdict.note("told", line);
+  });
+  await fleet.up();
+  fleet.away(false);
+  await delay(500);
+  await fleet.settle();
+  const sum = (key: "gaps" | "doubles" | "recovered" | "lost") =>
+    fleet.listeners.reduce((total, one) => total + one[key], 0);
+  verdict.note(
+    "found",
+    `${sum("gaps")} gaps or wrong trues, ${sum("doubles")} doubles, ${
+      sum("recovered")
+    } recovered, ${sum("lost")} told that they may have missed something`,
+  );
+  verdict.note("seconds until it was told", seconds.toFixed(1));
+  verdict.claim("no gap untold, no double", sum("gaps") + sum("doubles") === 0);
+  verdict.claim("told within 10 seconds", seconds <= 10);
+}
+
+/** Lets clients lose one server and come back to another one at the same time. */
+export async function comeBack(fleet: Fleet, count: number): Promise<void> {
+  await fleet.open(1);
+  for (const node of fleet.nodes) node.stop();
+  const [from, to] = fleet.nodes;
+  if (!from || !to) return;
+  await using door = new TcpProxy(from.server.port);
+  const all = Array.from({ length: count }, () => new Listener("a"));
+  for (const { client } of all) await client.connect(`${door.url}/a`);
+  to.server.to("a").send(`${to.name} ${++to.count}`);
+  while (all.some(({ last }) => !last.has(to.name))) await delay(20);
+  await delay(500); // for their positions
+  door.refuse();
+  door.cut();
+  for (let i = 0; i < 90; i++) {
+    to.server.to("a").send(`${to.name} ${++to.count}`);
+  }
+  await delay(1_000);
+  door.target = to.server.port;
+  const start = performance.now();
+  door.heal();
+  while (all.some(({ recovered, lost }) => recovered + lost === 0)) {
+    await delay(20);
+  }
+  const seconds = (performance.now() - start) / 1_000;
+  const sum = (key: "gaps" | "doubles" | "recovered") =>
+    all.reduce((total, one) => total + one[key], 0);
+  verdict.note("seconds until all were told", seconds.toFixed(1));
+  verdict.claim("all have recovered", sum("recovered") === count);
+  verdict.claim(
+    "no gap, no double",
+    sum("gaps") + sum("doubles") === 0,
+  );
+  for (const { client } of all) await client.close();
+}
