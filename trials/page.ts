@@ -2,7 +2,8 @@
  * How soon a page notices that its line is dead, and how soon it is back: hidden,
  * frozen, and with a network that goes and comes. Prints the times.
  *
- *     deno run --allow-all trials/page.ts [seconds that the line is dead]
+ *     deno run --allow-all trials/page.ts [seconds that the line is dead] [seconds in
+ *       a tab that has been hidden for long]
  */
 
 import { deadline, delay } from "@std/async";
@@ -11,6 +12,9 @@ import { bundle } from "../tests/support/bundle.ts";
 import { findRuntime } from "../tests/support/runtimes.ts";
 import { TcpProxy } from "../tests/support/tcp_proxy.ts";
 import { argument, Verdict } from "./support.ts";
+
+/** After how many seconds the timers of a hidden tab are throttled most. */
+const GRACE_SECONDS = 10;
 
 /** How long a page may take to be back, in milliseconds. */
 const TIMEOUT_MS = 120_000;
@@ -46,6 +50,8 @@ class Browser implements AsyncDisposable {
         "--no-sandbox",
         "--disable-gpu",
         "--no-first-run",
+        // A tab's timers run once a minute after it was hidden so long, not 5 minutes.
+        `--enable-features=IntensiveWakeUpThrottling:grace_period_seconds/${GRACE_SECONDS}`,
         "--remote-debugging-port=0",
         `--user-data-dir=${folder}`,
         "about:blank",
@@ -148,6 +154,7 @@ interface Times {
 }
 
 const deadFor = argument(0, 10) * 1_000;
+const deadForLong = argument(1, 75) * 1_000;
 const command = await findRuntime("chromium");
 if (!command) throw new Error("There is no Chromium: see .ci/run");
 
@@ -172,6 +179,7 @@ const address = server.url.replace("ws:", "http:");
 async function measure(
   die: (tab: Tab, other: Tab) => Promise<void>,
   wake: (tab: Tab) => Promise<void>,
+  time = deadFor,
 ): Promise<Times> {
   await using before = new TcpProxy(server.port);
   await using after = new TcpProxy(server.port);
@@ -194,7 +202,7 @@ async function measure(
     await die(tab, other);
     before.swallow();
     await tab.evaluate(`where = "${after.url}"`);
-    await delay(deadFor);
+    await delay(time);
     await wake(tab);
     const start = Date.now();
     const read = async (type: string) => {
@@ -218,8 +226,9 @@ const verdict = new Verdict();
 
 function report(what: string, { notice, back }: Times, goal: Times): void {
   const seconds = (ms: number) => `${(ms / 1_000).toFixed(1)} s`;
-  const noticed = notice < 0 ? "before" : `after ${seconds(notice)}`;
-  verdict.note(what, `noticed ${noticed}, back after ${seconds(back)}`);
+  const when = (ms: number) =>
+    ms < 0 ? `${seconds(-ms)} before` : `after ${seconds(ms)}`;
+  verdict.note(what, `noticed ${when(notice)}, back ${when(back)}`);
   verdict.claim(
     `${what}: noticed within ${seconds(goal.notice)}, back ${
       seconds(goal.back)
@@ -229,6 +238,11 @@ function report(what: string, { notice, back }: Times, goal: Times): void {
 }
 
 const LOOKED_AT = { notice: 5_000, back: 6_000 };
+const ONLINE = { notice: 10_000, back: 10_000 };
+
+async function dispatchOnline(tab: Tab): Promise<void> {
+  await tab.evaluate(`void dispatchEvent(new Event("online"))`);
+}
 
 console.log(`A line that has been dead for ${deadFor / 1_000} s, in Chromium`);
 report(
@@ -243,6 +257,35 @@ report(
   ),
   LOOKED_AT,
 );
+/** Hides a tab for so long that its timers run once a minute. */
+async function hideForLong(tab: Tab, other: Tab): Promise<void> {
+  await other.show();
+  await delay((GRACE_SECONDS + 2) * 1_000);
+  await tab.evaluate("globalThis.ticks = 0, setInterval(() => ticks++, 1_000)");
+}
+
+for (
+  const [what, wake, goal] of [
+    ["is looked at again", (tab: Tab) => tab.show(), LOOKED_AT],
+    ["gets an `online` event", dispatchOnline, ONLINE],
+  ] as const
+) {
+  report(
+    `a tab hidden for minutes that ${what}`,
+    await measure(
+      hideForLong,
+      async (tab) => {
+        verdict.note(
+          `timers of a second in ${deadForLong / 1_000} s`,
+          await tab.evaluate("ticks"),
+        );
+        await wake(tab);
+      },
+      deadForLong,
+    ),
+    goal,
+  );
+}
 report(
   "a page that was frozen",
   await measure(
@@ -255,11 +298,9 @@ report(
   "a line that is silent, and an event that there is a network",
   await measure(
     () => Promise.resolve(),
-    async (tab) => {
-      await tab.evaluate(`void dispatchEvent(new Event("online"))`);
-    },
+    dispatchOnline,
   ),
-  { notice: 10_000, back: 10_000 },
+  ONLINE,
 );
 report(
   "a network that was away",
@@ -267,7 +308,7 @@ report(
     (tab) => tab.setOffline(true),
     (tab) => tab.setOffline(false),
   ),
-  { notice: 10_000, back: 10_000 },
+  ONLINE,
 );
 verdict.finish();
 Deno.exit();

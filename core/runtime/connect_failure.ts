@@ -75,7 +75,7 @@ const PATTERNS: readonly (readonly [ConnectErrorKind, RegExp])[] = [
   ["timeout", /timed out|ETIMEDOUT|TIMEOUT/],
   [
     "protocol",
-    /sent protocols|Protocol was not set|client protocol|accept header|Sec-WebSocket|extension|HTTP version|Invalid (?:response|Upgrade)|HPE_|invalid HTTP|Server sent/i,
+    /sent protocols|Protocol was not set|client protocol|\bhead(?:er)?s?\b|extension|HTTP version|Invalid response|HPE_|invalid HTTP|Server sent/i,
   ],
   [
     "unreachable",

@@ -26,6 +26,7 @@ const TRIALS: [string, ...string[]][] = [
   ["drain", "20"],
   ["slow_readers", "10", "16"],
   ["comeback", "200", "1000"],
+  ["herd", "100", "1"],
   ["fleet", "8", "50", "1500"],
   ["inspect", "500", "2"],
   ["slow_lines", "200000", "100000"],

@@ -77,6 +77,13 @@ const CASES: readonly Case[] = [
   ["protocol subprotocol", "Protocol was not set in the opening handshake."],
   ["protocol subprotocol", new Error(`${BUN}Missing client protocol`)],
   ["protocol subprotocol", new Error(`${BUN}Mismatch client protocol`)],
+  ["protocol", `${DENO}Invalid connection header`],
+  ["protocol", `${DENO}message head is too large`],
+  ["protocol", 'Server did not set Connection header to "upgrade".'],
+  ["protocol", NODE, {
+    error: withCode("Headers Overflow Error", "UND_ERR_HEADERS_OVERFLOW"),
+  }],
+  ["protocol", new Error(`${BUN}Missing upgrade header`)],
   // The package `ws`.
   ["refused 401", new Error("Unexpected server response: 401")],
   ["unreachable", withCode("connect ECONNREFUSED ::1:9", "ECONNREFUSED")],
