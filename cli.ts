@@ -12,6 +12,7 @@
  * @module
  */
 
+import "./core/features/full.ts";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { run } from "./cli/run.ts";

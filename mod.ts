@@ -37,6 +37,7 @@
  * @module
  */
 
+import "./core/features/full.ts";
 export {
   type Cause,
   CloseCode,

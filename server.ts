@@ -12,6 +12,7 @@
  * @module
  */
 
+import "./core/features/full.ts";
 import type { ClusterQuery } from "./core/cluster/cluster_host.ts";
 import { Connection } from "./core/connection/connection.ts";
 import { Endpoint, endpoints } from "./core/connection/endpoint.ts";

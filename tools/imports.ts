@@ -24,6 +24,7 @@ const LAYERS: readonly string[] = [
   "core/cluster/",
   "core/history/",
   "core/admission/",
+  "core/features/",
   "core/client/",
   "core/reconnect/",
   "core/connection/",

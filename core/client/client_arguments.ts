@@ -1,13 +1,32 @@
 /**
- * Errors for arguments of `connect()` that mean something else; pure.
+ * Checks the arguments of `connect()`.
  *
  * @module
  */
 
-import { printable } from "../util/printable.ts";
-import { withoutSecrets } from "../util/safe_url.ts";
+import { Feature } from "../util/feature.ts";
 
-const EXAMPLE = "ws://localhost:3000/live";
+/** An example of a URL, for errors. */
+export const EXAMPLE = "ws://localhost:3000/live";
+
+/** Recognizes arguments that mean something else; see `argument_hints.ts`. */
+export interface ArgumentHints {
+  /**
+   * Checks the arguments of `connect()`.
+   *
+   * @throws {TypeError} If they are a host and a port, or contain subprotocols.
+   */
+  assertArguments(url: unknown, options: unknown): void;
+  /** Says what to do with an option that belongs elsewhere. */
+  misplaced(
+    owner: "ClientSocket" | "connect()",
+    options: object,
+    constructorOptions: readonly string[],
+  ): TypeError | undefined;
+}
+
+/** See {@linkcode ArgumentHints}. Without the code, other checks find the mistake. */
+export const argumentHints: Feature<ArgumentHints> = new Feature("hints");
 
 /**
  * Checks where to connect to.
@@ -17,27 +36,7 @@ const EXAMPLE = "ws://localhost:3000/live";
  * @throws {TypeError} If there is no URL, or the arguments are a host and a port.
  */
 export function assertTarget(url: unknown, options: unknown): void {
-  if (typeof options === "number") {
-    throw new TypeError(
-      typeof url === "string" && !url.includes("://")
-        ? `Cannot connect to a host and a port: pass a URL, as in connect("ws://${
-          printable(url)
-        }:${options}")`
-        : `Cannot use "options" unless it is an object: current value is ${options}`,
-    );
-  }
-  if (typeof options === "string" || Array.isArray(options)) {
-    throw new TypeError(
-      `Cannot pass subprotocols to connect(): pass them to the constructor, as in new ClientSocket({ protocols: ${
-        JSON.stringify(options)
-      } })`,
-    );
-  }
-  if (typeof url === "number") {
-    throw new TypeError(
-      `Cannot connect to a port: pass a URL, as in connect("ws://localhost:${url}")`,
-    );
-  }
+  argumentHints.code?.assertArguments(url, options);
   if (typeof url !== "function") {
     assertUrl(url, "pass a URL, or a function that returns one");
   }
@@ -79,26 +78,4 @@ export function toProtocols(protocols: unknown): readonly string[] {
       protocols === null ? "null" : typeof protocols
     }`,
   );
-}
-
-/** Says what to do with an option that belongs elsewhere; undefined if there is none. */
-export function misplacedOption(
-  owner: "ClientSocket" | "connect()",
-  options: object,
-  constructorOptions: readonly string[],
-): TypeError | undefined {
-  for (const [name, value] of Object.entries(options)) {
-    if (owner === "ClientSocket" && name === "url") {
-      const shown = typeof value === "string" ? withoutSecrets(value) : EXAMPLE;
-      return new TypeError(
-        `Cannot use "url" as an option of ClientSocket: pass it to connect(), as in client.connect("${shown}")`,
-      );
-    }
-    if (owner === "connect()" && constructorOptions.includes(name)) {
-      return new TypeError(
-        `Cannot use "${name}" as an option of connect(): pass it to the constructor, as in new ClientSocket({ ${name} })`,
-      );
-    }
-  }
-  return undefined;
 }

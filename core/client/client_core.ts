@@ -20,7 +20,7 @@ import {
   type ConnectionOwner,
   coreOf,
 } from "../connection/connection.ts";
-import { ErrorLog } from "../events/error_log.ts";
+import { createErrorOutput } from "../events/error_output.ts";
 import { emitEnd } from "../events/emit_end.ts";
 import { emitError } from "../events/emit_error.ts";
 import { emitters } from "../events/emitter.ts";
@@ -76,7 +76,7 @@ import {
 export class ClientCore<Types extends SocketTypes> {
   readonly #client: Endpoint<Types, ClientEvents<Types>>;
   readonly #options: ConnectionOptions<Types>;
-  readonly #errorLog = new ErrorLog();
+  readonly #errorLog = createErrorOutput();
   /** Messages that wait for a connection. */
   readonly #queue: SendQueue;
   readonly #connector: Connector<Types>;

@@ -5,7 +5,7 @@
  */
 
 import type { WebSocketOptions } from "../runtime/websocket.ts";
-import { misplacedOption } from "./client_arguments.ts";
+import { argumentHints } from "./client_arguments.ts";
 import {
   assertKnown,
   assertSize,
@@ -165,7 +165,11 @@ export function resolveClientOptions<Types extends SocketTypes>(
   options: ClientOptions<Types>,
 ): ResolvedClientOptions<Types> {
   assertType("options", options, "object", "pass the URL to connect()");
-  const misplaced = misplacedOption("ClientSocket", options, []);
+  const misplaced = argumentHints.code?.misplaced(
+    "ClientSocket",
+    options,
+    [],
+  );
   if (misplaced) throw misplaced;
   assertKnown("ClientSocket", options, CLIENT_OPTIONS);
   const {
@@ -220,8 +224,11 @@ export function resolveClientOptions<Types extends SocketTypes>(
  */
 export function assertConnectOptions(options: ConnectOptions): void {
   assertType("options", options, "object");
-  const others = CLIENT_OPTIONS.filter((one) => !CONNECT_OPTIONS.includes(one));
-  const misplaced = misplacedOption("connect()", options, others);
+  const misplaced = argumentHints.code?.misplaced(
+    "connect()",
+    options,
+    CLIENT_OPTIONS.filter((one) => !CONNECT_OPTIONS.includes(one)),
+  );
   if (misplaced) throw misplaced;
   assertKnown("connect()", options, CONNECT_OPTIONS);
 }

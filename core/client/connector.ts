@@ -17,9 +17,10 @@ import { ResumePoint } from "../protocol/resume_point.ts";
 import { offerSubprotocols, parseSelected } from "../protocol/subprotocol.ts";
 import {
   type ConnectFailure,
-  explainFailure,
-  reportConnect,
-} from "../runtime/connect_failure.ts";
+  diagnosisFeature,
+  explainByPolicy,
+  reportByPolicy,
+} from "../runtime/connect_report.ts";
 import { clientDriver, openSocket } from "../runtime/websocket.ts";
 import { printable } from "../util/printable.ts";
 import { withoutSecrets } from "../util/safe_url.ts";
@@ -219,7 +220,8 @@ export class Connector<Types extends SocketTypes> {
     const { instrumentation } = options;
     const open = () =>
       openSocket(url, offered, headers, this.#options.webSocket);
-    const { socket, report, stop } = reportConnect(
+    const { code: diagnosis } = diagnosisFeature;
+    const { socket, report, stop } = (diagnosis?.report ?? reportByPolicy)(
       instrumentation ? () => instrumentation.detach(open) : open,
     );
     let connection: Connection<Types> | undefined;
@@ -232,7 +234,10 @@ export class Connector<Types extends SocketTypes> {
         },
         resolve,
         refused: (url, cause, end) => {
-          const failure = explainFailure(cause, report);
+          const failure = (diagnosis?.explain ?? explainByPolicy)(
+            cause,
+            report,
+          );
           reject(
             this.#explain(url, cause, end, {
               ...failure,

@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { ConnectFailure } from "../runtime/connect_failure.ts";
+import type { ConnectFailure } from "../runtime/connect_report.ts";
 
 /** Whether the offer was the reason why a handshake failed. */
 export type OfferBlame =

@@ -30,7 +30,8 @@ import {
 import type { QueuedMessage, SendOptions } from "../sending/send_queue.ts";
 import type { TrafficCount } from "../sending/socket_buffer.ts";
 import { decodeWith, encodeWith, type Frame } from "../values/codec.ts";
-import { type StandardSchema, toSchema, validate } from "../values/schema.ts";
+import type { StandardSchema } from "../values/schema.ts";
+import { schemaFeature } from "./invalid_messages.ts";
 import type { Outgoing, SocketTypes } from "../values/types.ts";
 import { Closing, type ClosingHost } from "./closing.ts";
 import type { ConnectionOptions } from "./connection_options.ts";
@@ -289,10 +290,14 @@ export class ConnectionCore<
         ),
       ));
     }
-    const schema = options.schema && toSchema(options.schema);
+    const validation = options.schema &&
+      schemaFeature.require('the option "schema"');
+    const schema = validation?.toSchema(options.schema);
     const answer = session.request(frame, options, trace).then((payload) => {
       const reply = decodeWith(payload, codec);
-      return schema ? validate(schema, reply, "The reply") : reply;
+      return schema && validation
+        ? validation.validate(schema, reply, "The reply")
+        : reply;
     });
     return ignoreRejection(answer);
   }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { assertCodec, type Codec } from "../values/codec.ts";
+import { type Codec, codecFeature } from "../values/codec.ts";
 import { assertType, optionNames } from "../events/errors.ts";
 import {
   type FlowOptions,
@@ -19,7 +19,9 @@ import type {
 import type { Closing } from "./closing.ts";
 import type { InboundGuard } from "./inbound_guard.ts";
 import type { FrameReceiver } from "./sliced_receiver.ts";
-import { type StandardSchema, toSchema } from "../values/schema.ts";
+import type { StandardSchema } from "../values/schema.ts";
+import { schemaFeature } from "./invalid_messages.ts";
+import { concurrencyFeature } from "./concurrency_feature.ts";
 import type { SubprotocolSupport } from "../protocol/subprotocol.ts";
 import type { Incoming, SocketTypes } from "../values/types.ts";
 
@@ -156,7 +158,12 @@ export function resolveOptions<Types extends SocketTypes>(
       `Cannot use "onInvalid" unless it is report or close: current value is ${onInvalid}`,
     );
   }
-  assertCodec(codec);
+  if (concurrency !== Infinity) {
+    concurrencyFeature.require('the option "concurrency"');
+  }
+  if (codec !== undefined) {
+    codecFeature.require('the option "codec"').assert(codec);
+  }
   return {
     ...side,
     support: { isPlain, codecName: codec?.name ?? "" },
@@ -165,7 +172,8 @@ export function resolveOptions<Types extends SocketTypes>(
     codec,
     schema: schema === undefined
       ? undefined
-      : toSchema<Types, Incoming<Types>>(schema),
+      : schemaFeature.require('the option "schema"')
+        .toSchema<Types, Incoming<Types>>(schema),
     isStrict: onInvalid === "close",
     instrumentation: undefined,
   };

@@ -13,16 +13,19 @@ import { FailureEvent } from "../events/event_types.ts";
 import type { Payload, RequestFailure } from "../protocol/frames.ts";
 import type { RequestHandler } from "../requests/handlers.ts";
 import {
-  IncomingRequest,
+  type IncomingRequest,
   type Responder,
+  UNHANDLED_FAILURE,
 } from "../requests/incoming_request.ts";
-import { RunningRequests } from "../requests/running_requests.ts";
+import { requestsFeature } from "../requests/requests_feature.ts";
+import type { RunningRequests } from "../requests/running_requests.ts";
 import type { EventsSession } from "../requests/session.ts";
 import { MESSAGE_COST } from "../sending/buffer_budget.ts";
 import { creditCost } from "../sending/credit_window.ts";
 import { encodeWith, type Frame } from "../values/codec.ts";
 import type { Incoming, Outgoing, SocketTypes } from "../values/types.ts";
-import { ConcurrencyLimiter } from "./concurrency_limiter.ts";
+import { concurrencyFeature } from "./concurrency_feature.ts";
+import type { ConcurrencyLimiter } from "./concurrency_limiter.ts";
 import {
   EarlyMessages,
   type EarlyMessagesDispatcher,
@@ -32,8 +35,8 @@ import type { ConnectionHost } from "./connection_host.ts";
 import {
   internalError,
   type InvalidMessage,
-  readMessage,
   rejectInvalid,
+  schemaFeature,
   undecodable,
   type ValidMessage,
 } from "./invalid_messages.ts";
@@ -96,7 +99,8 @@ export class Dispatcher<
     this.#session = session;
     this.early.start();
     if (concurrency === Infinity) return;
-    this.#limiter = new ConcurrencyLimiter(
+    const Limiter = concurrencyFeature.require("concurrency");
+    this.#limiter = new Limiter(
       concurrency,
       ({ message, request }) => this.#dispatch(message, request),
       (handled) => {
@@ -228,12 +232,16 @@ export class Dispatcher<
   ): InboundMessage<MessageFrom<Types, C>> | undefined {
     const { codec, schema } = this.#host.options;
     const connection = this.#host.connection;
-    const request = id === undefined
-      ? undefined
-      : new IncomingRequest(id, this, trace);
+    let request: IncomingRequest | undefined;
+    if (id !== undefined) {
+      const { code } = requestsFeature;
+      if (!code) return this.#refuseUnloaded(id);
+      request = new code.IncomingRequest(id, this, trace);
+    }
     let value: ValidMessage<Incoming<Types>> | undefined;
     if (schema) {
-      const result = readMessage(payload, codec, schema);
+      const result = schemaFeature.require("a schema")
+        .read(payload, codec, schema);
       if ("error" in result) return this.#reject(result, request);
       value = result;
     }
@@ -250,6 +258,16 @@ export class Dispatcher<
       },
     );
     return { message, request };
+  }
+
+  /** Refuses a request, as the code to handle it is not loaded, and reports that. */
+  #refuseUnloaded(id: number): undefined {
+    this.refuse(id, UNHANDLED_FAILURE);
+    try {
+      requestsFeature.require("requests of the server");
+    } catch (error) {
+      this.callListeners(() => this.reportError(error, "message"));
+    }
   }
 
   /** Reports a message that cannot be read, and rejects it. */
@@ -296,6 +314,7 @@ export class Dispatcher<
 
   /** Counts a request until its handler has finished. */
   #track(done: Promise<void>, size: number): void {
+    const { RunningRequests } = requestsFeature.require("requests");
     const running = this.#running ??= new RunningRequests();
     running.start(size);
     this.#spend(size);

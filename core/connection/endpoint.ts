@@ -16,11 +16,12 @@ import { Emitter, emitters } from "../events/emitter.ts";
 import type { Listener } from "../events/listeners.ts";
 import type { EventsOptions } from "../events/subscriptions.ts";
 import type { EventMap } from "../events/event_types.ts";
-import {
-  type HandleOptions,
-  type RequestHandler,
+import type {
+  HandleOptions,
+  RequestHandler,
   RequestHandlers,
 } from "../requests/handlers.ts";
+import { requestsFeature } from "../requests/requests_feature.ts";
 import type {
   HandlerResult,
   Incoming,
@@ -74,16 +75,14 @@ export abstract class Endpoint<
   Types extends SocketTypes,
   Events extends EndpointEvents<Events>,
 > extends Emitter<Events, TypedMessages<Types>> {
-  readonly #handlers = new RequestHandlers<
-    Incoming<Types>,
-    Outgoing<Types>,
-    Connection<Types>
-  >();
+  #handlers:
+    | RequestHandlers<Incoming<Types>, Outgoing<Types>, Connection<Types>>
+    | undefined;
 
   static {
     onAsyncDispose(this.prototype, (endpoint) => endpoint.close());
     endpoints = {
-      handlerOf: (endpoint, request) => endpoint.#handlers.find(request),
+      handlerOf: (endpoint, request) => endpoint.#handlers?.find(request),
       overrideOf: (endpoint, type) => {
         switch (type) {
           case "message":
@@ -173,6 +172,8 @@ export abstract class Endpoint<
       | HandleOptions,
     third?: HandleOptions,
   ): this {
+    const { RequestHandlers } = requestsFeature.require("handle()");
+    this.#handlers ??= new RequestHandlers();
     this.#handlers.add(first, second, third);
     return this;
   }

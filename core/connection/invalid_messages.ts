@@ -11,12 +11,9 @@ import {
   type IncomingRequest,
   INTERNAL_FAILURE,
 } from "../requests/incoming_request.ts";
-import { type Codec, decodeWith } from "../values/codec.ts";
-import {
-  SchemaError,
-  type StandardSchema,
-  validate,
-} from "../values/schema.ts";
+import { Feature } from "../util/feature.ts";
+import type { Codec } from "../values/codec.ts";
+import type { StandardSchema, toSchema, validate } from "../values/schema.ts";
 import type { Closing } from "./closing.ts";
 
 /** Why a message cannot be read. */
@@ -44,26 +41,22 @@ export interface InvalidMessageHost {
   };
 }
 
-/** Decodes and validates a message. */
-export function readMessage<Data>(
-  payload: Payload,
-  codec: Codec | undefined,
-  schema: StandardSchema<Data>,
-): ValidMessage<Data> | InvalidMessage {
-  let decoded: unknown;
-  try {
-    decoded = decodeWith(payload, codec);
-  } catch (error) {
-    return undecodable(error);
-  }
-  try {
-    return { data: validate(schema, decoded, "A message") };
-  } catch (error) {
-    if (!(error instanceof SchemaError)) return internalError(error);
-    const failure = { message: error.message, code: "invalid" };
-    return { error, failure, isFaultOfPeer: true };
-  }
+/** Validates messages and replies; see `message_validation.ts`. */
+export interface MessageValidation {
+  /** Checks that a value is a schema. */
+  readonly toSchema: typeof toSchema;
+  /** Validates a value, such as a reply. */
+  readonly validate: typeof validate;
+  /** Decodes and validates a message. */
+  read<Data>(
+    payload: Payload,
+    codec: Codec | undefined,
+    schema: StandardSchema<Data>,
+  ): ValidMessage<Data> | InvalidMessage;
 }
+
+/** See {@linkcode MessageValidation}. */
+export const schemaFeature: Feature<MessageValidation> = new Feature("schema");
 
 /** A message that the codec cannot decode. */
 export function undecodable(error: unknown): InvalidMessage {

@@ -7,7 +7,7 @@
 import { emitters } from "../events/emitter.ts";
 import { TYPED_MESSAGE } from "../events/event_names.ts";
 import { ReceivedEvent } from "../events/event_types.ts";
-import { typeOf } from "../requests/handlers.ts";
+import { typeOf } from "../values/type_of.ts";
 
 /** The part of a message that is used here. */
 interface Typed {

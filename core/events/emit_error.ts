@@ -5,7 +5,7 @@
  */
 
 import { emitters } from "./emitter.ts";
-import type { ErrorLog } from "./error_log.ts";
+import type { ErrorOutput } from "./error_output.ts";
 import { FailureEvent } from "./event_types.ts";
 import type { Instrumented } from "./instrumentation.ts";
 
@@ -18,7 +18,7 @@ import type { Instrumented } from "./instrumentation.ts";
 export function emitError(
   emitter: EventTarget,
   { instrumentation }: Instrumented,
-  log: ErrorLog,
+  log: ErrorOutput,
   ...args: [error: unknown, from: string, connection: object | undefined]
 ): void {
   const [error, from] = args;

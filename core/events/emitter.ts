@@ -5,7 +5,7 @@
  */
 
 import { assertKnown, isThenable, RESOLVED } from "./errors.ts";
-import { ErrorLog } from "./error_log.ts";
+import { createErrorOutput, type ErrorOutput } from "./error_output.ts";
 import type { EmitterHooks, EmitterInternals } from "./emitter_internals.ts";
 import { assertEventName, isTypedMessage } from "./event_names.ts";
 import {
@@ -16,6 +16,8 @@ import {
   LISTENER_OPTIONS,
   type ListenerOptions,
 } from "./listeners.ts";
+import { Feature } from "../util/feature.ts";
+import type { Iterators } from "./emitter_internals.ts";
 import {
   type CollectOptions,
   type EventsOptions,
@@ -25,6 +27,9 @@ import {
 
 /** The operations on an emitter that only the sockets use. */
 export let emitters: EmitterInternals;
+
+/** The code of `collect`, `events` and `messages`. */
+export const iteratorsFeature: Feature<Iterators> = new Feature("iterators");
 
 const NO_HOOKS: EmitterHooks = { names: new Set(), failed: () => {} };
 
@@ -90,7 +95,8 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
       isHeard: (emitter: Emitter<unknown>, type) => emitter.#isHeard(type),
       hasTyped: (emitter: Emitter<unknown>) => emitter.#typed > 0,
       iterate: (emitter: Emitter<unknown>, type, options, select) =>
-        emitter.#subscribed().iterate(
+        iteratorsFeature.require("messages()").iterate(
+          emitter.#subscribed(),
           type,
           options,
           select,
@@ -271,7 +277,11 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
     type: Type,
     options: CollectOptions<EventArgs<Events, Typed, Type>> = {},
   ): Promise<EventArgs<Events, Typed, Type>[]> {
-    return this.#subscribed().collect(type, options);
+    return iteratorsFeature.require("collect()").collect(
+      this.#subscribed(),
+      type,
+      options,
+    );
   }
 
   /**
@@ -300,7 +310,8 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
     type: Type,
     options: EventsOptions = {},
   ): AsyncIterableIterator<EventArgs<Events, Typed, Type>, undefined> {
-    return this.#subscribed().iterate(
+    return iteratorsFeature.require("events()").iterate(
+      this.#subscribed(),
       type,
       options,
       (args: EventArgs<Events, Typed, Type>) => args,
@@ -489,10 +500,11 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
 
   #reportError(error: unknown, type: string, subject: unknown): void {
     if (type === "error") {
-      errorLog.write('A listener of "error" threw:', error);
+      errorOutput ??= createErrorOutput();
+      errorOutput.write('A listener of "error" threw:', error);
     } else this.#hooks.failed(this, error, type, subject);
   }
 }
 
 /** Logs the errors of `error` listeners, of all emitters. */
-const errorLog = new ErrorLog();
+let errorOutput: ErrorOutput | undefined;

@@ -5,7 +5,12 @@
  */
 
 import type { Listener } from "./listeners.ts";
-import type { EventsOptions, WaitOptions } from "./subscriptions.ts";
+import type {
+  CollectOptions,
+  EventsOptions,
+  Subscriptions,
+  WaitOptions,
+} from "./subscriptions.ts";
 
 /** The behavior of one class of emitters; all its instances share the object. */
 export interface EmitterHooks {
@@ -24,6 +29,24 @@ export interface EmitterHooks {
   override?(target: object, type: string): Listener | undefined;
   /** An iterator over messages has failed, because more messages wait than it allows. */
   iteratorOverflowed?(target: object): void;
+}
+
+/** Several events at once; see `iterators.ts`. */
+export interface Iterators {
+  /** Collects the arguments of several events. */
+  collect<Args extends readonly unknown[]>(
+    subscriptions: Subscriptions,
+    type: string,
+    options: CollectOptions<Args>,
+  ): Promise<Args[]>;
+  /** Iterates over events. */
+  iterate<Args extends readonly unknown[], T>(
+    subscriptions: Subscriptions,
+    type: string,
+    options: EventsOptions,
+    select: (args: Args) => T,
+    iteratorOverflowed?: () => void,
+  ): AsyncIterableIterator<T, undefined>;
 }
 
 /** The operations on an emitter that only the sockets use. */

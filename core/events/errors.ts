@@ -4,7 +4,7 @@
  * @module
  */
 
-import { nearest } from "../util/nearest.ts";
+import { Feature } from "../util/feature.ts";
 import { printable } from "../util/printable.ts";
 
 /**
@@ -177,6 +177,20 @@ export function optionNames<Options>(
   return Object.keys(names);
 }
 
+/** The end of an error for an unknown name: the nearest name, or all of them. */
+export type Suggestion = (
+  what: "events" | "options",
+  name: string,
+  names: Iterable<string>,
+) => string;
+
+/** See {@linkcode Suggestion}. Without the code, errors end without it. */
+export const suggestionFeature: Feature<Suggestion> = new Feature("hints");
+
+/** Returns the end of an error for an unknown name. */
+export const suggest: Suggestion = (...args) =>
+  suggestionFeature.code?.(...args) ?? "";
+
 /**
  * Checks the names of options at run time.
  *
@@ -189,14 +203,11 @@ export function assertKnown(
 ): void {
   for (const name in options) {
     if (names.includes(name)) continue;
-    const closest = nearest(name, names);
     throw new TypeError(
       `Cannot use "${
         printable(name)
-      }" as an option of ${owner} as there is no such option: ${
-        closest === undefined
-          ? `the options are ${names.map((one) => `"${one}"`).join(", ")}`
-          : `did you mean "${closest}"?`
+      }" as an option of ${owner} as there is no such option${
+        suggest("options", name, names)
       }`,
     );
   }

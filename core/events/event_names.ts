@@ -4,7 +4,7 @@
  * @module
  */
 
-import { nearest } from "../util/nearest.ts";
+import { suggest } from "./errors.ts";
 
 /** The prefix of the events for messages of one type, as in `message:chat`. */
 export const TYPED_MESSAGE = "message:";
@@ -37,13 +37,9 @@ export function assertEventName(
     );
   }
   if (names.has(type) || isTypedMessage(type)) return;
-  const closest = nearest(type, names);
-  const all = Array.from(names, (name) => `"${name}"`).join(", ");
   throw new TypeError(
-    `Cannot listen to "${type}" as there is no such event: ${
-      closest === undefined
-        ? `the events are ${all}`
-        : `did you mean "${closest}"?`
+    `Cannot listen to "${type}" as there is no such event${
+      suggest("events", type, names)
     }`,
   );
 }

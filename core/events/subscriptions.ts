@@ -1,20 +1,18 @@
 /**
- * Promises and iterators of events: `waitFor`, `collect` and `events`.
+ * What waits for events: the promises of `waitFor`, and those of `iterators.ts`.
  *
  * @module
  */
 
 import { withResolvers } from "../util/deferred.ts";
-import { AsyncQueue } from "./async_queue.ts";
 import {
   assertKnown,
   assertSize,
   assertType,
-  ConnectionEndedError,
   ignoreRejection,
   optionNames,
 } from "./errors.ts";
-import { assertEventName, isTypedMessage } from "./event_names.ts";
+import { assertEventName } from "./event_names.ts";
 import type { Listener } from "./listeners.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 
@@ -80,13 +78,14 @@ export interface SubscriptionSource {
 }
 
 /** Why a subscription is stopped, other than by its owner. */
-type StopReason =
+export type StopReason =
   /** The emitter has ended. */
   | { readonly ended: () => Error }
   /** The signal was aborted, or the filter threw. */
   | { readonly error: unknown };
 
-interface SubscribeOptions<Args extends readonly unknown[]> {
+/** Which events a subscription takes. */
+export interface SubscribeOptions<Args extends readonly unknown[]> {
   readonly filter?: (...args: Args) => boolean;
   readonly signal?: AbortSignal;
 }
@@ -126,7 +125,7 @@ export class Subscriptions {
     if (timeout !== undefined) assertSize("timeout", timeout);
     const { promise, resolve, reject } = withResolvers<Args>();
     let timer: Timer | undefined;
-    const cancel = this.#subscribe(type, options, (args) => {
+    const cancel = this.subscribe(type, options, (args) => {
       clearTimeout(timer);
       cancel();
       resolve(args);
@@ -148,80 +147,10 @@ export class Subscriptions {
     return ignoreRejection(promise);
   }
 
-  /** Collects the arguments of several events. */
-  collect<Args extends readonly unknown[]>(
-    type: string,
-    options: CollectOptions<Args>,
-  ): Promise<Args[]> {
-    assertType("options", options, "object");
-    assertKnown("collect()", options, COLLECT_OPTIONS);
-    const { limit = Infinity, during } = options;
-    assertSize("limit", limit);
-    if (during !== undefined) assertSize("during", during);
-    const { promise, resolve, reject } = withResolvers<Args[]>();
-    const collected: Args[] = [];
-    let timer: Timer | undefined;
-    const done = () => {
-      clearTimeout(timer);
-      cancel();
-      resolve(collected);
-    };
-    const cancel = this.#subscribe<Args>(type, options, (args) => {
-      if (collected.push(args) >= limit) done();
-    }, (stop) => {
-      if ("ended" in stop) return done();
-      clearTimeout(timer);
-      reject(stop.error);
-    });
-    if (limit <= 0) done();
-    else if (during !== undefined) timer = startTimer(done, during);
-    return ignoreRejection(promise);
-  }
-
-  /**
-   * Iterates over events.
-   *
-   * @param select Maps the arguments of an event to a value of the iterator.
-   * @param iteratorOverflowed Called when the iterator has failed, because too many events wait.
-   */
-  iterate<Args extends readonly unknown[], T>(
-    type: string,
-    options: EventsOptions,
-    select: (args: Args) => T,
-    iteratorOverflowed?: () => void,
-  ): AsyncIterableIterator<T, undefined> {
-    assertType("options", options, "object");
-    assertKnown("events()", options, EVENTS_OPTIONS);
-    const { limit = 1024, throwIfLost = false } = options;
-    assertSize("limit", limit);
-    const isMessage = type === "message" || isTypedMessage(type);
-    const queue = new AsyncQueue<T>(
-      `"${type}" events`,
-      limit,
-      () => {
-        this.#queues.delete(queue);
-        cancel();
-      },
-      iteratorOverflowed,
-    );
-    const cancel = this.#subscribe(
-      type,
-      options,
-      (args: Args) => {
-        const size = isMessage ? messageSize(args[0]) : 0;
-        const done = queue.push(select(args), size);
-        // With `concurrency`, the next message waits until the loop has handled this one.
-        return isMessage ? done : undefined;
-      },
-      (stop) => {
-        const error = "ended" in stop ? stop.ended() : stop.error;
-        const isEnd = "ended" in stop && !(throwIfLost && isDisconnect(error));
-        if (isEnd) queue.close();
-        else queue.fail(error);
-      },
-    );
+  /** Counts what waits in an iterator until the returned function is called. */
+  addQueue(queue: { readonly size: number }): () => void {
     this.#queues.add(queue);
-    return queue;
+    return () => this.#queues.delete(queue);
   }
 
   /**
@@ -230,7 +159,7 @@ export class Subscriptions {
    * @param stopped Called once, if it is stopped before it is canceled.
    * @returns Cancels the subscription.
    */
-  #subscribe<Args extends readonly unknown[]>(
+  subscribe<Args extends readonly unknown[]>(
     type: string,
     { filter, signal }: SubscribeOptions<Args>,
     take: (args: Args) => unknown,
@@ -269,34 +198,8 @@ export class Subscriptions {
   }
 }
 
-function messageSize(message: unknown): number {
-  return typeof message === "object" && message !== null &&
-      "size" in message && typeof message.size === "number"
-    ? message.size
-    : 0;
-}
-
-/** Whether an error says that a connection was lost. */
-function isDisconnect(error: unknown): boolean {
-  return error instanceof ConnectionEndedError &&
-    error.end?.type === "disconnect";
-}
-
 const WAIT_OPTIONS = optionNames<WaitOptions<[]>>({
   filter: true,
   signal: true,
   timeout: true,
-});
-
-const COLLECT_OPTIONS = optionNames<CollectOptions<[]>>({
-  filter: true,
-  limit: true,
-  during: true,
-  signal: true,
-});
-
-const EVENTS_OPTIONS = optionNames<EventsOptions>({
-  signal: true,
-  limit: true,
-  throwIfLost: true,
 });

@@ -12,6 +12,7 @@ import {
 } from "../events/errors.ts";
 import { UNHANDLED_FAILURE } from "./incoming_request.ts";
 import type { Message, MessageAuthor } from "../../message.ts";
+import { typeOf } from "../values/type_of.ts";
 import type { HandlerResult, OfType } from "../values/types.ts";
 
 /** Options of `handle`. */
@@ -32,14 +33,6 @@ function hasType<
   & Message<Data, Outgoing, From>
   & Message<OfType<Data, Type>, Outgoing, From> {
   return typeOf(message.data) === type;
-}
-
-/** Returns the property `type` of the data, if it is a string. */
-export function typeOf(data: unknown): string | undefined {
-  return typeof data === "object" && data !== null && "type" in data &&
-      typeof data.type === "string"
-    ? data.type
-    : undefined;
 }
 
 /**

@@ -8,40 +8,15 @@
 
 import { readProperty } from "../util/read_property.ts";
 import type { ConnectErrorKind } from "../events/errors.ts";
-
-/** The details of a failure. */
-export interface ConnectFailure {
-  /** What kind it is; undefined if the runtime does not say. */
-  readonly kind: ConnectErrorKind | undefined;
-  /** The HTTP status of the answer; undefined if there was none, or it is unknown. */
-  readonly status: number | undefined;
-  /**
-   * Whether the server's choice of a subprotocol is the reason: none, or one that was
-   * not offered.
-   */
-  readonly isSubprotocol: boolean;
-  /** Whether the server ended the connection instead of answering the request. */
-  readonly isCutOff: boolean;
-  /** The text of the error; empty if there is none. */
-  readonly message: string;
-}
-
-/** What Node publishes of one attempt. */
-export interface ConnectReport {
-  /** Whether the Content Security Policy of the page forbids the URL. */
-  isForbidden?: boolean;
-  status?: number;
-  error?: unknown;
-  /** The TCP or TLS connection, once the handshake is sent. */
-  tcp?: TcpSocket;
-  /** Whether nobody wants the connection any more. */
-  isAbandoned?: boolean;
-}
-
-/** The part of a Node socket that is used. */
-interface TcpSocket {
-  destroy(): void;
-}
+import {
+  type ConnectFailure,
+  type ConnectReport,
+  FORBIDDEN_BY_POLICY,
+  reportByPolicy,
+  type ReportedConnect,
+  type TcpSocket,
+  textOf,
+} from "./connect_report.ts";
 
 /** The reports of sockets in Node. */
 const reports = new WeakMap<object, ConnectReport>();
@@ -115,7 +90,7 @@ export function explainFailure(
     isSubprotocol: SUBPROTOCOL_PATTERN.test(text),
     isCutOff: !isRefused && CUT_OFF_PATTERN.test(text),
     message: isForbidden
-      ? 'the Content Security Policy of the page forbids it: add the server to "connect-src"'
+      ? FORBIDDEN_BY_POLICY
       : messageOf(cause, report, isRefused ? status : undefined),
   };
 }
@@ -133,11 +108,6 @@ function messageOf(
 }
 
 const NODE_GENERIC = /^Received network error or non-101/;
-
-function textOf(error: unknown): string {
-  if (error instanceof Error) return error.message;
-  return typeof error === "string" ? error : "";
-}
 
 function codeOf(error: unknown): string {
   return typeof error === "object" && error !== null && "code" in error &&
@@ -168,22 +138,14 @@ let watched = 0;
  */
 export function reportConnect<T extends object>(
   open: () => T,
-): { readonly socket: T; readonly report: ConnectReport; stop(): void } {
-  const report: ConnectReport = {};
+): ReportedConnect<T> {
   if (modules === undefined) {
     modules = findModules() ?? null;
     modules?.subscribe("undici:client:sendHeaders", onSendHeaders);
   }
   const node = modules;
-  if (node === null) {
-    const stop = watchPolicy(report);
-    try {
-      return { socket: open(), report, stop };
-    } catch (error) {
-      stop();
-      throw error;
-    }
-  }
+  if (node === null) return reportByPolicy(open);
+  const report: ConnectReport = {};
   if (watched++ === 0) {
     node.subscribe("undici:request:headers", onHeaders);
     node.subscribe("undici:request:error", onError);
@@ -219,28 +181,6 @@ function onSendHeaders(message: unknown): void {
 
 function isTcpSocket(value: unknown): value is TcpSocket {
   return typeof readProperty(value, "destroy") === "function";
-}
-
-/** Listens to what the policy of a page forbids; the event comes before the error. */
-function watchPolicy(report: ConnectReport): () => void {
-  const type = "securitypolicyviolation";
-  // A worker has no document, and gets the event itself.
-  const document = readProperty(globalThis, "document") ?? globalThis;
-  const add = readProperty(document, "addEventListener");
-  const remove = readProperty(document, "removeEventListener");
-  if (typeof add !== "function" || typeof remove !== "function") {
-    return () => {};
-  }
-  const onViolation = (event: unknown) => {
-    const isConnect =
-      readProperty(event, "effectiveDirective") === "connect-src";
-    const isEnforced = readProperty(event, "disposition") !== "report";
-    const url = readProperty(event, "blockedURI");
-    const isSocket = typeof url === "string" && /^wss?:/.test(url);
-    if (isConnect && isEnforced && isSocket) report.isForbidden = true;
-  };
-  Reflect.apply(add, document, [type, onViolation]);
-  return () => Reflect.apply(remove, document, [type, onViolation]);
 }
 
 function onHeaders(message: unknown): void {

@@ -7,11 +7,10 @@
 
 import { MAX_DELAY_MS } from "../util/timer.ts";
 import type { Keepalive } from "./keepalive.ts";
+import { freeTimers, privateField } from "./deno_internals.ts";
 import {
   afterEventLoopTurn,
-  freeTimers,
   type IdleWatch,
-  privateField,
   type RawSocket,
   type SocketDriver,
 } from "./websocket.ts";

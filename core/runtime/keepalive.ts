@@ -10,13 +10,8 @@
  * @module
  */
 
-import {
-  cancelIdleTimer,
-  type IdleWatch,
-  privateField,
-  type RawSocket,
-  type WatchedConnection,
-} from "./websocket.ts";
+import { cancelIdleTimer, privateField } from "./deno_internals.ts";
+import type { IdleWatch, RawSocket, WatchedConnection } from "./websocket.ts";
 import { MAX_DELAY_MS } from "../util/timer.ts";
 import { Liveness } from "./idle_decision.ts";
 

@@ -5,7 +5,8 @@
  */
 
 import { withoutSecrets } from "../util/safe_url.ts";
-import { destroyTcp } from "./connect_failure.ts";
+import { Feature } from "../util/feature.ts";
+import { readProperty } from "../util/read_property.ts";
 
 /** The side of a connection. */
 export type Side = "server" | "client";
@@ -121,6 +122,22 @@ export const socketFactories: Map<
   ) => OpenedSocket
 > = new Map();
 
+/** What runtimes other than browsers offer beyond the standard. */
+export interface RuntimeSupport {
+  /** Opens a socket with headers or options, as {@linkcode openSocket} does. */
+  open(
+    url: string | URL,
+    protocols: readonly string[],
+    headers: HeadersInit | undefined,
+    options: WebSocketOptions,
+  ): OpenedSocket;
+  /** Closes a TCP connection immediately. Returns whether nothing else has to be done. */
+  destroy(socket: RawSocket): boolean;
+}
+
+/** See {@linkcode RuntimeSupport}. */
+export const runtimeFeature: Feature<RuntimeSupport> = new Feature("runtimes");
+
 /**
  * Opens a client's socket.
  *
@@ -145,57 +162,14 @@ export function openSocket(
     if (create) return create(parsed, protocolList, headers);
   }
   assertWebSocketUrl(url);
-  const { WebSocket: Class = globalThis.WebSocket, ...others } = options;
-  if (typeof Class !== "function") {
-    throw new TypeError(
-      `Cannot connect to ${
-        withoutSecrets(url)
-      } as this runtime has no WebSocket: use Node 22 or later`,
-    );
+  const isPlain = headers === undefined && Object.keys(options).length === 0;
+  if (isPlain && typeof WebSocket === "function") {
+    return new WebSocket(url, protocolList);
   }
-  const members = new Map<string, unknown>(Object.entries(others));
-  if (headers !== undefined) members.set("headers", headers);
-  const unread = new Set(members.keys());
-  const args: unknown[] = [url, protocolList];
-  if (Class.length > 2) {
-    // The package `ws` has a third argument, and reads all members of it.
-    if (unread.delete("headers")) {
-      args.push({ headers: Object.fromEntries(new Headers(headers)) });
-    }
-  } else if (members.size > 0) {
-    // Browsers accept only subprotocols as the second argument. Other runtimes accept an
-    // object with more, and read what they support of it.
-    const init = args[1] = {};
-    unread.add("protocols");
-    for (const [name, value] of members.set("protocols", protocolList)) {
-      Object.defineProperty(init, name, {
-        enumerable: true,
-        get() {
-          unread.delete(name);
-          return value;
-        },
-      });
-    }
-  }
-  let socket: WebSocket | undefined;
-  try {
-    socket = Reflect.construct(Class, args);
-  } catch (error) {
-    if (unread.size === 0) throw error;
-  }
-  // A socket of the package `ws` throws its error if nothing listens to it.
-  if (options.WebSocket) socket?.addEventListener("error", () => {});
-  const [name] = unread;
-  if (socket !== undefined && name === undefined) return socket;
-  socket?.close();
+  const { code } = runtimeFeature;
+  if (code) return code.open(url, protocolList, headers, options);
   throw new TypeError(
-    name === "headers"
-      ? `Cannot send headers to ${
-        withoutSecrets(url)
-      } as this runtime's WebSocket does not support them: pass the values in the URL or a subprotocol`
-      : `Cannot connect to ${
-        withoutSecrets(url)
-      } with the WebSocket option "${name}" as this runtime does not support it`,
+    `Cannot send headers or use "webSocket" in a page: pass the values in the URL or a subprotocol; or, in another runtime, import "@ws/events/client/full" first`,
   );
 }
 
@@ -204,8 +178,8 @@ function assertWebSocketUrl(url: string | URL): void {
   let hash: string;
   let protocol: string;
   try {
-    const base: unknown = getProperty(
-      getProperty(globalThis, "location"),
+    const base: unknown = readProperty(
+      readProperty(globalThis, "location"),
       "href",
     );
     ({ hash, protocol } = new URL(
@@ -244,8 +218,8 @@ function assertWebSocketUrl(url: string | URL): void {
  * @returns A function that cancels the call.
  */
 export function afterEventLoopTurn(action: () => void): () => void {
-  const schedule = getProperty(globalThis, "setImmediate");
-  const cancel = getProperty(globalThis, "clearImmediate");
+  const schedule = readProperty(globalThis, "setImmediate");
+  const cancel = readProperty(globalThis, "clearImmediate");
   if (typeof schedule === "function" && typeof cancel === "function") {
     const immediate: unknown = schedule(action);
     return () => cancel(immediate);
@@ -255,48 +229,20 @@ export function afterEventLoopTurn(action: () => void): () => void {
 }
 
 /**
- * Closes the TCP connection of a socket immediately. There is no public API for this.
- * Deno has a private one; other runtimes start the closing handshake instead. The socket
- * must not be used afterwards.
+ * Closes the TCP connection of a socket immediately, if the runtime can. There is no
+ * standard for this: a page starts the closing handshake instead. The socket must not be
+ * used afterwards.
  */
 export function destroySocket(socket: RawSocket): void {
   if (socket.terminate) return socket.terminate();
-  if (destroyTcp(socket)) return;
-  const rid = getProperty(socket, privateField(socket, "[[rid]]"));
-  if (typeof rid !== "number") {
-    // A server's socket that is not open yet does not react to `close`.
-    if (socket.readyState !== 1 && socket.readyState !== 2) {
-      socket.addEventListener("open", () => destroySocket(socket), {
-        once: true,
-      });
-    }
-    socket.close();
-    return;
+  if (runtimeFeature.code?.destroy(socket)) return;
+  // A server's socket that is not open yet does not react to `close`.
+  if (socket.readyState !== 1 && socket.readyState !== 2) {
+    socket.addEventListener("open", () => destroySocket(socket), {
+      once: true,
+    });
   }
-  const tryClose = getProperty(denoCore(), "tryClose");
-  if (typeof tryClose === "function") tryClose(rid);
-  else socket.close();
-}
-
-/**
- * Frees what Deno holds for a server's socket after its end: its idle timer would hold
- * the socket for up to half of the idle timeout.
- */
-export function freeTimers(socket: RawSocket): void {
-  const idleTimeout = privateField(socket, "[[idleTimeout]]");
-  // A socket that ends while it opens will only get a timer then.
-  if (idleTimeout !== undefined) Reflect.set(socket, idleTimeout, 0);
-  cancelIdleTimer(socket);
-}
-
-/** Cancels Deno's idle timer of a server's socket, if there is one. */
-export function cancelIdleTimer(socket: RawSocket): void {
-  const timer = getProperty(
-    socket,
-    privateField(socket, "[[idleTimeoutTimeout]]"),
-  );
-  const cancelTimer = getProperty(denoCore(), "cancelTimer");
-  if (timer != null && typeof cancelTimer === "function") cancelTimer(timer);
+  socket.close();
 }
 
 /**
@@ -304,48 +250,5 @@ export function cancelIdleTimer(socket: RawSocket): void {
  * clean end, as Deno does, so that it cannot be told from one that answered.
  */
 export function isLossReportedAsClean(): boolean {
-  return denoCore() !== undefined;
-}
-
-/** The private API of the last `Deno` object, which tests replace. */
-let cachedCore: { readonly deno: unknown; readonly core: unknown } | undefined;
-
-/** Returns Deno's private API. */
-function denoCore(): unknown {
-  const deno = getProperty(globalThis, "Deno");
-  if (cachedCore?.deno !== deno) {
-    const internal = getProperty(deno, getProperty(deno, "internal"));
-    cachedCore = { deno, core: getProperty(internal, "core") };
-  }
-  return cachedCore?.core;
-}
-
-/** Cached symbols by description, as all sockets have the same ones. */
-const fieldSymbols = new Map<string, symbol>();
-
-/**
- * Finds the symbol of a private field of Deno.
- *
- * @param description The description of the symbol.
- * @returns The symbol; undefined if the object has no such field.
- */
-export function privateField(
-  object: object,
-  description: string,
-): symbol | undefined {
-  const known = fieldSymbols.get(description);
-  if (known !== undefined && Object.hasOwn(object, known)) return known;
-  const symbol = Object.getOwnPropertySymbols(object).find((symbol) =>
-    symbol.description === description
-  );
-  if (symbol !== undefined) fieldSymbols.set(description, symbol);
-  return symbol;
-}
-
-/** Returns a property of an unknown value. */
-function getProperty(object: unknown, key: unknown): unknown {
-  return typeof object === "object" && object !== null &&
-      (typeof key === "string" || typeof key === "symbol")
-    ? Reflect.get(object, key)
-    : undefined;
+  return readProperty(globalThis, "Deno") !== undefined;
 }

@@ -4,6 +4,18 @@
  * @module
  */
 
+/** Returns the end of an error for an unknown name: the nearest name, or all of them. */
+export function suggestName(
+  what: string,
+  name: string,
+  names: Iterable<string>,
+): string {
+  const closest = nearest(name, names);
+  if (closest !== undefined) return `: did you mean "${closest}"?`;
+  const all = Array.from(names, (one) => `"${one}"`).join(", ");
+  return `: the ${what} are ${all}`;
+}
+
 /**
  * Returns the name with the smallest edit distance to a misspelled one; undefined if none
  * is similar.

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { assertType, ignoreRejection, isThenable } from "../events/errors.ts";
+import { ignoreRejection, isThenable } from "../events/errors.ts";
+import { Feature } from "../util/feature.ts";
 
 /** The payload of a frame: a string for a text frame, all else for a binary frame. */
 export type Frame = string | ArrayBuffer | ArrayBufferView<ArrayBuffer> | Blob;
@@ -68,23 +69,6 @@ export interface Codec {
   readonly decode: (frame: string | Uint8Array<ArrayBuffer>) => unknown;
 }
 
-/**
- * Checks the option `codec`.
- *
- * @throws {TypeError} If it is not a codec, or its name is not a valid one.
- */
-export function assertCodec(codec: Codec | undefined): void {
-  if (codec === undefined) return;
-  assertType("codec", codec, "object");
-  assertType("codec.encode", codec.encode, "function");
-  assertType("codec.decode", codec.decode, "function");
-  const { name } = codec;
-  if (typeof name === "string" && /^[A-Za-z0-9-]+$/.test(name)) return;
-  throw new TypeError(
-    `Cannot use a codec whose name is not made of letters, digits and dashes: current value is "${name}"`,
-  );
-}
-
 const utf8Encoder = new TextEncoder();
 
 /** Undefined in pages that are not cross-origin isolated. */
@@ -129,36 +113,34 @@ export function encodeValue(data: unknown): Frame {
   return json;
 }
 
+/** Encodes with a codec; see `codec_encoding.ts`. */
+export interface CodecEncoding {
+  /**
+   * Checks the option `codec`.
+   *
+   * @throws {TypeError} If it is not a codec, or its name is not a valid one.
+   */
+  assert(codec: Codec): void;
+  /**
+   * Encodes a value as a frame.
+   *
+   * @throws {TypeError} If the value cannot be encoded.
+   */
+  encode(data: unknown, codec: Codec): Frame;
+}
+
+/** See {@linkcode CodecEncoding}. */
+export const codecFeature: Feature<CodecEncoding> = new Feature("codec");
+
 /**
  * Encodes a value as a frame, with a codec or else with {@linkcode encodeValue}.
  *
  * @throws {TypeError} If the value cannot be encoded.
  */
 export function encodeWith(data: unknown, codec: Codec | undefined): Frame {
-  if (codec === undefined) return encodeValue(data);
-  if (data instanceof Blob) {
-    throw new TypeError(
-      `Cannot send a Blob with the codec "${codec.name}": send the result of its bytes() instead`,
-    );
-  }
-  let frame: string | Uint8Array;
-  try {
-    frame = codec.encode(data);
-  } catch (cause) {
-    throw new TypeError(
-      `Cannot send a value that the codec "${codec.name}" cannot encode: ${
-        cause instanceof Error ? cause.message : cause
-      }`,
-      { cause },
-    );
-  }
-  if (typeof frame === "string" || frame instanceof Uint8Array) {
-    return encodeValue(frame);
-  }
-  if (isThenable(frame)) assertNoPromise(frame, codec);
-  throw new TypeError(
-    `Cannot send the output of the codec "${codec.name}" as it is neither a string nor a Uint8Array: its type is ${typeof frame}`,
-  );
+  return codec
+    ? codecFeature.require("a codec").encode(data, codec)
+    : encodeValue(data);
 }
 
 /**
@@ -189,7 +171,10 @@ function decodeByCodec(
 }
 
 /** Throws for an asynchronous codec. Its rejections must not end the process. */
-function assertNoPromise(value: PromiseLike<unknown>, { name }: Codec): never {
+export function assertNoPromise(
+  value: PromiseLike<unknown>,
+  { name }: Codec,
+): never {
   ignoreRejection(Promise.resolve(value));
   throw new TypeError(
     `Cannot use the codec "${name}" as it is asynchronous: return values instead of promises`,

@@ -3,6 +3,7 @@
  * sockets that do what the test says.
  */
 
+import "../../core/features/full.ts";
 import {
   assert,
   assertEquals,

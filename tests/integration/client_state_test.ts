@@ -1,5 +1,6 @@
 /** A client that is told what to do: to connect now, elsewhere, or not at all. */
 
+import "../../core/features/full.ts";
 import {
   assert,
   assertEquals,

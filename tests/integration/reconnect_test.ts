@@ -3,6 +3,7 @@
  * no waiting.
  */
 
+import "../../core/features/full.ts";
 import {
   assert,
   assertEquals,

@@ -4,6 +4,7 @@
  * beside it is the other end.
  */
 
+import "../../../core/features/full.ts";
 import {
   type ClientOptions,
   ClientSocket,

@@ -3,6 +3,7 @@
  * of this library and that of a bare one are given; throws if something is not so.
  */
 
+import "../../../core/features/full.ts";
 import {
   ClientSocket,
   ConnectError,

@@ -4,6 +4,7 @@
  * Node and Bun.
  */
 
+import "../../../core/features/full.ts";
 import process from "node:process";
 import { ClientSocket } from "../../../client.ts";
 

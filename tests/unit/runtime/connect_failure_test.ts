@@ -6,11 +6,11 @@
 
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import {
-  type ConnectReport,
   destroyTcp,
   explainFailure,
   reportConnect,
 } from "../../../core/runtime/connect_failure.ts";
+import type { ConnectReport } from "../../../core/runtime/connect_report.ts";
 
 const DENO = "NetworkError: failed to connect to WebSocket: ";
 const BUN = "WebSocket connection to 'ws://127.0.0.1:1/' failed: ";

@@ -1,10 +1,10 @@
 import { assertEquals } from "@std/assert";
 import { stub } from "@std/testing/mock";
+import { freeTimers } from "../../../core/runtime/deno_internals.ts";
 import {
   afterEventLoopTurn,
   clientDriver,
   destroySocket,
-  freeTimers,
 } from "../../../core/runtime/websocket.ts";
 import { FakeSocket } from "../../support/fake_socket.ts";
 

@@ -1,3 +1,4 @@
+import "../../../core/features/full.ts";
 import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import {
   type Codec,

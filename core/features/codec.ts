@@ -1,0 +1,20 @@
+/**
+ * Adds the option `codec` to `@ws/events/client`.
+ *
+ * ```ts ignore
+ * import "jsr:@ws/events/client/codec";
+ * import { ClientSocket } from "jsr:@ws/events/client";
+ *
+ * const client = new ClientSocket({
+ *   codec: { name: "upper", encode: (value) => `${value}`.toUpperCase(), decode: String },
+ * });
+ * await client.connect("ws://localhost:3000");
+ * ```
+ *
+ * @module
+ */
+
+import { codecFeature } from "../values/codec.ts";
+import { assertCodec, encodeByCodec } from "../values/codec_encoding.ts";
+
+codecFeature.provide({ assert: assertCodec, encode: encodeByCodec });

@@ -1,0 +1,13 @@
+/**
+ * Provides hints in the errors for misspelled and misplaced names.
+ *
+ * @module
+ */
+
+import { assertArguments, misplacedOption } from "../client/argument_hints.ts";
+import { argumentHints } from "../client/client_arguments.ts";
+import { suggestionFeature } from "../events/errors.ts";
+import { suggestName } from "../util/nearest.ts";
+
+suggestionFeature.provide(suggestName);
+argumentHints.provide({ assertArguments, misplaced: misplacedOption });
