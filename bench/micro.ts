@@ -8,6 +8,7 @@
  * if a step takes 1.3 times as long; what seems to is measured again first.
  */
 
+import "../core/features/full.ts";
 import type { Connection } from "../core/connection/connection.ts";
 import { decodeText, encodeValue } from "../core/values/codec.ts";
 import { Emitter, emitters } from "../core/events/emitter.ts";

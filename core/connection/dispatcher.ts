@@ -1,7 +1,8 @@
 /**
- * Turns the payload of a frame into a message or a request, and emits it or calls its
- * handler. What happens to messages without a listener is decided in `early_messages.ts`
- * and `unhandled_requests.ts`, and to those that cannot be read in `invalid_messages.ts`.
+ * Turns the payload of a frame into a message and emits it. What happens to messages
+ * without a listener is decided in `early_messages.ts` and `unhandled_requests.ts`.
+ * Requests, and messages with a schema, a codec or a limit of `concurrency`, are those of
+ * `message_processor.ts`.
  *
  * @module
  */
@@ -11,63 +12,45 @@ import { emitters } from "../events/emitter.ts";
 import { ignoreRejection } from "../events/errors.ts";
 import { FailureEvent } from "../events/event_types.ts";
 import type { Payload, RequestFailure } from "../protocol/frames.ts";
-import type { RequestHandler } from "../requests/handlers.ts";
 import {
   type IncomingRequest,
   type Responder,
   UNHANDLED_FAILURE,
 } from "../requests/incoming_request.ts";
-import { requestsFeature } from "../requests/requests_feature.ts";
-import type { RunningRequests } from "../requests/running_requests.ts";
+import { handlersFeature } from "../requests/handlers_feature.ts";
 import type { EventsSession } from "../requests/session.ts";
 import { MESSAGE_COST } from "../sending/buffer_budget.ts";
 import { creditCost } from "../sending/credit_window.ts";
 import { encodeWith, type Frame } from "../values/codec.ts";
-import type { Incoming, Outgoing, SocketTypes } from "../values/types.ts";
-import { concurrencyFeature } from "./concurrency_feature.ts";
-import type { ConcurrencyLimiter } from "./concurrency_limiter.ts";
+import type { SocketTypes } from "../values/types.ts";
 import {
   EarlyMessages,
   type EarlyMessagesDispatcher,
   emitEarly,
 } from "./early_messages.ts";
 import type { ConnectionHost } from "./connection_host.ts";
-import {
-  internalError,
-  type InvalidMessage,
-  rejectInvalid,
-  schemaFeature,
-  undecodable,
-  type ValidMessage,
-} from "./invalid_messages.ts";
 import type { MessageFrom, OwnedConnection } from "./owner.ts";
+import {
+  type Processor,
+  processorFeature,
+  type ProcessorHost,
+} from "./processor_feature.ts";
 import { emitMessage } from "./typed_messages.ts";
 import { refuseIfUnheard } from "./unhandled_requests.ts";
-
-/** A received message, and its request if it is one. */
-interface InboundMessage<M> {
-  readonly message: M;
-  readonly request: IncomingRequest | undefined;
-}
-
-const NO_PENDING: readonly never[] = [];
 
 /** Emits the messages of one connection. */
 export class Dispatcher<
   Types extends SocketTypes,
   C extends OwnedConnection<Types>,
-> implements Responder, EarlyMessagesDispatcher {
+> implements Responder, EarlyMessagesDispatcher, ProcessorHost<Types, C> {
   /** The messages that were received before there is a listener. */
   readonly early: EarlyMessages<Types, C>;
   readonly #host: ConnectionHost<Types, C>;
-  /** The state of `events.v1`, if it was negotiated. */
   #session: EventsSession | undefined;
-  /** Holds messages back while others are handled, if the option asks for it. */
-  #limiter:
-    | ConcurrencyLimiter<InboundMessage<MessageFrom<Types, C>>>
-    | undefined;
-  /** The requests that are being handled, if there is no limiter. */
-  #running: RunningRequests | undefined;
+  /** Whether all messages are plain, unless they are requests. */
+  #isPlain = true;
+  /** Created when something is not a plain message. */
+  #processor: Processor | undefined;
   /** How many events are being dispatched. The end waits for them. */
   #depth = 0;
 
@@ -82,32 +65,27 @@ export class Dispatcher<
     return this.#depth > 0;
   }
 
+  /** The state of `events.v1`, if it was negotiated. */
+  get session(): EventsSession | undefined {
+    return this.#session;
+  }
+
   /** Whether messages wait until others have been handled. */
   get isWaiting(): boolean {
-    return this.#limiter !== undefined && !this.#limiter.isEmpty;
+    return this.#processor?.isWaiting === true;
   }
 
   /** The approximate memory that waiting messages take, in bytes. */
   get memory(): number {
-    return this.early.memory + (this.#limiter?.size ?? 0) +
-      (this.#running?.memory ?? 0);
+    return this.early.memory + (this.#processor?.memory ?? 0);
   }
 
   /** Called when the connection is open, before its owner is notified. */
   opened(session: EventsSession | undefined): void {
-    const { concurrency } = this.#host.options;
+    const { concurrency, schema, codec } = this.#host.options;
     this.#session = session;
+    this.#isPlain = !schema && !codec && concurrency === Infinity;
     this.early.start();
-    if (concurrency === Infinity) return;
-    const Limiter = concurrencyFeature.require("concurrency");
-    this.#limiter = new Limiter(
-      concurrency,
-      ({ message, request }) => this.#dispatch(message, request),
-      (handled) => {
-        this.#session?.grantForHandled(handled);
-        if (this.#host.closing.isEnded) this.#host.notifyEnd();
-      },
-    );
   }
 
   /** Drops the messages that wait for a listener, or for others to be handled. */
@@ -118,7 +96,7 @@ export class Dispatcher<
 
   /** Drops the messages that wait for others to be handled. Returns how many. */
   discardWaiting(): number {
-    return this.#limiter?.clear() ?? 0;
+    return this.#processor?.discardWaiting() ?? 0;
   }
 
   /** Calls listeners, and emits the end afterwards if the connection has ended. */
@@ -151,13 +129,13 @@ export class Dispatcher<
 
   /** Gives credit for a message that is dropped. */
   creditDropped(frame: Payload): void {
-    if (this.#limiter) this.#limiter.skip(creditCost(frame));
-    else this.#session?.countReceived(creditCost(frame));
+    const cost = creditCost(frame);
+    if (!this.#processor?.skip(cost)) this.#session?.countReceived(cost);
   }
 
   /** Gives credit for the messages that {@linkcode Dispatcher.discard} has dropped. */
   creditDiscarded(): void {
-    this.#limiter?.skip(0);
+    this.#processor?.skip(0);
   }
 
   /**
@@ -168,34 +146,23 @@ export class Dispatcher<
    * @param trace The trace context of the request, if its sender provides one.
    */
   accept(payload: Payload, frame: Payload, id?: number, trace?: string): void {
-    const { connection, options } = this.#host;
-    const limiter = this.#limiter;
-    const isPlain = id === undefined && !options.schema && !options.codec;
-    if (isPlain && limiter === undefined) { // the most frequent case
+    if (this.#isPlain && id === undefined) { // the most frequent case
       this.#session?.countReceived(creditCost(frame));
-      this.#dispatch(new Message(payload, connection), undefined);
-      return;
+      const message: MessageFrom<Types, C> = new Message(
+        payload,
+        this.#host.connection,
+      );
+      this.#depth++;
+      this.emit(message, undefined, undefined);
+      return this.endDispatch(message);
     }
-    const inbound = this.#parse(payload, id, trace);
-    if (limiter === undefined) {
-      const cost = creditCost(frame);
-      const isHeld = inbound?.request && this.#running?.isFull;
-      if (!isHeld) this.#session?.countReceived(cost);
-      else if (!this.#running?.withhold(cost) && this.#host.closing.isServer) {
-        return this.#host.closing.closeForLimit(
-          "Too many requests are pending",
-        );
-      }
-      if (inbound) this.#dispatch(inbound.message, inbound.request);
-      return;
+    if (id !== undefined && !handlersFeature.code) {
+      this.creditDropped(frame);
+      return this.#refuseUnloaded(id);
     }
-    if (!inbound) return this.creditDropped(frame);
-    const { size } = inbound.message;
-    if (limiter.add(inbound, creditCost(frame), MESSAGE_COST + size)) {
-      this.#spend(size);
-    } else {this.#host.closing.closeForLimit(
-        "Too many messages wait to be handled",
-      );}
+    const create = processorFeature.require("requests and codecs");
+    this.#processor ??= create(this.#host, this);
+    this.#processor.accept(payload, frame, id, trace);
   }
 
   /** The name of the peer, for error messages. */
@@ -224,164 +191,55 @@ export class Dispatcher<
     this.reportError(error, "request");
   }
 
-  /** Makes a message. Returns undefined if it is invalid. */
-  #parse(
-    payload: Payload,
-    id: number | undefined,
-    trace: string | undefined,
-  ): InboundMessage<MessageFrom<Types, C>> | undefined {
-    const { codec, schema } = this.#host.options;
-    const connection = this.#host.connection;
-    let request: IncomingRequest | undefined;
-    if (id !== undefined) {
-      const { code } = requestsFeature;
-      if (!code) return this.#refuseUnloaded(id);
-      request = new code.IncomingRequest(id, this, trace);
-    }
-    let value: ValidMessage<Incoming<Types>> | undefined;
-    if (schema) {
-      const result = schemaFeature.require("a schema")
-        .read(payload, codec, schema);
-      if ("error" in result) return this.#reject(result, request);
-      value = result;
-    }
-    const message: MessageFrom<Types, C> = new Message(
-      payload,
-      connection,
-      undefined,
-      {
-        codec,
-        ...value && { value },
-        ...request && {
-          answer: (data: Outgoing<Types>) => request.reply(data),
-        },
-      },
-    );
-    return { message, request };
-  }
-
   /** Refuses a request, as the code to handle it is not loaded, and reports that. */
-  #refuseUnloaded(id: number): undefined {
+  #refuseUnloaded(id: number): void {
     this.refuse(id, UNHANDLED_FAILURE);
     try {
-      requestsFeature.require("requests of the server");
+      handlersFeature.require("requests of the server");
     } catch (error) {
       this.callListeners(() => this.reportError(error, "message"));
     }
   }
 
-  /** Reports a message that cannot be read, and rejects it. */
-  #reject(
-    invalid: InvalidMessage,
-    request: IncomingRequest | undefined,
-  ): undefined {
+  /** Called before a message is emitted: until the end of that, the end waits. */
+  beginDispatch(): void {
     this.#depth++;
-    this.reportError(invalid.error, "message");
-    rejectInvalid(this.#host, invalid, request);
-    this.#endDispatch();
   }
 
-  /**
-   * Emits a message or calls the handler of a request.
-   *
-   * @returns A promise for each listener that is still running, if a limiter waits for
-   * them.
-   */
-  #dispatch(
-    message: MessageFrom<Types, C>,
-    request: IncomingRequest | undefined,
-  ): readonly Promise<unknown>[] {
-    const pending: Promise<unknown>[] | undefined = this.#limiter && [];
-    this.#depth++;
-    const handler = request && this.#findHandler(message, request);
-    if (handler) {
-      const done = this.#handle(handler, message, request);
-      if (pending && done) pending.push(done);
-      else if (done) this.#track(done, message.size);
-    } else if (request?.isAnswered) {
-      // It could not be read, and has been refused.
-    } else if (!this.early.isOpening) {
-      if (request) refuseIfUnheard(this.#host, message, request);
-      this.#host.owner.received(message, pending);
-      emitMessage(this.#host.connection, message, pending);
-    } else this.#emitWhileOpening(message, request, pending);
+  /** Called after a message was emitted. */
+  endDispatch(message: MessageFrom<Types, C>): void {
     if (emitters.queuedSize(this.#host.connection) > 0) {
-      this.#spend(message.size);
+      this.spend(message.size);
     }
     this.#endDispatch();
-    return pending ?? NO_PENDING;
   }
 
-  /** Counts a request until its handler has finished. */
-  #track(done: Promise<void>, size: number): void {
-    const { RunningRequests } = requestsFeature.require("requests");
-    const running = this.#running ??= new RunningRequests();
-    running.start(size);
-    this.#spend(size);
-    done.then(() => {
-      const cost = running.finish(size);
-      if (cost > 0) this.#session?.countReceived(cost);
-    });
-  }
-
-  #handle(
-    handler: RequestHandler<MessageFrom<Types, C>, Outgoing<Types>>,
-    message: MessageFrom<Types, C>,
-    request: IncomingRequest,
-  ): Promise<void> | undefined {
-    const { instrumentation } = this.#host.options;
-    const run = () => handler(message);
-    return request.run(
-      instrumentation
-        ? () =>
-          instrumentation.traceHandler(
-            this.#host.connection,
-            handler.type,
-            request.trace,
-            run,
-          )
-        : run,
-    );
-  }
-
-  /** Finds the handler of a request. A decoding error is not an error of the handler. */
-  #findHandler(
-    message: MessageFrom<Types, C>,
-    request: IncomingRequest,
-  ): RequestHandler<MessageFrom<Types, C>, Outgoing<Types>> | undefined {
-    try {
-      const { data: _data } = message;
-    } catch (error) {
-      return this.#reject(undecodable(error), request);
-    }
-    try {
-      return this.#host.owner.findHandler(message);
-    } catch (error) {
-      return this.#reject(internalError(error), request);
-    }
-  }
-
-  #emitWhileOpening(
+  /** Emits a message, or keeps it for a listener. */
+  emit(
     message: MessageFrom<Types, C>,
     request: IncomingRequest | undefined,
     pending: Promise<unknown>[] | undefined,
   ): void {
-    if (this.#host.closing.isServer) {
-      this.#host.owner.received(message, pending);
+    const host = this.#host;
+    if (!this.early.isOpening) {
+      if (request) refuseIfUnheard(host, message, request);
+      host.owner.received(message, pending);
+      return emitMessage(host.connection, message, pending);
     }
+    if (host.closing.isServer) host.owner.received(message, pending);
     const isKept = this.early.add(message, request);
-    if (isKept) this.#spend(message.size);
-    else if (isKept === false) emitEarly(this.#host, message, pending);
+    if (isKept) this.spend(message.size);
+    else if (isKept === false) emitEarly(host, message, pending);
+  }
+
+  /** Counts memory against the budget. That may end this connection or another. */
+  spend(size: number): void {
+    this.#host.options.budget?.spend(size * 2 + MESSAGE_COST);
   }
 
   #endDispatch(): void {
     if (--this.#depth === 0 && this.#host.closing.isEnded) {
       this.#host.notifyEnd();
     }
-  }
-
-  /** Counts memory against the budget. That may end this connection or another. */
-  #spend(size: number): void {
-    this.#host.options.budget?.spend(size * 2 + MESSAGE_COST);
   }
 }

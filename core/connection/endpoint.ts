@@ -21,7 +21,7 @@ import type {
   RequestHandler,
   RequestHandlers,
 } from "../requests/handlers.ts";
-import { requestsFeature } from "../requests/requests_feature.ts";
+import { handlersFeature } from "../requests/handlers_feature.ts";
 import type {
   HandlerResult,
   Incoming,
@@ -172,8 +172,8 @@ export abstract class Endpoint<
       | HandleOptions,
     third?: HandleOptions,
   ): this {
-    const { RequestHandlers } = requestsFeature.require("handle()");
-    this.#handlers ??= new RequestHandlers();
+    const Handlers = handlersFeature.require("handle()");
+    this.#handlers ??= new Handlers();
     this.#handlers.add(first, second, third);
     return this;
   }

@@ -14,6 +14,7 @@
  * @module
  */
 
+import "./processor.ts";
 import { codecFeature } from "../values/codec.ts";
 import { assertCodec, encodeByCodec } from "../values/codec_encoding.ts";
 

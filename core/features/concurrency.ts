@@ -12,6 +12,7 @@
  * @module
  */
 
+import "./processor.ts";
 import { concurrencyFeature } from "../connection/concurrency_feature.ts";
 import { ConcurrencyLimiter } from "../connection/concurrency_limiter.ts";
 

@@ -12,9 +12,8 @@
  * @module
  */
 
+import "./processor.ts";
 import { RequestHandlers } from "../requests/handlers.ts";
-import { IncomingRequest } from "../requests/incoming_request.ts";
-import { requestsFeature } from "../requests/requests_feature.ts";
-import { RunningRequests } from "../requests/running_requests.ts";
+import { handlersFeature } from "../requests/handlers_feature.ts";
 
-requestsFeature.provide({ RequestHandlers, IncomingRequest, RunningRequests });
+handlersFeature.provide(RequestHandlers);

@@ -13,6 +13,7 @@
  * @module
  */
 
+import "./processor.ts";
 import { schemaFeature } from "../connection/invalid_messages.ts";
 import { readMessage } from "../connection/message_validation.ts";
 import { toSchema, validate } from "../values/schema.ts";

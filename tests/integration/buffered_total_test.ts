@@ -1,5 +1,6 @@
 /** `maxBufferedTotal`: what all connections of a server may hold together. */
 
+import "../../core/features/full.ts";
 import { assert, assertEquals } from "@std/assert";
 import {
   ClientSocket,

@@ -2,6 +2,7 @@
  * The time of every parser of text that a peer can write grows no faster than the text.
  */
 
+import "../../core/features/full.ts";
 import { assert, assertEquals } from "@std/assert";
 import { Admission } from "../../core/admission/admission.ts";
 import * as allowList from "../../core/admission/allow_list.ts";

@@ -1,5 +1,6 @@
 /** Batches of a peer that is not trusted are handed out in slices. */
 
+import "../../core/features/full.ts";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConnectionEndedError } from "../../core/events/errors.ts";
 import {

@@ -4,6 +4,7 @@
  * to work as they do, `testing.ts` has sockets in memory.
  */
 
+import "../../core/features/full.ts";
 import { parseSelected } from "../../core/protocol/subprotocol.ts";
 import {
   Connection,

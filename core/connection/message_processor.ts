@@ -1,0 +1,237 @@
+/**
+ * Processes what is not a plain message: requests, and all messages of a socket with a
+ * schema, a codec or a limit of `concurrency`.
+ *
+ * @module
+ */
+
+import { Message } from "../../message.ts";
+import type { Payload } from "../protocol/frames.ts";
+import type { RequestHandler } from "../requests/handlers.ts";
+import {
+  IncomingRequest,
+  type Responder,
+} from "../requests/incoming_request.ts";
+import { RunningRequests } from "../requests/running_requests.ts";
+import { MESSAGE_COST } from "../sending/buffer_budget.ts";
+import { creditCost } from "../sending/credit_window.ts";
+import type { Incoming, Outgoing, SocketTypes } from "../values/types.ts";
+import { concurrencyFeature } from "./concurrency_feature.ts";
+import type { ConcurrencyLimiter } from "./concurrency_limiter.ts";
+import type { ConnectionHost } from "./connection_host.ts";
+import {
+  internalError,
+  type InvalidMessage,
+  rejectInvalid,
+  schemaFeature,
+  undecodable,
+  type ValidMessage,
+} from "./invalid_messages.ts";
+import type { MessageFrom, OwnedConnection } from "./owner.ts";
+import type { Processor, ProcessorHost } from "./processor_feature.ts";
+
+/** A received message, and its request if it is one. */
+interface InboundMessage<M> {
+  readonly message: M;
+  readonly request: IncomingRequest | undefined;
+}
+
+const NO_PENDING: readonly never[] = [];
+
+/** Processes the messages of one connection. */
+export class MessageProcessor<
+  Types extends SocketTypes,
+  C extends OwnedConnection<Types>,
+> implements Processor {
+  readonly #host: ConnectionHost<Types, C>;
+  readonly #dispatcher: ProcessorHost<Types, C> & Responder;
+  /** Holds messages back while others are handled, if the option asks for it. */
+  readonly #limiter:
+    | ConcurrencyLimiter<InboundMessage<MessageFrom<Types, C>>>
+    | undefined;
+  /** The requests that are being handled, if there is no limiter. */
+  #running: RunningRequests | undefined;
+
+  /** Creates the processor of an open connection. */
+  constructor(
+    host: ConnectionHost<Types, C>,
+    dispatcher: ProcessorHost<Types, C> & Responder,
+  ) {
+    this.#host = host;
+    this.#dispatcher = dispatcher;
+    const { concurrency } = host.options;
+    if (concurrency === Infinity) return;
+    const Limiter = concurrencyFeature.require("concurrency");
+    this.#limiter = new Limiter(
+      concurrency,
+      ({ message, request }) => this.#process(message, request),
+      (handled) => {
+        dispatcher.session?.grantForHandled(handled);
+        if (host.closing.isEnded) host.notifyEnd();
+      },
+    );
+  }
+
+  /** See {@linkcode Processor}. */
+  get isWaiting(): boolean {
+    return this.#limiter !== undefined && !this.#limiter.isEmpty;
+  }
+
+  /** See {@linkcode Processor}. */
+  get memory(): number {
+    return (this.#limiter?.size ?? 0) + (this.#running?.memory ?? 0);
+  }
+
+  /** See {@linkcode Processor}. */
+  discardWaiting(): number {
+    return this.#limiter?.clear() ?? 0;
+  }
+
+  /** See {@linkcode Processor}. */
+  skip(cost: number): boolean {
+    this.#limiter?.skip(cost);
+    return this.#limiter !== undefined;
+  }
+
+  /** See {@linkcode Processor}. */
+  accept(payload: Payload, frame: Payload, id?: number, trace?: string): void {
+    const limiter = this.#limiter;
+    const inbound = this.#parse(payload, id, trace);
+    if (limiter === undefined) {
+      const cost = creditCost(frame);
+      const isHeld = inbound?.request && this.#running?.isFull;
+      if (!isHeld) this.#dispatcher.session?.countReceived(cost);
+      else if (!this.#running?.withhold(cost) && this.#host.closing.isServer) {
+        return this.#host.closing.closeForLimit(
+          "Too many requests are pending",
+        );
+      }
+      if (inbound) this.#process(inbound.message, inbound.request);
+      return;
+    }
+    if (!inbound) return this.#dispatcher.creditDropped(frame);
+    const { size } = inbound.message;
+    if (limiter.add(inbound, creditCost(frame), MESSAGE_COST + size)) {
+      this.#dispatcher.spend(size);
+    } else {this.#host.closing.closeForLimit(
+        "Too many messages wait to be handled",
+      );}
+  }
+
+  /** Makes a message. Returns undefined if it is invalid. */
+  #parse(
+    payload: Payload,
+    id: number | undefined,
+    trace: string | undefined,
+  ): InboundMessage<MessageFrom<Types, C>> | undefined {
+    const { codec, schema } = this.#host.options;
+    const connection = this.#host.connection;
+    const request = id === undefined
+      ? undefined
+      : new IncomingRequest(id, this.#dispatcher, trace);
+    let value: ValidMessage<Incoming<Types>> | undefined;
+    if (schema) {
+      const result = schemaFeature.require("a schema")
+        .read(payload, codec, schema);
+      if ("error" in result) return this.#reject(result, request);
+      value = result;
+    }
+    const message: MessageFrom<Types, C> = new Message(
+      payload,
+      connection,
+      undefined,
+      {
+        codec,
+        ...value && { value },
+        ...request && {
+          answer: (data: Outgoing<Types>) => request.reply(data),
+        },
+      },
+    );
+    return { message, request };
+  }
+
+  /** Reports a message that cannot be read, and rejects it. */
+  #reject(
+    invalid: InvalidMessage,
+    request: IncomingRequest | undefined,
+  ): undefined {
+    this.#dispatcher.callListeners(() => {
+      this.#dispatcher.reportError(invalid.error, "message");
+      rejectInvalid(this.#host, invalid, request);
+    });
+  }
+
+  /**
+   * Emits a message or calls the handler of a request.
+   *
+   * @returns A promise for each listener that is still running, if a limiter waits for
+   * them.
+   */
+  #process(
+    message: MessageFrom<Types, C>,
+    request: IncomingRequest | undefined,
+  ): readonly Promise<unknown>[] {
+    const pending: Promise<unknown>[] | undefined = this.#limiter && [];
+    const dispatcher = this.#dispatcher;
+    dispatcher.beginDispatch();
+    const handler = request && this.#findHandler(message, request);
+    if (handler) {
+      const done = this.#handle(handler, message, request);
+      if (pending && done) pending.push(done);
+      else if (done) this.#track(done, message.size);
+    } else if (!request?.isAnswered) {
+      dispatcher.emit(message, request, pending);
+    } // else it could not be read, and has been refused
+    dispatcher.endDispatch(message);
+    return pending ?? NO_PENDING;
+  }
+
+  /** Counts a request until its handler has finished. */
+  #track(done: Promise<void>, size: number): void {
+    const running = this.#running ??= new RunningRequests();
+    running.start(size);
+    this.#dispatcher.spend(size);
+    done.then(() => {
+      const cost = running.finish(size);
+      if (cost > 0) this.#dispatcher.session?.countReceived(cost);
+    });
+  }
+
+  #handle(
+    handler: RequestHandler<MessageFrom<Types, C>, Outgoing<Types>>,
+    message: MessageFrom<Types, C>,
+    request: IncomingRequest,
+  ): Promise<void> | undefined {
+    const { instrumentation } = this.#host.options;
+    const run = () => handler(message);
+    return request.run(
+      instrumentation
+        ? () =>
+          instrumentation.traceHandler(
+            this.#host.connection,
+            handler.type,
+            request.trace,
+            run,
+          )
+        : run,
+    );
+  }
+
+  /** Finds the handler of a request. A decoding error is not an error of the handler. */
+  #findHandler(
+    message: MessageFrom<Types, C>,
+    request: IncomingRequest,
+  ): RequestHandler<MessageFrom<Types, C>, Outgoing<Types>> | undefined {
+    try {
+      const { data: _data } = message;
+    } catch (error) {
+      return this.#reject(undecodable(error), request);
+    }
+    try {
+      return this.#host.owner.findHandler(message);
+    } catch (error) {
+      return this.#reject(internalError(error), request);
+    }
+  }
+}

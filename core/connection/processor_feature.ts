@@ -1,0 +1,69 @@
+/**
+ * The code for what is not a plain message, if it is loaded.
+ *
+ * @module
+ */
+
+import type { Payload } from "../protocol/frames.ts";
+import type {
+  IncomingRequest,
+  Responder,
+} from "../requests/incoming_request.ts";
+import type { EventsSession } from "../requests/session.ts";
+import { Feature } from "../util/feature.ts";
+import type { SocketTypes } from "../values/types.ts";
+import type { ConnectionHost } from "./connection_host.ts";
+import type { MessageFrom, OwnedConnection } from "./owner.ts";
+
+/** The dispatcher, as a processor uses it. */
+export interface ProcessorHost<
+  Types extends SocketTypes,
+  C extends OwnedConnection<Types>,
+> {
+  /** The state of `events.v1`, if it was negotiated. */
+  readonly session: EventsSession | undefined;
+  /** Calls listeners, and emits the end afterwards if the connection has ended. */
+  callListeners(action: () => void): void;
+  /** Reports an error of this side. */
+  reportError(error: unknown, from: string): void;
+  /** Gives credit for a message that is dropped. */
+  creditDropped(frame: Payload): void;
+  /** Counts memory against the budget. */
+  spend(size: number): void;
+  /** Called before a message is emitted: until the end of that, the end waits. */
+  beginDispatch(): void;
+  /** Called after a message was emitted. */
+  endDispatch(message: MessageFrom<Types, C>): void;
+  /** Emits a message, or keeps it for a listener. */
+  emit(
+    message: MessageFrom<Types, C>,
+    request: IncomingRequest | undefined,
+    pending: Promise<unknown>[] | undefined,
+  ): void;
+}
+
+/** Processes the messages of one connection; see `message_processor.ts`. */
+export interface Processor {
+  /** Whether messages wait until others have been handled. */
+  readonly isWaiting: boolean;
+  /** The approximate memory of messages that wait or are handled, in bytes. */
+  readonly memory: number;
+  /** Drops the messages that wait for others to be handled. Returns how many. */
+  discardWaiting(): number;
+  /** Counts the cost of a dropped message, if it limits `concurrency`. */
+  skip(cost: number): boolean;
+  /** Takes a message or a request; see `Dispatcher.accept`. */
+  accept(payload: Payload, frame: Payload, id?: number, trace?: string): void;
+}
+
+/** Creates the processor of one connection. */
+export type CreateProcessor = <
+  Types extends SocketTypes,
+  C extends OwnedConnection<Types>,
+>(
+  host: ConnectionHost<Types, C>,
+  dispatcher: ProcessorHost<Types, C> & Responder,
+) => Processor;
+
+/** The code for what is not a plain message. */
+export const processorFeature: Feature<CreateProcessor> = new Feature("full");
