@@ -216,7 +216,7 @@ const OTHERS = [
     "sizeOf",
   ],
   // What the program says:
-  ...["assertCodec", "Admission", "assertOrigin", "assertPath"],
+  ...["assertNoPromise", "Admission", "assertOrigin", "assertPathPattern"],
   ...["compileMatcher", "isResponseLike", "refusalFor", "refusalForHeaders"],
 ];
 

@@ -30,6 +30,7 @@ for (const [owner, names] of FORBIDDEN) {
   }
 }
 
+await import("../../core/features/full.ts");
 const { ClientSocket } = await import("../../client.ts");
 const { signal } = new AbortController();
 for (
