@@ -3,6 +3,7 @@
 
 const config = JSON.parse(await Deno.readTextFile("deno.json"));
 delete config.links;
+config.lock = false;
 config.exclude = ["tools/std/"];
 config.tasks.test.command = config.tasks.test.command.replace(
   "deno test ",
