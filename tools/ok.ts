@@ -61,6 +61,10 @@ const steps: Step[] = [
       return "No test was run without permissions";
     },
   },
+  {
+    name: "fresh machine",
+    args: ["task", "sealed"],
+  },
   { name: "package", args: ["task", "publish:check"] },
   { name: "coverage", args: ["task", "coverage"] },
 ];

@@ -50,6 +50,12 @@ async function isGranted(
   return (await Deno.permissions.query(descriptor)).state === "granted";
 }
 
+/** Whether a test has to fail if its program is missing: in CI, where none may be. */
+export async function requiresPrograms(): Promise<boolean> {
+  return await isGranted({ name: "env", variable: "CI" }) &&
+    Boolean(Deno.env.get("CI"));
+}
+
 /**
  * Whether a machine lacks one of the programs, which it then prints. In CI nothing may
  * be missing, and so the answer is always no.
@@ -57,9 +63,7 @@ async function isGranted(
 export async function lacksProgram(...names: ProgramName[]): Promise<boolean> {
   // Without the permission, the test is ignored for that reason.
   if (!await isGranted({ name: "run" })) return false;
-  if (
-    await isGranted({ name: "env", variable: "CI" }) && Deno.env.get("CI")
-  ) return false;
+  if (await requiresPrograms()) return false;
   const missing = await missingPrograms(names);
   for (const name of missing) {
     console.log(`Tests are ignored, as ${name} is not installed`);
