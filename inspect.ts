@@ -27,8 +27,30 @@
 
 import { sameOrigin, type ServerSocket, type SocketTypes } from "./server.ts";
 import { urlOf } from "./core/admission/paths.ts";
+import { assertKnown, assertType, optionNames } from "./core/events/errors.ts";
 import { render } from "./inspect/page.ts";
 import { InspectedServer, parseQuery, type Query } from "./inspect/state.ts";
+
+/** The options of {@linkcode inspect}. */
+export interface InspectOptions {
+  /**
+   * A name of the server, which the page shows beside its host: to tell several apart.
+   *
+   * @default {""}
+   */
+  readonly label?: string;
+  /**
+   * Whether the page only shows, and cannot close connections.
+   *
+   * @default {false}
+   */
+  readonly readOnly?: boolean;
+}
+
+const INSPECT_OPTIONS = optionNames<InspectOptions>({
+  label: true,
+  readOnly: true,
+});
 
 /**
  * Records the events of a server, and returns a request handler for a page that shows
@@ -43,10 +65,12 @@ import { InspectedServer, parseQuery, type Query } from "./inspect/state.ts";
  *
  * @typeParam Types The types of the server.
  * @param server The server.
+ * @param options The options.
  * @returns A request handler that never throws. `GET` without a query returns the page,
  * and with a query the data of the page as JSON. `POST` from the page closes a
  * connection.
- * @throws {TypeError} If `server` is not a `ServerSocket`.
+ * @throws {TypeError} If `server` is not a `ServerSocket`, or an option is unknown or has
+ * the wrong type.
  *
  * @example Protect the page with a password
  * ```ts ignore
@@ -67,19 +91,30 @@ import { InspectedServer, parseQuery, type Query } from "./inspect/state.ts";
  */
 export function inspect<Types extends SocketTypes>(
   server: ServerSocket<Types>,
+  options: InspectOptions = {},
 ): (request: Request) => Response {
   if (!(server?.clients instanceof Set)) {
     throw new TypeError(
       `Cannot inspect a value that is not a ServerSocket: current value is of type ${typeof server}`,
     );
   }
-  const state = new InspectedServer(server);
-  return (request) => handleRequest(request, state);
+  assertType("options", options, "object");
+  assertKnown("inspect()", options, INSPECT_OPTIONS);
+  const { label = "", readOnly = false } = options;
+  assertType("label", label, "string");
+  if (typeof readOnly !== "boolean") {
+    throw new TypeError(
+      `Cannot use "readOnly" unless it is a boolean: current value is of type ${typeof readOnly}`,
+    );
+  }
+  const state = new InspectedServer(server, { label, readOnly });
+  return (request) => handleRequest(request, state, readOnly);
 }
 
 function handleRequest<Types extends SocketTypes>(
   request: Request,
   state: InspectedServer<Types>,
+  readOnly: boolean,
 ): Response {
   const params = urlOf(request)?.searchParams;
   if (params === undefined) return textResponse(400, "Cannot read the URL");
@@ -87,6 +122,9 @@ function handleRequest<Types extends SocketTypes>(
   const id = params.get("close");
   if (id !== null) {
     if (method !== "POST") return methodNotAllowed(method, "POST");
+    if (readOnly) {
+      return textResponse(403, "Cannot close a connection on a read-only page");
+    }
     return closeClient(request, state, id);
   }
   if (params.size > 0 && !params.has("state")) {

@@ -6,6 +6,7 @@
 
 import type { Connection, ServerSocket, SocketTypes } from "../server.ts";
 import { urlOf } from "../core/admission/paths.ts";
+import { processMemory } from "../core/runtime/deno_server.ts";
 import { errorReason } from "../core/events/error_log.ts";
 import type { ConnectionEnd } from "../core/events/errors.ts";
 import { startTimer, type Timer } from "../core/util/timer.ts";
@@ -49,7 +50,18 @@ type ListedClient = Pick<
   | "bufferedAmount"
   | "rooms"
   | "traffic"
+  | "dropped"
+  | "headers"
 >;
+
+/** Headers whose values are credentials, which the page does not show. */
+const SECRET_HEADER = /^(?:cookie|.*auth.*|.*token.*|.*secret.*|.*key)$/i;
+
+/** The options of `inspect`, with their defaults. */
+export interface InspectSettings {
+  readonly label: string;
+  readonly readOnly: boolean;
+}
 
 /** A part of a list, and the length of the whole list. */
 interface ListPage<T> {
@@ -74,6 +86,8 @@ export interface Query {
   readonly offset: number;
   /** The number of connections to list. */
   readonly limit: number;
+  /** The id of a connection to describe. */
+  readonly client: string | undefined;
 }
 
 /**
@@ -93,6 +107,7 @@ export function parseQuery(params: URLSearchParams): Query {
   return {
     search: params.get("search")?.toLowerCase() ?? "",
     room: params.get("room") ?? undefined,
+    client: params.get("client") ?? undefined,
     order,
     isDescending: sort !== order,
     offset: parseCount(params, "offset", 0),
@@ -122,6 +137,7 @@ function parseCount(
 /** Records the events of a server. */
 export class InspectedServer<Types extends SocketTypes> {
   readonly #server: ServerSocket<Types>;
+  readonly #settings: InspectSettings;
   readonly #history: TrafficHistory;
   readonly #ends: object[] = [];
   readonly #refusals: object[] = [];
@@ -132,10 +148,13 @@ export class InspectedServer<Types extends SocketTypes> {
     messagesSent: 0,
     bytesSent: 0,
   };
+  /** The messages that connections which have ended had dropped. */
+  #endedDropped = 0;
   #timer: Timer | undefined;
 
-  constructor(server: ServerSocket<Types>) {
+  constructor(server: ServerSocket<Types>, settings: InspectSettings) {
     this.#server = server;
+    this.#settings = settings;
     this.#history = new TrafficHistory(
       performance.now(),
       server.clients.size,
@@ -174,6 +193,8 @@ export class InspectedServer<Types extends SocketTypes> {
     const time = Date.now();
     return {
       time,
+      server: this.#describeServer(),
+      client: this.#describeClient(query.client, time),
       rates: history.rates,
       adapter: this.#describeAdapter(time),
       history: { every: SLICE_MS, ...Object.fromEntries(columns) },
@@ -214,6 +235,7 @@ export class InspectedServer<Types extends SocketTypes> {
     this.#endedTotals.bytesReceived += received.bytes;
     this.#endedTotals.messagesSent += sent.messages;
     this.#endedTotals.bytesSent += sent.bytes;
+    this.#endedDropped += droppedOf(client);
     this.#history.count("ends", now);
     if (this.#server.clients.size === 0) {
       this.#history.settle();
@@ -242,6 +264,41 @@ export class InspectedServer<Types extends SocketTypes> {
       sum.bytesSent += sent.bytes;
     }
     return sum;
+  }
+
+  #describeServer(): object {
+    let dropped = this.#endedDropped;
+    let bufferedAmount = 0;
+    for (const client of this.#server.clients) {
+      dropped += droppedOf(client);
+      bufferedAmount += client.bufferedAmount;
+    }
+    return {
+      ...this.#settings,
+      uptime: performance.now(),
+      memory: processMemory(),
+      dropped,
+      bufferedAmount,
+    };
+  }
+
+  #describeClient(id: string | undefined, now: number): object | null {
+    if (id === undefined) return null;
+    for (const client of this.#server.clients) {
+      if (client.id !== id) continue;
+      return {
+        ...toRow(client, now),
+        dropped: client.dropped,
+        rooms: [...client.rooms].slice(0, MAX_SHOWN_ROOMS).map(truncate),
+        headers: [...client.headers].slice(0, MAX_SHOWN_ROOMS).map((
+          [name, value],
+        ) => [
+          truncate(name),
+          SECRET_HEADER.test(name) ? "(hidden)" : truncate(value),
+        ]),
+      };
+    }
+    return null;
   }
 
   #describeAdapter(now: number): object | null {
@@ -306,6 +363,10 @@ function matchesSearch(one: ListedClient, search: string): boolean {
     if (text.toLowerCase().includes(search)) return true;
   }
   return false;
+}
+
+function droppedOf({ dropped }: Pick<ListedClient, "dropped">): number {
+  return dropped.incoming + dropped.outgoing;
 }
 
 function toRow(one: ListedClient, now: number): object {

@@ -349,3 +349,8 @@ export const serverDriver: SocketDriver = {
 
 /** Deno's value for the role of a client. */
 const CLIENT_ROLE = 1;
+
+/** The resident memory of the process, in bytes. */
+export function processMemory(): number {
+  return Deno.memoryUsage().rss;
+}

@@ -122,6 +122,7 @@ test("shows what comes from peers as text", async (watched) => {
   const foreign = page.locator("table :is(img, script, b, a)");
   assertStrictEquals(await foreign.count(), 0);
   // The button of a room shows who is in it, whatever it is called.
+  await page.getByRole("tab", { name: "Rooms" }).click();
   await page.locator("#rooms button").click();
   await page.locator("#room").filter({ hasText: EVIL }).waitFor();
   assertStrictEquals(await page.locator("#list tr").count(), 1);
@@ -141,6 +142,7 @@ test("closes a connection on request", async (watched) => {
   await page.getByRole("button", { name: "Close connection" }).click();
   assertEquals(await closed, [1000, "Closed by an administrator", "peer"]);
   await page.getByText("No connections.").waitFor();
+  await page.getByRole("tab", { name: "Recent ends" }).click();
   await page.locator("#ends").getByText("Closed by an administrator").waitFor();
 });
 
@@ -173,7 +175,9 @@ test("keeps the focus when connections come and go", async (watched) => {
   await page.goto(url);
   const rows = page.locator("#list tr");
   await rows.nth(2).waitFor();
-  const mine = rows.filter({ hasText: "/live/mine" }).getByRole("button");
+  const mine = rows.filter({ hasText: "/live/mine" }).getByRole("button", {
+    name: /^Close/,
+  });
   await mine.focus();
   await above.close();
   await page.getByText("1–2 of 2").waitFor();
@@ -256,7 +260,124 @@ test("reports that the server does not answer", async (watched) => {
   await page.getByRole("status").filter({ hasText: /^Live$/ }).waitFor();
 });
 
-for (const width of [360, 700, 1280]) {
+test("dims figures that are out of date", async (watched) => {
+  const { page, url } = watched;
+  await page.goto(url);
+  await page.getByRole("status").filter({ hasText: /^Live$/ }).waitFor();
+  const opacity = () =>
+    page.evaluate("getComputedStyle(tiles).opacity").then(Number);
+  assertStrictEquals(await opacity(), 1);
+  await page.route("**/*state*", (route) => route.abort());
+  await page.getByRole("status").filter({ hasText: "Disconnected" }).waitFor();
+  assert(await opacity() < 1);
+});
+
+test("keeps the list, the search and the page in its address", async (watched) => {
+  const { page, url, enter } = watched;
+  for (let i = 0; i < 52; i++) await enter(`/live/${i}`);
+  await page.goto(`${url}#search=live&sort=path&offset=50`);
+  await page.getByText("51–52 of 52").waitFor();
+  assertStrictEquals(
+    await page.getByLabel("Search connections").inputValue(),
+    "live",
+  );
+  await page.getByRole("tab", { name: "Recent ends" }).click();
+  await page.locator("#ends-empty").waitFor();
+  await page.reload();
+  await page.locator("#ends-empty").waitFor();
+  await page.goBack();
+  await page.getByText("51–52 of 52").waitFor();
+});
+
+test("describes one connection", async (watched) => {
+  const { server, page, url, enter } = watched;
+  server.on("connect", (client) => client.join("lobby"));
+  const client = await enter("/live/ada");
+  const [own] = server.clients;
+  await page.goto(url);
+  await page.getByTitle("Show this connection").click();
+  const detail = page.getByRole("dialog");
+  await detail.getByText(own?.id ?? "?").waitFor();
+  await detail.getByText("lobby").waitFor();
+  await detail.getByText("0 incoming, 0 outgoing").waitFor();
+  assert(page.url().endsWith(`#client=${own?.id}`), page.url());
+  await client.close();
+  await detail.getByText("ended, or unknown to this server").waitFor();
+  await page.keyboard.press("Escape");
+  await detail.waitFor({ state: "hidden" });
+});
+
+test("makes a table one stop of the Tab key", async (watched) => {
+  const { server, page, url, enter } = watched;
+  server.on("connect", (client) => client.join("lobby"));
+  for (let i = 0; i < 5; i++) await enter(`/live/${i}`);
+  await page.goto(url);
+  await page.locator("#list tr").nth(4).waitFor();
+  const stops = page.locator('#list button:not([tabindex="-1"])');
+  assertStrictEquals(await stops.count(), 1);
+  await stops.focus();
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("ArrowRight");
+  const focused =
+    "[document.activeElement.closest('tr').rowIndex, document.activeElement.textContent]";
+  assertEquals(await page.evaluate(focused), [2, "lobby"]);
+  assertStrictEquals(await stops.count(), 1);
+});
+
+test("shows the values of a plot under the pointer", async (watched) => {
+  const { page, url, enter } = watched;
+  await enter("/live/ada");
+  await page.goto(url);
+  const plot = page.locator("figure").first();
+  const { x, y, width, height } = await plot.locator(".chart > svg")
+    .boundingBox() ?? { x: 0, y: 0, width: 0, height: 0 };
+  await page.mouse.move(x + width, y + height / 2);
+  await plot.getByText("ago: open").waitFor();
+  await page.mouse.move(x, y - 100);
+  await plot.getByText("at most").waitFor();
+});
+
+const LISTS = ["list", "rooms", "ends", "refusals"];
+
+test("passes axe", async (watched) => {
+  const { server, page, url, enter } = watched;
+  server.on("connect", (client) => client.join("lobby"));
+  const { default: axe } = await import("axe-core");
+  await enter("/live/ada");
+  const gone = await enter("/live/gone");
+  const closed = server.waitFor("close");
+  await gone.close(4000, "bye");
+  await closed;
+  await page.goto(url);
+  await page.getByRole("status").filter({ hasText: /^Live$/ }).waitFor();
+  await page.evaluate(`${axe.source}; undefined`);
+  for (const colorScheme of ["light", "dark"] as const) {
+    await page.emulateMedia({ colorScheme });
+    for (const list of LISTS) {
+      await page.locator(`#tab-${list}`).click();
+      const found = await page.evaluate(
+        "axe.run().then(({ violations }) => violations.map(({ id, nodes }) => [id, nodes[0].html]))",
+      );
+      assertEquals(found, [], `${colorScheme} ${list}`);
+    }
+  }
+});
+
+/** Elements that stick out of their card. */
+const OUTSIDE = `(() => {
+  const outside = [];
+  for (const card of document.querySelectorAll("section:not([hidden]), figure, .tiles div")) {
+    const { left, right } = card.getBoundingClientRect();
+    for (const one of card.querySelectorAll("*")) {
+      if (one.closest("svg, thead, .hidden")) continue;
+      const box = one.getBoundingClientRect();
+      if (box.width > 0 && (box.right > right + 1 || box.left < left - 1)) outside.push(one.outerHTML);
+    }
+  }
+  return outside;
+})()`;
+
+for (const width of [360, 700, 900, 1024, 1236, 1440]) {
   test(`cuts nothing off at a width of ${width}`, async (watched) => {
     const { server, page, url, enter } = watched;
     server.on("connect", (client) => {
@@ -270,10 +391,14 @@ for (const width of [360, 700, 1280]) {
     await gone.close(4000, "y".repeat(120));
     await closed;
     await page.goto(url);
-    await page.locator("#ends tr").waitFor();
-    const overflow = await page.evaluate(
-      "document.documentElement.scrollWidth - innerWidth",
-    );
-    assertStrictEquals(overflow, 0);
+    await page.getByRole("status").filter({ hasText: /^Live$/ }).waitFor();
+    for (const list of LISTS) {
+      await page.locator(`#tab-${list}`).click();
+      const overflow = await page.evaluate(
+        "document.documentElement.scrollWidth - innerWidth",
+      );
+      assertStrictEquals(overflow, 0, list);
+      assertEquals(await page.evaluate(OUTSIDE), [], list);
+    }
   });
 }

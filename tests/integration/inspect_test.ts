@@ -7,6 +7,7 @@ import {
   assertNotMatch,
   assertRejects,
   assertStrictEquals,
+  assertThrows,
 } from "@std/assert";
 import { stub } from "@std/testing/mock";
 import { FakeTime } from "@std/testing/time";
@@ -457,6 +458,59 @@ function fakeClock() {
     },
   };
 }
+
+test("describes one connection, without credentials", async (inspected) => {
+  const { server } = inspected;
+  await inspected.enter("/live/a/b");
+  const [own] = server.clients;
+  const look = async (id: string | undefined) => {
+    const response = inspected.ask(`?state&client=${id}`);
+    return (await response.json()).client;
+  };
+  const client = await look(own?.id);
+  assertStrictEquals(client.id, own?.id);
+  assertEquals(client.rooms, ["a", "b"]);
+  assertEquals(client.dropped, { incoming: 0, outgoing: 0, replies: 0 });
+  assertEquals(
+    client.headers,
+    [
+      ["user-agent", `Deno/${Deno.version.deno}`],
+      ["authorization", "(hidden)"],
+    ].filter(([name = ""]) => own?.headers.has(name)),
+  );
+  assertStrictEquals(await look("nobody"), null);
+}, { keepHeaders: ["user-agent", "authorization"] });
+
+test("has a label, memory, uptime and drops", async (inspected) => {
+  const page = inspect(inspected.server, { label: "north" });
+  const response = page(new Request("http://example.test/?state"));
+  const { server } = await response.json();
+  assertStrictEquals(server.label, "north");
+  assertStrictEquals(server.dropped, 0);
+  assert(server.memory > 0 && server.uptime > 0);
+});
+
+test("closes nobody if it is read-only", async (inspected) => {
+  const { server } = inspected;
+  const page = inspect(server, { readOnly: true });
+  await inspected.enter("/live");
+  const [own] = server.clients;
+  const response = page(
+    new Request(`http://example.test/?close=${own?.id}`, {
+      method: "POST",
+      headers: { "Sec-Fetch-Site": "same-origin" },
+    }),
+  );
+  assertStrictEquals(response.status, 403);
+  assertMatch(await response.text(), /read-only/);
+  assertStrictEquals(own?.readyState, 1);
+  const misspelled: object = { readonly: true };
+  assertThrows(
+    () => inspect(server, misspelled),
+    TypeError,
+    'did you mean "readOnly"?',
+  );
+});
 
 Deno.test({
   name: "inspect() shows the last five minutes, and keeps no timer for nobody",
