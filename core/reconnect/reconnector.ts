@@ -125,7 +125,7 @@ export class Reconnector {
       if (decision && !await untilAborted(decision, attempts.signal)) {
         throw this.#final(
           attempts,
-          this.#host.createError("shouldReconnect decided against it"),
+          this.#declined(),
         );
       }
       for (;; next = this.#connectOnce(attempts)) {
@@ -169,7 +169,12 @@ export class Reconnector {
     const attempts = this.#begin(true);
     const decision = this.#decide(end);
     if (this.#attempts !== attempts) return undefined;
-    if (decision === false) return this.#attempts = undefined;
+    if (decision === false) {
+      this.#attempts = undefined;
+      // `shouldReconnect` may have called `reconnect()`, which waits for them.
+      attempts.fail(this.#declined());
+      return undefined;
+    }
     this.#decision = decision === true ? undefined : decision;
     attempts.notifyOnFail = true;
     if (uptime >= options.minUptime) this.#state = this.#freshState();
@@ -221,6 +226,10 @@ export class Reconnector {
       signal,
       (reason) => this.giveUp(attempts, reason, "aborted"),
     );
+  }
+
+  #declined(): ConnectError {
+    return this.#host.createError("shouldReconnect decided against it");
   }
 
   /** Gives up, as no further attempt is wanted. */

@@ -525,3 +525,28 @@ Deno.test("ClientSocket takes a protocol of null, as in workerd, for none", asyn
   assertStrictEquals(client.connection?.protocol, "");
   await client.close();
 });
+
+Deno.test("ClientSocket.reconnect() in shouldReconnect rejects if that decides against it", async () => {
+  using sockets = new FakeWebSockets();
+  const outcomes: Promise<void>[] = [];
+  const client: ClientSocket = new ClientSocket({
+    reconnect: {
+      shouldReconnect: () => {
+        outcomes.push(client.reconnect());
+        return false;
+      },
+    },
+  });
+  const connecting = client.connect(ONE);
+  await sockets.settle();
+  sockets.last.open();
+  await connecting;
+  sockets.last.lose();
+  assertStrictEquals(outcomes.length, 1);
+  await assertRejects(
+    () => outcomes[0] ?? Promise.resolve(),
+    ConnectError,
+    "shouldReconnect decided against it",
+  );
+  assertStrictEquals(client.state, "closed");
+});

@@ -40,6 +40,11 @@ class Run {
   readonly #options: ClientOptions;
   readonly #client: ClientSocket;
   readonly #stop = new AbortController();
+  readonly #life = new AbortController();
+  /** Promises of `connect` and `reconnect` that have not settled. */
+  #unsettled = 0;
+  /** Ends that were told, less those that `end` has told, too. */
+  #ends = 0;
   readonly #messages: Sent[] = [];
   readonly #old: Connection[] = [];
   /** What is wrong. */
@@ -63,6 +68,7 @@ class Run {
       connectTimeout: pick(3_000, Infinity),
       idleTimeout: pick(0, 2_000),
       closeTimeout: pick(500, 10_000),
+      signal: this.#life.signal,
       reconnect: pick(true, true, false) && {
         initialDelay: pick(100, 1_000),
         maxDelay: 3_000,
@@ -73,7 +79,14 @@ class Run {
         ...pick(true, false) && {
           shouldReconnect: () => {
             this.#actAt();
-            return this.#chance.integer(4) > 0;
+            const answer = this.#chance.integer(4) > 0;
+            return this.#chance.pick([
+              answer,
+              answer,
+              Promise.resolve(answer),
+              new Promise((resolve) => setTimeout(() => resolve(answer), 700)),
+              new Promise(() => {}),
+            ]);
           },
         },
       },
@@ -88,6 +101,7 @@ class Run {
     client.on("error", () => {});
     client.on("connect", (connection) => {
       if (this.#phase === "connected") this.faults.add("two connects");
+      if (this.#life.signal.aborted) this.faults.add("a connect after the end");
       this.#phase = "connected";
       this.#isComing = this.#mayCome = false;
       this.#old.push(connection);
@@ -100,10 +114,15 @@ class Run {
       client.on(type, () => {
         if (this.#phase === "apart") this.faults.add("an end of nothing");
         this.#phase = "apart";
+        this.#ends++;
         this.#mayCome = this.#options.reconnect !== false;
         this.#actAt();
       });
     }
+    client.on("end", () => {
+      if (--this.#ends !== 0) this.faults.add("an end told twice, or not");
+      this.#actAt();
+    });
     client.on("state", (state, previous) => {
       if (state === previous || state !== client.state) {
         this.faults.add("a state that is not");
@@ -157,7 +176,7 @@ class Run {
         client.terminate();
         break;
       case 2:
-        client.connect(this.#url()).catch(() => {});
+        this.#follow(client.connect(this.#url()));
         break;
       case 3:
         this.#anyOld()?.close();
@@ -166,15 +185,30 @@ class Run {
         this.#anyOld()?.terminate();
         break;
       case 5:
-        client.reconnect();
+        this.#follow(client.reconnect());
         break;
       case 6:
         client.close(4_001);
-        client.connect(this.#url()).catch(() => {});
+        this.#follow(client.connect(this.#url(), { signal: this.#signal() }));
         break;
       default:
         this.#send();
     }
+  }
+
+  #signal(): AbortSignal {
+    const controller = new AbortController();
+    const ms = this.#chance.pick([0, 50, 1_000, 10_000]);
+    setTimeout(() => controller.abort(), ms);
+    return controller.signal;
+  }
+
+  #follow(promise: Promise<void>): void {
+    this.#unsettled++;
+    const settled = () => {
+      this.#unsettled--;
+    };
+    promise.then(settled, settled);
   }
 
   /** A connection, live or of long ago. */
@@ -233,6 +267,7 @@ class Run {
     const state = socket?.readyState ?? 3;
     const what = this.#chance.integer(30);
     if (this.#chance.integer(200) === 0) this.#stop.abort();
+    if (this.#chance.integer(200) === 0) this.#life.abort();
     if (what < 8) return this.#send();
     if (what === 8) return this.#act(this.#chance.integer(11));
     if (state === 3 || socket === undefined) {
@@ -294,6 +329,8 @@ class Run {
     if (this.#phase === "connected") {
       this.faults.add("a connect without an end");
     }
+    if (this.#ends !== 0) this.faults.add("no end");
+    if (this.#unsettled > 0) this.faults.add("a connect() that never settles");
     if (this.#client.state !== "closed") this.faults.add("not closed");
     if (this.#isComing) this.faults.add("reconnecting without an end");
     if (this.#client.bufferedAmount > 0) this.faults.add("something waits");
