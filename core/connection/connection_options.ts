@@ -5,7 +5,7 @@
  */
 
 import { type Codec, codecFeature } from "../values/codec.ts";
-import { assertType, optionNames } from "../events/errors.ts";
+import { assertOneOf, assertSize, optionNames } from "../events/errors.ts";
 import {
   type FlowOptions,
   resolveWriterLimits,
@@ -147,17 +147,8 @@ export function resolveOptions<Types extends SocketTypes>(
     codec,
     plain: isPlain = false,
   } = options;
-  assertType("concurrency", concurrency, "number");
-  if (!(concurrency >= 1)) {
-    throw new RangeError(
-      `Cannot use "concurrency" unless it is 1 or more: current value is ${concurrency}`,
-    );
-  }
-  if (onInvalid !== "report" && onInvalid !== "close") {
-    throw new RangeError(
-      `Cannot use "onInvalid" unless it is report or close: current value is ${onInvalid}`,
-    );
-  }
+  assertSize("concurrency", concurrency, 1);
+  assertOneOf("onInvalid", onInvalid, ["report", "close"]);
   if (concurrency !== Infinity) {
     concurrencyFeature.require('the option "concurrency"');
   }

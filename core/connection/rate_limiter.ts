@@ -6,6 +6,7 @@
 
 import {
   assertKnown,
+  assertOneOf,
   assertSize,
   assertType,
   optionNames,
@@ -60,17 +61,8 @@ export function resolveMessageRate(
   assertKnown("messageRate", rate, RATE_OPTIONS);
   const { perSecond, burst = Math.max(perSecond, 1), policy = "close" } = rate;
   assertSize("messageRate.perSecond", perSecond);
-  assertType("messageRate.burst", burst, "number");
-  if (!(burst >= 1)) {
-    throw new RangeError(
-      `Cannot use "messageRate.burst" unless it is 1 or more: current value is ${burst}`,
-    );
-  }
-  if (policy !== "close" && policy !== "drop") {
-    throw new RangeError(
-      `Cannot use "messageRate.policy" unless it is close or drop: current value is ${policy}`,
-    );
-  }
+  assertSize("messageRate.burst", burst, 1);
+  assertOneOf("messageRate.policy", policy, ["close", "drop"]);
   return perSecond === Infinity ? undefined : { perSecond, burst, policy };
 }
 
@@ -86,8 +78,6 @@ export class TokenBucket {
   /**
    * Creates a full bucket.
    *
-   * @param perSecond The number of tokens added per second.
-   * @param burst The capacity.
    * @param now The time of a monotonic clock, in milliseconds.
    */
   constructor(perSecond: number, burst: number, now: number) {

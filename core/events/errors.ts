@@ -214,18 +214,36 @@ export function assertKnown(
 }
 
 /**
- * Checks an option that is a number of 0 or more.
+ * Checks an option that is a number of 0 or more, or of another minimum.
  *
  * @throws {TypeError} If it is not a number.
- * @throws {RangeError} If it is negative or `NaN`.
+ * @throws {RangeError} If it is less or `NaN`.
  */
-export function assertSize(name: string, value: number): void {
+export function assertSize(name: string, value: number, min = 0): void {
   assertType(name, value, "number");
-  if (!(value >= 0)) {
+  if (!(value >= min)) {
     throw new RangeError(
-      `Cannot use "${name}" unless it is 0 or more: current value is ${value}`,
+      `Cannot use "${name}" unless it is ${min} or more: current value is ${value}`,
     );
   }
+}
+
+/**
+ * Checks an option that is one of several strings.
+ *
+ * @throws {RangeError} If it is none of them.
+ */
+export function assertOneOf(
+  name: string,
+  value: string,
+  allowed: readonly string[],
+): void {
+  if (allowed.includes(value)) return;
+  throw new RangeError(
+    `Cannot use "${name}" unless it is one of ${
+      allowed.join(", ")
+    }: current value is ${value}`,
+  );
 }
 
 function isSendableCode(code: number, side: "server" | "client"): boolean {

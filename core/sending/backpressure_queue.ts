@@ -4,6 +4,8 @@
  * @module
  */
 
+import { assertOneOf } from "../events/errors.ts";
+
 /**
  * The policy for a message that does not fit in the send queue, because the peer receives
  * messages more slowly than they are sent:
@@ -40,12 +42,9 @@ export function assertOverflow(
   options: { readonly overflow?: Overflow } | undefined,
 ): void {
   const overflow = options?.overflow;
-  if (overflow === undefined || isOverflow(overflow)) return;
-  throw new RangeError(
-    `Cannot use "overflow" unless it is one of ${
-      OVERFLOW_POLICIES.join(", ")
-    }: current value is ${overflow}`,
-  );
+  if (overflow !== undefined) {
+    assertOneOf("overflow", overflow, OVERFLOW_POLICIES);
+  }
 }
 
 /** A queued message, as far as the bound is concerned. */

@@ -76,12 +76,7 @@ export function resolveShutdownOptions(options: ShutdownOptions): ShutdownPlan {
     );
   }
   assertFinite("drain.every", every);
-  assertType("drain.batch", batch, "number");
-  if (!(batch >= 1)) {
-    throw new RangeError(
-      `Cannot use "drain.batch" unless it is 1 or more: current value is ${batch}`,
-    );
-  }
+  assertSize("drain.batch", batch, 1);
   const reason = retryAfter === undefined
     ? given
     : appendRetryAfter(given, retryAfter);
