@@ -94,7 +94,6 @@ export class Admission<Context> {
   /**
    * Validates the options.
    *
-   * @param onError Called with the errors of `authorize`.
    * @throws {RangeError} If a number is negative or `NaN`.
    * @throws {TypeError} If an origin or a path could never match.
    */
@@ -227,8 +226,6 @@ export class Admission<Context> {
   /**
    * Waits a moment, then checks that the client is still there. If not, the request is
    * refused and released.
-   *
-   * @param verdict The decision of {@linkcode Admission.admit}.
    */
   async confirm(
     request: Request,

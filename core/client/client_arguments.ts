@@ -31,8 +31,6 @@ export const argumentHints: Feature<ArgumentHints> = new Feature("hints");
 /**
  * Checks where to connect to.
  *
- * @param url The first argument of `connect()`.
- * @param options The second argument.
  * @throws {TypeError} If there is no URL, or the arguments are a host and a port.
  */
 export function assertTarget(url: unknown, options: unknown): void {

@@ -101,7 +101,6 @@ export class ClientCore<Types extends SocketTypes> {
   /**
    * Creates the inside of a client.
    *
-   * @param client The client that emits the events.
    * @throws {RangeError} If an option is out of range.
    * @throws {TypeError} If an option has the wrong type, or does not exist.
    */

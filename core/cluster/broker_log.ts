@@ -119,7 +119,6 @@ export class BrokerLog implements MessageStore {
    * Creates a log whose broker is down.
    *
    * @param maxPending The number of messages to keep while the broker is down.
-   * @param name The name of this server.
    */
   constructor(
     log: AdapterLog,
@@ -397,11 +396,7 @@ export class BrokerLog implements MessageStore {
     return this.#pending.take();
   }
 
-  /**
-   * Waits until every message that was sent has come back and has been delivered.
-   *
-   * @param timeout The longest time to wait, in milliseconds.
-   */
+  /** Waits until every message that was sent has come back and has been delivered. */
   async settle(timeout: number): Promise<void> {
     if (this.#epoch === undefined) return;
     await withTimeout(timeout, this.#barriers.pass().catch(() => {}));

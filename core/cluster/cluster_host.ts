@@ -42,7 +42,6 @@ export interface ClusterHost {
   /**
    * Sends local clients their position in the stream of stored messages.
    *
-   * @param room Only the members of this room; all clients if undefined.
    * @param recovered `false` if messages may have been missed.
    */
   sendPositions(room?: string, recovered?: false): void;
@@ -50,11 +49,7 @@ export interface ClusterHost {
   answer(query: ClusterQuery): ClusterAnswer;
   /** The other servers will not receive a message that this one has sent. */
   messageMissed(): void;
-  /**
-   * The broker can be reached, or no longer can.
-   *
-   * @param error Why it cannot.
-   */
+  /** The broker can be reached, or no longer can. */
   changed(state: "up" | "down", error: unknown): void;
   /** An operation has failed. */
   failed(error: unknown): void;

@@ -20,7 +20,6 @@ export class DuplicateFilter {
   /** Messages to several rooms that have been received. */
   readonly #seen = new Set<string>();
 
-  /** @param name The name of this server. */
   constructor(name: string) {
     this.#ownStart = encodeEnvelopeStart(name);
   }

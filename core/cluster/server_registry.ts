@@ -69,8 +69,6 @@ export class ServerRegistry {
   /**
    * Creates a registry that knows of no other server.
    *
-   * @param name The name of this server.
-   * @param publish Sends a text to all other servers.
    * @param presence Is told which servers come and go.
    */
   constructor(

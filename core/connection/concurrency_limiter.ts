@@ -68,12 +68,7 @@ export class ConcurrencyLimiter<M> {
     return this.#waiting.length === 0;
   }
 
-  /**
-   * Adds a message. Returns false if the queue is full.
-   *
-   * @param cost The cost of the message.
-   * @param size The size in bytes.
-   */
+  /** Adds a message. Returns false if the queue is full. */
   add(message: M, cost: number, size = 0): boolean {
     if (this.#pendingCost >= MAX_WAITING_COST) return false;
     this.#pendingCost += cost;

@@ -142,7 +142,6 @@ export class Dispatcher<
    * Takes a message or request that is within the limits.
    *
    * @param frame The frame or the item of a batch that holds it.
-   * @param id The id of the request, if it is one.
    * @param trace The trace context of the request, if its sender provides one.
    */
   accept(payload: Payload, frame: Payload, id?: number, trace?: string): void {

@@ -20,11 +20,7 @@ export interface FrameReceiver {
   readonly isAccepting: boolean;
   /** Whether the peer needs credit for what it sends. */
   readonly isCredited: boolean;
-  /**
-   * Takes a frame.
-   *
-   * @param isItem Whether it is an item of a batch.
-   */
+  /** Takes a frame. */
   dispatchFrame(payload: Payload, isItem: boolean): void;
   /** Called with each frame that is dropped and counts for credit. */
   skipMessage(payload: Payload): void;

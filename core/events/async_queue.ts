@@ -44,7 +44,6 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
 
   /**
    * @param name The name of the values, for the error message.
-   * @param limit The maximum number of values.
    * @param onStop Called when no more values are needed.
    * @param iteratorOverflowed Called after that if there were too many values.
    */
@@ -68,7 +67,6 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
   /**
    * Adds a value. If there are too many values or bytes, the queue fails instead.
    *
-   * @param size The size of the value in bytes.
    * @returns A promise that resolves when the value was handled: when the next one is
    * requested, or no more are needed.
    */

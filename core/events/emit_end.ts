@@ -11,7 +11,6 @@ import { endDetails, EndEvent } from "./event_types.ts";
 /**
  * Emits `close` or `disconnect`, then `end`.
  *
- * @param connection The connection that has ended.
  * @param first The arguments that come first for a listener: the client, on a server.
  */
 export function emitEnd(

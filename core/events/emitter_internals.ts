@@ -19,7 +19,6 @@ export interface EmitterHooks {
   /**
    * A listener threw, or its promise rejected.
    *
-   * @param from The name of the event.
    * @param subject The first argument of the event, or the `Event`.
    */
   failed(target: object, error: unknown, from: string, subject: unknown): void;
@@ -57,7 +56,6 @@ export interface EmitterInternals {
    * Emits an event: calls the override and the listeners of `on`, then dispatches an
    * `Event` if `addEventListener` was called for the type.
    *
-   * @param Event The class of the event.
    * @param args The arguments of the listeners, and of the constructor after the type.
    * @param pending Receives a promise for each listener that has not finished. They
    * never reject.
@@ -80,12 +78,7 @@ export interface EmitterInternals {
     createEvent: () => Event,
     args: readonly unknown[],
   ): void;
-  /**
-   * Reports an error as if a listener had thrown it.
-   *
-   * @param from The name of the event.
-   * @param subject The first argument of the event.
-   */
+  /** Reports an error as if a listener had thrown it. */
   reportError(
     emitter: EventTarget,
     error: unknown,

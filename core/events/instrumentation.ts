@@ -42,11 +42,7 @@ export interface Instrumentation {
   connectionOpened(connection: InstrumentedConnection): void;
   /** An open connection has ended. */
   connectionEnded(connection: InstrumentedConnection, end: ConnectionEnd): void;
-  /**
-   * A batch was received or sent.
-   *
-   * @param count The number of frames in the batch.
-   */
+  /** A batch was received or sent. */
   batched(direction: "receive" | "transmit", count: number): void;
   /**
    * Traces a sent request.
@@ -64,7 +60,6 @@ export interface Instrumentation {
    *
    * @param type The type of the requests that its handler is for, unless it is for all.
    * @param trace The trace context from the sender.
-   * @param run Runs the handler.
    */
   traceHandler(
     connection: InstrumentedConnection,

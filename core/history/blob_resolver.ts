@@ -21,8 +21,8 @@ export class BlobResolver {
   /**
    * Passes a message on.
    *
-   * @param action Called with the body; at once if it is no `Blob` and none is being read.
-   * @param onError Called if the bytes cannot be read.
+   * @param action Called with the body; at once if it is no `Blob` and none is being
+   * read.
    */
   resolve(
     frame: Frame,

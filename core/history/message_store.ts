@@ -109,7 +109,6 @@ export class MemoryStore implements MessageStore {
    * Creates an empty store.
    *
    * @param onForgotten Called with each room whose channel is removed.
-   * @param clock Returns the time in milliseconds.
    */
   constructor(
     limits: Required<HistoryOptions>,

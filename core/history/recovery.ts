@@ -127,10 +127,8 @@ export class Recovery<Types extends SocketTypes> {
   }
 
   /**
-   * Sends a message to its recipients. Members that it excludes are sent their position:
-   * they have not missed it.
-   *
-   * @param members The members of its rooms.
+   * Sends a message to its recipients. Members that it excludes are sent their
+   * position: they have not missed it.
    */
   deliver(members: Iterable<Connection<Types>>, entry: StoredMessage): void {
     const { offset, body, options, target } = entry;

@@ -198,11 +198,7 @@ export function encodeTrace(id: number, text: string): string {
 /** The prefix of a trace frame. */
 export const TRACE_PREFIX: string = `${MARK}t`;
 
-/**
- * Encodes a stored message.
- *
- * @param offset The offset; 0 if it is not stored yet.
- */
+/** Encodes a stored message; its offset is 0 if it is not stored yet. */
 export function encodeStored(
   offset: number,
   frame: Exclude<Frame, Blob>,

@@ -38,7 +38,6 @@ export class ResumePoint {
    * Updates the position and the token.
    *
    * @param position The new position; undefined if the server does not store messages.
-   * @param token The new token; undefined if it has not changed.
    */
   update(
     position: StreamPosition | undefined,

@@ -190,8 +190,6 @@ const NO_SUBPROTOCOL: SelectedSubprotocol = {
 /**
  * Selects a subprotocol for a client.
  *
- * @param requested The subprotocols that the client offers.
- * @param supported The subprotocols of the application.
  * @returns The selected subprotocol, or the reason to refuse the client.
  */
 export function negotiate(

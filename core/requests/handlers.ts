@@ -68,9 +68,6 @@ export class RequestHandlers<
    * Adds a handler.
    *
    * @typeParam Type The type of the requests.
-   * @param first The type; or the handler of all other requests.
-   * @param second The handler; or the options.
-   * @param third The options.
    * @throws {TypeError} If the handler is not a function.
    * @throws {Error} If there already is a handler for the type.
    */

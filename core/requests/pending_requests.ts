@@ -90,12 +90,7 @@ export class PendingRequests<Answer> {
     return "awaited";
   }
 
-  /**
-   * Rejects the requests that have expired.
-   *
-   * @param now The time of the same clock.
-   * @param makeReason Creates the error.
-   */
+  /** Rejects the requests that have expired. */
   expire(now: number, makeReason: (timeout: number) => unknown): void {
     for (const [timeout, ids] of [...this.#byTimeout]) {
       for (const id of ids) {

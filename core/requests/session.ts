@@ -66,7 +66,6 @@ export interface SessionTransport {
    * Delivers a message or a request.
    *
    * @param frame The frame or the item of a batch that contains it.
-   * @param id The id of the request; undefined for a message.
    * @param trace The trace context of the request, if the sender provides one.
    */
   deliver(payload: Payload, frame: Payload, id?: number, trace?: string): void;
@@ -224,7 +223,6 @@ export class EventsSession {
   /**
    * Sends a request.
    *
-   * @param frame The encoded data.
    * @param trace The trace context, if there is one.
    * @returns A promise of the payload of the reply. Its rejection is never unhandled.
    * @throws {RangeError} If the timeout is negative or `NaN`.

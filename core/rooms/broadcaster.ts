@@ -56,7 +56,6 @@ export interface BroadcasterHost<Types extends SocketTypes>
    * An operation has failed.
    *
    * @param from The part that failed.
-   * @param client The client concerned, if it is one client.
    */
   failed(
     error: unknown,
@@ -217,7 +216,6 @@ export class Broadcaster<Types extends SocketTypes> {
    * Waits until every message that was sent has been delivered to the local clients,
    * including messages that have to come back from a broker.
    *
-   * @param timeout The longest time to wait, in milliseconds.
    * @returns A promise; undefined if there is nothing to wait for.
    */
   settle(timeout: number): Promise<void> | undefined {
