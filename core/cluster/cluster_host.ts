@@ -13,7 +13,12 @@ export type ClusterQuery =
   /** How many connections there are, in `room` or in all. */
   | { readonly type: "count"; readonly room?: string }
   /** Which members a room has. */
-  | { readonly type: "who"; readonly room: string }
+  | {
+    readonly type: "who";
+    readonly room: string;
+    /** What the sender knows: the last change of each server. */
+    readonly versions?: Readonly<Record<string, number>>;
+  }
   /** Close the connection with this id, if the server has it. */
   | {
     readonly type: "close";
@@ -28,6 +33,8 @@ export interface ClusterAnswer {
   readonly number: number;
   /** The connections in the room, for a `who` query. */
   readonly entries?: readonly PresenceEntry[];
+  /** Servers whose connections in the room are as the sender of the query knows them. */
+  readonly unchanged?: readonly string[];
 }
 
 /** The server, as the cluster modules see it. */

@@ -148,6 +148,36 @@ export class Presence<Data> {
     return [...this.#rooms.get(room)?.local.entries.values() ?? []];
   }
 
+  /** The number of the last change of each other server in a room that is known here. */
+  versionsOf(room: string): Record<string, number> {
+    const others = this.#rooms.get(room)?.others ?? [];
+    return Object.fromEntries(
+      Array.from(others, ([name, { at }]) => [name, at]),
+    );
+  }
+
+  /** The connections in a room on another server; undefined if they are not known here. */
+  entriesOf(
+    room: string,
+    server: string,
+  ): Iterable<PresenceEntry<Data>> | undefined {
+    return this.#rooms.get(room)?.others.get(server)?.entries.values();
+  }
+
+  /**
+   * The name of this server, if nothing has changed in a room since the version that another
+   * server knows.
+   */
+  unchangedSince(
+    room: string,
+    versions: Readonly<Record<string, number>>,
+  ): string | undefined {
+    const at = this.#rooms.get(room)?.local.at;
+    const isSame = at !== undefined && versions[this.#name] === at &&
+      !this.#changes.has(room);
+    return isSame ? this.#name : undefined;
+  }
+
   /** A connection on this server has joined a room, or its data is another one. */
   set(room: string, id: string, key: string, data: Data): void {
     const view = this.#viewOf(room);

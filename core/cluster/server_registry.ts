@@ -136,6 +136,7 @@ export class ServerRegistry {
     return {
       number: answers.reduce((sum, { number }) => sum + number, 0),
       entries: answers.flatMap(({ entries = [] }) => entries),
+      unchanged: answers.flatMap(({ unchanged = [] }) => unchanged),
     };
   }
 

@@ -139,10 +139,18 @@ export class Broadcaster<Types extends SocketTypes> {
 
   /** Lists the members of a room on all servers, those of this server first. */
   async members(room: string): Promise<Member<PresenceData<Types>>[]> {
-    const { entries = [] } = await this.query({ type: "who", room });
-    return groupMembers(
-      entries.filter(isPresenceEntry<PresenceData<Types>>),
-    );
+    const presence = this.#presence;
+    const versions = presence?.versionsOf(room) ?? {};
+    const query = { type: "who", room, versions } as const;
+    const { entries = [], unchanged = [] } = await this.query(query);
+    const all = entries.filter(isPresenceEntry<PresenceData<Types>>);
+    for (const server of unchanged) {
+      const known = presence?.entriesOf(room, server);
+      // This server has left the room meanwhile.
+      if (!known) return await this.members(room);
+      all.push(...known);
+    }
+    return groupMembers(all);
   }
 
   /**
@@ -345,8 +353,13 @@ export class Broadcaster<Types extends SocketTypes> {
       return { number: group.size };
     }
     if (query.type === "who") {
-      const group = [...this.rooms.membersOf(query.room)];
-      const entries = this.#presence?.localEntries(query.room) ??
+      const { room, versions = {} } = query;
+      const group = [...this.rooms.membersOf(room)];
+      const unchanged = this.#presence?.unchangedSince(room, versions);
+      if (unchanged !== undefined) {
+        return { number: group.length, unchanged: [unchanged] };
+      }
+      const entries = this.#presence?.localEntries(room) ??
         group.map(({ id }) => ({ id, data: null, at: 0 }));
       return { number: group.length, entries };
     }

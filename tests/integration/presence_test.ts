@@ -209,6 +209,28 @@ Deno.test("Presence publishes changes of a moment together", () => {
   assertStrictEquals(b.told.at(-1), "-amy amy");
 });
 
+Deno.test("Presence.unchangedSince() is true only of what others know", () => {
+  using world = new World();
+  const [a, b] = [world.add("a"), world.add("b")];
+  for (const side of [a, b]) side.enter(side.name);
+  const isUnchanged = () =>
+    b.presence.unchangedSince(ROOM, a.presence.versionsOf(ROOM)) === "b";
+  assert(!isUnchanged());
+  world.settle();
+  assert(isUnchanged());
+  assertEquals([...a.presence.entriesOf(ROOM, "b") ?? []].length, 1);
+  b.enter("ben");
+  assert(!isUnchanged(), "it is not published yet");
+  world.time.tick(10);
+  assert(!isUnchanged(), "it is on its way");
+  world.settle();
+  assert(isUnchanged());
+  assertEquals([...a.presence.entriesOf(ROOM, "b") ?? []].length, 2);
+  a.presence.serverLost("b");
+  assert(!isUnchanged());
+  assertStrictEquals(a.presence.entriesOf(ROOM, "b"), undefined);
+});
+
 Deno.test("Presence publishes nothing of a room that is left before it is subscribed", () => {
   using world = new World();
   const a = world.add("a");
@@ -588,6 +610,16 @@ async function everywhere(adapter: string): Promise<void> {
     name: "bob",
   }]);
   assertEquals((await one.server.members("garden")).length, 1);
+  // What is known already is not sent again, and what is new is not left out.
+  const [bobThere] = [...two.server.rooms.get("lobby") ?? []];
+  assert(bobThere);
+  for (let i = 0; i < 20; i++) {
+    two.server.updatePresence(bobThere, { name: `bob${i}` });
+    const [, bob] = await one.server.members("lobby");
+    assertEquals(bob?.data, { name: `bob${i}` });
+    const again = await one.server.members("lobby");
+    assertEquals(again.length, 2);
+  }
   await ada.close();
   assertEquals(await until(two.told, 1), ["-ada lobby"]);
 }
