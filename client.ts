@@ -2,6 +2,12 @@
  * The client: {@linkcode ClientSocket}. It needs only a global `WebSocket`, so it also
  * runs in browsers, Node and Bun.
  *
+ * This module is small enough for a page. Iterators, request handlers and the options
+ * `schema`, `codec` and `concurrency` are imported from `./client/iterators` and so on;
+ * using one without its import throws an error that names the import. In Deno, Node and
+ * Bun, import `./client/full` as well, or `ClientSocket` from `@ws/events`: only then are
+ * headers sent, and reasons of failed handshakes known.
+ *
  * ```ts ignore
  * import { ClientSocket } from "jsr:@ws/events/client";
  *

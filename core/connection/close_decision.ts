@@ -10,7 +10,7 @@
  */
 
 import { type Cause, CloseCode, type ConnectionEnd } from "../events/errors.ts";
-import type { Side } from "../runtime/websocket.ts";
+import { errorCausesFeature, type Side } from "../runtime/websocket.ts";
 
 /** How this side closes the connection. */
 export interface CloseRequest {
@@ -92,24 +92,6 @@ const DENO_SHUTDOWN_CLOSE = {
   code: CloseCode.GoingAway,
   reason: "Server shutting down",
 } as const;
-
-/**
- * Deno's errors if the peer violated the protocol or a limit. All others are network
- * errors.
- */
-const DENO_ERROR_CAUSES: ReadonlyMap<string, Cause> = new Map([
-  ["Control frame must not be fragmented", "protocol"],
-  ["Frame too large", "limit"],
-  ["Invalid UTF-8", "protocol"],
-  ["Invalid close code", "protocol"],
-  ["Invalid close frame", "protocol"],
-  ["Invalid continuation frame", "protocol"],
-  ["Invalid fragment", "protocol"],
-  ["Invalid string data", "protocol"],
-  ["Invalid value", "protocol"],
-  ["Ping frame too large", "protocol"],
-  ["Reserved bits are not zero", "protocol"],
-]);
 
 /**
  * Returns the state after a signal. Signals that do not apply leave the state unchanged.
@@ -216,7 +198,7 @@ function interpretClose(
     (!wasClean || code === CloseCode.NoStatus);
   if (isIdle) return disconnected("timeout");
   if (wasClean) return { type: "close", code, reason, cause: "peer" };
-  const cause = DENO_ERROR_CAUSES.get(failure ?? "") ?? "network";
+  const cause = errorCausesFeature.code?.get(failure ?? "") ?? "network";
   // Browsers report the code of a close frame even if the handshake failed.
   return code === 0 || code === CloseCode.NoStatus
     ? disconnected(cause)

@@ -14,9 +14,9 @@ import {
   reportConnect,
 } from "../runtime/connect_failure.ts";
 import { diagnosisFeature } from "../runtime/connect_report.ts";
-import { closeResource } from "../runtime/deno_internals.ts";
+import { closeResource, DENO_ERROR_CAUSES } from "../runtime/deno_internals.ts";
 import { openWithOptions } from "../runtime/socket_options.ts";
-import { runtimeFeature } from "../runtime/websocket.ts";
+import { errorCausesFeature, runtimeFeature } from "../runtime/websocket.ts";
 
 runtimeFeature.provide({
   open: openWithOptions,
@@ -24,3 +24,4 @@ runtimeFeature.provide({
 });
 diagnosisFeature.provide({ report: reportConnect, explain: explainFailure });
 errorOutputFeature.provide(() => new ErrorLog());
+errorCausesFeature.provide(DENO_ERROR_CAUSES);

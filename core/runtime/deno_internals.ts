@@ -1,10 +1,29 @@
 /**
- * Private APIs of Deno, where there is no public one.
+ * Private APIs of Deno, where there is no public one, and the texts of its errors.
  *
  * @module
  */
 
+import type { Cause } from "../events/errors.ts";
 import type { RawSocket } from "./websocket.ts";
+
+/**
+ * Deno's errors if the peer violated the protocol or a limit. All others are network
+ * errors.
+ */
+export const DENO_ERROR_CAUSES: ReadonlyMap<string, Cause> = new Map([
+  ["Control frame must not be fragmented", "protocol"],
+  ["Frame too large", "limit"],
+  ["Invalid UTF-8", "protocol"],
+  ["Invalid close code", "protocol"],
+  ["Invalid close frame", "protocol"],
+  ["Invalid continuation frame", "protocol"],
+  ["Invalid fragment", "protocol"],
+  ["Invalid string data", "protocol"],
+  ["Invalid value", "protocol"],
+  ["Ping frame too large", "protocol"],
+  ["Reserved bits are not zero", "protocol"],
+]);
 
 /**
  * Closes the TCP connection of a socket immediately.

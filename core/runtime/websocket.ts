@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Cause } from "../events/errors.ts";
 import { withoutSecrets } from "../util/safe_url.ts";
 import { Feature } from "../util/feature.ts";
 import { readProperty } from "../util/read_property.ts";
@@ -134,6 +135,10 @@ export interface RuntimeSupport {
   /** Closes a TCP connection immediately. Returns whether nothing else has to be done. */
   destroy(socket: RawSocket): boolean;
 }
+
+/** Why a connection is lost, by the text of the runtime's error; others: the network. */
+export const errorCausesFeature: Feature<ReadonlyMap<string, Cause>> =
+  new Feature("runtimes");
 
 /** See {@linkcode RuntimeSupport}. */
 export const runtimeFeature: Feature<RuntimeSupport> = new Feature("runtimes");

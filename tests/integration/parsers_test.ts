@@ -216,7 +216,13 @@ const OTHERS = [
     "sizeOf",
   ],
   // What the program says:
-  ...["assertNoPromise", "Admission", "assertOrigin", "assertPathPattern"],
+  ...[
+    "assertNoPromise",
+    "Admission",
+    "assertOrigin",
+    "assertPath",
+    "assertPathPattern",
+  ],
   ...["compileMatcher", "isResponseLike", "refusalFor", "refusalForHeaders"],
 ];
 

@@ -1,3 +1,4 @@
+import "../../../core/features/full.ts";
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import {
   CONNECTING_STATE,
