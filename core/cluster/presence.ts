@@ -9,6 +9,7 @@
 import type { Member } from "../events/event_types.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 import {
+  groupMembers,
   isPresenceEntry,
   type MemberChange,
   type PresenceEntry,
@@ -176,6 +177,16 @@ export class Presence<Data> {
     const isSame = at !== undefined && versions[this.#name] === at &&
       !this.#changes.has(room);
     return isSame ? this.#name : undefined;
+  }
+
+  /** The members of a room that has members on this server, on all servers. */
+  membersOf(room: string): readonly Member<Data>[] {
+    const view = this.#rooms.get(room);
+    if (view === undefined) return [];
+    return groupMembers(
+      [view.local, ...view.others.values()]
+        .flatMap(({ entries }) => [...entries.values()]),
+    );
   }
 
   /** A connection on this server has joined a room, or its data is another one. */

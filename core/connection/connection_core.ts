@@ -19,7 +19,11 @@ import type {
   ResumeRequest,
 } from "../protocol/subprotocol.ts";
 import type { ResumePoint } from "../protocol/resume_point.ts";
-import { EventsSession, type RequestOptions } from "../requests/session.ts";
+import {
+  EventsSession,
+  type RequestEncoder,
+  type RequestOptions,
+} from "../requests/session.ts";
 import {
   type IdleWatch,
   isLossReportedAsClean,
@@ -274,6 +278,7 @@ export class ConnectionCore<
     data: Outgoing<Types>,
     options: RequestOptions & { schema?: StandardSchema },
     trace?: string,
+    encode?: RequestEncoder,
   ): Promise<unknown> {
     assertKnown("request()", options, REQUEST_OPTIONS);
     const { codec } = this.options;
@@ -293,7 +298,8 @@ export class ConnectionCore<
     const validation = options.schema &&
       schemaFeature.require('the option "schema"');
     const schema = validation?.toSchema(options.schema);
-    const answer = session.request(frame, options, trace).then((payload) => {
+    const sent = session.request(frame, options, trace, encode);
+    const answer = sent.then((payload) => {
       const reply = decodeWith(payload, codec);
       return schema && validation
         ? validation.validate(schema, reply, "The reply")

@@ -31,6 +31,7 @@ import {
 import type { ConnectionHost } from "./connection_host.ts";
 import type { MessageFrom, OwnedConnection } from "./owner.ts";
 import {
+  type ChannelTask,
   type Processor,
   processorFeature,
   type ProcessorHost,
@@ -159,9 +160,20 @@ export class Dispatcher<
       this.creditDropped(frame);
       return this.#refuseUnloaded(id);
     }
-    const create = processorFeature.require("requests and codecs");
-    this.#processor ??= create(this.#host, this);
-    this.#processor.accept(payload, frame, id, trace);
+    this.#getProcessor("requests and codecs")
+      .accept(payload, frame, id, trace);
+  }
+
+  /**
+   * Takes a frame of a channel that is within the limits. It is handled in its turn, as a
+   * message is.
+   */
+  acceptTask(task: ChannelTask, frame: Payload): void {
+    this.#getProcessor("channels").acceptTask(task, frame);
+  }
+
+  #getProcessor(use: string): Processor {
+    return this.#processor ??= processorFeature.require(use)(this.#host, this);
   }
 
   /** The name of the peer, for error messages. */

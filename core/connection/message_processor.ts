@@ -15,6 +15,7 @@ import {
 import { RunningRequests } from "../requests/running_requests.ts";
 import { MESSAGE_COST } from "../sending/buffer_budget.ts";
 import { creditCost } from "../sending/credit_window.ts";
+import { sizeOf } from "../values/codec.ts";
 import type { Incoming, Outgoing, SocketTypes } from "../values/types.ts";
 import { concurrencyFeature } from "./concurrency_feature.ts";
 import type { ConcurrencyLimiter } from "./concurrency_limiter.ts";
@@ -28,12 +29,22 @@ import {
   type ValidMessage,
 } from "./invalid_messages.ts";
 import type { MessageFrom, OwnedConnection } from "./owner.ts";
-import type { Processor, ProcessorHost } from "./processor_feature.ts";
+import type {
+  ChannelTask,
+  Processor,
+  ProcessorHost,
+} from "./processor_feature.ts";
 
 /** A received message, and its request if it is one. */
 interface InboundMessage<M> {
   readonly message: M;
   readonly request: IncomingRequest | undefined;
+}
+
+/** A frame of a channel. */
+interface InboundTask {
+  readonly task: ChannelTask;
+  readonly size: number;
 }
 
 const NO_PENDING: readonly never[] = [];
@@ -47,7 +58,7 @@ export class MessageProcessor<
   readonly #dispatcher: ProcessorHost<Types, C> & Responder;
   /** Holds messages back while others are handled, if the option asks for it. */
   readonly #limiter:
-    | ConcurrencyLimiter<InboundMessage<MessageFrom<Types, C>>>
+    | ConcurrencyLimiter<InboundMessage<MessageFrom<Types, C>> | InboundTask>
     | undefined;
   /** The requests that are being handled, if there is no limiter. */
   #running: RunningRequests | undefined;
@@ -64,7 +75,10 @@ export class MessageProcessor<
     const Limiter = concurrencyFeature.require("concurrency");
     this.#limiter = new Limiter(
       concurrency,
-      ({ message, request }) => this.#process(message, request),
+      (inbound) =>
+        "task" in inbound
+          ? this.#runTask(inbound.task, inbound.size)
+          : this.#process(inbound.message, inbound.request),
       (handled) => {
         dispatcher.session?.grantForHandled(handled);
         if (host.closing.isEnded) host.notifyEnd();
@@ -116,6 +130,34 @@ export class MessageProcessor<
     } else {this.#host.closing.closeForLimit(
         "Too many messages wait to be handled",
       );}
+  }
+
+  /** See {@linkcode Processor}. */
+  acceptTask(task: ChannelTask, frame: Payload): void {
+    const limiter = this.#limiter;
+    const { closing } = this.#host;
+    const cost = creditCost(frame);
+    const size = sizeOf(frame);
+    if (limiter === undefined) {
+      if (!this.#running?.isFull) {
+        this.#dispatcher.session?.countReceived(cost);
+      } else if (!this.#running.withhold(cost) && closing.isServer) {
+        return closing.closeForLimit("Too many requests are pending");
+      }
+      this.#runTask(task, size);
+    } else if (limiter.add({ task, size }, cost, MESSAGE_COST + size)) {
+      this.#dispatcher.spend(size);
+    } else closing.closeForLimit("Too many messages wait to be handled");
+  }
+
+  #runTask(task: ChannelTask, size: number): readonly Promise<unknown>[] {
+    const pending: Promise<unknown>[] | undefined = this.#limiter && [];
+    this.#dispatcher.callListeners(() => {
+      const done = task(pending);
+      if (pending && done) pending.push(done);
+      else if (done) this.#track(done, size);
+    });
+    return pending ?? NO_PENDING;
   }
 
   /** Makes a message. Returns undefined if it is invalid. */
@@ -188,7 +230,7 @@ export class MessageProcessor<
   }
 
   /** Counts a request until its handler has finished. */
-  #track(done: Promise<void>, size: number): void {
+  #track(done: Promise<unknown>, size: number): void {
     const running = this.#running ??= new RunningRequests();
     running.start(size);
     this.#dispatcher.spend(size);

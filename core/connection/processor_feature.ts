@@ -42,6 +42,17 @@ export interface ProcessorHost<
   ): void;
 }
 
+/**
+ * Handles a frame of a channel.
+ *
+ * @param pending Receives a promise for each listener that has not finished, if others
+ * wait for them.
+ * @returns A promise that resolves when a request has been handled, unless it has been.
+ */
+export type ChannelTask = (
+  pending: Promise<unknown>[] | undefined,
+) => Promise<unknown> | undefined;
+
 /** Processes the messages of one connection; see `message_processor.ts`. */
 export interface Processor {
   /** Whether messages wait until others have been handled. */
@@ -54,6 +65,8 @@ export interface Processor {
   skip(cost: number): boolean;
   /** Takes a message or a request; see `Dispatcher.accept`. */
   accept(payload: Payload, frame: Payload, id?: number, trace?: string): void;
+  /** Takes a frame of a channel; see `Dispatcher.acceptTask`. */
+  acceptTask(task: ChannelTask, frame: Payload): void;
 }
 
 /** Creates the processor of one connection. */

@@ -8,6 +8,7 @@
 import { emitters } from "../events/emitter.ts";
 import { type Cause, CloseCode } from "../events/errors.ts";
 import {
+  isCounted,
   isMarked,
   isPart,
   MAX_BATCH_BYTES,
@@ -37,6 +38,8 @@ export class Receiver<
 > implements SessionTransport, FrameReceiver {
   /** The state of `events.v1`, if it was negotiated. */
   session: EventsSession | undefined;
+  /** Takes the frames of channels, if the program uses channels. */
+  extension: ((connection: C, payload: Payload) => void) | undefined;
   readonly #dispatcher: Dispatcher<Types, C>;
   readonly #resumePoint: ResumePoint | undefined;
   readonly #host: ConnectionHost<Types, C>;
@@ -209,6 +212,16 @@ export class Receiver<
     if (this.isWithinLimits(payload)) {
       this.#dispatcher.accept(payload, frame, id, trace);
     } else this.skipMessage(frame);
+  }
+
+  /** Passes a frame of a channel to the extension, and ignores frames of later versions. */
+  receiveOther(payload: Payload): void {
+    if (!this.isAccepting) return;
+    if (!isCounted(payload)) return void this.isWithinLimits(payload);
+    this.#count(payload);
+    if (!this.isWithinLimits(payload)) return this.skipMessage(payload);
+    if (this.extension) this.extension(this.#host.connection, payload);
+    else this.skipMessage(payload);
   }
 
   /** Gives credit for a message that is dropped. */

@@ -22,6 +22,7 @@ import { ignoreRejection } from "../events/errors.ts";
 import { PositionSender, type ResumableClient } from "./position_sender.ts";
 import { sessionIn } from "./resume_tokens.ts";
 import type { WriterLimits } from "../sending/flow_options.ts";
+import type { SendOptions } from "../sending/send_queue.ts";
 import { randomId } from "../util/random_id.ts";
 import { startTimer, type Timer, withTimeout } from "../util/timer.ts";
 import type { SocketTypes } from "../values/types.ts";
@@ -68,6 +69,10 @@ interface PendingRecovery {
   readonly ended: PromiseWithResolvers<undefined>;
   /** Limits the time to rejoin all rooms. */
   timer: Timer | undefined;
+  /** Who has to know, of a room, whether all missed messages were sent. */
+  readonly watched: Map<string, (recovered: boolean) => void>;
+  /** The tags of rooms that the client does not rejoin. */
+  readonly forgone: Set<string>;
 }
 
 /** Tells a client that wants to recover that this server has no history. */
@@ -78,6 +83,22 @@ export function refuseResume<Types extends SocketTypes>(
   const update = { position: undefined, recovered: false };
   coreOf(connection).sendMarked(encodePosition(update));
 }
+
+/** Sends frames to members that have joined a room as a channel. */
+interface FanOut<Types extends SocketTypes> {
+  send(client: Connection<Types>, body: BroadcastBody): boolean;
+  sendStored(
+    client: Connection<Types>,
+    offset: number,
+    body: BroadcastBody,
+  ): boolean;
+}
+
+/** Creates what sends a message to channels; undefined if there are none. */
+type CreateFanOut<Types extends SocketTypes> = (
+  rooms: readonly string[] | undefined,
+  options: SendOptions,
+) => FanOut<Types> | undefined;
 
 /**
  * Sends stored messages and positions to the clients of a server, and replays missed
@@ -93,6 +114,7 @@ export class Recovery<Types extends SocketTypes> {
   readonly #maxAge: number;
   readonly #limits: WriterLimits;
   readonly #onError: (error: unknown) => void;
+  readonly #fanOut: CreateFanOut<Types>;
   readonly #clients = new WeakMap<Connection<Types>, ResumableClient>();
   readonly #recovering = new Map<Connection<Types>, PendingRecovery>();
   /** Clients that will be sent their position at the end of this turn. */
@@ -101,18 +123,21 @@ export class Recovery<Types extends SocketTypes> {
   /**
    * @param maxAge How long a client may be disconnected, in milliseconds.
    * @param limits The limits of what is buffered for a client.
+   * @param fanOut Creates what sends to members that have joined a room as a channel.
    */
   constructor(
     store: MessageStore,
     maxAge: number,
     limits: WriterLimits,
     onError: (error: unknown) => void,
+    fanOut: CreateFanOut<Types>,
   ) {
     this.#store = store;
     this.#positions = new PositionSender(store);
     this.#maxAge = maxAge;
     this.#limits = limits;
     this.#onError = onError;
+    this.#fanOut = fanOut;
   }
 
   /**
@@ -135,12 +160,14 @@ export class Recovery<Types extends SocketTypes> {
     const isExact = target.except.length === 0 && !target.without?.length;
     const { overflow = this.#limits.overflow } = options;
     let marked: BroadcastBody | undefined;
+    const fanOut = this.#fanOut(target.rooms, options);
     for (const member of members) {
       if (!isExact && !this.#isAddressedTo(entry, member)) {
         if (coreOf(member).resume) this.sendPosition(member);
         continue;
       }
       if (coreOf(member).resume === undefined) {
+        if (fanOut?.send(member, body)) continue;
         coreOf(member).send(body, options, false);
         continue;
       }
@@ -155,9 +182,11 @@ export class Recovery<Types extends SocketTypes> {
       if (overflow === "latest" && member.bufferedAmount > 0) {
         // It may replace an earlier message that is ahead of others in the queue. A
         // position would then claim that those others have arrived.
-        coreOf(member).send(body, options, false);
+        if (!fanOut?.send(member, body)) {
+          coreOf(member).send(body, options, false);
+        }
         this.sendPosition(member);
-      } else {
+      } else if (!fanOut?.sendStored(member, offset, body)) {
         marked ??= encodeStored(offset, body);
         coreOf(member).sendMarked(marked, options);
       }
@@ -261,6 +290,8 @@ export class Recovery<Types extends SocketTypes> {
         isIncomplete: false,
         ended: Promise.withResolvers(),
         timer: undefined,
+        watched: new Map(),
+        forgone: new Set(),
       });
       return;
     }
@@ -280,6 +311,37 @@ export class Recovery<Types extends SocketTypes> {
       this.sendPosition(connection);
     } else if (!recovery.held && this.#lacks(recovery, room)) {
       ignoreRejection(this.#replay(connection, client, recovery));
+    }
+  }
+
+  /**
+   * Tells, of a room that a client is about to rejoin, whether it is sent all messages that
+   * it has missed there. Other rooms do not matter.
+   */
+  watch(
+    connection: Connection<Types>,
+    room: string,
+    recovered: (recovered: boolean) => void,
+  ): void {
+    const back = this.#recovering.get(connection);
+    // Nothing is missing of a room that it was not in, as far as it can prove.
+    const isPending = back && (back.held || this.#lacks(back, room));
+    if (isPending) back.watched.set(room, recovered);
+    else recovered(false);
+  }
+
+  /** A client does not rejoin a room, so that it has missed nothing there. */
+  forgo(connection: Connection<Types>, room: string): void {
+    const client = this.#clients.get(connection);
+    const back = this.#recovering.get(connection);
+    if (!client || !back) return;
+    back.watched.get(room)?.(false);
+    back.watched.delete(room);
+    const tag = this.#tagOf(room);
+    back.forgone.add(tag);
+    const isLast = back.missing.delete(tag) && back.missing.size === 0;
+    if (isLast && !back.held) {
+      ignoreRejection(this.#replay(connection, client, back));
     }
   }
 
@@ -338,7 +400,9 @@ export class Recovery<Types extends SocketTypes> {
     if (!proven) return this.#finish(connection, recovery, false);
     recovery.after = Math.max(position.offset, proven.start);
     recovery.rooms = proven.rooms;
-    for (const room of proven.rooms) recovery.missing.add(room);
+    for (const room of proven.rooms) {
+      if (!recovery.forgone.has(room)) recovery.missing.add(room);
+    }
     recovery.timer = startTimer(() => {
       // Reading has a timeout of its own and may still complete the recovery.
       if (recovery.held) recovery.isIncomplete = true;
@@ -386,11 +450,25 @@ export class Recovery<Types extends SocketTypes> {
       for (const entry of inLogOrder([...missed, ...since])) {
         this.deliver([connection], entry);
       }
+      this.#notifyWatchers(connection, recovery, rooms);
       if (isWhole) return this.#finish(connection, recovery, true);
     } while (
       this.#recovering.get(connection) === recovery &&
       [...connection.rooms].some((room) => this.#lacks(recovery, room))
     );
+  }
+
+  /** Tells of the rooms whose missed messages were sent, and of those it was not in. */
+  #notifyWatchers(
+    connection: Connection<Types>,
+    back: PendingRecovery,
+    replayed: readonly string[],
+  ): void {
+    for (const [room, recovered] of back.watched) {
+      if (this.#lacks(back, room)) continue;
+      back.watched.delete(room);
+      recovered(connection.rooms.has(room) && replayed.includes(room));
+    }
   }
 
   /** The messages that a client has missed; undefined if some may be lost. */
@@ -446,6 +524,8 @@ export class Recovery<Types extends SocketTypes> {
   ): void {
     this.#recovering.delete(connection);
     clearTimeout(recovery.timer);
+    for (const tell of recovery.watched.values()) tell(false);
+    recovery.watched.clear();
     this.#sendPositionNow(connection, recovered);
     const { held = [], position, after } = recovery;
     recovery.held = undefined;

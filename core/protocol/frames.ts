@@ -118,12 +118,12 @@ export function isMarked(payload: Payload): boolean {
     : new Uint8Array(payload)[0] === MARK_BYTE;
 }
 
-/** The kinds of marked frames that use credit. */
-const CREDITED_KINDS = "=?@#";
+/** The kinds of marked frames that use credit; `c`, `j` and `l` belong to channels. */
+const CREDITED_KINDS = "=?@#cjl";
 
 /**
- * Whether a frame uses credit: messages, requests, stored messages and positions. A batch
- * does not, but its items do.
+ * Whether a frame uses credit: messages, requests, stored messages, positions and the
+ * frames of channels. A batch does not, but its items do.
  */
 export function isCounted(payload: Payload): boolean {
   if (!isMarked(payload)) return true;

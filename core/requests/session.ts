@@ -71,6 +71,8 @@ export interface SessionTransport {
   deliver(payload: Payload, frame: Payload, id?: number, trace?: string): void;
   /** Counts a frame that needs credit and is not delivered. */
   skipMessage(frame: Payload): void;
+  /** Passes on a frame that may be ignored, such as one of a channel. */
+  receiveOther(payload: Payload): void;
   /** Counts a received frame, and returns whether it is within the rate limits. */
   isWithinLimits(payload: Payload): boolean;
   /** Raises the credit of this side to a new total. */
@@ -86,6 +88,13 @@ export interface SessionTransport {
   updatePosition(update: PositionUpdate | number): boolean;
   /** Called if the peer violates `events.v1`. */
   protocolError(reason: string): void;
+}
+
+/** Encodes a request with its id. */
+export type RequestEncoder = (id: number, frame: Frame) => Frame;
+
+function encodeRequest(id: number, frame: Frame): Frame {
+  return encodeAddressed("request", id, frame);
 }
 
 /** The credit that means no limit. */
@@ -224,6 +233,7 @@ export class EventsSession {
    * Sends a request.
    *
    * @param trace The trace context, if there is one.
+   * @param encode Encodes the frame of the request, unless it is an ordinary one.
    * @returns A promise of the payload of the reply. Its rejection is never unhandled.
    * @throws {RangeError} If the timeout is negative or `NaN`.
    */
@@ -231,6 +241,7 @@ export class EventsSession {
     frame: Frame,
     options: RequestOptions,
     trace?: string,
+    encode: RequestEncoder = encodeRequest,
   ): Promise<Payload> {
     const { promise, resolve, reject } = withResolvers<Payload>();
     const { signal, timeout = REQUEST_TIMEOUT_MS } = options;
@@ -263,9 +274,7 @@ export class EventsSession {
         overflow: "drop-newest",
       });
     }
-    const sent = this.#transport.sendCounted(
-      encodeAddressed("request", id, frame),
-    );
+    const sent = this.#transport.sendCounted(encode(id, frame));
     // A request that is not sent gets no reply.
     sent?.catch((error) => {
       this.#requests.settle(id, (reply) => reply.reject(error));
@@ -384,8 +393,7 @@ export class EventsSession {
         transport.isWithinLimits(payload);
         return;
       case "unknown":
-        transport.isWithinLimits(payload);
-        return;
+        return transport.receiveOther(payload);
     }
     transport.protocolError(MALFORMED_REASON);
   }

@@ -32,6 +32,11 @@ import {
   sendToAll,
 } from "./recipients.ts";
 import type { PresenceOptions } from "./presence_options.ts";
+import {
+  ChannelFanOut,
+  type ChannelHost,
+  type RoomChannels,
+} from "./room_channels.ts";
 import { Rooms } from "./rooms.ts";
 
 /** The settings of a {@linkcode Broadcaster}. */
@@ -59,14 +64,17 @@ export interface BroadcasterHost<Types extends SocketTypes>
    */
   failed(
     error: unknown,
-    from: "adapter" | "presence" | "send",
+    from: string,
     client?: Connection<Types>,
   ): void;
 }
 
 /** The rooms of one server, and everything that is sent to them. */
-export class Broadcaster<Types extends SocketTypes> {
+export class Broadcaster<Types extends SocketTypes>
+  implements ChannelHost<Types> {
   readonly rooms: Rooms<Connection<Types>>;
+  /** The rooms that are channels, if the program uses channels. */
+  channels: RoomChannels<Types> | undefined;
   readonly #options: BroadcasterOptions<Types>;
   readonly #host: BroadcasterHost<Types>;
   readonly #presence: Presence<PresenceData<Types>> | undefined;
@@ -113,7 +121,40 @@ export class Broadcaster<Types extends SocketTypes> {
       history.maxAge,
       options.writerLimits,
       (error) => host.failed(error, "adapter"),
+      (rooms, options) => this.#fanOut(rooms, options),
     );
+  }
+
+  /** See {@linkcode ChannelHost}. */
+  get hasPresence(): boolean {
+    return this.#presence !== undefined;
+  }
+
+  /** See {@linkcode ChannelHost}. */
+  join(
+    client: Connection<Types>,
+    room: string,
+    recovered: ((recovered: boolean) => void) | undefined,
+  ): void {
+    if (recovered) this.#recovery?.watch(client, room, recovered);
+    else this.forgo(client, room);
+    this.rooms.join(client, room);
+    if (recovered && !this.#recovery) recovered(false);
+  }
+
+  /** See {@linkcode ChannelHost}. */
+  forgo(client: Connection<Types>, room: string): void {
+    if (!client.rooms.has(room)) this.#recovery?.forgo(client, room);
+  }
+
+  /** See {@linkcode ChannelHost}. */
+  membersOf(room: string): readonly Member[] {
+    return this.#presence?.membersOf(room) ?? [];
+  }
+
+  /** See {@linkcode ChannelHost}. */
+  failed(error: unknown, from: string, client: Connection<Types>): void {
+    this.#host.failed(error, from, client);
   }
 
   /** The number of messages that other servers will not receive. */
@@ -257,6 +298,7 @@ export class Broadcaster<Types extends SocketTypes> {
       left: (client, room) => {
         this.#recovery?.leave(client);
         this.#presence?.leave(room, client.id);
+        this.channels?.left(client, room);
       },
       closed: (room) => {
         if (this.#presence) this.#cluster?.unsubscribePresence(room);
@@ -297,7 +339,7 @@ export class Broadcaster<Types extends SocketTypes> {
     };
     const recovery = this.#recovery;
     if (!recovery) {
-      sendToAll(audience.members, frame, options);
+      sendToAll(audience.members, frame, options, this.#fanOut(rooms, options));
       this.#cluster?.publish(frame, target, options);
       return;
     }
@@ -324,13 +366,23 @@ export class Broadcaster<Types extends SocketTypes> {
       return this.#deliver(this.#memoryStore.add(broadcast));
     }
     const { target, body, options } = broadcast;
-    sendToAll(this.#membersOf(target), body, options);
+    const fanOut = this.#fanOut(target.rooms, options);
+    sendToAll(this.#membersOf(target), body, options, fanOut);
   }
 
   #deliver(message: StoredMessage): void {
     // Excluded members take part, as their position moves on.
     const target = { ...message.target, except: [] };
     this.#recovery?.deliver(this.#membersOf(target), message);
+  }
+
+  /** Sends a message to rooms that some clients have joined as channels. */
+  #fanOut(
+    rooms: readonly string[] | undefined,
+    options: SendOptions,
+  ): ChannelFanOut<Types> | undefined {
+    return this.channels && rooms &&
+      new ChannelFanOut(this.channels, rooms, options);
   }
 
   #membersOf({ rooms, except }: BroadcastTarget): Connection<Types>[] {

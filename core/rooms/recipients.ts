@@ -9,6 +9,7 @@ import { type Codec, encodeWith, type Frame } from "../values/codec.ts";
 import { Connection, coreOf } from "../connection/connection.ts";
 import { RESOLVED } from "../events/errors.ts";
 import { assertOverflow } from "../sending/backpressure_queue.ts";
+import type { ChannelFanOut } from "./room_channels.ts";
 import { assertRoom, type Rooms } from "./rooms.ts";
 import type { Outgoing, SocketTypes } from "../values/types.ts";
 
@@ -39,13 +40,19 @@ type Dispatch<Types extends SocketTypes> = (
   options: SendOptions | undefined,
 ) => void;
 
-/** Sends one frame to several connections. */
+/**
+ * Sends one frame to several connections.
+ *
+ * @param fanOut Sends it to those that have joined a room as a channel, if any may have.
+ */
 export function sendToAll<Types extends SocketTypes>(
   connections: Iterable<Connection<Types>>,
   frame: Frame,
   options: SendOptions | undefined,
+  fanOut?: ChannelFanOut<Types>,
 ): void {
   for (const connection of connections) {
+    if (fanOut?.send(connection, frame)) continue;
     coreOf(connection).send(frame, options, false);
   }
 }

@@ -36,6 +36,7 @@ import { register } from "../events/instrumentation.ts";
 import { Message } from "../../message.ts";
 import { Broadcaster } from "../rooms/broadcaster.ts";
 import { resolvePresence } from "../rooms/presence_options.ts";
+import { registerChannelHost } from "../rooms/room_channels.ts";
 import { BufferBudget } from "../sending/buffer_budget.ts";
 import { OnceWarnings } from "../util/once_warnings.ts";
 import type { SocketTypes } from "../values/types.ts";
@@ -113,6 +114,7 @@ export class ServerCore<Types extends SocketTypes> {
       changed: (state, error) => this.#adapterChanged(state, error),
       failed: (error, from, client) => this.#reportError(error, from, client),
     });
+    registerChannelHost(server, this.broadcaster);
     this.upgrader = new Upgrader({
       admission: options,
       support: {

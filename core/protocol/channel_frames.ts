@@ -1,0 +1,172 @@
+/**
+ * The frames of channels, as specified in `docs/protocol.md`; pure. Only programs that use
+ * channels need them: all others ignore these kinds.
+ *
+ * @module
+ */
+
+import {
+  concatBytes,
+  decodeWith,
+  type Frame,
+  toBytes,
+} from "../values/codec.ts";
+import {
+  MARK,
+  MARK_BYTE,
+  MAX_REQUEST_ID,
+  type Payload,
+  REQUEST_HEAD_BYTES,
+  type RequestFailure,
+} from "./frames.ts";
+
+/** What a client asks for when it joins a channel. */
+export interface JoinRequest {
+  /** The name of the channel. */
+  readonly name: string;
+  /** The parameters of the client. */
+  readonly data?: unknown;
+  /** Whether the client was in the channel before its connection was lost. */
+  readonly isRejoin: boolean;
+}
+
+/** A decoded frame of a channel. */
+export type ChannelFrame =
+  /** A request to join. Its id is also the number of the channel on the connection. */
+  | { readonly kind: "join"; readonly id: number; readonly join: JoinRequest }
+  /** A frame that belongs to a channel. */
+  | { readonly kind: "inner"; readonly id: number; readonly payload: Payload }
+  /** The sender has left the channel, or removes the receiver from it. */
+  | {
+    readonly kind: "leave";
+    readonly id: number;
+    readonly failure: RequestFailure | undefined;
+  };
+
+/** A member of a channel, as clients see it. */
+export interface ChannelMemberInfo {
+  /** The id of its connection. */
+  readonly id: string;
+  /** Its public data. */
+  readonly data: unknown;
+}
+
+/** A change of the members of a channel. */
+export type MembersUpdate =
+  /** All members. */
+  | { readonly members: readonly ChannelMemberInfo[] }
+  /** A member has joined. */
+  | { readonly join: ChannelMemberInfo }
+  /** A member has left. */
+  | { readonly leave: ChannelMemberInfo };
+
+/** Encodes a request to join a channel. */
+export function encodeJoin(
+  id: number,
+  { name, data, isRejoin }: JoinRequest,
+): string {
+  const json = JSON.stringify({ name, data, ...isRejoin && { again: true } });
+  return `${MARK}j${id},${json}`;
+}
+
+/** Encodes a frame that belongs to a channel. */
+export function encodeInChannel(id: number, frame: Frame): Frame {
+  if (typeof frame === "string") return `${MARK}c${id},${frame}`;
+  const head = new Uint8Array(REQUEST_HEAD_BYTES);
+  head[0] = MARK_BYTE;
+  head[1] = "c".charCodeAt(0);
+  new DataView(head.buffer).setUint32(2, id);
+  return frame instanceof Blob
+    ? new Blob([head, frame])
+    : concatBytes(head, toBytes(frame));
+}
+
+/** Encodes the end of a membership. */
+export function encodeLeave(id: number, failure?: RequestFailure): string {
+  return `${MARK}l${id}${failure ? `,${JSON.stringify(failure)}` : ""}`;
+}
+
+/** Encodes a change of members, to be put into a frame of a channel. */
+export function encodeMembers(update: MembersUpdate): string {
+  return `${MARK}m${JSON.stringify(update)}`;
+}
+
+/**
+ * Decodes a marked frame of one of the kinds `c`, `j` and `l`. Never throws.
+ *
+ * @returns The frame; undefined if it is malformed.
+ */
+export function decodeChannelFrame(payload: Payload): ChannelFrame | undefined {
+  if (typeof payload !== "string") {
+    const view = new DataView(payload);
+    if (payload.byteLength < REQUEST_HEAD_BYTES) return undefined;
+    const id = view.getUint32(2);
+    return id === 0 || view.getUint8(1) !== "c".charCodeAt(0)
+      ? undefined
+      : { kind: "inner", id, payload: payload.slice(REQUEST_HEAD_BYTES) };
+  }
+  const comma = payload.indexOf(",");
+  const kind = payload.charAt(1);
+  if (kind === "l" && comma < 0) {
+    const id = parseId(payload.slice(2));
+    return id === 0 ? undefined : { kind: "leave", id, failure: undefined };
+  }
+  const id = parseId(payload.slice(2, Math.max(comma, 2)));
+  const rest = payload.slice(comma + 1);
+  if (id === 0) return undefined;
+  if (kind === "c") return { kind: "inner", id, payload: rest };
+  if (kind === "j") {
+    const join = parseJoin(rest);
+    return join && { kind: "join", id, join };
+  }
+  const failure = parseFailure(rest);
+  return failure && { kind: "leave", id, failure };
+}
+
+/**
+ * Decodes a change of members.
+ *
+ * @param payload The frame in a frame of a channel, with its mark.
+ * @returns The change; undefined if it is malformed.
+ */
+export function decodeMembers(payload: Payload): MembersUpdate | undefined {
+  if (typeof payload !== "string") return undefined;
+  const { members, join, leave } = parseObject(payload.slice(2)) ?? {};
+  if (isMember(join)) return { join };
+  if (isMember(leave)) return { leave };
+  const all: unknown = members;
+  return Array.isArray(all) && all.every(isMember)
+    ? { members: all }
+    : undefined;
+}
+
+function isMember(value: unknown): value is ChannelMemberInfo {
+  return typeof value === "object" && value !== null && "id" in value &&
+    typeof value.id === "string";
+}
+
+/** Returns 0 for what is not an id. */
+function parseId(text: string): number {
+  if (!/^[1-9][0-9]{0,9}$/.test(text)) return 0;
+  const id = Number(text);
+  return id <= MAX_REQUEST_ID ? id : 0;
+}
+
+function parseJoin(json: string): JoinRequest | undefined {
+  const { name, data, again } = parseObject(json) ?? {};
+  return typeof name === "string"
+    ? { name, data, isRejoin: again === true }
+    : undefined;
+}
+
+function parseFailure(json: string): RequestFailure | undefined {
+  const { message, code } = parseObject(json) ?? {};
+  if (typeof message !== "string") return undefined;
+  return typeof code === "string" ? { message, code } : { message };
+}
+
+/** Parses a JSON object; undefined for any other text. */
+function parseObject(json: string): Record<string, unknown> | undefined {
+  const value = decodeWith(json, undefined);
+  return typeof value === "object" && value !== null ? { ...value } : undefined;
+}
