@@ -5,16 +5,12 @@
  * @module
  */
 
-import {
-  concatBytes,
-  decodeWith,
-  type Frame,
-  toBytes,
-} from "../values/codec.ts";
+import { concatBytes } from "../util/concat_bytes.ts";
+import { type Frame, toBytes } from "../values/codec.ts";
+import { parseFailure, parseObject, parseRequestId } from "./frame_decoder.ts";
 import {
   MARK,
   MARK_BYTE,
-  MAX_REQUEST_ID,
   type Payload,
   REQUEST_HEAD_BYTES,
   type RequestFailure,
@@ -78,7 +74,7 @@ export function encodeInChannel(id: number, frame: Frame): Frame {
   new DataView(head.buffer).setUint32(2, id);
   return frame instanceof Blob
     ? new Blob([head, frame])
-    : concatBytes(head, toBytes(frame));
+    : concatBytes([head, toBytes(frame)]);
 }
 
 /** Encodes the end of a membership. */
@@ -89,6 +85,11 @@ export function encodeLeave(id: number, failure?: RequestFailure): string {
 /** Encodes a change of members, to be put into a frame of a channel. */
 export function encodeMembers(update: MembersUpdate): string {
   return `${MARK}m${JSON.stringify(update)}`;
+}
+
+/** Encodes whether a member was sent what it missed, for a frame of a channel. */
+export function encodeRecovered(recovered: boolean): string {
+  return `${MARK}#${JSON.stringify({ recovered })}`;
 }
 
 /**
@@ -108,12 +109,14 @@ export function decodeChannelFrame(payload: Payload): ChannelFrame | undefined {
   const comma = payload.indexOf(",");
   const kind = payload.charAt(1);
   if (kind === "l" && comma < 0) {
-    const id = parseId(payload.slice(2));
-    return id === 0 ? undefined : { kind: "leave", id, failure: undefined };
+    const id = parseRequestId(payload.slice(2));
+    return id === undefined
+      ? undefined
+      : { kind: "leave", id, failure: undefined };
   }
-  const id = parseId(payload.slice(2, Math.max(comma, 2)));
+  const id = parseRequestId(payload.slice(2, Math.max(comma, 2)));
+  if (id === undefined) return undefined;
   const rest = payload.slice(comma + 1);
-  if (id === 0) return undefined;
   if (kind === "c") return { kind: "inner", id, payload: rest };
   if (kind === "j") {
     const join = parseJoin(rest);
@@ -145,28 +148,9 @@ function isMember(value: unknown): value is ChannelMemberInfo {
     typeof value.id === "string";
 }
 
-/** Returns 0 for what is not an id. */
-function parseId(text: string): number {
-  if (!/^[1-9][0-9]{0,9}$/.test(text)) return 0;
-  const id = Number(text);
-  return id <= MAX_REQUEST_ID ? id : 0;
-}
-
 function parseJoin(json: string): JoinRequest | undefined {
   const { name, data, again } = parseObject(json) ?? {};
   return typeof name === "string"
     ? { name, data, isRejoin: again === true }
     : undefined;
-}
-
-function parseFailure(json: string): RequestFailure | undefined {
-  const { message, code } = parseObject(json) ?? {};
-  if (typeof message !== "string") return undefined;
-  return typeof code === "string" ? { message, code } : { message };
-}
-
-/** Parses a JSON object; undefined for any other text. */
-function parseObject(json: string): Record<string, unknown> | undefined {
-  const value = decodeWith(json, undefined);
-  return typeof value === "object" && value !== null ? { ...value } : undefined;
 }

@@ -181,7 +181,8 @@ function decodeUnknown(kind: string): MarkedFrame | undefined {
   return /^[a-z]$/.test(kind) ? { kind: "unknown" } : undefined;
 }
 
-function parseRequestId(text: string): number | undefined {
+/** Parses the id of a request; undefined if it is malformed. */
+export function parseRequestId(text: string): number | undefined {
   const id = parseNumber(text, MAX_REQUEST_ID);
   return id === 0 ? undefined : id;
 }
@@ -197,7 +198,7 @@ function parseOffset(text: string): number | undefined {
 }
 
 /** Parses a JSON object; undefined for any other text. */
-function parseObject(json: string): Record<string, unknown> | undefined {
+export function parseObject(json: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(json);
     return typeof value === "object" && value !== null
@@ -224,7 +225,8 @@ function parsePosition(json: string): PositionUpdate | undefined {
   return isToken ? { ...update, token } : undefined;
 }
 
-function parseFailure(json: string): RequestFailure | undefined {
+/** Parses an error reply; undefined if it is malformed. */
+export function parseFailure(json: string): RequestFailure | undefined {
   const { message, code } = parseObject(json) ?? {};
   if (typeof message !== "string") return undefined;
   return typeof code === "string" ? { message, code } : { message };

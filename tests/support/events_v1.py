@@ -18,6 +18,7 @@ import websockets
 KINDS = {"=": "message", "?": "request", "!": "reply", "~": "failure"}
 KINDS |= {"[": "batch", "<": "ping", ">": "pong", "+": "credit"}
 KINDS |= {"-": "part", ".": "last part"}
+KINDS |= {"j": "join", "c": "inner", "l": "leave"}
 SIGNS = {kind: sign for sign, kind in KINDS.items()}
 NO_LIMIT = 2**53 - 1
 MAX_BATCH, MAX_ITEMS = 65_536, 1_024
@@ -53,6 +54,8 @@ def read(frame):
     is_text = isinstance(frame, str)
     sign, rest = frame[1:2], frame[2:]
     kind = KINDS.get(sign if is_text else sign.decode("latin-1"))
+    if kind in ("join", "inner", "leave"):
+        return read_channel(kind, rest)
     if re.fullmatch("[a-z]" if is_text else b"[a-z]", sign):
         return Meaning("unknown")
     if is_text and kind == "failure":
@@ -84,6 +87,25 @@ def read_address(rest):
     if len(rest) < 4 or id == 0:
         raise Malformed("Not an id")
     return id, rest[4:]
+
+
+def read_channel(kind, rest):
+    if kind == "inner":
+        id, rest = read_address(rest)
+        return Meaning(kind, rest, id)
+    if isinstance(rest, bytes):
+        raise Malformed("Not a text")
+    if kind == "leave" and "," not in rest:
+        return Meaning(kind, None, read_number(rest, 1, 2**32 - 1))
+    id, rest = read_address(rest)
+    if kind == "leave":
+        return Meaning(kind, read_error(rest), id)
+    join = value_of(rest)
+    if not isinstance(join, dict) or not isinstance(join.get("name"), str):
+        raise Malformed("Not a join")
+    data = {"data": join["data"]} if "data" in join else {}
+    again = {"again": True} if join.get("again") is True else {}
+    return Meaning(kind, {"name": join["name"], **data, **again}, id)
 
 
 def read_number(digits, least, most):
@@ -118,6 +140,12 @@ def write(kind, value, id=None):
     if kind == "failure":
         code = {} if value.code is None else {"code": value.code}
         value = payload_of({"message": value.message, **code})
+    if kind == "leave":
+        code = {"code": value.code} if value and value.code is not None else {}
+        rest = f",{payload_of({'message': value.message, **code})}" if value else ""
+        return f"\x01l{id}{rest}"
+    if kind == "join":
+        value = payload_of(value)
     if kind == "batch" and isinstance(value[0], bytes):
         value = b"".join(len(item).to_bytes(4, "big") + item for item in value)
     elif kind == "batch":
@@ -201,6 +229,7 @@ class Peer:
         self._free, self._counted, self._wake = [], deque(), asyncio.Event()
         self._last_id, self._answers, self._pongs = 0, {}, {}
         self._waiting, self._tasks, self._has_ended = set(), set(), False
+        self._channels = {}
         if self.speaks and limit is not None:
             self.post(write("credit", limit))
 
@@ -220,6 +249,29 @@ class Peer:
             return value_of(await answer)
         finally:
             del self._answers[id]
+
+    async def join(self, name, data=None, on_message=lambda value: None):
+        """Joins a channel, and gives its number and the snapshot, or raises."""
+        self._last_id = id = self._last_id + 1
+        self._answers[id] = answer = self._future()
+        self._channels[id] = on_message
+        try:
+            await self._spend(write("join", {"name": name, "data": data}, id))
+            return id, value_of(await answer)
+        except RequestError:
+            del self._channels[id]
+            raise
+        finally:
+            del self._answers[id]
+
+    async def send_in(self, channel, value):
+        """Sends a message in a channel."""
+        await self._spend(write("inner", escape(payload_of(value)), channel))
+
+    async def leave(self, channel):
+        """Leaves a channel."""
+        del self._channels[channel]
+        await self._spend(write("leave", None, channel))
 
     async def ping(self, text=""):
         """Sends a ping, and waits for the pong."""
@@ -312,6 +364,16 @@ class Peer:
             self._join(value, kind == "last part")
         elif kind in ("plain", "message"):
             self._on_message(value_of(value))
+        elif kind == "inner":
+            meaning = read(value)
+            if meaning.kind in ("plain", "message"):
+                on_message = self._channels.get(id, lambda value: None)
+                on_message(value_of(meaning.value))
+            elif meaning.kind != "unknown":
+                raise Malformed("Not a frame that may stand in a channel")
+        elif kind == "leave":
+            on_message = self._channels.pop(id, lambda value: None)
+            on_message(value)
         elif kind == "request":
             task = asyncio.create_task(self._answer(id, value_of(value)))
             self._tasks.add(task)

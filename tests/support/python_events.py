@@ -34,6 +34,10 @@ def meaning_in(vector):
         value = [payload_in(item) for item in vector["items"]]
     else:
         value = vector.get("text", vector.get("limit"))
+    if "join" in vector:
+        join = dict(vector["join"])
+        value = {**join, "again": True} if join.pop("isRejoin") else join
+        value.pop("isRejoin", None)
     if "failure" in vector:
         value = RequestError(**vector["failure"])
     return Meaning(kind, value, vector.get("id"))
@@ -59,7 +63,7 @@ def check(vectors):
             wrong.append(vector)
         except Malformed:
             pass
-    tell(on="checked", count=sum(len(vectors[key]) for key in ("frames", "read", "malformed")), wrong=wrong)
+    return sum(len(vectors[key]) for key in ("frames", "read", "malformed")), wrong
 
 
 async def answer(value):
@@ -79,6 +83,24 @@ async def ask(peer, tag, payload):
         tell(on="lost", tag=tag)
 
 
+async def visit(peer, command):
+    """Joins a channel, says something there, and leaves it when it hears `bye`."""
+
+    def hear(value):
+        if isinstance(value, RequestError):
+            return tell(on="removed", message=value.message, code=value.code)
+        tell(on="inner", **shown(value))
+        if value == "bye":
+            asyncio.create_task(peer.leave(channel))
+
+    try:
+        channel, snapshot = await peer.join(command["name"], command["data"], hear)
+        tell(on="joined", **shown(snapshot))
+        await peer.send_in(channel, {"hello": "channel"})
+    except RequestError as error:
+        tell(on="refused", message=error.message, code=error.code)
+
+
 async def do(peer, command):
     what = command["do"]
     if what == "send":
@@ -90,6 +112,8 @@ async def do(peer, command):
                 sends.append(ask(peer, tag, payload) if tag else peer.send(payload))
         await asyncio.gather(*sends)
         tell(on="sent", spent=peer.spent)
+    elif what == "join":
+        await visit(peer, command)
     elif what == "ping":
         await peer.ping(command["text"])
         tell(on="pong", text=command["text"])
@@ -140,6 +164,9 @@ async def main():
 
 if len(sys.argv) > 1:
     with open(sys.argv[1], encoding="utf-8") as file:
-        check(json.load(file))
+        vectors = json.load(file)
+    count, wrong = check(vectors)
+    more, also_wrong = check(vectors["channels"])
+    tell(on="checked", count=count + more, wrong=wrong + also_wrong)
 else:
     asyncio.run(main())
