@@ -18,7 +18,7 @@ export interface SubscriptionCommands {
 }
 
 /** What is known about one channel. */
-interface ChannelState {
+interface SubscriptionState {
   /** What the server wants. */
   isWanted: boolean;
   /** What the broker has confirmed on the present connection. */
@@ -35,7 +35,7 @@ const RETRY_MS = 5_000;
 /** The subscriptions of one adapter. */
 export class SubscriptionQueue {
   readonly #onError: (error: unknown) => void;
-  readonly #channels = new Map<string, ChannelState>();
+  readonly #channels = new Map<string, SubscriptionState>();
   /** Channels whose command was refused. */
   readonly #refused = new Set<string>();
   #retryTimer: Timer | undefined;
@@ -104,7 +104,7 @@ export class SubscriptionQueue {
   }
 
   /** Sends the next command of a channel, unless one is under way. */
-  #run(channel: string, state: ChannelState): void {
+  #run(channel: string, state: SubscriptionState): void {
     const commands = this.#commands;
     if (state.isBusy || this.#refused.has(channel)) return;
     if (state.isWanted === state.isSubscribed || !commands) {
@@ -140,7 +140,7 @@ export class SubscriptionQueue {
   /** A command was refused: it is repeated later, as it may be allowed by then. */
   #refuse(
     channel: string,
-    state: ChannelState,
+    state: SubscriptionState,
     isSubscribing: boolean,
     error: unknown,
   ): void {

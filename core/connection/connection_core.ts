@@ -36,7 +36,7 @@ import type { TrafficCount } from "../sending/socket_buffer.ts";
 import { decodeWith, encodeWith, type Frame } from "../values/codec.ts";
 import type { StandardSchema } from "../values/schema.ts";
 import { schemaFeature } from "./invalid_messages.ts";
-import type { Outgoing, SocketTypes } from "../values/types.ts";
+import type { SocketTypes } from "../values/types.ts";
 import { Closing, type ClosingHost } from "./closing.ts";
 import type { ConnectionOptions } from "./connection_options.ts";
 import { Dispatcher } from "./dispatcher.ts";
@@ -275,7 +275,7 @@ export class ConnectionCore<
 
   /** Sends a request. */
   request(
-    data: Outgoing<Types>,
+    data: unknown,
     options: RequestOptions & { schema?: StandardSchema },
     trace?: string,
     encode?: RequestEncoder,

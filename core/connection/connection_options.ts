@@ -12,9 +12,10 @@ import {
   type WriterLimits,
 } from "../sending/flow_options.ts";
 import type { BudgetAccount } from "../sending/buffer_budget.ts";
-import type {
-  Instrumentation,
-  Instrumented,
+import {
+  type Instrumentation,
+  type Instrumented,
+  slotOf,
 } from "../events/instrumentation.ts";
 import type { Closing } from "./closing.ts";
 import type { InboundGuard } from "./inbound_guard.ts";
@@ -168,4 +169,18 @@ export function resolveOptions<Types extends SocketTypes>(
     isStrict: onInvalid === "close",
     instrumentation: undefined,
   };
+}
+
+/** Returns the options of a server or client; undefined for any other object. */
+export function optionsOf(
+  socket: object,
+): ConnectionOptions<SocketTypes> | undefined {
+  const slot = slotOf(socket);
+  return slot && isConnectionOptions(slot) ? slot : undefined;
+}
+
+function isConnectionOptions(
+  slot: Instrumented,
+): slot is ConnectionOptions<SocketTypes> {
+  return "writerLimits" in slot;
 }

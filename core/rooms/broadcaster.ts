@@ -153,7 +153,11 @@ export class Broadcaster<Types extends SocketTypes>
   }
 
   /** See {@linkcode ChannelHost}. */
-  failed(error: unknown, from: string, client: Connection<Types>): void {
+  failed(
+    error: unknown,
+    from: string,
+    client: Connection<Types> | undefined,
+  ): void {
     this.#host.failed(error, from, client);
   }
 

@@ -47,7 +47,11 @@ export interface ChannelHost<Types extends SocketTypes> {
   /** The members of a room on all servers, as far as this server knows them. */
   membersOf(room: string): readonly Member[];
   /** Reports an error as an `error` event of the server. */
-  failed(error: unknown, from: string, client: Connection<Types>): void;
+  failed(
+    error: unknown,
+    from: string,
+    client: Connection<Types> | undefined,
+  ): void;
 }
 
 /** A frame for the clients that use the same number for a channel. */
