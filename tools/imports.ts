@@ -11,6 +11,8 @@ const LAYERS: readonly string[] = [
   "inspect.ts",
   "inspect/",
   "testing.ts",
+  "channels.ts",
+  "core/channels/",
   "mod.ts",
   "server.ts",
   "client.ts",

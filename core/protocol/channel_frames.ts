@@ -41,8 +41,8 @@ export type ChannelFrame =
 
 /** A member of a channel, as clients see it. */
 export interface ChannelMemberInfo {
-  /** The id of its connection. */
-  readonly id: string;
+  /** What its connections have in common: the id of its only one by default. */
+  readonly key: string;
   /** Its public data. */
   readonly data: unknown;
 }
@@ -53,6 +53,8 @@ export type MembersUpdate =
   | { readonly members: readonly ChannelMemberInfo[] }
   /** A member has joined. */
   | { readonly join: ChannelMemberInfo }
+  /** The data of a member has changed. */
+  | { readonly update: ChannelMemberInfo }
   /** A member has left. */
   | { readonly leave: ChannelMemberInfo };
 
@@ -134,8 +136,9 @@ export function decodeChannelFrame(payload: Payload): ChannelFrame | undefined {
  */
 export function decodeMembers(payload: Payload): MembersUpdate | undefined {
   if (typeof payload !== "string") return undefined;
-  const { members, join, leave } = parseObject(payload.slice(2)) ?? {};
+  const { members, join, update, leave } = parseObject(payload.slice(2)) ?? {};
   if (isMember(join)) return { join };
+  if (isMember(update)) return { update };
   if (isMember(leave)) return { leave };
   const all: unknown = members;
   return Array.isArray(all) && all.every(isMember)
@@ -144,8 +147,8 @@ export function decodeMembers(payload: Payload): MembersUpdate | undefined {
 }
 
 function isMember(value: unknown): value is ChannelMemberInfo {
-  return typeof value === "object" && value !== null && "id" in value &&
-    typeof value.id === "string";
+  return typeof value === "object" && value !== null && "key" in value &&
+    typeof value.key === "string";
 }
 
 function parseJoin(json: string): JoinRequest | undefined {

@@ -19,6 +19,8 @@ import * as admission from "../../core/admission/admission.ts";
 import * as handshake from "../../core/admission/handshake.ts";
 import * as addresses from "../../core/admission/remote_address.ts";
 import * as envelope from "../../core/history/envelope.ts";
+import { ChannelPattern } from "../../core/channels/channel_pattern.ts";
+import * as channelFrames from "../../core/protocol/channel_frames.ts";
 import * as decoder from "../../core/protocol/frame_decoder.ts";
 import * as frames from "../../core/protocol/frames.ts";
 import * as parts from "../../core/protocol/parts.ts";
@@ -147,6 +149,17 @@ const PARSERS: Record<string, (text: string) => unknown> = {
   formatHost,
   decodeFrame: (text) => decoder.decodeFrame(text),
   "readFrame bytes": (text) => decoder.decodeFrame(encoder.encode(text).buffer),
+  parseObject: (text) => decoder.parseObject(text),
+  parseFailure: (text) => decoder.parseFailure(text),
+  parseRequestId: (text) => decoder.parseRequestId(text),
+  decodeChannelFrame: (text) => channelFrames.decodeChannelFrame(text),
+  "decodeChannelFrame join": (text) =>
+    channelFrames.decodeChannelFrame(`\u0001j1,${text}`),
+  "decodeChannelFrame leave": (text) =>
+    channelFrames.decodeChannelFrame(`\u0001l1,${text}`),
+  decodeMembers: (text) => channelFrames.decodeMembers(text),
+  "ChannelPattern.match": (text) =>
+    new ChannelPattern("a/:b/c").match(`a/${text}/c`),
   isMarked: (text) => frames.isMarked(text),
   isPart: (text) => frames.isPart(text),
   PartJoiner: (text) => {
@@ -198,6 +211,13 @@ const OTHERS = [
     "encodePosition",
     "encodeFailure",
     "encodePing",
+  ],
+  ...[
+    "encodeJoin",
+    "encodeInChannel",
+    "encodeLeave",
+    "encodeMembers",
+    "encodeRecovered",
   ],
   ...[
     "encodeCredit",
@@ -258,6 +278,7 @@ Deno.test("every parser of untrusted text is timed", () => {
   const modules: Record<string, unknown>[] = [
     ...[admission, handshake, addresses, envelope, frames, hints],
     ...[allowList, authorization, origins, paths, decoder, parts],
+    channelFrames,
     ...[subprotocol, codec, safeUrl, print],
   ];
   const missing = modules.flatMap((module) =>

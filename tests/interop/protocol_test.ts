@@ -11,6 +11,7 @@ import {
   type ServerOptions,
   ServerSocket,
 } from "../../mod.ts";
+import { channels } from "../../channels.ts";
 import { slotOf } from "../../core/events/instrumentation.ts";
 import { lacksPermission } from "../support/permissions.ts";
 import { lacksProgram } from "../support/programs.ts";
@@ -30,6 +31,7 @@ type Item = Written & { readonly tag?: string; readonly times?: number };
 type Order =
   | { readonly do: "send"; readonly items: readonly Item[] }
   | { readonly do: "ping"; readonly text: string }
+  | { readonly do: "join"; readonly name: string; readonly data: unknown }
   | ({ readonly do: "post" } & Written)
   | { readonly do: "held" | "close" };
 
@@ -153,8 +155,11 @@ Deno.test({
   ignore,
   fn: async () => {
     await using python = new Python("tests/vectors.json");
-    const { frames, read, malformed } = vectors;
-    const count = frames.length + read.length + malformed.length;
+    const count = [vectors, vectors.channels].reduce(
+      (sum, { frames, read, malformed }) =>
+        sum + frames.length + read.length + malformed.length,
+      0,
+    );
     assertEquals(await python.told(), { on: "checked", count, wrong: [] });
     assertStrictEquals(await python.exit(), 0);
   },
@@ -526,6 +531,51 @@ Deno.test({
     assertStrictEquals((await python.told()).on, "sent");
     await client.send("\u0001A");
     assertStrictEquals((await python.told()).value, "\u0001A");
+  },
+});
+
+Deno.test({
+  name: "a client made from protocol.md joins channels",
+  ignore,
+  fn: async () => {
+    await using server = new ServerSocket();
+    const rooms = channels(server).channel("rooms/:id", {
+      join({ params, data }) {
+        if (params.id !== "0") return data === "token";
+        throw new RequestError("Not here", "mine");
+      },
+      snapshot: ({ params }) => ({ id: params.id }),
+    });
+    await server.listen("127.0.0.1", 0);
+    await using python = new Python();
+    await python.connect(server.url);
+    const join = async (name: string, data: string) => {
+      await python.order({ do: "join", name, data });
+      return await python.told();
+    };
+    assertEquals(await join("rooms/0", "token"), {
+      on: "refused",
+      message: "Not here",
+      code: "mine",
+    });
+    const received = rooms.waitFor("message");
+    assertEquals(await join("rooms/7", "token"), {
+      on: "joined",
+      value: { id: "7" },
+    });
+    const [{ author, data }] = await received;
+    assertEquals(data, { hello: "channel" });
+    server.to("rooms/7").send("\u0001=");
+    assertEquals(await python.told(), { on: "inner", value: "\u0001=" });
+    author.send(new Uint8Array([0xc1]));
+    assertEquals(await python.told(), { on: "inner", hex: "c1" });
+    const left = rooms.waitFor("leave");
+    author.send("bye");
+    assertEquals(await python.told(), { on: "inner", value: "bye" });
+    await left;
+    await join("rooms/8", "token");
+    server.to("rooms/8").members[0]?.leave("rooms/8");
+    assertEquals((await python.told()).code, "removed");
   },
 });
 

@@ -86,9 +86,14 @@ Deno.test("frames of channels cost credit, and are ignored by others", () => {
 });
 
 Deno.test("decodeMembers() reads what encodeMembers() writes", () => {
-  const member = { id: "1", data: { name: "Ann" } };
+  const member = { key: "1", data: { name: "Ann" } };
   for (
-    const update of [{ members: [member] }, { join: member }, { leave: member }]
+    const update of [
+      { members: [member] },
+      { join: member },
+      { update: member },
+      { leave: member },
+    ]
   ) {
     assertEquals(decodeMembers(encodeMembers(update)), update);
   }

@@ -1,0 +1,704 @@
+/**
+ * A channel on a client.
+ *
+ * @module
+ */
+
+import { Message } from "../../message.ts";
+import { type Connection, coreOf } from "../connection/connection.ts";
+import type { ConnectionOptions } from "../connection/connection_options.ts";
+import { emitMessage } from "../connection/typed_messages.ts";
+import type { ValueOrFunction } from "../client/client_options.ts";
+import { Emitter, emitters } from "../events/emitter.ts";
+import type { EmitterHooks } from "../events/emitter_internals.ts";
+import { eventNames } from "../events/event_names.ts";
+import {
+  assertSize,
+  ConnectionEndedError,
+  ignoreRejection,
+  RequestError,
+} from "../events/errors.ts";
+import {
+  FailureEvent,
+  type ReceivedEvent,
+  RecoveryEvent,
+} from "../events/event_types.ts";
+import {
+  type ChannelMemberInfo,
+  encodeInChannel,
+  encodeJoin,
+  encodeLeave,
+  type MembersUpdate,
+} from "../protocol/channel_frames.ts";
+import {
+  encodeAddressed,
+  escapeFrame,
+  type Payload,
+} from "../protocol/frames.ts";
+import {
+  REQUEST_TIMEOUT_MS,
+  type RequestOptions,
+} from "../requests/session.ts";
+import { MESSAGE_COST } from "../sending/buffer_budget.ts";
+import { assertOverflow } from "../sending/backpressure_queue.ts";
+import {
+  assertSendOptions,
+  type SendOptions,
+  SendQueue,
+} from "../sending/send_queue.ts";
+import { type Deferred, withResolvers } from "../util/deferred.ts";
+import { printable } from "../util/printable.ts";
+import { startTimer, type Timer } from "../util/timer.ts";
+import { encodeWith, type Frame, sizeOf } from "../values/codec.ts";
+import type { Outgoing, Reply, SocketTypes } from "../values/types.ts";
+import {
+  ChannelMemberEvent,
+  type ChannelMessage,
+  type ChannelTypes,
+  type JoinData,
+  type Snapshot,
+  type TypedChannelMessages,
+} from "./channel_types.ts";
+
+/**
+ * The state of a {@linkcode Channel}:
+ *
+ * - `waiting`: the client has no connection.
+ * - `joining`: the server was asked, and has not answered yet.
+ * - `open`: the client is in the channel.
+ * - `closed`: the client is not in the channel, and does not join it again.
+ */
+export type ChannelState = "waiting" | "joining" | "open" | "closed";
+
+/** Dispatched by a channel that the client has joined. */
+export class ChannelOpenEvent<Snapshot> extends Event {
+  /** The snapshot. */
+  readonly snapshot: Snapshot;
+  /** Whether the client was in the channel before its connection was lost. */
+  readonly isRejoin: boolean;
+
+  /**
+   * Creates the event.
+   *
+   * @param type The name of the event.
+   * @param snapshot The snapshot.
+   * @param isRejoin Whether the client was in the channel before.
+   */
+  constructor(type: string, snapshot: Snapshot, isRejoin: boolean) {
+    super(type);
+    this.snapshot = snapshot;
+    this.isRejoin = isRejoin;
+  }
+}
+
+/** Dispatched by a channel that is closed. */
+export class ChannelCloseEvent extends Event {
+  /** The machine-readable code. */
+  readonly code: string;
+  /** The human-readable reason. */
+  readonly reason: string;
+
+  /**
+   * Creates the event.
+   *
+   * @param type The name of the event.
+   * @param code The machine-readable code.
+   * @param reason The human-readable reason.
+   */
+  constructor(type: string, code: string, reason: string) {
+    super(type);
+    this.code = code;
+    this.reason = reason;
+  }
+}
+
+/**
+ * The events of a {@linkcode Channel}.
+ *
+ * @typeParam Types The types of the channel.
+ */
+export interface ChannelEvents<Types extends ChannelTypes> {
+  /**
+   * The client has joined the channel, for the first time or again after its connection was
+   * lost. Listeners get the snapshot of the server.
+   */
+  open: {
+    args: [snapshot: Snapshot<Types>, isRejoin: boolean];
+    event: ChannelOpenEvent<Snapshot<Types>>;
+  };
+  /** A message was received in the channel. */
+  message: {
+    args: [message: ChannelMessage<Types, Channel<Types>>];
+    event: ReceivedEvent<ChannelMessage<Types, Channel<Types>>>;
+  };
+  /** A member has joined; only if the server shares the members of the channel. */
+  join: {
+    args: [member: ChannelMemberInfo];
+    event: ChannelMemberEvent<ChannelMemberInfo>;
+  };
+  /** The data of a member has changed. */
+  update: {
+    args: [member: ChannelMemberInfo];
+    event: ChannelMemberEvent<ChannelMemberInfo>;
+  };
+  /** A member has left. */
+  leave: {
+    args: [member: ChannelMemberInfo];
+    event: ChannelMemberEvent<ChannelMemberInfo>;
+  };
+  /**
+   * The client has joined again after a loss. `recovered` is true if all messages that it
+   * missed were sent again; they were emitted before. Otherwise use the snapshot of `open`,
+   * or load the state anew.
+   */
+  recovery: { args: [recovered: boolean]; event: RecoveryEvent };
+  /**
+   * The client is not in the channel any more, and does not join it again: it was refused,
+   * removed, or has left. The last event of the channel.
+   */
+  close: { args: [code: string, reason: string]; event: ChannelCloseEvent };
+  /** A listener threw or rejected, or a message could not be read. */
+  error: {
+    args: [error: unknown, from: string, client: undefined];
+    event: FailureEvent<undefined>;
+  };
+}
+
+/** A decoded frame in the channel. */
+export type ChannelItem =
+  | { readonly kind: "message"; readonly payload: Payload }
+  | { readonly kind: "recovery"; readonly recovered: boolean }
+  | { readonly kind: "members"; readonly update: MembersUpdate }
+  | { readonly kind: "leave"; readonly code: string; readonly reason: string };
+
+/** What a channel asks of the channels of its client. */
+export interface ChannelOwner {
+  /** The options of the client. */
+  readonly options: ConnectionOptions<SocketTypes>;
+  /** A channel has its number on the current connection. */
+  numbered(number: number, channel: ChannelInbox): void;
+  /** A channel is closed. */
+  closed(name: string, number: number | undefined): void;
+  /** Reports an error as an `error` event of the client. */
+  failed(error: unknown, from: string): void;
+}
+
+/** A channel, as the channels of its client see it. */
+export interface ChannelInbox {
+  /** The client has a connection. */
+  connected(connection: Connection): void;
+  /** The connection of the client has ended. */
+  disconnected(): void;
+  /** Takes a frame in the channel. */
+  receive(item: ChannelItem, pending: Promise<unknown>[] | undefined): void;
+  /** Closes the channel. */
+  close(code: string, reason: string): void;
+}
+
+/** Options of {@linkcode channel}. */
+export interface ChannelOptions {
+  /**
+   * How long the server may take to answer, in milliseconds. After that, the channel is
+   * closed with the code `timeout`.
+   *
+   * @default {10_000}
+   */
+  readonly timeout?: number;
+}
+
+/** Creates a channel, and its inbox. */
+export let createChannel: <Types extends ChannelTypes>(
+  owner: ChannelOwner,
+  name: string,
+  data: ValueOrFunction<JoinData<Types>> | undefined,
+  options: ChannelOptions,
+) => [Channel<Types>, ChannelInbox];
+
+let clientChannelHooks: EmitterHooks;
+
+/**
+ * A channel that a client joins, as {@linkcode channel} returns it.
+ *
+ * It joins as soon as the client is connected, and again after each loss of the connection.
+ * It ends with exactly one `close`, and emits nothing after that.
+ *
+ * @typeParam Types The types of the channel.
+ *
+ * @example
+ * ```ts
+ * import { channel } from "jsr:@ws/events/channels";
+ * import { ClientSocket } from "jsr:@ws/events/client";
+ *
+ * const client = new ClientSocket({ reconnect: true });
+ * const order = channel(client, "orders/42", () => ({ token: "fresh" }));
+ * order.on("open", (snapshot) => console.log("now", snapshot));
+ * order.on("message", ({ data }) => console.log("then", data));
+ * order.on("recovery", (recovered) => console.log("back", recovered));
+ * order.on("close", (code, reason) => console.log("out", code, reason));
+ * ```
+ */
+export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
+  ChannelEvents<Types>,
+  TypedChannelMessages<Types, Channel<Types>>
+> {
+  /** The name of the channel. */
+  readonly name: string;
+  readonly #owner: ChannelOwner;
+  readonly #data: ValueOrFunction<JoinData<Types>> | undefined;
+  readonly #timeout: number;
+  /** Messages that wait until the channel is open. */
+  readonly #queue: SendQueue;
+  readonly #joined: Deferred<Snapshot<Types>> = withResolvers();
+  readonly #members = new Map<string, ChannelMemberInfo>();
+  #state: ChannelState = "waiting";
+  #connection: Connection | undefined;
+  /** The number of the channel on the connection, once the server was asked. */
+  #number: number | undefined;
+  /** Whether the client was in the channel before. */
+  #wasOpen = false;
+  /** Ends the current attempt to join. */
+  #attempt = new AbortController();
+  /** What was received before it can be emitted, in order. */
+  #held: ChannelItem[] = [];
+  #heldSize = 0;
+  /** Whether messages without a listener wait for one. */
+  #isOpening = false;
+  #openTimer: Timer | undefined;
+  #closedReason = "";
+  readonly #inbox: ChannelInbox = {
+    connected: (connection) => this.#connected(connection),
+    disconnected: () => this.#disconnected(),
+    receive: (item, pending) => this.#receive(item, pending),
+    close: (code, reason) => this.#close(code, reason),
+  };
+
+  static {
+    clientChannelHooks = {
+      names: eventNames<ChannelEvents<ChannelTypes>>({
+        open: true,
+        message: true,
+        join: true,
+        update: true,
+        leave: true,
+        recovery: true,
+        close: true,
+        error: true,
+      }),
+      failed: (channel: Channel, error, from) => channel.#report(error, from),
+      added: (channel: Channel, type) => {
+        if (!type.startsWith("message") || !channel.#isOpening) return;
+        queueMicrotask(() => channel.#emitHeld());
+      },
+    };
+    createChannel = (owner, name, data, options) => {
+      const channel = new Channel(owner, name, data, options);
+      return [channel, channel.#inbox];
+    };
+  }
+
+  private constructor(
+    owner: ChannelOwner,
+    name: string,
+    data: ValueOrFunction<JoinData<Types>> | undefined,
+    { timeout = REQUEST_TIMEOUT_MS }: ChannelOptions,
+  ) {
+    super();
+    emitters.attach(this, clientChannelHooks);
+    assertSize("timeout", timeout);
+    this.name = name;
+    this.#owner = owner;
+    this.#data = data;
+    this.#timeout = timeout;
+    this.#queue = new SendQueue(owner.options.writerLimits);
+    ignoreRejection(this.#joined.promise);
+  }
+
+  /** The state: `waiting`, `joining`, `open` or `closed`. */
+  get state(): ChannelState {
+    return this.#state;
+  }
+
+  /**
+   * A promise of the first snapshot. It rejects with a {@linkcode RequestError} if the
+   * channel is closed before it was ever open; its `code` is that of `close`. If it is not
+   * awaited, its rejection is not reported as unhandled.
+   */
+  get joined(): Promise<Snapshot<Types>> {
+    return this.#joined.promise;
+  }
+
+  /**
+   * The members of the channel on all servers, if the server shares them. Without a
+   * connection, those that were known last.
+   */
+  get members(): readonly ChannelMemberInfo[] {
+    return [...this.#members.values()];
+  }
+
+  /**
+   * Sends a message to the server in the channel. Until the channel is open, messages wait
+   * in order, up to `maxBufferedAmount`.
+   *
+   * A message is sent at most once. An unawaited rejection is not reported as unhandled.
+   *
+   * @param data The data to send.
+   * @param options How to send it.
+   * @returns A promise that resolves as that of {@linkcode Connection.send}.
+   * @throws {ConnectionEndedError} (rejects) If the channel is closed, or the connection is
+   * lost before the message was passed to it.
+   * @throws {MessageDroppedError} (rejects) If the message was dropped under its `overflow`
+   * policy.
+   * @throws {TypeError} If the data cannot be serialized.
+   */
+  send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
+    if (options !== undefined) assertSendOptions(options);
+    const frame = escapeFrame(encodeWith(data, this.#owner.options.codec));
+    if (this.#state === "closed") {
+      return ignoreRejection(Promise.reject(this.#closedError()));
+    }
+    assertOverflow(options);
+    const sent = this.#state === "open"
+      ? this.#sendNow(frame, options)
+      : undefined;
+    if (sent) return sent;
+    const { entry, isQueued } = this.#queue.add(frame, options, true, 0);
+    if (!isQueued) this.#queue.drop(entry);
+    return entry.promise;
+  }
+
+  /**
+   * Sends a request to the server in the channel. Until the channel is open, it waits.
+   *
+   * @param data The data of the request.
+   * @param options The timeout, which includes the time until the channel is open, and a
+   * signal.
+   * @returns A promise of the data of the reply. It rejects as that of {@linkcode
+   * Connection.request}, and with a `ConnectionEndedError` if the channel is closed. An
+   * unawaited rejection is not reported as unhandled.
+   * @throws {TypeError} If the data cannot be serialized.
+   */
+  request(
+    data: Outgoing<Types>,
+    options: RequestOptions = {},
+  ): Promise<Reply<Types>> {
+    encodeWith(data, this.#owner.options.codec); // throws at once for invalid data
+    return ignoreRejection(this.#request(data, options));
+  }
+
+  /**
+   * Leaves the channel: `close` is emitted with the code `left`. Messages that wait are
+   * rejected; those that were passed to the connection are still sent.
+   */
+  leave(): void {
+    this.#leave("left", "This side has left the channel");
+  }
+
+  #leave(code: string, reason: string): void {
+    if (this.#number !== undefined && this.#connection) {
+      coreOf(this.#connection).sendMarked(encodeLeave(this.#number));
+    }
+    this.#close(code, reason);
+  }
+
+  async #request(
+    data: Outgoing<Types>,
+    options: RequestOptions,
+  ): Promise<Reply<Types>> {
+    const { timeout = REQUEST_TIMEOUT_MS, signal } = options;
+    assertSize("timeout", timeout);
+    let left = timeout;
+    if (this.#state !== "open") {
+      const start = performance.now();
+      await emitters.waitFor(this, "open", {
+        ...signal && { signal },
+        ...timeout < Infinity && { timeout },
+      });
+      left = Math.max(0, timeout - (performance.now() - start));
+    }
+    const connection = this.#connection;
+    const number = this.#number;
+    if (!connection || number === undefined) throw this.#closedError();
+    const reply = await coreOf(connection).request(
+      data,
+      { ...options, timeout: left },
+      undefined,
+      (id, frame) =>
+        encodeInChannel(number, encodeAddressed("request", id, frame)),
+    );
+    // The type is the application's claim about its peer.
+    return reply as Reply<Types>;
+  }
+
+  /** Sends a frame. Returns undefined if the connection is not open. */
+  #sendNow(
+    frame: Frame,
+    options: SendOptions | undefined,
+  ): Promise<void> | undefined {
+    const connection = this.#connection;
+    const number = this.#number;
+    if (!connection || number === undefined) return undefined;
+    // Messages of two channels never replace each other.
+    const key = `${number} ${options?.key ?? ""}`;
+    return coreOf(connection).sendMarked(
+      encodeInChannel(number, frame),
+      { ...options, key },
+    );
+  }
+
+  #connected(connection: Connection): void {
+    this.#disconnected();
+    if (this.#state === "closed") return;
+    this.#connection = connection;
+    this.#state = "joining";
+    const attempt = this.#attempt = new AbortController();
+    this.#join(connection, attempt.signal).then(
+      (snapshot) => {
+        if (!attempt.signal.aborted) this.#opened(snapshot);
+      },
+      (error) => {
+        if (!attempt.signal.aborted) this.#failed(error);
+      },
+    );
+  }
+
+  #disconnected(): void {
+    if (this.#state === "closed") return;
+    this.#attempt.abort();
+    this.#state = "waiting";
+    this.#connection = undefined;
+    this.#number = undefined;
+    this.#closeUnopened();
+    // What came before the channel was ever open is older than the snapshot to come.
+    if (!this.#wasOpen) this.#clearHeld();
+  }
+
+  /** Asks the server. Resolves with the snapshot. */
+  async #join(
+    connection: Connection,
+    signal: AbortSignal,
+  ): Promise<Snapshot<Types>> {
+    const given: unknown = this.#data;
+    const data = isProvider(given) ? await given() : given;
+    signal.throwIfAborted();
+    const reply = await coreOf(connection).request(
+      null,
+      { timeout: this.#timeout, signal },
+      undefined,
+      (id) => {
+        this.#number = id;
+        this.#owner.numbered(id, this.#inbox);
+        const { name } = this;
+        return encodeJoin(id, { name, data, isRejoin: this.#wasOpen });
+      },
+    );
+    // The type is the application's claim about its server.
+    return reply as Snapshot<Types>;
+  }
+
+  #opened(snapshot: Snapshot<Types>): void {
+    const isRejoin = this.#wasOpen;
+    this.#state = "open";
+    this.#wasOpen = true;
+    this.#isOpening = true;
+    clearTimeout(this.#openTimer);
+    this.#openTimer = startTimer(() => {
+      this.#isOpening = false;
+      this.#emitHeld();
+    }, 0);
+    this.#joined.resolve(snapshot);
+    emitters.emit(this, "open", ChannelOpenEvent, [snapshot, isRejoin]);
+    this.#sendQueued();
+    this.#emitHeld();
+  }
+
+  #failed(error: unknown): void {
+    if (error instanceof ConnectionEndedError) return; // the client tells its end
+    const name = error instanceof Error ? error.name : "";
+    const reason = error instanceof Error ? error.message : String(error);
+    if (error instanceof RequestError) {
+      this.#close(error.code ?? "refused", reason);
+    } else if (name === "NotSupportedError") {
+      this.#close("unsupported", `${this.#attemptText} as ${NEEDS_EVENTS}`);
+    } else if (name === "TimeoutError" && this.#number !== undefined) {
+      this.#leave("timeout", `${this.#attemptText} as ${NO_ANSWER}`);
+    } else {
+      this.#report(error, "join");
+      this.#close("failed", reason);
+    }
+  }
+
+  get #attemptText(): string {
+    return `Cannot join the channel "${printable(this.name)}"`;
+  }
+
+  /** Sends the messages that have waited for the channel. */
+  #sendQueued(): void {
+    for (const entry of this.#queue.takeAll()) {
+      const { overflow, key } = entry;
+      const sent = this.#state === "open"
+        ? this.#sendNow(entry.frame, { overflow, key })
+        : undefined;
+      if (sent) sent.then(entry.resolve, entry.reject);
+      else if (this.#state === "closed") {
+        entry.reject(this.#closedError());
+      } else if (!this.#queue.enqueue(entry, 0)) this.#queue.drop(entry);
+    }
+  }
+
+  #receive(
+    item: ChannelItem,
+    pending: Promise<unknown>[] | undefined,
+  ): void {
+    if (this.#state === "closed") return;
+    if (this.#state === "open" && this.#held.length === 0) {
+      const isEarly = item.kind === "message" && this.#isOpening &&
+        !this.#isHeard;
+      if (!isEarly) return this.#emitItem(item, pending);
+    }
+    this.#held.push(item);
+    this.#heldSize += sizeOfItem(item);
+    if (this.#heldSize > this.#owner.options.writerLimits.maxBufferedAmount) {
+      return this.#leave(
+        "overflow",
+        "Too many messages came before the channel was open",
+      );
+    }
+    if (this.#state === "open") this.#emitHeld();
+    // The server gives no answer if it has removed the client before.
+    else if (item.kind === "leave") startTimer(() => this.#closeUnopened(), 0);
+  }
+
+  get #isHeard(): boolean {
+    return emitters.isHeard(this, "message") || emitters.hasTyped(this);
+  }
+
+  /** Emits what was held, up to a message that waits for a listener. */
+  #emitHeld(): void {
+    while (this.#state === "open") {
+      const [item] = this.#held;
+      if (!item) return;
+      if (item.kind === "message" && this.#isOpening && !this.#isHeard) return;
+      this.#held.shift();
+      this.#heldSize -= sizeOfItem(item);
+      this.#emitItem(item, undefined);
+    }
+  }
+
+  #emitItem(
+    item: ChannelItem,
+    pending: Promise<unknown>[] | undefined,
+  ): void {
+    switch (item.kind) {
+      case "message": {
+        const { codec } = this.#owner.options;
+        const message: ChannelMessage<Types, Channel<Types>> = new Message(
+          item.payload,
+          this,
+          undefined,
+          { codec },
+        );
+        return emitMessage(this, message, pending);
+      }
+      case "recovery":
+        return emitters.emit(this, "recovery", RecoveryEvent, [item.recovered]);
+      case "members":
+        return this.#updateMembers(item.update);
+      case "leave":
+        return this.#close(item.code, item.reason);
+    }
+  }
+
+  #updateMembers(update: MembersUpdate): void {
+    if ("join" in update) return this.#setMember(update.join);
+    if ("update" in update) return this.#setMember(update.update);
+    if ("leave" in update) return this.#removeMember(update.leave);
+    const keys = new Set(update.members.map(({ key }) => key));
+    for (const member of this.members) {
+      if (!keys.has(member.key)) this.#removeMember(member);
+    }
+    for (const member of update.members) this.#setMember(member);
+  }
+
+  #setMember(member: ChannelMemberInfo): void {
+    const before = this.#members.get(member.key);
+    this.#members.set(member.key, member);
+    if (!before) this.#emitMember("join", member);
+    else if (JSON.stringify(before.data) !== JSON.stringify(member.data)) {
+      this.#emitMember("update", member);
+    }
+  }
+
+  #removeMember(member: ChannelMemberInfo): void {
+    if (this.#members.delete(member.key)) this.#emitMember("leave", member);
+  }
+
+  #emitMember(
+    type: "join" | "update" | "leave",
+    member: ChannelMemberInfo,
+  ): void {
+    emitters.emit(this, type, ChannelMemberEvent<ChannelMemberInfo>, [member]);
+  }
+
+  /** Closes a channel that the server has ended while the client was joining. */
+  #closeUnopened(): void {
+    if (this.#state === "open" || this.#state === "closed") return;
+    const end = this.#held.find((item) => item.kind === "leave");
+    if (end?.kind === "leave") this.#close(end.code, end.reason);
+  }
+
+  #clearHeld(): void {
+    this.#held = [];
+    this.#heldSize = 0;
+  }
+
+  #close(code: string, reason: string): void {
+    if (this.#state === "closed") return;
+    const number = this.#number;
+    this.#state = "closed";
+    this.#attempt.abort();
+    clearTimeout(this.#openTimer);
+    this.#clearHeld();
+    this.#connection = this.#number = undefined;
+    this.#owner.closed(this.name, number);
+    this.#joined.reject(new RequestError(reason, code));
+    const makeError = () => this.#closedError();
+    for (const entry of this.#queue.stop(makeError)) entry.reject(makeError());
+    this.#closedReason = reason;
+    emitters.stopWaiting(this, makeError, true, () => {
+      emitters.emit(this, "close", ChannelCloseEvent, [code, reason]);
+    });
+  }
+
+  #closedError(): ConnectionEndedError {
+    return new ConnectionEndedError(
+      `Cannot send in the channel "${printable(this.name)}" as it is closed: ${
+        printable(this.#closedReason)
+      }`,
+    );
+  }
+
+  #report(error: unknown, from: string): void {
+    if (!emitters.isHeard(this, "error")) {
+      return this.#owner.failed(error, from);
+    }
+    emitters.emit(this, "error", FailureEvent<undefined>, [
+      error,
+      from,
+      undefined,
+    ]);
+  }
+}
+
+const NEEDS_EVENTS =
+  "the server does not support events.v1: use a server of this library";
+
+const NO_ANSWER =
+  "the server has not answered: does it call channels(), and does its join return?";
+
+function sizeOfItem(item: ChannelItem): number {
+  return MESSAGE_COST + (item.kind === "message" ? sizeOf(item.payload) : 0);
+}
+
+function isProvider(value: unknown): value is () => unknown {
+  return typeof value === "function";
+}

@@ -1,0 +1,438 @@
+/**
+ * One kind of channels on a server: who may join, and what its members send.
+ *
+ * @module
+ */
+
+import { Message, type MessageAuthor } from "../../message.ts";
+import { type Connection, coreOf } from "../connection/connection.ts";
+import {
+  type InvalidMessage,
+  rejectInvalid,
+  undecodable,
+} from "../connection/invalid_messages.ts";
+import { readMessage } from "../connection/message_validation.ts";
+import { emitMessage, isMessageHeard } from "../connection/typed_messages.ts";
+import { Emitter, emitters } from "../events/emitter.ts";
+import type { EmitterHooks } from "../events/emitter_internals.ts";
+import { eventNames } from "../events/event_names.ts";
+import { assertKnown, assertType, optionNames } from "../events/errors.ts";
+import { ReceivedEvent } from "../events/event_types.ts";
+import type { Payload } from "../protocol/frames.ts";
+import {
+  type HandleOptions,
+  type RequestHandler,
+  RequestHandlers,
+} from "../requests/handlers.ts";
+import {
+  IncomingRequest,
+  UNHANDLED_FAILURE,
+} from "../requests/incoming_request.ts";
+import type { ChannelHost } from "../rooms/room_channels.ts";
+import type { SendOptions } from "../sending/send_queue.ts";
+import { type StandardSchema, toSchema } from "../values/schema.ts";
+import type {
+  Context,
+  HandlerResult,
+  Incoming,
+  MessageType,
+  OfType,
+  Outgoing,
+  SocketTypes,
+} from "../values/types.ts";
+import {
+  ChannelMemberEvent,
+  type ChannelMessage,
+  type ChannelTypes,
+  type JoinData,
+  type Snapshot,
+  type TypedChannelMessages,
+} from "./channel_types.ts";
+
+/** What a member does through the connection of its client. */
+export interface MemberLink {
+  /** Sends data to the member alone. */
+  send(data: unknown, options: SendOptions | undefined): Promise<void>;
+  /** Removes the member from the channel. */
+  remove(code: string, reason: string): void;
+}
+
+/**
+ * A request of a client to join a channel, as {@linkcode ServerChannelOptions.join} gets it.
+ *
+ * @typeParam Types The types of the channel.
+ * @typeParam Params The type of the parameters.
+ * @typeParam ServerTypes The types of the server.
+ */
+export interface JoinRequestInfo<
+  Types extends ChannelTypes,
+  Params,
+  ServerTypes extends SocketTypes,
+> {
+  /** The client. */
+  readonly client: Connection<ServerTypes>;
+  /** The name of the channel, which is also that of its room, such as `orders/42`. */
+  readonly name: string;
+  /** The parameters in the name, decoded. */
+  readonly params: Params;
+  /** What the client passed to `channel`. Its type is not checked: the client may lie. */
+  readonly data: JoinData<Types>;
+}
+
+/**
+ * Options of {@linkcode ServerChannels.channel}.
+ *
+ * @typeParam Types The types of the channel.
+ * @typeParam Params The type of the parameters.
+ * @typeParam ServerTypes The types of the server.
+ */
+export interface ServerChannelOptions<
+  Types extends ChannelTypes,
+  Params,
+  ServerTypes extends SocketTypes,
+> {
+  /**
+   * Decides whether a client may join. As with `authorize`, only a truthy value admits; it
+   * becomes {@linkcode ChannelMember.context}. A `RequestError` refuses with a message and
+   * a code that the client can read. Any other error is an `error` event of the server, and
+   * the client gets the code `internal`.
+   *
+   * @param request The client, the parameters, and the data of the client.
+   * @returns A truthy value to admit, or a promise of it.
+   */
+  join(request: JoinRequestInfo<Types, Params, ServerTypes>): unknown;
+  /**
+   * Returns the snapshot for a new member. It is called when the client is in the room, so
+   * that no message is missed between the two: those that are sent meanwhile follow.
+   *
+   * @param member The new member.
+   * @returns The snapshot, or a promise of it.
+   */
+  snapshot?(
+    member: ChannelMember<Types, Params, ServerTypes>,
+  ): Snapshot<Types> | PromiseLike<Snapshot<Types>>;
+  /**
+   * Sends the list of members and its changes to all members, with the data that the
+   * option `presence` of the server returns. Each change is sent to each member: for
+   * channels of up to a few hundred members.
+   *
+   * @default {false}
+   */
+  readonly members?: boolean;
+  /** Validates messages and requests in the channel, as the option of a server does. */
+  readonly schema?: StandardSchema<Incoming<Types>>;
+}
+
+const SERVER_CHANNEL_OPTIONS = optionNames<
+  ServerChannelOptions<ChannelTypes, unknown, SocketTypes>
+>({ join: true, snapshot: true, members: true, schema: true });
+
+/** Creates a member. */
+export let createMember: <
+  Types extends ChannelTypes,
+  Params,
+  ServerTypes extends SocketTypes,
+>(
+  request: JoinRequestInfo<Types, Params, ServerTypes>,
+  context: unknown,
+  link: MemberLink,
+) => ChannelMember<Types, Params, ServerTypes>;
+
+/**
+ * A client in a channel: the author of the messages of the channel.
+ *
+ * @typeParam Types The types of the channel.
+ * @typeParam Params The type of the parameters.
+ * @typeParam ServerTypes The types of the server.
+ */
+export class ChannelMember<
+  Types extends ChannelTypes = ChannelTypes,
+  Params = Readonly<Record<string, string>>,
+  ServerTypes extends SocketTypes = SocketTypes,
+> implements MessageAuthor<Outgoing<Types>> {
+  /** The client. */
+  readonly client: Connection<ServerTypes>;
+  /** The name of the channel and of its room. */
+  readonly name: string;
+  /** The parameters in the name, decoded. */
+  readonly params: Params;
+  /** What `join` returned. */
+  readonly context: Context<Types>;
+  readonly #link: MemberLink;
+
+  static {
+    createMember = (request, context, link) =>
+      new ChannelMember(request, context, link);
+  }
+
+  private constructor(
+    request: JoinRequestInfo<Types, Params, ServerTypes>,
+    context: unknown,
+    link: MemberLink,
+  ) {
+    this.client = request.client;
+    this.name = request.name;
+    this.params = request.params;
+    // The type of `context` is the type of what `join` returns.
+    this.context = context as Context<Types>;
+    this.#link = link;
+  }
+
+  /**
+   * Sends a message to this member alone, in the channel.
+   *
+   * @param data The data to send.
+   * @param options How to send it.
+   * @returns A promise that settles as that of {@linkcode Connection.send}. It rejects if
+   * the client is not in the channel any more.
+   * @throws {TypeError} If the data cannot be serialized.
+   */
+  send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
+    return this.#link.send(data, options);
+  }
+
+  /**
+   * Removes the client from the channel and its room. The channel of the client is closed
+   * with the code and the reason, and it does not join again by itself. Has no effect if it
+   * has left already.
+   *
+   * @param code The machine-readable code.
+   * @param reason The human-readable reason.
+   */
+  remove(code = "removed", reason = "The server ended the membership"): void {
+    assertType("code", code, "string");
+    assertType("reason", reason, "string");
+    this.#link.remove(code, reason);
+  }
+}
+
+/**
+ * The events of a {@linkcode ServerChannel}.
+ *
+ * @typeParam Types The types of the channel.
+ * @typeParam Member The type of a member.
+ */
+export interface ServerChannelEvents<
+  Types extends ChannelTypes,
+  Member extends MessageAuthor<Outgoing<Types>>,
+> {
+  /** A client of this server has joined a channel of this kind. */
+  join: { args: [member: Member]; event: ChannelMemberEvent<Member> };
+  /** A member has sent a message; `message.author` is the member. */
+  message: {
+    args: [message: ChannelMessage<Types, Member>];
+    event: ReceivedEvent<ChannelMessage<Types, Member>>;
+  };
+  /** A member has left, was removed, or its connection has ended. */
+  leave: { args: [member: Member]; event: ChannelMemberEvent<Member> };
+}
+
+/** The operations on a channel that only {@linkcode ServerChannels} uses. */
+interface ServerChannelInternals {
+  create<
+    Types extends ChannelTypes,
+    Params,
+    ServerTypes extends SocketTypes,
+  >(
+    pattern: string,
+    options: ServerChannelOptions<Types, Params, ServerTypes>,
+    host: ChannelHost<ServerTypes>,
+  ): ServerChannel<Types, Params, ServerTypes>;
+  /** Takes a message or a request of a member. */
+  receive<
+    Types extends ChannelTypes,
+    Params,
+    ServerTypes extends SocketTypes,
+  >(
+    channel: ServerChannel<Types, Params, ServerTypes>,
+    member: ChannelMember<Types, Params, ServerTypes>,
+    payload: Payload,
+    id: number | undefined,
+    pending: Promise<unknown>[] | undefined,
+  ): Promise<void> | undefined;
+}
+
+/** The operations on a channel that only {@linkcode ServerChannels} uses. */
+export let serverChannels: ServerChannelInternals;
+
+let serverChannelHooks: EmitterHooks;
+
+/**
+ * The channels of one kind, such as all whose names match `orders/:id`. It emits the
+ * messages of all of them, and who joins and leaves, for the clients of this server.
+ *
+ * Each channel is also the room of its name: `server.to("orders/42").send(...)` reaches its
+ * members, on all servers.
+ *
+ * @typeParam Types The types of the channel.
+ * @typeParam Params The type of the parameters.
+ * @typeParam ServerTypes The types of the server.
+ */
+export class ServerChannel<
+  Types extends ChannelTypes = ChannelTypes,
+  Params = Readonly<Record<string, string>>,
+  ServerTypes extends SocketTypes = SocketTypes,
+> extends Emitter<
+  ServerChannelEvents<Types, ChannelMember<Types, Params, ServerTypes>>,
+  TypedChannelMessages<Types, ChannelMember<Types, Params, ServerTypes>>
+> {
+  /** The pattern of the names. */
+  readonly pattern: string;
+  readonly #host: ChannelHost<ServerTypes>;
+  readonly #schema: StandardSchema<Incoming<Types>> | undefined;
+  readonly #handlers = new RequestHandlers<
+    Incoming<Types>,
+    Outgoing<Types>,
+    ChannelMember<Types, Params, ServerTypes>
+  >();
+
+  static {
+    serverChannelHooks = {
+      names: eventNames<
+        ServerChannelEvents<ChannelTypes, ChannelMember>
+      >({ join: true, message: true, leave: true }),
+      failed: (channel: ServerChannel, error, from, subject) =>
+        channel.#host.failed(error, from, memberClient(subject)),
+    };
+    serverChannels = {
+      create: (pattern, options, host) =>
+        new ServerChannel(pattern, options, host),
+      receive: (channel, member, payload, id, pending) =>
+        channel.#receive(member, payload, id, pending),
+    };
+  }
+
+  private constructor(
+    pattern: string,
+    options: ServerChannelOptions<Types, Params, ServerTypes>,
+    host: ChannelHost<ServerTypes>,
+  ) {
+    super();
+    emitters.attach(this, serverChannelHooks);
+    assertType("options", options, "object");
+    assertKnown("channel()", options, SERVER_CHANNEL_OPTIONS);
+    assertType("join", options.join, "function");
+    if (options.members && !host.hasPresence) {
+      throw new TypeError(
+        'Cannot use "members" without the option "presence" of the server, which returns the public data of a member',
+      );
+    }
+    this.pattern = pattern;
+    this.#host = host;
+    this.#schema = options.schema && toSchema(options.schema);
+  }
+
+  /**
+   * Registers a handler for requests in the channel whose `data.type` has a given value.
+   *
+   * @param type The type of the requests.
+   * @param handler The handler, as that of {@linkcode Endpoint.handle}.
+   * @param options A signal that removes the handler.
+   * @returns This channel.
+   * @throws {TypeError} If `type` is not a string or the handler is not a function.
+   * @throws {Error} If there already is a handler for the type.
+   */
+  handle<Type extends MessageType<Types>>(
+    type: Type,
+    handler: (
+      message: Message<
+        OfType<Incoming<Types>, Type>,
+        Outgoing<Types>,
+        ChannelMember<Types, Params, ServerTypes>
+      >,
+    ) => HandlerResult<Outgoing<Types>>,
+    options?: HandleOptions,
+  ): this;
+  /**
+   * Registers a handler for all requests in the channel without a handler for their type.
+   *
+   * @param handler The handler, as that of {@linkcode Endpoint.handle}.
+   * @param options A signal that removes the handler.
+   * @returns This channel.
+   * @throws {TypeError} If the handler is not a function.
+   * @throws {Error} If there already is such a handler.
+   */
+  handle(
+    handler: (
+      message: ChannelMessage<
+        Types,
+        ChannelMember<Types, Params, ServerTypes>
+      >,
+    ) => HandlerResult<Outgoing<Types>>,
+    options?: HandleOptions,
+  ): this;
+  handle<Type extends MessageType<Types>>(
+    first:
+      | Type
+      | ((
+        message: ChannelMessage<
+          Types,
+          ChannelMember<Types, Params, ServerTypes>
+        >,
+      ) => HandlerResult<Outgoing<Types>>),
+    second?:
+      | ((
+        message: Message<
+          OfType<Incoming<Types>, Type>,
+          Outgoing<Types>,
+          ChannelMember<Types, Params, ServerTypes>
+        >,
+      ) => HandlerResult<Outgoing<Types>>)
+      | HandleOptions,
+    third?: HandleOptions,
+  ): this {
+    this.#handlers.add(first, second, third);
+    return this;
+  }
+
+  #receive(
+    member: ChannelMember<Types, Params, ServerTypes>,
+    payload: Payload,
+    id: number | undefined,
+    pending: Promise<unknown>[] | undefined,
+  ): Promise<void> | undefined {
+    const core = coreOf(member.client);
+    const { codec } = core.options;
+    const request = id === undefined
+      ? undefined
+      : new IncomingRequest(id, core.dispatcher);
+    const reject = (invalid: InvalidMessage): undefined => {
+      this.#host.failed(invalid.error, "message", member.client);
+      rejectInvalid(core, invalid, request);
+    };
+    const value = this.#schema && readMessage(payload, codec, this.#schema);
+    if (value && "error" in value) return reject(value);
+    const message: ChannelMessage<
+      Types,
+      ChannelMember<Types, Params, ServerTypes>
+    > = new Message(payload, member, undefined, {
+      codec,
+      ...value && { value },
+      ...request && {
+        answer: (data: Outgoing<Types>) => request.reply(data),
+      },
+    });
+    if (request) {
+      let handler: RequestHandler<typeof message, Outgoing<Types>> | undefined;
+      try {
+        const { data: _data } = message;
+        handler = this.#handlers.find(message);
+      } catch (error) {
+        return reject(undecodable(error));
+      }
+      const run = handler;
+      if (run) return request.run(() => run(message));
+      if (!isMessageHeard(this, message)) request.refuse(UNHANDLED_FAILURE);
+    }
+    emitMessage(this, message, pending);
+    return undefined;
+  }
+}
+
+/** The client that an event is about, if it is about one. */
+function memberClient(subject: unknown): Connection | undefined {
+  if (subject instanceof ReceivedEvent) subject = subject.message;
+  if (subject instanceof ChannelMemberEvent) subject = subject.member;
+  if (subject instanceof Message) subject = subject.author;
+  return subject instanceof ChannelMember ? subject.client : undefined;
+}

@@ -1,0 +1,650 @@
+/**
+ * The channels of a server: which client has joined which, and the frames between them.
+ *
+ * @module
+ */
+
+import { refusalFor } from "../admission/authorization.ts";
+import { type Connection, coreOf } from "../connection/connection.ts";
+import {
+  assertKnown,
+  assertSize,
+  assertType,
+  ConnectionEndedError,
+  ignoreRejection,
+  isThenable,
+  optionNames,
+  RequestError,
+} from "../events/errors.ts";
+import type { Member } from "../events/event_types.ts";
+import {
+  type ChannelMemberInfo,
+  decodeChannelFrame,
+  encodeInChannel,
+  encodeLeave,
+  encodeMembers,
+  encodeRecovered,
+  type JoinRequest,
+  type MembersUpdate,
+} from "../protocol/channel_frames.ts";
+import { decodeFrame } from "../protocol/frame_decoder.ts";
+import {
+  escapeFrame,
+  isMarked,
+  type Payload,
+  type RequestFailure,
+} from "../protocol/frames.ts";
+import {
+  IncomingRequest,
+  INTERNAL_FAILURE,
+} from "../requests/incoming_request.ts";
+import {
+  type ChannelHost,
+  channelHostOf,
+  type RoomChannels,
+} from "../rooms/room_channels.ts";
+import { assertRoom } from "../rooms/rooms.ts";
+import { assertSendOptions, type SendOptions } from "../sending/send_queue.ts";
+import { encodeWith, type Frame } from "../values/codec.ts";
+import type { SocketTypes } from "../values/types.ts";
+import type { ServerSocket } from "../../server.ts";
+import { type ChannelParams, ChannelPattern } from "./channel_pattern.ts";
+import {
+  ChannelMemberEvent,
+  type ChannelTypes,
+  type JoinData,
+} from "./channel_types.ts";
+import {
+  createMember,
+  type MemberLink,
+  type ServerChannel,
+  type ServerChannelOptions,
+  serverChannels,
+} from "./server_channel.ts";
+import { emitters } from "../events/emitter.ts";
+
+/** Options of {@linkcode channels}. */
+export interface ChannelsOptions {
+  /**
+   * How many channels a client may be in or ask for at a time. More are refused with the
+   * code `limit`.
+   *
+   * @default {100}
+   */
+  readonly maxPerClient?: number;
+}
+
+const CHANNELS_OPTIONS = optionNames<ChannelsOptions>({ maxPerClient: true });
+
+/** A channel that a client has joined. */
+interface JoinedMember {
+  /** Takes a message or a request in the channel. */
+  receive(
+    payload: Payload,
+    id: number | undefined,
+    pending: Promise<unknown>[] | undefined,
+  ): Promise<void> | undefined;
+  /** Emits `leave`. */
+  left(): void;
+  /** Whether the client is sent the list of members. */
+  readonly hasMembers: boolean;
+}
+
+/** A channel that a client asks for, or has joined. */
+interface Membership {
+  /** The number of the channel on the connection. */
+  readonly number: number;
+  readonly name: string;
+  /** Undefined until the client is admitted. */
+  joined: JoinedMember | undefined;
+  /** Whether it has left, or need not be told. */
+  isOver: boolean;
+  /** What the client is told if the server ends the membership. */
+  removal: RequestFailure;
+}
+
+/** The channels of one client. */
+interface Memberships {
+  readonly byNumber: Map<number, Membership>;
+  readonly byName: Map<string, Membership>;
+}
+
+/** A kind of channels, whatever its types are. */
+interface Route<ServerTypes extends SocketTypes> {
+  readonly pattern: ChannelPattern;
+  /** Asks the application, and says who joins. */
+  admit(
+    request: JoinAttempt<ServerTypes>,
+  ): AdmittedMember | PromiseLike<AdmittedMember>;
+}
+
+interface JoinAttempt<ServerTypes extends SocketTypes> {
+  readonly client: Connection<ServerTypes>;
+  readonly name: string;
+  readonly params: Readonly<Record<string, string>>;
+  readonly data: unknown;
+  readonly link: MemberLink;
+}
+
+/** What follows from the decision of the application. */
+interface AdmittedMember {
+  readonly joined: JoinedMember;
+  /** Called when the client is in the room. Returns the snapshot. */
+  enter(): unknown;
+}
+
+const REMOVED: RequestFailure = {
+  message: "The server ended the membership",
+  code: "removed",
+};
+
+const JOIN_FORBIDDEN: RequestFailure = {
+  message: "Not authorized",
+  code: "forbidden",
+};
+
+const GONE: RequestFailure = {
+  message: "The client is not in the channel",
+  code: "left",
+};
+
+/**
+ * The channels of a server, as {@linkcode channels} returns them.
+ *
+ * @typeParam ServerTypes The types of the server.
+ */
+export interface ServerChannels<ServerTypes extends SocketTypes = SocketTypes> {
+  /**
+   * Defines the channels whose names match a pattern. Of several patterns that match a
+   * name, the one that was defined first counts.
+   *
+   * @typeParam Types The types of the channel.
+   * @typeParam Pattern The pattern.
+   * @param pattern The pattern: segments between slashes, where `:id` stands for any one
+   * segment that is encoded as by `encodeURIComponent`.
+   * @param options Who may join, and what they get.
+   * @returns The channels. They emit what their members send.
+   * @throws {TypeError} If the pattern or an option is invalid.
+   * @throws {Error} If the same pattern was defined before.
+   *
+   * @example
+   * ```ts
+   * import { RequestError, ServerSocket } from "jsr:@ws/events";
+   * import { channels } from "jsr:@ws/events/channels";
+   *
+   * const stock = new Map([["apples", 3]]);
+   * const server = new ServerSocket<{ context: { shops: string[] } }>();
+   * const shops = channels(server).channel("shops/:id", {
+   *   join({ client, params }) {
+   *     if (client.context.shops.includes(params.id)) return true;
+   *     throw new RequestError("This is not your shop", "forbidden");
+   *   },
+   *   snapshot: () => Object.fromEntries(stock),
+   * });
+   * shops.on("message", ({ author, data }) => {
+   *   server.to(author.name).except(author.client).send({ changed: data });
+   * });
+   * ```
+   */
+  channel<
+    Types extends ChannelTypes = ChannelTypes,
+    const Pattern extends string = string,
+  >(
+    pattern: Pattern,
+    options: ServerChannelOptions<Types, ChannelParams<Pattern>, ServerTypes>,
+  ): ServerChannel<Types, ChannelParams<Pattern>, ServerTypes>;
+}
+
+/**
+ * Lets clients join channels of a server.
+ *
+ * A channel is a room that clients ask to join. The server decides who may, and answers
+ * with a snapshot; `server.to(name).send(...)` reaches the members, through adapters, too.
+ * A client without `events.v1` cannot join.
+ *
+ * @typeParam ServerTypes The types of the server.
+ * @param server The server.
+ * @param options The limits.
+ * @returns The channels of the server.
+ * @throws {TypeError} If the server is not a `ServerSocket`, or an option is invalid.
+ * @throws {RangeError} If a limit is negative or `NaN`.
+ * @throws {Error} If the server has channels already.
+ *
+ * @example
+ * ```ts
+ * import { ServerSocket } from "jsr:@ws/events";
+ * import { channels } from "jsr:@ws/events/channels";
+ *
+ * const server = new ServerSocket();
+ * const live = channels(server);
+ * live.channel("orders/:id", { join: ({ params }) => params.id !== "0" });
+ * server.to("orders/42").send({ status: "sent" });
+ * ```
+ */
+export function channels<ServerTypes extends SocketTypes>(
+  server: ServerSocket<ServerTypes>,
+  options: ChannelsOptions = {},
+): ServerChannels<ServerTypes> {
+  const host = channelHostOf(server);
+  if (host === undefined) {
+    throw new TypeError(
+      "Cannot use channels on something other than a ServerSocket: clients call channel()",
+    );
+  }
+  assertType("options", options, "object");
+  assertKnown("channels()", options, CHANNELS_OPTIONS);
+  const { maxPerClient = 100 } = options;
+  assertSize("maxPerClient", maxPerClient);
+  if (host.channels) {
+    throw new Error(
+      "Cannot call channels() twice for one server: keep what it returned",
+    );
+  }
+  return new ChannelRegistry(server, host, maxPerClient);
+}
+
+class ChannelRegistry<ServerTypes extends SocketTypes>
+  implements ServerChannels<ServerTypes>, RoomChannels<ServerTypes> {
+  readonly #server: ServerSocket<ServerTypes>;
+  readonly #host: ChannelHost<ServerTypes>;
+  readonly #maxPerClient: number;
+  readonly #routes: Route<ServerTypes>[] = [];
+  readonly #clients = new WeakMap<Connection<ServerTypes>, Memberships>();
+  #sharesMembers = false;
+
+  constructor(
+    server: ServerSocket<ServerTypes>,
+    host: ChannelHost<ServerTypes>,
+    maxPerClient: number,
+  ) {
+    this.#server = server;
+    this.#host = host;
+    this.#maxPerClient = maxPerClient;
+    host.channels = this;
+    for (const client of server.clients) this.#attach(client);
+    server.on("connect", (client) => this.#attach(client));
+  }
+
+  channel<
+    Types extends ChannelTypes = ChannelTypes,
+    const Pattern extends string = string,
+  >(
+    pattern: Pattern,
+    options: ServerChannelOptions<Types, ChannelParams<Pattern>, ServerTypes>,
+  ): ServerChannel<Types, ChannelParams<Pattern>, ServerTypes> {
+    const parsed = new ChannelPattern(pattern);
+    const channel = serverChannels.create(pattern, options, this.#host);
+    if (this.#routes.some((route) => route.pattern.shape === parsed.shape)) {
+      throw new Error(
+        `Cannot define the channel "${pattern}" twice: add a listener to the first one`,
+      );
+    }
+    const { members = false } = options;
+    if (members) this.#shareMembers();
+    const matches = (
+      params: Readonly<Record<string, string>>,
+    ): params is ChannelParams<Pattern> => parsed.has(params);
+    this.#routes.push({
+      pattern: parsed,
+      admit: (request) => admit(channel, options, matches, request, members),
+    });
+    return channel;
+  }
+
+  /** See {@linkcode RoomChannels}. */
+  numberOf(
+    client: Connection<ServerTypes>,
+    rooms: readonly string[],
+  ): number | undefined {
+    const own = this.#clients.get(client);
+    if (own === undefined) return undefined;
+    for (const room of rooms) {
+      const membership = own.byName.get(room);
+      if (membership?.joined) return membership.number;
+    }
+    return undefined;
+  }
+
+  /** See {@linkcode RoomChannels}. */
+  left(client: Connection<ServerTypes>, room: string): void {
+    const own = this.#clients.get(client);
+    const membership = own?.byName.get(room);
+    if (!own || !membership?.joined) return;
+    remove(own, membership);
+    if (!membership.isOver) {
+      coreOf(client).sendMarked(
+        encodeLeave(membership.number, membership.removal),
+      );
+    }
+    membership.isOver = true;
+    membership.joined.left();
+  }
+
+  #attach(client: Connection<ServerTypes>): void {
+    coreOf(client).receiver.extension = (client, payload) =>
+      this.#receive(client, payload);
+  }
+
+  #channelsOf(client: Connection<ServerTypes>): Memberships {
+    let own = this.#clients.get(client);
+    if (own === undefined) {
+      own = { byNumber: new Map(), byName: new Map() };
+      this.#clients.set(client, own);
+    }
+    return own;
+  }
+
+  #receive(client: Connection<ServerTypes>, payload: Payload): void {
+    const { dispatcher, receiver } = coreOf(client);
+    const frame = decodeChannelFrame(payload);
+    if (frame === undefined) {
+      return receiver.protocolError("A frame of a channel is malformed");
+    }
+    dispatcher.acceptTask((pending) => {
+      switch (frame.kind) {
+        case "join":
+          return this.#join(client, frame.id, frame.join);
+        case "leave":
+          return this.#leave(client, frame.id);
+        case "inner":
+          return this.#receiveInner(client, frame.id, frame.payload, pending);
+      }
+    }, payload);
+  }
+
+  /** Handles a message or a request in a channel. */
+  #receiveInner(
+    client: Connection<ServerTypes>,
+    number: number,
+    payload: Payload,
+    pending: Promise<unknown>[] | undefined,
+  ): Promise<void> | undefined {
+    const { dispatcher, receiver } = coreOf(client);
+    const joined = this.#clients.get(client)?.byNumber.get(number)?.joined;
+    if (!isMarked(payload)) return joined?.receive(payload, undefined, pending);
+    const inner = decodeFrame(payload);
+    switch (inner?.kind) {
+      case "message":
+        return joined?.receive(inner.payload, undefined, pending);
+      case "request":
+        if (joined) return joined.receive(inner.payload, inner.id, pending);
+        dispatcher.refuse(inner.id, GONE);
+        return undefined;
+      case "unknown":
+        return undefined;
+    }
+    receiver.protocolError("A frame in a channel is malformed");
+    return undefined;
+  }
+
+  #leave(client: Connection<ServerTypes>, number: number): undefined {
+    const own = this.#clients.get(client);
+    const membership = own?.byNumber.get(number);
+    if (!own || !membership) return;
+    membership.isOver = true;
+    if (membership.joined) client.leave(membership.name);
+    else remove(own, membership);
+  }
+
+  #join(
+    client: Connection<ServerTypes>,
+    number: number,
+    { name, data, isRejoin }: JoinRequest,
+  ): Promise<void> | undefined {
+    const { dispatcher } = coreOf(client);
+    const own = this.#channelsOf(client);
+    const request = new IncomingRequest(number, dispatcher);
+    const refuse = (failure: RequestFailure): undefined => {
+      request.refuse(failure);
+      this.#host.forgo(client, name);
+    };
+    const invalid = refusalOfName(name);
+    if (invalid) return refuse(invalid);
+    if (own.byNumber.size >= this.#maxPerClient) {
+      return refuse({
+        message: `A client may be in at most ${this.#maxPerClient} channels`,
+        code: "limit",
+      });
+    }
+    if (own.byName.has(name) || own.byNumber.has(number)) {
+      request.refuse({
+        message: "The client is in the channel already",
+        code: "joined",
+      });
+      return undefined;
+    }
+    const [route, params] = this.#find(name);
+    if (!route || !params) {
+      return refuse({ message: "There is no such channel", code: "unknown" });
+    }
+    const membership: Membership = {
+      number,
+      name,
+      joined: undefined,
+      isOver: false,
+      removal: REMOVED,
+    };
+    own.byNumber.set(number, membership);
+    own.byName.set(name, membership);
+    const fail = (error: unknown): void => {
+      if (!membership.isOver) remove(own, membership);
+      membership.isOver = true;
+      refuse(this.#failureFor(error, client));
+    };
+    const enter = (admitted: AdmittedMember) =>
+      this.#enter(client, membership, admitted, isRejoin, request);
+    try {
+      const link = this.#linkOf(client, membership);
+      const admitted = route.admit({ client, name, params, data, link });
+      const done = isThenable(admitted)
+        ? Promise.resolve(admitted).then(enter)
+        : enter(admitted);
+      return done?.catch(fail);
+    } catch (error) {
+      fail(error);
+      return undefined;
+    }
+  }
+
+  /** Lets an admitted client into the room, and answers with the snapshot. */
+  #enter(
+    client: Connection<ServerTypes>,
+    membership: Membership,
+    { joined, enter }: AdmittedMember,
+    isRejoin: boolean,
+    request: IncomingRequest,
+  ): Promise<void> | undefined {
+    const { name, number } = membership;
+    // The client has left or gone meanwhile, and waits for no answer.
+    if (membership.isOver || client.readyState !== 1) {
+      return void this.#host.forgo(client, name);
+    }
+    membership.joined = joined;
+    const recovered = (value: boolean) => {
+      if (membership.isOver) return;
+      this.#send(client, number, encodeRecovered(value));
+    };
+    this.#host.join(client, name, isRejoin ? recovered : undefined);
+    // A listener of the server has removed it.
+    if (membership.isOver) return undefined;
+    if (joined.hasMembers) {
+      const members = this.#host.membersOf(name).map(infoOf);
+      this.#send(client, number, encodeMembers({ members }));
+    }
+    const answer = (snapshot: unknown) => {
+      if (!membership.isOver) request.reply(snapshot ?? null);
+    };
+    const failed = (error: unknown): void => {
+      request.refuse(this.#failureFor(error, client));
+      membership.isOver = true; // the answer tells it
+      client.leave(name);
+    };
+    try {
+      const snapshot = enter();
+      if (!isThenable(snapshot)) answer(snapshot);
+      else return Promise.resolve(snapshot).then(answer).catch(failed);
+    } catch (error) {
+      failed(error);
+    }
+    return undefined;
+  }
+
+  #linkOf(
+    client: Connection<ServerTypes>,
+    membership: Membership,
+  ): MemberLink {
+    return {
+      send: (data, options) => {
+        if (options !== undefined) assertSendOptions(options);
+        const frame = encodeWith(data, coreOf(client).options.codec);
+        const sent = membership.isOver
+          ? undefined
+          : this.#send(client, membership.number, escapeFrame(frame), options);
+        return sent ?? ignoreRejection(
+          Promise.reject(
+            new ConnectionEndedError(
+              `Cannot send in the channel "${membership.name}" as the client has left it`,
+            ),
+          ),
+        );
+      },
+      remove: (code, message) => {
+        if (membership.isOver) return;
+        membership.removal = { message, code };
+        client.leave(membership.name);
+      },
+    };
+  }
+
+  #send(
+    client: Connection<ServerTypes>,
+    number: number,
+    frame: Frame,
+    options?: SendOptions,
+  ): Promise<void> | undefined {
+    return coreOf(client).sendMarked(
+      encodeInChannel(number, frame),
+      options && { ...options, key: `${number} ${options.key ?? ""}` },
+    );
+  }
+
+  /** What the client is told about an error of the application. */
+  #failureFor(
+    error: unknown,
+    client: Connection<ServerTypes>,
+  ): RequestFailure {
+    if (error instanceof RequestError) {
+      const { message, code } = error;
+      return code === undefined ? { message } : { message, code };
+    }
+    this.#host.failed(error, "join", client);
+    return INTERNAL_FAILURE;
+  }
+
+  #find(
+    name: string,
+  ): [Route<ServerTypes>, Readonly<Record<string, string>>] | [] {
+    for (const route of this.#routes) {
+      const params = route.pattern.match(name);
+      if (params) return [route, params];
+    }
+    return [];
+  }
+
+  /** Sends changes of members to the members of channels that share them. */
+  #shareMembers(): void {
+    if (this.#sharesMembers) return;
+    this.#sharesMembers = true;
+    const server = this.#server;
+    server.on("join", (member, room) => {
+      this.#tell(room, { join: infoOf(member) });
+    });
+    server.on("update", (member, room) => {
+      this.#tell(room, { update: infoOf(member) });
+    });
+    server.on("leave", (member, room) => {
+      this.#tell(room, { leave: infoOf(member) });
+    });
+  }
+
+  #tell(room: string, update: MembersUpdate): void {
+    const clients = this.#server.rooms.get(room);
+    if (clients === undefined) return;
+    const frame = encodeMembers(update);
+    for (const client of clients) {
+      const membership = this.#clients.get(client)?.byName.get(room);
+      if (!membership?.joined?.hasMembers) continue;
+      this.#send(client, membership.number, frame);
+    }
+  }
+}
+
+/** Asks the application whether a client may join. */
+function admit<
+  Types extends ChannelTypes,
+  Params,
+  ServerTypes extends SocketTypes,
+>(
+  channel: ServerChannel<Types, Params, ServerTypes>,
+  options: ServerChannelOptions<Types, Params, ServerTypes>,
+  matches: (params: Readonly<Record<string, string>>) => params is
+    & Params
+    & Readonly<Record<string, string>>,
+  { client, name, params, data, link }: JoinAttempt<ServerTypes>,
+  hasMembers: boolean,
+): AdmittedMember | PromiseLike<AdmittedMember> {
+  if (!matches(params)) throw new TypeError("The parameters do not match");
+  // The type of `data` is the application's claim about its clients.
+  const request = { client, name, params, data: data as JoinData<Types> };
+  const decide = (context: unknown): AdmittedMember => {
+    const refusal = refusalFor(context);
+    if (refusal?.error) throw refusal.error;
+    if (refusal) {
+      throw new RequestError(JOIN_FORBIDDEN.message, JOIN_FORBIDDEN.code);
+    }
+    const member = createMember(request, context, link);
+    const emit = (type: "join" | "leave") =>
+      emitters.emit(channel, type, ChannelMemberEvent<typeof member>, [member]);
+    let hasEntered = false;
+    return {
+      joined: {
+        hasMembers,
+        receive: (payload, id, pending) =>
+          serverChannels.receive(channel, member, payload, id, pending),
+        left: () => {
+          if (hasEntered) emit("leave");
+        },
+      },
+      enter: () => {
+        hasEntered = true;
+        emit("join");
+        return options.snapshot?.(member);
+      },
+    };
+  };
+  const result = options.join(request);
+  return isThenable(result)
+    ? Promise.resolve(result).then(decide)
+    : decide(result);
+}
+
+/** Why a name cannot be that of a room; undefined if it can. */
+function refusalOfName(name: string): RequestFailure | undefined {
+  try {
+    assertRoom("join", name);
+    return undefined;
+  } catch (error) {
+    const message = error instanceof Error ? error.message : "Invalid name";
+    return { message, code: "invalid" };
+  }
+}
+
+function remove(own: Memberships, membership: Membership): void {
+  own.byNumber.delete(membership.number);
+  own.byName.delete(membership.name);
+}
+
+/** What members are told of each other. */
+function infoOf({ key, data }: Member): ChannelMemberInfo {
+  return { key, data };
+}
