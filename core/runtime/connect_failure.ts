@@ -74,6 +74,7 @@ export function explainFailure(
   cause: unknown,
   report: ConnectReport = {},
 ): ConnectFailure {
+  hideUrl(cause);
   const errors = [cause, report.error];
   const text = errors.map((error) => `${codeOf(error)} ${textOf(error)}`)
     .join("\n");
@@ -93,6 +94,15 @@ export function explainFailure(
       ? FORBIDDEN_BY_POLICY
       : messageOf(cause, report, isRefused ? status : undefined),
   };
+}
+
+/** Takes the URL out of an error of Bun, as it may have a token. */
+function hideUrl(cause: unknown): void {
+  if (!(cause instanceof Error)) return;
+  const message = textOf(cause);
+  if (message === cause.message) return;
+  cause.message = message;
+  cause.stack = `${cause.name}: ${message}`;
 }
 
 /** The text to show. Node's own says the same of all failures. */

@@ -103,10 +103,12 @@ export function explainByPolicy(
 export const FORBIDDEN_BY_POLICY: string =
   'the Content Security Policy of the page forbids it: add the server to "connect-src"';
 
-/** Returns the text of an error. */
+/** Returns the text of an error. Bun's begins with the URL, which may have a token. */
 export function textOf(error: unknown): string {
-  if (error instanceof Error) return error.message;
-  return typeof error === "string" ? error : "";
+  const text = error instanceof Error ? error.message : error;
+  return typeof text === "string"
+    ? text.replace(/^WebSocket connection to '.*' failed: /s, "")
+    : "";
 }
 
 /** Listens to what the policy of a page forbids; the event comes before the error. */

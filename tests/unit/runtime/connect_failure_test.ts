@@ -4,7 +4,7 @@
  * each as measured with `tests/support/raw_server.ts` and with closed ports.
  */
 
-import { assertEquals, assertStrictEquals } from "@std/assert";
+import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import {
   destroyTcp,
   explainFailure,
@@ -121,6 +121,17 @@ Deno.test("explainFailure() shows what Node has published, where its own text sa
     "the server answered with status 401",
   );
   assertStrictEquals(explainFailure(NODE).message, NODE);
+});
+
+Deno.test("explainFailure() takes the URL out of errors of Bun", () => {
+  const cause = withCode(
+    "WebSocket connection to 'ws://a.test/?token=it's secret' failed: Failed to connect",
+    "ECONNREFUSED",
+  );
+  const { kind, message } = explainFailure(cause);
+  assertEquals([kind, message], ["unreachable", "Failed to connect"]);
+  assert(!Deno.inspect(cause).includes("secret"));
+  assert(!String(cause.stack).includes("secret"));
 });
 
 Deno.test("reportConnect() only opens the socket in a runtime other than Node", () => {
