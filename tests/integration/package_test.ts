@@ -82,6 +82,15 @@ Deno.test({
 });
 
 Deno.test({
+  name: "the README has at most 200 lines",
+  ignore,
+  async fn() {
+    const lines = (await read("README.md")).trimEnd().split("\n");
+    assert(lines.length <= 200, `${lines.length} lines`);
+  },
+});
+
+Deno.test({
   name: "JSR finds a description and an example of each entry point",
   ignore,
   async fn() {
