@@ -40,7 +40,7 @@ export interface InspectOptions {
    */
   readonly label?: string;
   /**
-   * Whether the page only shows, and cannot close connections.
+   * Whether the page is read-only: it cannot close connections.
    *
    * @default {false}
    */

@@ -141,7 +141,10 @@ export class Message<
       : new Uint8Array(this.#raw);
   }
 
-  /** The size: UTF-16 code units for a text frame, bytes for a binary frame. */
+  /**
+   * The size of the payload: in UTF-16 code units for a text frame, in bytes for a
+   * binary frame.
+   */
   get size(): number {
     return typeof this.#raw === "string"
       ? this.#raw.length

@@ -78,9 +78,9 @@ export interface Lane {
 
 /** The simulated network link of one connection. */
 export interface Link {
-  /** The direction to the client. */
+  /** The direction from the server to the client. */
   readonly toClient: Lane;
-  /** The direction to the server. */
+  /** The direction from the client to the server. */
   readonly toServer: Lane;
   /** Holds all messages in both directions, without notice to either side. */
   stall(): void;

@@ -113,9 +113,10 @@ export interface AdmissionOptions<Context = unknown> {
    */
   readonly maxConnections?: number;
   /**
-   * The maximum number of connections from one address; for IPv6, from one /64 network,
-   * which is what one subscriber has. Further requests get 429 with `Retry-After`. All
-   * clients whose address is unknown share one limit.
+   * The maximum number of connections from one address. For IPv6, all addresses of a
+   * /64 network count as one, because a subscriber has at least such a network. Further
+   * requests get 429 with `Retry-After`. All clients whose address is unknown share one
+   * limit.
    *
    * @default {Infinity}
    */

@@ -41,9 +41,9 @@ export type ValueOrFunction<T> = T | (() => T | PromiseLike<T>);
 export interface ClientOptions<Types extends SocketTypes = SocketTypes>
   extends MessageOptions<Types> {
   /**
-   * The subprotocols to offer, in order of preference; or one of them. The client also
-   * offers `events.v1`, with and without each of them, unless it is `plain` or has
-   * found that the server rejects a handshake with it.
+   * A subprotocol to offer, or several in order of preference. The client also offers
+   * `events.v1`, alone and combined with each of them, unless the option `plain` is set
+   * or the client has found that the server rejects such a handshake.
    *
    * @default {[]}
    */

@@ -46,7 +46,7 @@ export type {
 } from "./connection_core.ts";
 
 /**
- * The type of the messages that a socket receives.
+ * The type of a message that a socket receives.
  *
  * @typeParam Types The types of the socket.
  */
@@ -57,7 +57,7 @@ export type SocketMessage<Types extends SocketTypes> = Message<
 >;
 
 /**
- * The type of messages whose `data.type` has one value.
+ * The type of a message whose `data.type` has a given value.
  *
  * @typeParam Types The types of the socket.
  * @typeParam Type The value of `data.type`.
@@ -324,11 +324,11 @@ export class Connection<Types extends SocketTypes = SocketTypes>
 
   /**
    * Sends a message. A string is sent as a text frame, bytes and a `Blob` as a binary
-   * frame, and all else as JSON in a text frame. Messages are sent in the order of the
-   * calls.
+   * frame, and any other value as JSON in a text frame. Messages are sent in the order
+   * of the calls.
    *
-   * An unawaited rejection is not reported as unhandled, as the end of the connection is
-   * reported by its event.
+   * An unawaited rejection is not reported as unhandled, as the end of the connection
+   * is reported by its event.
    *
    * @param data The data to send.
    * @param options What to do if the send buffer is full.

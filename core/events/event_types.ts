@@ -89,9 +89,9 @@ export class AdapterEvent extends Event {
  */
 export interface Member<Data = unknown> {
   /**
-   * What groups the connections: the result of `key` of the server option `presence`, such
-   * as the id of a user. By default the {@linkcode Connection.id}: each connection is a
-   * member of its own.
+   * The key that the connections of the member share, such as the id of a user: the
+   * result of `key` of the server option `presence`. By default the {@linkcode
+   * Connection.id}: each connection is a member of its own.
    */
   readonly key: string;
   /**
@@ -104,8 +104,8 @@ export interface Member<Data = unknown> {
 }
 
 /**
- * The event `join`, `update` or `leave` of a server with the option `presence`: a member
- * joined or left a room, or its data changed, on any server.
+ * Dispatched by a server with the option `presence` as `join`, `update` or `leave`: a
+ * member has joined or left a room, or its data has changed, on any server.
  *
  * @typeParam Data The type of the public data.
  */
@@ -176,8 +176,8 @@ export class ReceivedEvent<Message> extends Event {
 }
 
 /**
- * The event `drain`: a `send` had to wait, and now all queued messages have been handed
- * to the socket, which has room again.
+ * Dispatched as `drain` after a `send` had to wait, when all queued messages have been
+ * passed to the socket and it has room again.
  */
 export class DrainEvent extends Event {}
 
@@ -357,7 +357,8 @@ export class EndEvent<Connection> extends Event
 }
 
 /**
- * The event `error`: a listener threw or rejected, or an error has no other recipient.
+ * Dispatched as `error` when a listener threw or its promise rejected, and for errors
+ * that have no other recipient.
  *
  * @typeParam Connection The type of the connection.
  */

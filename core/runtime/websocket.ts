@@ -87,7 +87,7 @@ export const clientDriver: SocketDriver = {
   },
 };
 
-/** A class of sockets, such as the global `WebSocket`. */
+/** A WebSocket class, such as the global `WebSocket`. */
 export type WebSocketClass = new (...args: never[]) => {
   readonly url: string;
   readonly protocol: string;

@@ -12,8 +12,9 @@ export type Frame = string | ArrayBuffer | ArrayBufferView<ArrayBuffer> | Blob;
 
 /**
  * The data that can be sent. A string is sent unchanged in a text frame, bytes and a
- * `Blob` in a binary frame, and all else as JSON in a text frame. Functions, promises,
- * `undefined`, symbols and bigints are compile-time errors, as JSON cannot represent them.
+ * `Blob` in a binary frame, and any other value as JSON in a text frame. Functions,
+ * promises, `undefined`, symbols and bigints are compile-time errors, as JSON cannot
+ * represent them.
  */
 export type Sendable =
   | string

@@ -45,8 +45,8 @@ export interface NamedTypes {
 }
 
 /**
- * The type of received data: `incoming` of named types, or the output of a schema;
- * otherwise `unknown`.
+ * The type of received data: the property `incoming` of {@linkcode NamedTypes}, or the
+ * output of a schema. `unknown` if there is neither.
  *
  * @typeParam Types The types of the socket.
  */
@@ -56,7 +56,8 @@ export type Incoming<Types extends SocketTypes> = Types extends
   : unknown;
 
 /**
- * The type of sent data: `outgoing`; otherwise {@linkcode Sendable}.
+ * The type of sent data: the property `outgoing` of {@linkcode NamedTypes}. {@linkcode
+ * Sendable} if there is none.
  *
  * @typeParam Types The types of the socket.
  */
@@ -64,7 +65,8 @@ export type Outgoing<Types extends SocketTypes> = Types extends
   { outgoing: infer Type } ? Type : Sendable;
 
 /**
- * The type of replies to requests: `reply`; otherwise `unknown`.
+ * The type of replies to requests: the property `reply` of {@linkcode NamedTypes}.
+ * `unknown` if there is none.
  *
  * @typeParam Types The types of the socket.
  */
@@ -72,7 +74,8 @@ export type Reply<Types extends SocketTypes> = Types extends
   { reply: infer Type } ? Type : unknown;
 
 /**
- * The type of {@linkcode Connection.context}: `context`; otherwise `unknown`.
+ * The type of {@linkcode Connection.context}: the property `context` of {@linkcode
+ * NamedTypes}. `unknown` if there is none.
  *
  * @typeParam Types The types of the socket.
  */
@@ -80,7 +83,8 @@ export type Context<Types extends SocketTypes> = Types extends
   { context: infer Type } ? Type : unknown;
 
 /**
- * The type of {@linkcode Member.data}: `presence`; otherwise `unknown`.
+ * The type of {@linkcode Member.data}: the property `presence` of {@linkcode
+ * NamedTypes}. `unknown` if there is none.
  *
  * @typeParam Types The types of the socket.
  */
