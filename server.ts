@@ -13,7 +13,6 @@
  */
 
 import "./core/features/full.ts";
-import type { ClusterQuery } from "./core/cluster/cluster_host.ts";
 import { Connection } from "./core/connection/connection.ts";
 import { Endpoint, endpoints } from "./core/connection/endpoint.ts";
 import { emitters } from "./core/events/emitter.ts";
@@ -50,8 +49,10 @@ import type {
 export * from "./core/public.ts";
 export type { Adapter } from "./core/cluster/adapter.ts";
 export type { HistoryOptions } from "./core/history/history_options.ts";
+export type { AudienceReplies } from "./core/rooms/group_request.ts";
 export {
   Audience,
+  type AudienceRequestOptions,
   type BroadcastOptions,
   type ExcludedRecipient,
 } from "./core/rooms/recipients.ts";
@@ -77,6 +78,7 @@ export {
   MemberEvent,
   ReadyEvent,
   RefusedEvent,
+  ServerMessageEvent,
 } from "./core/events/event_types.ts";
 
 let serverHooks: EmitterHooks;
@@ -228,8 +230,10 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * Counts the connections on all servers that the adapter connects.
    *
    * @param room Counts only the members of this room.
-   * @returns A promise of the number. Servers that do not answer within a second are not
-   * included.
+   * @returns A promise of the number. It resolves when all servers have answered or are
+   * known to be lost: in the first second after the adapter is up it also waits until other
+   * servers are found, and while a server does not answer for up to ten seconds. It rejects
+   * if the adapter is down, or if a server still does not answer.
    * @throws {TypeError} If the name of the room is empty.
    * @throws {RangeError} If it is longer than 1,024 bytes of UTF-8.
    *
@@ -244,7 +248,7 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    */
   count(room?: string): Promise<number> {
     if (room !== undefined) assertRoom("count", room);
-    return this.#count({ type: "count", ...room !== undefined && { room } });
+    return this.#core.broadcaster.count(room);
   }
 
   /**
@@ -252,9 +256,9 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * the same key are one member.
    *
    * @param room The room.
-   * @returns A promise of the members, those of this server first. Members on servers
-   * that do not answer within a second are not included. Without the option `presence`
-   * each connection is a member whose data is `null`.
+   * @returns A promise of the members, those of this server first. It resolves and rejects
+   * as that of {@linkcode ServerSocket.count}. Without the option `presence` each
+   * connection is a member whose data is `null`.
    * @throws {TypeError} (rejects) If the name of the room is empty.
    * @throws {RangeError} (rejects) If it is longer than 1,024 bytes of UTF-8.
    *
@@ -320,8 +324,9 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
    * @param id The {@linkcode Connection.id}.
    * @param code The close code; 1000 by default.
    * @param reason The reason, for a human reader.
-   * @returns A promise of whether there was such a connection. It does not wait until
-   * the connection has ended. Servers that do not answer within a second do not count.
+   * @returns A promise of whether there was such a connection. It does not wait until the
+   * connection has ended. It rejects if this server has no such connection and the others
+   * cannot be asked, as for {@linkcode ServerSocket.count}.
    * @throws {TypeError} (rejects) If the id is not a string.
    * @throws {RangeError} (rejects) If the code is not allowed, or the reason is too
    * long.
@@ -333,7 +338,68 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
   ): Promise<boolean> {
     assertType("id", id, "string");
     assertCloseFrame(code, reason, "server");
-    return await this.#count({ type: "close", id, code, reason }) > 0;
+    return await this.#core.broadcaster.closeById(id, code, reason);
+  }
+
+  /**
+   * Sends a message to the connection with an id, on any server that the adapter connects.
+   *
+   * @param id The {@linkcode Connection.id}.
+   * @param data The data to send.
+   * @param options How to send it.
+   * @returns A promise of whether there was such a connection, which has queued the message
+   * then. It rejects as that of {@linkcode ServerSocket.closeById}.
+   * @throws {TypeError} (rejects) If the id is not a string, the data cannot be encoded, or
+   * an option is unknown.
+   * @throws {RangeError} (rejects) If `overflow` is not a valid policy.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * const isSent = await server.sendById("some id", { invited: true });
+   * console.log(isSent);
+   * ```
+   */
+  async sendById(
+    id: string,
+    data: Outgoing<Types>,
+    options?: SendOptions,
+  ): Promise<boolean> {
+    assertType("id", id, "string");
+    return await this.#core.sendById(id, data, options);
+  }
+
+  /**
+   * Sends a message to all other servers that the adapter connects, which emit it as
+   * `servermessage`. For what the servers of a program have to tell each other, such as
+   * that a cache is stale.
+   *
+   * @param data The data, which is sent as JSON.
+   * @returns A promise that resolves when the message is published. It does not tell
+   * whether other servers have received it. It rejects if the adapter is down. Without an
+   * adapter there are no other servers.
+   * @throws {TypeError} (rejects) If JSON cannot represent the data.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket(); // with an adapter
+   * const cache = new Map<unknown, string>();
+   * server.on("servermessage", (key) => cache.delete(key));
+   * await server.sendToServers("prices");
+   * ```
+   */
+  async sendToServers(data: unknown): Promise<void> {
+    const json: string | undefined = JSON.stringify(data);
+    if (json === undefined) {
+      throw new TypeError(
+        `Cannot send to other servers what JSON cannot represent: its type is ${typeof data}`,
+      );
+    }
+    await this.#core.broadcaster.sendToServers(json);
   }
 
   /**
@@ -568,8 +634,4 @@ export class ServerSocket<Types extends SocketTypes = SocketTypes>
 
   /** Override this to handle the start of listening. */
   protected onReady?(): unknown;
-
-  async #count(query: ClusterQuery): Promise<number> {
-    return (await this.#core.broadcaster.query(query)).number;
-  }
 }

@@ -5,10 +5,21 @@
  * @module
  */
 
-import type { Broadcast } from "../history/envelope.ts";
+import type { Broadcast, BroadcastBody } from "../history/envelope.ts";
+import type { SendOptions } from "../sending/send_queue.ts";
 import type { PresenceEntry } from "./room_members.ts";
 
-/** A question to every server of the cluster. */
+/** The connections that a query is about, on all servers. */
+export interface ClusterTarget {
+  /** The members of any of these rooms. */
+  readonly rooms: readonly string[];
+  /** Members of these rooms are excluded. */
+  readonly except: readonly string[];
+  /** Connections with these ids are excluded. */
+  readonly exceptIds: readonly string[];
+}
+
+/** A query to every server of the cluster, which may change something there. */
 export type ClusterQuery =
   /** How many connections there are, in `room` or in all. */
   | { readonly type: "count"; readonly room?: string }
@@ -25,17 +36,68 @@ export type ClusterQuery =
     readonly id: string;
     readonly code: number;
     readonly reason: string;
+  }
+  /** Send the body to the connection with this id, if the server has it. */
+  | {
+    readonly type: "send";
+    readonly id: string;
+    readonly options: SendOptions;
+  }
+  /** Make connections members of other rooms, or no longer members. */
+  | {
+    readonly type: "join" | "leave";
+    readonly target: ClusterTarget;
+    readonly rooms: readonly string[];
+  }
+  /** Close connections. */
+  | {
+    readonly type: "end";
+    readonly target: ClusterTarget;
+    readonly code: number;
+    readonly reason: string;
+  }
+  /** Send the body to connections as a request. The answer has several parts. */
+  | {
+    readonly type: "request";
+    readonly target: ClusterTarget;
+    readonly timeout: number;
   };
 
-/** The answer of one server, or the sum of several answers. */
+/** How a request to one of several connections has ended. */
+export type ClientReply =
+  & { readonly id: string }
+  & (
+    /** The part of the body that is the reply. */
+    | { readonly size: number; readonly isBinary: boolean }
+    | { readonly error: SerializedError }
+  );
+
+/** An error, as it is sent to another server. */
+export interface SerializedError {
+  readonly name: string;
+  readonly message: string;
+  readonly code?: string;
+}
+
+/** The answer of one server, or a part of it. */
 export interface ClusterAnswer {
-  /** The number of connections counted or closed. */
+  /** The number of connections that were counted or changed. */
   readonly number: number;
   /** The connections in the room, for a `who` query. */
   readonly entries?: readonly PresenceEntry[];
   /** Servers whose connections in the room are as the sender of the query knows them. */
   readonly unchanged?: readonly string[];
+  /** The ids of connections that are being asked, for a `request` query. */
+  readonly asked?: readonly string[];
+  /** Replies of these connections, in the order of the body. */
+  readonly replies?: readonly ClientReply[];
 }
+
+/** Sends a part of the answer to a `request` query. */
+export type SendAnswerPart = (
+  answer: ClusterAnswer,
+  body?: BroadcastBody,
+) => void;
 
 /** The server, as the cluster modules see it. */
 export interface ClusterHost {
@@ -52,8 +114,18 @@ export interface ClusterHost {
    * @param recovered `false` if messages may have been missed.
    */
   sendPositions(room?: string, recovered?: false): void;
-  /** Answers a query for this server alone. */
-  answer(query: ClusterQuery): ClusterAnswer;
+  /**
+   * Answers a query for this server alone.
+   *
+   * @param sendPart Sends a part of the answer before the rest.
+   */
+  answer(
+    query: ClusterQuery,
+    body: BroadcastBody | undefined,
+    sendPart: SendAnswerPart,
+  ): ClusterAnswer | Promise<ClusterAnswer>;
+  /** Another server has sent a message to the application. */
+  appMessage(body: BroadcastBody): void;
   /** The other servers will not receive a message that this one has sent. */
   messageMissed(): void;
   /** The broker can be reached, or no longer can. */

@@ -5,7 +5,7 @@
  */
 
 import type { Adapter } from "./adapter.ts";
-import type { ClusterHost } from "./cluster_host.ts";
+import type { ClusterHost, ClusterQuery } from "./cluster_host.ts";
 import type { SendOptions } from "../sending/send_queue.ts";
 import type { Frame } from "../values/codec.ts";
 import {
@@ -17,7 +17,11 @@ import {
   roomChannel,
   type SequencedBroadcast,
 } from "../history/envelope.ts";
-import { ServerRegistry } from "./server_registry.ts";
+import {
+  type QueryOptions,
+  type QueryResult,
+  ServerRegistry,
+} from "./server_registry.ts";
 import { RESOLVED } from "../events/errors.ts";
 import { errorReason } from "../events/error_log.ts";
 import type { AdapterState } from "../events/event_types.ts";
@@ -59,8 +63,13 @@ type LinkState =
   | "unstored"
   | "closed";
 
-/** The channel of {@linkcode ServerRegistry} messages. */
+/** The channel of {@linkcode ServerRegistry} messages to all servers. */
 const REGISTRY_CHANNEL = "fleet";
+
+/** The channel of those messages to one server, and of its pulses. */
+function registryChannel(name: string | undefined): string {
+  return name === undefined ? REGISTRY_CHANNEL : `to ${name}`;
+}
 
 /** The prefix of the channels of {@linkcode Presence} messages. */
 const PRESENCE_PREFIX = "who ";
@@ -73,6 +82,9 @@ const START_TIMEOUT_MS = 4_500;
 
 /** The delay before a log that failed to open is opened again, in milliseconds. */
 const OPEN_RETRY_MS = 500;
+
+/** The byte `{`: messages other than pulses begin with it. */
+const OBJECT_START = 0x7b;
 
 /**
  * The bytes of all copies of a message to several rooms, above which it is sent once to
@@ -93,13 +105,20 @@ export class ClusterLink {
   readonly registry: ServerRegistry;
   #lastId = 0;
   #state: LinkState = "disconnected";
+  /** Whether this server has subscribed to its channels. */
+  #isOpen = false;
   #since = new Date();
   #lastError: unknown;
   /** The reason that was reported last; undefined after `"up"`. */
   #reportedReason: string | undefined;
-  /** The channel of the pulses, which only this server is subscribed to. */
-  readonly #pulseChannel: string;
+  /** The channel that only this server is subscribed to. */
+  readonly #ownChannel: string;
   readonly #pulses = new PulseMonitor();
+  /** Resolves when the state is first reported; undefined after that. */
+  #firstReport: PromiseWithResolvers<void> | undefined = Promise
+    .withResolvers();
+  /** The last subscription to a room. The broker confirms them in order. */
+  #subscribed: Promise<void> | undefined;
   #pulseTimer: Timer | undefined;
   #startTimer: Timer | undefined;
   /** Opens the log again after a failure. */
@@ -119,16 +138,18 @@ export class ClusterLink {
     host: ClusterHost,
   ) {
     this.#name = name;
-    this.#pulseChannel = `pulse ${name}`;
+    this.#ownChannel = registryChannel(name);
     this.#duplicates = new DuplicateFilter(name);
     this.#presence = presence;
     this.#adapter = adapter;
     this.#queue = new OutageQueue(maxQueued);
     this.#host = host;
-    this.registry = new ServerRegistry(name, host, (text) => {
-      if (!this.#isPublishing) return; // the others notice the silence
-      const message = clusterEncoder.encode(text);
-      this.#attempt(() => adapter.publish(REGISTRY_CHANNEL, message));
+    this.registry = new ServerRegistry(name, host, {
+      send: (message, to) => adapter.publish(registryChannel(to), message),
+      sendQuietly: (message, to) => {
+        if (!this.#isPublishing) return; // the others notice the silence
+        this.#attempt(() => adapter.publish(registryChannel(to), message));
+      },
     }, presence);
     this.brokerLog = history && adapter.log &&
       new BrokerLog(adapter.log, history, maxQueued, name, host);
@@ -152,17 +173,15 @@ export class ClusterLink {
       ALL_CHANNEL,
       REGISTRY_CHANNEL,
       ...brokerLog ? [brokerLog.channel] : [],
+      this.#ownChannel,
     ];
     const subscribed = channels.map((channel) =>
       this.#attempt(() => adapter.subscribe(channel))
     );
     brokerLog?.listening(Promise.all(subscribed));
-    if (adapter.echoes) {
-      const confirmed = this.#attempt(() =>
-        adapter.subscribe(this.#pulseChannel)
-      );
-      confirmed?.then(() => this.#sendPulse());
-    }
+    if (adapter.echoes) subscribed.at(-1)?.then(() => this.#sendPulse());
+    this.#isOpen = true;
+    if (this.#isConnected && !adapter.echoes) this.#reached();
   }
 
   /**
@@ -191,11 +210,56 @@ export class ClusterLink {
     return this.#state === "connected" || this.#isReached;
   }
 
+  /**
+   * Waits until the adapter has first reported whether the broker can be reached.
+   *
+   * @param attempt Names what cannot be done, for the error message.
+   * @returns A promise that rejects if the broker cannot be reached.
+   */
+  async available(attempt: string): Promise<void> {
+    if (!this.#isPublishing && this.#firstReport) {
+      await this.#firstReport.promise;
+    }
+    if (this.#isPublishing) return;
+    const reason = this.#state === "closed"
+      ? "this server is closed"
+      : `the adapter is down: ${errorReason(this.#lastError)}`;
+    throw new Error(`Cannot ${attempt} on all servers: ${reason}`, {
+      cause: this.#lastError,
+    });
+  }
+
+  /**
+   * Sends a query, as {@linkcode ServerRegistry.query} does.
+   *
+   * @param attempt Names what cannot be done, for the error message.
+   */
+  async query(
+    attempt: string,
+    query: ClusterQuery,
+    options: QueryOptions,
+  ): Promise<QueryResult> {
+    try {
+      return await this.registry.query(query, options);
+    } catch (cause) {
+      throw new Error(
+        `Cannot ${attempt} on all servers: ${errorReason(cause)}`,
+        { cause },
+      );
+    }
+  }
+
+  /** Resolves when the broker has confirmed the subscriptions to rooms so far. */
+  get subscribed(): Promise<void> | undefined {
+    return this.#subscribed;
+  }
+
   /** Subscribes to the messages of a room, as it has its first local member. */
   roomOpened(room: string): void {
     const subscribed = this.#attempt(() =>
       this.#adapter.subscribe(roomChannel(room))
     );
+    this.#subscribed = subscribed;
     this.brokerLog?.roomOpened(room, subscribed);
   }
 
@@ -241,6 +305,7 @@ export class ClusterLink {
     await this.#blobs.idle;
     this.registry.leave();
     this.#state = "closed";
+    this.#settleFirstReport();
     for (const timer of [this.#openTimer, this.#startTimer, this.#pulseTimer]) {
       clearTimeout(timer);
     }
@@ -318,7 +383,7 @@ export class ClusterLink {
       this.#enter("connected", undefined);
       this.#pulses.restart();
       if (this.#adapter.echoes) this.#sendPulse();
-      else this.#reached();
+      else if (this.#isOpen) this.#reached();
     }
   }
 
@@ -337,7 +402,7 @@ export class ClusterLink {
     const { number = 0, delay = 0 } = pulse ?? {};
     this.#pulseTimer = startTimer(() => this.#sendPulse(), delay);
     const message = clusterEncoder.encode(`${number}`);
-    this.#attempt(() => this.#adapter.publish(this.#pulseChannel, message));
+    this.#attempt(() => this.#adapter.publish(this.#ownChannel, message));
   }
 
   #pulseReturned(text: string): void {
@@ -419,17 +484,23 @@ export class ClusterLink {
       (isUp || reason !== undefined);
     if (isUp === wasUp && !isOther) return;
     this.#reportedReason = reason;
+    this.#settleFirstReport();
     this.#host.changed(isUp ? "up" : "down", error);
+  }
+
+  #settleFirstReport(): void {
+    this.#firstReport?.resolve();
+    this.#firstReport = undefined;
   }
 
   #receive(channel: string, message: Uint8Array, offset?: number): void {
     if (this.#state === "closed") return;
     try {
-      if (channel === this.#pulseChannel) {
+      if (channel === this.#ownChannel && message[0] !== OBJECT_START) {
         return this.#pulseReturned(clusterDecoder.decode(message));
       }
-      if (channel === REGISTRY_CHANNEL) {
-        return this.registry.receive(clusterDecoder.decode(message));
+      if (channel === REGISTRY_CHANNEL || channel === this.#ownChannel) {
+        return this.registry.receive(message);
       }
       if (channel.startsWith(PRESENCE_PREFIX)) {
         const room = channel.slice(PRESENCE_PREFIX.length);

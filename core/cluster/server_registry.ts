@@ -5,37 +5,20 @@
  * @module
  */
 
+import { isThenable } from "../events/errors.ts";
+import type { BroadcastBody } from "../history/envelope.ts";
+import { startTimer, type Timer } from "../util/timer.ts";
 import type {
   ClusterAnswer,
   ClusterHost,
   ClusterQuery,
 } from "./cluster_host.ts";
 import type { Presence } from "./presence.ts";
-import { startTimer, type Timer } from "../util/timer.ts";
-
-/** A message between servers. */
-type ClusterMessage =
-  /** A heartbeat. A server that has just come up wants one from all others. */
-  | { readonly type: "pulse"; readonly isNew: boolean }
-  /** The sender leaves the cluster. */
-  | { readonly type: "bye" }
-  /** Messages of the sender are lost, and those that it sends from now on follow. */
-  | { readonly type: "gap" }
-  | {
-    readonly type: "ask";
-    readonly id: number;
-    readonly inquiry: ClusterQuery;
-  }
-  | ClusterAnswer & {
-    readonly type: "answer";
-    readonly id: number;
-    readonly to: string;
-  };
-
-type AddressedClusterMessage = ClusterMessage & {
-  readonly version: 1;
-  readonly from: string;
-};
+import {
+  decodeServerMessage,
+  encodeServerMessage,
+  type ServerMessage,
+} from "./server_messages.ts";
 
 /** The interval between heartbeats, in milliseconds. */
 const HEARTBEAT_MS = 2_000;
@@ -43,28 +26,100 @@ const HEARTBEAT_MS = 2_000;
 /** A server that misses more heartbeats than this is removed. */
 const MAX_MISSED_HEARTBEATS = 3;
 
-/** The longest time to wait for answers, in milliseconds. */
-const QUERY_TIMEOUT_MS = 1_000;
+/**
+ * How long the other servers have to answer the first heartbeat, in milliseconds. Until
+ * then it is not known which servers there are.
+ */
+const DISCOVERY_MS = 1_000;
+
+/**
+ * The longest time to wait for answers, in milliseconds. A server that is lost is removed
+ * before, so one that does not answer by then does not answer at all.
+ */
+const QUERY_TIMEOUT_MS = 10_000;
+
+/** The number of queries to remember that must not be run twice. */
+const MAX_HANDLED = 4_096;
+
+/** How a {@linkcode ServerRegistry} sends messages. */
+export interface RegistryTransport {
+  /**
+   * Sends a message to one server, or to all others. It throws or rejects if the message
+   * could not be sent.
+   *
+   * @param to The name of the server; undefined for all.
+   */
+  send(
+    message: Uint8Array<ArrayBuffer>,
+    to: string | undefined,
+  ): void | Promise<void>;
+  /** Sends a message as `send` does, and reports errors. */
+  sendQuietly(message: Uint8Array<ArrayBuffer>, to: string | undefined): void;
+}
+
+/** How to wait for the answers to a query. */
+export interface QueryOptions {
+  /** Sent with the query. */
+  readonly body?: BroadcastBody;
+  /** The longest time to wait, in milliseconds. */
+  readonly timeout?: number;
+  /**
+   * Takes each part of an answer.
+   *
+   * @returns Whether no more answers are needed.
+   */
+  received(
+    answer: ClusterAnswer,
+    body: BroadcastBody | undefined,
+    from: string,
+  ): boolean | void;
+}
+
+/** How many servers have not answered a query. */
+export interface QueryResult {
+  /** Those that were lost before, with their connections. */
+  readonly lost: number;
+  /** Those that have not answered in time, or do not know the query. */
+  readonly unanswered: number;
+}
 
 /** A query that waits for answers. */
 interface PendingQuery {
-  readonly answers: ClusterAnswer[];
-  /** The servers that have not answered. */
+  readonly message: Uint8Array<ArrayBuffer>;
+  readonly received: QueryOptions["received"];
+  /** The known servers that have not answered. */
   readonly awaited: Set<string>;
-  readonly done: () => void;
+  /** The servers that have answered. */
+  readonly answered: Set<string>;
+  /** The servers that were lost before they answered. */
+  readonly lost: Set<string>;
+  /** The servers that do not know the query. */
+  readonly unable: Set<string>;
+  isDiscovering: boolean;
+  readonly settled: PromiseWithResolvers<void>;
 }
+
+/** The part of the server that a registry calls. */
+type RegistryHost = Pick<
+  ClusterHost,
+  "answer" | "appMessage" | "failed" | "sendPositions"
+>;
 
 /** The servers of a cluster, as one of them sees it. */
 export class ServerRegistry {
   readonly #name: string;
-  readonly #host: Pick<ClusterHost, "answer" | "sendPositions">;
-  readonly #publishText: (text: string) => void;
+  readonly #host: RegistryHost;
+  readonly #transport: RegistryTransport;
   readonly #presence: Presence<unknown> | undefined;
   /** The number of heartbeats that each other server has missed. */
   readonly #missedHeartbeats = new Map<string, number>();
   readonly #queries = new Map<number, PendingQuery>();
   #lastQueryId = 0;
+  /** Queries that this server has run, and must not run again. */
+  readonly #handled = new Set<string>();
   #timer: Timer | undefined;
+  /** Ends the discovery of other servers; undefined when it has ended. */
+  #discovery: Timer | undefined;
 
   /**
    * Creates a registry that knows of no other server.
@@ -73,13 +128,13 @@ export class ServerRegistry {
    */
   constructor(
     name: string,
-    host: Pick<ClusterHost, "answer" | "sendPositions">,
-    publish: (text: string) => void,
+    host: RegistryHost,
+    transport: RegistryTransport,
     presence?: Presence<unknown>,
   ) {
     this.#name = name;
     this.#host = host;
-    this.#publishText = publish;
+    this.#transport = transport;
     this.#presence = presence;
   }
 
@@ -91,13 +146,26 @@ export class ServerRegistry {
   /** Sends heartbeats from now on. */
   start(): void {
     this.stop();
-    this.#publish({ type: "pulse", isNew: true });
     this.#timer = setInterval(() => this.#sendHeartbeat(), HEARTBEAT_MS);
+    this.#discovery = startTimer(() => {
+      this.#discovery = undefined;
+      for (const query of this.#queries.values()) {
+        query.isDiscovering = false;
+        settleIfComplete(query);
+      }
+    }, DISCOVERY_MS);
+    this.#send({ type: "pulse", isNew: true });
   }
 
   /** Stops sending heartbeats and forgets the other servers. */
   stop(): void {
     clearInterval(this.#timer);
+    this.#timer = undefined;
+    clearTimeout(this.#discovery);
+    this.#discovery = undefined;
+    for (const { settled } of this.#queries.values()) {
+      settled.reject(new Error("the adapter is down"));
+    }
     for (const name of [...this.#missedHeartbeats.keys()]) {
       this.#removeServer(name);
     }
@@ -105,84 +173,93 @@ export class ServerRegistry {
 
   /** Tells the other servers that they may have missed messages of this one. */
   publishGap(): void {
-    this.#publish({ type: "gap" });
+    this.#send({ type: "gap" });
   }
 
   /** Tells the other servers that this one leaves, and stops. */
   leave(): void {
-    this.#publish({ type: "bye" });
+    this.#send({ type: "bye" });
     this.stop();
   }
 
   /**
-   * Asks all servers, including this one.
+   * Asks all other servers, and waits until each of them has answered or is known to be
+   * lost. Right after {@linkcode ServerRegistry.start} this includes the time in which
+   * other servers are found.
    *
-   * @returns The sum of the answers that arrive within a second.
+   * @returns A promise of how many servers have not answered. It rejects if the query
+   * could not be sent.
    */
-  async query(query: ClusterQuery): Promise<ClusterAnswer> {
-    const own = this.#host.answer(query);
-    if (this.#missedHeartbeats.size === 0) return own;
+  async query(
+    query: ClusterQuery,
+    { body, timeout = QUERY_TIMEOUT_MS, received }: QueryOptions,
+  ): Promise<QueryResult> {
     const id = ++this.#lastQueryId;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const awaited = new Set(this.#missedHeartbeats.keys());
-    const pending: PendingQuery = { answers: [own], awaited, done: resolve };
-    this.#queries.set(id, pending);
-    const timer = startTimer(resolve, QUERY_TIMEOUT_MS);
-    this.#publish({ type: "ask", id, inquiry: query });
-    await promise;
-    clearTimeout(timer);
-    this.#queries.delete(id);
-    const { answers } = pending;
-    return {
-      number: answers.reduce((sum, { number }) => sum + number, 0),
-      entries: answers.flatMap(({ entries = [] }) => entries),
-      unchanged: answers.flatMap(({ unchanged = [] }) => unchanged),
+    const ask = { type: "ask", id, query } as const;
+    const pending: PendingQuery = {
+      message: encodeServerMessage(this.#name, ask, body),
+      received,
+      awaited: new Set(this.#missedHeartbeats.keys()),
+      answered: new Set(),
+      lost: new Set(),
+      unable: new Set(),
+      isDiscovering: this.#discovery !== undefined,
+      settled: Promise.withResolvers(),
     };
+    if (pending.awaited.size === 0 && !pending.isDiscovering) {
+      return { lost: 0, unanswered: 0 };
+    }
+    this.#queries.set(id, pending);
+    const timer = startTimer(() => pending.settled.resolve(), timeout);
+    try {
+      await Promise.all([
+        this.#transport.send(pending.message, undefined),
+        pending.settled.promise,
+      ]);
+    } finally {
+      clearTimeout(timer);
+      this.#queries.delete(id);
+    }
+    const { awaited, unable, lost } = pending;
+    return { lost: lost.size, unanswered: awaited.size + unable.size };
+  }
+
+  /** Sends a message of the application to all other servers. */
+  async sendAppMessage(body: BroadcastBody): Promise<void> {
+    const message = encodeServerMessage(this.#name, { type: "app" }, body);
+    await this.#transport.send(message, undefined);
   }
 
   /**
-   * Handles a message from a server. Messages of another version are ignored.
+   * Handles a message from a server. Those of later versions of this library are ignored.
    *
-   * @throws {SyntaxError} If the text is not valid JSON.
+   * @throws {SyntaxError} If its header is not valid JSON.
+   * @throws {TypeError} If its header has the wrong fields.
    */
-  receive(text: string): void {
-    const message: unknown = JSON.parse(text);
-    if (!isClusterMessage(message) || message.from === this.#name) return;
-    const { from } = message;
-    switch (message.type) {
-      case "bye":
-        return this.#removeServer(from);
-      case "gap":
-        return this.#host.sendPositions(undefined, false);
-      case "pulse":
-        if (message.isNew && this.#missedHeartbeats.has(from)) {
-          this.#presence?.serverBack(from);
-        }
-        this.serverHeard(from);
-        if (message.isNew) this.#publish({ type: "pulse", isNew: false });
-        return;
-      case "ask": {
-        const answer = this.#host.answer(message.inquiry);
-        return this.#publish({
-          type: "answer",
-          id: message.id,
-          to: from,
-          ...answer,
-        });
-      }
-      case "answer":
-        if (message.to === this.#name) {
-          this.#addAnswer(message.id, from, message);
-        }
+  receive(bytes: Uint8Array): void {
+    const received = decodeServerMessage(bytes);
+    if (received === undefined || received.from === this.#name) return;
+    const { from, message, body } = received;
+    if (message.type === "bye") return this.#removeServer(from);
+    if (message.type === "gap") {
+      return this.#host.sendPositions(undefined, false);
     }
-  }
-
-  #sendHeartbeat(): void {
-    for (const [name, missed] of this.#missedHeartbeats) {
-      if (missed >= MAX_MISSED_HEARTBEATS) this.#removeServer(name);
-      else this.#missedHeartbeats.set(name, missed + 1);
+    if (message.type === "app") {
+      // It may be sent by a program that is not a server.
+      return body === undefined ? undefined : this.#host.appMessage(body);
     }
-    this.#publish({ type: "pulse", isNew: false });
+    if (message.type === "ask") {
+      // Before this server is up it cannot answer, and is asked again then.
+      if (this.#timer === undefined) return;
+      return this.#answer(from, message.id, message.query, body);
+    }
+    if (message.type === "pulse" && message.isNew) {
+      if (this.#missedHeartbeats.has(from)) this.#presence?.serverBack(from);
+      this.#askAgain(from);
+    }
+    this.serverHeard(from);
+    if (message.type === "answer") this.#addAnswer(from, message, body);
+    else if (message.isNew) this.#send({ type: "pulse", isNew: false }, from);
   }
 
   /** A message has arrived from a server, of whatever kind. */
@@ -192,32 +269,105 @@ export class ServerRegistry {
     if (isNew) this.#presence?.serverFound(name);
   }
 
+  #sendHeartbeat(): void {
+    for (const [name, missed] of this.#missedHeartbeats) {
+      if (missed >= MAX_MISSED_HEARTBEATS) this.#removeServer(name);
+      else this.#missedHeartbeats.set(name, missed + 1);
+    }
+    this.#send({ type: "pulse", isNew: false });
+  }
+
   #removeServer(name: string): void {
     if (this.#missedHeartbeats.delete(name)) this.#presence?.serverLost(name);
-    for (const id of this.#queries.keys()) {
-      this.#addAnswer(id, name, { number: 0 });
+    for (const query of this.#queries.values()) {
+      if (!query.awaited.delete(name)) continue;
+      query.lost.add(name);
+      settleIfComplete(query);
     }
   }
 
-  #addAnswer(id: number, from: string, answer: ClusterAnswer): void {
-    const query = this.#queries.get(id);
-    if (!query?.awaited.delete(from)) return;
-    query.answers.push(answer);
-    if (query.awaited.size === 0) query.done();
+  /**
+   * A server has come up, and has perhaps missed a query.
+   */
+  #askAgain(name: string): void {
+    for (const query of this.#queries.values()) {
+      if (query.isDiscovering && !query.answered.has(name)) {
+        query.awaited.add(name);
+      }
+      if (!query.awaited.has(name)) continue;
+      this.#transport.sendQuietly(query.message, name);
+    }
   }
 
-  #publish(message: ClusterMessage): void {
-    const signed: AddressedClusterMessage = {
-      ...message,
-      version: 1,
-      from: this.#name,
-    };
-    this.#publishText(JSON.stringify(signed));
+  /** Whether this server has run a query before that must not be run twice. */
+  #isRepeated(from: string, id: number, query: ClusterQuery): boolean {
+    if (query.type !== "send" && query.type !== "request") return false;
+    const name = `${from} ${id}`;
+    if (this.#handled.has(name)) return true;
+    this.#handled.add(name);
+    for (const oldest of this.#handled) {
+      if (this.#handled.size <= MAX_HANDLED) break;
+      this.#handled.delete(oldest);
+    }
+    return false;
+  }
+
+  #answer(
+    from: string,
+    id: number,
+    query: ClusterQuery | undefined,
+    body: BroadcastBody | undefined,
+  ): void {
+    const send = (
+      answer: ClusterAnswer,
+      flags: { readonly isPartial?: true; readonly isUnknown?: true } = {},
+      body?: BroadcastBody,
+    ) => this.#send({ type: "answer", id, answer, ...flags }, from, body);
+    if (query === undefined) return send({ number: 0 }, { isUnknown: true });
+    if (this.#isRepeated(from, id, query)) return;
+    const answer = this.#host.answer(
+      query,
+      body,
+      (part, body) => send(part, { isPartial: true }, body),
+    );
+    if (!isThenable(answer)) return send(answer);
+    Promise.resolve(answer).then(
+      (answer) => send(answer),
+      (error) => this.#host.failed(error),
+    );
+  }
+
+  #addAnswer(
+    from: string,
+    { id, answer, isPartial, isUnknown }: Extract<
+      ServerMessage,
+      { readonly type: "answer" }
+    >,
+    body: BroadcastBody | undefined,
+  ): void {
+    const query = this.#queries.get(id);
+    if (!query || query.answered.has(from)) return;
+    if (!isPartial) {
+      query.awaited.delete(from);
+      query.lost.delete(from);
+      if (isUnknown) query.unable.add(from);
+      query.answered.add(from);
+    } else if (!query.lost.has(from)) query.awaited.add(from);
+    try {
+      const isEnough = query.received(answer, body, from);
+      if (isEnough === true) query.settled.resolve();
+    } finally {
+      settleIfComplete(query);
+    }
+  }
+
+  #send(message: ServerMessage, to?: string, body?: BroadcastBody): void {
+    const bytes = encodeServerMessage(this.#name, message, body);
+    this.#transport.sendQuietly(bytes, to);
   }
 }
 
-function isClusterMessage(value: unknown): value is AddressedClusterMessage {
-  return typeof value === "object" && value !== null && "version" in value &&
-    value.version === 1 && "from" in value && typeof value.from === "string" &&
-    "type" in value;
+/** Ends a query if all servers have answered that there are. */
+function settleIfComplete(query: PendingQuery): void {
+  if (query.awaited.size === 0 && !query.isDiscovering) query.settled.resolve();
 }

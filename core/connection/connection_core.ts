@@ -19,6 +19,7 @@ import type {
   ResumeRequest,
 } from "../protocol/subprotocol.ts";
 import type { ResumePoint } from "../protocol/resume_point.ts";
+import type { Payload } from "../protocol/frames.ts";
 import {
   EventsSession,
   type RequestEncoder,
@@ -283,6 +284,26 @@ export class ConnectionCore<
     assertKnown("request()", options, REQUEST_OPTIONS);
     const { codec } = this.options;
     const frame = encodeWith(data, codec);
+    const validation = options.schema &&
+      schemaFeature.require('the option "schema"');
+    const schema = validation?.toSchema(options.schema);
+    const sent = this.requestFrame(frame, options, trace, encode);
+    const answer = sent.then((payload) => {
+      const reply = decodeWith(payload, codec);
+      return schema && validation
+        ? validation.validate(schema, reply, "The reply")
+        : reply;
+    });
+    return ignoreRejection(answer);
+  }
+
+  /** Sends a request that is encoded, and returns the payload of the reply. */
+  requestFrame(
+    frame: Frame,
+    options: RequestOptions,
+    trace?: string,
+    encode?: RequestEncoder,
+  ): Promise<Payload> {
     const { session } = this.receiver;
     if (!this.closing.isOpen || !this.closing.isWritable) {
       return ignoreRejection(Promise.reject(this.closing.error("send")));
@@ -295,17 +316,7 @@ export class ConnectionCore<
         ),
       ));
     }
-    const validation = options.schema &&
-      schemaFeature.require('the option "schema"');
-    const schema = validation?.toSchema(options.schema);
-    const sent = session.request(frame, options, trace, encode);
-    const answer = sent.then((payload) => {
-      const reply = decodeWith(payload, codec);
-      return schema && validation
-        ? validation.validate(schema, reply, "The reply")
-        : reply;
-    });
-    return ignoreRejection(answer);
+    return session.request(frame, options, trace, encode);
   }
 
   /** Closes the connection for the application. Resolves when the end was emitted. */

@@ -82,6 +82,23 @@ export class AdapterEvent extends Event {
   }
 }
 
+/** The event `servermessage`: another server has sent a message to the application. */
+export class ServerMessageEvent extends Event {
+  /** The data. */
+  readonly data: unknown;
+
+  /**
+   * Creates the event.
+   *
+   * @param type The name of the event.
+   * @param data The data.
+   */
+  constructor(type: string, data: unknown) {
+    super(type);
+    this.data = data;
+  }
+}
+
 /**
  * A member of a room: the connections to any server that have the same key.
  *

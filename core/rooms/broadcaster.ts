@@ -10,14 +10,20 @@ import type {
   ClusterAnswer,
   ClusterHost,
   ClusterQuery,
+  ClusterTarget,
+  SendAnswerPart,
 } from "../cluster/cluster_host.ts";
 import { ClusterLink } from "../cluster/cluster_link.ts";
 import { Presence, type PresenceHost } from "../cluster/presence.ts";
 import { groupMembers, isPresenceEntry } from "../cluster/room_members.ts";
-import { Connection } from "../connection/connection.ts";
+import { Connection, coreOf } from "../connection/connection.ts";
 import type { AdapterState, Member } from "../events/event_types.ts";
 import { BlobResolver } from "../history/blob_resolver.ts";
-import type { Broadcast, BroadcastTarget } from "../history/envelope.ts";
+import type {
+  Broadcast,
+  BroadcastBody,
+  BroadcastTarget,
+} from "../history/envelope.ts";
 import type { HistoryOptions } from "../history/history_options.ts";
 import { MemoryStore, type StoredMessage } from "../history/message_store.ts";
 import { Recovery, refuseResume } from "../history/recovery.ts";
@@ -25,8 +31,16 @@ import type { SendOptions } from "../sending/send_queue.ts";
 import type { WriterLimits } from "../sending/flow_options.ts";
 import type { Codec, Frame } from "../values/codec.ts";
 import type { PresenceData, SocketTypes } from "../values/types.ts";
+import { ClientIds } from "./client_ids.ts";
+import {
+  askClients,
+  type AudienceReplies,
+  ReplyCollector,
+  SERVER_SLACK_MS,
+} from "./group_request.ts";
 import {
   type Audience,
+  type AudienceChange,
   createAudience,
   type ExcludedRecipient,
   sendToAll,
@@ -56,7 +70,9 @@ export interface BroadcasterOptions<Types extends SocketTypes> {
 
 /** What a {@linkcode Broadcaster} reports to the server. */
 export interface BroadcasterHost<Types extends SocketTypes>
-  extends Pick<ClusterHost, "changed">, PresenceHost<PresenceData<Types>> {
+  extends
+    Pick<ClusterHost, "changed" | "appMessage">,
+    PresenceHost<PresenceData<Types>> {
   /**
    * An operation has failed.
    *
@@ -88,6 +104,7 @@ export class Broadcaster<Types extends SocketTypes>
   readonly #memoryStore: MemoryStore | undefined;
   readonly #recovery: Recovery<Types> | undefined;
   readonly #blobs = new BlobResolver();
+  readonly #ids: ClientIds<Types>;
   /** Pending departures of clients that were in many rooms. */
   readonly #leaving = new Set<Promise<void>>();
   #missed = 0;
@@ -99,6 +116,7 @@ export class Broadcaster<Types extends SocketTypes>
     const { adapter, maxQueued, history } = options;
     this.#options = options;
     this.#host = host;
+    this.#ids = new ClientIds(options.clients);
     this.rooms = this.#createRooms();
     const name = crypto.randomUUID();
     const clusterHost = this.#createClusterHost();
@@ -176,10 +194,12 @@ export class Broadcaster<Types extends SocketTypes>
     return this.#cluster?.registry.size ?? 1;
   }
 
-  /** Asks every server of the cluster, including this one, and sums the answers. */
-  query(query: ClusterQuery): Promise<ClusterAnswer> {
-    return this.#cluster?.registry.query(query) ??
-      Promise.resolve(this.#answer(query));
+  /** Counts the clients of all servers, or those in a room. */
+  async count(room?: string): Promise<number> {
+    const query = { type: "count", ...room !== undefined && { room } } as const;
+    const answers = await this.#queryOthers("count", query);
+    // This server is asked last, as finding the others takes a while.
+    return sumOf([this.#answer(query), ...answers]);
   }
 
   /** Lists the members of a room on all servers, those of this server first. */
@@ -187,15 +207,50 @@ export class Broadcaster<Types extends SocketTypes>
     const presence = this.#presence;
     const versions = presence?.versionsOf(room) ?? {};
     const query = { type: "who", room, versions } as const;
-    const { entries = [], unchanged = [] } = await this.query(query);
+    const answers = await this.#queryOthers("list members", query);
+    const entries = [this.#answer({ type: "who", room }), ...answers]
+      .flatMap(({ entries = [] }) => entries);
     const all = entries.filter(isPresenceEntry<PresenceData<Types>>);
-    for (const server of unchanged) {
-      const known = presence?.entriesOf(room, server);
-      // This server has left the room meanwhile.
-      if (!known) return await this.members(room);
-      all.push(...known);
+    for (const { unchanged = [] } of answers) {
+      for (const server of unchanged) {
+        const known = presence?.entriesOf(room, server);
+        // This server has left the room meanwhile.
+        if (!known) return await this.members(room);
+        all.push(...known);
+      }
     }
     return groupMembers(all);
+  }
+
+  /**
+   * Closes a client of any server.
+   *
+   * @returns A promise of whether there was such a client.
+   */
+  async closeById(id: string, code: number, reason: string): Promise<boolean> {
+    const query = { type: "close", id, code, reason } as const;
+    return await this.#actOnOne("close a connection", query);
+  }
+
+  /**
+   * Sends a message to a client of any server.
+   *
+   * @returns A promise of whether there was such a client.
+   */
+  async sendById(
+    id: string,
+    frame: Frame,
+    options: SendOptions = {},
+  ): Promise<boolean> {
+    const query = { type: "send", id, options } as const;
+    const body = frame instanceof Blob ? await frame.bytes() : frame;
+    return await this.#actOnOne("send to a connection", query, body);
+  }
+
+  /** Sends a message to the applications of all other servers. */
+  async sendToServers(body: BroadcastBody): Promise<void> {
+    await this.#cluster?.available("send to servers");
+    await this.#cluster?.registry.sendAppMessage(body);
   }
 
   /**
@@ -231,15 +286,30 @@ export class Broadcaster<Types extends SocketTypes>
       () => this.#groupsOf(rooms),
       except,
       this.#options.codec,
-      (frame, audience, except, options = {}) => {
-        if (rooms?.length === 0) return;
-        this.#send(rooms, frame, audience, except, options);
+      {
+        send: (frame, audience, except, options = {}) => {
+          if (rooms?.length === 0) return;
+          this.#send(rooms, frame, audience, except, options);
+        },
+        change: async (change, except) => {
+          const target = clusterTarget(rooms, except);
+          const query = { ...change, target };
+          const own = this.#answer(query); // at once
+          const attempt = change.type === "end"
+            ? "close connections"
+            : `${change.type} rooms`;
+          const answers = await this.#queryOthers(attempt, query);
+          return sumOf([own, ...answers]);
+        },
+        request: (frame, except, timeout) =>
+          this.#request(frame, clusterTarget(rooms, except), timeout),
       },
     );
   }
 
   /** Call this before the `connect` listeners of a client. */
   clientConnected(client: Connection<Types>): void {
+    this.#ids.add(client);
     if (this.#recovery) this.#recovery.clientConnected(client);
     else refuseResume(client);
   }
@@ -258,6 +328,7 @@ export class Broadcaster<Types extends SocketTypes>
 
   /** Call this when a client has ended. It leaves all its rooms. */
   clientEnded(client: Connection<Types>): void {
+    this.#ids.delete(client);
     this.#recovery?.clientEnded(client);
     const leaving = this.rooms.leaveAll(client);
     if (leaving === undefined) return;
@@ -323,7 +394,9 @@ export class Broadcaster<Types extends SocketTypes>
           this.#recovery?.sendPosition(client, recovered);
         }
       },
-      answer: (query) => this.#answer(query),
+      answer: (query, body, sendPart) =>
+        this.#answerOther(query, body, sendPart),
+      appMessage: (body) => host.appMessage(body),
       messageMissed: () => this.#missed++,
       changed: (state, error) => host.changed(state, error),
       failed: (error) => host.failed(error, "adapter"),
@@ -400,32 +473,152 @@ export class Broadcaster<Types extends SocketTypes>
       [this.#options.clients];
   }
 
+  /**
+   * Asks all other servers.
+   *
+   * @param attempt Names what fails if they cannot be asked.
+   * @param isEnough Whether no more answers are needed.
+   * @returns A promise of the answers. It rejects if there may be other ones.
+   */
+  async #queryOthers(
+    attempt: string,
+    query: ClusterQuery,
+    body?: BroadcastBody,
+    isEnough?: (answer: ClusterAnswer) => boolean,
+  ): Promise<readonly ClusterAnswer[]> {
+    const cluster = this.#cluster;
+    if (!cluster) return [];
+    await cluster.available(attempt);
+    const answers: ClusterAnswer[] = [];
+    const { unanswered } = await cluster.query(attempt, query, {
+      ...body !== undefined && { body },
+      received: (answer) => {
+        answers.push(answer);
+        return isEnough?.(answer);
+      },
+    });
+    if (unanswered > 0 && !answers.some((answer) => isEnough?.(answer))) {
+      throw new Error(
+        `Cannot ${attempt} on all servers: ${unanswered} of ${this.serverCount} have not answered`,
+      );
+    }
+    return answers;
+  }
+
+  /** Does something with a client of any server, and tells whether there was one. */
+  async #actOnOne(
+    attempt: string,
+    query: ClusterQuery,
+    body?: BroadcastBody,
+  ): Promise<boolean> {
+    const isFound = ({ number }: ClusterAnswer) => number > 0;
+    if (isFound(this.#answer(query, body))) return true;
+    const answers = await this.#queryOthers(attempt, query, body, isFound);
+    return answers.some(isFound);
+  }
+
+  async #request(
+    frame: Frame,
+    target: ClusterTarget,
+    timeout: number,
+  ): Promise<AudienceReplies> {
+    const attempt = "send a request";
+    const body = frame instanceof Blob ? await frame.bytes() : frame;
+    await this.#cluster?.available(attempt);
+    const collector = new ReplyCollector(this.#options.codec);
+    const own = askClients(
+      this.#targeted(target),
+      body,
+      timeout,
+      (answer, body) => collector.receive(answer, body),
+    );
+    const query = { type: "request", target, timeout } as const;
+    const others = this.#cluster?.query(attempt, query, {
+      body,
+      timeout: timeout + SERVER_SLACK_MS,
+      received: (answer, body) => collector.receive(answer, body),
+    });
+    const [missing] = await Promise.all([others, own]);
+    return collector.finish(
+      (missing?.unanswered ?? 0) + (missing?.lost ?? 0),
+    );
+  }
+
+  /** Answers a query of another server. */
+  #answerOther(
+    query: ClusterQuery,
+    body: BroadcastBody | undefined,
+    sendPart: SendAnswerPart,
+  ): ClusterAnswer | Promise<ClusterAnswer> {
+    if (query.type === "request") {
+      const { target, timeout } = query;
+      return askClients(this.#targeted(target), body ?? "", timeout, sendPart)
+        .then(() => ({ number: 0 }));
+    }
+    const answer = this.#answer(query, body);
+    // What is sent to the rooms after the answer has to arrive here.
+    const subscribed = query.type === "join" && this.#cluster?.subscribed;
+    return subscribed ? subscribed.then(() => answer) : answer;
+  }
+
   /** Answers a query for this server alone. */
-  #answer(query: ClusterQuery): ClusterAnswer {
+  #answer(query: ClusterQuery, body: BroadcastBody = ""): ClusterAnswer {
     const { clients } = this.#options;
-    if (query.type === "count") {
-      const { room } = query;
-      const group = room === undefined ? clients : this.rooms.membersOf(room);
-      return { number: group.size };
-    }
-    if (query.type === "who") {
-      const { room, versions = {} } = query;
-      const group = [...this.rooms.membersOf(room)];
-      const unchanged = this.#presence?.unchangedSince(room, versions);
-      if (unchanged !== undefined) {
-        return { number: group.length, unchanged: [unchanged] };
+    switch (query.type) {
+      case "count": {
+        const { room } = query;
+        const group = room === undefined ? clients : this.rooms.membersOf(room);
+        return { number: group.size };
       }
-      const entries = this.#presence?.localEntries(room) ??
-        group.map(({ id }) => ({ id, data: null, at: 0 }));
-      return { number: group.length, entries };
+      case "who": {
+        const { room, versions = {} } = query;
+        const group = [...this.rooms.membersOf(room)];
+        const unchanged = this.#presence?.unchangedSince(room, versions);
+        if (unchanged !== undefined) {
+          return { number: group.length, unchanged: [unchanged] };
+        }
+        const entries = this.#presence?.localEntries(room) ??
+          group.map(({ id }) => ({ id, data: null, at: 0 }));
+        return { number: group.length, entries };
+      }
+      case "close": {
+        const client = this.#ids.get(query.id);
+        if (client?.readyState !== 1) return { number: 0 };
+        client.close(query.code, query.reason);
+        return { number: 1 };
+      }
+      case "send": {
+        const client = this.#ids.get(query.id);
+        const sent = client && coreOf(client).send(body, query.options, false);
+        return { number: sent ? 1 : 0 };
+      }
+      case "join":
+      case "leave":
+      case "end":
+        return this.#change(query);
+      case "request":
+        return { number: 0 };
     }
-    const { id, code, reason } = query;
-    for (const client of clients) {
-      if (client.readyState !== 1 || client.id !== id) continue;
-      client.close(code, reason);
-      return { number: 1 };
+  }
+
+  #change(query: AudienceChange & { readonly target: ClusterTarget }) {
+    const members = this.#targeted(query.target)
+      .filter(({ readyState }) => readyState === 1);
+    for (const client of members) {
+      if (query.type === "end") client.close(query.code, query.reason);
+      else for (const room of query.rooms) client[query.type](room);
     }
-    return { number: 0 };
+    return { number: members.length };
+  }
+
+  /** The clients of this server that a query is about. */
+  #targeted(
+    { rooms, except, exceptIds }: ClusterTarget,
+  ): Connection<Types>[] {
+    const members = this.rooms.select(this.#groupsOf(rooms), except);
+    if (exceptIds.length === 0) return members;
+    const excluded = new Set(exceptIds);
+    return members.filter(({ id }) => !excluded.has(id));
   }
 
   /** Makes a client a member of a room that it has joined. */
@@ -455,4 +648,20 @@ function assertKey(key: string): void {
   throw new TypeError(
     `Cannot use the key of a client as "presence.key" returned it: return a string that is not empty: current value is of type ${typeof key}`,
   );
+}
+
+function clusterTarget<Types extends SocketTypes>(
+  rooms: readonly string[] = [],
+  except: readonly ExcludedRecipient<Types>[],
+): ClusterTarget {
+  return {
+    rooms,
+    except: except.filter((one) => typeof one === "string"),
+    exceptIds: except.filter((one) => one instanceof Connection)
+      .map(({ id }) => id),
+  };
+}
+
+function sumOf(answers: readonly ClusterAnswer[]): number {
+  return answers.reduce((sum, { number }) => sum + number, 0);
 }

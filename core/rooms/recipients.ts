@@ -7,11 +7,20 @@
 import { assertSendOptions, type SendOptions } from "../sending/send_queue.ts";
 import { type Codec, encodeWith, type Frame } from "../values/codec.ts";
 import { Connection, coreOf } from "../connection/connection.ts";
-import { RESOLVED } from "../events/errors.ts";
+import {
+  assertCloseFrame,
+  assertKnown,
+  assertSize,
+  CloseCode,
+  optionNames,
+  RESOLVED,
+} from "../events/errors.ts";
+import { REQUEST_TIMEOUT_MS } from "../requests/session.ts";
 import { assertOverflow } from "../sending/backpressure_queue.ts";
+import type { AudienceReplies } from "./group_request.ts";
 import type { ChannelFanOut } from "./room_channels.ts";
 import { assertRoom, type Rooms } from "./rooms.ts";
-import type { Outgoing, SocketTypes } from "../values/types.ts";
+import type { Outgoing, Reply, SocketTypes } from "../values/types.ts";
 
 /**
  * A connection that does not receive a message, or the name of a room whose members do
@@ -32,13 +41,42 @@ export interface BroadcastOptions<Types extends SocketTypes = SocketTypes>
     | readonly ExcludedRecipient<Types>[];
 }
 
-/** Sends a message to an audience, on all servers. */
-type Dispatch<Types extends SocketTypes> = (
-  frame: Frame,
-  audience: Audience<Types>,
-  except: readonly ExcludedRecipient<Types>[],
-  options: SendOptions | undefined,
-) => void;
+/** Options of {@linkcode Audience.request}. */
+export interface AudienceRequestOptions {
+  /**
+   * The time to wait for the replies, in milliseconds.
+   *
+   * @default {10_000}
+   */
+  readonly timeout?: number;
+}
+
+/** What an {@linkcode Audience} does, on all servers. */
+export interface AudienceHost<Types extends SocketTypes> {
+  /** Sends a message. */
+  send(
+    frame: Frame,
+    audience: Audience<Types>,
+    except: readonly ExcludedRecipient<Types>[],
+    options: SendOptions | undefined,
+  ): void;
+  /** Changes all clients of an audience. Returns a promise of their number. */
+  change(
+    change: AudienceChange,
+    except: readonly ExcludedRecipient<Types>[],
+  ): Promise<number>;
+  /** Sends a request, and collects the replies. */
+  request(
+    frame: Frame,
+    except: readonly ExcludedRecipient<Types>[],
+    timeout: number,
+  ): Promise<AudienceReplies>;
+}
+
+/** A change of all clients of an audience. */
+export type AudienceChange =
+  | { readonly type: "join" | "leave"; readonly rooms: readonly string[] }
+  | { readonly type: "end"; readonly code: number; readonly reason: string };
 
 /**
  * Sends one frame to several connections.
@@ -68,12 +106,14 @@ export let createAudience: <Types extends SocketTypes>(
   groups: () => ReadonlySet<Connection<Types>>[],
   except: readonly ExcludedRecipient<Types>[],
   codec: Codec | undefined,
-  dispatch: Dispatch<Types>,
+  host: AudienceHost<Types>,
 ) => Audience<Types>;
 
 /**
  * A selection of clients, as `server.to(...)` returns it. It is not a snapshot: each
- * property and each `send` uses the clients that match at that time.
+ * property and each call uses the clients that match at that time. `members` and `size`
+ * are about this server; all else reaches the clients of all servers that the adapter
+ * connects.
  *
  * @typeParam Types The types of the messages of the server.
  *
@@ -93,11 +133,11 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
   readonly #groups: () => ReadonlySet<Connection<Types>>[];
   readonly #except: readonly ExcludedRecipient<Types>[];
   readonly #codec: Codec | undefined;
-  readonly #dispatch: Dispatch<Types>;
+  readonly #host: AudienceHost<Types>;
 
   static {
-    createAudience = (rooms, groups, except, codec, dispatch) =>
-      new Audience(rooms, groups, except, codec, dispatch);
+    createAudience = (rooms, groups, except, codec, host) =>
+      new Audience(rooms, groups, except, codec, host);
   }
 
   private constructor(
@@ -105,13 +145,13 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
     groups: () => ReadonlySet<Connection<Types>>[],
     except: readonly ExcludedRecipient<Types>[],
     codec: Codec | undefined,
-    dispatch: Dispatch<Types>,
+    host: AudienceHost<Types>,
   ) {
     this.#rooms = rooms;
     this.#groups = groups;
     this.#except = except;
     this.#codec = codec;
-    this.#dispatch = dispatch;
+    this.#host = host;
     for (const one of except) {
       if (typeof one === "string") assertRoom("exclude", one);
       if (typeof one === "string" || one instanceof Connection) continue;
@@ -145,7 +185,7 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
       this.#groups,
       [...this.#except, ...excluded],
       this.#codec,
-      this.#dispatch,
+      this.#host,
     );
   }
 
@@ -167,7 +207,112 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
     if (options !== undefined) assertSendOptions(options);
     const frame = encodeWith(data, this.#codec);
     assertOverflow(options);
-    this.#dispatch(frame, this, this.#except, options);
+    this.#host.send(frame, this, this.#except, options);
     return RESOLVED;
   }
+
+  /**
+   * Makes all selected clients members of other rooms, on all servers that the adapter
+   * connects. Clients of this server have joined when this returns.
+   *
+   * @param rooms The names of the rooms.
+   * @returns A promise of the number of selected clients on all servers. It resolves when
+   * all servers have answered: what is sent to the rooms from then on reaches the clients.
+   * It rejects if the adapter is down, or if a server does not answer.
+   * @throws {TypeError} (rejects) If a name is not a string, or empty.
+   * @throws {RangeError} (rejects) If a name is longer than 1,024 bytes of UTF-8.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * await server.to("lobby").join("game");
+   * await server.to("lobby").leave("lobby");
+   * server.to("game").send("The game begins");
+   * ```
+   */
+  async join(...rooms: string[]): Promise<number> {
+    for (const room of rooms) assertRoom("join", room);
+    return await this.#host.change({ type: "join", rooms }, this.#except);
+  }
+
+  /**
+   * Removes all selected clients from rooms, on all servers that the adapter connects.
+   *
+   * @param rooms The names of the rooms.
+   * @returns As {@linkcode Audience.join}.
+   * @throws {TypeError} (rejects) If a name is not a string, or empty.
+   * @throws {RangeError} (rejects) If a name is longer than 1,024 bytes of UTF-8.
+   */
+  async leave(...rooms: string[]): Promise<number> {
+    for (const room of rooms) assertRoom("leave", room);
+    return await this.#host.change({ type: "leave", rooms }, this.#except);
+  }
+
+  /**
+   * Closes the connections of all selected clients, on all servers that the adapter
+   * connects.
+   *
+   * @param code The close code.
+   * @param reason The reason, for a human reader.
+   * @returns A promise of the number of connections, as {@linkcode Audience.join}. It does
+   * not wait until they have ended.
+   * @throws {RangeError} (rejects) If the code may not be sent, or the reason is too long.
+   */
+  async close(
+    code: number = CloseCode.Normal,
+    reason = "",
+  ): Promise<number> {
+    assertCloseFrame(code, reason, "server");
+    return await this.#host.change({ type: "end", code, reason }, this.#except);
+  }
+
+  /**
+   * Sends a request to all selected clients, on all servers that the adapter connects, and
+   * collects the replies. Each server asks at most 10,000 clients. A reply may have 512 KiB,
+   * and all replies together 16 MiB.
+   *
+   * @param data The data of the request.
+   * @param options The timeout.
+   * @returns A promise of the replies, and of who has not replied and why. It rejects if
+   * the adapter is down; no client has been asked then.
+   * @throws {TypeError} (rejects) If the data cannot be encoded, or an option is unknown.
+   * @throws {RangeError} (rejects) If the timeout is negative or not finite.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket<{ reply: { isReady: boolean } }>();
+   * const { replies, failures } = await server.to("game").request("Ready?", {
+   *   timeout: 2_000,
+   * });
+   * for (const [id, { isReady }] of replies) console.log(id, isReady);
+   * for (const [id, error] of failures) console.log(id, error.message);
+   * ```
+   */
+  request(
+    data: Outgoing<Types>,
+    options?: AudienceRequestOptions,
+  ): Promise<AudienceReplies<Reply<Types>>>;
+  async request(
+    data: Outgoing<Types>,
+    options: AudienceRequestOptions = {},
+  ): Promise<AudienceReplies> {
+    assertKnown("request()", options, AUDIENCE_REQUEST_OPTIONS);
+    const { timeout = REQUEST_TIMEOUT_MS } = options;
+    assertSize("timeout", timeout);
+    if (timeout === Infinity) {
+      throw new RangeError(
+        'Cannot use "timeout" unless it is finite, as a client may never reply: current value is Infinity',
+      );
+    }
+    const frame = encodeWith(data, this.#codec);
+    return await this.#host.request(frame, this.#except, timeout);
+  }
 }
+
+const AUDIENCE_REQUEST_OPTIONS = optionNames<AudienceRequestOptions>({
+  timeout: true,
+});

@@ -31,15 +31,20 @@ import {
   ReadyEvent,
   ReceivedEvent,
   RefusedEvent,
+  ServerMessageEvent,
 } from "../events/event_types.ts";
 import { register } from "../events/instrumentation.ts";
 import { Message } from "../../message.ts";
 import { Broadcaster } from "../rooms/broadcaster.ts";
 import { resolvePresence } from "../rooms/presence_options.ts";
 import { registerChannelHost } from "../rooms/room_channels.ts";
+import type { BroadcastBody } from "../history/envelope.ts";
+import { assertOverflow } from "../sending/backpressure_queue.ts";
+import { assertSendOptions, type SendOptions } from "../sending/send_queue.ts";
 import { BufferBudget } from "../sending/buffer_budget.ts";
 import { OnceWarnings } from "../util/once_warnings.ts";
-import type { SocketTypes } from "../values/types.ts";
+import { encodeWith } from "../values/codec.ts";
+import type { Outgoing, SocketTypes } from "../values/types.ts";
 import { DisconnectedClients } from "./disconnected_clients.ts";
 import { ServerListener } from "./listening.ts";
 import type { ServerEvents } from "./server_events.ts";
@@ -111,6 +116,7 @@ export class ServerCore<Types extends SocketTypes> {
       memberJoined: (...args) => this.#emit("join", MemberEvent, args),
       memberUpdated: (...args) => this.#emit("update", MemberEvent, args),
       memberLeft: (...args) => this.#emit("leave", MemberEvent, args),
+      appMessage: (body) => this.#appMessage(body),
       changed: (state, error) => this.#adapterChanged(state, error),
       failed: (error, from, client) => this.#reportError(error, from, client),
     });
@@ -185,6 +191,27 @@ export class ServerCore<Types extends SocketTypes> {
 
   #reportError(error: unknown, from: string, client?: Connection<Types>): void {
     emitError(this.#server, this.#options, this.#errorLog, error, from, client);
+  }
+
+  /** Sends a message to the client of any server that has this id. */
+  async sendById(
+    id: string,
+    data: Outgoing<Types>,
+    options: SendOptions = {},
+  ): Promise<boolean> {
+    assertSendOptions(options);
+    const frame = encodeWith(data, this.#options.codec);
+    assertOverflow(options);
+    return await this.broadcaster.sendById(id, frame, options);
+  }
+
+  /** Emits a message of another server. */
+  #appMessage(body: BroadcastBody): void {
+    if (typeof body !== "string") {
+      throw new TypeError("Cannot decode a message of a server: it is no text");
+    }
+    const data: unknown = JSON.parse(body);
+    this.#emit("servermessage", ServerMessageEvent, [data]);
   }
 
   #adapterChanged(state: "up" | "down", error: unknown): void {

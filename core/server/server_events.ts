@@ -18,6 +18,7 @@ import type {
   ReadyEvent,
   ReceivedEvent,
   RefusedEvent,
+  ServerMessageEvent,
 } from "../events/event_types.ts";
 import type { PresenceData, SocketTypes } from "../values/types.ts";
 
@@ -77,6 +78,8 @@ export interface ServerEvents<Types extends SocketTypes> {
     args: [member: Member<PresenceData<Types>>, room: string];
     event: MemberEvent<PresenceData<Types>>;
   };
+  /** Another server has called {@linkcode ServerSocket.sendToServers}. */
+  servermessage: { args: [data: unknown]; event: ServerMessageEvent };
   /** A client has connected. Listeners get the connection and the requested path. */
   connect: {
     args: [client: Connection<Types>, path: string];
@@ -147,5 +150,6 @@ export const SERVER_EVENT_NAMES: ReadonlySet<string> = eventNames<
   join: true,
   update: true,
   leave: true,
+  servermessage: true,
   error: true,
 });

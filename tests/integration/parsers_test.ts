@@ -18,6 +18,7 @@ import {
 import * as admission from "../../core/admission/admission.ts";
 import * as handshake from "../../core/admission/handshake.ts";
 import * as addresses from "../../core/admission/remote_address.ts";
+import * as serverMessages from "../../core/cluster/server_messages.ts";
 import * as envelope from "../../core/history/envelope.ts";
 import { ChannelPattern } from "../../core/channels/channel_pattern.ts";
 import * as channelFrames from "../../core/protocol/channel_frames.ts";
@@ -182,6 +183,13 @@ const PARSERS: Record<string, (text: string) => unknown> = {
       codecName: "",
       hasHistory: true,
     }),
+  decodeServerMessage: (text) => {
+    try {
+      return serverMessages.decodeServerMessage(encoder.encode(text));
+    } catch {
+      return undefined;
+    }
+  },
   decodeEnvelope: (text) => {
     try {
       return envelope.decodeEnvelope(encoder.encode(`${text}\n${text}`));
@@ -204,6 +212,7 @@ const OTHERS = [
   ...[
     "encodeEnvelope",
     "encodeEnvelopeStart",
+    "encodeServerMessage",
     "roomChannel",
     "encodeAddressed",
     "encodeTrace",
@@ -279,7 +288,7 @@ Deno.test("every parser of untrusted text is timed", () => {
     ...[admission, handshake, addresses, envelope, frames, hints],
     ...[allowList, authorization, origins, paths, decoder, parts],
     channelFrames,
-    ...[subprotocol, codec, safeUrl, print],
+    ...[subprotocol, codec, safeUrl, print, serverMessages],
   ];
   const missing = modules.flatMap((module) =>
     Object.entries(module)

@@ -24,7 +24,13 @@ const SHARED = [
 ];
 
 /** What the root leaves to the entry points of the two sockets. */
-const REST = ["DrainEvent", "ReadyEvent", "RecoveryEvent", "StateEvent"];
+const REST = [
+  "DrainEvent",
+  "ReadyEvent",
+  "RecoveryEvent",
+  "ServerMessageEvent",
+  "StateEvent",
+];
 
 Deno.test("the entry points export exactly the documented names", () => {
   const ofServer = [
@@ -34,6 +40,7 @@ Deno.test("the entry points export exactly the documented names", () => {
     "MemberEvent",
     "ReadyEvent",
     "RefusedEvent",
+    "ServerMessageEvent",
     "ServerSocket",
     "sameOrigin",
   ];

@@ -31,7 +31,7 @@ class Wire {
       publish: (channel, message) => {
         if (this.failure === "throws") throw new Error("thrown");
         if (this.failure) return Promise.reject(new Error("rejected"));
-        if (channel !== "fleet") this.log.push(channel);
+        if (!/^(fleet$|to )/.test(channel)) this.log.push(channel);
         for (const bus of this.buses) bus.received(channel, message);
         return undefined;
       },
@@ -60,6 +60,7 @@ function relay(wire: Wire, { maxQueued = 0, isUp = true } = {}) {
     },
     sendPositions: () => {},
     answer: () => ({ number: 0 }),
+    appMessage: () => {},
     messageMissed: () => missed++,
     changed: () => {},
     failed: (error) => errors.push(String(error)),
@@ -256,6 +257,7 @@ function watched(adapter: Adapter) {
     deliver: () => {},
     sendPositions: () => {},
     answer: () => ({ number: 0 }),
+    appMessage: () => {},
     messageMissed: () => {},
     changed: (state, error) =>
       told.push(error === undefined ? state : `${state}: ${error}`),

@@ -1,0 +1,274 @@
+/** Acting on the clients of all servers, tried with each adapter and its broker. */
+
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStrictEquals,
+} from "@std/assert";
+import { deadline } from "@std/async";
+import {
+  ClientSocket,
+  RequestError,
+  type ServerOptions,
+  ServerSocket,
+} from "../../mod.ts";
+import { type Broker, brokers, missingBrokers } from "../support/brokers.ts";
+import { lacksPermission } from "../support/permissions.ts";
+
+const ignore = await lacksPermission("net", "run", "env", "read", "sys");
+
+/** A server, and its clients by the names in their paths. */
+class Node implements AsyncDisposable {
+  readonly server: ServerSocket;
+  readonly errors: unknown[] = [];
+  readonly #clients: ClientSocket[] = [];
+
+  constructor(broker: Broker, options: ServerOptions = {}) {
+    this.server = new ServerSocket({ ...options, adapter: broker.adapter() });
+    this.server.on("error", (error) => this.errors.push(error));
+    this.server.on("adapter", () => {});
+    this.server.on("connect", (client, path) => {
+      for (const room of path.split("/").slice(2)) client.join(room);
+      client.send("ready");
+    });
+  }
+
+  async enter(
+    name: string,
+    ...rooms: string[]
+  ): Promise<{ client: ClientSocket; id: string; heard: unknown[] }> {
+    const client = new ClientSocket({ reconnect: false });
+    this.#clients.push(client);
+    const heard: unknown[] = [];
+    client.on("message", ({ data }) => heard.push(data));
+    const ready = client.waitFor("message");
+    const connected = this.server.waitFor("connect");
+    const path = [name, ...rooms].join("/");
+    await client.connect(`${this.server.url}/${path}`);
+    const [{ id }] = await connected;
+    await ready;
+    heard.length = 0;
+    return { client, id, heard };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const client of this.#clients) await client.close();
+    await this.server.close();
+  }
+}
+
+async function start(broker: Broker, options?: ServerOptions): Promise<Node> {
+  const node = new Node(broker, options);
+  await node.server.listen("127.0.0.1", 0);
+  return node;
+}
+
+function test(
+  name: string,
+  fn: (broker: Broker, adapter: string) => Promise<void>,
+  only: readonly string[] = Object.keys(brokers),
+): void {
+  for (const adapter of only) {
+    Deno.test({
+      name: `${adapter}: ${name}`,
+      ignore: ignore || missingBrokers.has(adapter),
+      fn: async () => {
+        await using broker = await brokers[adapter]?.();
+        assert(broker);
+        await deadline(fn(broker, adapter), 60_000);
+      },
+    });
+  }
+}
+
+test("count() and members() are right as soon as they resolve", async (broker) => {
+  await using one = await start(broker);
+  const entered = [await one.enter("a", "x"), await one.enter("b", "x", "y")];
+  await using two = await start(broker);
+  // The server has just started, and knows of no other one.
+  const [all, inX, inY, members] = await Promise.all([
+    two.server.count(),
+    two.server.count("x"),
+    two.server.count("y"),
+    two.server.members("x"),
+  ]);
+  assertEquals([all, inX, inY], [2, 2, 1]);
+  assertStrictEquals(members.length, entered.length);
+  assertStrictEquals(two.server.servers, 2);
+  const third = await two.enter("c", "y");
+  assertEquals(await one.server.count("y"), 2);
+  await third.client.close();
+  assertEquals(await one.server.count("y"), 1);
+});
+
+test("Audience changes the clients of all servers", async (broker) => {
+  await using one = await start(broker);
+  await using two = await start(broker);
+  const ada = await one.enter("ada", "lobby");
+  const joan = await two.enter("joan", "lobby");
+  const grace = await two.enter("grace", "lobby", "quiet");
+  const { server } = one;
+  assertStrictEquals(await server.to("lobby").join("game", "chess"), 3);
+  // What is sent after that arrives everywhere, and once.
+  server.to("game", "chess").send("begins");
+  const [own] = server.clients;
+  assert(own);
+  assertStrictEquals(
+    await server.to("lobby").except("quiet", own).leave("game"),
+    1,
+  );
+  assertStrictEquals(await server.count("game"), 2);
+  assertStrictEquals(await server.count("chess"), 3);
+  server.to("game").send("goes on");
+  assertStrictEquals(await server.sendById(joan.id, { to: "joan" }), true);
+  assertStrictEquals(await server.sendById(ada.id, new Uint8Array([7])), true);
+  assertStrictEquals(await server.sendById("nobody", "x"), false);
+  const ended = grace.client.waitFor("close");
+  assertStrictEquals(await server.to("quiet").close(4001, "out"), 1);
+  const [code, reason] = await ended;
+  assertEquals([code, reason], [4001, "out"]);
+  const joanEnded = joan.client.waitFor("close");
+  assertStrictEquals(await server.closeById(joan.id, 4002), true);
+  assertStrictEquals(await server.closeById("nobody"), false);
+  assertEquals((await joanEnded)[0], 4002);
+  assertEquals(ada.heard, ["begins", "goes on", new Uint8Array([7])]);
+  assertEquals(joan.heard, ["begins", { to: "joan" }]);
+  assertEquals(grace.heard, ["begins", "goes on"]);
+  await assertRejects(() => server.to("lobby").join(""), TypeError);
+  await assertRejects(() => server.to("lobby").close(999), RangeError);
+  assertEquals([...one.errors, ...two.errors], []);
+});
+
+test("Audience.request() collects the replies of all servers", async (broker) => {
+  await using one = await start(broker);
+  await using two = await start(broker);
+  const replying = await two.enter("replying", "poll");
+  replying.client.handle(({ data }) => ({ got: data }));
+  const bytes = await two.enter("bytes", "poll");
+  bytes.client.handle(() => new Uint8Array([1, 0, 10]));
+  const local = await one.enter("local", "poll");
+  local.client.handle(() => "\uFEFFtext\n");
+  const refusing = await two.enter("refusing", "poll");
+  refusing.client.handle(() => {
+    throw new RequestError("No", "unwilling");
+  });
+  const large = await two.enter("large", "poll");
+  large.client.handle(() => "x".repeat(600_000));
+  const slow = await two.enter("slow", "poll");
+  slow.client.handle(() => new Promise(() => {}));
+  const leaving = await two.enter("leaving", "poll");
+  leaving.client.handle(() => leaving.client.close(4000, "bye"));
+  const excluded = await two.enter("excluded", "poll", "quiet");
+  const plain = new WebSocket(`${two.server.url}/plain/poll`);
+  await new Promise((resolve) => plain.onmessage = resolve);
+
+  const { replies, failures, missingServers } = await one.server.to("poll")
+    .except("quiet").request({ ready: true }, { timeout: 1_000 });
+  assertEquals(
+    Object.fromEntries(replies),
+    {
+      [replying.id]: { got: { ready: true } },
+      [bytes.id]: new Uint8Array([1, 0, 10]),
+      [local.id]: "\uFEFFtext\n",
+    },
+  );
+  const names = new Map(
+    [...failures].map(([id, { name }]) => [id, name]),
+  );
+  assertStrictEquals(names.get(refusing.id), "RequestError");
+  assertStrictEquals(names.get(large.id), "RangeError");
+  assertStrictEquals(names.get(slow.id), "TimeoutError");
+  assertStrictEquals(names.get(leaving.id), "ConnectionEndedError");
+  assertStrictEquals(names.has(excluded.id), false);
+  assertEquals([...names.values()].sort(), [
+    "ConnectionEndedError",
+    "NotSupportedError",
+    "RangeError",
+    "RequestError",
+    "TimeoutError",
+  ]);
+  const refusal = failures.get(refusing.id);
+  assert(refusal instanceof RequestError);
+  assertStrictEquals(refusal.code, "unwilling");
+  assertStrictEquals(missingServers, 0);
+  const nobody = await one.server.to("nobody").request(1);
+  assertEquals([nobody.replies.size, nobody.failures.size], [0, 0]);
+  const closed = new Promise((resolve) => plain.onclose = resolve);
+  plain.close();
+  await closed;
+  assertEquals([...one.errors, ...two.errors], []);
+});
+
+test("Audience.request() tells of a server that closes meanwhile", async (broker) => {
+  await using one = await start(broker);
+  await using two = await start(broker);
+  const { client, id } = await two.enter("slow", "poll");
+  const asked = Promise.withResolvers<void>();
+  client.handle(() => {
+    asked.resolve();
+    return new Promise(() => {});
+  });
+  const pending = one.server.to("poll").request(1, { timeout: 20_000 });
+  await asked.promise;
+  await two.server.close();
+  const { replies, failures, missingServers } = await pending;
+  assertEquals(replies.size, 0);
+  assertEquals([...failures.keys()], [id]);
+  assert(missingServers <= 1);
+});
+
+test("sendToServers() reaches all other servers", async (broker) => {
+  await using one = await start(broker);
+  await using two = await start(broker);
+  await using three = await start(broker);
+  await one.server.count(); // all of them are up
+  await Promise.all([two.server.count(), three.server.count()]);
+  const own: unknown[] = [];
+  one.server.on("servermessage", (data) => own.push(data));
+  const heard = [two, three].map(({ server }) =>
+    server.waitFor("servermessage")
+  );
+  await one.server.sendToServers({ stale: ["a", null] });
+  for (const [data] of await Promise.all(heard)) {
+    assertEquals(data, { stale: ["a", null] });
+  }
+  assertEquals(own, []);
+  await assertRejects(() => one.server.sendToServers(undefined), TypeError);
+});
+
+test(
+  "what concerns all servers rejects while the broker is away",
+  async (broker) => {
+    await using one = await start(broker);
+    const { id, heard, client } = await one.enter("a", "x");
+    await one.server.count();
+    await broker.kill();
+    while (one.server.adapterState?.state === "up") {
+      await one.server.waitFor("adapter");
+    }
+    const { server } = one;
+    for (
+      const attempt of [
+        () => server.count(),
+        () => server.members("x"),
+        () => server.to("x").join("y"),
+        () => server.to("x").request(1),
+        () => server.sendById("nobody", 1),
+        () => server.closeById("nobody"),
+        () => server.sendToServers(1),
+      ]
+    ) await assertRejects(attempt, Error, "the adapter is down");
+    // What this server can do by itself is done.
+    assertStrictEquals(server.to("y").size, 1);
+    const arrived = client.waitFor("message");
+    assertStrictEquals(await server.sendById(id, "here"), true);
+    await arrived;
+    assertEquals(heard, ["here"]);
+    // Asked before the broker is known to be away, it waits for that.
+    await using two = await start(broker);
+    await assertRejects(() => two.server.count(), Error, "the adapter is down");
+    await broker.start();
+  },
+  ["redis", "nats"],
+);
