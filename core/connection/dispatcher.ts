@@ -147,13 +147,17 @@ export class Dispatcher<
    */
   accept(payload: Payload, frame: Payload, id?: number, trace?: string): void {
     if (this.#isPlain && id === undefined) { // the most frequent case
-      this.#session?.countReceived(creditCost(frame));
+      if (!this.#processor?.isFull) {
+        this.#session?.countReceived(creditCost(frame));
+      } else if (!this.#processor.withhold(frame)) return;
       const message: MessageFrom<Types, C> = new Message(
         payload,
         this.#host.connection,
       );
+      const pending: Promise<unknown>[] = [];
       this.#depth++;
-      this.emit(message, undefined, undefined);
+      this.emit(message, undefined, pending);
+      if (pending.length > 0) this.#track(pending, message.size);
       return this.endDispatch(message);
     }
     if (id !== undefined && !handlersFeature.code) {
@@ -210,6 +214,14 @@ export class Dispatcher<
     } catch (error) {
       this.callListeners(() => this.reportError(error, "message"));
     }
+  }
+
+  /** Counts a plain message until its listeners have finished, if the code is loaded. */
+  #track(pending: readonly Promise<unknown>[], size: number): void {
+    const create = processorFeature.code;
+    if (!create) return;
+    this.#processor ??= create(this.#host, this);
+    this.#processor.track(pending, size);
   }
 
   /** Called before a message is emitted: until the end of that, the end waits. */

@@ -12,7 +12,7 @@ import {
   INTERNAL_FAILURE,
 } from "../requests/incoming_request.ts";
 import { Feature } from "../util/feature.ts";
-import type { Codec } from "../values/codec.ts";
+import { AsyncCodecError, type Codec } from "../values/codec.ts";
 import type { StandardSchema, toSchema, validate } from "../values/schema.ts";
 import type { Closing } from "./closing.ts";
 
@@ -60,6 +60,7 @@ export const schemaFeature: Feature<MessageValidation> = new Feature("schema");
 
 /** A message that the codec cannot decode. */
 export function undecodable(error: unknown): InvalidMessage {
+  if (error instanceof AsyncCodecError) return internalError(error);
   const failure = { message: "The request could not be read", code: "invalid" };
   return { error, failure, isFaultOfPeer: true };
 }

@@ -12,7 +12,6 @@ import {
   IncomingRequest,
   type Responder,
 } from "../requests/incoming_request.ts";
-import { RunningRequests } from "../requests/running_requests.ts";
 import { MESSAGE_COST } from "../sending/buffer_budget.ts";
 import { creditCost } from "../sending/credit_window.ts";
 import { sizeOf } from "../values/codec.ts";
@@ -34,6 +33,7 @@ import type {
   Processor,
   ProcessorHost,
 } from "./processor_feature.ts";
+import { MAX_RUNNING_MEMORY, RunningMessages } from "./running_messages.ts";
 
 /** A received message, and its request if it is one. */
 interface InboundMessage<M> {
@@ -47,8 +47,6 @@ interface InboundTask {
   readonly size: number;
 }
 
-const NO_PENDING: readonly never[] = [];
-
 /** Processes the messages of one connection. */
 export class MessageProcessor<
   Types extends SocketTypes,
@@ -60,8 +58,8 @@ export class MessageProcessor<
   readonly #limiter:
     | ConcurrencyLimiter<InboundMessage<MessageFrom<Types, C>> | InboundTask>
     | undefined;
-  /** The requests that are being handled, if there is no limiter. */
-  #running: RunningRequests | undefined;
+  /** The messages that are being handled, if there is no limiter. */
+  #running: RunningMessages | undefined;
 
   /** Creates the processor of an open connection. */
   constructor(
@@ -112,14 +110,9 @@ export class MessageProcessor<
     const limiter = this.#limiter;
     const inbound = this.#parse(payload, id, trace);
     if (limiter === undefined) {
-      const cost = creditCost(frame);
-      const isHeld = inbound?.request && this.#running?.isFull;
-      if (!isHeld) this.#dispatcher.session?.countReceived(cost);
-      else if (!this.#running?.withhold(cost) && this.#host.closing.isServer) {
-        return this.#host.closing.closeForLimit(
-          "Too many requests are pending",
-        );
-      }
+      if (!inbound || !this.isFull) {
+        this.#dispatcher.session?.countReceived(creditCost(frame));
+      } else if (!this.withhold(frame)) return;
       if (inbound) this.#process(inbound.message, inbound.request);
       return;
     }
@@ -139,11 +132,8 @@ export class MessageProcessor<
     const cost = creditCost(frame);
     const size = sizeOf(frame);
     if (limiter === undefined) {
-      if (!this.#running?.isFull) {
-        this.#dispatcher.session?.countReceived(cost);
-      } else if (!this.#running.withhold(cost) && closing.isServer) {
-        return closing.closeForLimit("Too many requests are pending");
-      }
+      if (!this.isFull) this.#dispatcher.session?.countReceived(cost);
+      else if (!this.withhold(frame)) return;
       this.#runTask(task, size);
     } else if (limiter.add({ task, size }, cost, MESSAGE_COST + size)) {
       this.#dispatcher.spend(size);
@@ -151,13 +141,13 @@ export class MessageProcessor<
   }
 
   #runTask(task: ChannelTask, size: number): readonly Promise<unknown>[] {
-    const pending: Promise<unknown>[] | undefined = this.#limiter && [];
+    const pending: Promise<unknown>[] = [];
     this.#dispatcher.callListeners(() => {
       const done = task(pending);
-      if (pending && done) pending.push(done);
-      else if (done) this.#track(done, size);
+      if (done) pending.push(done);
+      if (pending.length > 0 && !this.#limiter) this.track(pending, size);
     });
-    return pending ?? NO_PENDING;
+    return pending;
   }
 
   /** Makes a message. Returns undefined if it is invalid. */
@@ -207,34 +197,56 @@ export class MessageProcessor<
   /**
    * Emits a message or calls the handler of a request.
    *
-   * @returns A promise for each listener that is still running, if a limiter waits for
-   * them.
+   * @returns A promise for each listener that is still running.
    */
   #process(
     message: MessageFrom<Types, C>,
     request: IncomingRequest | undefined,
   ): readonly Promise<unknown>[] {
-    const pending: Promise<unknown>[] | undefined = this.#limiter && [];
+    const pending: Promise<unknown>[] = [];
     const dispatcher = this.#dispatcher;
     dispatcher.beginDispatch();
     const handler = request && this.#findHandler(message, request);
     if (handler) {
       const done = this.#handle(handler, message, request);
-      if (pending && done) pending.push(done);
-      else if (done) this.#track(done, message.size);
+      if (done) pending.push(done);
     } else if (!request?.isAnswered) {
       dispatcher.emit(message, request, pending);
     } // else it could not be read, and has been refused
+    if (pending.length > 0 && !this.#limiter) this.track(pending, message.size);
     dispatcher.endDispatch(message);
-    return pending ?? NO_PENDING;
+    return pending;
   }
 
-  /** Counts a request until its handler has finished. */
-  #track(done: Promise<unknown>, size: number): void {
-    const running = this.#running ??= new RunningRequests();
+  /** See {@linkcode Processor}. */
+  get isFull(): boolean {
+    return this.#running?.isFull === true;
+  }
+
+  /** See {@linkcode Processor}. A plain peer needs no credit. */
+  withhold(frame: Payload): boolean {
+    const running = this.#running;
+    const { name, session } = this.#dispatcher;
+    if (running?.becomesFull()) {
+      this.#dispatcher.reportError(
+        new RangeError(
+          `Cannot give ${name} credit for more messages while ${MAX_RUNNING_MEMORY} bytes of earlier ones are being handled: let listeners and handlers finish, or set "concurrency"`,
+        ),
+        "message",
+      );
+    }
+    if (!session || running?.withhold(creditCost(frame))) return true;
+    if (!this.#host.closing.isServer) return true; // a client trusts its server
+    this.#host.closing.closeForLimit("Too many messages are being handled");
+    return false;
+  }
+
+  /** See {@linkcode Processor}. */
+  track(pending: readonly Promise<unknown>[], size: number): void {
+    const running = this.#running ??= new RunningMessages();
     running.start(size);
     this.#dispatcher.spend(size);
-    done.then(() => {
+    Promise.all(pending).then(() => {
       const cost = running.finish(size);
       if (cost > 0) this.#dispatcher.session?.countReceived(cost);
     });

@@ -63,6 +63,16 @@ export interface Processor {
   discardWaiting(): number;
   /** Counts the cost of a dropped message, if it limits `concurrency`. */
   skip(cost: number): boolean;
+  /** Whether the credit for further messages is withheld; see {@linkcode withhold}. */
+  readonly isFull: boolean;
+  /**
+   * Gives no credit for a message, as too many are being handled.
+   *
+   * @returns False if the peer had no credit for it, so that it is closed.
+   */
+  withhold(frame: Payload): boolean;
+  /** Counts a message until its listeners have finished. */
+  track(pending: readonly Promise<unknown>[], size: number): void;
   /** Takes a message or a request; see `Dispatcher.accept`. */
   accept(payload: Payload, frame: Payload, id?: number, trace?: string): void;
   /** Takes a frame of a channel; see `Dispatcher.acceptTask`. */

@@ -171,13 +171,16 @@ function decodeByCodec(
   return value;
 }
 
+/** The error of an asynchronous codec, which is not the fault of a peer. */
+export class AsyncCodecError extends TypeError {}
+
 /** Throws for an asynchronous codec. Its rejections must not end the process. */
 export function assertNoPromise(
   value: PromiseLike<unknown>,
   { name }: Codec,
 ): never {
   ignoreRejection(Promise.resolve(value));
-  throw new TypeError(
+  throw new AsyncCodecError(
     `Cannot use the codec "${name}" as it is asynchronous: return values instead of promises`,
   );
 }

@@ -319,3 +319,62 @@ for (const isEarly of [true, false]) {
     }
   });
 }
+
+Deno.test("Connection gives no credit while too many asynchronous listeners are running", async () => {
+  const { socket, owner, connection } = createFixture("server", {
+    options: { limits: LIMITS },
+    negotiated: { protocol: "", isEvents: true },
+  });
+  socket.open();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let count = 0;
+  connection.on("message", () => {
+    count++;
+    return promise;
+  });
+  const limit = 16 * 1024; // with 1,024 bytes for each message
+  for (let i = 0; i < limit; i++) {
+    socket.receive("");
+    if (i % 256 === 0) await turnsUntil(() => count === i + 1);
+  }
+  await turnsUntil(() => count === limit);
+  const credits = socket.sent.length;
+  assertEquals(owner.errors, []);
+  for (let i = 0; i < 1_024; i++) socket.receive("");
+  await turnsUntil(() => count === limit + 1_024);
+  assertEquals(socket.sent.length, credits);
+  assertEquals(owner.errors.map(String), [
+    'RangeError: Cannot give localhost:80 credit for more messages while 16777216 bytes of earlier ones are being handled: let listeners and handlers finish, or set "concurrency"',
+  ]);
+  assert(connection.readyState === 1);
+  resolve();
+  await turn();
+  assertEquals(socket.sent.length, credits + 1);
+  for (let i = 0; i < 1_000; i++) socket.receive("");
+  await turnsUntil(() => count === limit + 2_024);
+  assertEquals([owner.errors.length, socket.closes], [1, []]);
+  connection.terminate();
+});
+
+Deno.test("Connection closes a peer that sends without credit while listeners are running", async () => {
+  const { socket, connection } = createFixture("server", {
+    options: { limits: LIMITS },
+    negotiated: { protocol: "", isEvents: true },
+  });
+  socket.open();
+  let count = 0;
+  connection.on("message", () => {
+    count++;
+    return new Promise(() => {});
+  });
+  let sent = 0;
+  for (; socket.closes.length === 0 && sent < 30_000; sent++) {
+    socket.receive("");
+    if (sent % 256 === 0) {
+      await turnsUntil(() => count === sent + 1 || socket.closes.length > 0);
+    }
+  }
+  assert(sent > 16_384 + 1_024 && sent < 16_384 + 2_048, `${sent}`);
+  assertEquals(socket.closes, [[1008, "Too many messages are being handled"]]);
+  connection.terminate();
+});

@@ -1,11 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
 import {
   MAX_RUNNING_MEMORY,
-  RunningRequests,
-} from "../../../core/requests/running_requests.ts";
+  RunningMessages,
+} from "../../../core/connection/running_messages.ts";
 
-Deno.test("RunningRequests withholds credit from its limit on, and gives it back", () => {
-  const running = new RunningRequests();
+Deno.test("RunningMessages withholds credit from its limit on, and gives it back", () => {
+  const running = new RunningMessages();
   let count = 0;
   for (; !running.isFull; count++) running.start(0);
   assertEquals(count, MAX_RUNNING_MEMORY / 1024);
@@ -19,8 +19,8 @@ Deno.test("RunningRequests withholds credit from its limit on, and gives it back
   assertEquals(running.finish(0), 0);
 });
 
-Deno.test("RunningRequests is full with few large requests", () => {
-  const running = new RunningRequests();
+Deno.test("RunningMessages is full with few large messages", () => {
+  const running = new RunningMessages();
   const size = MAX_RUNNING_MEMORY / 2 - 1024;
   running.start(size);
   assert(!running.isFull);
@@ -31,8 +31,8 @@ Deno.test("RunningRequests is full with few large requests", () => {
   assertEquals([running.isFull, running.memory], [false, 0]);
 });
 
-Deno.test("RunningRequests tells a peer that ignores its credit", () => {
-  const running = new RunningRequests();
+Deno.test("RunningMessages tells a peer that ignores its credit", () => {
+  const running = new RunningMessages();
   running.start(MAX_RUNNING_MEMORY);
   // The credit of a peer that gets no more, however large a message is.
   for (let i = 0; i < 1024; i++) assert(running.withhold(4096));
