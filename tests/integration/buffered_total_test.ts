@@ -215,3 +215,29 @@ Deno.test({
     assertEquals(ends, ["/asks limit"]);
   },
 });
+
+for (const protocol of ["events.v1", undefined]) {
+  Deno.test({
+    name: `maxBufferedTotal counts messages whose listeners are running, too (${
+      protocol ?? "plain"
+    })`,
+    ignore,
+    async fn() {
+      const { server, ends } = serverOf({ maxBufferedTotal: MIB });
+      await using _server = server;
+      const hold = Promise.withResolvers<void>();
+      server.on("message", () => hold.promise);
+      await server.listen("127.0.0.1", 0);
+      using peer = await RawPeer.open(server.port, "/busy", protocol);
+      using quiet = await RawPeer.open(server.port, "/quiet", protocol);
+      await quiet.write(frame(1, "x"));
+      const ended = server.waitFor("disconnect");
+      for (let i = 0; i < 40; i++) {
+        if (!await peer.write(frame(1, "x".repeat(60_000)))) break;
+      }
+      await ended;
+      hold.resolve();
+      assertEquals(ends, ["/busy limit"]);
+    },
+  });
+}
