@@ -93,6 +93,15 @@ for (const name of ADDITIONS) {
   const added = { full: full - alone.full, sent: sent - alone.sent };
   print(`  with @ws/events/client/${name}`, added, "+");
 }
+const channels = await sizeOfText(
+  `export { channel } from "${
+    urlOf("core/channels/client_channels.ts")
+  }";\nexport { ClientSocket } from "${entry}";\n`,
+);
+print("  with channel of @ws/events/channels", {
+  full: channels.full - alone.full,
+  sent: channels.sent - alone.sent,
+}, "+");
 for (const page of PAGES) print(page, await sizeOf(page));
 for (const [name, specifier] of Object.entries(OTHERS)) {
   print(name, await sizeOfText(`export * from "${specifier}";\n`));

@@ -121,6 +121,19 @@ test("examples: requests are asked, answered and refused, both ways", async () =
   assertStrictEquals(await program.exit(), 0);
 });
 
+test("examples: a client in channels misses nothing, and is refused", async () => {
+  await using program = Program.run("examples/channels.ts");
+  assertStrictEquals(await program.line("Order 42 is now"), "sent");
+  assertStrictEquals(await program.line("Order 42 is now"), "delivered");
+  assertStrictEquals(await program.line("Order 42 has missed"), "nothing");
+  assertStrictEquals(await program.line("Order 41 is now"), "cancelled");
+  assertStrictEquals(
+    await program.line("Order 43 is closed (unknown-order):"),
+    "There is no order 43",
+  );
+  assertStrictEquals(await program.exit(), 0);
+});
+
 Deno.test({
   name:
     "examples: a message crosses from server to server, also when Redis was away",
