@@ -163,7 +163,7 @@ function selectionOf(
 }
 
 /** The answer to a key (RFC 6455, section 4.2.2). */
-async function acceptOf(key: string): Promise<string> {
+export async function acceptOf(key: string): Promise<string> {
   const bytes = new TextEncoder().encode(key + GUID);
   const hash = await crypto.subtle.digest("SHA-1", bytes);
   return btoa(String.fromCharCode(...new Uint8Array(hash)));
