@@ -85,13 +85,20 @@ console.log("The types are those of a browser");
 const entry = urlOf("client.ts");
 const alone = await sizeOfText(`export { ClientSocket } from "${entry}";\n`);
 print("ClientSocket of @ws/events/client", alone);
-for (const name of ADDITIONS) {
-  const feature = urlOf(`core/features/${name}.ts`);
+const additions = ADDITIONS.map((name) => [
+  `@ws/events/client/${name}`,
+  `import "${urlOf(`core/features/${name}.ts`)}";`,
+]);
+additions.push([
+  "channel of @ws/events/channels",
+  `export { channel } from "${urlOf("channels.ts")}";`,
+]);
+for (const [name, text] of additions) {
   const { full, sent } = await sizeOfText(
-    `import "${feature}";\nexport { ClientSocket } from "${entry}";\n`,
+    `${text}\nexport { ClientSocket } from "${entry}";\n`,
   );
   const added = { full: full - alone.full, sent: sent - alone.sent };
-  print(`  with @ws/events/client/${name}`, added, "+");
+  print(`  with ${name}`, added, "+");
 }
 const channels = await sizeOfText(
   `export { channel } from "${
