@@ -15,8 +15,10 @@ import {
 } from "../../mod.ts";
 import { type Broker, brokers, missingBrokers } from "../support/brokers.ts";
 import { lacksPermission } from "../support/permissions.ts";
+import { lacksProgram } from "../support/programs.ts";
 
 const ignore = await lacksPermission("net", "run", "env", "read", "sys");
+const lacksPython = await lacksProgram("python3-websockets");
 
 /** A server, and its clients by the names in their paths. */
 class Node implements AsyncDisposable {
@@ -68,11 +70,12 @@ function test(
   name: string,
   fn: (broker: Broker, adapter: string) => Promise<void>,
   only: readonly string[] = Object.keys(brokers),
+  isLacking = false,
 ): void {
   for (const adapter of only) {
     Deno.test({
       name: `${adapter}: ${name}`,
-      ignore: ignore || missingBrokers.has(adapter),
+      ignore: ignore || isLacking || missingBrokers.has(adapter),
       fn: async () => {
         await using broker = await brokers[adapter]?.();
         assert(broker);
@@ -236,6 +239,51 @@ test("sendToServers() reaches all other servers", async (broker) => {
   assertEquals(own, []);
   await assertRejects(() => one.server.sendToServers(undefined), TypeError);
 });
+
+for (const history of [false, true]) {
+  const name = history ? " with history" : "";
+  test(
+    `ServerSocket that does not listen publishes${name}`,
+    async (broker) => {
+      await using one = await start(broker, { history });
+      const ada = await one.enter("ada", "x");
+      await one.server.count();
+      const heard = ada.client.waitFor("message");
+      {
+        const adapter = broker.adapter();
+        await using publisher = new ServerSocket({ adapter, history });
+        await publisher.count();
+        publisher.to("x").send({ price: 3 });
+      }
+      assertEquals((await heard)[0].data, { price: 3 });
+      assertEquals(one.errors, []);
+    },
+    ["redis", "nats"],
+  );
+}
+
+test(
+  "ServerSocket receives what a program in Python publishes",
+  async (broker, adapter) => {
+    await using one = await start(broker);
+    const ada = await one.enter("ada", "lobby");
+    await one.server.count();
+    const heard = ada.client.waitFor("message", {
+      filter: ({ content }) => content === "last",
+    });
+    const port = /\d+$/.exec(broker.address)?.[0] ?? "";
+    const script = "tests/support/broker_publish.py";
+    const { success } = await new Deno.Command("/usr/bin/python3", {
+      args: [script, adapter, port, "lobby", '{"n":1}', "\u20ac", "last"],
+    }).output();
+    assert(success);
+    await heard;
+    assertEquals(ada.heard, [{ n: 1 }, "\u20ac", "last"]);
+    assertStrictEquals(one.errors.length, 1);
+  },
+  ["redis", "nats"],
+  lacksPython,
+);
 
 test(
   "what concerns all servers rejects while the broker is away",
