@@ -270,6 +270,7 @@ export class NatsLog implements AdapterLog {
     if (log === undefined) this.#isLost = true;
     else this.#addLost(log);
     this.#publishLost({ type: "lost", ...log !== undefined && { log } });
+    if (this.#isOpen) this.#fail(new Error("A message was not stored"));
     return Promise.resolve();
   }
 

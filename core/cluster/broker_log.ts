@@ -114,6 +114,8 @@ export class BrokerLog implements MessageStore {
   #logName: string | undefined;
   /** Increases each time that the broker comes up or goes down. */
   #generation = 0;
+  /** Whether the log has been made invalid since it was opened. */
+  #isInvalidated = false;
 
   /**
    * Creates a log whose broker is down.
@@ -207,7 +209,10 @@ export class BrokerLog implements MessageStore {
 
   send(broadcast: SequencedBroadcast): void {
     if (this.#epoch === undefined) this.#pending.addOffline(broadcast);
-    else this.#append(this.#pending.add(broadcast));
+    else if (this.#pending.isFull) {
+      this.#pending.refuseNew(broadcast);
+      this.#invalidate();
+    } else this.#append(this.#pending.add(broadcast));
   }
 
   /** Handles a message or barrier that arrives from the log. */
@@ -310,6 +315,7 @@ export class BrokerLog implements MessageStore {
    */
   async brokerUp(): Promise<boolean> {
     const generation = ++this.#generation;
+    this.#isInvalidated = false;
     const { maxAge, resendAge } = this.#logLimits;
     let secret: string;
     try {
@@ -499,8 +505,20 @@ export class BrokerLog implements MessageStore {
       for (const { pending, error } of this.#refused.splice(0)) {
         if (this.#pending.refused(pending)) this.#host.failed(error);
       }
+      this.#invalidate();
       this.#sendPositionsSoon();
     }, REFUSAL_GRACE_MS);
+  }
+
+  /** A message is not in the log: no client may take the log for all that there was. */
+  #invalidate(): void {
+    if (this.#isInvalidated) return;
+    this.#isInvalidated = true;
+    try {
+      ignoreRejection(Promise.resolve(this.#log.invalidate?.()));
+    } catch (error) {
+      this.#host.failed(error);
+    }
   }
 
   /** Sends positions to clients that have received messages without an offset. */

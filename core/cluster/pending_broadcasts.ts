@@ -9,7 +9,14 @@
 import type { SequencedBroadcast } from "../history/envelope.ts";
 import { channelFor } from "../history/message_store.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
+import { byteLengthOf } from "../values/codec.ts";
 import type { ClusterHost } from "./cluster_host.ts";
+
+/** The limit of pending bytes, in addition to the limit of messages while it is down. */
+const MAX_PENDING_BYTES = 64 * 1024 * 1024;
+
+/** The memory that a pending message takes beside its body, in bytes. */
+const PENDING_COST = 1024;
 
 /** A message that has not come back yet. */
 export interface PendingBroadcast {
@@ -35,6 +42,8 @@ export class PendingBroadcasts {
   readonly #onCaughtUp: () => void;
   readonly #pending = new Map<number, PendingBroadcast>();
   #aheadCount = 0;
+  /** The memory of the pending messages, in bytes. */
+  #size = 0;
   /** Runs while something is pending; reset each time a message comes back. */
   #returnTimer: Timer | undefined;
   #isStalled = false;
@@ -59,6 +68,11 @@ export class PendingBroadcasts {
     return this.#aheadCount > 0;
   }
 
+  /** Whether the broker takes messages so slowly that no more may wait for it. */
+  get isFull(): boolean {
+    return this.#size > MAX_PENDING_BYTES;
+  }
+
   get(id: number): PendingBroadcast | undefined {
     return this.#pending.get(id);
   }
@@ -80,6 +94,14 @@ export class PendingBroadcasts {
   addOffline(broadcast: SequencedBroadcast): void {
     this.#deliverAhead(this.#add(broadcast));
     this.#dropExcess();
+  }
+
+  /** Delivers a message to local clients only, after all that wait for the broker. */
+  refuseNew(broadcast: SequencedBroadcast): void {
+    this.#isStalled = true;
+    this.#deliverAllAhead();
+    this.#host.deliver(broadcast, 0);
+    this.#host.messageMissed();
   }
 
   /** A message has come back, or will not come back. */
@@ -153,7 +175,7 @@ export class PendingBroadcasts {
     }
     this.#stopReturnTimer();
     this.#pending.clear();
-    this.#aheadCount = 0;
+    this.#aheadCount = this.#size = 0;
     return taken;
   }
 
@@ -167,6 +189,7 @@ export class PendingBroadcasts {
       isDeliveredAhead: false,
     };
     this.#pending.set(broadcast.id, pending);
+    this.#size += sizeOf(broadcast);
     return pending;
   }
 
@@ -198,7 +221,7 @@ export class PendingBroadcasts {
 
   #dropExcess(): void {
     for (const [id, pending] of this.#pending) {
-      if (this.#pending.size <= this.#maxPending) break;
+      if (this.#pending.size <= this.#maxPending && !this.isFull) break;
       this.#drop(id, pending);
     }
   }
@@ -209,8 +232,14 @@ export class PendingBroadcasts {
     if (!pending.isStored) this.#host.messageMissed();
   }
 
-  #remove(id: number, { isDeliveredAhead }: PendingBroadcast): void {
+  #remove(id: number, pending: PendingBroadcast): void {
+    const { broadcast, isDeliveredAhead } = pending;
     this.#pending.delete(id);
+    this.#size -= sizeOf(broadcast);
     if (isDeliveredAhead) this.#aheadCount--;
   }
+}
+
+function sizeOf({ body }: SequencedBroadcast): number {
+  return PENDING_COST + byteLengthOf(body);
 }

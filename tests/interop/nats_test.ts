@@ -422,6 +422,31 @@ test("nats() gives a log another name if messages were passed on without it", as
   assertEquals((await told)[0], false);
 });
 
+test("nats() claims no recovery after a message that is too large for NATS", async () => {
+  await using broker = new NatsServer();
+  await broker.start(`${broker.jetStream}\nmax_payload: 8192`);
+  const options = { servers: broker.address };
+  await using one = await Node.start(options, { history: true });
+  await using two = await Node.start(options, { history: true });
+  for (const node of [one, two]) await node.until(/^up/);
+  await using stays = await one.enter("a");
+  await linked(two, stays, "a");
+  await using door = new TcpProxy(two.server.port);
+  await using late = new ClientSocket({ reconnect: { initialDelay: 20 } });
+  await late.connect(`${door.url}/a`);
+  await positioned(two, late, "a");
+  door.refuse();
+  door.cut();
+  two.server.to("a").send("x".repeat(10_000));
+  await two.failed(/max_payload/i);
+  await two.until(/^up/);
+  await linked(two, stays, "a");
+  const told = late.waitFor("recovery");
+  door.heal();
+  assertEquals((await told)[0], false);
+  assertEquals(two.server.missed, 1);
+});
+
 for (const discard of ["new", "old"]) {
   test(`nats() claims no recovery from a stream that is full and discards ${discard} messages`, async () => {
     await using broker = new NatsServer();
