@@ -151,6 +151,24 @@ export interface NatsOptions {
   readonly ignoreClusterUpdates?: boolean;
 }
 
+/**
+ * Validates a prefix. The last words that are refused are subjects of another prefix.
+ *
+ * @throws {TypeError} If it is not made of words that are joined by dots.
+ */
+function assertPrefix(prefix: string): void {
+  assertType("prefix", prefix, "string");
+  const isValid = prefix.length <= MAX_PREFIX_LENGTH &&
+    /^[\w-]+(\.[\w-]+)*$/.test(prefix) &&
+    !/\.(kept|log|lost)$/.test(prefix);
+  if (isValid) return;
+  throw new TypeError(
+    `Cannot use "prefix" unless it is letters, digits, "-", "_" and dots between them, at most ${MAX_PREFIX_LENGTH}, and does not end with ".kept", ".log" or ".lost": current value is ${
+      JSON.stringify(prefix)
+    }`,
+  );
+}
+
 /** Validates an address, as an error of the client would show its password. */
 function assertServer(server: string): void {
   assertType("servers", server, "string", 'write { servers: "host:port" }');
@@ -170,7 +188,8 @@ function assertServer(server: string): void {
  *
  * @param options The address of NATS, credentials, and options of its client.
  * @returns The adapter, for one server.
- * @throws {TypeError} If an option has the wrong type, or an address is invalid.
+ * @throws {TypeError} If an option has the wrong type, or an address or the prefix is
+ * invalid.
  * @throws {RangeError} If `replicas` is not an integer from 1 to 5.
  *
  * @example With an nkey, TLS and a cluster of three
@@ -199,6 +218,7 @@ export function nats(
     ...client
   } = options;
   for (const server of [servers].flat()) assertServer(server);
+  assertPrefix(prefix);
   assertSize("replicas", replicas);
   if (!Number.isInteger(replicas) || replicas < 1 || replicas > 5) {
     throw new RangeError(
@@ -483,6 +503,9 @@ function toSubject(prefix: string, channel: string): string {
   for (const byte of bytes) subject += HEX_BYTES[byte];
   return subject;
 }
+
+/** The longest prefix, in characters. */
+const MAX_PREFIX_LENGTH = 128;
 
 /** The longest name of a channel that is not hashed, in bytes. */
 const MAX_PLAIN_NAME_BYTES = 256;

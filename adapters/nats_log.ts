@@ -237,6 +237,7 @@ export class NatsLog implements AdapterLog {
     await this.#askLost(connection);
     const found = await this.#find() ?? await this.#create(limits, name);
     if (this.#refusedSize > 0) await this.#probe(this.#refusedSize);
+    this.#assertOwn(found.config);
     const config = this.#extend(found.config, limits);
     const { last_seq = 0 } = found.state ?? {};
     const known = parseDescription(config.description);
@@ -505,6 +506,18 @@ export class NatsLog implements AdapterLog {
     const subject = `${this.#prefix}.kept.*`;
     const dest = `${this.#prefix}.log.{{wildcard(1)}}`;
     return { subjects: [subject], republish: { src: subject, dest } };
+  }
+
+  /** Two prefixes may have the same name of the stream, which has no dots. */
+  #assertOwn(found: StreamConfig | undefined): void {
+    const { subjects } = this.#routes();
+    const others = found?.subjects.filter((one) => !subjects.includes(one));
+    if (!others || others.length === 0) return;
+    throw new Error(
+      `Cannot store messages in NATS: the stream "${this.#stream}" stores ${
+        others.join(", ")
+      }: use a prefix other than "${this.#prefix}"`,
+    );
   }
 
   /** Raises the limits of the stream to those that this server asks for. */

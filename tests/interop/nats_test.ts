@@ -1,6 +1,6 @@
 /** The adapter for NATS, tried with real servers as operators set them up. */
 
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { deadline, delay } from "@std/async";
 import { nkeyAuthenticator } from "@nats-io/nats-core";
 import { nats, type NatsOptions } from "../../adapters/nats.ts";
@@ -445,6 +445,40 @@ test("nats() claims no recovery after a message that is too large for NATS", asy
   door.heal();
   assertEquals((await told)[0], false);
   assertEquals(two.server.missed, 1);
+});
+
+test("nats() rejects a prefix that NATS does not allow, or that belongs to another one", () => {
+  const invalid = [
+    ...["", "a b", "a*", "a.>", ".a", "a.", "a..b", "x".repeat(129), "a.kept"],
+    ...["a.log", "a.lost", "$JS", "a\r\nPUB"],
+  ];
+  for (const prefix of invalid) {
+    assertThrows(() => nats({ prefix }), TypeError, 'Cannot use "prefix"');
+  }
+  for (const prefix of ["a", "a.b-c_D9", "kept", "log.a", "x".repeat(128)]) {
+    nats({ prefix });
+  }
+  return Promise.resolve();
+});
+
+test("nats() separates prefixes, and reports those that share the name of a stream", async () => {
+  await using broker = new NatsServer();
+  await broker.start(broker.jetStream);
+  const servers = broker.address;
+  const history = true;
+  await using one = await Node.start({ servers, prefix: "a.b" }, { history });
+  await one.until(/^up$/);
+  await using two = await Node.start({ servers, prefix: "a_b" }, { history });
+  await two.until(/^up: .*"a_b" stores a\.b\.kept\.\*: use a prefix other/);
+  await using other = await Node.start({ servers, prefix: "a.b" }, { history });
+  await other.until(/^up$/);
+  await using here = await one.enter("a");
+  await using there = await two.enter("a");
+  const heard: string[] = [];
+  there.on("message", ({ content }) => heard.push(content));
+  await linked(other, here, "a");
+  assertEquals(heard, []);
+  assertMatch(one.told.at(-1) ?? "", /^up$/);
 });
 
 for (const discard of ["new", "old"]) {
