@@ -156,7 +156,7 @@ export interface NatsOptions {
  *
  * @throws {TypeError} If it is not made of words that are joined by dots.
  */
-function assertPrefix(prefix: string): void {
+function assertSubjectPrefix(prefix: string): void {
   assertType("prefix", prefix, "string");
   const isValid = prefix.length <= MAX_PREFIX_LENGTH &&
     /^[\w-]+(\.[\w-]+)*$/.test(prefix) &&
@@ -218,7 +218,7 @@ export function nats(
     ...client
   } = options;
   for (const server of [servers].flat()) assertServer(server);
-  assertPrefix(prefix);
+  assertSubjectPrefix(prefix);
   assertSize("replicas", replicas);
   if (!Number.isInteger(replicas) || replicas < 1 || replicas > 5) {
     throw new RangeError(

@@ -189,7 +189,7 @@ export class PendingBroadcasts {
       isDeliveredAhead: false,
     };
     this.#pending.set(broadcast.id, pending);
-    this.#size += sizeOf(broadcast);
+    this.#size += pendingSizeOf(broadcast);
     return pending;
   }
 
@@ -235,11 +235,11 @@ export class PendingBroadcasts {
   #remove(id: number, pending: PendingBroadcast): void {
     const { broadcast, isDeliveredAhead } = pending;
     this.#pending.delete(id);
-    this.#size -= sizeOf(broadcast);
+    this.#size -= pendingSizeOf(broadcast);
     if (isDeliveredAhead) this.#aheadCount--;
   }
 }
 
-function sizeOf({ body }: SequencedBroadcast): number {
+function pendingSizeOf({ body }: SequencedBroadcast): number {
   return PENDING_COST + byteLengthOf(body);
 }
