@@ -42,7 +42,12 @@ import type { Disconnection } from "./core/reconnect/reconnect_options.ts";
 import type { RequestOptions } from "./core/requests/session.ts";
 import type { SendOptions } from "./core/sending/send_queue.ts";
 import type { StandardSchema } from "./core/values/schema.ts";
-import type { Outgoing, Reply, SocketTypes } from "./core/values/types.ts";
+import type {
+  CheckedTypes,
+  Outgoing,
+  Reply,
+  SocketTypes,
+} from "./core/values/types.ts";
 
 export type {
   WebSocketClass,
@@ -102,7 +107,7 @@ let clientHooks: EmitterHooks;
  * await client.connect("ws://localhost:3000");
  * ```
  */
-export class ClientSocket<Types extends SocketTypes = SocketTypes>
+export class ClientSocket<Types extends CheckedTypes<Types> = SocketTypes>
   extends Endpoint<Types, ClientEvents<Types>> {
   readonly #core: ClientCore<Types>;
 

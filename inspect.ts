@@ -25,7 +25,7 @@
  * @module
  */
 
-import { sameOrigin, type ServerSocket, type SocketTypes } from "./server.ts";
+import { type CheckedTypes, sameOrigin, type ServerSocket } from "./server.ts";
 import { urlOf } from "./core/admission/paths.ts";
 import { assertKnown, assertType, optionNames } from "./core/events/errors.ts";
 import { render } from "./inspect/page.ts";
@@ -89,7 +89,7 @@ const INSPECT_OPTIONS = optionNames<InspectOptions>({
  * });
  * ```
  */
-export function inspect<Types extends SocketTypes>(
+export function inspect<Types extends CheckedTypes<Types>>(
   server: ServerSocket<Types>,
   options: InspectOptions = {},
 ): (request: Request) => Response {
@@ -111,7 +111,7 @@ export function inspect<Types extends SocketTypes>(
   return (request) => handleRequest(request, state, readOnly);
 }
 
-function handleRequest<Types extends SocketTypes>(
+function handleRequest<Types extends CheckedTypes<Types>>(
   request: Request,
   state: InspectedServer<Types>,
   readOnly: boolean,
@@ -154,7 +154,7 @@ function handleRequest<Types extends SocketTypes>(
   });
 }
 
-function closeClient<Types extends SocketTypes>(
+function closeClient<Types extends CheckedTypes<Types>>(
   request: Request,
   state: InspectedServer<Types>,
   id: string,

@@ -41,6 +41,7 @@ import {
   type ShutdownOptions,
 } from "./core/server/shutdown.ts";
 import type {
+  CheckedTypes,
   Outgoing,
   PresenceData,
   SocketTypes,
@@ -119,7 +120,7 @@ let serverHooks: EmitterHooks;
  * await new Greeter().listen("localhost", 3000);
  * ```
  */
-export class ServerSocket<Types extends SocketTypes = SocketTypes>
+export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
   extends Endpoint<Types, ServerEvents<Types>> {
   readonly #core: ServerCore<Types>;
 

@@ -16,7 +16,7 @@
 import type { Disposer } from "./core/util/disposer.ts";
 import type { ClientSocket } from "./client.ts";
 import { slotOf } from "./core/events/instrumentation.ts";
-import type { ServerSocket, SocketTypes } from "./server.ts";
+import type { CheckedTypes, ServerSocket } from "./server.ts";
 import { clientMeters, serverMeters } from "./telemetry/meters.ts";
 import { SocketInstrumentation } from "./telemetry/watch.ts";
 
@@ -56,7 +56,7 @@ const useCounts = new WeakMap<SocketInstrumentation, number>();
  * instrument(new ClientSocket());
  * ```
  */
-export function instrument<Types extends SocketTypes>(
+export function instrument<Types extends CheckedTypes<Types>>(
   socket: ServerSocket<Types> | ClientSocket<Types>,
 ): Disposer {
   const slot = slotOf(socket);
@@ -83,7 +83,7 @@ export function instrument<Types extends SocketTypes>(
   };
 }
 
-function createInstrumentation<Types extends SocketTypes>(
+function createInstrumentation<Types extends CheckedTypes<Types>>(
   socket: ServerSocket<Types> | ClientSocket<Types>,
 ): SocketInstrumentation {
   if ("clients" in socket) {
@@ -106,7 +106,7 @@ function createInstrumentation<Types extends SocketTypes>(
   return watch;
 }
 
-function removeInstrumentation<Types extends SocketTypes>(
+function removeInstrumentation<Types extends CheckedTypes<Types>>(
   socket: ServerSocket<Types> | ClientSocket<Types>,
   watch: SocketInstrumentation,
 ): void {

@@ -32,6 +32,7 @@ import { TOKEN_PATTERN } from "./core/admission/handshake.ts";
 import { upgradeHandlers } from "./core/runtime/deno_server.ts";
 import { socketFactories } from "./core/runtime/websocket.ts";
 import {
+  type CheckedTypes,
   type ServerOptions,
   ServerSocket,
   type SocketTypes,
@@ -271,8 +272,8 @@ function handshakeRequest(
  * @typeParam Client The types of the client's connection.
  */
 export interface PairOptions<
-  Server extends SocketTypes = SocketTypes,
-  Client extends SocketTypes = SocketTypes,
+  Server extends CheckedTypes<Server> = SocketTypes,
+  Client extends CheckedTypes<Client> = SocketTypes,
 > {
   /** Options of the server. */
   readonly server?: ServerOptions<Server>;
@@ -322,8 +323,8 @@ export interface Pair<
  * ```
  */
 export async function pair<
-  Server extends SocketTypes = SocketTypes,
-  Client extends SocketTypes = SocketTypes,
+  Server extends CheckedTypes<Server> = SocketTypes,
+  Client extends CheckedTypes<Client> = SocketTypes,
 >(
   options: PairOptions<Server, Client> = {},
 ): Promise<Pair<Server, Client>> {

@@ -13,9 +13,11 @@ export type {
   TypedMessages,
 } from "./connection/connection.ts";
 export type {
+  CheckedTypes,
   Context,
   HandlerResult,
   Incoming,
+  KnownNames,
   MessageType,
   NamedTypes,
   OfType,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Connection, ServerSocket, SocketTypes } from "../server.ts";
+import type { CheckedTypes, Connection, ServerSocket } from "../server.ts";
 import { urlOf } from "../core/admission/paths.ts";
 import { processMemory } from "../core/runtime/deno_server.ts";
 import { errorReason } from "../core/events/error_log.ts";
@@ -135,7 +135,7 @@ function parseCount(
 }
 
 /** Records the events of a server. */
-export class InspectedServer<Types extends SocketTypes> {
+export class InspectedServer<Types extends CheckedTypes<Types>> {
   readonly #server: ServerSocket<Types>;
   readonly #settings: InspectSettings;
   readonly #history: TrafficHistory;

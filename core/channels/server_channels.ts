@@ -46,7 +46,7 @@ import {
 import { assertRoom } from "../rooms/rooms.ts";
 import { assertSendOptions, type SendOptions } from "../sending/send_queue.ts";
 import { encodeWith, type Frame } from "../values/codec.ts";
-import type { SocketTypes } from "../values/types.ts";
+import type { CheckedTypes, SocketTypes } from "../values/types.ts";
 import type { ServerSocket } from "../../server.ts";
 import { type ChannelParams, ChannelPattern } from "./channel_pattern.ts";
 import {
@@ -221,7 +221,7 @@ export interface ServerChannels<ServerTypes extends SocketTypes = SocketTypes> {
  * server.to("orders/42").send({ status: "sent" });
  * ```
  */
-export function channels<ServerTypes extends SocketTypes>(
+export function channels<ServerTypes extends CheckedTypes<ServerTypes>>(
   server: ServerSocket<ServerTypes>,
   options: ChannelsOptions = {},
 ): ServerChannels<ServerTypes> {
@@ -243,7 +243,7 @@ export function channels<ServerTypes extends SocketTypes>(
   return new ChannelRegistry(server, host, maxPerClient);
 }
 
-class ChannelRegistry<ServerTypes extends SocketTypes>
+class ChannelRegistry<ServerTypes extends CheckedTypes<ServerTypes>>
   implements ServerChannels<ServerTypes>, RoomChannels<ServerTypes> {
   readonly #server: ServerSocket<ServerTypes>;
   readonly #host: ChannelHost<ServerTypes>;

@@ -27,6 +27,26 @@ import type { StandardSchema } from "./schema.ts";
  */
 export type SocketTypes = NamedTypes | StandardSchema;
 
+/**
+ * {@linkcode SocketTypes} without other names, so that a misspelt one, such as `outgoin`,
+ * does not compile. A function with a type parameter for the types of a socket needs it:
+ * `<Types extends CheckedTypes<Types>>(server: ServerSocket<Types>) => ...`.
+ *
+ * @typeParam Types The types of the socket.
+ */
+export type CheckedTypes<Types> = SocketTypes & KnownNames<Types>;
+
+/**
+ * Requires of each other name a type that it does not have. The type is the error message.
+ *
+ * @typeParam Types The types of a socket; a schema may have any properties.
+ */
+export type KnownNames<Types> = "~standard" extends keyof Types ? unknown
+  : {
+    readonly [Name in Exclude<keyof Types, keyof NamedTypes>]:
+      "no such name: the names are incoming, outgoing, reply, context and presence";
+  };
+
 /** The types of the data that a socket sends and receives, by name. */
 export interface NamedTypes {
   /** The type of received data, as in `message.data`. `unknown` by default. */

@@ -10,6 +10,12 @@ const ignore = await lacksPermission("run", "read", "write");
 
 /** The errors of a program, a line each, without the names of files. */
 async function errorsOf(program: string): Promise<string[]> {
+  const lines = (await outputOf(program)).split("\n");
+  return lines.filter((line) => line.startsWith("TS"));
+}
+
+/** All that the compiler prints about a program. */
+async function outputOf(program: string): Promise<string> {
   const file = await Deno.makeTempFile({ suffix: ".ts" });
   try {
     const entry = new URL("../../mod.ts", import.meta.url);
@@ -24,8 +30,7 @@ async function errorsOf(program: string): Promise<string[]> {
       args: ["check", file],
       env: { NO_COLOR: "1" },
     }).output();
-    const lines = new TextDecoder().decode(stderr).split("\n");
-    return lines.filter((line) => line.startsWith("TS"));
+    return new TextDecoder().decode(stderr);
   } finally {
     await Deno.remove(file);
   }
@@ -58,6 +63,43 @@ Deno.test({
     const [first = "", ...others] = errors;
     for (const name of SERVER_EVENT_NAMES) assert(first.includes(`"${name}"`));
     assertMatch(others.at(-1) ?? "", /"message:chat"/);
+  },
+});
+
+Deno.test({
+  name:
+    "the compiler refuses misspelt names of types, and says which there are",
+  ignore,
+  async fn() {
+    const misspelt = [
+      "new ServerSocket<{ incoming: number; outgoin: string }>()",
+      "new ClientSocket<{ incomming: number }>()",
+      "type Sub = ServerSocket<{ contxt: string }>",
+    ];
+    const output = await outputOf(misspelt.join(";\n"));
+    const errors = output.match(/does not satisfy the constraint/g) ?? [];
+    assertEquals(errors.length, misspelt.length, output);
+    for (const name of ["outgoin", "incomming", "contxt"]) {
+      assertMatch(
+        output,
+        new RegExp(`readonly ${name}: "no such name: the names are incoming`),
+      );
+    }
+    const fine = [
+      "new ServerSocket()",
+      "new ServerSocket<{ incoming: number; outgoing: string }>()",
+      "new ClientSocket<{ reply: number; context: 1; presence: 2 }>()",
+      `const schema = {
+        "~standard": {
+          version: 1,
+          vendor: "",
+          validate: () => ({ value: 1 }),
+        },
+        parse: () => 1,
+      } as const`,
+      `new ServerSocket({ schema }).on("message", ({ data }) => data.toFixed())`,
+    ];
+    assertEquals(await errorsOf(fine.join(";\n")), []);
   },
 });
 

@@ -13,13 +13,13 @@ import {
   useSyncExternalStore,
 } from "react";
 import {
+  type CheckedTypes,
   ClientSocket,
   type SocketMessage,
-  type SocketTypes,
 } from "@ws/events/client";
 
 /** Stays connected to a URL for as long as the component is there. */
-export function useSocket<Types extends SocketTypes>(url: string) {
+export function useSocket<Types extends CheckedTypes<Types>>(url: string) {
   const [client] = useState(() => new ClientSocket<Types>({ reconnect: true }));
   const last = useRef<SocketMessage<Types>>(undefined);
   const subscribe = useCallback((changed: () => void) => {
