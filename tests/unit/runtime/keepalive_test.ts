@@ -3,6 +3,7 @@ import { stub } from "@std/testing/mock";
 import { FakeTime } from "@std/testing/time";
 import { Keepalive } from "../../../core/runtime/keepalive.ts";
 import { FakeSocket } from "../../support/fake_socket.ts";
+import { setWallClock } from "../../support/wall_clock.ts";
 
 const METHOD = Symbol("[[serverHandleIdleTimeout]]");
 const DURATION = Symbol("[[idleTimeout]]");
@@ -147,7 +148,7 @@ Deno.test("Keepalive does not count the time while the machine slept", async () 
   await pass(time, 600);
   assertStrictEquals(socket.told.length, 1);
   // The wall's clock goes on, and the timer is late once.
-  using _later = stub(Date, "now", () => 86_400_000);
+  using _later = setWallClock(() => 86_400_000);
   await pass(time, 300);
   assertStrictEquals(socket.told.length, 1);
   socket.hear();

@@ -2,6 +2,7 @@ import { assertEquals, assertStrictEquals } from "@std/assert";
 import { stub } from "@std/testing/mock";
 import { FakeTime } from "@std/testing/time";
 import { PollTimer } from "../../../core/sending/poll_timer.ts";
+import { setWallClock } from "../../support/wall_clock.ts";
 
 /** Something that is looked at, and writes down when. */
 class Thing {
@@ -84,16 +85,11 @@ Deno.test("PollTimer ignores jumps of the clock", async () => {
   const thing = new Thing(time, [10, 10]);
   clock.add(thing, 10);
   await time.tickAsync(10);
-  const { now } = Date;
-  Date.now = () => now() + 3_600_000;
-  try {
-    await time.tickAsync(9);
-    assertEquals(thing.polls, [10]);
-    await time.tickAsync(1);
-    assertEquals(thing.polls.length, 2);
-  } finally {
-    Date.now = now;
-  }
+  using _jump = setWallClock(() => time.now + 3_600_000);
+  await time.tickAsync(9);
+  assertEquals(thing.polls, [10]);
+  await time.tickAsync(1);
+  assertEquals(thing.polls.length, 2);
   clock.remove(thing);
 });
 
