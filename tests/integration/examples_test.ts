@@ -9,7 +9,7 @@ import {
   assertRejects,
   assertStrictEquals,
 } from "@std/assert";
-import { ClientSocket, ConnectError } from "../../client.ts";
+import { ClientSocket, ConnectError } from "../../mod.ts";
 import { lacksPermission } from "../support/permissions.ts";
 import { lacksProgram } from "../support/programs.ts";
 import { Program } from "../support/program.ts";
