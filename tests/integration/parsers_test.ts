@@ -208,6 +208,7 @@ const PARSERS: Record<string, (text: string) => unknown> = {
 
 /** Exported functions of the same modules that read nothing of a peer. */
 const OTHERS = [
+  "AsyncCodecError", // tells of a mistake of this side
   // What this end writes:
   ...[
     "encodeEnvelope",
