@@ -139,7 +139,7 @@ export const redisFaults = (back: number): Faults => ({
       await tryFault(fleet, async (told) => {
         await server.cli(
           ...["ACL", "SETUSER", "default", "resetchannels"],
-          ...["all", "fleet", "pulse*", "server*", "room?a", "room?b", "room?c"]
+          ...["all", "fleet", "to?*", "server*", "room?a", "room?b", "room?c"]
             .map((channel) => `&ws-events:${channel}`),
         );
         const [node] = fleet.nodes;

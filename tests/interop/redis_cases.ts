@@ -507,7 +507,7 @@ for (const right of ["-publish", "-subscribe", "-evalsha", "resetchannels"]) {
 
 test("redis() reports a forbidden room, and works with the others", async () => {
   await using server = await RedisServer.start();
-  const rooms = ["all", "fleet", "pulse*", "room?lobby"];
+  const rooms = ["all", "fleet", "to?*", "room?lobby"];
   const channels = rooms.map((room) => `&ws-events:${room}`);
   await server.cli(
     ...["ACL", "SETUSER", "ws-events", "reset", ...RIGHTS],
