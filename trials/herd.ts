@@ -7,7 +7,7 @@
  */
 
 import { delay } from "@std/async";
-import { ClientSocket } from "@ws/events/client";
+import { ClientSocket } from "@ws/events";
 import { backoff } from "../core/reconnect/retry_delay.ts";
 import { type RawBehaviour, RawServer } from "../tests/support/raw_server.ts";
 import { argument, Verdict } from "./support.ts";
