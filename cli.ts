@@ -12,7 +12,6 @@
  * @module
  */
 
-import "./core/features/full.ts";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { run } from "./cli/run.ts";

@@ -37,7 +37,6 @@
  * @module
  */
 
-import "./core/features/full.ts";
 export {
   type Cause,
   CloseCode,

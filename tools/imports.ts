@@ -16,6 +16,7 @@ const LAYERS: readonly string[] = [
   "mod.ts",
   "server.ts",
   "client.ts",
+  "lean.ts",
   "core/public.ts",
   "testing/",
   "adapters/",

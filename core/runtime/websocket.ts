@@ -174,7 +174,7 @@ export function openSocket(
   const { code } = runtimeFeature;
   if (code) return code.open(url, protocolList, headers, options);
   throw new TypeError(
-    `Cannot send headers or use "webSocket" in a page: pass the values in the URL or a subprotocol; or, in another runtime, import "@ws/events/client/full" first`,
+    `Cannot send headers or use "webSocket" in a page: pass the values in the URL or a subprotocol; or, in another runtime, import ClientSocket from "@ws/events/client"`,
   );
 }
 

@@ -6,7 +6,7 @@
 
 /**
  * A place for code that most pages do without. The entry points that contain the code
- * provide it: `@ws/events` all of it, `@ws/events/client` none.
+ * provide it: `@ws/events/client` all of it, `@ws/events/client/lean` none.
  *
  * @typeParam Code What the code offers.
  */

@@ -1,6 +1,5 @@
 /** `events.v1` in the hands of peers, programs and networks that do it no good. */
 
-import "../../core/features/full.ts";
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { deadline } from "@std/async";
 import { FakeTime } from "@std/testing/time";

@@ -3,7 +3,6 @@
  * sockets that do what the test says.
  */
 
-import "../../core/features/full.ts";
 import {
   assert,
   assertEquals,

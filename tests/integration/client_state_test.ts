@@ -1,6 +1,5 @@
 /** A client that is told what to do: to connect now, elsewhere, or not at all. */
 
-import "../../core/features/full.ts";
 import {
   assert,
   assertEquals,

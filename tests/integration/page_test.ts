@@ -1,6 +1,5 @@
 /** A client in a page: hidden, frozen, left, and with a network that comes and goes. */
 
-import "../../core/features/full.ts";
 import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import {
   type ClientOptions,

@@ -3,7 +3,6 @@
  * no waiting.
  */
 
-import "../../core/features/full.ts";
 import {
   assert,
   assertEquals,

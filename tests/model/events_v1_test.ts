@@ -3,7 +3,6 @@
  * network. Whatever happens, what `docs/protocol.md` promises must hold.
  */
 
-import "../../core/features/full.ts";
 import { assertEquals } from "@std/assert";
 import { ClientSocket } from "../../client.ts";
 import type { SendOptions } from "../../core/sending/send_queue.ts";

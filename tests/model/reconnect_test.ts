@@ -3,7 +3,6 @@
  * random events. Whatever happens, what `docs/reconnecting.md` promises must hold.
  */
 
-import "../../core/features/full.ts";
 import { assertEquals } from "@std/assert";
 import {
   type ClientOptions,

@@ -1,6 +1,6 @@
 /** A client with none of the code that a page loads only if it imports it. */
 
-import { ClientSocket } from "../../client.ts";
+import { ClientSocket } from "../../lean.ts";
 
 function messageOf(action: () => unknown): string {
   try {

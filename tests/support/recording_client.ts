@@ -1,6 +1,5 @@
 /** A client over sockets that do what the test says, and what it has told. */
 
-import "../../core/features/full.ts";
 import { assertStrictEquals } from "@std/assert";
 import { type ClientOptions, ClientSocket } from "../../client.ts";
 import type { FakeWebSockets } from "./fake_websocket.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { ClientSocket } from "../../../client.ts";
+import { ClientSocket } from "../../../lean.ts";
 import {
   ALIVE_EVERY,
   type FromPage,

@@ -16,7 +16,7 @@ import {
   type CheckedTypes,
   ClientSocket,
   type SocketMessage,
-} from "@ws/events/client";
+} from "@ws/events/client/lean";
 
 /** Stays connected to a URL for as long as the component is there. */
 export function useSocket<Types extends CheckedTypes<Types>>(url: string) {

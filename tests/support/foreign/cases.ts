@@ -3,7 +3,6 @@
  * runtime that has a `WebSocket`, so it uses nothing else.
  */
 
-import "../../../core/features/full.ts";
 import { ClientSocket } from "../../../client.ts";
 
 /** What is tried, in this order. */

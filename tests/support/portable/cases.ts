@@ -4,7 +4,6 @@
  * beside it is the other end.
  */
 
-import "../../../core/features/full.ts";
 import {
   type ClientOptions,
   ClientSocket,

@@ -3,7 +3,6 @@
  * of this library and that of a bare one are given; throws if something is not so.
  */
 
-import "../../../core/features/full.ts";
 import {
   ClientSocket,
   ConnectError,

@@ -1,6 +1,5 @@
 /** Connects to each URL with default options, and tells what comes of it. */
 
-import "../../../core/features/full.ts";
 import { ClientSocket, ConnectError } from "../../../client.ts";
 
 /** What came of one URL. */

@@ -4,7 +4,6 @@
  * Node and Bun.
  */
 
-import "../../../core/features/full.ts";
 import process from "node:process";
 import { ClientSocket } from "../../../client.ts";
 

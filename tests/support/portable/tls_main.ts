@@ -3,7 +3,6 @@
  * makes valid. The last argument is the server's URL. Bundled, it runs in Node and in Bun.
  */
 
-import "../../../core/features/full.ts";
 import process from "node:process";
 import { Agent, WebSocket } from "undici";
 import { ClientSocket, ConnectError } from "../../../client.ts";

@@ -1,4 +1,3 @@
-import "../../../core/features/full.ts";
 import {
   assert,
   assertInstanceOf,

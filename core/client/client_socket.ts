@@ -1,0 +1,365 @@
+/**
+ * The client without the parts that only some programs need: `client.ts` adds all of
+ * them, and `lean.ts` none.
+ *
+ * @module
+ */
+
+import { ClientCore } from "./client_core.ts";
+import type { ClientEvents } from "./client_events.ts";
+import type {
+  ClientOptions,
+  ConnectOptions,
+  ValueOrFunction,
+} from "./client_options.ts";
+import {
+  type CheckedRequestOptions,
+  type Connection,
+  coreOf,
+} from "../connection/connection.ts";
+import { Endpoint, endpoints } from "../connection/endpoint.ts";
+import { emitters } from "../events/emitter.ts";
+import type { EmitterHooks } from "../events/emitter_internals.ts";
+import { CloseCode } from "../events/errors.ts";
+import { eventNames } from "../events/event_names.ts";
+import type { ClientState } from "../events/event_types.ts";
+import type { Disconnection } from "../reconnect/reconnect_options.ts";
+import type { RequestOptions } from "../requests/session.ts";
+import type { SendOptions } from "../sending/send_queue.ts";
+import type { StandardSchema } from "../values/schema.ts";
+import type {
+  CheckedTypes,
+  Outgoing,
+  Reply,
+  SocketTypes,
+} from "../values/types.ts";
+
+export type { WebSocketClass, WebSocketOptions } from "../runtime/websocket.ts";
+export type { BackoffOptions } from "../reconnect/retry_delay.ts";
+export {
+  type Disconnection,
+  isTransient,
+  type ReconnectOptions,
+} from "../reconnect/reconnect_options.ts";
+export type {
+  ClientOptions,
+  ConnectOptions,
+  ValueOrFunction,
+} from "./client_options.ts";
+export type { ClientEvents } from "./client_events.ts";
+export {
+  ConnectError,
+  type ConnectErrorDetails,
+  type ConnectErrorKind,
+} from "../events/errors.ts";
+export {
+  type ClientState,
+  GiveUpEvent,
+  type GiveUpReason,
+  ReconnectingEvent,
+  RecoveryEvent,
+  StateEvent,
+} from "../events/event_types.ts";
+
+let clientHooks: EmitterHooks;
+
+/**
+ * A WebSocket client. It has at most one {@linkcode Connection} at a time, and can
+ * reconnect automatically.
+ *
+ * A subclass may override `onConnect`, `onMessage`, `onClose` and `onDisconnect`. They
+ * are called before all listeners.
+ *
+ * @typeParam Types The types of the data that the client sends and receives.
+ *
+ * @example
+ * ```ts ignore
+ * import { ClientSocket } from "jsr:@ws/events";
+ *
+ * interface Price {
+ *   symbol: string;
+ *   value: number;
+ * }
+ *
+ * const client = new ClientSocket<{ incoming: Price }>();
+ * client.on("message", ({ data }) => console.log(data.symbol, data.value));
+ * client.on("close", (code, reason) => console.log("closed", code, reason));
+ * client.on("disconnect", (code) => console.log("lost", code));
+ * await client.connect("ws://localhost:3000");
+ * ```
+ */
+export class ClientSocket<Types extends CheckedTypes<Types> = SocketTypes>
+  extends Endpoint<Types, ClientEvents<Types>> {
+  readonly #core: ClientCore<Types>;
+
+  static {
+    clientHooks = {
+      names: eventNames<ClientEvents<SocketTypes>>({
+        connect: true,
+        message: true,
+        close: true,
+        disconnect: true,
+        end: true,
+        drain: true,
+        reconnecting: true,
+        recovery: true,
+        giveup: true,
+        state: true,
+        error: true,
+      }),
+      failed: (client: ClientSocket, error, from) =>
+        client.#core.reportError(error, from),
+      // Early messages are delivered to the first listener.
+      added: (client: ClientSocket, type) => {
+        if (type.startsWith("message")) client.#core.deliverEarly();
+      },
+      override: (client: ClientSocket, type) =>
+        endpoints.overrideOf(client, type),
+      iteratorOverflowed: (client: ClientSocket) => {
+        const { connection } = client.#core;
+        if (connection) coreOf(connection).iteratorOverflowed();
+      },
+    };
+  }
+
+  /**
+   * Creates a client. It does not connect yet.
+   *
+   * @param options The options.
+   * @throws {RangeError} If a number is negative or `NaN`, or `overflow` is not a valid
+   * policy.
+   * @throws {TypeError} If an option has the wrong type or does not exist, or the schema
+   * or codec is invalid.
+   */
+  constructor(options: ClientOptions<Types> = {}) {
+    super();
+    emitters.attach(this, clientHooks);
+    this.#core = new ClientCore(this, options);
+  }
+
+  /**
+   * The state: `idle`, `connecting`, `open`, `waiting`, `closing` or `closed`. The event
+   * `state` reports changes.
+   *
+   * @example A status light
+   * ```ts
+   * import { ClientSocket } from "jsr:@ws/events";
+   *
+   * const client = new ClientSocket({ reconnect: true });
+   * client.on("state", (state) => console.log(state === "open" ? "on" : "off"));
+   * ```
+   */
+  get state(): ClientState {
+    return this.#core.state;
+  }
+
+  /**
+   * The open connection, if there is one. If the application closes or terminates it, the
+   * client does not reconnect: use {@linkcode ClientSocket.reconnect} to replace it.
+   */
+  get connection(): Connection<Types> | undefined {
+    return this.#core.connection;
+  }
+
+  /** How the last connection ended; undefined before the first end. */
+  get disconnection(): Disconnection | undefined {
+    return this.#core.disconnection;
+  }
+
+  /** The number of bytes that wait to be sent, with or without a connection. */
+  get bufferedAmount(): number {
+    const { queue, connection } = this.#core;
+    return queue.size + (connection?.bufferedAmount ?? 0);
+  }
+
+  /**
+   * The number of messages sent without a connection that were dropped under their
+   * `overflow` policy. Messages that a connection drops are counted by the connection.
+   */
+  get droppedOffline(): number {
+    return this.#core.queue.dropped;
+  }
+
+  /**
+   * Connects to a server, and emits `connect`. Messages that arrive before a listener
+   * that is added directly after `await connect()` are held for it.
+   *
+   * With the option `reconnect`, failed attempts are repeated until the client is
+   * connected or a limit of that option is reached, and lost connections are
+   * reestablished.
+   *
+   * After the first `reconnecting` event, the result is also reported by events, and an
+   * unawaited rejection is not reported as unhandled.
+   *
+   * @param url The URL, with the scheme `ws:`, `wss:`, `http:` or `https:`; or a function
+   * that returns it, called for each handshake.
+   * @param options The options.
+   * @returns A promise that resolves when the connection is open.
+   * @throws {ConnectError} (rejects) If the connection cannot be established. Its `cause`
+   * is the error of the runtime, if any, or of a function that returns the URL, the
+   * subprotocols or the headers.
+   * @throws {DOMException} (rejects) With the name `SyntaxError` if the URL or a
+   * subprotocol is invalid, or with the reason of the signal.
+   * @throws {TypeError} (rejects) If there are headers, and the runtime does not support
+   * them.
+   * @throws {Error} (rejects) If the client is already connected or connecting.
+   *
+   * @example
+   * ```ts ignore
+   * import { ClientSocket } from "jsr:@ws/events";
+   *
+   * const client = new ClientSocket();
+   * const signal = AbortSignal.timeout(5_000);
+   * await client.connect("ws://localhost:3000", { signal });
+   * ```
+   *
+   * @example Reconnect with a fresh token for each attempt
+   * ```ts ignore
+   * import { ClientSocket } from "jsr:@ws/events";
+   *
+   * const client = new ClientSocket({ reconnect: true });
+   * client.on("reconnecting", (attempt, delay) => console.log(attempt, delay));
+   * await client.connect(async () => {
+   *   const token = await (await fetch("/token")).text();
+   *   return `wss://example.com/live?token=${token}`;
+   * });
+   * ```
+   */
+  connect(
+    url: ValueOrFunction<string | URL>,
+    options: ConnectOptions = {},
+  ): Promise<void> {
+    return this.#core.connect(url, options);
+  }
+
+  /**
+   * Connects now. If the client waits before its next attempt, the delay ends, and
+   * attempts are counted from the start again. An open connection is replaced by a new
+   * one. A client that was closed or gave up connects to the same URL again. Messages
+   * that wait for a connection keep waiting.
+   *
+   * @returns A promise that resolves when there is a new connection. It rejects as that
+   * of {@linkcode ClientSocket.connect}; an unawaited rejection is not reported as
+   * unhandled.
+   * @throws {Error} (rejects) If `connect` was never called.
+   *
+   * @example
+   * ```ts
+   * import { ClientSocket } from "jsr:@ws/events";
+   *
+   * const client = new ClientSocket({ reconnect: true });
+   * client.on("reconnecting", (_attempt, delay) => {
+   *   if (confirm(`Offline for ${delay} ms. Try again now?`)) client.reconnect();
+   * });
+   * ```
+   */
+  reconnect(): Promise<void> {
+    return this.#core.reconnect();
+  }
+
+  /**
+   * Sends a message to the server. While the client connects or reconnects, messages wait
+   * in order for the connection, up to `maxBufferedAmount`. Messages that `connect`
+   * listeners send before their first `await` are sent before these, and only on that
+   * connection, so that they can authenticate the client.
+   *
+   * With `reconnect`, a message is sent at most once: if the connection is lost, it may
+   * or may not have arrived. An unawaited rejection is not reported as unhandled.
+   *
+   * @param data The data to send.
+   * @param options The options. Without a connection, a message with the policy
+   * `terminate` that does not fit is dropped.
+   * @returns A promise that resolves as that of {@linkcode Connection.send}. With
+   * `reconnect`, it resolves when the message was passed to an open connection with less
+   * than `highWaterMark` bytes waiting, or when that connection has ended afterwards.
+   * @throws {ConnectionEndedError} (rejects) If the message was not sent because there is
+   * no connection and no attempt to connect, or because the client was closed or gave up.
+   * @throws {MessageDroppedError} (rejects) If the message was dropped under its
+   * `overflow` policy.
+   * @throws {TypeError} If the data cannot be serialized.
+   * @throws {RangeError} If `overflow` is not a valid policy.
+   *
+   * @example
+   * ```ts ignore
+   * import { ClientSocket } from "jsr:@ws/events";
+   *
+   * const client = new ClientSocket({ reconnect: true });
+   * client.on("connect", (connection) => connection.send({ token: "secret" }));
+   * client.connect("ws://localhost:3000");
+   * await client.send("sent when connected, after the token");
+   * ```
+   */
+  send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
+    return this.#core.send(data, options);
+  }
+
+  /**
+   * Sends a request to the server, as {@linkcode Connection.request} does. While the
+   * client connects or reconnects, the request waits for the connection. If the
+   * connection is lost before the reply, the request rejects and is not repeated, as it
+   * may have been handled.
+   *
+   * @param data The data of the request.
+   * @param options The options. The timeout includes the time without a connection.
+   * @returns A promise of the data of the reply, as that of {@linkcode
+   * Connection.request}.
+   * @throws {TypeError} If the data cannot be serialized.
+   *
+   * @example
+   * ```ts ignore
+   * import { ClientSocket } from "jsr:@ws/events";
+   *
+   * const client = new ClientSocket<{ reply: number }>();
+   * await client.connect("ws://localhost:3000");
+   * const sum = await client.request({ type: "sum", numbers: [1, 2, 3] });
+   * console.log(sum.toFixed(2));
+   * ```
+   */
+  request(
+    data: Outgoing<Types>,
+    options?: RequestOptions,
+  ): Promise<Reply<Types>>;
+  /**
+   * Sends a request to the server, and validates the reply.
+   *
+   * @typeParam Output The output type of the schema.
+   * @param data The data of the request.
+   * @param options The options, with the schema of the reply.
+   * @returns A promise of the output of the schema.
+   * @throws {SchemaError} (rejects) If the reply does not match the schema.
+   * @throws {TypeError} If the data cannot be serialized.
+   */
+  request<Output>(
+    data: Outgoing<Types>,
+    options: CheckedRequestOptions<Output>,
+  ): Promise<Output>;
+  request(
+    data: Outgoing<Types>,
+    options: RequestOptions & { schema?: StandardSchema } = {},
+  ): Promise<unknown> {
+    return this.#core.request(data, options);
+  }
+
+  /**
+   * Closes the connection, as {@linkcode Connection.close} does, and stops connecting or
+   * reconnecting. Messages that wait for a connection are rejected. Messages that were
+   * passed to the connection are still sent.
+   *
+   * @param code The close code: 1000, or 3000 to 4999.
+   * @param reason The close reason, at most 123 bytes of UTF-8.
+   * @returns A promise that resolves when the connection has ended; at once if there is
+   * none.
+   * @throws {RangeError} If the code is not allowed, or the reason is too long.
+   */
+  close(code: number = CloseCode.Normal, reason = ""): Promise<void> {
+    return this.#core.close(code, reason);
+  }
+
+  /**
+   * Drops the connection, as {@linkcode Connection.terminate} does, and stops connecting
+   * or reconnecting.
+   */
+  terminate(): void {
+    this.#core.terminate();
+  }
+}
