@@ -112,6 +112,14 @@ export PATH=/bin HOME=/root DENO_DIR=/cache NO_COLOR=1
 unset CI
 exec /usr/bin/unshare --root "$ROOT" --wd /work/events /bin/deno "$@"`;
 
+/** Does what the script needs a permission for, and nothing else. */
+const PROBE = `set -eu
+mount --make-rprivate /
+mount -t tmpfs none "$ROOT"
+mkdir "$ROOT/cache" "$ROOT/upper" "$ROOT/work"
+mount -t overlay none -o \
+  "lowerdir=$CACHE,upperdir=$ROOT/upper,workdir=$ROOT/work" "$ROOT/cache"`;
+
 /** Starts Deno on a fresh machine. */
 class FreshMachine implements AsyncDisposable {
   readonly #env: Record<string, string>;
@@ -136,10 +144,21 @@ class FreshMachine implements AsyncDisposable {
     });
   }
 
+  /** Whether this machine allows it: containers often do not. */
+  async isAllowed(): Promise<boolean> {
+    const child = this.#run(PROBE, []);
+    await child.stdout.cancel();
+    return (await child.status).success;
+  }
+
   /** Starts `deno` with arguments there. */
   start(args: readonly string[]): Deno.ChildProcess {
+    return this.#run(SCRIPT, args);
+  }
+
+  #run(script: string, args: readonly string[]): Deno.ChildProcess {
     const unshare = ["unshare", "--mount"];
-    const shell = ["sh", "-c", SCRIPT, "sh", ...args];
+    const shell = ["sh", "-c", script, "sh", ...args];
     const [command = "", ...rest] = Deno.uid() === 0
       ? [...unshare, ...shell]
       : ["sudo", "--preserve-env", ...unshare, ...shell];
@@ -248,5 +267,7 @@ const modules = Deno.args.includes("--all")
   ? Deno.args
   : await testsWithPrograms();
 await using machine = await FreshMachine.make();
-await tryServer(machine);
-await tryTests(machine, modules);
+if (await machine.isAllowed()) {
+  await tryServer(machine);
+  await tryTests(machine, modules);
+} else console.log("Skipped: this machine allows no mount namespace");
