@@ -51,6 +51,15 @@ test("runtime: a fragmented message is reported when complete", async () => {
   assertMatch(await peer.end(), /^1009 /);
 });
 
+Deno.test("runtime: a WebSocket has no control frames, no backpressure and no terminate", () => {
+  const names = [
+    ...["ping", "pong", "onping", "onpong"],
+    ...["pause", "resume", "ondrain"],
+    ...["terminate", "destroy"],
+  ];
+  assertEquals(names.filter((name) => name in WebSocket.prototype), []);
+});
+
 test("runtime: HTTP/2 is supported without WebSockets", async () => {
   await using server = new ServerSocket();
   await server.listen("localhost", 0, { cert: CERTIFICATE, key: KEY });

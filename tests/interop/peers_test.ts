@@ -25,6 +25,8 @@ interface Told {
   readonly on: "listening" | "open" | "text" | "binary" | "close";
   readonly port?: number;
   readonly protocol?: string;
+  /** Not told by Python. */
+  readonly extensions?: string;
   readonly text?: string;
   readonly hex?: string;
   readonly code?: number;
@@ -296,6 +298,8 @@ for (const name of Object.keys(PEERS)) {
         });
         await using _ = meeting;
         assertEquals([open.protocol, meeting.connection.protocol], ["b", "b"]);
+        // npm `ws` offers compression, and connects without it.
+        assertEquals(open.extensions ?? "", "");
       },
     });
   }

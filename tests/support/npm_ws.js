@@ -15,7 +15,11 @@ function tell(event) {
 }
 
 function serve(socket) {
-  tell({ on: "open", protocol: socket.protocol });
+  tell({
+    on: "open",
+    protocol: socket.protocol,
+    extensions: socket.extensions,
+  });
   socket.on("error", () => {});
   socket.on("message", (data, isBinary) => {
     if (isBinary) tell({ on: "binary", hex: data.toHex() });

@@ -191,6 +191,27 @@ Deno.test("ServerRegistry.query() asks a server that comes up meanwhile, once", 
   stop();
 });
 
+Deno.test("ServerRegistry remembers the last 4,096 queries that must not run twice", () => {
+  using _time = new FakeTime();
+  const { all, asked, stop } = fleetOf("b");
+  const runs = (id: number, type: string): number => {
+    const before = asked.length;
+    const target = { rooms: [], except: [], exceptIds: [] };
+    const query = { type, target, timeout: 1 };
+    all.get("b")?.receive(encoder.encode(
+      JSON.stringify({ version: 1, from: "a", type: "ask", id, query }),
+    ));
+    return asked.length - before;
+  };
+  for (let id = 1; id <= 4_096; id++) runs(id, "request");
+  assertEquals(asked.length, 4_096);
+  assertEquals(runs(1, "request"), 0, "the oldest of 4,096");
+  assertEquals(runs(4_097, "request"), 1);
+  assertEquals(runs(1, "request"), 1, "it was forgotten");
+  assertEquals([runs(9_000, "count"), runs(9_000, "count")], [1, 1]);
+  stop();
+});
+
 Deno.test("ServerRegistry.query() tells of servers that do not answer", async () => {
   using time = new FakeTime();
   const { one, stop } = fleetOf();
