@@ -392,6 +392,18 @@ test("a stalled peer is found although there is room for more", async (time) => 
   assertEquals(self.drains, []);
 });
 
+test("a stalled peer is sent nothing more after ten seconds at most", async (time) => {
+  using self = new Stalled({}, 600_000);
+  self.send("1");
+  await pass(time, 9_900);
+  self.send("2");
+  await pass(time, 200); // it is checked for the second time
+  self.send("3");
+  assertEquals(self.sent, ["1", "2"]);
+  assertEquals(self.fates, ["sent", "sent", "waits"]);
+  assertEquals(self.ends, []);
+});
+
 test("a peer that moves again gets what was kept", async (time) => {
   using self = new Stalled({}, 1_000);
   self.send("1");
