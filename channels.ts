@@ -35,7 +35,7 @@ export {
   channels,
   type ChannelsOptions,
   type ServerChannels,
-} from "./core/channels/server_channels.ts";
+} from "./core/channels/channel_registry.ts";
 export {
   ChannelMember,
   type JoinRequestInfo,

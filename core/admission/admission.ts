@@ -17,7 +17,7 @@ import {
 } from "./authorization.ts";
 import { CloseRefusal, refusalSubprotocol } from "./close_refusal.ts";
 import { ConnectionLimits, RETRY_AFTER_SECONDS } from "./connection_limits.ts";
-import { assertOrigin, sameSiteIfCredentials } from "./origins.ts";
+import { assertOrigin, checkOrigin, sameSiteIfCredentials } from "./origins.ts";
 import {
   assertPath,
   assertPathPattern,
@@ -255,16 +255,7 @@ export class Admission<Context> {
         reason: `There is no WebSocket endpoint at ${printable(path)}`,
       };
     }
-    const origin = request.headers.get("origin");
-    if (origin === null || this.#isOrigin(origin, request) === true) {
-      return undefined;
-    }
-    const page = printable(origin);
-    const reason = `Pages from ${page} may not connect to this server`;
-    if (this.#hasOrigins) return { status: 403, reason };
-    const advice =
-      `Refused a page from ${page}, as it is of another site and its request carries credentials: add its origin to the option "origins" if it may act as the user`;
-    return { status: 403, reason, advice };
+    return checkOrigin(request, this.#isOrigin, this.#hasOrigins);
   }
 
   /** Waits for the promise of `authorize`. */

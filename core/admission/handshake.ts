@@ -1,6 +1,7 @@
 /**
- * Validates opening handshakes (RFC 6455, section 4.2.1); pure. `Admission` also refuses
- * for the `Origin` and for the subprotocol.
+ * Decides which headers of an opening handshake refuse the upgrade (RFC 6455, section
+ * 4.2.1); pure. `origins.ts` decides about `Origin`, and `core/protocol/subprotocol.ts`
+ * about `Sec-WebSocket-Protocol`.
  *
  * @module
  */

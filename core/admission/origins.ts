@@ -1,8 +1,34 @@
 /**
- * The same-origin check, and the default of `origins`.
+ * Decides whether the header `Origin` refuses an upgrade; pure.
  *
  * @module
  */
+
+import { printable } from "../util/printable.ts";
+import type { Refusal } from "./handshake.ts";
+
+/**
+ * Checks the origin of the page that has sent a request. A request without one is not
+ * that of a page.
+ *
+ * @param isOrigin Whether an origin is allowed.
+ * @param hasOrigins Whether the application has set the option `origins`.
+ * @returns Why the request is refused; undefined if it is not.
+ */
+export function checkOrigin(
+  request: Request,
+  isOrigin: (origin: string, request: Request) => unknown,
+  hasOrigins: boolean,
+): Refusal | undefined {
+  const origin = request.headers.get("origin");
+  if (origin === null || isOrigin(origin, request) === true) return undefined;
+  const page = printable(origin);
+  const reason = `Pages from ${page} may not connect to this server`;
+  if (hasOrigins) return { status: 403, reason };
+  const advice =
+    `Refused a page from ${page}, as it is of another site and its request carries credentials: add its origin to the option "origins" if it may act as the user`;
+  return { status: 403, reason, advice };
+}
 
 /**
  * Whether a page has the same host and port as the WebSocket endpoint; for use as

@@ -7,7 +7,7 @@
 
 import type { Broadcast, BroadcastBody } from "../history/envelope.ts";
 import type { SendOptions } from "../sending/send_queue.ts";
-import type { PresenceEntry } from "./room_members.ts";
+import type { PresenceEntry } from "./presence_members.ts";
 
 /** The connections that a query is about, on all servers. */
 export interface ClusterTarget {

@@ -14,7 +14,7 @@ import {
   type MemberChange,
   type PresenceEntry,
   RoomMembers,
-} from "./room_members.ts";
+} from "./presence_members.ts";
 
 /** Is called when members of rooms change, on any server. */
 export interface PresenceHost<Data> {

@@ -1,6 +1,7 @@
 /**
  * Waits for the next attempt to connect, and wakes up early when the network or the user
- * is back. For how long is decided by `retry_delay.ts`.
+ * is back. `retry_delay.ts` decides how long the delay is; a page that is offline waits
+ * for longer.
  *
  * @module
  */

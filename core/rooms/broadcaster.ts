@@ -15,7 +15,7 @@ import type {
 } from "../cluster/cluster_host.ts";
 import { ClusterLink } from "../cluster/cluster_link.ts";
 import { Presence, type PresenceHost } from "../cluster/presence.ts";
-import { groupMembers, isPresenceEntry } from "../cluster/room_members.ts";
+import { groupMembers, isPresenceEntry } from "../cluster/presence_members.ts";
 import { Connection, coreOf } from "../connection/connection.ts";
 import type { AdapterState, Member } from "../events/event_types.ts";
 import { BlobResolver } from "../history/blob_resolver.ts";

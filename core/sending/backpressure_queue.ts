@@ -47,6 +47,24 @@ export function assertOverflow(
   }
 }
 
+/** The policy of a message: its own, or that of the connection. */
+export function policyOf(
+  options: { readonly overflow?: Overflow } | undefined,
+  limits: { readonly overflow: Overflow },
+): Overflow {
+  return options?.overflow ?? limits.overflow;
+}
+
+/**
+ * Whether a message that does not fit ends the connection. One that another connection may
+ * send would only fill that one, too.
+ */
+export function endsConnection(
+  { overflow, isTransferable }: QueueItem,
+): boolean {
+  return overflow === "terminate" && !isTransferable;
+}
+
 /** A queued message, as far as the bound is concerned. */
 export interface QueueItem {
   /** Its size in bytes. */

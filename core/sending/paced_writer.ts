@@ -9,7 +9,7 @@ import { ignoreRejection, RESOLVED } from "../events/errors.ts";
 import { type Deferred, withResolvers } from "../util/deferred.ts";
 import type { SocketSink } from "../runtime/websocket.ts";
 import { type Frame, sizeOf } from "../values/codec.ts";
-import { assertOverflow } from "./backpressure_queue.ts";
+import { assertOverflow, endsConnection } from "./backpressure_queue.ts";
 import type { WriterLimits } from "./flow_options.ts";
 import {
   type QueuedMessage,
@@ -287,10 +287,7 @@ export class PacedWriter {
     );
     this.#isDrainAwaited ||= this.#drained !== undefined;
     if (!isQueued) {
-      // A transferable message would only fill the next connection, too.
-      if (entry.overflow === "terminate" && !isTransferable) {
-        this.#onSignal("overflow");
-      }
+      if (endsConnection(entry)) this.#onSignal("overflow");
       this.#queue.drop(entry);
     }
     if (!this.#drained) this.#flush();

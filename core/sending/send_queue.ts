@@ -20,6 +20,7 @@ import {
 import {
   BackpressureQueue,
   type Overflow,
+  policyOf,
   type QueueItem,
 } from "./backpressure_queue.ts";
 
@@ -126,7 +127,8 @@ export class SendQueue extends BackpressureQueue<QueuedMessage> {
     isTransferable: boolean,
     heldBytes: number,
   ): { readonly entry: QueuedMessage; readonly isQueued: boolean } {
-    const { overflow = this.#limits.overflow, key = "" } = options ?? {};
+    const { key = "" } = options ?? {};
+    const overflow = policyOf(options, this.#limits);
     const entry: QueuedMessage = {
       frame,
       size: byteLengthOf(frame),
@@ -163,9 +165,8 @@ export class SendQueue extends BackpressureQueue<QueuedMessage> {
 
   /** Drops a queued message that a message with these options has just replaced. */
   dropSuperseded(options: SendOptions | undefined): void {
-    const { overflow = this.#limits.overflow, key = "" } = options ?? {};
-    if (this.isEmpty || overflow !== "latest") return;
-    const old = this.take(key);
+    if (this.isEmpty || policyOf(options, this.#limits) !== "latest") return;
+    const old = this.take(options?.key ?? "");
     if (old) this.drop(old);
   }
 

@@ -15,7 +15,7 @@ import type { TrafficCount } from "./socket_buffer.ts";
 import { PacedWriter, type WriterSignal } from "./paced_writer.ts";
 import { escapeFrame, unescapeFrame } from "../protocol/frames.ts";
 import { creditCost, CreditWindow } from "./credit_window.ts";
-import { assertOverflow } from "./backpressure_queue.ts";
+import { assertOverflow, endsConnection } from "./backpressure_queue.ts";
 import { FrameBatcher } from "./batcher.ts";
 import type { Instrumented } from "../events/instrumentation.ts";
 import type { RawSocket } from "../runtime/websocket.ts";
@@ -189,9 +189,7 @@ export class Sender {
       this.#writer.dropSuperseded(options);
       this.#spend(frame);
     } else {
-      if (entry.overflow === "terminate" && !isTransferable) {
-        this.#onSignal("overflow");
-      }
+      if (endsConnection(entry)) this.#onSignal("overflow");
       window.drop(entry);
     }
     return entry.promise;
