@@ -67,7 +67,7 @@ export type {
   AdmissionOptions,
   AuthorizeInfo,
 } from "./core/admission/admission_options.ts";
-export type { AllowList } from "./core/admission/allow_list.ts";
+export type { AllowList, PathPattern } from "./core/admission/allow_list.ts";
 export { CloseRefusal } from "./core/admission/close_refusal.ts";
 export { sameOrigin } from "./core/admission/origins.ts";
 export type { RequestInfo } from "./core/runtime/deno_server.ts";

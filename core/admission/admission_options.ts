@@ -6,7 +6,7 @@
 
 import type { RequestInfo } from "../runtime/deno_server.ts";
 import type { CloseRefusal } from "./close_refusal.ts";
-import type { AllowList } from "./allow_list.ts";
+import type { AllowList, PathPattern } from "./allow_list.ts";
 
 /** Information about a request, the second argument of `authorize`. */
 export interface AuthorizeInfo extends Pick<RequestInfo, "remoteAddr"> {
@@ -50,7 +50,7 @@ export interface AdmissionOptions<Context = unknown> {
    * them, so that `/café` and `/caf%C3%A9` are the same. A path with variable parts is a
    * `URLPattern`, as in `new URLPattern({ pathname: "/chat/:room" })`, or a `RegExp`.
    */
-  readonly paths?: AllowList | readonly (string | RegExp | URLPattern)[];
+  readonly paths?: AllowList | readonly (string | RegExp | PathPattern)[];
   /**
    * The subprotocols that the server supports. The server selects the first one of the
    * client's list that it supports. A client that requests only others is admitted

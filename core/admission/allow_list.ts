@@ -13,6 +13,22 @@ export type AllowList =
   | readonly (string | RegExp)[]
   | ((value: string, request: Request) => boolean);
 
+/** A `URLPattern`, as far as it is used here: TypeScript knows it only with the DOM. */
+export interface PathPattern {
+  /** The pattern of the scheme; `*` matches any, as in the others. */
+  readonly protocol: string;
+  /** The pattern of the host. */
+  readonly hostname: string;
+  /** The pattern of the port. */
+  readonly port: string;
+  /** The pattern of the path. */
+  readonly pathname: string;
+  /** The pattern of the query. */
+  readonly search: string;
+  /** Whether a path matches. */
+  test(input: { readonly pathname: string }): boolean;
+}
+
 /** Whether a value is allowed. */
 export type Matcher = (value: string, request: Request) => boolean;
 
@@ -26,9 +42,9 @@ export type Matcher = (value: string, request: Request) => boolean;
  */
 export function compileMatcher(
   name: string,
-  allowed: AllowList | readonly (string | RegExp | URLPattern)[] | undefined,
+  allowed: AllowList | readonly (string | RegExp | PathPattern)[] | undefined,
   assertEntry: (value: string) => string,
-  assertPattern?: (pattern: URLPattern) => URLPattern,
+  assertPattern?: (pattern: PathPattern) => PathPattern,
 ): Matcher | undefined {
   if (allowed === undefined || typeof allowed === "function") return allowed;
   const isList: boolean = Array.isArray(allowed);
@@ -39,7 +55,7 @@ export function compileMatcher(
   }
   const strings = new Set<string>();
   const patterns: RegExp[] = [];
-  const urlPatterns: URLPattern[] = [];
+  const urlPatterns: PathPattern[] = [];
   for (const one of allowed) {
     if (typeof one === "string") {
       strings.add(assertEntry(one));

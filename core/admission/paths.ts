@@ -4,7 +4,7 @@
  * @module
  */
 
-import { withUpperCaseHex } from "./allow_list.ts";
+import { type PathPattern, withUpperCaseHex } from "./allow_list.ts";
 import type { Refusal } from "./handshake.ts";
 
 /** The refusal of a request with an invalid URL. */
@@ -70,7 +70,7 @@ export function assertPath(path: string): string {
  *
  * @throws {TypeError} If it matches more than the pathname.
  */
-export function assertPathPattern(pattern: URLPattern): URLPattern {
+export function assertPathPattern(pattern: PathPattern): PathPattern {
   const { protocol, hostname, port, search } = pattern;
   if ([protocol, hostname, port, search].every((part) => part === "*")) {
     return pattern;

@@ -161,7 +161,7 @@ export class ServerCore<Types extends SocketTypes> {
     this.upgrader.terminatePending();
     const settled = this.broadcaster.settle(closeTimeout);
     if (settled) await settled;
-    await this.#shutdown.closeAll(plan);
+    await this.#shutdown.closeAll(plan, !this.listener.isBound);
     for (const client of this.#endDeferred) client.terminate();
     const { answers, hasLostUpgrades } = this.upgrader;
     await this.listener.stop(answers, closeTimeout, hasLostUpgrades);

@@ -131,19 +131,28 @@ export class ClientShutdown {
   /**
    * Closes all connections, in batches and in slices of the event loop, and waits until
    * they have ended.
+   *
+   * @param isHosted Whether another HTTP server may close the sockets meanwhile. Then each
+   * batch is closed in one turn, before that server's close events.
    */
   async closeAll(
     { code, reason, batch, every }: ShutdownPlan,
+    isHosted = false,
   ): Promise<void> {
     for (;;) {
       const open = [...this.#clients].filter((one) => one.readyState === 1);
-      const closing = forEachInSlices(open.slice(0, batch), (client) => {
+      const close = (client: Closable) => {
         if (client.readyState !== 1) return;
         this.#isClosing = true;
         client.close(code, reason);
         this.#isClosing = false;
-      });
-      if (closing) await closing;
+      };
+      const closed = open.slice(0, batch);
+      if (isHosted) closed.forEach(close);
+      else {
+        const closing = forEachInSlices(closed, close);
+        if (closing) await closing;
+      }
       if (open.length <= batch) break;
       await this.#waitUntilEmpty(every);
     }
