@@ -17,7 +17,7 @@
  * ```
  *
  * @example A client
- * ```ts
+ * ```ts ignore
  * import { channel } from "jsr:@ws/events/channels";
  * import { ClientSocket } from "jsr:@ws/events/client";
  *

@@ -64,7 +64,7 @@ const all = new WeakMap<object, ClientChannels>();
  * @throws {Error} If the client has joined the channel already.
  *
  * @example
- * ```ts
+ * ```ts ignore
  * import { channel } from "jsr:@ws/events/channels";
  * import { ClientSocket } from "jsr:@ws/events/client";
  *
