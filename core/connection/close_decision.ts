@@ -1,6 +1,7 @@
 /**
- * The state machine that derives exactly one `close` or `disconnect` from the events of a
- * runtime; pure, and the same for both sides.
+ * Decides how an end is reported, with which code, reason and cause: a state machine that
+ * derives exactly one `close` or `disconnect` from the events of a runtime; pure, and the
+ * same for both sides. The code that this side sends is given to `Closing.start`.
  *
  * The events of a runtime are not reliable. Deno reports a lost connection with code 0,
  * an incomplete closing handshake as clean, one that was completed under traffic as

@@ -193,7 +193,7 @@ export class Recovery<Types extends SocketTypes> {
     }
   }
 
-  /** Holds a message recovery, unless too much is held already. */
+  /** Holds a message back, unless too much is held already. */
   #hold(
     recovery: PendingRecovery,
     held: StoredMessage[],
@@ -516,7 +516,7 @@ export class Recovery<Types extends SocketTypes> {
       );
   }
 
-  /** Ends a recovery: sends its result, then the messages that were held recovery. */
+  /** Ends a recovery: sends its result, then the messages that were held back. */
   #finish(
     connection: Connection<Types>,
     recovery: PendingRecovery,

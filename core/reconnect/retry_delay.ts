@@ -1,5 +1,6 @@
 /**
- * Decides how long a client waits before it tries to reconnect; pure.
+ * Decides how long a client waits before it tries to reconnect; pure. In a page,
+ * `wake_up.ts` may end the delay, or extend it.
  *
  * @module
  */

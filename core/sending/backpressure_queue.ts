@@ -1,5 +1,7 @@
 /**
- * A bounded queue of outgoing messages, which applies the `overflow` policy; pure.
+ * Decides which messages to a slow peer are dropped, or that its connection ends: a bounded
+ * queue that applies the `overflow` policy; pure. `stall_detector.ts` ends a connection
+ * whose peer takes nothing, and `buffer_budget.ts` the largest of a server.
  *
  * @module
  */
