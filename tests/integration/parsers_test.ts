@@ -209,6 +209,7 @@ const PARSERS: Record<string, (text: string) => unknown> = {
 /** Exported functions of the same modules that read nothing of a peer. */
 const OTHERS = [
   "AsyncCodecError", // tells of a mistake of this side
+  "checkOrigin", // timed as a part of Admission
   // What this end writes:
   ...[
     "encodeEnvelope",
