@@ -61,7 +61,7 @@ const READY_STATE = { connecting: 0, open: 1, closing: 2, ended: 3 } as const;
 const MAX_BYTES_WHILE_CLOSING = 4 * 1024 * 1024;
 
 /** What each frame counts for in that limit, in addition to its payload. */
-const CLOSING_BYTES_PER_FRAME = 16 * 1024;
+const CLOSING_BYTES_PER_FRAME = 4 * 1024;
 
 /** After how many bytes the clock is read while this side waits for the close frame. */
 const CLOSING_BYTES_PER_CHECK = 1024 * 1024;
