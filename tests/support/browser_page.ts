@@ -83,13 +83,17 @@ class VirtualScreen implements AsyncDisposable {
       stdout: "piped",
       stderr: "null",
     }).spawn();
-    const reader = process.stdout.getReader();
-    const { value } = await deadline(reader.read(), 60_000);
+    // It writes the number and the end of the line one by one, and ends if it cannot.
+    const reader = process.stdout.pipeThrough(new TextDecoderStream())
+      .getReader();
+    let line = "";
+    while (!line.endsWith("\n")) {
+      const { value } = await deadline(reader.read(), 60_000);
+      if (value === undefined) throw new Error("Xvfb has ended");
+      line += value;
+    }
     await reader.cancel();
-    return new VirtualScreen(
-      process,
-      `:${new TextDecoder().decode(value).trim()}`,
-    );
+    return new VirtualScreen(process, `:${line.trim()}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
