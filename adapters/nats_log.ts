@@ -19,6 +19,7 @@ import type {
   AdapterLogEntry,
   AdapterLogLimits,
 } from "../core/cluster/adapter.ts";
+import { addBounded } from "../core/util/bounded_set.ts";
 import { SequenceOrder } from "./nats_order.ts";
 import {
   type ApiAnswer,
@@ -269,7 +270,7 @@ export class NatsLog implements AdapterLog {
     }
     const log = this.#name;
     if (log === undefined) this.#isLost = true;
-    else this.#addLost(log);
+    else addBounded(this.#lost, log, MAX_LOST_LOGS);
     this.#publishLost({ type: "lost", ...log !== undefined && { log } });
     if (this.#isOpen) this.#fail(new Error("A message was not stored"));
     return Promise.resolve();
@@ -283,17 +284,9 @@ export class NatsLog implements AdapterLog {
     }
     const { log } = message;
     if (log === undefined) this.#isLost = true;
-    else this.#addLost(log);
+    else addBounded(this.#lost, log, MAX_LOST_LOGS);
     if (!this.#isOpen || log !== undefined && log !== this.#name) return;
     this.#fail(new Error("Another server cannot store messages"));
-  }
-
-  #addLost(log: string): void {
-    this.#lost.add(log);
-    for (const oldest of this.#lost) {
-      if (this.#lost.size <= MAX_LOST_LOGS) break;
-      this.#lost.delete(oldest);
-    }
   }
 
   #publishLost(message: LostMessage): void {

@@ -1,6 +1,6 @@
 /**
- * Publishes broadcasts to other servers through an adapter, and receives theirs. With a history
- * that a broker stores, `broker_log.ts` sends them.
+ * Publishes broadcasts to other servers through an adapter, and receives theirs. With a
+ * history that a broker stores, `broker_log.ts` sends them.
  *
  * @module
  */

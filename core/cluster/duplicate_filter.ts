@@ -9,6 +9,7 @@ import {
   encodeEnvelopeStart,
   type SequencedBroadcast,
 } from "../history/envelope.ts";
+import { addBounded } from "../util/bounded_set.ts";
 
 /** The number of messages to several rooms to remember. */
 const MAX_SEEN_MESSAGES = 4096;
@@ -37,13 +38,6 @@ export class DuplicateFilter {
   /** Whether a message was received before, in the channel of another room. */
   isDuplicate({ target: { rooms }, from, id }: SequencedBroadcast): boolean {
     if (rooms === undefined || rooms.length < 2) return false;
-    const name = `${from} ${id}`;
-    if (this.#seen.has(name)) return true;
-    this.#seen.add(name);
-    for (const oldest of this.#seen) {
-      if (this.#seen.size <= MAX_SEEN_MESSAGES) break;
-      this.#seen.delete(oldest);
-    }
-    return false;
+    return !addBounded(this.#seen, `${from} ${id}`, MAX_SEEN_MESSAGES);
   }
 }

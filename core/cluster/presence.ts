@@ -7,6 +7,7 @@
  */
 
 import type { Member } from "../events/event_types.ts";
+import { addBounded } from "../util/bounded_set.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 import {
   groupMembers,
@@ -341,11 +342,7 @@ export class Presence<Data> {
   }
 
   #dropServer(name: string): void {
-    this.#dropped.add(name);
-    for (const oldest of this.#dropped) {
-      if (this.#dropped.size <= MAX_DROPPED_SERVERS) break;
-      this.#dropped.delete(oldest);
-    }
+    addBounded(this.#dropped, name, MAX_DROPPED_SERVERS);
     for (const room of this.#rooms.keys()) this.#removeServer(room, name);
   }
 

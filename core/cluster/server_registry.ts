@@ -7,6 +7,7 @@
 
 import { isThenable } from "../events/errors.ts";
 import type { BroadcastBody } from "../history/envelope.ts";
+import { addBounded } from "../util/bounded_set.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 import type {
   ClusterAnswer,
@@ -302,14 +303,7 @@ export class ServerRegistry {
   /** Whether this server has run a query before that must not be run twice. */
   #isRepeated(from: string, id: number, query: ClusterQuery): boolean {
     if (query.type !== "send" && query.type !== "request") return false;
-    const name = `${from} ${id}`;
-    if (this.#handled.has(name)) return true;
-    this.#handled.add(name);
-    for (const oldest of this.#handled) {
-      if (this.#handled.size <= MAX_HANDLED) break;
-      this.#handled.delete(oldest);
-    }
-    return false;
+    return !addBounded(this.#handled, `${from} ${id}`, MAX_HANDLED);
   }
 
   #answer(
