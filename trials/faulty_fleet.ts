@@ -229,3 +229,62 @@ export async function comeBack(fleet: Fleet, count: number): Promise<void> {
   );
   for (const { client } of all) await client.close();
 }
+
+/** What is tried with a fleet whose servers reach the broker through a proxy each. */
+type ProxiedAction = (fleet: Fleet, proxies: TcpProxy[]) => Promise<void>;
+
+/**
+ * Tries something with such a fleet.
+ *
+ * @param port The port of the broker.
+ * @param connect Makes the adapter that reaches the broker at a URL of a proxy.
+ */
+export async function throughProxies(
+  port: number,
+  connect: (url: string) => Adapter,
+  act: ProxiedAction,
+): Promise<void> {
+  const proxies = [0, 1, 2].map(() => new TcpProxy(port));
+  await using fleet = new Fleet(proxies.map(({ url }) => connect(url)));
+  await act(fleet, proxies);
+  for (const node of fleet.nodes) await node.server.close();
+  for (const proxy of proxies) await proxy[Symbol.asyncDispose]();
+}
+
+/**
+ * What the network between the servers and any broker may do.
+ *
+ * @param silence Names the fault that a broker is silent from the start.
+ */
+export const networkFaults = (
+  proxied: (act: ProxiedAction) => Promise<void>,
+  silence: string,
+): Faults => ({
+  "one server is partitioned, half-open": () =>
+    proxied(async (fleet, [proxy]) => {
+      await tryFault(fleet, async (told) => {
+        proxy?.swallow();
+        await told(/^down/);
+        proxy?.heal();
+      });
+    }),
+  "all servers are partitioned, and new connections are accepted": () =>
+    proxied(async (fleet, proxies) => {
+      await tryFault(fleet, async (told) => {
+        for (const proxy of proxies) proxy.swallow();
+        await told(/^down/);
+        await delay(5_000);
+        for (const proxy of proxies) proxy.heal();
+      });
+    }),
+  [silence]: () =>
+    proxied(async (fleet, [proxy]) => {
+      await tryFault(fleet, async (told) => {
+        proxy?.swallow();
+        proxy?.cut();
+        await told(/^down/);
+        await delay(9_000);
+        proxy?.heal();
+      });
+    }),
+});

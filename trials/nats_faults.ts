@@ -5,8 +5,15 @@ import { ClientSocket } from "@ws/events/client";
 import { nats, type NatsOptions } from "@ws/events/nats";
 import { connectNats } from "../adapters/nats_transport.ts";
 import { leaderOf, NatsServer } from "../tests/support/nats_servers.ts";
-import { TcpProxy } from "../tests/support/tcp_proxy.ts";
-import { comeBack, type Faults, Fleet, tryFault } from "./faulty_fleet.ts";
+import type { TcpProxy } from "../tests/support/tcp_proxy.ts";
+import {
+  comeBack,
+  type Faults,
+  Fleet,
+  networkFaults,
+  throughProxies,
+  tryFault,
+} from "./faulty_fleet.ts";
 
 const user = { user: "ws", pass: "old" };
 
@@ -22,15 +29,11 @@ async function proxied(
 ): Promise<void> {
   await using server = new NatsServer();
   await server.start(config(server));
-  const proxies = [0, 1, 2].map(() => new TcpProxy(server.port));
-  await using fleet = new Fleet(
-    proxies.map(({ url }) =>
-      nats({ servers: url.replace("ws://", ""), ...options })
-    ),
+  await throughProxies(
+    server.port,
+    (url) => nats({ servers: url.replace("ws://", ""), ...options }),
+    (fleet, proxies) => act(fleet, proxies, server),
   );
-  await act(fleet, proxies, server);
-  for (const node of fleet.nodes) await node.server.close();
-  for (const proxy of proxies) await proxy[Symbol.asyncDispose]();
 }
 
 /** The subject of a room's messages. */
@@ -63,33 +66,7 @@ async function fill(server: NatsServer): Promise<void> {
 
 /** @param back The number of clients that come back at once. */
 export const natsFaults = (back: number): Faults => ({
-  "one server is partitioned, half-open": () =>
-    proxied(async (fleet, [proxy]) => {
-      await tryFault(fleet, async (told) => {
-        proxy?.swallow();
-        await told(/^down/);
-        proxy?.heal();
-      });
-    }),
-  "all servers are partitioned, and new connections are accepted": () =>
-    proxied(async (fleet, proxies) => {
-      await tryFault(fleet, async (told) => {
-        for (const proxy of proxies) proxy.swallow();
-        await told(/^down/);
-        await delay(5_000);
-        for (const proxy of proxies) proxy.heal();
-      });
-    }),
-  "INFO never comes": () =>
-    proxied(async (fleet, [proxy]) => {
-      await tryFault(fleet, async (told) => {
-        proxy?.swallow();
-        proxy?.cut();
-        await told(/^down/);
-        await delay(9_000);
-        proxy?.heal();
-      });
-    }),
+  ...networkFaults(proxied, "INFO never comes"),
   "NATS stands still for a while": () =>
     proxied(async (fleet, _proxies, server) => {
       await tryFault(fleet, async (told) => {

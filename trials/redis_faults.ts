@@ -9,8 +9,15 @@ import {
   redisSentinel,
   RedisServer,
 } from "../tests/support/redis_servers.ts";
-import { TcpProxy } from "../tests/support/tcp_proxy.ts";
-import { comeBack, type Faults, Fleet, tryFault } from "./faulty_fleet.ts";
+import type { TcpProxy } from "../tests/support/tcp_proxy.ts";
+import {
+  comeBack,
+  type Faults,
+  Fleet,
+  networkFaults,
+  throughProxies,
+  tryFault,
+} from "./faulty_fleet.ts";
 
 /** A fleet whose servers reach Redis through a proxy each. */
 async function proxied(
@@ -21,44 +28,16 @@ async function proxied(
   ) => Promise<void>,
 ): Promise<void> {
   await using server = await RedisServer.start();
-  const proxies = [0, 1, 2].map(() => new TcpProxy(server.port));
-  await using fleet = new Fleet(
-    proxies.map(({ url }) => redis({ url: url.replace("ws:", "redis:") })),
+  await throughProxies(
+    server.port,
+    (url) => redis({ url: url.replace("ws:", "redis:") }),
+    (fleet, proxies) => act(fleet, proxies, server),
   );
-  await act(fleet, proxies, server);
-  for (const node of fleet.nodes) await node.server.close();
-  for (const proxy of proxies) await proxy[Symbol.asyncDispose]();
 }
 
 /** @param back The number of clients that come back at once. */
 export const redisFaults = (back: number): Faults => ({
-  "one server is partitioned, half-open": () =>
-    proxied(async (fleet, [proxy]) => {
-      await tryFault(fleet, async (told) => {
-        proxy?.swallow();
-        await told(/^down/);
-        proxy?.heal();
-      });
-    }),
-  "all servers are partitioned, and new connections are accepted": () =>
-    proxied(async (fleet, proxies) => {
-      await tryFault(fleet, async (told) => {
-        for (const proxy of proxies) proxy.swallow();
-        await told(/^down/);
-        await delay(5_000);
-        for (const proxy of proxies) proxy.heal();
-      });
-    }),
-  "HELLO is never answered": () =>
-    proxied(async (fleet, [proxy]) => {
-      await tryFault(fleet, async (told) => {
-        proxy?.swallow();
-        proxy?.cut();
-        await told(/^down/);
-        await delay(9_000);
-        proxy?.heal();
-      });
-    }),
+  ...networkFaults(proxied, "HELLO is never answered"),
   "the password is changed": async () => {
     await using server = await RedisServer.start(() => [
       ...["--requirepass", "old"],
