@@ -85,7 +85,7 @@ const SCRIPT = `set -eu
 mount --make-rprivate /
 mount -t tmpfs none "$ROOT"
 cd "$ROOT"
-mkdir -p bin etc/ssl tmp proc dev root work/events cache layer
+mkdir -p bin etc/ssl tmp proc dev root project cache layer
 chmod 1777 tmp
 cp "$DENO" bin/deno
 for lib in $(ldd "$DENO" | grep -o '/[^ ]*'); do
@@ -107,10 +107,10 @@ mount -t tmpfs none layer
 mkdir layer/upper layer/work
 mount -t overlay none -o \
   "lowerdir=$CACHE,upperdir=layer/upper,workdir=layer/work" cache
-tar -C "$REPOSITORY" --null -T "$FILES" -cf - | tar -C work/events -xf -
+tar -C "$REPOSITORY" --null -T "$FILES" -cf - | tar -C project -xf -
 export PATH=/bin HOME=/root DENO_DIR=/cache NO_COLOR=1
 unset CI
-exec /usr/bin/unshare --root "$ROOT" --wd /work/events /bin/deno "$@"`;
+exec /usr/bin/unshare --root "$ROOT" --wd /project /bin/deno "$@"`;
 
 /** Does what the script needs a permission for, and nothing else. */
 const PROBE = `set -eu
