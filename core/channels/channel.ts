@@ -335,6 +335,11 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
     return [...this.#members.values()];
   }
 
+  /** The number of messages that were dropped while the channel was not open. */
+  get droppedOffline(): number {
+    return this.#queue.dropped;
+  }
+
   /**
    * Sends a message to the server in the channel. Until the channel is open, messages wait
    * in order, up to `maxBufferedAmount`.
@@ -361,6 +366,7 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
       ? this.#sendNow(frame, options)
       : undefined;
     if (sent) return sent;
+    if (options?.volatile) return this.#queue.dropVolatile();
     const { entry, isQueued } = this.#queue.add(frame, options, true, 0);
     if (!isQueued) this.#queue.drop(entry);
     return entry.promise;

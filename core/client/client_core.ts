@@ -253,7 +253,8 @@ export class ClientCore<Types extends SocketTypes> {
     const frame = encodeWith(data, this.#options.codec);
     const connection = this.#connection;
     // Messages of `connect` listeners belong to their connection.
-    const isTransferable = this.#reconnector.isEnabled && !this.#isOpening;
+    const isTransferable = this.#reconnector.isEnabled && !this.#isOpening &&
+      !options?.volatile;
     const sent = connection &&
       coreOf(connection).send(frame, options, isTransferable);
     if (sent) return sent;
@@ -266,10 +267,11 @@ export class ClientCore<Types extends SocketTypes> {
       // The connection is closing. Whether another one follows is not known yet, or none
       // will.
       if (!this.#reconnector.isEnabled || this.#isClosing) {
-        return connection.send(data);
+        return connection.send(data, options);
       }
     }
     assertOverflow(options);
+    if (options?.volatile) return this.#queue.dropVolatile();
     const { entry, isQueued } = this.#queue.add(frame, options, true, 0);
     if (!isQueued) this.#queue.drop(entry);
     return entry.promise;

@@ -321,11 +321,20 @@ export class ClusterLink {
   ): void {
     const id = ++this.#lastId;
     const broadcast = { from: this.#name, id, target, body, options };
+    if (options.volatile) return this.#publishVolatile(broadcast);
     if (this.brokerLog) {
       if (this.#state !== "unstored") return this.brokerLog.send(broadcast);
       this.#host.deliver(broadcast, 0);
     }
     this.#publishUnstored(broadcast);
+  }
+
+  /** Publishes a message that is neither stored nor queued. */
+  #publishVolatile(broadcast: SequencedBroadcast): void {
+    if (!this.#isPublishing) return this.#host.messageMissed();
+    const message = encodeEnvelope(broadcast);
+    const channels = channelsOf(broadcast.target, message.length);
+    this.#send({ channels, message });
   }
 
   #publishUnstored(broadcast: SequencedBroadcast): void {

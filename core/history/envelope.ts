@@ -122,10 +122,13 @@ export function decodeEnvelope(
 }
 
 /** Keeps the options that this version knows. */
-function pickSendOptions({ overflow, key }: SendOptions): SendOptions {
+function pickSendOptions(
+  { overflow, key, volatile }: SendOptions,
+): SendOptions {
   return {
     ...isOverflow(overflow) && { overflow },
     ...typeof key === "string" && { key },
+    ...volatile === true && { volatile },
   };
 }
 

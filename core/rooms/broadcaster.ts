@@ -414,7 +414,7 @@ export class Broadcaster<Types extends SocketTypes>
       ...rooms && { rooms },
       except: except.filter((one) => typeof one === "string"),
     };
-    const recovery = this.#recovery;
+    const recovery = options.volatile ? undefined : this.#recovery;
     if (!recovery) {
       sendToAll(audience.members, frame, options, this.#fanOut(rooms, options));
       this.#cluster?.publish(frame, target, options);
@@ -438,11 +438,13 @@ export class Broadcaster<Types extends SocketTypes>
 
   /** Handles a message from another server, or from the broker's log. */
   #receive(broadcast: Broadcast, offset: number | undefined): void {
-    if (offset !== undefined) return this.#deliver({ ...broadcast, offset });
-    if (this.#memoryStore) {
-      return this.#deliver(this.#memoryStore.add(broadcast));
-    }
     const { target, body, options } = broadcast;
+    if (!options.volatile) {
+      if (offset !== undefined) return this.#deliver({ ...broadcast, offset });
+      if (this.#memoryStore) {
+        return this.#deliver(this.#memoryStore.add(broadcast));
+      }
+    }
     const fanOut = this.#fanOut(target.rooms, options);
     sendToAll(this.#membersOf(target), body, options, fanOut);
   }

@@ -119,6 +119,9 @@ export class PacedWriter {
     assertOverflow(options);
     this.#checkDrained();
     const mustWait = this.#hasQueued || this.#drained !== undefined;
+    if (options?.volatile && (mustWait || !this.#buffer.isClear)) {
+      return this.dropVolatile();
+    }
     if (mustWait || frame instanceof Blob) {
       return this.#enqueue(frame, options, isTransferable);
     }
@@ -134,6 +137,11 @@ export class PacedWriter {
     this.#queue.adopt(entry);
     this.#isDrainAwaited ||= this.#drained !== undefined;
     if (!this.#drained) this.#flush();
+  }
+
+  /** Drops a volatile message that cannot be sent at once. */
+  dropVolatile(): Promise<void> {
+    return (this.#queue ??= new SendQueue(this.#limits)).dropVolatile();
   }
 
   /** Drops a queued message that a newer message with these options replaces. */

@@ -35,9 +35,24 @@ export interface SendOptions {
    * @default {""}
    */
   readonly key?: string;
+  /**
+   * Sends the message only if it can leave at once. It is dropped, and counted as
+   * dropped, if other messages wait to be sent, if the runtime still buffers 64 KiB or
+   * more, if the peer has not granted credit for it, or while a client has no connection.
+   * The promise of `send` rejects with a {@linkcode MessageDroppedError} then. A volatile
+   * message is never queued, so `overflow` and `key` do not apply, and never stored in a
+   * `history`.
+   *
+   * @default {false}
+   */
+  readonly volatile?: boolean;
 }
 
-const SEND_OPTIONS: readonly (keyof SendOptions)[] = ["overflow", "key"];
+const SEND_OPTIONS: readonly (keyof SendOptions)[] = [
+  "overflow",
+  "key",
+  "volatile",
+];
 
 /**
  * Checks the options of `send` at run time.
@@ -89,6 +104,8 @@ export class SendQueue extends BackpressureQueue<QueuedMessage> {
   #stopError: (() => Error) | undefined;
   /** The error of dropped messages: one for all, as there may be many. */
   #dropError: MessageDroppedError | undefined;
+  /** The promise of all dropped volatile messages. */
+  #volatileDrop: Promise<void> | undefined;
 
   /** Creates an empty queue. */
   constructor(limits: SendQueueLimits) {
@@ -178,6 +195,18 @@ export class SendQueue extends BackpressureQueue<QueuedMessage> {
       `Cannot send a message as the send buffer is full or a newer message has the same key: "maxBufferedAmount" is ${this.#limits.maxBufferedAmount}`,
     );
     entry.reject(this.#dropError);
+  }
+
+  /** Drops a volatile message that cannot be sent at once. */
+  dropVolatile(): Promise<void> {
+    this.#dropped++;
+    return this.#volatileDrop ??= ignoreRejection(
+      Promise.reject(
+        new MessageDroppedError(
+          "Cannot send a volatile message at once: other messages wait, or there is no connection",
+        ),
+      ),
+    );
   }
 }
 

@@ -178,6 +178,7 @@ export class Sender {
       if (sent !== RESOLVED) this.#refundUnsent(frame, sent);
       return sent;
     }
+    if (options?.volatile) return this.#writer.dropVolatile();
     const heldBytes = this.bufferedAmount - window.size;
     const { entry, isQueued } = window.enqueue(
       frame,

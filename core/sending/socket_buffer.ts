@@ -17,6 +17,9 @@ export interface TrafficCount {
   readonly bytes: number;
 }
 
+/** A socket that holds less than this sends the next message at once. */
+const CLEAR_BYTES = 64 * 1024;
+
 /** What a socket holds, and what it was given in all. */
 export class SocketBuffer {
   readonly #socket: SocketSink;
@@ -45,6 +48,11 @@ export class SocketBuffer {
   /** The bytes in the socket when it was last asked, and those sent since. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** Whether what the socket holds leaves soon. */
+  get isClear(): boolean {
+    return this.#maxBytes < CLEAR_BYTES || this.measure() < CLEAR_BYTES;
   }
 
   /** Whether the last message was empty. Nothing shows when such a message has left. */

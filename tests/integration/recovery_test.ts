@@ -734,6 +734,39 @@ testBrokers("a client may come back to another server", async (broker) => {
   assertEquals(back.sort(), ["6", "7", "recovered"]);
 });
 
+testBrokers(
+  "volatile messages reach all servers, and are not stored",
+  async (broker) => {
+    await using one = await join(broker);
+    await using two = await join(broker);
+    await using stays = await new Visitor(two, "a").enter();
+    await using visitor = await new Visitor(two, "a/b").enter();
+    await linked(one, stays);
+    visitor.heard.length = stays.heard.length = 0;
+    const volatile = { volatile: true };
+    one.to("a").send("1", volatile);
+    two.to("a").send("2", volatile);
+    assertEquals((await heard(stays, 2)).sort(), ["1", "2"]);
+    assertEquals((await heard(visitor, 2)).sort(), ["1", "2"]);
+    await visitor.lose();
+    one.to("a").send("missed for good", volatile);
+    one.to("a").send("stored");
+    while (!stays.heard.includes("stored")) {
+      await stays.client.waitFor("message");
+    }
+    assertEquals(await visitor.comeBack(), ["stored", "recovered"]);
+    // While the broker is down, they are not kept for the other servers.
+    const { missed } = one;
+    const down = one.waitFor("adapter", {
+      filter: (state) => state === "down",
+    });
+    await broker.kill();
+    await down;
+    one.to("a").send("dropped", volatile);
+    assertEquals(one.missed, missed + 1);
+  },
+);
+
 testBrokers("a deploy loses nothing", async (broker) => {
   const one = await join(broker);
   await using two = await join(broker);
