@@ -20,6 +20,8 @@ export interface CliOptions {
   readonly isChat: boolean;
   readonly isJson: boolean;
   readonly isReconnecting: boolean;
+  /** Whether to print every frame. */
+  readonly isDebugging: boolean;
   /** Subprotocols to offer, or to choose from. */
   readonly protocols: readonly string[];
   readonly headers: readonly (readonly [string, string])[];
@@ -49,11 +51,15 @@ Options:
   -w, --wait <seconds>        Wait for messages after the end of the input (1)
       --duration <seconds>    Duration of a benchmark (5)
       --size <bytes>          Size of the messages of a benchmark (32)
+  -d, --debug                 Print every frame that is sent or received
       --json                  Print each event as one line of JSON
   -h, --help                  Print this text
 
 While connected, a line that begins with a slash is a command:
   /request <data>             Send a request, and print the reply (events.v1)
+  /join <channel> [json]      Join a channel, and print its messages (events.v1)
+  /to <channel> <data>        Send a message in a channel
+  /leave <channel>            Leave a channel
   /close [code] [reason]      Close the connection
   /help                       Print this list
   //text                      Send a line that begins with a slash
@@ -83,6 +89,7 @@ const SPEC = {
   protocol: { type: "string", short: "p", multiple: true },
   reconnect: { type: "boolean", short: "r" },
   wait: { type: "string", short: "w" },
+  debug: { type: "boolean", short: "d" },
   json: { type: "boolean" },
   help: { type: "boolean", short: "h" },
 } as const;
@@ -119,6 +126,7 @@ export function parseOptions(args: readonly string[]): CliOptions | undefined {
     isChat: values.chat ?? false,
     isJson: values.json ?? false,
     isReconnecting: values.reconnect ?? false,
+    isDebugging: values.debug ?? false,
     protocols: values.protocol ?? [],
     headers: (values.header ?? []).map(parseHeader),
     wait: seconds("--wait", values.wait ?? "1"),

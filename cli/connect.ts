@@ -10,10 +10,10 @@ import {
   type SocketTypes,
 } from "../client.ts";
 import { printable } from "../core/util/printable.ts";
+import { debug } from "../debug.ts";
 import { clientOptions, type CliOptions } from "./cli_options.ts";
+import { Commands } from "./commands.ts";
 import type { Printer, Terminal } from "./printer.ts";
-
-const COMMANDS = `/request <data>, /close [code] [reason], /help, //text`;
 
 /**
  * Connects, and stays until the connection or the input ends.
@@ -29,6 +29,7 @@ export async function connect(
     ...clientOptions(options),
     reconnect: options.isReconnecting,
   });
+  if (options.isDebugging) debug(client, { write: terminal.note });
   const ended = Promise.withResolvers<number>();
   client.on("connect", (connection) => {
     const { protocol, speaksEvents } = connection;
@@ -84,39 +85,16 @@ async function readInput(
   terminal: Terminal,
   printer: Printer,
 ): Promise<void> {
+  const commands = new Commands(client, printer);
   const pending = new Set<Promise<void>>();
   for await (const line of terminal.lines) {
-    const done = runLine(line, client, printer).catch((error: unknown) => {
+    const done = commands.run(line).catch((error: unknown) => {
       printer.error(error);
     }).finally(() => pending.delete(done));
     pending.add(done);
     if (client.connection === undefined) break;
   }
   await Promise.all(pending);
-}
-
-/** Sends a line, or does what it says. */
-async function runLine(
-  line: string,
-  client: ClientSocket,
-  printer: Printer,
-): Promise<void> {
-  if (!line.startsWith("/") || line.startsWith("//")) {
-    return await client.send(line.replace(/^\/\//, "/"));
-  }
-  const [, command = "", rest = ""] = /^\/(\S*)\s*(.*)$/.exec(line) ?? [];
-  if (command === "request") {
-    const reply = await client.request(rest);
-    const data = reply instanceof Uint8Array ? reply : JSON.stringify(reply);
-    printer.data("reply", data ?? "", "reply: ");
-  } else if (command === "close") {
-    const [, code, reason = ""] = /^(\d+)?\s*(.*)$/.exec(rest) ?? [];
-    await client.close(code === undefined ? 1000 : Number(code), reason);
-  } else if (command === "help") {
-    printer.event({ type: "help", text: COMMANDS }, COMMANDS);
-  } else {
-    throw new Error(`No such command: "/${command}". There are ${COMMANDS}`);
-  }
 }
 
 /** Waits, but no longer than for a promise. */

@@ -5,9 +5,10 @@
  */
 
 import { printable } from "../core/util/printable.ts";
+import { debug } from "../debug.ts";
 import { ServerSocket } from "../server.ts";
 import type { CliOptions } from "./cli_options.ts";
-import type { Printer } from "./printer.ts";
+import type { Printer, Terminal } from "./printer.ts";
 
 /**
  * Listens until the signal aborts.
@@ -16,10 +17,12 @@ import type { Printer } from "./printer.ts";
  */
 export async function listen(
   options: CliOptions,
+  terminal: Terminal,
   printer: Printer,
   signal: AbortSignal,
 ): Promise<number> {
   const server = new ServerSocket({ protocols: options.protocols });
+  if (options.isDebugging) debug(server, { write: terminal.note });
   server.on("connect", (client, path) => {
     printer.event(
       { type: "connect", client: client.remoteAddress, path },

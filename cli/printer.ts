@@ -46,13 +46,22 @@ export class Printer {
     this.#isJson = isJson;
   }
 
-  /** Prints received data; `label` says what it is, if it is not a plain message. */
-  data(type: string, data: string | Uint8Array, label = ""): void {
+  /**
+   * Prints received data.
+   *
+   * @param label Says what it is, if it is not a plain message.
+   * @param details More properties for the output as JSON.
+   */
+  data(
+    type: string,
+    data: string | Uint8Array,
+    label = "",
+    details: Readonly<Record<string, unknown>> = {},
+  ): void {
     const isText = typeof data === "string";
     if (this.#isJson) {
-      return this.#json(
-        isText ? { type, text: data } : { type, base64: data.toBase64() },
-      );
+      const content = isText ? { text: data } : { base64: data.toBase64() };
+      return this.#json({ type, ...details, ...content });
     }
     const text = isText ? printable(data, ALL) : describeBytes(data);
     const prefix = this.#terminal.isInteractive ? "< " : "";

@@ -31,7 +31,7 @@ export async function run(
     const printer = new Printer(terminal, options.isJson);
     switch (options.mode) {
       case "listen":
-        return await listen(options, printer, signal);
+        return await listen(options, terminal, printer, signal);
       case "bench":
         return await bench(options, terminal, printer);
       default:

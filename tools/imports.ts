@@ -8,6 +8,8 @@ const LAYERS: readonly string[] = [
   "cli/",
   "telemetry.ts",
   "telemetry/",
+  "debug.ts",
+  "debug/",
   "inspect.ts",
   "inspect/",
   "testing.ts",
@@ -153,6 +155,7 @@ for (
   const folder of [
     "core",
     "adapters",
+    "debug",
     "inspect",
     "telemetry",
     "testing",

@@ -26,14 +26,14 @@ const ROOT_PAGES = [
 const SIDEBAR: Readonly<Record<string, readonly string[]>> = {
   "Get started": ["tutorial", "api", "coming-from", "errors", "faq", "limits"],
   "Build": [
-    ...["authentication", "messages", "rooms", "reconnecting", "recovery"],
-    ...["backpressure", "ends", "testing", "cli"],
+    ...["authentication", "messages", "rooms", "channels", "reconnecting"],
+    ...["recovery", "backpressure", "ends", "testing", "debugging", "cli"],
   ],
   "Run": [
     ...["mounting", "deploy", "security", "reliability", "scaling", "inspect"],
     ...["telemetry", "performance", "compatibility"],
   ],
-  "Understand": ["architecture", "protocol"],
+  "Understand": ["architecture", "protocol", "broker-protocol"],
 };
 
 function isPage(path: string): boolean {

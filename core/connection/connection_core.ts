@@ -154,6 +154,7 @@ export class ConnectionCore<
     this.dispatcher = new Dispatcher(this);
     this.receiver = new Receiver(this, this.dispatcher, init.resumePoint);
     options.instrumentation?.connectionCreated(connection);
+    options.frameLog?.(connection, socket);
     socket.binaryType = "arraybuffer";
     for (const type of SOCKET_EVENTS) {
       // After `open`, the runtime need not remember its listener.

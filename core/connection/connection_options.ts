@@ -118,6 +118,8 @@ export interface ConnectionOptions<Types extends SocketTypes>
   extends SideOptions, Instrumented {
   /** The instrumentation, if any is attached. */
   instrumentation: Instrumentation | undefined;
+  /** Observes the frames of a new connection, if somebody debugs the socket. */
+  frameLog: Instrumented["frameLog"];
   /** The subprotocol features that the socket supports. */
   readonly support: SubprotocolSupport;
   /** The resolved flow-control limits. */
@@ -171,6 +173,7 @@ export function resolveOptions<Types extends SocketTypes>(
         .toSchema<Types, Incoming<Types>>(schema),
     isStrict: onInvalid === "close",
     instrumentation: undefined,
+    frameLog: undefined,
   };
 }
 

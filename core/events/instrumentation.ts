@@ -15,6 +15,8 @@ export interface InstrumentedConnection {
   readonly path: string;
   /** The address of the peer. */
   readonly remoteAddress: string;
+  /** Whether both ends use `events.v1`. */
+  readonly speaksEvents: boolean;
   /** The time at which it was opened. */
   readonly connectedAt: Date;
   /** The number of bytes that wait to be sent. */
@@ -75,10 +77,22 @@ export interface Instrumentation {
   listenerFailed(error: unknown, from: string): void;
 }
 
+/** The part of a socket that a frame log uses. */
+export interface LoggedSocket extends EventTarget {
+  /** Sends a frame. */
+  send(data: string | ArrayBuffer | ArrayBufferView<ArrayBuffer>): void;
+  /** Starts the closing handshake. */
+  close(code?: number, reason?: string): void;
+}
+
 /** Holds the instrumentation of a socket. */
 export interface Instrumented {
   /** The instrumentation, if there is one. */
   instrumentation?: Instrumentation | undefined;
+  /** Observes the frames of a new connection, if somebody debugs the socket. */
+  frameLog?:
+    | ((connection: InstrumentedConnection, socket: LoggedSocket) => void)
+    | undefined;
 }
 
 const slots = new WeakMap<object, Instrumented>();

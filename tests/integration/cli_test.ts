@@ -7,6 +7,7 @@ import {
   assertStrictEquals,
 } from "@std/assert";
 import { run } from "../../cli/run.ts";
+import { channels } from "../../channels.ts";
 import { ClientSocket, ServerSocket } from "../../mod.ts";
 import { lacksPermission } from "../support/permissions.ts";
 import { Program } from "../support/program.ts";
@@ -22,13 +23,17 @@ async function command(
   args: string[],
   lines: AsyncIterable<string> = (async function* () {})(),
   signal: AbortSignal = new AbortController().signal,
+  printed: () => void = () => {},
 ) {
   const out: string[] = [];
   const notes: string[] = [];
   const code = await run(args, {
     lines,
     isInteractive: false,
-    print: (line) => out.push(line),
+    print: (line) => {
+      out.push(line);
+      printed();
+    },
     note: (line) => notes.push(line),
   }, signal);
   return { code, out, notes };
@@ -86,6 +91,55 @@ test("events <url> sends requests, and tells what fails", async () => {
   assertMatch(notes.join("\n"), /^Closed: 4001 done \(local\)$/m);
   assert(!notes.join("\n").includes("private"));
   assertStrictEquals(code, 0);
+});
+
+test("events <url> joins channels, sends in them, and leaves them", async () => {
+  await using server = await echo();
+  const orders = channels(server).channel("orders/:id", {
+    join: ({ data }) => data === "ada",
+    snapshot: ({ params }) => ({ id: params.id }),
+  });
+  const left = Promise.withResolvers<void>();
+  orders.on("message", ({ content }) => {
+    server.to("orders/42").send(`${content}!`);
+  });
+  orders.on("leave", () => left.resolve());
+  const heard = Promise.withResolvers<void>();
+  async function* lines(): AsyncGenerator<string> {
+    yield '/join orders/42 "ada"';
+    yield "/join orders/43";
+    await new Promise<void>((resolve) => orders.once("join", () => resolve()));
+    yield "/to orders/42 hello";
+    await heard.promise;
+    yield "/leave orders/42";
+    await left.promise;
+    yield "/to orders/42 late";
+  }
+  const { code, out, notes } = await command(
+    [server.url],
+    lines(),
+    undefined,
+    heard.resolve,
+  );
+  assertEquals(out, ["orders/42: hello!"]);
+  const text = notes.join("\n");
+  assertMatch(text, /^Joined orders\/42: \{"id":"42"\}$/m);
+  assertMatch(text, /^Left orders\/43: forbidden/m);
+  assertMatch(text, /^Left orders\/42: left/m);
+  assertMatch(text, /^Not in the channel "orders\/42": write \/join orders/m);
+  assertStrictEquals(code, 0);
+});
+
+test("events --debug prints every frame", async () => {
+  await using server = await echo();
+  const { out, notes } = await command(
+    [server.url, "--debug", "-w", "60"],
+    input("hello", "bye"),
+  );
+  assertEquals(out, ["hello"]);
+  const frames = notes.map((line) => line.replace(/^\S+ /, ""));
+  assert(frames.includes('client 1 <- message "hello"'), frames.join("\n"));
+  assert(frames.includes('client 1 close 4000 "so long\\u001b" (peer)'));
 });
 
 test("events <url> closes at the end of the input", async () => {

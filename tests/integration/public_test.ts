@@ -5,6 +5,7 @@ import * as client from "@ws/events/client";
 import * as inspect from "@ws/events/inspect";
 import * as message from "@ws/events/message";
 import * as server from "@ws/events/server";
+import * as debug from "@ws/events/debug";
 import * as telemetry from "@ws/events/telemetry";
 import * as testing from "@ws/events/testing";
 
@@ -65,6 +66,7 @@ Deno.test("the entry points export exactly the documented names", () => {
     [message, ["Message"]],
     [adapter, []],
     [inspect, ["inspect"]],
+    [debug, ["debug"]],
     [telemetry, ["instrument"]],
     [testing, ["MemoryNetwork", "advance", "pair", "settle"]],
   ];

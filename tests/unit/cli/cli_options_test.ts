@@ -15,6 +15,7 @@ Deno.test("parseOptions() reads a URL, and fills in the defaults", () => {
     isChat: false,
     isJson: false,
     isReconnecting: false,
+    isDebugging: false,
     protocols: [],
     headers: [],
     wait: 1_000,
