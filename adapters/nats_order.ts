@@ -17,14 +17,28 @@ const GAP_TIMEOUT_MS = 1_000;
 /** With so many messages after a missing one, that one counts as lost. */
 const MAX_WAITING = 10_000;
 
+/**
+ * The same for the bytes of these messages. It is the limit of the other queues between a
+ * server and its broker, and the largest message that NATS can be set to accept.
+ */
+const MAX_WAITING_BYTES = 64 * 1024 * 1024;
+
+/** A message that can wait. */
+interface Sized {
+  /** Its content, which takes memory while it waits. */
+  readonly data: Uint8Array;
+}
+
 /** Passes on numbered messages without a gap. */
-export class SequenceOrder<Item> {
+export class SequenceOrder<Item extends Sized> {
   readonly #onItem: (sequence: number, item: Item) => void;
   readonly #onGap: (sequence: number) => void;
   /** The number of the next message; undefined while it is unknown. */
   #next: number | undefined;
   /** Messages that follow a missing one. */
   readonly #waiting = new Map<number, Item>();
+  /** The bytes of these messages. */
+  #waitingBytes = 0;
   #timer: Timer | undefined;
 
   /**
@@ -46,8 +60,8 @@ export class SequenceOrder<Item> {
   start(last: number): void {
     this.#stopTimer();
     this.#next = last + 1;
-    for (const sequence of this.#waiting.keys()) {
-      if (sequence <= last) this.#waiting.delete(sequence);
+    for (const [sequence, item] of this.#waiting) {
+      if (sequence <= last) this.#remove(sequence, item);
     }
     this.#passWaiting();
   }
@@ -57,6 +71,7 @@ export class SequenceOrder<Item> {
     this.#stopTimer();
     this.#next = undefined;
     this.#waiting.clear();
+    this.#waitingBytes = 0;
   }
 
   /** Takes a message. One that is older than the next, or is there already, is ignored. */
@@ -69,8 +84,15 @@ export class SequenceOrder<Item> {
       return;
     }
     if (next !== undefined && sequence < next) return;
+    if (this.#waiting.has(sequence)) return;
     this.#waiting.set(sequence, item);
-    if (this.#waiting.size > MAX_WAITING) return this.#lose();
+    this.#waitingBytes += item.data.length;
+    if (
+      this.#waiting.size > MAX_WAITING ||
+      this.#waitingBytes > MAX_WAITING_BYTES
+    ) {
+      return this.#lose();
+    }
     if (next !== undefined) this.#startTimer();
   }
 
@@ -79,10 +101,15 @@ export class SequenceOrder<Item> {
     while (this.#next !== undefined) {
       const item = this.#waiting.get(this.#next);
       if (item === undefined) break;
-      this.#waiting.delete(this.#next);
+      this.#remove(this.#next, item);
       this.#onItem(this.#next++, item);
     }
     if (this.#waiting.size > 0 && this.#next !== undefined) this.#startTimer();
+  }
+
+  #remove(sequence: number, item: Item): void {
+    this.#waiting.delete(sequence);
+    this.#waitingBytes -= item.data.length;
   }
 
   /** The next message does not arrive. */
