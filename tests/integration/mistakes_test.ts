@@ -111,6 +111,32 @@ Deno.test("send() refuses the name of an event before the data", async () => {
   );
 });
 
+Deno.test("onmessage and its like cannot be set", () => {
+  const targets = [new ServerSocket(), new ClientSocket()];
+  for (const target of targets) {
+    for (
+      const [name, listener] of [
+        ["onopen", 'on("connect", () => {})'],
+        ["onmessage", 'on("message", ({ data }) => {})'],
+        ["onclose", 'on("close", ...) and on("disconnect", ...)'],
+        ["onerror", 'on("error", (error) => {})'],
+      ] as const
+    ) {
+      assertThrows(
+        () => Object.assign(target, { [name]: () => {} }),
+        TypeError,
+        `Cannot set "${name}" as there is no such property: use ${listener}`,
+      );
+    }
+  }
+  class Own extends ClientSocket {
+    onmessage(): string {
+      return "a member of one's own";
+    }
+  }
+  assertEquals(new Own().onmessage(), "a member of one's own");
+});
+
 Deno.test("send() refuses what JSON would turn into an empty object", async () => {
   await using server = new ServerSocket();
   await using client = new ClientSocket();
