@@ -129,6 +129,7 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
       names: SERVER_EVENT_NAMES,
       failed: (server: ServerSocket, error, from, subject) =>
         server.#core.reportError(error, from, subject),
+      added: (server: ServerSocket, type) => server.#core.listenerAdded(type),
       override: (server: ServerSocket, type) =>
         type === "ready" ? server.onReady : endpoints.overrideOf(server, type),
     };

@@ -54,6 +54,9 @@ import { ClientShutdown, type ShutdownPlan } from "./shutdown.ts";
 /** The maximum number of reasons of the adapter that are written to the console. */
 const MAX_ADAPTER_WARNINGS = 10;
 
+/** The events that are only emitted with the option `presence`. */
+const PRESENCE_EVENTS = ["join", "update", "leave"];
+
 /** The state of one server. */
 export class ServerCore<Types extends SocketTypes> {
   /** The open connections. */
@@ -70,6 +73,8 @@ export class ServerCore<Types extends SocketTypes> {
   readonly #shutdown = new ClientShutdown(this.#clients);
   readonly #errorLog = new ErrorLog();
   readonly #adapterWarnings = new OnceWarnings(MAX_ADAPTER_WARNINGS);
+  readonly #presenceWarnings = new OnceWarnings(PRESENCE_EVENTS.length);
+  readonly #hasPresence: boolean;
   #closed: Promise<void> | undefined;
 
   /**
@@ -85,6 +90,7 @@ export class ServerCore<Types extends SocketTypes> {
     options: ServerOptions<Types>,
   ) {
     this.#server = server;
+    this.#hasPresence = options.presence !== undefined;
     this.clients = this.#clients;
     const resolved = resolveServerOptions(options);
     const { idleTimeout, pongGrace, closeTimeout, history } = resolved;
@@ -147,6 +153,16 @@ export class ServerCore<Types extends SocketTypes> {
   /** Shuts down; later calls return the same promise. */
   shutdown(plan: ShutdownPlan): Promise<void> {
     return this.#closed ??= this.#shutDown(plan);
+  }
+
+  /** Warns of a listener that would never be called. */
+  listenerAdded(type: string): void {
+    if (this.#hasPresence || !PRESENCE_EVENTS.includes(type)) return;
+    this.#presenceWarnings.warn(
+      type,
+      () =>
+        `The event "${type}" is not emitted without the option "presence": pass, for example, presence: (client) => ({ id: client.id })`,
+    );
   }
 
   /** Reports an error that no other listener receives. */

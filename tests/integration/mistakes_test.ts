@@ -4,6 +4,7 @@
  */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { stub } from "@std/testing/mock";
 import {
   ClientSocket,
   ConnectError,
@@ -109,6 +110,16 @@ Deno.test("send() refuses the name of an event before the data", async () => {
     TypeError,
     'Cannot use "text" as an option of send(data, options)',
   );
+});
+
+Deno.test("on() warns of events that need presence, once for each", () => {
+  using warn = stub(console, "warn");
+  const server = new ServerSocket();
+  server.on("join", () => {}).on("join", () => {}).on("message", () => {});
+  new ServerSocket({ presence: ({ id }) => ({ id }) }).on("leave", () => {});
+  assertEquals(warn.calls.map(({ args }) => args), [[
+    'The event "join" is not emitted without the option "presence": pass, for example, presence: (client) => ({ id: client.id })',
+  ]]);
 });
 
 Deno.test("onmessage and its like cannot be set", () => {
