@@ -40,6 +40,8 @@ export {
   ChannelMember,
   type JoinRequestInfo,
   type MemberLink,
+} from "./core/channels/channel_member.ts";
+export {
   ServerChannel,
   type ServerChannelEvents,
   type ServerChannelOptions,
@@ -49,20 +51,22 @@ export {
   type ChannelClient,
 } from "./core/channels/client_channels.ts";
 export {
-  Channel,
   ChannelCloseEvent,
-  type ChannelEvents,
+  ChannelMemberEvent,
   ChannelOpenEvent,
+} from "./core/channels/channel_events.ts";
+export {
+  Channel,
+  type ChannelEvents,
   type ChannelOptions,
   type ChannelState,
 } from "./core/channels/channel.ts";
-export {
-  ChannelMemberEvent,
-  type ChannelMessage,
-  type ChannelTypes,
-  type JoinData,
-  type Snapshot,
-  type TypedChannelMessages,
+export type {
+  ChannelMessage,
+  ChannelTypes,
+  JoinData,
+  Snapshot,
+  TypedChannelMessages,
 } from "./core/channels/channel_types.ts";
 export type {
   ChannelParams,

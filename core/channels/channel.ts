@@ -28,18 +28,12 @@ import {
   encodeInChannel,
   encodeJoin,
   encodeLeave,
-  type MembersUpdate,
 } from "../protocol/channel_frames.ts";
-import {
-  encodeAddressed,
-  escapeFrame,
-  type Payload,
-} from "../protocol/frames.ts";
+import { encodeAddressed, escapeFrame } from "../protocol/frames.ts";
 import {
   REQUEST_TIMEOUT_MS,
   type RequestOptions,
 } from "../requests/session.ts";
-import { MESSAGE_COST } from "../sending/buffer_budget.ts";
 import { assertOverflow } from "../sending/backpressure_queue.ts";
 import {
   assertSendOptions,
@@ -49,16 +43,22 @@ import {
 import { type Deferred, withResolvers } from "../util/deferred.ts";
 import { printable } from "../util/printable.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
-import { encodeWith, type Frame, sizeOf } from "../values/codec.ts";
+import { encodeWith, type Frame } from "../values/codec.ts";
 import type { Outgoing, Reply, SocketTypes } from "../values/types.ts";
 import {
+  ChannelCloseEvent,
   ChannelMemberEvent,
-  type ChannelMessage,
-  type ChannelTypes,
-  type JoinData,
-  type Snapshot,
-  type TypedChannelMessages,
+  ChannelOpenEvent,
+} from "./channel_events.ts";
+import type {
+  ChannelMessage,
+  ChannelTypes,
+  JoinData,
+  Snapshot,
+  TypedChannelMessages,
 } from "./channel_types.ts";
+import { MemberList } from "./member_list.ts";
+import { type ChannelItem, ReceivedItems } from "./received_items.ts";
 
 /**
  * The state of a {@linkcode Channel}:
@@ -69,48 +69,6 @@ import {
  * - `closed`: the client is not in the channel, and does not join it again.
  */
 export type ChannelState = "waiting" | "joining" | "open" | "closed";
-
-/** Dispatched by a channel that the client has joined. */
-export class ChannelOpenEvent<Snapshot> extends Event {
-  /** The snapshot. */
-  readonly snapshot: Snapshot;
-  /** Whether the client was in the channel before its connection was lost. */
-  readonly isRejoin: boolean;
-
-  /**
-   * Creates the event.
-   *
-   * @param type The name of the event.
-   * @param snapshot The snapshot.
-   * @param isRejoin Whether the client was in the channel before.
-   */
-  constructor(type: string, snapshot: Snapshot, isRejoin: boolean) {
-    super(type);
-    this.snapshot = snapshot;
-    this.isRejoin = isRejoin;
-  }
-}
-
-/** Dispatched by a channel that is closed. */
-export class ChannelCloseEvent extends Event {
-  /** The machine-readable code. */
-  readonly code: string;
-  /** The human-readable reason. */
-  readonly reason: string;
-
-  /**
-   * Creates the event.
-   *
-   * @param type The name of the event.
-   * @param code The machine-readable code.
-   * @param reason The human-readable reason.
-   */
-  constructor(type: string, code: string, reason: string) {
-    super(type);
-    this.code = code;
-    this.reason = reason;
-  }
-}
 
 /**
  * The events of a {@linkcode Channel}.
@@ -163,13 +121,6 @@ export interface ChannelEvents<Types extends ChannelTypes> {
     event: FailureEvent<undefined>;
   };
 }
-
-/** A decoded frame in the channel. */
-export type ChannelItem =
-  | { readonly kind: "message"; readonly payload: Payload }
-  | { readonly kind: "recovery"; readonly recovered: boolean }
-  | { readonly kind: "members"; readonly update: MembersUpdate }
-  | { readonly kind: "leave"; readonly code: string; readonly reason: string };
 
 /** What a channel asks of the channels of its client. */
 export interface ChannelOwner {
@@ -249,7 +200,7 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
   /** Messages that wait until the channel is open. */
   readonly #queue: SendQueue;
   readonly #joined: Deferred<Snapshot<Types>> = withResolvers();
-  readonly #members = new Map<string, ChannelMemberInfo>();
+  readonly #members = new MemberList();
   #state: ChannelState = "waiting";
   #connection: Connection | undefined;
   /** The number of the channel on the connection, once the server was asked. */
@@ -259,8 +210,7 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
   /** Ends the current attempt to join. */
   #attempt = new AbortController();
   /** What was received before it can be emitted, in order. */
-  #held: ChannelItem[] = [];
-  #heldSize = 0;
+  readonly #held = new ReceivedItems();
   /** Whether messages without a listener wait for one. */
   #isOpening = false;
   #openTimer: Timer | undefined;
@@ -332,7 +282,7 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
    * connection, those that were known last.
    */
   get members(): readonly ChannelMemberInfo[] {
-    return [...this.#members.values()];
+    return this.#members.all;
   }
 
   /** The number of messages that were dropped while the channel was not open. */
@@ -475,7 +425,7 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
     this.#number = undefined;
     this.#closeUnopened();
     // What came before the channel was ever open is older than the snapshot to come.
-    if (!this.#wasOpen) this.#clearHeld();
+    if (!this.#wasOpen) this.#held.clear();
   }
 
   /** Asks the server. Resolves with the snapshot. */
@@ -556,14 +506,13 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
     pending: Promise<unknown>[] | undefined,
   ): void {
     if (this.#state === "closed") return;
-    if (this.#state === "open" && this.#held.length === 0) {
+    if (this.#state === "open" && this.#held.isEmpty) {
       const isEarly = item.kind === "message" && this.#isOpening &&
         !this.#isHeard;
       if (!isEarly) return this.#emitItem(item, pending);
     }
-    this.#held.push(item);
-    this.#heldSize += sizeOfItem(item);
-    if (this.#heldSize > this.#owner.options.writerLimits.maxBufferedAmount) {
+    this.#held.add(item);
+    if (this.#held.size > this.#owner.options.writerLimits.maxBufferedAmount) {
       return this.#leave(
         "overflow",
         "Too many messages came before the channel was open",
@@ -581,11 +530,10 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
   /** Emits what was held, up to a message that waits for a listener. */
   #emitHeld(): void {
     while (this.#state === "open") {
-      const [item] = this.#held;
+      const item = this.#held.first;
       if (!item) return;
       if (item.kind === "message" && this.#isOpening && !this.#isHeard) return;
       this.#held.shift();
-      this.#heldSize -= sizeOfItem(item);
       this.#emitItem(item, undefined);
     }
   }
@@ -608,53 +556,21 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
       case "recovery":
         return emitters.emit(this, "recovery", RecoveryEvent, [item.recovered]);
       case "members":
-        return this.#updateMembers(item.update);
+        for (const { type, member } of this.#members.apply(item.update)) {
+          const Event = ChannelMemberEvent<ChannelMemberInfo>;
+          emitters.emit(this, type, Event, [member]);
+        }
+        return;
       case "leave":
         return this.#close(item.code, item.reason);
     }
   }
 
-  #updateMembers(update: MembersUpdate): void {
-    if ("join" in update) return this.#setMember(update.join);
-    if ("update" in update) return this.#setMember(update.update);
-    if ("leave" in update) return this.#removeMember(update.leave);
-    const keys = new Set(update.members.map(({ key }) => key));
-    for (const member of this.members) {
-      if (!keys.has(member.key)) this.#removeMember(member);
-    }
-    for (const member of update.members) this.#setMember(member);
-  }
-
-  #setMember(member: ChannelMemberInfo): void {
-    const before = this.#members.get(member.key);
-    this.#members.set(member.key, member);
-    if (!before) this.#emitMember("join", member);
-    else if (JSON.stringify(before.data) !== JSON.stringify(member.data)) {
-      this.#emitMember("update", member);
-    }
-  }
-
-  #removeMember(member: ChannelMemberInfo): void {
-    if (this.#members.delete(member.key)) this.#emitMember("leave", member);
-  }
-
-  #emitMember(
-    type: "join" | "update" | "leave",
-    member: ChannelMemberInfo,
-  ): void {
-    emitters.emit(this, type, ChannelMemberEvent<ChannelMemberInfo>, [member]);
-  }
-
   /** Closes a channel that the server has ended while the client was joining. */
   #closeUnopened(): void {
     if (this.#state === "open" || this.#state === "closed") return;
-    const end = this.#held.find((item) => item.kind === "leave");
-    if (end?.kind === "leave") this.#close(end.code, end.reason);
-  }
-
-  #clearHeld(): void {
-    this.#held = [];
-    this.#heldSize = 0;
+    const end = this.#held.leave;
+    if (end) this.#close(end.code, end.reason);
   }
 
   #close(code: string, reason: string): void {
@@ -663,7 +579,7 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
     this.#state = "closed";
     this.#attempt.abort();
     clearTimeout(this.#openTimer);
-    this.#clearHeld();
+    this.#held.clear();
     this.#connection = this.#number = undefined;
     this.#owner.closed(this.name, number);
     this.#joined.reject(new RequestError(reason, code));
@@ -700,10 +616,6 @@ const NEEDS_EVENTS =
 
 const NO_ANSWER =
   "the server has not answered: does it call channels(), and does its join return?";
-
-function sizeOfItem(item: ChannelItem): number {
-  return MESSAGE_COST + (item.kind === "message" ? sizeOf(item.payload) : 0);
-}
 
 function isProvider(value: unknown): value is () => unknown {
   return typeof value === "function";

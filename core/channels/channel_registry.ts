@@ -4,7 +4,6 @@
  * @module
  */
 
-import { refusalFor } from "../admission/authorization.ts";
 import { type Connection, coreOf } from "../connection/connection.ts";
 import {
   assertKnown,
@@ -48,20 +47,20 @@ import { assertSendOptions, type SendOptions } from "../sending/send_queue.ts";
 import { encodeWith, type Frame } from "../values/codec.ts";
 import type { CheckedTypes, SocketTypes } from "../values/types.ts";
 import type { ServerSocket } from "../../server.ts";
+import {
+  admit,
+  type AdmittedMember,
+  type ChannelRoute,
+} from "./channel_admission.ts";
+import type { MemberLink } from "./channel_member.ts";
 import { type ChannelParams, ChannelPattern } from "./channel_pattern.ts";
+import type { ChannelTypes } from "./channel_types.ts";
+import { type Membership, Memberships } from "./memberships.ts";
 import {
-  ChannelMemberEvent,
-  type ChannelTypes,
-  type JoinData,
-} from "./channel_types.ts";
-import {
-  createMember,
-  type MemberLink,
   type ServerChannel,
   type ServerChannelOptions,
   serverChannels,
 } from "./server_channel.ts";
-import { emitters } from "../events/emitter.ts";
 
 /** Options of {@linkcode channels}. */
 export interface ChannelsOptions {
@@ -75,73 +74,6 @@ export interface ChannelsOptions {
 }
 
 const CHANNELS_OPTIONS = optionNames<ChannelsOptions>({ maxPerClient: true });
-
-/** A channel that a client has joined. */
-interface JoinedMember {
-  /** Takes a message or a request in the channel. */
-  receive(
-    payload: Payload,
-    id: number | undefined,
-    pending: Promise<unknown>[] | undefined,
-  ): Promise<void> | undefined;
-  /** Emits `leave`. */
-  left(): void;
-  /** Whether the client is sent the list of members. */
-  readonly hasMembers: boolean;
-}
-
-/** A channel that a client asks for, or has joined. */
-interface Membership {
-  /** The number of the channel on the connection. */
-  readonly number: number;
-  readonly name: string;
-  /** Undefined until the client is admitted. */
-  joined: JoinedMember | undefined;
-  /** Whether it has left, or need not be told. */
-  isOver: boolean;
-  /** What the client is told if the server ends the membership. */
-  removal: RequestFailure;
-}
-
-/** The channels of one client. */
-interface Memberships {
-  readonly byNumber: Map<number, Membership>;
-  readonly byName: Map<string, Membership>;
-}
-
-/** A kind of channels, whatever its types are. */
-interface Route<ServerTypes extends SocketTypes> {
-  readonly pattern: ChannelPattern;
-  /** Asks the application, and says who joins. */
-  admit(
-    request: JoinAttempt<ServerTypes>,
-  ): AdmittedMember | PromiseLike<AdmittedMember>;
-}
-
-interface JoinAttempt<ServerTypes extends SocketTypes> {
-  readonly client: Connection<ServerTypes>;
-  readonly name: string;
-  readonly params: Readonly<Record<string, string>>;
-  readonly data: unknown;
-  readonly link: MemberLink;
-}
-
-/** What follows from the decision of the application. */
-interface AdmittedMember {
-  readonly joined: JoinedMember;
-  /** Called when the client is in the room. Returns the snapshot. */
-  enter(): unknown;
-}
-
-const REMOVED: RequestFailure = {
-  message: "The server ended the membership",
-  code: "removed",
-};
-
-const JOIN_FORBIDDEN: RequestFailure = {
-  message: "Not authorized",
-  code: "forbidden",
-};
 
 const GONE: RequestFailure = {
   message: "The client is not in the channel",
@@ -248,7 +180,7 @@ class ChannelRegistry<ServerTypes extends CheckedTypes<ServerTypes>>
   readonly #server: ServerSocket<ServerTypes>;
   readonly #host: ChannelHost<ServerTypes>;
   readonly #maxPerClient: number;
-  readonly #routes: Route<ServerTypes>[] = [];
+  readonly #routes: ChannelRoute<ServerTypes>[] = [];
   readonly #clients = new WeakMap<Connection<ServerTypes>, Memberships>();
   #sharesMembers = false;
 
@@ -299,7 +231,7 @@ class ChannelRegistry<ServerTypes extends CheckedTypes<ServerTypes>>
     const own = this.#clients.get(client);
     if (own === undefined) return undefined;
     for (const room of rooms) {
-      const membership = own.byName.get(room);
+      const membership = own.named(room);
       if (membership?.joined) return membership.number;
     }
     return undefined;
@@ -308,9 +240,9 @@ class ChannelRegistry<ServerTypes extends CheckedTypes<ServerTypes>>
   /** See {@linkcode RoomChannels}. */
   left(client: Connection<ServerTypes>, room: string): void {
     const own = this.#clients.get(client);
-    const membership = own?.byName.get(room);
+    const membership = own?.named(room);
     if (!own || !membership?.joined) return;
-    remove(own, membership);
+    own.delete(membership);
     if (!membership.isOver) {
       coreOf(client).sendMarked(
         encodeLeave(membership.number, membership.removal),
@@ -328,7 +260,7 @@ class ChannelRegistry<ServerTypes extends CheckedTypes<ServerTypes>>
   #channelsOf(client: Connection<ServerTypes>): Memberships {
     let own = this.#clients.get(client);
     if (own === undefined) {
-      own = { byNumber: new Map(), byName: new Map() };
+      own = new Memberships();
       this.#clients.set(client, own);
     }
     return own;
@@ -360,7 +292,7 @@ class ChannelRegistry<ServerTypes extends CheckedTypes<ServerTypes>>
     pending: Promise<unknown>[] | undefined,
   ): Promise<void> | undefined {
     const { dispatcher, receiver } = coreOf(client);
-    const joined = this.#clients.get(client)?.byNumber.get(number)?.joined;
+    const joined = this.#clients.get(client)?.numbered(number)?.joined;
     if (!isMarked(payload)) return joined?.receive(payload, undefined, pending);
     const inner = decodeFrame(payload);
     switch (inner?.kind) {
@@ -379,11 +311,11 @@ class ChannelRegistry<ServerTypes extends CheckedTypes<ServerTypes>>
 
   #leave(client: Connection<ServerTypes>, number: number): undefined {
     const own = this.#clients.get(client);
-    const membership = own?.byNumber.get(number);
+    const membership = own?.numbered(number);
     if (!own || !membership) return;
     membership.isOver = true;
     if (membership.joined) client.leave(membership.name);
-    else remove(own, membership);
+    else own.delete(membership);
   }
 
   #join(
@@ -400,13 +332,13 @@ class ChannelRegistry<ServerTypes extends CheckedTypes<ServerTypes>>
     };
     const invalid = refusalOfName(name);
     if (invalid) return refuse(invalid);
-    if (own.byNumber.size >= this.#maxPerClient) {
+    if (own.size >= this.#maxPerClient) {
       return refuse({
         message: `A client may be in at most ${this.#maxPerClient} channels`,
         code: "limit",
       });
     }
-    if (own.byName.has(name) || own.byNumber.has(number)) {
+    if (own.named(name) || own.numbered(number)) {
       request.refuse({
         message: "The client is in the channel already",
         code: "joined",
@@ -417,17 +349,9 @@ class ChannelRegistry<ServerTypes extends CheckedTypes<ServerTypes>>
     if (!route || !params) {
       return refuse({ message: "There is no such channel", code: "unknown" });
     }
-    const membership: Membership = {
-      number,
-      name,
-      joined: undefined,
-      isOver: false,
-      removal: REMOVED,
-    };
-    own.byNumber.set(number, membership);
-    own.byName.set(name, membership);
+    const membership = own.add(number, name);
     const fail = (error: unknown): void => {
-      if (!membership.isOver) remove(own, membership);
+      if (!membership.isOver) own.delete(membership);
       membership.isOver = true;
       refuse(this.#failureFor(error, client));
     };
@@ -543,7 +467,7 @@ class ChannelRegistry<ServerTypes extends CheckedTypes<ServerTypes>>
 
   #find(
     name: string,
-  ): [Route<ServerTypes>, Readonly<Record<string, string>>] | [] {
+  ): [ChannelRoute<ServerTypes>, Readonly<Record<string, string>>] | [] {
     for (const route of this.#routes) {
       const params = route.pattern.match(name);
       if (params) return [route, params];
@@ -572,60 +496,11 @@ class ChannelRegistry<ServerTypes extends CheckedTypes<ServerTypes>>
     if (clients === undefined) return;
     const frame = encodeMembers(update);
     for (const client of clients) {
-      const membership = this.#clients.get(client)?.byName.get(room);
+      const membership = this.#clients.get(client)?.named(room);
       if (!membership?.joined?.hasMembers) continue;
       this.#send(client, membership.number, frame);
     }
   }
-}
-
-/** Asks the application whether a client may join. */
-function admit<
-  Types extends ChannelTypes,
-  Params,
-  ServerTypes extends SocketTypes,
->(
-  channel: ServerChannel<Types, Params, ServerTypes>,
-  options: ServerChannelOptions<Types, Params, ServerTypes>,
-  matches: (params: Readonly<Record<string, string>>) => params is
-    & Params
-    & Readonly<Record<string, string>>,
-  { client, name, params, data, link }: JoinAttempt<ServerTypes>,
-  hasMembers: boolean,
-): AdmittedMember | PromiseLike<AdmittedMember> {
-  if (!matches(params)) throw new TypeError("The parameters do not match");
-  // The type of `data` is the application's claim about its clients.
-  const request = { client, name, params, data: data as JoinData<Types> };
-  const decide = (context: unknown): AdmittedMember => {
-    const refusal = refusalFor(context);
-    if (refusal?.error) throw refusal.error;
-    if (refusal) {
-      throw new RequestError(JOIN_FORBIDDEN.message, JOIN_FORBIDDEN.code);
-    }
-    const member = createMember(request, context, link);
-    const emit = (type: "join" | "leave") =>
-      emitters.emit(channel, type, ChannelMemberEvent<typeof member>, [member]);
-    let hasEntered = false;
-    return {
-      joined: {
-        hasMembers,
-        receive: (payload, id, pending) =>
-          serverChannels.receive(channel, member, payload, id, pending),
-        left: () => {
-          if (hasEntered) emit("leave");
-        },
-      },
-      enter: () => {
-        hasEntered = true;
-        emit("join");
-        return options.snapshot?.(member);
-      },
-    };
-  };
-  const result = options.join(request);
-  return isThenable(result)
-    ? Promise.resolve(result).then(decide)
-    : decide(result);
 }
 
 /** Why a name cannot be that of a room; undefined if it can. */
@@ -637,11 +512,6 @@ function refusalOfName(name: string): RequestFailure | undefined {
     const message = error instanceof Error ? error.message : "Invalid name";
     return { message, code: "invalid" };
   }
-}
-
-function remove(own: Memberships, membership: Membership): void {
-  own.byNumber.delete(membership.number);
-  own.byName.delete(membership.name);
 }
 
 /** What members are told of each other. */

@@ -86,24 +86,3 @@ export type TypedChannelMessages<
     >;
   };
 };
-
-/**
- * The event `join`, `update` or `leave` of a channel.
- *
- * @typeParam Member The type of the member.
- */
-export class ChannelMemberEvent<Member> extends Event {
-  /** The member. */
-  readonly member: Member;
-
-  /**
-   * Creates the event.
-   *
-   * @param type The name of the event.
-   * @param member The member.
-   */
-  constructor(type: string, member: Member) {
-    super(type);
-    this.member = member;
-  }
-}

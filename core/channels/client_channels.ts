@@ -20,12 +20,12 @@ import { UNHANDLED_FAILURE } from "../requests/incoming_request.ts";
 import {
   type Channel,
   type ChannelInbox,
-  type ChannelItem,
   type ChannelOptions,
   type ChannelOwner,
   createChannel,
 } from "./channel.ts";
 import type { ChannelTypes, JoinData } from "./channel_types.ts";
+import type { ChannelItem } from "./received_items.ts";
 
 /** What a channel needs of a `ClientSocket`, whatever its types are. */
 export interface ChannelClient {

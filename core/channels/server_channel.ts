@@ -29,10 +29,8 @@ import {
   UNHANDLED_FAILURE,
 } from "../requests/incoming_request.ts";
 import type { ChannelHost } from "../rooms/room_channels.ts";
-import type { SendOptions } from "../sending/send_queue.ts";
 import { type StandardSchema, toSchema } from "../values/schema.ts";
 import type {
-  Context,
   HandlerResult,
   Incoming,
   MessageType,
@@ -40,44 +38,14 @@ import type {
   Outgoing,
   SocketTypes,
 } from "../values/types.ts";
-import {
-  ChannelMemberEvent,
-  type ChannelMessage,
-  type ChannelTypes,
-  type JoinData,
-  type Snapshot,
-  type TypedChannelMessages,
+import { ChannelMemberEvent } from "./channel_events.ts";
+import { ChannelMember, type JoinRequestInfo } from "./channel_member.ts";
+import type {
+  ChannelMessage,
+  ChannelTypes,
+  Snapshot,
+  TypedChannelMessages,
 } from "./channel_types.ts";
-
-/** What a member does through the connection of its client. */
-export interface MemberLink {
-  /** Sends data to the member alone. */
-  send(data: unknown, options: SendOptions | undefined): Promise<void>;
-  /** Removes the member from the channel. */
-  remove(code: string, reason: string): void;
-}
-
-/**
- * A request of a client to join a channel, as {@linkcode ServerChannelOptions.join} gets it.
- *
- * @typeParam Types The types of the channel.
- * @typeParam Params The type of the parameters.
- * @typeParam ServerTypes The types of the server.
- */
-export interface JoinRequestInfo<
-  Types extends ChannelTypes,
-  Params,
-  ServerTypes extends SocketTypes,
-> {
-  /** The client. */
-  readonly client: Connection<ServerTypes>;
-  /** The name of the channel, which is also that of its room, such as `orders/42`. */
-  readonly name: string;
-  /** The parameters in the name, decoded. */
-  readonly params: Params;
-  /** What the client passed to `channel`. Its type is not checked: the client may lie. */
-  readonly data: JoinData<Types>;
-}
 
 /**
  * Options of {@linkcode ServerChannels.channel}.
@@ -126,85 +94,6 @@ export interface ServerChannelOptions<
 const SERVER_CHANNEL_OPTIONS = optionNames<
   ServerChannelOptions<ChannelTypes, unknown, SocketTypes>
 >({ join: true, snapshot: true, members: true, schema: true });
-
-/** Creates a member. */
-export let createMember: <
-  Types extends ChannelTypes,
-  Params,
-  ServerTypes extends SocketTypes,
->(
-  request: JoinRequestInfo<Types, Params, ServerTypes>,
-  context: unknown,
-  link: MemberLink,
-) => ChannelMember<Types, Params, ServerTypes>;
-
-/**
- * A client in a channel: the author of the messages of the channel.
- *
- * @typeParam Types The types of the channel.
- * @typeParam Params The type of the parameters.
- * @typeParam ServerTypes The types of the server.
- */
-export class ChannelMember<
-  Types extends ChannelTypes = ChannelTypes,
-  Params = Readonly<Record<string, string>>,
-  ServerTypes extends SocketTypes = SocketTypes,
-> implements MessageAuthor<Outgoing<Types>> {
-  /** The client. */
-  readonly client: Connection<ServerTypes>;
-  /** The name of the channel and of its room. */
-  readonly name: string;
-  /** The parameters in the name, decoded. */
-  readonly params: Params;
-  /** What `join` returned. */
-  readonly context: Context<Types>;
-  readonly #link: MemberLink;
-
-  static {
-    createMember = (request, context, link) =>
-      new ChannelMember(request, context, link);
-  }
-
-  private constructor(
-    request: JoinRequestInfo<Types, Params, ServerTypes>,
-    context: unknown,
-    link: MemberLink,
-  ) {
-    this.client = request.client;
-    this.name = request.name;
-    this.params = request.params;
-    // The type of `context` is the type of what `join` returns.
-    this.context = context as Context<Types>;
-    this.#link = link;
-  }
-
-  /**
-   * Sends a message to this member alone, in the channel.
-   *
-   * @param data The data to send.
-   * @param options How to send it.
-   * @returns A promise that settles as that of {@linkcode Connection.send}. It rejects if
-   * the client is not in the channel any more.
-   * @throws {TypeError} If the data cannot be serialized.
-   */
-  send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
-    return this.#link.send(data, options);
-  }
-
-  /**
-   * Removes the client from the channel and its room. The channel of the client is closed
-   * with the code and the reason, and it does not join again by itself. Has no effect if it
-   * has left already.
-   *
-   * @param code The machine-readable code.
-   * @param reason The human-readable reason.
-   */
-  remove(code = "removed", reason = "The server ended the membership"): void {
-    assertType("code", code, "string");
-    assertType("reason", reason, "string");
-    this.#link.remove(code, reason);
-  }
-}
 
 /**
  * The events of a {@linkcode ServerChannel}.
