@@ -32,7 +32,8 @@ import {
   type RedisClient,
   type RedisDriver,
 } from "./redis/driver.ts";
-import { RedisLog, toBuffer } from "./redis/log.ts";
+import { toArgument } from "./redis/argument.ts";
+import { RedisLog } from "./redis/log.ts";
 import { RedisWatch } from "./redis/watch.ts";
 import { SocketGuard } from "./socket_guard.ts";
 
@@ -211,7 +212,7 @@ class RedisAdapter implements Adapter {
     const { driver, channelPrefix } = this.#open();
     const name = channelPrefix + channel;
     const verb = driver.isCluster ? "SPUBLISH" : "PUBLISH";
-    await command(driver, name, [verb, name, toBuffer(message)]);
+    await command(driver, name, [verb, name, toArgument(message)]);
   }
 
   subscribe(channel: string): Promise<void> {

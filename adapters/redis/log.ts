@@ -6,12 +6,13 @@
  */
 
 import { createHash } from "node:crypto";
-import { Buffer } from "node:buffer";
+import type { Buffer } from "node:buffer";
 import type {
   AdapterLog,
   AdapterLogEntry,
   AdapterLogLimits,
 } from "../../core/cluster/adapter.ts";
+import { toArgument } from "./argument.ts";
 import type { RedisArgument } from "./driver.ts";
 
 /**
@@ -168,7 +169,7 @@ export class RedisLog implements AdapterLog {
     await this.#run(host, () =>
       host.command(keys[0], [
         ...["EVALSHA", APPEND_SHA1, "4", ...keys, nameKey],
-        ...[this.#name, channel, `${id}`, toBuffer(message)],
+        ...[this.#name, channel, `${id}`, toArgument(message)],
         ...[host.publishCommand, host.channelName(channel)],
       ]));
   }
@@ -279,11 +280,4 @@ function toEntry(value: unknown): AdapterLogEntry[] {
   return message instanceof Uint8Array
     ? [{ offset: parseInt(String(id)), message }]
     : [];
-}
-
-/** The same bytes as a `Buffer`, which clients of Redis require. */
-export function toBuffer(
-  { buffer, byteOffset, byteLength }: Uint8Array<ArrayBuffer>,
-): Buffer {
-  return Buffer.from(buffer, byteOffset, byteLength);
 }
