@@ -49,6 +49,8 @@ export interface MessageInit<Data, Outgoing> {
    * @param data The reply.
    */
   readonly answer?: ((data: Outgoing) => Promise<void>) | undefined;
+  /** The id of a request that may be sent again. */
+  readonly requestId?: string | undefined;
 }
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -167,6 +169,28 @@ export class Message<
    */
   get isRequest(): boolean {
     return this.#init?.answer !== undefined;
+  }
+
+  /**
+   * The id of a request that its client sends with the option `retry`, the same each time
+   * that it is sent: up to 43 hexadecimal digits and `-`. Undefined for all other messages.
+   * Store it together with what the request changes, with a unique constraint, so that it
+   * has its effect exactly once whatever happens to the server.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const orders = new Map<string, unknown>(); // a table with a unique column
+   * const server = new ServerSocket();
+   * server.handle("order", ({ data, requestId = crypto.randomUUID() }) => {
+   *   if (!orders.has(requestId)) orders.set(requestId, data);
+   *   return { accepted: true };
+   * });
+   * ```
+   */
+  get requestId(): string | undefined {
+    return this.#init?.requestId;
   }
 
   /**

@@ -58,6 +58,7 @@ export {
   type ExcludedRecipient,
 } from "./core/rooms/recipients.ts";
 export type { DisconnectedClient } from "./core/server/disconnected_clients.ts";
+export type { RetryOptions } from "./core/retries/retry_options.ts";
 export type { PresenceOptions } from "./core/rooms/presence_options.ts";
 export type { ServerListenOptions } from "./core/server/listening.ts";
 export type { ServerEvents } from "./core/server/server_events.ts";

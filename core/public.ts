@@ -28,6 +28,7 @@ export type {
   TypeOf,
 } from "./values/types.ts";
 export type { RequestOptions } from "./requests/session.ts";
+export type { ClientRequestOptions } from "./retries/retry_feature.ts";
 export type { Endpoint, EndpointEvents } from "./connection/endpoint.ts";
 export type { AsyncDisposer } from "./util/disposer.ts";
 export type { HandleOptions } from "./requests/handlers.ts";

@@ -31,6 +31,7 @@ const LAYERS: readonly string[] = [
   "core/admission/",
   "core/features/",
   "core/client/",
+  "core/retries/",
   "core/reconnect/",
   "core/connection/",
   "core/requests/",

@@ -31,6 +31,11 @@ import {
   type RequestOptions,
 } from "../requests/session.ts";
 import type { ConnectionOptions } from "../connection/connection_options.ts";
+import {
+  type ClientRequestOptions,
+  type ClientRetries,
+  retryFeature,
+} from "../retries/retry_feature.ts";
 import { assertOverflow } from "../sending/backpressure_queue.ts";
 import type { ConnectAttempts } from "../reconnect/connect_attempts.ts";
 import { Reconnector } from "../reconnect/reconnector.ts";
@@ -97,6 +102,8 @@ export class ClientCore<Types extends SocketTypes> {
   #disconnection: Disconnection | undefined;
   /** Delivers messages that came before the first listener. */
   #flush: (() => void) | undefined;
+  /** The requests that are sent again, once there was one. */
+  #retries: ClientRetries<Types> | undefined;
 
   /**
    * Creates the inside of a client.
@@ -280,13 +287,35 @@ export class ClientCore<Types extends SocketTypes> {
   /** See `ClientSocket.request`. */
   request(
     data: Outgoing<Types>,
-    options: RequestOptions & { schema?: StandardSchema } = {},
+    options: ClientRequestOptions & { schema?: StandardSchema } = {},
   ): Promise<unknown> {
+    if (options.retry) return this.#requestWithRetry(data, options);
     if (this.#connection && (this.#isOpening || !this.#reconnector.attempts)) {
       return this.#connection.request(data, options);
     }
     encodeWith(data, this.#options.codec); // throws at once for invalid data
     return ignoreRejection(this.#requestWhenConnected(data, options));
+  }
+
+  /** Sends a request until it is settled, on this connection and those after it. */
+  #requestWithRetry(
+    data: Outgoing<Types>,
+    options: ClientRequestOptions & { schema?: StandardSchema },
+  ): Promise<unknown> {
+    const hasConnection = this.#connection && !this.#isClosing;
+    if (!hasConnection && !this.#reconnector.attempts && !this.#mayWait) {
+      return ignoreRejection(
+        Promise.reject(this.#notConnectedError("await connect() first")),
+      );
+    }
+    if (!this.#retries) {
+      const create = retryFeature.require('the option "retry"');
+      this.#retries = create(this.#options);
+      if (this.#connection && !this.#isOpening) {
+        this.#retries.connected(this.#connection);
+      }
+    }
+    return this.#retries.request(data, options);
   }
 
   /** Sends a request when the client is connected. */
@@ -424,6 +453,12 @@ export class ClientCore<Types extends SocketTypes> {
     for (const entry of this.#queue.takeAll()) {
       entry.reject(this.#notConnectedError(reason));
     }
+    this.#retries?.stop(() =>
+      new ConnectionEndedError(
+        `Cannot wait any longer for a reply: ${reason}`,
+        this.#disconnection,
+      )
+    );
   }
 
   #notConnectedError(reason: string): ConnectionEndedError {
@@ -477,6 +512,7 @@ export class ClientCore<Types extends SocketTypes> {
         this.#emit("connect", ConnectEvent, [connection, path], pending);
         this.#isOpening = false;
         this.#sendQueued(connection);
+        this.#retries?.connected(connection);
         this.#updateState();
         result.resolve();
         return pending;
@@ -522,6 +558,7 @@ export class ClientCore<Types extends SocketTypes> {
       retryAfter: parseRetryAfter(end.reason),
     };
     this.#connection = undefined;
+    this.#retries?.disconnected();
     this.#flush = undefined;
     this.#disconnection = disconnection;
     this.#deferredEvents.run(() => this.#emitEnd(connection, disconnection));

@@ -24,7 +24,7 @@ import { CloseCode } from "../events/errors.ts";
 import { eventNames } from "../events/event_names.ts";
 import type { ClientState } from "../events/event_types.ts";
 import type { Disconnection } from "../reconnect/reconnect_options.ts";
-import type { RequestOptions } from "../requests/session.ts";
+import type { ClientRequestOptions } from "../retries/retry_feature.ts";
 import type { SendOptions } from "../sending/send_queue.ts";
 import type { StandardSchema } from "../values/schema.ts";
 import type {
@@ -297,13 +297,27 @@ export class ClientSocket<Types extends CheckedTypes<Types> = SocketTypes>
    * Sends a request to the server, as {@linkcode Connection.request} does. While the
    * client connects or reconnects, the request waits for the connection. If the
    * connection is lost before the reply, the request rejects and is not repeated, as it
-   * may have been handled.
+   * may have been handled. With the option `retry`, it is sent again on the next
+   * connection, and the server handles it once.
    *
    * @param data The data of the request.
    * @param options The options. The timeout includes the time without a connection.
    * @returns A promise of the data of the reply, as that of {@linkcode
    * Connection.request}.
+   * @throws {RequestError} (rejects) With the code `uncertain` if a request with `retry` may
+   * have been handled and the server does not remember it.
+   * @throws {MessageDroppedError} (rejects) If the requests with `retry` that have no answer
+   * take more than `maxBufferedAmount` bytes.
    * @throws {TypeError} If the data cannot be serialized.
+   *
+   * @example A request that survives the loss of the connection
+   * ```ts ignore
+   * import { ClientSocket } from "jsr:@ws/events";
+   *
+   * const client = new ClientSocket({ reconnect: true });
+   * await client.connect("ws://localhost:3000");
+   * await client.request({ type: "order", item: 7 }, { retry: true });
+   * ```
    *
    * @example
    * ```ts ignore
@@ -317,7 +331,7 @@ export class ClientSocket<Types extends CheckedTypes<Types> = SocketTypes>
    */
   request(
     data: Outgoing<Types>,
-    options?: RequestOptions,
+    options?: ClientRequestOptions,
   ): Promise<Reply<Types>>;
   /**
    * Sends a request to the server, and validates the reply.
@@ -331,11 +345,11 @@ export class ClientSocket<Types extends CheckedTypes<Types> = SocketTypes>
    */
   request<Output>(
     data: Outgoing<Types>,
-    options: CheckedRequestOptions<Output>,
+    options: CheckedRequestOptions<Output> & ClientRequestOptions,
   ): Promise<Output>;
   request(
     data: Outgoing<Types>,
-    options: RequestOptions & { schema?: StandardSchema } = {},
+    options: ClientRequestOptions & { schema?: StandardSchema } = {},
   ): Promise<unknown> {
     return this.#core.request(data, options);
   }

@@ -92,10 +92,18 @@ const SOCKET_EVENTS = ["open", "message", "error", "close"] as const;
 
 const NO_TRAFFIC: TrafficCount = { messages: 0, bytes: 0 };
 
-const REQUEST_OPTIONS = optionNames<CheckedRequestOptions<unknown>>({
+/** The option of a client, so that its value `false` means nothing here. */
+interface RetryOption {
+  readonly retry?: boolean;
+}
+
+const REQUEST_OPTIONS = optionNames<
+  CheckedRequestOptions<unknown> & Required<RetryOption>
+>({
   timeout: true,
   signal: true,
   schema: true,
+  retry: true,
 });
 
 /** The inside of one connection. */
@@ -278,11 +286,16 @@ export class ConnectionCore<
   /** Sends a request. */
   request(
     data: unknown,
-    options: RequestOptions & { schema?: StandardSchema },
+    options: RequestOptions & { schema?: StandardSchema } & RetryOption,
     trace?: string,
     encode?: RequestEncoder,
   ): Promise<unknown> {
     assertKnown("request()", options, REQUEST_OPTIONS);
+    if (options.retry) {
+      throw new TypeError(
+        'Cannot use "retry" with a request of one connection: only request() of a ClientSocket sends it on the next connection',
+      );
+    }
     const { codec } = this.options;
     const frame = encodeWith(data, codec);
     const validation = options.schema &&

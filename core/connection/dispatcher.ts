@@ -176,6 +176,21 @@ export class Dispatcher<
     this.#getProcessor("channels").acceptTask(task, frame);
   }
 
+  /**
+   * Handles a request that a task has received.
+   *
+   * @param requestId Its id on all connections of its client.
+   * @returns A promise for each listener that is still running.
+   */
+  handleRequest(
+    payload: Payload,
+    request: IncomingRequest,
+    requestId: string,
+  ): readonly Promise<unknown>[] {
+    return this.#getProcessor("requests")
+      .handleRequest(payload, request, requestId);
+  }
+
   #getProcessor(use: string): Processor {
     return this.#processor ??= processorFeature.require(use)(this.#host, this);
   }

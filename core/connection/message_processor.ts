@@ -108,7 +108,10 @@ export class MessageProcessor<
   /** See {@linkcode Processor}. */
   accept(payload: Payload, frame: Payload, id?: number, trace?: string): void {
     const limiter = this.#limiter;
-    const inbound = this.#parse(payload, id, trace);
+    const request = id === undefined
+      ? undefined
+      : new IncomingRequest(id, this.#dispatcher, trace);
+    const inbound = this.#parse(payload, request, undefined);
     if (limiter === undefined) {
       if (!inbound || !this.isFull) {
         this.#dispatcher.session?.countReceived(creditCost(frame));
@@ -140,6 +143,16 @@ export class MessageProcessor<
     } else closing.closeForLimit("Too many messages wait to be handled");
   }
 
+  /** See {@linkcode Processor}. */
+  handleRequest(
+    payload: Payload,
+    request: IncomingRequest,
+    requestId: string,
+  ): readonly Promise<unknown>[] {
+    const inbound = this.#parse(payload, request, requestId);
+    return inbound ? this.#dispatch(inbound.message, inbound.request) : [];
+  }
+
   #runTask(task: ChannelTask, size: number): readonly Promise<unknown>[] {
     const pending: Promise<unknown>[] = [];
     this.#dispatcher.callListeners(() => {
@@ -153,14 +166,11 @@ export class MessageProcessor<
   /** Makes a message. Returns undefined if it is invalid. */
   #parse(
     payload: Payload,
-    id: number | undefined,
-    trace: string | undefined,
+    request: IncomingRequest | undefined,
+    requestId: string | undefined,
   ): InboundMessage<MessageFrom<Types, C>> | undefined {
     const { codec, schema } = this.#host.options;
     const connection = this.#host.connection;
-    const request = id === undefined
-      ? undefined
-      : new IncomingRequest(id, this.#dispatcher, trace);
     let value: ValidMessage<Incoming<Types>> | undefined;
     if (schema) {
       const result = schemaFeature.require("a schema")
@@ -177,6 +187,7 @@ export class MessageProcessor<
         ...value && { value },
         ...request && {
           answer: (data: Outgoing<Types>) => request.reply(data),
+          requestId,
         },
       },
     );
@@ -203,6 +214,15 @@ export class MessageProcessor<
     message: MessageFrom<Types, C>,
     request: IncomingRequest | undefined,
   ): readonly Promise<unknown>[] {
+    const pending = this.#dispatch(message, request);
+    if (pending.length > 0 && !this.#limiter) this.track(pending, message.size);
+    return pending;
+  }
+
+  #dispatch(
+    message: MessageFrom<Types, C>,
+    request: IncomingRequest | undefined,
+  ): readonly Promise<unknown>[] {
     const pending: Promise<unknown>[] = [];
     const dispatcher = this.#dispatcher;
     dispatcher.beginDispatch();
@@ -213,7 +233,6 @@ export class MessageProcessor<
     } else if (!request?.isAnswered) {
       dispatcher.emit(message, request, pending);
     } // else it could not be read, and has been refused
-    if (pending.length > 0 && !this.#limiter) this.track(pending, message.size);
     dispatcher.endDispatch(message);
     return pending;
   }

@@ -7,6 +7,7 @@
 import type { Message, MessageAuthor } from "../../message.ts";
 import type { Cause, ConnectionEnd } from "../events/errors.ts";
 import type { InstrumentedConnection } from "../events/instrumentation.ts";
+import type { Payload } from "../protocol/frames.ts";
 import type { RequestHandler } from "../requests/handlers.ts";
 import type { QueuedMessage, SendOptions } from "../sending/send_queue.ts";
 import type { Incoming, Outgoing, SocketTypes } from "../values/types.ts";
@@ -75,6 +76,8 @@ export interface Owner<
   findHandler(
     request: MessageFrom<Types, C>,
   ): RequestHandler<MessageFrom<Types, C>, Outgoing<Types>> | undefined;
+  /** Takes a frame of a request that is sent again after a loss; on a server only. */
+  receiveRetry?(connection: C, payload: Payload): void;
   /** Called when the send queue of the connection is empty again. */
   drained(): void;
   /** Called on a client that has reconnected: whether all missed messages were replayed. */

@@ -77,6 +77,12 @@ export interface Processor {
   accept(payload: Payload, frame: Payload, id?: number, trace?: string): void;
   /** Takes a frame of a channel; see `Dispatcher.acceptTask`. */
   acceptTask(task: ChannelTask, frame: Payload): void;
+  /** Handles a request that a task has received; see `Dispatcher.handleRequest`. */
+  handleRequest(
+    payload: Payload,
+    request: IncomingRequest,
+    requestId: string,
+  ): readonly Promise<unknown>[];
 }
 
 /** Creates the processor of one connection. */

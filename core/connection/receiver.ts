@@ -11,6 +11,7 @@ import {
   isCounted,
   isMarked,
   isPart,
+  isRetryFrame,
   MAX_BATCH_BYTES,
   type Payload,
   type PositionUpdate,
@@ -214,13 +215,17 @@ export class Receiver<
     } else this.skipMessage(frame);
   }
 
-  /** Passes a frame of a channel to the extension, and ignores frames of later versions. */
+  /** Passes on frames of channels and of requests that are sent again, and ignores frames of later versions. */
   receiveOther(payload: Payload): void {
     if (!this.isAccepting) return;
     if (!isCounted(payload)) return void this.isWithinLimits(payload);
     this.#count(payload);
     if (!this.isWithinLimits(payload)) return this.skipMessage(payload);
-    if (this.extension) this.extension(this.#host.connection, payload);
+    const { connection, owner } = this.#host;
+    if (isRetryFrame(payload)) {
+      if (owner.receiveRetry) owner.receiveRetry(connection, payload);
+      else this.skipMessage(payload);
+    } else if (this.extension) this.extension(connection, payload);
     else this.skipMessage(payload);
   }
 

@@ -9,5 +9,6 @@ import "./concurrency.ts";
 import "./handlers.ts";
 import "./hints.ts";
 import "./iterators.ts";
+import "./retry.ts";
 import "./runtimes.ts";
 import "./schema.ts";

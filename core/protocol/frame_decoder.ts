@@ -187,7 +187,8 @@ export function parseRequestId(text: string): number | undefined {
   return id === 0 ? undefined : id;
 }
 
-function parseNumber(text: string, max: number): number | undefined {
+/** Parses decimal digits; undefined if they are malformed or above the maximum. */
+export function parseNumber(text: string, max: number): number | undefined {
   if (!/^(0|[1-9][0-9]{0,15})$/.test(text)) return undefined;
   const number = Number(text);
   return number <= max ? number : undefined;

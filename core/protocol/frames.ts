@@ -118,8 +118,18 @@ export function isMarked(payload: Payload): boolean {
     : new Uint8Array(payload)[0] === MARK_BYTE;
 }
 
-/** The kinds of marked frames that use credit; `c`, `j` and `l` belong to channels. */
-const CREDITED_KINDS = "=?@#cjl";
+/**
+ * The kinds of marked frames that use credit; `c`, `j` and `l` belong to channels, `k` and
+ * `q` to requests that are sent again.
+ */
+const CREDITED_KINDS = "=?@#cjlkq";
+
+/** The kind of a marked frame; an empty string if it has none. */
+function kindOf(payload: Payload): string {
+  return typeof payload === "string"
+    ? payload.charAt(1)
+    : String.fromCharCode(...new Uint8Array(payload).subarray(1, 2));
+}
 
 /**
  * Whether a frame uses credit: messages, requests, stored messages, positions and the
@@ -127,19 +137,21 @@ const CREDITED_KINDS = "=?@#cjl";
  */
 export function isCounted(payload: Payload): boolean {
   if (!isMarked(payload)) return true;
-  const kind = typeof payload === "string"
-    ? payload.charAt(1)
-    : String.fromCharCode(new Uint8Array(payload)[1] ?? 0);
+  const kind = kindOf(payload);
   return kind !== "" && CREDITED_KINDS.includes(kind);
 }
 
 /** Whether a frame is a part of another frame, valid or not. */
 export function isPart(payload: Payload): boolean {
   if (!isMarked(payload)) return false;
-  const kind = typeof payload === "string"
-    ? payload.charAt(1)
-    : String.fromCharCode(new Uint8Array(payload)[1] ?? 0);
+  const kind = kindOf(payload);
   return kind === "-" || kind === ".";
+}
+
+/** Whether a marked frame belongs to requests that are sent again. */
+export function isRetryFrame(payload: Payload): boolean {
+  const kind = kindOf(payload);
+  return kind === "k" || kind === "q";
 }
 
 /**

@@ -292,6 +292,13 @@ export class EventsSession {
     this.#transport.send(encodeFailure(id, failure));
   }
 
+  /** Takes the trace context that came before the request with this id, if one did. */
+  takeTrace(id: number): string | undefined {
+    const trace = this.#trace?.id === id ? this.#trace.text : undefined;
+    this.#trace = undefined;
+    return trace;
+  }
+
   /** Ends the session, and rejects pending requests with the error. */
   stop(makeError: () => Error): void {
     clearTimeout(this.#timer);
@@ -348,9 +355,12 @@ export class EventsSession {
         return transport.deliver(frame.payload, payload);
       case "request": {
         const { id } = frame;
-        const trace = this.#trace?.id === id ? this.#trace.text : undefined;
-        this.#trace = undefined;
-        return transport.deliver(frame.payload, payload, id, trace);
+        return transport.deliver(
+          frame.payload,
+          payload,
+          id,
+          this.takeTrace(id),
+        );
       }
       case "trace":
         // A trace that replaces an unused one is not paid for by a request.

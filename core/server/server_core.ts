@@ -37,6 +37,7 @@ import { register } from "../events/instrumentation.ts";
 import { Message } from "../../message.ts";
 import { Broadcaster } from "../rooms/broadcaster.ts";
 import { resolvePresence } from "../rooms/presence_options.ts";
+import { RequestRetries } from "../retries/request_retries.ts";
 import { registerChannelHost } from "../rooms/room_channels.ts";
 import type { BroadcastBody } from "../history/envelope.ts";
 import { assertOverflow } from "../sending/backpressure_queue.ts";
@@ -65,6 +66,7 @@ export class ServerCore<Types extends SocketTypes> {
   readonly broadcaster: Broadcaster<Types>;
   readonly listener: ServerListener;
   readonly upgrader: Upgrader<Types>;
+  readonly #retries: RequestRetries<Types>;
   readonly #server: Endpoint<Types, ServerEvents<Types>>;
   readonly #options: ConnectionOptions<Types>;
   readonly #clients = new Set<Connection<Types>>();
@@ -127,6 +129,7 @@ export class ServerCore<Types extends SocketTypes> {
       failed: (error, from, client) => this.#reportError(error, from, client),
     });
     registerChannelHost(server, this.broadcaster);
+    this.#retries = new RequestRetries(resolved.retries);
     this.upgrader = new Upgrader({
       admission: options,
       support: {
@@ -177,6 +180,7 @@ export class ServerCore<Types extends SocketTypes> {
     this.upgrader.terminatePending();
     const settled = this.broadcaster.settle(closeTimeout);
     if (settled) await settled;
+    await this.#retries.settle(closeTimeout);
     await this.#shutdown.closeAll(plan, !this.listener.isBound);
     for (const client of this.#endDeferred) client.terminate();
     const { answers, hasLostUpgrades } = this.upgrader;
@@ -273,10 +277,12 @@ export class ServerCore<Types extends SocketTypes> {
         emitMessage(this.#server, message, pending),
       findHandler: (request) =>
         endpoints.handlerOf<Types, ServerEvents<Types>>(this.#server, request),
+      receiveRetry: (client, payload) => this.#retries.receive(client, payload),
       drained: () => {},
       ended: (client, end) => {
         this.#clients.delete(client);
         this.broadcaster.clientEnded(client);
+        this.#retries.clientEnded(client);
         this.#shutdown.clientEnded();
         this.upgrader.released(client, end);
         if (end.type === "disconnect") this.disconnected.add(client, end);

@@ -25,6 +25,10 @@ import {
   type HistoryOptions,
   resolveHistoryOptions,
 } from "../history/history_options.ts";
+import {
+  resolveRetryOptions,
+  type RetryOptions,
+} from "../retries/retry_options.ts";
 import type { PresenceOptions } from "../rooms/presence_options.ts";
 import type { RequestInfo } from "../runtime/deno_server.ts";
 import { MIN_PEER_BYTES_PER_SECOND } from "../runtime/idle_decision.ts";
@@ -131,6 +135,14 @@ export interface ServerOptions<Types extends SocketTypes = SocketTypes>
    */
   readonly history?: boolean | HistoryOptions;
   /**
+   * What the server remembers of requests that clients send with the option `retry`, so
+   * that it handles each of them once and answers a repetition. `false` refuses such
+   * requests. Other requests are not remembered.
+   *
+   * @default {true}
+   */
+  readonly retries?: boolean | RetryOptions;
+  /**
    * What other members of a room see of a client: a function that returns its public
    * data, such as its name, or {@linkcode PresenceOptions} with a key that groups the
    * connections of one user. Setting this option enables the events `join`, `update` and
@@ -154,6 +166,7 @@ export interface ResolvedServerOptions {
   readonly adapter: Adapter | undefined;
   readonly adapterQueue: number;
   readonly history: Required<HistoryOptions> | undefined;
+  readonly retries: Required<RetryOptions> | undefined;
 }
 
 /** The runtime refuses a frame of this size or more. */
@@ -207,6 +220,7 @@ export function resolveServerOptions<Types extends SocketTypes>(
     adapter,
     adapterQueue,
     history: resolveHistoryOptions(options.history ?? false),
+    retries: resolveRetryOptions(options.retries ?? true),
   };
 }
 
@@ -231,6 +245,7 @@ const SERVER_OPTIONS = [
     adapter: true,
     adapterQueue: true,
     history: true,
+    retries: true,
     presence: true,
   }),
   ...MESSAGE_OPTIONS,

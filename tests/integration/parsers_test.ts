@@ -22,6 +22,7 @@ import * as serverMessages from "../../core/cluster/server_messages.ts";
 import * as envelope from "../../core/history/envelope.ts";
 import { ChannelPattern } from "../../core/channels/channel_pattern.ts";
 import * as channelFrames from "../../core/protocol/channel_frames.ts";
+import * as retryFrames from "../../core/protocol/retry_frames.ts";
 import * as decoder from "../../core/protocol/frame_decoder.ts";
 import * as frames from "../../core/protocol/frames.ts";
 import * as parts from "../../core/protocol/parts.ts";
@@ -153,16 +154,22 @@ const PARSERS: Record<string, (text: string) => unknown> = {
   parseObject: (text) => decoder.parseObject(text),
   parseFailure: (text) => decoder.parseFailure(text),
   parseRequestId: (text) => decoder.parseRequestId(text),
+  parseNumber: (text) => decoder.parseNumber(text, 9),
   decodeChannelFrame: (text) => channelFrames.decodeChannelFrame(text),
   "decodeChannelFrame join": (text) =>
     channelFrames.decodeChannelFrame(`\u0001j1,${text}`),
   "decodeChannelFrame leave": (text) =>
     channelFrames.decodeChannelFrame(`\u0001l1,${text}`),
   decodeMembers: (text) => channelFrames.decodeMembers(text),
+  decodeRetryFrame: (text) => retryFrames.decodeRetryFrame(`\u0001q${text}`),
+  "decodeRetryFrame open": (text) =>
+    retryFrames.decodeRetryFrame(`\u0001k1,${text}`),
+  parseOpened: (text) => retryFrames.parseOpened(text),
   "ChannelPattern.match": (text) =>
     new ChannelPattern("a/:b/c").match(`a/${text}/c`),
   isMarked: (text) => frames.isMarked(text),
   isPart: (text) => frames.isPart(text),
+  isRetryFrame: (text) => frames.isRetryFrame(text),
   PartJoiner: (text) => {
     const joiner = new parts.PartJoiner();
     for (let at = 0; at < text.length; at += 64) {
@@ -229,6 +236,9 @@ const OTHERS = [
     "encodeLeave",
     "encodeMembers",
     "encodeRecovered",
+    "encodeOpened",
+    "encodeOpening",
+    "encodeRetried",
   ],
   ...[
     "encodeCredit",
@@ -290,6 +300,7 @@ Deno.test("every parser of untrusted text is timed", () => {
     ...[admission, handshake, addresses, envelope, frames, hints],
     ...[allowList, authorization, origins, paths, decoder, parts],
     channelFrames,
+    retryFrames,
     ...[subprotocol, codec, safeUrl, print, serverMessages],
   ];
   const missing = modules.flatMap((module) =>
