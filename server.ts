@@ -251,7 +251,7 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
    */
   count(room?: string): Promise<number> {
     if (room !== undefined) assertRoom("count", room);
-    return this.#core.broadcaster.count(room);
+    return this.#core.broadcaster.cluster.count(room);
   }
 
   /**
@@ -287,7 +287,7 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
     room: string,
   ): Promise<readonly Member<PresenceData<Types>>[]> {
     assertRoom("list", room);
-    return await this.#core.broadcaster.members(room);
+    return await this.#core.broadcaster.cluster.members(room);
   }
 
   /**
@@ -341,7 +341,7 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
   ): Promise<boolean> {
     assertType("id", id, "string");
     assertCloseFrame(code, reason, "server");
-    return await this.#core.broadcaster.closeById(id, code, reason);
+    return await this.#core.broadcaster.cluster.closeById(id, code, reason);
   }
 
   /**
@@ -402,7 +402,7 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
         `Cannot send to other servers what JSON cannot represent: its type is ${typeof data}`,
       );
     }
-    await this.#core.broadcaster.sendToServers(json);
+    await this.#core.broadcaster.cluster.sendToServers(json);
   }
 
   /**

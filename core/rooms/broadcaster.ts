@@ -6,24 +6,13 @@
  */
 
 import type { Adapter } from "../cluster/adapter.ts";
-import type {
-  ClusterAnswer,
-  ClusterHost,
-  ClusterQuery,
-  ClusterTarget,
-  SendAnswerPart,
-} from "../cluster/cluster_host.ts";
+import type { ClusterHost } from "../cluster/cluster_host.ts";
 import { ClusterLink } from "../cluster/cluster_link.ts";
 import { Presence, type PresenceHost } from "../cluster/presence.ts";
-import { groupMembers, isPresenceEntry } from "../cluster/presence_members.ts";
-import { Connection, coreOf } from "../connection/connection.ts";
+import { Connection } from "../connection/connection.ts";
 import type { AdapterState, Member } from "../events/event_types.ts";
 import { BlobResolver } from "../history/blob_resolver.ts";
-import type {
-  Broadcast,
-  BroadcastBody,
-  BroadcastTarget,
-} from "../history/envelope.ts";
+import type { Broadcast, BroadcastTarget } from "../history/envelope.ts";
 import type { HistoryOptions } from "../history/history_options.ts";
 import { MemoryStore, type StoredMessage } from "../history/message_store.ts";
 import { Recovery, refuseResume } from "../history/recovery.ts";
@@ -32,20 +21,16 @@ import type { WriterLimits } from "../sending/flow_options.ts";
 import type { Codec, Frame } from "../values/codec.ts";
 import type { PresenceData, SocketTypes } from "../values/types.ts";
 import { ClientIds } from "./client_ids.ts";
-import {
-  askClients,
-  type AudienceReplies,
-  ReplyCollector,
-  SERVER_SLACK_MS,
-} from "./group_request.ts";
+import { ClientPresence } from "./client_presence.ts";
+import { ClusterActions, clusterTarget } from "./cluster_actions.ts";
 import {
   type Audience,
-  type AudienceChange,
   createAudience,
   type ExcludedRecipient,
   sendToAll,
 } from "./recipients.ts";
 import type { PresenceOptions } from "./presence_options.ts";
+import { QueryResponder } from "./query_responder.ts";
 import {
   ChannelFanOut,
   type ChannelHost,
@@ -91,15 +76,14 @@ export class Broadcaster<Types extends SocketTypes>
   readonly rooms: Rooms<Connection<Types>>;
   /** The rooms that are channels, if the program uses channels. */
   channels: RoomChannels<Types> | undefined;
+  /** Actions on the clients of all servers. */
+  readonly cluster: ClusterActions<Types>;
   readonly #options: BroadcasterOptions<Types>;
   readonly #host: BroadcasterHost<Types>;
   readonly #presence: Presence<PresenceData<Types>> | undefined;
-  /** Data that has replaced what the option `presence` returns. */
-  readonly #updates = new WeakMap<
-    Connection<Types>,
-    { readonly data: PresenceData<Types> }
-  >();
-  readonly #cluster: ClusterLink | undefined;
+  readonly #clientPresence: ClientPresence<Types> | undefined;
+  readonly #link: ClusterLink | undefined;
+  readonly #responder: QueryResponder<Types>;
   /** The store, unless the broker stores the messages. */
   readonly #memoryStore: MemoryStore | undefined;
   readonly #recovery: Recovery<Types> | undefined;
@@ -123,16 +107,33 @@ export class Broadcaster<Types extends SocketTypes>
     const presence = this.#presence = options.presence && new Presence(
       name,
       host,
-      (room, text) => this.#cluster?.publishPresence(room, text),
+      (room, text) => this.#link?.publishPresence(room, text),
+    );
+    this.#clientPresence = options.presence && presence && new ClientPresence(
+      options.presence,
+      presence,
+      (error, client) => host.failed(error, "presence", client),
     );
     const linkOptions = { name, maxQueued, history, presence };
-    this.#cluster = adapter &&
+    this.#link = adapter &&
       new ClusterLink(adapter, linkOptions, clusterHost);
+    this.#responder = new QueryResponder(
+      options.clients,
+      this.rooms,
+      this.#ids,
+      presence,
+    );
+    this.cluster = new ClusterActions(
+      this.#responder,
+      this.#link,
+      presence,
+      options.codec,
+    );
     if (!history) return;
-    const store = this.#cluster?.brokerLog ??
+    const store = this.#link?.brokerLog ??
       (this.#memoryStore = new MemoryStore(
         history,
-        (room) => this.#cluster?.roomClosed(room),
+        (room) => this.#link?.roomClosed(room),
       ));
     this.#recovery = new Recovery(
       store,
@@ -186,71 +187,12 @@ export class Broadcaster<Types extends SocketTypes>
 
   /** Whether the broker can be reached; undefined without an adapter. */
   get adapterState(): AdapterState | undefined {
-    return this.#cluster?.state;
+    return this.#link?.state;
   }
 
   /** The number of servers in the cluster, including this one. */
   get serverCount(): number {
-    return this.#cluster?.registry.size ?? 1;
-  }
-
-  /** Counts the clients of all servers, or those in a room. */
-  async count(room?: string): Promise<number> {
-    const query = { type: "count", ...room !== undefined && { room } } as const;
-    const answers = await this.#queryOthers("count", query);
-    // This server is asked last, as finding the others takes a while.
-    return sumOf([this.#answer(query), ...answers]);
-  }
-
-  /** Lists the members of a room on all servers, those of this server first. */
-  async members(room: string): Promise<Member<PresenceData<Types>>[]> {
-    const presence = this.#presence;
-    const versions = presence?.versionsOf(room) ?? {};
-    const query = { type: "who", room, versions } as const;
-    const answers = await this.#queryOthers("list members", query);
-    const entries = [this.#answer({ type: "who", room }), ...answers]
-      .flatMap(({ entries = [] }) => entries);
-    const all = entries.filter(isPresenceEntry<PresenceData<Types>>);
-    for (const { unchanged = [] } of answers) {
-      for (const server of unchanged) {
-        const known = presence?.entriesOf(room, server);
-        // This server has left the room meanwhile.
-        if (!known) return await this.members(room);
-        all.push(...known);
-      }
-    }
-    return groupMembers(all);
-  }
-
-  /**
-   * Closes a client of any server.
-   *
-   * @returns A promise of whether there was such a client.
-   */
-  async closeById(id: string, code: number, reason: string): Promise<boolean> {
-    const query = { type: "close", id, code, reason } as const;
-    return await this.#actOnOne("close a connection", query);
-  }
-
-  /**
-   * Sends a message to a client of any server.
-   *
-   * @returns A promise of whether there was such a client.
-   */
-  async sendById(
-    id: string,
-    frame: Frame,
-    options: SendOptions = {},
-  ): Promise<boolean> {
-    const query = { type: "send", id, options } as const;
-    const body = frame instanceof Blob ? await frame.bytes() : frame;
-    return await this.#actOnOne("send to a connection", query, body);
-  }
-
-  /** Sends a message to the applications of all other servers. */
-  async sendToServers(body: BroadcastBody): Promise<void> {
-    await this.#cluster?.available("send to servers");
-    await this.#cluster?.registry.sendAppMessage(body);
+    return this.#link?.registry.size ?? 1;
   }
 
   /**
@@ -260,16 +202,12 @@ export class Broadcaster<Types extends SocketTypes>
    * @throws {TypeError} If the data cannot be serialized as JSON.
    */
   updatePresence(client: Connection<Types>, data: PresenceData<Types>): void {
-    if (!this.#presence) {
+    if (!this.#clientPresence) {
       throw new Error(
         'Cannot update the presence of a client without the option "presence"',
       );
     }
-    this.#updates.set(client, { data: toPresenceData(data) });
-    if (client.readyState !== 1) return;
-    for (const room of [...client.rooms]) {
-      if (client.rooms.has(room)) this.#track(client, room);
-    }
+    this.#clientPresence.update(client, data);
   }
 
   /**
@@ -291,18 +229,10 @@ export class Broadcaster<Types extends SocketTypes>
           if (rooms?.length === 0) return;
           this.#send(rooms, frame, audience, except, options);
         },
-        change: async (change, except) => {
-          const target = clusterTarget(rooms, except);
-          const query = { ...change, target };
-          const own = this.#answer(query); // at once
-          const attempt = change.type === "end"
-            ? "close connections"
-            : `${change.type} rooms`;
-          const answers = await this.#queryOthers(attempt, query);
-          return sumOf([own, ...answers]);
-        },
+        change: (change, except) =>
+          this.cluster.change(change, clusterTarget(rooms, except)),
         request: (frame, except, timeout) =>
-          this.#request(frame, clusterTarget(rooms, except), timeout),
+          this.cluster.request(frame, clusterTarget(rooms, except), timeout),
       },
     );
   }
@@ -343,14 +273,14 @@ export class Broadcaster<Types extends SocketTypes>
    * @returns A promise; undefined if there is nothing to wait for.
    */
   settle(timeout: number): Promise<void> | undefined {
-    return this.#cluster?.brokerLog?.settle(timeout);
+    return this.#link?.brokerLog?.settle(timeout);
   }
 
   /** Leaves the cluster and stops all timers. It never rejects. */
   async close(): Promise<void> {
     await Promise.all(this.#leaving);
     try {
-      await this.#cluster?.close();
+      await this.#link?.close();
     } catch (error) {
       this.#host.failed(error, "adapter");
     }
@@ -363,12 +293,12 @@ export class Broadcaster<Types extends SocketTypes>
       opened: (room) => {
         // The link is still subscribed to a room that the store remembers.
         const isNew = this.#memoryStore?.roomOpened(room) ?? true;
-        if (isNew) this.#cluster?.roomOpened(room);
-        if (this.#presence) this.#cluster?.subscribePresence(room);
+        if (isNew) this.#link?.roomOpened(room);
+        if (this.#presence) this.#link?.subscribePresence(room);
       },
       joined: (client, room) => {
         this.#recovery?.join(client, room);
-        this.#track(client, room);
+        this.#clientPresence?.track(client, room);
       },
       left: (client, room) => {
         this.#recovery?.leave(client);
@@ -376,9 +306,9 @@ export class Broadcaster<Types extends SocketTypes>
         this.channels?.left(client, room);
       },
       closed: (room) => {
-        if (this.#presence) this.#cluster?.unsubscribePresence(room);
+        if (this.#presence) this.#link?.unsubscribePresence(room);
         if (this.#memoryStore) this.#memoryStore.roomClosed(room);
-        else this.#cluster?.roomClosed(room);
+        else this.#link?.roomClosed(room);
       },
     });
   }
@@ -394,8 +324,12 @@ export class Broadcaster<Types extends SocketTypes>
           this.#recovery?.sendPosition(client, recovered);
         }
       },
-      answer: (query, body, sendPart) =>
-        this.#answerOther(query, body, sendPart),
+      answer: (query, body, sendPart) => {
+        const answer = this.#responder.answerOther(query, body, sendPart);
+        // What is sent to the rooms after the answer has to arrive here.
+        const subscribed = query.type === "join" && this.#link?.subscribed;
+        return subscribed ? subscribed.then(() => answer) : answer;
+      },
       appMessage: (body) => host.appMessage(body),
       messageMissed: () => this.#missed++,
       changed: (state, error) => host.changed(state, error),
@@ -417,7 +351,7 @@ export class Broadcaster<Types extends SocketTypes>
     const recovery = options.volatile ? undefined : this.#recovery;
     if (!recovery) {
       sendToAll(audience.members, frame, options, this.#fanOut(rooms, options));
-      this.#cluster?.publish(frame, target, options);
+      this.#link?.publish(frame, target, options);
       return;
     }
     const without = except.filter((one) => one instanceof Connection)
@@ -433,7 +367,7 @@ export class Broadcaster<Types extends SocketTypes>
   #store(broadcast: Broadcast): void {
     const { target, body, options } = broadcast;
     if (this.#memoryStore) this.#deliver(this.#memoryStore.add(broadcast));
-    this.#cluster?.publish(body, target, options);
+    this.#link?.publish(body, target, options);
   }
 
   /** Handles a message from another server, or from the broker's log. */
@@ -474,196 +408,4 @@ export class Broadcaster<Types extends SocketTypes>
     return rooms?.map((room) => this.rooms.membersOf(room)) ??
       [this.#options.clients];
   }
-
-  /**
-   * Asks all other servers.
-   *
-   * @param attempt Names what fails if they cannot be asked.
-   * @param isEnough Whether no more answers are needed.
-   * @returns A promise of the answers. It rejects if there may be other ones.
-   */
-  async #queryOthers(
-    attempt: string,
-    query: ClusterQuery,
-    body?: BroadcastBody,
-    isEnough?: (answer: ClusterAnswer) => boolean,
-  ): Promise<readonly ClusterAnswer[]> {
-    const cluster = this.#cluster;
-    if (!cluster) return [];
-    await cluster.available(attempt);
-    const answers: ClusterAnswer[] = [];
-    const { unanswered } = await cluster.query(attempt, query, {
-      ...body !== undefined && { body },
-      received: (answer) => {
-        answers.push(answer);
-        return isEnough?.(answer);
-      },
-    });
-    if (unanswered > 0 && !answers.some((answer) => isEnough?.(answer))) {
-      throw new Error(
-        `Cannot ${attempt} on all servers: ${unanswered} of ${this.serverCount} have not answered`,
-      );
-    }
-    return answers;
-  }
-
-  /** Does something with a client of any server, and tells whether there was one. */
-  async #actOnOne(
-    attempt: string,
-    query: ClusterQuery,
-    body?: BroadcastBody,
-  ): Promise<boolean> {
-    const isFound = ({ number }: ClusterAnswer) => number > 0;
-    if (isFound(this.#answer(query, body))) return true;
-    const answers = await this.#queryOthers(attempt, query, body, isFound);
-    return answers.some(isFound);
-  }
-
-  async #request(
-    frame: Frame,
-    target: ClusterTarget,
-    timeout: number,
-  ): Promise<AudienceReplies> {
-    const attempt = "send a request";
-    const body = frame instanceof Blob ? await frame.bytes() : frame;
-    await this.#cluster?.available(attempt);
-    const collector = new ReplyCollector(this.#options.codec);
-    const own = askClients(
-      this.#targeted(target),
-      body,
-      timeout,
-      (answer, body) => collector.receive(answer, body),
-    );
-    const query = { type: "request", target, timeout } as const;
-    const others = this.#cluster?.query(attempt, query, {
-      body,
-      timeout: timeout + SERVER_SLACK_MS,
-      received: (answer, body) => collector.receive(answer, body),
-    });
-    const [missing] = await Promise.all([others, own]);
-    return collector.finish(
-      (missing?.unanswered ?? 0) + (missing?.lost ?? 0),
-    );
-  }
-
-  /** Answers a query of another server. */
-  #answerOther(
-    query: ClusterQuery,
-    body: BroadcastBody | undefined,
-    sendPart: SendAnswerPart,
-  ): ClusterAnswer | Promise<ClusterAnswer> {
-    if (query.type === "request") {
-      const { target, timeout } = query;
-      return askClients(this.#targeted(target), body ?? "", timeout, sendPart)
-        .then(() => ({ number: 0 }));
-    }
-    const answer = this.#answer(query, body);
-    // What is sent to the rooms after the answer has to arrive here.
-    const subscribed = query.type === "join" && this.#cluster?.subscribed;
-    return subscribed ? subscribed.then(() => answer) : answer;
-  }
-
-  /** Answers a query for this server alone. */
-  #answer(query: ClusterQuery, body: BroadcastBody = ""): ClusterAnswer {
-    const { clients } = this.#options;
-    switch (query.type) {
-      case "count": {
-        const { room } = query;
-        const group = room === undefined ? clients : this.rooms.membersOf(room);
-        return { number: group.size };
-      }
-      case "who": {
-        const { room, versions = {} } = query;
-        const group = [...this.rooms.membersOf(room)];
-        const unchanged = this.#presence?.unchangedSince(room, versions);
-        if (unchanged !== undefined) {
-          return { number: group.length, unchanged: [unchanged] };
-        }
-        const entries = this.#presence?.localEntries(room) ??
-          group.map(({ id }) => ({ id, data: null, at: 0 }));
-        return { number: group.length, entries };
-      }
-      case "close": {
-        const client = this.#ids.get(query.id);
-        if (client?.readyState !== 1) return { number: 0 };
-        client.close(query.code, query.reason);
-        return { number: 1 };
-      }
-      case "send": {
-        const client = this.#ids.get(query.id);
-        const sent = client && coreOf(client).send(body, query.options, false);
-        return { number: sent ? 1 : 0 };
-      }
-      case "join":
-      case "leave":
-      case "end":
-        return this.#change(query);
-      case "request":
-        return { number: 0 };
-    }
-  }
-
-  #change(query: AudienceChange & { readonly target: ClusterTarget }) {
-    const members = this.#targeted(query.target)
-      .filter(({ readyState }) => readyState === 1);
-    for (const client of members) {
-      if (query.type === "end") client.close(query.code, query.reason);
-      else for (const room of query.rooms) client[query.type](room);
-    }
-    return { number: members.length };
-  }
-
-  /** The clients of this server that a query is about. */
-  #targeted(
-    { rooms, except, exceptIds }: ClusterTarget,
-  ): Connection<Types>[] {
-    const members = this.rooms.select(this.#groupsOf(rooms), except);
-    if (exceptIds.length === 0) return members;
-    const excluded = new Set(exceptIds);
-    return members.filter(({ id }) => !excluded.has(id));
-  }
-
-  /** Makes a client a member of a room that it has joined. */
-  #track(client: Connection<Types>, room: string): void {
-    const { presence } = this.#options;
-    if (!presence || !this.#presence) return;
-    try {
-      const key = presence.key(client);
-      assertKey(key);
-      const { data } = this.#updates.get(client) ??
-        { data: toPresenceData(presence.data(client)) };
-      this.#presence.set(room, client.id, key, data);
-    } catch (error) {
-      this.#host.failed(error, "presence", client);
-    }
-  }
-}
-
-/** Copies data as other servers receive it. */
-function toPresenceData<Data>(data: Data): Data {
-  const text: string | undefined = JSON.stringify(data);
-  return JSON.parse(text ?? "null");
-}
-
-function assertKey(key: string): void {
-  if (typeof key === "string" && key !== "") return;
-  throw new TypeError(
-    `Cannot use the key of a client as "presence.key" returned it: return a string that is not empty: current value is of type ${typeof key}`,
-  );
-}
-
-function clusterTarget<Types extends SocketTypes>(
-  rooms: readonly string[] = [],
-  except: readonly ExcludedRecipient<Types>[],
-): ClusterTarget {
-  return {
-    rooms,
-    except: except.filter((one) => typeof one === "string"),
-    exceptIds: except.filter((one) => one instanceof Connection)
-      .map(({ id }) => id),
-  };
-}
-
-function sumOf(answers: readonly ClusterAnswer[]): number {
-  return answers.reduce((sum, { number }) => sum + number, 0);
 }

@@ -222,7 +222,7 @@ export class ServerCore<Types extends SocketTypes> {
     assertSendOptions(options);
     const frame = encodeWith(data, this.#options.codec);
     assertOverflow(options);
-    return await this.broadcaster.sendById(id, frame, options);
+    return await this.broadcaster.cluster.sendById(id, frame, options);
   }
 
   /** Emits a message of another server. */
