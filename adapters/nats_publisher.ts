@@ -10,6 +10,7 @@ import {
   type NatsConnection,
   type Subscription,
 } from "@nats-io/nats-core";
+import { type ApiAnswer, ApiError, NoAnswerError } from "./nats_api.ts";
 
 /** The longest time to wait for the confirmation of a message, in milliseconds. */
 const CONFIRM_TIMEOUT_MS = 3_000;
@@ -17,27 +18,6 @@ const CONFIRM_TIMEOUT_MS = 3_000;
 /** How long to try if no server of NATS stores messages, in milliseconds. */
 const NO_STREAM_TIMEOUT_MS = 1_000;
 const RESEND_DELAY_MS = 100;
-
-/** An answer of JetStream. */
-export interface ApiAnswer {
-  readonly error?: {
-    readonly err_code?: number;
-    readonly description?: string;
-  };
-}
-
-/** JetStream has refused a request. */
-export class ApiError extends Error {
-  readonly code: number;
-
-  constructor(message: string, code: number, options?: ErrorOptions) {
-    super(message, options);
-    this.code = code;
-  }
-}
-
-/** JetStream does not answer; perhaps the stream has no leader now. */
-export class NoAnswerError extends Error {}
 
 /** A message that JetStream has not confirmed. */
 interface UnconfirmedMessage extends PromiseWithResolvers<void> {
