@@ -15,6 +15,7 @@
 import "./core/features/full.ts";
 import { Connection } from "./core/connection/connection.ts";
 import { Endpoint, endpoints } from "./core/connection/endpoint.ts";
+import type { InboundHook } from "./core/connection/inbound_gate.ts";
 import { emitters } from "./core/events/emitter.ts";
 import type { EmitterHooks } from "./core/events/emitter_internals.ts";
 import {
@@ -71,6 +72,10 @@ export type {
 export type { AllowList, PathPattern } from "./core/admission/allow_list.ts";
 export { CloseRefusal } from "./core/admission/close_refusal.ts";
 export { sameOrigin } from "./core/admission/origins.ts";
+export type {
+  InboundContext,
+  InboundHook,
+} from "./core/connection/inbound_gate.ts";
 export type { RequestInfo } from "./core/runtime/deno_server.ts";
 export type { MessageRate } from "./core/connection/rate_limiter.ts";
 export {
@@ -455,6 +460,54 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
       data,
       rest,
     );
+  }
+
+  /**
+   * Adds a hook around everything that clients send: messages, requests, and joins of
+   * channels. Hooks are called in the order in which they were added, after the schema and
+   * before listeners, handlers and iterators; each calls `next` to pass on what it gets.
+   *
+   * What one client sends is passed on in the order of arrival: while an asynchronous hook
+   * has not called `next`, later messages of that client wait. They count as messages that
+   * are being handled, so a client that sends more is slowed down.
+   *
+   * - If a hook returns without calling `next`, a message is dropped, and a request or a
+   *   join is refused with the code `forbidden`.
+   * - If it throws a {@linkcode RequestError}, a request or a join is refused with its
+   *   message and code, and a message is dropped.
+   * - If it throws anything else, also after `next`, that is an `error` event, and a
+   *   request or a join that was not passed on is refused with the code `internal`.
+   * - If it neither calls `next` nor ends within 10 seconds, that is an `error` event, and
+   *   a request or a join is refused with the code `timeout`.
+   *
+   * `client.dropped.incoming` counts dropped messages. Errors of listeners and handlers do
+   * not reject the promise of `next`.
+   *
+   * @param hook The hook.
+   * @returns This server.
+   * @throws {TypeError} If the hook is not a function.
+   *
+   * @example
+   * ```ts
+   * import { RequestError, ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket<{ context: { isAdmin: boolean } }>();
+   * server.use(async ({ kind, type, client }, next) => {
+   *   const start = performance.now();
+   *   await next();
+   *   console.log(client.id, kind, type, performance.now() - start);
+   * });
+   * server.use(({ type, client }, next) => {
+   *   if (type === "ban" && !client.context.isAdmin) {
+   *     throw new RequestError("For admins only", "forbidden");
+   *   }
+   *   return next();
+   * });
+   * ```
+   */
+  use(hook: InboundHook<Connection<Types>>): this {
+    this.#core.use(hook);
+    return this;
   }
 
   /**

@@ -69,12 +69,18 @@ export function admit<
     const emit = (type: "join" | "leave") =>
       emitters.emit(channel, type, ChannelMemberEvent<typeof member>, [member]);
     let hasEntered = false;
+    let hasLeft = false;
     return {
       joined: {
         hasMembers,
         receive: (payload, id, pending) =>
-          serverChannels.receive(channel, member, payload, id, pending),
+          serverChannels.receive(channel, member, payload, {
+            id,
+            pending,
+            hasLeft: () => hasLeft,
+          }),
         left: () => {
+          hasLeft = true;
           if (hasEntered) emit("leave");
         },
       },

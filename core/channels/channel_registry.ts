@@ -57,6 +57,7 @@ import { type ChannelParams, ChannelPattern } from "./channel_pattern.ts";
 import type { ChannelTypes } from "./channel_types.ts";
 import { type Membership, Memberships } from "./memberships.ts";
 import {
+  GONE,
   type ServerChannel,
   type ServerChannelOptions,
   serverChannels,
@@ -74,11 +75,6 @@ export interface ChannelsOptions {
 }
 
 const CHANNELS_OPTIONS = optionNames<ChannelsOptions>({ maxPerClient: true });
-
-const GONE: RequestFailure = {
-  message: "The client is not in the channel",
-  code: "left",
-};
 
 /**
  * The channels of a server, as {@linkcode channels} returns them.
@@ -275,7 +271,7 @@ class ChannelRegistry<ServerTypes extends CheckedTypes<ServerTypes>>
     dispatcher.acceptTask((pending) => {
       switch (frame.kind) {
         case "join":
-          return this.#join(client, frame.id, frame.join);
+          return this.#receiveJoin(client, frame.id, frame.join);
         case "leave":
           return this.#leave(client, frame.id);
         case "inner":
@@ -284,13 +280,35 @@ class ChannelRegistry<ServerTypes extends CheckedTypes<ServerTypes>>
     }, payload);
   }
 
+  /** Runs the hooks of the server around a request to join. */
+  #receiveJoin(
+    client: Connection<ServerTypes>,
+    number: number,
+    join: JoinRequest,
+  ): Promise<unknown> | undefined {
+    const { dispatcher } = coreOf(client);
+    const { gate } = dispatcher;
+    if (!gate) return this.#join(client, number, join);
+    return gate.run({
+      kind: "join",
+      channel: join.name,
+      source: { data: join.data },
+    }, {
+      deliver: () => this.#join(client, number, join),
+      drop: (failure) => {
+        new IncomingRequest(number, dispatcher).refuse(failure);
+        this.#host.forgo(client, join.name);
+      },
+    });
+  }
+
   /** Handles a message or a request in a channel. */
   #receiveInner(
     client: Connection<ServerTypes>,
     number: number,
     payload: Payload,
     pending: Promise<unknown>[] | undefined,
-  ): Promise<void> | undefined {
+  ): Promise<unknown> | undefined {
     const { dispatcher, receiver } = coreOf(client);
     const joined = this.#clients.get(client)?.numbered(number)?.joined;
     if (!isMarked(payload)) return joined?.receive(payload, undefined, pending);

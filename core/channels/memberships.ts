@@ -13,7 +13,7 @@ export interface JoinedMember {
     payload: Payload,
     id: number | undefined,
     pending: Promise<unknown>[] | undefined,
-  ): Promise<void> | undefined;
+  ): Promise<unknown> | undefined;
   /** Emits `leave`. */
   left(): void;
   /** Whether the client is sent the list of members. */

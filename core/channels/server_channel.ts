@@ -18,7 +18,7 @@ import type { EmitterHooks } from "../events/emitter_internals.ts";
 import { eventNames } from "../events/event_names.ts";
 import { assertKnown, assertType, optionNames } from "../events/errors.ts";
 import { ReceivedEvent } from "../events/event_types.ts";
-import type { Payload } from "../protocol/frames.ts";
+import type { Payload, RequestFailure } from "../protocol/frames.ts";
 import {
   type HandleOptions,
   type RequestHandler,
@@ -95,6 +95,22 @@ const SERVER_CHANNEL_OPTIONS = optionNames<
   ServerChannelOptions<ChannelTypes, unknown, SocketTypes>
 >({ join: true, snapshot: true, members: true, schema: true });
 
+/** The failure of a request of a client that is not in the channel. */
+export const GONE: RequestFailure = {
+  message: "The client is not in the channel",
+  code: "left",
+};
+
+/** What comes with a message or a request of a member. */
+interface ReceivedInChannel {
+  /** The id of the request, if it is one. */
+  readonly id: number | undefined;
+  /** Receives a promise for each listener that has not finished. */
+  readonly pending: Promise<unknown>[] | undefined;
+  /** Whether the member has left. */
+  hasLeft(): boolean;
+}
+
 /**
  * The events of a {@linkcode ServerChannel}.
  *
@@ -136,9 +152,8 @@ interface ServerChannelInternals {
     channel: ServerChannel<Types, Params, ServerTypes>,
     member: ChannelMember<Types, Params, ServerTypes>,
     payload: Payload,
-    id: number | undefined,
-    pending: Promise<unknown>[] | undefined,
-  ): Promise<void> | undefined;
+    received: ReceivedInChannel,
+  ): Promise<unknown> | undefined;
 }
 
 /** The operations on a channel that only {@linkcode ServerChannels} uses. */
@@ -186,8 +201,8 @@ export class ServerChannel<
     serverChannels = {
       create: (pattern, options, host) =>
         new ServerChannel(pattern, options, host),
-      receive: (channel, member, payload, id, pending) =>
-        channel.#receive(member, payload, id, pending),
+      receive: (channel, member, payload, received) =>
+        channel.#receive(member, payload, received),
     };
   }
 
@@ -277,18 +292,15 @@ export class ServerChannel<
   #receive(
     member: ChannelMember<Types, Params, ServerTypes>,
     payload: Payload,
-    id: number | undefined,
-    pending: Promise<unknown>[] | undefined,
-  ): Promise<void> | undefined {
+    { id, pending, hasLeft }: ReceivedInChannel,
+  ): Promise<unknown> | undefined {
     const core = coreOf(member.client);
     const { codec } = core.options;
     const request = id === undefined
       ? undefined
       : new IncomingRequest(id, core.dispatcher);
-    const reject = (invalid: InvalidMessage): undefined => {
-      this.#host.failed(invalid.error, "message", member.client);
-      rejectInvalid(core, invalid, request);
-    };
+    const reject = (invalid: InvalidMessage): undefined =>
+      this.#reject(member, invalid, request);
     const value = this.#schema && readMessage(payload, codec, this.#schema);
     if (value && "error" in value) return reject(value);
     const message: ChannelMessage<
@@ -302,12 +314,42 @@ export class ServerChannel<
       },
     });
     if (request) {
-      let handler: RequestHandler<typeof message, Outgoing<Types>> | undefined;
       try {
         const { data: _data } = message;
-        handler = this.#handlers.find(message);
       } catch (error) {
         return reject(undecodable(error));
+      }
+    }
+    const { dispatcher } = core;
+    const { gate } = dispatcher;
+    if (!gate) return this.#deliver(message, request, pending);
+    const kind = request ? "request" : "message";
+    return gate.run({ kind, channel: member.name, source: message }, {
+      deliver: (pending) => {
+        if (!hasLeft()) return this.#deliver(message, request, pending);
+        request?.refuse(GONE);
+        return undefined;
+      },
+      drop: (failure) => {
+        if (request) request.refuse(failure);
+        else dispatcher.dropped++;
+      },
+    });
+  }
+
+  /** Emits a message or calls the handler of a request. */
+  #deliver(
+    message: ChannelMessage<Types, ChannelMember<Types, Params, ServerTypes>>,
+    request: IncomingRequest | undefined,
+    pending: Promise<unknown>[] | undefined,
+  ): Promise<void> | undefined {
+    if (request) {
+      let handler: RequestHandler<typeof message, Outgoing<Types>> | undefined;
+      try {
+        handler = this.#handlers.find(message);
+      } catch (error) {
+        const { author } = message;
+        return this.#reject(author, undecodable(error), request);
       }
       const run = handler;
       if (run) return request.run(() => run(message));
@@ -315,6 +357,15 @@ export class ServerChannel<
     }
     emitMessage(this, message, pending);
     return undefined;
+  }
+
+  #reject(
+    { client }: ChannelMember<Types, Params, ServerTypes>,
+    invalid: InvalidMessage,
+    request: IncomingRequest | undefined,
+  ): undefined {
+    this.#host.failed(invalid.error, "message", client);
+    rejectInvalid(coreOf(client), invalid, request);
   }
 }
 

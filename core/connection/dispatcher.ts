@@ -29,6 +29,7 @@ import {
   emitEarly,
 } from "./early_messages.ts";
 import type { ConnectionHost } from "./connection_host.ts";
+import type { InboundGate } from "./inbound_gate.ts";
 import type { MessageFrom, OwnedConnection } from "./owner.ts";
 import {
   type ChannelTask,
@@ -51,7 +52,9 @@ export class Dispatcher<
   /** Whether all messages are plain, unless they are requests. */
   #isPlain = true;
   /** Created when something is not a plain message. */
-  #processor: Processor | undefined;
+  #processor: Processor<C> | undefined;
+  /** The number of messages that hooks have dropped. */
+  dropped = 0;
   /** How many events are being dispatched. The end waits for them. */
   #depth = 0;
 
@@ -85,8 +88,19 @@ export class Dispatcher<
   opened(session: EventsSession | undefined): void {
     const { concurrency, schema, codec } = this.#host.options;
     this.#session = session;
-    this.#isPlain = !schema && !codec && concurrency === Infinity;
+    this.#isPlain = !schema && !codec && concurrency === Infinity &&
+      !this.#host.owner.hooks;
     this.early.start();
+  }
+
+  /** Called when the owner has got its first hook. */
+  hooksAdded(): void {
+    this.#isPlain = false;
+  }
+
+  /** The hooks around what is received; undefined if there are none. */
+  get gate(): InboundGate<C> | undefined {
+    return this.#processor?.gate;
   }
 
   /** Drops the messages that wait for a listener, or for others to be handled. */
@@ -191,7 +205,7 @@ export class Dispatcher<
       .handleRequest(payload, request, requestId);
   }
 
-  #getProcessor(use: string): Processor {
+  #getProcessor(use: string): Processor<C> {
     return this.#processor ??= processorFeature.require(use)(this.#host, this);
   }
 

@@ -1,6 +1,6 @@
 /**
  * Processes what is not a plain message: requests, and all messages of a socket with a
- * schema, a codec or a limit of `concurrency`.
+ * schema, a codec, a limit of `concurrency` or hooks.
  *
  * @module
  */
@@ -27,6 +27,7 @@ import {
   undecodable,
   type ValidMessage,
 } from "./invalid_messages.ts";
+import type { InboundGate } from "./inbound_gate.ts";
 import type { MessageFrom, OwnedConnection } from "./owner.ts";
 import type {
   ChannelTask,
@@ -51,13 +52,15 @@ interface InboundTask {
 export class MessageProcessor<
   Types extends SocketTypes,
   C extends OwnedConnection<Types>,
-> implements Processor {
+> implements Processor<C> {
   readonly #host: ConnectionHost<Types, C>;
   readonly #dispatcher: ProcessorHost<Types, C> & Responder;
   /** Holds messages back while others are handled, if the option asks for it. */
   readonly #limiter:
     | ConcurrencyLimiter<InboundMessage<MessageFrom<Types, C>> | InboundTask>
     | undefined;
+  /** Runs the hooks of the owner; created with the first message, if there are any. */
+  #gate: InboundGate<C> | undefined;
   /** The messages that are being handled, if there is no limiter. */
   #running: RunningMessages | undefined;
 
@@ -86,7 +89,25 @@ export class MessageProcessor<
 
   /** See {@linkcode Processor}. */
   get isWaiting(): boolean {
-    return this.#limiter !== undefined && !this.#limiter.isEmpty;
+    return this.#gate?.isBusy === true ||
+      this.#limiter !== undefined && !this.#limiter.isEmpty;
+  }
+
+  /** See {@linkcode Processor}. */
+  get gate(): InboundGate<C> | undefined {
+    return this.#gate ??= this.#createGate();
+  }
+
+  #createGate(): InboundGate<C> | undefined {
+    const host = this.#host;
+    const dispatcher = this.#dispatcher;
+    return host.owner.hooks?.createGate(host.connection, {
+      callListeners: (action) => dispatcher.callListeners(action),
+      reportError: (error, from) => dispatcher.reportError(error, from),
+      idle: () => {
+        if (host.closing.isEnded) host.notifyEnd();
+      },
+    });
   }
 
   /** See {@linkcode Processor}. */
@@ -96,7 +117,7 @@ export class MessageProcessor<
 
   /** See {@linkcode Processor}. */
   discardWaiting(): number {
-    return this.#limiter?.clear() ?? 0;
+    return (this.#limiter?.clear() ?? 0) + (this.#gate?.clear() ?? 0);
   }
 
   /** See {@linkcode Processor}. */
@@ -150,15 +171,44 @@ export class MessageProcessor<
     requestId: string,
   ): readonly Promise<unknown>[] {
     const inbound = this.#parse(payload, request, requestId);
-    return inbound ? this.#dispatch(inbound.message, inbound.request) : [];
+    if (!inbound) return [];
+    const { message } = inbound;
+    const { gate } = this;
+    if (!gate) return this.#dispatch(message, request);
+    const done = gate.runInTurn(() => this.#runHooks(gate, message, request));
+    return done ? [done] : [];
   }
 
   #runTask(task: ChannelTask, size: number): readonly Promise<unknown>[] {
+    const { gate } = this;
+    if (!gate) return this.#startTask(task, size, !this.#limiter);
+    return this.#tracked(
+      gate.enter(() => allOf(this.#startTask(task, size, false))),
+      size,
+    );
+  }
+
+  /** Counts what hooks have not finished with. */
+  #tracked(
+    done: Promise<unknown> | undefined,
+    size: number,
+  ): readonly Promise<unknown>[] {
+    if (!done) return [];
+    const pending = [done];
+    if (!this.#limiter) this.track(pending, size);
+    return pending;
+  }
+
+  #startTask(
+    task: ChannelTask,
+    size: number,
+    isTracked: boolean,
+  ): readonly Promise<unknown>[] {
     const pending: Promise<unknown>[] = [];
     this.#dispatcher.callListeners(() => {
       const done = task(pending);
       if (done) pending.push(done);
-      if (pending.length > 0 && !this.#limiter) this.track(pending, size);
+      if (pending.length > 0 && isTracked) this.track(pending, size);
     });
     return pending;
   }
@@ -206,7 +256,7 @@ export class MessageProcessor<
   }
 
   /**
-   * Emits a message or calls the handler of a request.
+   * Runs the hooks, then emits a message or calls the handler of a request.
    *
    * @returns A promise for each listener that is still running.
    */
@@ -214,11 +264,36 @@ export class MessageProcessor<
     message: MessageFrom<Types, C>,
     request: IncomingRequest | undefined,
   ): readonly Promise<unknown>[] {
-    const pending = this.#dispatch(message, request);
-    if (pending.length > 0 && !this.#limiter) this.track(pending, message.size);
-    return pending;
+    const { gate } = this;
+    if (!gate) {
+      const pending = this.#dispatch(message, request);
+      if (pending.length > 0 && !this.#limiter) {
+        this.track(pending, message.size);
+      }
+      return pending;
+    }
+    const start = () => this.#runHooks(gate, message, request);
+    return this.#tracked(gate.enter(start), message.size);
   }
 
+  /** Runs the hooks around a message or a request. */
+  #runHooks(
+    gate: InboundGate<C>,
+    message: MessageFrom<Types, C>,
+    request: IncomingRequest | undefined,
+  ): Promise<unknown> | undefined {
+    if (request && !this.#isReadable(message, request)) return undefined;
+    const kind = request ? "request" : "message";
+    return gate.run({ kind, source: message }, {
+      deliver: () => allOf(this.#dispatch(message, request)),
+      drop: (failure) => {
+        if (request) request.refuse(failure);
+        else this.#dispatcher.dropped++;
+      },
+    });
+  }
+
+  /** Emits a message or calls the handler of a request. */
   #dispatch(
     message: MessageFrom<Types, C>,
     request: IncomingRequest | undefined,
@@ -291,20 +366,37 @@ export class MessageProcessor<
     );
   }
 
-  /** Finds the handler of a request. A decoding error is not an error of the handler. */
+  /** Decodes a request. A decoding error is not an error of the handler. */
+  #isReadable(
+    message: MessageFrom<Types, C>,
+    request: IncomingRequest,
+  ): boolean {
+    try {
+      const { data: _data } = message;
+      return true;
+    } catch (error) {
+      this.#reject(undecodable(error), request);
+      return false;
+    }
+  }
+
+  /** Finds the handler of a request. */
   #findHandler(
     message: MessageFrom<Types, C>,
     request: IncomingRequest,
   ): RequestHandler<MessageFrom<Types, C>, Outgoing<Types>> | undefined {
-    try {
-      const { data: _data } = message;
-    } catch (error) {
-      return this.#reject(undecodable(error), request);
-    }
+    if (!this.#isReadable(message, request)) return undefined;
     try {
       return this.#host.owner.findHandler(message);
     } catch (error) {
       return this.#reject(internalError(error), request);
     }
   }
+}
+
+/** One promise for several; undefined for none. */
+function allOf(
+  pending: readonly Promise<unknown>[],
+): Promise<unknown> | undefined {
+  return pending.length > 0 ? Promise.all(pending) : undefined;
 }

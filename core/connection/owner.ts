@@ -11,6 +11,7 @@ import type { Payload } from "../protocol/frames.ts";
 import type { RequestHandler } from "../requests/handlers.ts";
 import type { QueuedMessage, SendOptions } from "../sending/send_queue.ts";
 import type { Incoming, Outgoing, SocketTypes } from "../values/types.ts";
+import type { InboundHooks } from "./inbound_hooks.ts";
 
 /** A connection, as its parts and its owner see it. */
 export interface OwnedConnection<Types extends SocketTypes>
@@ -46,6 +47,8 @@ export interface Owner<
 > {
   /** The rooms that connections may join; undefined on a client. */
   readonly rooms: ConnectionRooms<C> | undefined;
+  /** The hooks around everything that connections receive, if there are any. */
+  readonly hooks?: InboundHooks<C> | undefined;
   /** Called when the application closes or terminates the connection. Gives the cause. */
   beforeClose(): Cause;
   /**

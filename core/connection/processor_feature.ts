@@ -13,6 +13,7 @@ import type { EventsSession } from "../requests/session.ts";
 import { Feature } from "../util/feature.ts";
 import type { SocketTypes } from "../values/types.ts";
 import type { ConnectionHost } from "./connection_host.ts";
+import type { InboundGate } from "./inbound_gate.ts";
 import type { MessageFrom, OwnedConnection } from "./owner.ts";
 
 /** The dispatcher, as a processor uses it. */
@@ -22,6 +23,8 @@ export interface ProcessorHost<
 > {
   /** The state of `events.v1`, if it was negotiated. */
   readonly session: EventsSession | undefined;
+  /** The number of messages that hooks have dropped. */
+  dropped: number;
   /** Calls listeners, and emits the end afterwards if the connection has ended. */
   callListeners(action: () => void): void;
   /** Reports an error of this side. */
@@ -54,7 +57,9 @@ export type ChannelTask = (
 ) => Promise<unknown> | undefined;
 
 /** Processes the messages of one connection; see `message_processor.ts`. */
-export interface Processor {
+export interface Processor<C> {
+  /** The hooks around what is received; undefined if there are none. */
+  readonly gate: InboundGate<C> | undefined;
   /** Whether messages wait until others have been handled. */
   readonly isWaiting: boolean;
   /** The approximate memory of messages that wait or are handled, in bytes. */
@@ -92,7 +97,7 @@ export type CreateProcessor = <
 >(
   host: ConnectionHost<Types, C>,
   dispatcher: ProcessorHost<Types, C> & Responder,
-) => Processor;
+) => Processor<C>;
 
 /** The code for what is not a plain message. */
 export const processorFeature: Feature<CreateProcessor> = new Feature("full");

@@ -65,9 +65,9 @@ export class Receiver<
     return { messages: this.#messages, bytes: this.#bytes };
   }
 
-  /** The number of messages dropped because of a limit. */
+  /** The number of messages dropped because of a limit or by a hook. */
   get dropped(): number {
-    return this.#guard?.dropped ?? 0;
+    return (this.#guard?.dropped ?? 0) + this.#dispatcher.dropped;
   }
 
   /** Whether frames wait for the next slice. */

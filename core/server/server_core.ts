@@ -17,6 +17,8 @@ import {
 } from "../connection/connection_options.ts";
 import { type Endpoint, endpoints } from "../connection/endpoint.ts";
 import { guardWith } from "../connection/inbound_guard.ts";
+import type { InboundHook } from "../connection/inbound_gate.ts";
+import { InboundHooks } from "../connection/inbound_hooks.ts";
 import { emitMessage, isMessageHeard } from "../connection/typed_messages.ts";
 import { emitEnd } from "../events/emit_end.ts";
 import { emitError } from "../events/emit_error.ts";
@@ -72,6 +74,8 @@ export class ServerCore<Types extends SocketTypes> {
   readonly #clients = new Set<Connection<Types>>();
   /** Connections that have ended while their `connect` listeners were still running. */
   readonly #endDeferred = new Set<Connection<Types>>();
+  /** The hooks around what clients send, if there are any. */
+  #hooks: InboundHooks<Connection<Types>> | undefined;
   readonly #shutdown = new ClientShutdown(this.#clients);
   readonly #errorLog = new ErrorLog();
   readonly #adapterWarnings = new OnceWarnings(MAX_ADAPTER_WARNINGS);
@@ -225,6 +229,15 @@ export class ServerCore<Types extends SocketTypes> {
     return await this.broadcaster.cluster.sendById(id, frame, options);
   }
 
+  /** Adds a hook around everything that clients send. */
+  use(hook: InboundHook<Connection<Types>>): void {
+    const hooks = this.#hooks ?? new InboundHooks<Connection<Types>>();
+    hooks.add(hook);
+    if (this.#hooks) return;
+    this.#hooks = hooks;
+    for (const client of this.#clients) coreOf(client).dispatcher.hooksAdded();
+  }
+
   /** Emits a message of another server. */
   #appMessage(body: BroadcastBody): void {
     if (typeof body !== "string") {
@@ -256,7 +269,11 @@ export class ServerCore<Types extends SocketTypes> {
 
   /** Handles what connections report. */
   #createOwner(): ConnectionOwner<Types> {
+    const hooks = () => this.#hooks;
     return {
+      get hooks() {
+        return hooks();
+      },
       rooms: this.broadcaster.rooms,
       beforeClose: () => this.#shutdown.isClosing ? "shutdown" : "local",
       isHosted: () => !this.listener.isBound,
@@ -281,6 +298,7 @@ export class ServerCore<Types extends SocketTypes> {
       drained: () => {},
       ended: (client, end) => {
         this.#clients.delete(client);
+        this.#hooks?.clientEnded(client);
         this.broadcaster.clientEnded(client);
         this.#retries.clientEnded(client);
         this.#shutdown.clientEnded();
