@@ -90,7 +90,7 @@ static enum { ECHO, FANOUT, HANDSHAKE, IDLE, ROOMS } mode;
 static int epoll;
 static struct connection *connections[MAX_FILES];
 static int count, opened;
-static const char *path = "/";
+static const char *path = "/"; /* of those who are measured */
 static uint64_t units; /* done so far */
 static struct bytes burst, close_frame, credit_frame, join_frame;
 static size_t ids[MAX_DEPTH]; /* where the ids of requests are in the burst */
@@ -656,13 +656,14 @@ static void measure(int stage) {
   for (int i = 0; i < opt.processes; i++) before[i] = usage_of(opt.pids[i]);
   double time = now(), server = server_cpu();
   double waited = server_waited();
-  long faults = server_faults();
+  long faults = server_faults(), memory = opt.processes ? 0 : server_memory();
   double own = clock_of(CLOCK_PROCESS_CPUTIME_ID);
   run_until_used(opt.seconds);
   while (units == units_before && now() < time + 30) poll_once();
   time = now() - time;
   waited = server_waited() - waited;
   faults = server_faults() - faults;
+  if (!opt.processes) memory = server_memory() - memory;
   server = server_cpu() - server;
   own = clock_of(CLOCK_PROCESS_CPUTIME_ID) - own;
   is_sampling = 0;
@@ -670,11 +671,11 @@ static void measure(int stage) {
   qsort(samples, sample_count, sizeof *samples, ascending);
   qsort(other_samples, other_count, sizeof *other_samples, ascending);
   printf("%s{\"units\":%lu,\"seconds\":%.6f,\"server\":%.6f,\"load\":%.6f,"
-         "\"median\":%.2f,\"p99\":%.2f,\"kib\":0,\"waited\":%.6f,"
+         "\"median\":%.2f,\"p99\":%.2f,\"kib\":%.4f,\"waited\":%.6f,"
          "\"faults\":%ld,\"otherMedian\":%.2f,\"otherP99\":%.2f,\"processes\":[",
          stage ? "," : "", units - units_before, time, server, own,
          sample(samples, sample_count, 0.5), sample(samples, sample_count, 0.99),
-         waited, faults, sample(other_samples, other_count, 0.5),
+         (double)memory / (units - units_before), waited, faults, sample(other_samples, other_count, 0.5),
          sample(other_samples, other_count, 0.99));
   for (int i = 0; i < opt.processes; i++) {
     struct usage used = usage_since(opt.pids[i], &before[i]);
@@ -800,6 +801,8 @@ static void read_option(const char *text) {
   else if (!strncmp(text, "others=", 7)) {
     opt.stages = sscanf(value, "%d,%d,%d,%d", &opt.others[0], &opt.others[1],
                         &opt.others[2], &opt.others[3]);
+  } else if (!strncmp(text, "path=", 5)) {
+    path = value;
   } else if (!strncmp(text, "speech=", 7)) {
     opt.speech = !strcmp(value, "events") ? EVENTS
                  : !strcmp(value, "socket.io") ? SOCKET_IO : PLAIN;

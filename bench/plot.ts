@@ -48,6 +48,9 @@ const PANELS: readonly Panel[] = [
   },
 ];
 
+/** Without the repetitions of the bare runtime. */
+const SHOWN_SIDES = SIDES.filter((side) => !/^bare(?! Deno)/.test(side));
+
 const WIDTH = 960;
 const ROW = 26;
 const OURS = "#1f6feb";
@@ -65,7 +68,7 @@ function barsOf(results: Results, { figure, own }: Panel): Bar[] {
   };
   return [
     ...(own ? bar(own[0], "@ws/events", own[1]) : []),
-    ...SIDES.flatMap((side) => bar(figure, side, side)),
+    ...SHOWN_SIDES.flatMap((side) => bar(figure, side, side)),
   ];
 }
 
@@ -152,7 +155,7 @@ function picture(results: Results): string {
     }
     y += height;
   }
-  const versions = SIDES.flatMap((side) => {
+  const versions = SHOWN_SIDES.flatMap((side) => {
     const version = results.versions[side];
     return version === undefined ? [] : [`${side}: ${version}`];
   });

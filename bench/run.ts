@@ -4,12 +4,14 @@
  *
  *     deno task bench [--quick] [--rounds n] [--deno flag] [part of a figure's name]
  *     deno task bench --sends
+ *     deno task bench --stalls [part of a figure's name]
  *
  * Each measurement has a fresh server on core 0 and the load on core 1; in each
  * round the sides come in random order, and ratios are taken round by round. A run
  * of everything, without `--quick`, writes `bench/results.json` and the picture.
  * `--deno` runs the servers that are on Deno with one more flag of Deno's, as in
- * `--deno=--v8-flags=--no-opt`. `--sends` counts system calls instead, by strace.
+ * `--deno=--v8-flags=--no-opt`. `--sends` counts system calls instead, by strace;
+ * `--stalls` prints for how long the event loop of the server stood still at most.
  */
 
 import { parseArgs } from "node:util";
@@ -54,7 +56,7 @@ async function measure(
   times: Readonly<Record<string, number>>,
   results: Results,
 ): Promise<void> {
-  await using target = await Target.start(side);
+  await using target = await Target.start(side, workload.settings);
   const speech = speechOf(workload, side.name);
   const options = { ...times, ...workload.options, speech };
   const stages = await load(target, workload.mode, options);
@@ -123,7 +125,7 @@ function overview(shown: readonly Figure[], { figures }: Results): string {
   return table([["work", "unit", ...SIDES], ...rows]);
 }
 
-/** Each goal that was measured, and whether it is met. */
+/** Each goal that was measured, whether it is met, and what noise is in it. */
 function goals({ figures }: Results): string {
   const all = WORKLOADS.flatMap(({ figures }) => figures);
   const titleOf = (id: string) => all.find((one) => one.id === id)?.title ?? id;
@@ -133,15 +135,24 @@ function goals({ figures }: Results): string {
     if (values.length === 0 || values.some(Number.isNaN)) return [];
     const spread = spreadOf(values);
     const beside = other === figure ? against : titleOf(other);
+    const noise = spreadOf(ratios(
+      figures[figure]?.["bare again"]?.values,
+      figures[figure]?.["bare Deno"]?.values,
+    ));
+    const difference = Math.abs(spread.median - 1);
+    const isNoisy = difference <
+      Math.max(Math.abs(noise.least - 1), Math.abs(noise.most - 1));
     return [[
       titleOf(figure),
       beside,
       `${atMost.toFixed(2)} x`,
       show(spread),
-      spread.median <= atMost ? "met" : "missed",
+      Number.isNaN(noise.median) ? "-" : show(noise),
+      (spread.median <= atMost ? "met" : "missed") +
+      (isNoisy ? ", less than the noise" : ""),
     ]];
   };
-  const head = ["work", "beside", "at most", "ratio", ""];
+  const head = ["work", "beside", "at most", "ratio", "bare beside bare", ""];
   return table([head, ...GOALS.flatMap(row)]);
 }
 
@@ -187,6 +198,42 @@ async function countSends(sides: readonly Side[]): Promise<void> {
   }
 }
 
+/** Prints for how long the event loop stood still, for our side and the bare runtime. */
+async function measureStalls(
+  workloads: readonly Workload[],
+  times: Readonly<Record<string, number>>,
+): Promise<void> {
+  const watch = ["--preload", "bench/servers/stalls.ts"];
+  const sides = (await installSides(watch))
+    .filter(({ name }) => name === "@ws/events" || name === "bare Deno");
+  console.log(
+    "\nthe longest stall of the server's event loop, in milliseconds",
+  );
+  for (const workload of workloads) {
+    const stalls: string[] = [];
+    for (const side of sides) {
+      if (!workload.sides.includes(side.name)) continue;
+      await using target = await Target.start(side, workload.settings);
+      await readStall(target); // that of its start
+      const speech = speechOf(workload, side.name);
+      await load(target, workload.mode, {
+        ...times,
+        ...workload.options,
+        speech,
+      });
+      stalls.push(`${side.name} ${digits(await readStall(target))}`);
+    }
+    const [figure] = workload.figures;
+    console.log(`  ${figure?.title.padEnd(36)} ${stalls.join(", ")}`);
+  }
+}
+
+/** The longest stall of a server since this was last asked, in milliseconds. */
+async function readStall({ program }: Target): Promise<number> {
+  program.kill("SIGUSR2");
+  return Number(await program.line("stall "));
+}
+
 async function main(): Promise<void> {
   const { values, positionals: [part = ""] } = parseArgs({
     args: Deno.args,
@@ -194,6 +241,7 @@ async function main(): Promise<void> {
       quick: { type: "boolean" },
       rounds: { type: "string" },
       sends: { type: "boolean" },
+      stalls: { type: "boolean" },
       deno: { type: "string", multiple: true },
     },
     allowPositionals: true,
@@ -234,16 +282,20 @@ async function main(): Promise<void> {
   const compiler = outputOf("cc", "--version")?.split("\n")[0] ?? "";
   console.log(`  load        ${compiler}`);
 
-  if (values.sends) return await countSends(sides);
-
   const times = quick ? { warm: 0.3, seconds: 0.4 } : { warm: 0.5, seconds: 1 };
+  if (values.sends) return await countSends(sides);
+  if (values.stalls) return await measureStalls(chosen, times);
+
   for (let round = 1; round <= rounds; round++) {
     const average = Deno.loadavg().map(digits).join(", ");
     console.error(`round ${round}, load average ${average}`);
     for (const workload of chosen) {
+      const { seconds } = workload;
+      if (seconds !== undefined && round > 1) continue;
+      const long = seconds === undefined || quick ? {} : { seconds };
       const those = sides.filter(({ name }) => workload.sides.includes(name));
       for (const side of shuffled(those)) {
-        await measure(workload, side, times, results);
+        await measure(workload, side, { ...times, ...long }, results);
       }
     }
   }

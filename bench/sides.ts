@@ -12,12 +12,16 @@ export interface Side {
   /** What runs it, with versions. */
   readonly version: string;
   readonly command: readonly string[];
+  /** The arguments of its script, the last part of `command`. */
+  readonly args?: readonly string[];
 }
 
-/** All sides, in the order of the tables. */
+/** All sides, in the order of the tables; `bare Deno` three times. */
 export const SIDES = [
   "@ws/events",
   "bare Deno",
+  "bare again",
+  "bare, no pings",
   "crossws",
   "ws",
   "socket.io",
@@ -129,6 +133,14 @@ export async function installSides(
   const sides: (Side | false)[] = [
     { name: "@ws/events", version: onDeno, command: deno("ours.ts") },
     { name: "bare Deno", version: onDeno, command: deno("bare.ts") },
+    // The same once more: what differs between the two is noise.
+    { name: "bare again", version: onDeno, command: deno("bare.ts") },
+    {
+      name: "bare, no pings",
+      version: `${onDeno}, idleTimeout: 0`,
+      command: deno("bare.ts"),
+      args: ["0"],
+    },
     {
       name: "crossws",
       version: `${VERSIONS.crossws} on ${onDeno}`,
@@ -180,10 +192,18 @@ export class Target implements AsyncDisposable {
     readonly port: number,
   ) {}
 
-  /** Starts a side on core 0. */
-  static async start({ command }: Side): Promise<Target> {
+  /**
+   * Starts a side on core 0.
+   *
+   * @param settings Variables of its environment, such as `NAME=value`.
+   */
+  static async start(
+    { command, args = [] }: Side,
+    settings: readonly string[] = [],
+  ): Promise<Target> {
     const own = command.with(-1, `bench/servers/${command.at(-1)}`);
-    const program = startServer(own, "0");
+    const all = settings.length > 0 ? ["env", ...settings, ...own] : own;
+    const program = startServer([...all, ...args], "0");
     return new Target(program, Number(await program.line("")));
   }
 
@@ -204,7 +224,7 @@ export interface Stage {
   /** The round trip's time, in microseconds. */
   readonly median: number;
   readonly p99: number;
-  /** Memory of the server for each connection. */
+  /** Memory of the server for each connection, in KiB; of the growth for each unit. */
   readonly kib: number;
   /** Memory of the kernel for each socket, in KiB. */
   readonly kernel?: number;

@@ -1,7 +1,7 @@
 /**
- * What all servers here do: they send back what comes, to all others if it comes
- * by the path `/all`, and answer requests with what was asked. They print their
- * port. This one does it by this library.
+ * What all servers here do: they send back each message, to all others on the path
+ * `/all`; on `/rooms` the sender first joins a room, or leaves it. They answer requests
+ * with their data, and print their port. This one uses this library.
  */
 
 import { ServerSocket } from "@ws/events/server";
@@ -10,6 +10,10 @@ const server = new ServerSocket<{ incoming: Record<string, unknown> }>();
 server.on("message", (message) => {
   const { author } = message;
   const payload = message.isBinary ? message.bytes : message.content;
+  if (author.path === "/rooms") {
+    if (author.rooms.size > 0) author.leave("lobby");
+    else author.join("lobby");
+  }
   if (author.path === "/all") server.broadcast(payload, { except: author });
   else author.send(payload);
 });

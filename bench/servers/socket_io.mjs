@@ -15,7 +15,14 @@ const io = new Server(http, {
   maxHttpBufferSize: 2 ** 21, // a MiB is more than it takes by default
 });
 io.on("connection", (socket) => {
-  socket.on("message", (data) => socket.send(data));
+  const isInRooms = socket.handshake.query.path === "/rooms";
+  socket.on("message", (data) => {
+    if (isInRooms) {
+      if (socket.rooms.has("lobby")) socket.leave("lobby");
+      else socket.join("lobby");
+    }
+    socket.send(data);
+  });
   socket.on("all", (data) => socket.broadcast.emit("message", data));
   socket.on("ask", (data, answer) => answer(data));
 });
