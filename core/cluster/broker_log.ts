@@ -116,6 +116,8 @@ export class BrokerLog implements MessageStore {
   #generation = 0;
   /** Whether the log has been made invalid since it was opened. */
   #isInvalidated = false;
+  /** Whether the log has another epoch, and clients have not been told of it. */
+  #isRenamed = false;
 
   /**
    * Creates a log whose broker is down.
@@ -332,9 +334,10 @@ export class BrokerLog implements MessageStore {
     const lastEpoch = this.#lastEpoch;
     const isSame = lastEpoch === epoch;
     this.#lastEpoch = this.#epoch = epoch;
-    const isRenamed = !isSame && lastEpoch !== undefined;
+    // The broker may go down again before clients are told.
+    if (!isSame && lastEpoch !== undefined) this.#isRenamed = true;
     // Missed messages come before new ones.
-    if (isSame || isRenamed) this.#buffered = [];
+    if (lastEpoch !== undefined) this.#buffered = [];
     if (!isSame) {
       this.#offset = 0;
       this.#lastPosition = undefined;
@@ -346,7 +349,7 @@ export class BrokerLog implements MessageStore {
     const unsettled = this.#pending.list();
     for (const pending of unsettled) this.#append(pending);
     this.#caughtUp = ignoreRejection(
-      this.#replay(generation, isRenamed, unsettled),
+      this.#replay(generation, unsettled),
     );
     const interval = Math.max(maxAge / 2, MIN_BARRIER_INTERVAL_MS);
     this.#barrierTimer = setInterval(
@@ -411,7 +414,6 @@ export class BrokerLog implements MessageStore {
   /** Delivers what was sent while the broker was down, then what has arrived since. */
   async #replay(
     generation: number,
-    isRenamed: boolean,
     unsettled: readonly PendingBroadcast[],
   ): Promise<void> {
     const after = this.#offset;
@@ -434,7 +436,8 @@ export class BrokerLog implements MessageStore {
     const received = inLogOrder([...missed ?? [], ...this.#buffered ?? []]);
     this.#buffered = undefined;
     // What follows does not follow what clients have.
-    if (missed === undefined || isRenamed) {
+    if (missed === undefined || this.#isRenamed) {
+      this.#isRenamed = false;
       this.#host.sendPositions(undefined, false);
     }
     for (const message of received) this.#deliverNext(message);

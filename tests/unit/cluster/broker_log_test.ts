@@ -20,9 +20,12 @@ async function begin() {
   const told: string[] = [];
   const marks: AdapterLogEntry[] = [];
   let offset = 0;
+  /** What may happen to the broker. */
+  const broker = { name: "epoch", isSilent: false };
   const log: AdapterLog = {
-    open: () => Promise.resolve("epoch"),
+    open: () => Promise.resolve(broker.name),
     append: (channel, _name, message) => {
+      if (broker.isSilent) return new Promise(() => {});
       const posted = decodeEnvelope(message);
       if (!posted) return Promise.reject(new Error("No message"));
       const receive = () => journal.receive(channel, posted, ++offset);
@@ -59,7 +62,7 @@ async function begin() {
     journal.send(posted);
   };
   await journal.brokerUp();
-  return { journal, kept, told, send };
+  return { journal, broker, kept, told, send };
 }
 
 /** Lets all promises that are settled be heard of. */
@@ -128,6 +131,28 @@ Deno.test("BrokerLog releases messages sent while the broker was down", async ()
   assertEquals(told.at(-1), "somewhere");
   journal.brokerDown();
   assertEquals(time.next(), false);
+});
+
+Deno.test("BrokerLog tells of another log, also if the broker goes down before", async () => {
+  using _time = new FakeTime();
+  const { journal, broker, told } = await begin();
+  await turns();
+  journal.brokerDown();
+  told.length = 0;
+  Object.assign(broker, { name: "other", isSilent: true });
+  await journal.brokerUp();
+  await turns();
+  assertEquals(told, []);
+  journal.brokerDown();
+  broker.isSilent = false;
+  await journal.brokerUp();
+  await turns();
+  assertEquals(told, ["lost", "somewhere"]);
+  journal.brokerDown();
+  await journal.brokerUp();
+  await turns();
+  assertEquals(told.slice(2), ["somewhere"], "once only");
+  journal.brokerDown();
 });
 
 Deno.test("BrokerLog does not count a message as missed that the broker has stored", async () => {
