@@ -41,7 +41,7 @@ type Kind = "none" | "redis" | "redis-streams" | "nats" | "broadcast-channel";
 /** Servers that are measured. */
 interface Side {
   readonly name: string;
-  readonly library: "@ws/events" | "socket.io";
+  readonly library: "@ws/events" | "socket.io" | "bare Deno";
   readonly kind: Kind;
   readonly nodes: number;
   /** Whether clients speak `events.v1`. */
@@ -69,6 +69,9 @@ const WORKERS = side("@ws/events", "broadcast-channel", 2);
 const STREAMS = side("socket.io", "redis-streams", 2);
 const OWN_ALONE = side("@ws/events", "none", 1, true);
 const OWN = side("@ws/events", "redis", 2, true);
+/** What the runtime and the client of Redis cost by themselves. */
+const BARE = side("bare Deno", "redis", 2);
+const BARE_ALONE = side("bare Deno", "none", 1);
 
 interface Workload {
   readonly id: string;
@@ -80,6 +83,17 @@ interface Workload {
 }
 
 const JOINED = [OURS, NATS, WORKERS, THEIRS, STREAMS];
+
+/** Where all servers send alike, so that none of them does more than another. */
+const ALIKE = [
+  ALONE,
+  OURS,
+  NATS,
+  BARE_ALONE,
+  BARE,
+  THEIRS_ALONE,
+  THEIRS,
+];
 
 const WORKLOADS: readonly Workload[] = [
   {
@@ -96,6 +110,8 @@ const WORKLOADS: readonly Workload[] = [
       ...JOINED,
       ALONE,
       THEIRS_ALONE,
+      BARE,
+      BARE_ALONE,
       side("@ws/events", "redis", 1),
       side("@ws/events", "redis", 4),
     ],
@@ -112,6 +128,18 @@ const WORKLOADS: readonly Workload[] = [
     options: { connections: 1_000, rooms: 8, depth: 32, lazy: 20 },
     sides: [ALONE, OURS, NATS, WORKERS, THEIRS_ALONE, THEIRS],
     isSpread: true,
+  },
+  {
+    id: "alike-100",
+    title: "both send: 10 rooms of 100",
+    options: { connections: 1_000, rooms: 10, depth: 8, alike: 1 },
+    sides: ALIKE,
+  },
+  {
+    id: "alike-10",
+    title: "both send: 100 rooms of 10",
+    options: { connections: 1_000, rooms: 100, alike: 1 },
+    sides: ALIKE,
   },
 ];
 
@@ -144,9 +172,10 @@ async function startNodes(
   address: string,
   coreOf: (node: number) => string,
 ): Promise<{ programs: Program[]; ports: string[] }> {
+  const script = library === "bare Deno" ? "node_bare.ts" : "node.ts";
   const runtime = library === "socket.io"
     ? [await findRuntime("node") ?? "node", "bench/servers/node_socket_io.mjs"]
-    : [Deno.execPath(), "run", "-A", "bench/servers/node.ts"];
+    : [Deno.execPath(), "run", "-A", `bench/servers/${script}`];
   const command = [...runtime, kind, address];
   const isOne = kind === "broadcast-channel"; // a process with workers
   const programs = Array.from(
@@ -209,6 +238,13 @@ async function measure(
   }
 }
 
+/** One server of each library, which several are compared with. */
+const ALONE_OF = {
+  "@ws/events": ALONE,
+  "socket.io": THEIRS_ALONE,
+  "bare Deno": BARE_ALONE,
+} as const;
+
 /** How many connections there are when their memory is looked at. */
 const CONNECTIONS = 10_000;
 
@@ -268,6 +304,7 @@ function added(to: readonly number[], by: readonly number[]): number[] {
 
 /** What has been measured of a workload, as a table. */
 function tableOf({ id, sides }: Workload, all: Sides): string {
+  const isAlike = sides === ALIKE;
   const head = id === "way"
     ? [
       "us",
@@ -285,6 +322,14 @@ function tableOf({ id, sides }: Workload, all: Sides): string {
       "x one node",
       "cores that they had",
       "by the busiest server's CPU, x one node",
+    ]
+    : isAlike
+    ? [
+      "",
+      "us of CPU a delivery, all servers",
+      "the busiest server",
+      "deliveries for a second of its CPU",
+      "x one node",
     ]
     : [
       "us of CPU",
@@ -308,8 +353,16 @@ function tableOf({ id, sides }: Workload, all: Sides): string {
         shown(added(nearP99, farP99)),
       ]];
     }
-    const alone = all[library === "socket.io" ? THEIRS_ALONE.name : ALONE.name];
+    const alone = all[ALONE_OF[library].name];
     const rate = shown(one.rate);
+    if (isAlike) {
+      const capacity = one.busiest.map((cost) => 1e6 / cost);
+      const gain = ratios(alone?.busiest, one.busiest);
+      return [[
+        name,
+        ...[one.cost, one.busiest, capacity, gain].map(shown),
+      ]];
+    }
     if (id === "cores") {
       const gain = ratios(one.rate, alone?.rate);
       const byCpu = ratios(alone?.busiest, one.busiest);

@@ -44,7 +44,7 @@ static struct {
   int port, pid, connections, depth, others[4], stages, size, requests, latency;
   int ports[MAX_NODES], nodes; /* of servers that are joined */
   int pids[MAX_NODES], processes; /* theirs, and the broker's */
-  int rooms, lazy;
+  int rooms, lazy, alike; /* whether all nodes have senders */
   enum speech speech;
   double warm, seconds;
 } opt = {.connections = 64, .depth = 1, .warm = 0.5, .seconds = 1};
@@ -722,13 +722,15 @@ static void probe_rooms(void) {
   is_probing = 0;
 }
 
-/* Members of the rooms at all nodes, and a sender for each room at the first one. */
+/* Members of the rooms at all nodes, and a sender for each room: at the first node, or at
+   all nodes alike. */
 static void run_rooms(void) {
   char path[64];
   for (int i = 0; i < opt.connections + opt.rooms; i++) {
     int is_sender = i >= opt.connections;
     int turn = i / opt.rooms, number = i % opt.rooms;
-    int node = is_sender ? 0 : (turn + number) % opt.nodes;
+    int node = is_sender ? (opt.alike ? number % opt.nodes : 0)
+                         : (turn + number) % opt.nodes;
     snprintf(path, sizeof path, "%s/room%d", is_sender ? "/send" : "", number);
     struct connection *c = connect_at(opt.ports[node], path);
     c->room = number;
@@ -786,7 +788,7 @@ static void read_option(const char *text) {
       {"connections", &opt.connections}, {"depth", &opt.depth},
       {"size", &opt.size},         {"requests", &opt.requests},
       {"latency", &opt.latency},   {"rooms", &opt.rooms},
-      {"lazy", &opt.lazy},
+      {"lazy", &opt.lazy},         {"alike", &opt.alike},
   };
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
     if (strlen(numbers[i].name) == length &&
