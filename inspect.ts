@@ -34,7 +34,8 @@ import { InspectedServer, parseQuery, type Query } from "./inspect/state.ts";
 /** The options of {@linkcode inspect}. */
 export interface InspectOptions {
   /**
-   * A name of the server, which the page shows beside its host: to tell several apart.
+   * The name of the server. The page shows it beside the host, to distinguish several
+   * servers.
    *
    * @default {""}
    */

@@ -201,6 +201,16 @@ export class Message<
    * @returns A promise that settles as that of {@linkcode MessageAuthor.send} does.
    * @throws {TypeError} If the data cannot be serialized.
    * @throws {Error} If the request already has a reply.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * server.on("message", async (message) => {
+   *   if (message.isRequest) await message.reply({ time: Date.now() });
+   * });
+   * ```
    */
   reply(data: Outgoing): Promise<void> {
     const answer = this.#init?.answer;

@@ -331,13 +331,22 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
    *
    * @param id The {@linkcode Connection.id}.
    * @param code The close code; 1000 by default.
-   * @param reason The reason, for a human reader.
+   * @param reason The human-readable reason.
    * @returns A promise of whether there was such a connection. It does not wait until the
    * connection has ended. It rejects if this server has no such connection and the others
    * cannot be asked, as for {@linkcode ServerSocket.count}.
    * @throws {TypeError} (rejects) If the id is not a string.
    * @throws {RangeError} (rejects) If the code is not allowed, or the reason is too
    * long.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * const wasOpen = await server.closeById("6d1f...", 4002, "Signed in elsewhere");
+   * console.log(wasOpen);
+   * ```
    */
   async closeById(
     id: string,
@@ -381,8 +390,8 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
 
   /**
    * Sends a message to all other servers that the adapter connects, which emit it as
-   * `servermessage`. For what the servers of a program have to tell each other, such as
-   * that a cache is stale.
+   * `servermessage`. Servers use it to notify each other, for example that a cache is
+   * stale.
    *
    * @param data The data, which is sent as JSON.
    * @returns A promise that resolves when the message is published. It does not tell
@@ -579,6 +588,14 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
    * @param options How to send it.
    * @returns As {@linkcode Connection.send}.
    * @throws {TypeError} If the data cannot be encoded, or `client` is not a connection.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * server.on("connect", (client) => server.send(client, "Welcome"));
+   * ```
    */
   send(
     client: Connection<Types>,
@@ -598,9 +615,19 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
    *
    * @param client The client.
    * @param code The close code; 1000 by default.
-   * @param reason The reason, for a human reader.
+   * @param reason The human-readable reason.
    * @returns A promise that resolves when the connection has ended.
    * @throws {RangeError} If the code is not allowed, or the reason is too long.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * server.on("message", ({ author, data }) => {
+   *   if (data === "bye") server.close(author, 4000, "As you asked");
+   * });
+   * ```
    */
   close(
     client: Connection<Types>,
@@ -612,7 +639,7 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
    * ServerSocket.shutdown}.
    *
    * @param code The close code; 1000 by default.
-   * @param reason The reason, for a human reader.
+   * @param reason The human-readable reason.
    * @returns A promise that resolves when all connections have ended and the port is
    * free.
    * @throws {RangeError} If the code is not allowed, or the reason is too long.
@@ -688,6 +715,9 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
     return this.#core.shutdown(resolveShutdownOptions(options));
   }
 
-  /** Override this to handle the start of listening. */
+  /**
+   * Called when the server is listening, before the listeners of `ready`. Override it in a
+   * subclass.
+   */
   protected onReady?(): unknown;
 }

@@ -98,8 +98,8 @@ export interface MemoryNetwork extends AsyncDisposer {}
  */
 export class MemoryNetwork {
   /**
-   * The URL to connect to, with a unique host name. The scheme is `ws:`; `wss:` works as
-   * well.
+   * The URL to connect to, with a unique host name. The scheme is `ws:`; `wss:` works,
+   * too.
    */
   readonly url: string;
   /** The handler of new connections. While it is undefined, connections are refused. */
@@ -282,7 +282,7 @@ export interface PairOptions<
 }
 
 /**
- * Two connections that are each other's peer.
+ * Two connected connections: one of a server, one of a client.
  *
  * @typeParam Server The types of the server's connection.
  * @typeParam Client The types of the client's connection.
@@ -300,8 +300,8 @@ export interface Pair<
 }
 
 /**
- * Creates two connections that are each other's peer, to test code that takes a
- * {@linkcode Connection}.
+ * Creates a connection of a server and one of a client that are connected to each other,
+ * to test code that takes a {@linkcode Connection}.
  *
  * @typeParam Server The types of the server's connection.
  * @typeParam Client The types of the client's connection.

@@ -35,11 +35,23 @@ export interface Slowness {
  * One direction of a {@linkcode Link}. Its messages are WebSocket messages: with
  * `events.v1`, all data sent in one turn of the event loop is one message, and the
  * library sends some of its own; with the option `plain`, each `send` is one message.
+ *
+ * @example
+ * ```ts
+ * import { pair } from "jsr:@ws/events/testing";
+ *
+ * await using both = await pair();
+ * const received: unknown[] = [];
+ * both.server.on("message", ({ data }) => received.push(data));
+ * both.link.toServer.slow({ delay: 20 });
+ * both.link.toServer.drop(1); // of the next messages
+ * both.client.send("lost");
+ * ```
  */
 export interface Lane {
   /** The number of bytes of messages in flight. */
   readonly size: number;
-  /** Holds all messages, without notice to either side. */
+  /** Holds all messages until `resume` is called. Neither side is notified. */
   stall(): void;
   /** Delivers held messages and new ones. */
   resume(): void;
@@ -76,21 +88,37 @@ export interface Lane {
   slow(slowness?: Slowness): void;
 }
 
-/** The simulated network link of one connection. */
+/**
+ * The simulated network link of one connection.
+ *
+ * @example
+ * ```ts
+ * import { pair } from "jsr:@ws/events/testing";
+ *
+ * await using both = await pair();
+ * both.server.on("disconnect", (code, _reason, cause) => console.log(code, cause));
+ * both.link.stall(); // nothing arrives
+ * both.link.resume(); // now it does
+ * both.link.cut(); // 1006 network
+ * ```
+ */
 export interface Link {
   /** The direction from the server to the client. */
   readonly toClient: Lane;
   /** The direction from the client to the server. */
   readonly toServer: Lane;
-  /** Holds all messages in both directions, without notice to either side. */
+  /**
+   * Holds all messages in both directions until `resume` is called. Neither side is
+   * notified.
+   */
   stall(): void;
   /** Delivers held messages and new ones. */
   resume(): void;
   /** Cuts the link. Both sides get a `disconnect` with code 1006. */
   cut(): void;
   /**
-   * Makes one side vanish, as if its cable had been unplugged: it gets a `disconnect`.
-   * The other side gets nothing until its idle timeout, or until {@linkcode Link.resume}.
+   * Cuts one side off, as if its cable had been unplugged. That side gets a `disconnect`;
+   * the other side gets nothing until its idle timeout, or until {@linkcode Link.resume}.
    *
    * @param side The side that vanishes.
    * @throws {RangeError} If `side` is neither `client` nor `server`.

@@ -10,11 +10,11 @@ import { readProperty } from "../../core/util/read_property.ts";
 import { hashSlot } from "./slots.ts";
 
 /**
- * A Redis client: the result of `createClient`, `createCluster` or `createSentinel` of
+ * A client of Redis: the result of `createClient`, `createCluster` or `createSentinel` of
  * `@redis/client` or `redis`, or a `Redis` or `Cluster` of `ioredis`.
  */
 export interface RedisClient {
-  /** Listens to errors of the client. */
+  /** Adds a listener for errors of the client. */
   on(event: "error", listener: (error: Error) => void): unknown;
 }
 

@@ -13,19 +13,22 @@ export type AllowList =
   | readonly (string | RegExp)[]
   | ((value: string, request: Request) => boolean);
 
-/** A `URLPattern`, as far as it is used here: TypeScript knows it only with the DOM. */
+/**
+ * The part of `URLPattern` that this library uses. TypeScript declares `URLPattern` only
+ * with the DOM library.
+ */
 export interface PathPattern {
-  /** The pattern of the scheme; `*` matches any, as in the others. */
+  /** The pattern of the scheme. `*` matches any scheme. */
   readonly protocol: string;
-  /** The pattern of the host. */
+  /** The pattern of the host name. `*` matches any. */
   readonly hostname: string;
-  /** The pattern of the port. */
+  /** The pattern of the port. `*` matches any. */
   readonly port: string;
-  /** The pattern of the path. */
+  /** The pattern of the path. `*` matches any. */
   readonly pathname: string;
-  /** The pattern of the query. */
+  /** The pattern of the query. `*` matches any. */
   readonly search: string;
-  /** Whether a path matches. */
+  /** Tests whether a path matches. */
   test(input: { readonly pathname: string }): boolean;
 }
 

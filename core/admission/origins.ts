@@ -31,10 +31,11 @@ export function checkOrigin(
 }
 
 /**
- * Whether a page has the same host and port as the WebSocket endpoint; for use as
+ * Checks whether a page has the same host and port as the WebSocket endpoint. Use it as
  * {@linkcode AdmissionOptions.origins}. A page that was loaded over `http:` does not have
  * the same origin as a `wss:` endpoint. Behind a proxy that terminates TLS, the scheme is
- * unknown, and only hosts are compared. The proxy must forward the `Host` header unchanged.
+ * unknown, and only hosts are compared. The proxy must forward the `Host` header
+ * unchanged.
  *
  * @param origin The origin of the page.
  * @param request The upgrade request.

@@ -89,7 +89,7 @@ export interface ChannelEvents<Types extends ChannelTypes> {
     args: [message: ChannelMessage<Types, Channel<Types>>];
     event: ReceivedEvent<ChannelMessage<Types, Channel<Types>>>;
   };
-  /** A member has joined; only if the server shares the members of the channel. */
+  /** A member has joined. Only emitted if the server has the option `members`. */
   join: {
     args: [member: ChannelMemberInfo];
     event: ChannelMemberEvent<ChannelMemberInfo>;
@@ -105,17 +105,20 @@ export interface ChannelEvents<Types extends ChannelTypes> {
     event: ChannelMemberEvent<ChannelMemberInfo>;
   };
   /**
-   * The client has joined again after a loss. `recovered` is true if all messages that it
-   * missed were sent again; they were emitted before. Otherwise use the snapshot of `open`,
-   * or load the state anew.
+   * The client has joined again after its connection was lost. Listeners get `true` if all
+   * missed messages were replayed, before this event. If it is `false`, use the snapshot
+   * of `open`, or reload the state.
    */
   recovery: { args: [recovered: boolean]; event: RecoveryEvent };
   /**
-   * The client is not in the channel any more, and does not join it again: it was refused,
-   * removed, or has left. The last event of the channel.
+   * The channel is closed for good: the client was refused, was removed, or has left.
+   * Listeners get the code and the reason. No event follows.
    */
   close: { args: [code: string, reason: string]; event: ChannelCloseEvent };
-  /** A listener threw or rejected, or a message could not be read. */
+  /**
+   * A listener threw, its promise rejected, or a message could not be decoded. Listeners
+   * get the error and the name of the event whose listener failed.
+   */
   error: {
     args: [error: unknown, from: string, client: undefined];
     event: FailureEvent<undefined>;
@@ -168,7 +171,7 @@ export let createChannel: <Types extends ChannelTypes>(
 let clientChannelHooks: EmitterHooks;
 
 /**
- * A channel that a client joins, as {@linkcode channel} returns it.
+ * A channel that a client joins, which {@linkcode channel} returns.
  *
  * It joins as soon as the client is connected, and again after each loss of the connection.
  * It ends with exactly one `close`, and emits nothing after that.
@@ -278,8 +281,8 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
   }
 
   /**
-   * The members of the channel on all servers, if the server shares them. Without a
-   * connection, those that were known last.
+   * The members of the channel on all servers. Empty unless the server has the option
+   * `members`. Without a connection, the last known members.
    */
   get members(): readonly ChannelMemberInfo[] {
     return this.#members.all;
@@ -304,6 +307,16 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
    * @throws {MessageDroppedError} (rejects) If the message was dropped under its `overflow`
    * policy.
    * @throws {TypeError} If the data cannot be serialized.
+   *
+   * @example
+   * ```ts
+   * import { channel } from "jsr:@ws/events/channels";
+   * import { ClientSocket } from "jsr:@ws/events/client";
+   *
+   * const client = new ClientSocket();
+   * const order = channel(client, "orders/42");
+   * order.on("open", () => order.send({ type: "seen" }));
+   * ```
    */
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
     if (options !== undefined) assertSendOptions(options);
@@ -332,6 +345,19 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
    * Connection.request}, and with a `ConnectionEndedError` if the channel is closed. An
    * unawaited rejection is not reported as unhandled.
    * @throws {TypeError} If the data cannot be serialized.
+   *
+   * @example
+   * ```ts
+   * import { channel } from "jsr:@ws/events/channels";
+   * import { ClientSocket } from "jsr:@ws/events/client";
+   *
+   * const client = new ClientSocket();
+   * const order = channel(client, "orders/42");
+   * order.on("open", async () => {
+   *   const receipt = await order.request({ type: "receipt" }, { timeout: 5_000 });
+   *   console.log(receipt);
+   * });
+   * ```
    */
   request(
     data: Outgoing<Types>,
@@ -342,8 +368,19 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
   }
 
   /**
-   * Leaves the channel: `close` is emitted with the code `left`. Messages that wait are
-   * rejected; those that were passed to the connection are still sent.
+   * Leaves the channel: `close` is emitted with the code `left`. The promises of waiting
+   * messages reject; messages that were passed to the connection are still sent.
+   *
+   * @example
+   * ```ts
+   * import { channel } from "jsr:@ws/events/channels";
+   * import { ClientSocket } from "jsr:@ws/events/client";
+   *
+   * const client = new ClientSocket();
+   * const order = channel(client, "orders/42");
+   * order.on("close", (code) => console.log(code)); // left
+   * order.leave();
+   * ```
    */
   leave(): void {
     this.#leave("left", "This side has left the channel");

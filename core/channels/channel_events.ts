@@ -4,9 +4,23 @@
  * @module
  */
 
-/** Dispatched by a channel that the client has joined. */
+/**
+ * Dispatched as `open` by a channel that the client has joined.
+ *
+ * @example
+ * ```ts
+ * import { channel } from "jsr:@ws/events/channels";
+ * import { ClientSocket } from "jsr:@ws/events/client";
+ *
+ * const client = new ClientSocket();
+ * const order = channel(client, "orders/42");
+ * order.addEventListener("open", ({ snapshot, isRejoin }) => {
+ *   console.log(isRejoin ? "back" : "joined", snapshot);
+ * });
+ * ```
+ */
 export class ChannelOpenEvent<Snapshot> extends Event {
-  /** The snapshot. */
+  /** The snapshot that the server returned. */
   readonly snapshot: Snapshot;
   /** Whether the client was in the channel before its connection was lost. */
   readonly isRejoin: boolean;
@@ -15,7 +29,7 @@ export class ChannelOpenEvent<Snapshot> extends Event {
    * Creates the event.
    *
    * @param type The name of the event.
-   * @param snapshot The snapshot.
+   * @param snapshot The snapshot that the server returned.
    * @param isRejoin Whether the client was in the channel before.
    */
   constructor(type: string, snapshot: Snapshot, isRejoin: boolean) {
@@ -25,7 +39,19 @@ export class ChannelOpenEvent<Snapshot> extends Event {
   }
 }
 
-/** Dispatched by a channel that is closed. */
+/**
+ * Dispatched as `close` by a channel that is closed for good.
+ *
+ * @example
+ * ```ts
+ * import { channel } from "jsr:@ws/events/channels";
+ * import { ClientSocket } from "jsr:@ws/events/client";
+ *
+ * const client = new ClientSocket();
+ * const order = channel(client, "orders/42");
+ * order.addEventListener("close", ({ code, reason }) => console.log(code, reason));
+ * ```
+ */
 export class ChannelCloseEvent extends Event {
   /** The machine-readable code. */
   readonly code: string;
@@ -47,19 +73,29 @@ export class ChannelCloseEvent extends Event {
 }
 
 /**
- * The event `join`, `update` or `leave` of a channel.
+ * Dispatched by a channel as `join`, `update` or `leave`, when its members change.
  *
  * @typeParam Member The type of the member.
+ *
+ * @example
+ * ```ts
+ * import { channel } from "jsr:@ws/events/channels";
+ * import { ClientSocket } from "jsr:@ws/events/client";
+ *
+ * const client = new ClientSocket();
+ * const order = channel(client, "orders/42");
+ * order.addEventListener("join", ({ member }) => console.log(member.key));
+ * ```
  */
 export class ChannelMemberEvent<Member> extends Event {
-  /** The member. */
+  /** The member that has joined or left, or whose data has changed. */
   readonly member: Member;
 
   /**
    * Creates the event.
    *
    * @param type The name of the event.
-   * @param member The member.
+   * @param member The member that has joined or left, or whose data has changed.
    */
   constructor(type: string, member: Member) {
     super(type);

@@ -11,7 +11,7 @@ import type { SendOptions } from "../sending/send_queue.ts";
 import type { Context, Outgoing, SocketTypes } from "../values/types.ts";
 import type { ChannelTypes, JoinData } from "./channel_types.ts";
 
-/** What a member does through the connection of its client. */
+/** The operations of a {@linkcode ChannelMember} on the connection of its client. */
 export interface MemberLink {
   /** Sends data to the member alone. */
   send(data: unknown, options: SendOptions | undefined): Promise<void>;
@@ -20,7 +20,8 @@ export interface MemberLink {
 }
 
 /**
- * A request of a client to join a channel, as {@linkcode ServerChannelOptions.join} gets it.
+ * A request of a client to join a channel, which {@linkcode ServerChannelOptions.join}
+ * gets.
  *
  * @typeParam Types The types of the channel.
  * @typeParam Params The type of the parameters.
@@ -37,7 +38,10 @@ export interface JoinRequestInfo<
   readonly name: string;
   /** The parameters in the name, decoded. */
   readonly params: Params;
-  /** What the client passed to `channel`. Its type is not checked: the client may lie. */
+  /**
+   * The data that the client passed to `channel`. Its type is not checked at run time:
+   * validate it.
+   */
   readonly data: JoinData<Types>;
 }
 
@@ -53,11 +57,26 @@ export let createMember: <
 ) => ChannelMember<Types, Params, ServerTypes>;
 
 /**
- * A client in a channel: the author of the messages of the channel.
+ * A member of a channel: a client of this server that has joined it. It is the author of
+ * the messages that the client sends in the channel.
  *
  * @typeParam Types The types of the channel.
  * @typeParam Params The type of the parameters.
  * @typeParam ServerTypes The types of the server.
+ *
+ * @example
+ * ```ts
+ * import { ServerSocket } from "jsr:@ws/events";
+ * import { channels } from "jsr:@ws/events/channels";
+ *
+ * const server = new ServerSocket();
+ * const orders = channels(server).channel("orders/:id", { join: () => true });
+ * orders.on("join", (member) => console.log(member.params.id, member.client.id));
+ * orders.on("message", ({ author, data }) => {
+ *   if (data === "leave") author.remove("left", "As you asked");
+ *   else author.send({ echo: data });
+ * });
+ * ```
  */
 export class ChannelMember<
   Types extends ChannelTypes = ChannelTypes,
@@ -70,7 +89,7 @@ export class ChannelMember<
   readonly name: string;
   /** The parameters in the name, decoded. */
   readonly params: Params;
-  /** What `join` returned. */
+  /** The value that `join` returned. */
   readonly context: Context<Types>;
   readonly #link: MemberLink;
 

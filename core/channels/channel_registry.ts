@@ -77,7 +77,7 @@ export interface ChannelsOptions {
 const CHANNELS_OPTIONS = optionNames<ChannelsOptions>({ maxPerClient: true });
 
 /**
- * The channels of a server, as {@linkcode channels} returns them.
+ * The channels of a server, which {@linkcode channels} returns.
  *
  * @typeParam ServerTypes The types of the server.
  */
@@ -90,8 +90,8 @@ export interface ServerChannels<ServerTypes extends SocketTypes = SocketTypes> {
    * @typeParam Pattern The pattern.
    * @param pattern The pattern: segments between slashes, where `:id` stands for any one
    * segment that is encoded as by `encodeURIComponent`.
-   * @param options Who may join, and what they get.
-   * @returns The channels. They emit what their members send.
+   * @param options The options: `join` decides who may join.
+   * @returns The channels. They emit the messages of their members.
    * @throws {TypeError} If the pattern or an option is invalid.
    * @throws {Error} If the same pattern was defined before.
    *

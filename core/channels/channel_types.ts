@@ -68,7 +68,8 @@ export type ChannelMessage<
 > = Message<Incoming<Types>, Outgoing<Types>, From>;
 
 /**
- * The events for messages with one value of `data.type`, such as `message:moved`.
+ * The events for messages whose `data.type` has one value, such as `message:moved`. Each
+ * is emitted right after `message`.
  *
  * @typeParam Types The types of the channel.
  * @typeParam From The type of the author.

@@ -27,7 +27,7 @@ import {
 import type { ChannelTypes, JoinData } from "./channel_types.ts";
 import type { ChannelItem } from "./received_items.ts";
 
-/** What a channel needs of a `ClientSocket`, whatever its types are. */
+/** The part of a {@linkcode ClientSocket} that a channel uses. */
 export interface ChannelClient {
   /** The state of the client. */
   readonly state: string;
@@ -54,10 +54,10 @@ const all = new WeakMap<object, ClientChannels>();
  * @param client The client, a `ClientSocket`.
  * @param name The name of the channel, such as `orders/42`. Encode parameters with
  * `encodeURIComponent`.
- * @param data The data that the server decides by, such as a token; or a function that
- * returns it, called each time the client joins. It is sent as JSON.
+ * @param data The data that the option `join` of the server gets, such as a token; or a
+ * function that returns it, called each time the client joins. It is sent as JSON.
  * @param options The timeout.
- * @returns The channel. It emits what it receives.
+ * @returns The channel. It emits the messages that it receives.
  * @throws {TypeError} If the client is not a `ClientSocket`, the name is not a string or is
  * empty, or an option is unknown.
  * @throws {RangeError} If the timeout is negative or `NaN`.

@@ -71,7 +71,8 @@ export interface ServerChannelOptions<
   join(request: JoinRequestInfo<Types, Params, ServerTypes>): unknown;
   /**
    * Returns the snapshot for a new member. It is called when the client is in the room, so
-   * that no message is missed between the two: those that are sent meanwhile follow.
+   * that no message is missed: the client gets messages that are sent meanwhile after the
+   * snapshot.
    *
    * @param member The new member.
    * @returns The snapshot, or a promise of it.
@@ -80,14 +81,17 @@ export interface ServerChannelOptions<
     member: ChannelMember<Types, Params, ServerTypes>,
   ): Snapshot<Types> | PromiseLike<Snapshot<Types>>;
   /**
-   * Sends the list of members and its changes to all members, with the data that the
-   * option `presence` of the server returns. Each change is sent to each member: for
-   * channels of up to a few hundred members.
+   * Whether to send the list of members and its changes to all members, with the data that
+   * the option `presence` of the server returns. Each change is sent to each member, so
+   * use it for channels with at most a few hundred members.
    *
    * @default {false}
    */
   readonly members?: boolean;
-  /** Validates messages and requests in the channel, as the option of a server does. */
+  /**
+   * Validates messages and requests in the channel, as {@linkcode MessageOptions.schema}
+   * does.
+   */
   readonly schema?: StandardSchema<Incoming<Types>>;
 }
 
@@ -121,14 +125,16 @@ export interface ServerChannelEvents<
   Types extends ChannelTypes,
   Member extends MessageAuthor<Outgoing<Types>>,
 > {
-  /** A client of this server has joined a channel of this kind. */
+  /** A client of this server has joined one of the channels. Listeners get the member. */
   join: { args: [member: Member]; event: ChannelMemberEvent<Member> };
-  /** A member has sent a message; `message.author` is the member. */
+  /** A member has sent a message. `message.author` is the member. */
   message: {
     args: [message: ChannelMessage<Types, Member>];
     event: ReceivedEvent<ChannelMessage<Types, Member>>;
   };
-  /** A member has left, was removed, or its connection has ended. */
+  /**
+   * A member has left, was removed, or its connection has ended. Listeners get the member.
+   */
   leave: { args: [member: Member]; event: ChannelMemberEvent<Member> };
 }
 
@@ -162,15 +168,29 @@ export let serverChannels: ServerChannelInternals;
 let serverChannelHooks: EmitterHooks;
 
 /**
- * The channels of one kind, such as all whose names match `orders/:id`. It emits the
- * messages of all of them, and who joins and leaves, for the clients of this server.
+ * The channels of a server whose names match one pattern, such as `orders/:id`. It emits
+ * `message`, `join` and `leave` for the members that are clients of this server.
  *
- * Each channel is also the room of its name: `server.to("orders/42").send(...)` reaches its
- * members, on all servers.
+ * Each channel is also a room with the same name: `server.to("orders/42").send(...)`
+ * reaches its members, on all servers.
  *
  * @typeParam Types The types of the channel.
  * @typeParam Params The type of the parameters.
  * @typeParam ServerTypes The types of the server.
+ *
+ * @example
+ * ```ts
+ * import { ServerSocket } from "jsr:@ws/events";
+ * import { channels } from "jsr:@ws/events/channels";
+ *
+ * const server = new ServerSocket();
+ * const orders = channels(server).channel("orders/:id", { join: () => true });
+ * orders.on("join", ({ name, client }) => console.log(client.id, "joins", name));
+ * orders.on("message", ({ author, data }) => {
+ *   server.to(author.name).except(author.client).send({ changed: data });
+ * });
+ * orders.on("leave", ({ name, client }) => console.log(client.id, "leaves", name));
+ * ```
  */
 export class ServerChannel<
   Types extends ChannelTypes = ChannelTypes,
@@ -255,6 +275,16 @@ export class ServerChannel<
    * @returns This channel.
    * @throws {TypeError} If the handler is not a function.
    * @throws {Error} If there already is such a handler.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   * import { channels } from "jsr:@ws/events/channels";
+   *
+   * const server = new ServerSocket();
+   * const orders = channels(server).channel("orders/:id", { join: () => true });
+   * orders.handle(({ author, data }) => ({ order: author.params.id, echo: data }));
+   * ```
    */
   handle(
     handler: (

@@ -364,6 +364,16 @@ export class ClientSocket<Types extends CheckedTypes<Types> = SocketTypes>
    * @returns A promise that resolves when the connection has ended; at once if there is
    * none.
    * @throws {RangeError} If the code is not allowed, or the reason is too long.
+   *
+   * @example
+   * ```ts
+   * import { ClientSocket } from "jsr:@ws/events";
+   *
+   * const client = new ClientSocket();
+   * client.on("end", ({ code, reason }) => console.log(code, reason));
+   * await client.close(4000, "Not needed any more");
+   * console.log(client.state); // closed
+   * ```
    */
   close(code: number = CloseCode.Normal, reason = ""): Promise<void> {
     return this.#core.close(code, reason);
@@ -372,6 +382,14 @@ export class ClientSocket<Types extends CheckedTypes<Types> = SocketTypes>
   /**
    * Drops the connection, as {@linkcode Connection.terminate} does, and stops connecting
    * or reconnecting.
+   *
+   * @example
+   * ```ts ignore
+   * import { ClientSocket } from "jsr:@ws/events";
+   *
+   * const client = new ClientSocket();
+   * globalThis.addEventListener("pagehide", () => client.terminate());
+   * ```
    */
   terminate(): void {
     this.#core.terminate();

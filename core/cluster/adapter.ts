@@ -8,9 +8,9 @@
  * Carries messages between servers. Pass it to the option `adapter` of one server, which
  * calls its methods.
  *
- * An adapter reconnects to its broker by itself, and restores its subscriptions then. It
- * reports why it cannot connect. It does not have to store messages that are published
- * while the broker is down.
+ * An adapter reconnects to its broker by itself, and then restores its subscriptions. It
+ * reports why it cannot connect. It need not store messages that are published while the
+ * broker is down.
  */
 export interface Adapter {
   /**
@@ -76,7 +76,7 @@ export interface Adapter {
 }
 
 /**
- * What an {@linkcode AdapterLog} must store, and for how long. If servers ask for
+ * What an {@linkcode AdapterLog} must store, and for how long. If servers request
  * different limits, the largest of each applies.
  */
 export interface AdapterLogLimits {
@@ -106,8 +106,9 @@ export interface AdapterLogEntry {
 }
 
 /**
- * Stores messages and publishes them, in the same order to all servers. With this part
- * of an {@linkcode Adapter}, clients can reconnect to another server.
+ * Stores messages and publishes them, in the same order to all servers. An {@linkcode
+ * Adapter} with a log lets clients reconnect to any server and receive the messages that
+ * they have missed.
  */
 export interface AdapterLog {
   /**
@@ -146,7 +147,7 @@ export interface AdapterLog {
    * server calls this before each message that it publishes. Without this method, the
    * server is `"down"` during that time.
    *
-   * @returns A promise that resolves when it is certain that a log that is opened later
+   * @returns A promise that resolves when the name is invalid: a log that is opened later
    * has another name.
    */
   invalidate?(): Promise<void>;
@@ -182,7 +183,7 @@ export interface AdapterHost {
    * Reports that the broker can be reached, or why it cannot. Repeating a state has no
    * effect unless the error differs.
    *
-   * @param state The new state. `"up"` says that the adapter is connected.
+   * @param state The new state. `"up"` means that the adapter is connected.
    * @param error Why the broker cannot be reached. It is shown to operators, so it must
    * not contain a password.
    */
@@ -191,8 +192,8 @@ export interface AdapterHost {
    * Reports an error that does not make the broker unreachable. The server emits it as
    * an `error` event.
    *
-   * @param channel The channel whose messages do not arrive because of the error, until
-   * the adapter connects again.
+   * @param channel The channel whose messages do not arrive until the adapter reconnects,
+   * because of the error; undefined if no channel is affected.
    */
   failed?(error: unknown, channel?: string): void;
 }

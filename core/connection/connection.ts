@@ -70,7 +70,7 @@ export type TypedMessage<Types extends SocketTypes, Type extends string> =
   >;
 
 /**
- * The events for messages with one value of `data.type`, such as `message:chat`. Each is
+ * The events for messages whose `data.type` has one value, such as `message:chat`. Each is
  * emitted right after `message`.
  *
  * @typeParam Types The types of the socket.
@@ -331,7 +331,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * is reported by its event.
    *
    * @param data The data to send.
-   * @param options What to do if the send buffer is full.
+   * @param options The policy for a full send buffer, and a key.
    * @returns A promise that resolves when the message was passed to the socket and less
    * than `highWaterMark` bytes wait to be sent, so that a loop that awaits it does not
    * fill the buffer. It does not confirm that the peer has received the message.
@@ -415,6 +415,26 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * @returns A promise of the output of the schema.
    * @throws {SchemaError} (rejects) If the reply does not match the schema.
    * @throws {TypeError} If the data cannot be serialized.
+   *
+   * @example
+   * ```ts
+   * import type { Connection } from "jsr:@ws/events";
+   *
+   * const isNumber = {
+   *   "~standard": {
+   *     version: 1,
+   *     vendor: "example",
+   *     validate: (value: unknown) =>
+   *       typeof value === "number" ? { value } : { issues: [{ message: "No number" }] },
+   *   },
+   * } as const;
+   *
+   * async function ping(client: Connection): Promise<number> {
+   *   const start = performance.now();
+   *   await client.request("ping", { schema: isNumber });
+   *   return performance.now() - start;
+   * }
+   * ```
    */
   request<Output>(
     data: Outgoing<Types>,
@@ -480,6 +500,18 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * @returns A promise that resolves when the connection has ended.
    * @throws {RangeError} If the code is not allowed, or the reason is too long (RFC 6455,
    * sections 5.5.1 and 7.4).
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * server.on("message", async ({ author, data }) => {
+   *   if (data !== "bye") return;
+   *   await author.close(4000, "As you asked");
+   *   console.log("closed");
+   * });
+   * ```
    */
   close(code: number = CloseCode.Normal, reason = ""): Promise<void> {
     return this.#core.close(code, reason);
@@ -490,6 +522,16 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * be sent are lost. A `disconnect` is emitted before this returns, or after all
    * listeners of the event that is being dispatched. A client does not reconnect after
    * it. Browsers do not support this: the peer may then get a `close` without a code.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * server.on("message", ({ author, content }) => {
+   *   if (content.includes("<script")) author.terminate();
+   * });
+   * ```
    */
   terminate(): void {
     this.#core.terminate();
@@ -535,6 +577,17 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * @throws {TypeError} If the name is empty or not a string.
    * @throws {RangeError} If the name is longer than 1,024 bytes of UTF-8.
    * @throws {Error} If called on a client's connection, as rooms belong to servers.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * server.on("connect", (client) => client.join("news"));
+   * server.on("message", ({ author, data }) => {
+   *   if (data === "unsubscribe") author.leave("news");
+   * });
+   * ```
    */
   leave(room: string): void {
     this.#roomsFor("leave", room).leave(this, room);

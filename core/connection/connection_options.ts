@@ -42,10 +42,10 @@ export interface MessageOptions<Types extends SocketTypes = SocketTypes>
    */
   readonly schema?: Types | StandardSchema<Incoming<Types>>;
   /**
-   * What happens to a peer that sends invalid data: `report` only emits the `error`
-   * event, `close` also closes the connection with 1008. Data is invalid if it does not
-   * match the schema, or if the codec cannot decode it for the schema or for the handler of
-   * a request. Without a schema, a message is only decoded by the listener that reads it,
+   * What happens if a peer sends invalid data: `report` only emits the `error` event;
+   * `close` also closes the connection with 1008. Data is invalid if it does not match the
+   * schema, or if the codec cannot decode it for the schema or for the handler of a
+   * request. Without a schema, a message is only decoded by the listener that reads it,
    * and an error of the codec is an error of that listener.
    *
    * @default {"report"}

@@ -70,6 +70,21 @@ export interface Endpoint<
  *
  * @typeParam Types The types of the data that the socket sends and receives.
  * @typeParam Events The events, by name.
+ *
+ * @example
+ * ```ts
+ * import { type Connection, ServerSocket } from "jsr:@ws/events";
+ *
+ * class Chat extends ServerSocket {
+ *   protected override onConnect(client: Connection, path: string): void {
+ *     client.join(path);
+ *   }
+ *   protected override onClose(client: Connection, code: number): void {
+ *     this.to(client.path).send(`${client.id} has left with ${code}`);
+ *   }
+ * }
+ * await using _chat = new Chat();
+ * ```
  */
 export abstract class Endpoint<
   Types extends SocketTypes,
@@ -100,7 +115,11 @@ export abstract class Endpoint<
     };
   }
 
-  /** Closes the socket and its connections. */
+  /**
+   * Closes the socket and its connections.
+   *
+   * @returns A promise that resolves when all connections have ended.
+   */
   abstract close(): Promise<void>;
 
   /**
@@ -145,7 +164,7 @@ export abstract class Endpoint<
   /**
    * Registers a handler for all requests without a handler for their type.
    *
-   * @param handler The handler, as above.
+   * @param handler The handler, as in the other overload.
    * @param options A signal that removes the handler.
    * @returns This socket.
    * @throws {TypeError} If the handler is not a function.
@@ -208,28 +227,32 @@ export abstract class Endpoint<
   }
 
   /**
-   * Called when a connection is open. Can be overridden in a subclass.
+   * Called when a connection is open, before the listeners of `connect`. Override it in a
+   * subclass.
    *
    * @param args The arguments of the event.
    */
   protected onConnect?(...args: Events["connect"]["args"]): unknown;
 
   /**
-   * Called with each message. Can be overridden in a subclass.
+   * Called with each message, before the listeners of `message`. Override it in a
+   * subclass.
    *
    * @param message The message.
    */
   protected onMessage?(message: SocketMessage<Types>): unknown;
 
   /**
-   * Called when a connection was closed. Can be overridden in a subclass.
+   * Called when a connection was closed, before the listeners of `close`. Override it in a
+   * subclass.
    *
    * @param args The arguments of the event.
    */
   protected onClose?(...args: Events["close"]["args"]): unknown;
 
   /**
-   * Called when a connection was lost. Can be overridden in a subclass.
+   * Called when a connection was lost, before the listeners of `disconnect`. Override it
+   * in a subclass.
    *
    * @param args The arguments of the event.
    */

@@ -55,14 +55,23 @@ interface EventTargetEntry {
 /**
  * A typed `EventTarget` whose listeners can also be called with positional arguments.
  *
- * - Listeners of `on` are called directly, in the order in which they were added. An
- *   `Event` is only created for a type that has listeners of `addEventListener`, which
- *   are called after those of `on`.
+ * - Listeners of `on` are called directly, in the order in which they were added.
+ *   Listeners of `addEventListener` are called after them; an `Event` is only created if
+ *   there are any.
  * - If a listener throws, or its promise rejects, the other listeners are still called
  *   and the process does not exit: an `error` event is emitted.
  *
  * @typeParam Events The events, by name.
  * @typeParam Typed The events for messages of one type, by name.
+ *
+ * @example
+ * ```ts
+ * import { ServerSocket } from "jsr:@ws/events";
+ *
+ * const server = new ServerSocket();
+ * server.on("close", (client, code) => console.log(client.id, code));
+ * server.addEventListener("close", (event) => console.log(event.code));
+ * ```
  */
 export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
   #hooks: EmitterHooks = NO_HOOKS;
@@ -128,6 +137,21 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
    * @returns This emitter.
    * @throws {TypeError} If there is no such event, the listener is not a function, or an
    * option is unknown.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * const log = (client: object, path: string) => console.log(client, path);
+   * server.on("connect", log);
+   *
+   * const controller = new AbortController();
+   * server.on("message", ({ author, content }) => author.send(content), {
+   *   signal: controller.signal,
+   * });
+   * controller.abort(); // removes the second listener
+   * ```
    */
   on<
     Type extends (keyof Events & string) | (keyof Typed & string),
@@ -178,6 +202,14 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
    * @param options A signal that removes it.
    * @returns This emitter.
    * @throws {TypeError} As {@linkcode Emitter.on}.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * server.once("connect", (client) => client.send("You are the first"));
+   * ```
    */
   once<
     Type extends (keyof Events & string) | (keyof Typed & string),
@@ -197,6 +229,16 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
    * @param listener The listener.
    * @returns This emitter.
    * @throws {TypeError} If there is no such event.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * const log = (client: object) => console.log(client);
+   * server.on("connect", log);
+   * server.off("connect", log);
+   * ```
    */
   off<
     Type extends (keyof Events & string) | (keyof Typed & string),
@@ -325,6 +367,16 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
    * @param type The name of the event.
    * @param listener The listener.
    * @param options As on any `EventTarget`.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * server.addEventListener("close", ({ connection, code, reason }) => {
+   *   console.log(connection.id, code, reason);
+   * }, { once: true });
+   * ```
    */
   override addEventListener<
     Type extends (keyof Events & string) | (keyof Typed & string),
@@ -373,6 +425,16 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
    * @param type The name of the event.
    * @param listener The listener.
    * @param options As on any `EventTarget`.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * const log = (event: Event) => console.log(event.type);
+   * server.addEventListener("connect", log);
+   * server.removeEventListener("connect", log);
+   * ```
    */
   override removeEventListener<
     Type extends (keyof Events & string) | (keyof Typed & string),

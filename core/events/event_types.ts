@@ -7,10 +7,32 @@
 
 import type { Cause, ConnectionEnd } from "./errors.ts";
 
-/** Dispatched by a server when it starts to listen. */
+/**
+ * Dispatched as `ready` by a server that starts to listen.
+ *
+ * @example
+ * ```ts
+ * import { ServerSocket } from "jsr:@ws/events";
+ *
+ * const server = new ServerSocket();
+ * server.addEventListener("ready", () => console.log(server.url));
+ * ```
+ */
 export class ReadyEvent extends Event {}
 
-/** Dispatched by a server when it rejects a request. */
+/**
+ * Dispatched as `refused` by a server that refuses a request.
+ *
+ * @example
+ * ```ts
+ * import { ServerSocket } from "jsr:@ws/events";
+ *
+ * const server = new ServerSocket();
+ * server.addEventListener("refused", ({ request, status, reason }) => {
+ *   console.log(request.url, status, reason);
+ * });
+ * ```
+ */
 export class RefusedEvent extends Event {
   /** The request. */
   readonly request: Request;
@@ -59,8 +81,18 @@ export interface AdapterState {
 }
 
 /**
- * Dispatched by a server when its adapter loses or regains the connection to the broker,
- * and when the error changes.
+ * Dispatched as `adapter` by a server whose adapter loses or regains the connection to the
+ * broker, and when the error changes.
+ *
+ * @example
+ * ```ts
+ * import { ServerSocket } from "jsr:@ws/events";
+ *
+ * const server = new ServerSocket();
+ * server.addEventListener("adapter", ({ state, error }) => {
+ *   if (state === "down") console.error("The other servers cannot be reached", error);
+ * });
+ * ```
  */
 export class AdapterEvent extends Event {
   /** Whether the broker can be reached. */
@@ -82,16 +114,27 @@ export class AdapterEvent extends Event {
   }
 }
 
-/** The event `servermessage`: another server has sent a message to the application. */
+/**
+ * Dispatched as `servermessage` when another server has called {@linkcode
+ * ServerSocket.sendToServers}.
+ *
+ * @example
+ * ```ts
+ * import { ServerSocket } from "jsr:@ws/events";
+ *
+ * const server = new ServerSocket();
+ * server.addEventListener("servermessage", ({ data }) => console.log(data));
+ * ```
+ */
 export class ServerMessageEvent extends Event {
-  /** The data. */
+  /** The data that the other server has sent. */
   readonly data: unknown;
 
   /**
    * Creates the event.
    *
    * @param type The name of the event.
-   * @param data The data.
+   * @param data The data that the other server has sent.
    */
   constructor(type: string, data: unknown) {
     super(type);
@@ -125,6 +168,16 @@ export interface Member<Data = unknown> {
  * member has joined or left a room, or its data has changed, on any server.
  *
  * @typeParam Data The type of the public data.
+ *
+ * @example
+ * ```ts
+ * import { ServerSocket } from "jsr:@ws/events";
+ *
+ * const server = new ServerSocket({ presence: ({ id }) => ({ id }) });
+ * server.addEventListener("join", ({ member, room }) => {
+ *   server.to(room).send({ type: "joined", member: member.data });
+ * });
+ * ```
  */
 export class MemberEvent<Data = unknown> extends Event {
   /** The member. */
@@ -147,9 +200,19 @@ export class MemberEvent<Data = unknown> extends Event {
 }
 
 /**
- * Dispatched when a connection is open.
+ * Dispatched as `connect` when a connection is open.
  *
  * @typeParam Connection The type of the connection.
+ *
+ * @example
+ * ```ts
+ * import { ServerSocket } from "jsr:@ws/events";
+ *
+ * const server = new ServerSocket();
+ * server.addEventListener("connect", ({ connection, path }) => {
+ *   connection.join(path);
+ * });
+ * ```
  */
 export class ConnectEvent<Connection> extends Event {
   /** The connection. */
@@ -172,9 +235,19 @@ export class ConnectEvent<Connection> extends Event {
 }
 
 /**
- * Dispatched when a message is received.
+ * Dispatched as `message` when a message is received.
  *
  * @typeParam Message The type of the message.
+ *
+ * @example
+ * ```ts
+ * import { ServerSocket } from "jsr:@ws/events";
+ *
+ * const server = new ServerSocket();
+ * server.addEventListener("message", ({ message }) => {
+ *   message.author.send(message.content);
+ * });
+ * ```
  */
 export class ReceivedEvent<Message> extends Event {
   /** The message. */
@@ -195,10 +268,31 @@ export class ReceivedEvent<Message> extends Event {
 /**
  * Dispatched as `drain` after a `send` had to wait, when all queued messages have been
  * passed to the socket and it has room again.
+ *
+ * @example
+ * ```ts
+ * import type { Connection } from "jsr:@ws/events";
+ *
+ * function watch(client: Connection): void {
+ *   client.addEventListener("drain", () => console.log("has room again"));
+ * }
+ * ```
  */
 export class DrainEvent extends Event {}
 
-/** Dispatched by a client before it waits for its next attempt to reconnect. */
+/**
+ * Dispatched as `reconnecting` by a client before it waits for its next attempt.
+ *
+ * @example
+ * ```ts
+ * import { ClientSocket } from "jsr:@ws/events";
+ *
+ * const client = new ClientSocket();
+ * client.addEventListener("reconnecting", ({ attempt, delay, error }) => {
+ *   console.log(`attempt ${attempt} in ${delay} ms`, error);
+ * });
+ * ```
+ */
 export class ReconnectingEvent extends Event {
   /** The number of the attempt since the client was last connected, from 1. */
   readonly attempt: number;
@@ -223,7 +317,19 @@ export class ReconnectingEvent extends Event {
   }
 }
 
-/** Dispatched by a client that has reconnected to a server with history. */
+/**
+ * Dispatched as `recovery` by a client that has reconnected to a server with history.
+ *
+ * @example
+ * ```ts ignore
+ * import { ClientSocket } from "jsr:@ws/events";
+ *
+ * const client = new ClientSocket();
+ * client.addEventListener("recovery", ({ recovered }) => {
+ *   if (!recovered) location.reload();
+ * });
+ * ```
+ */
 export class RecoveryEvent extends Event {
   /** Whether all missed messages were replayed. */
   readonly recovered: boolean;
@@ -260,7 +366,19 @@ export type GiveUpReason =
   | "final"
   | "error";
 
-/** Dispatched by a client that stops reconnecting. */
+/**
+ * Dispatched as `giveup` by a client that stops reconnecting without success.
+ *
+ * @example
+ * ```ts
+ * import { ClientSocket } from "jsr:@ws/events";
+ *
+ * const client = new ClientSocket();
+ * client.addEventListener("giveup", ({ error, reason }) => {
+ *   console.error("Stopped reconnecting:", reason, error);
+ * });
+ * ```
+ */
 export class GiveUpEvent extends Event {
   /** The error of the last attempt, or the reason of the signal. */
   readonly error: unknown;
@@ -299,7 +417,19 @@ export type ClientState =
   | "closing"
   | "closed";
 
-/** Dispatched by a client whose state has changed. */
+/**
+ * Dispatched as `state` by a client whose state has changed.
+ *
+ * @example
+ * ```ts
+ * import { ClientSocket } from "jsr:@ws/events";
+ *
+ * const client = new ClientSocket();
+ * client.addEventListener("state", ({ state, previous }) => {
+ *   console.log(`${previous} -> ${state}`);
+ * });
+ * ```
+ */
 export class StateEvent extends Event {
   /** The new state. */
   readonly state: ClientState;
@@ -325,6 +455,16 @@ export class StateEvent extends Event {
  * completed, as `disconnect` if the connection was lost, and after either as `end`.
  *
  * @typeParam Connection The type of the connection.
+ *
+ * @example
+ * ```ts
+ * import { ServerSocket } from "jsr:@ws/events";
+ *
+ * const server = new ServerSocket();
+ * server.addEventListener("end", ({ connection, code, cause, wasClean }) => {
+ *   console.log(connection.id, code, cause, wasClean);
+ * });
+ * ```
  */
 export class EndEvent<Connection> extends Event
   implements Omit<EndDetails, "type"> {
@@ -332,7 +472,7 @@ export class EndEvent<Connection> extends Event
   declare readonly type: ConnectionEnd["type"] | "end";
   /** The connection that ended. */
   readonly connection: Connection;
-  /** How it ended; `end.type` is `close` or `disconnect`. */
+  /** How the connection ended; `end.type` is `close` or `disconnect`. */
   readonly end: EndDetails;
 
   /**
@@ -378,13 +518,23 @@ export class EndEvent<Connection> extends Event
  * that have no other recipient.
  *
  * @typeParam Connection The type of the connection.
+ *
+ * @example
+ * ```ts
+ * import { ServerSocket } from "jsr:@ws/events";
+ *
+ * const server = new ServerSocket();
+ * server.addEventListener("error", ({ error, from, connection }) => {
+ *   console.error(`A listener of "${from}" failed`, connection?.id, error);
+ * });
+ * ```
  */
 export class FailureEvent<Connection> extends Event {
   /** The error. */
   readonly error: unknown;
   /** The name of the event whose listener failed, or the origin of the error. */
   readonly from: string;
-  /** The connection, if the error is related to one. */
+  /** The connection that the error is related to; undefined if there is none. */
   readonly connection: Connection | undefined;
 
   /**
@@ -393,7 +543,8 @@ export class FailureEvent<Connection> extends Event {
    * @param type The name of the event.
    * @param error The error.
    * @param from The name of the event whose listener failed, or the origin of the error.
-   * @param connection The connection, if the error is related to one.
+   * @param connection The connection that the error is related to; undefined if there is
+   * none.
    */
   constructor(
     type: string,
@@ -419,7 +570,7 @@ export type EventMap<Events> = {
   };
 };
 
-/** How a connection ended, as passed to listeners of `end`. */
+/** How a connection ended; the argument of listeners of `end`. */
 export interface EndDetails extends ConnectionEnd {
   /** Whether the closing handshake was completed, as in a `CloseEvent`. */
   readonly wasClean: boolean;

@@ -42,7 +42,7 @@ export type EventHandler<E> =
   | { handleEvent(event: E): unknown };
 
 /**
- * The arguments of a listener of `on`.
+ * The arguments that a listener added by `on` is called with.
  *
  * @typeParam Events The events, by name.
  * @typeParam Typed The events for messages of one type, by name.
@@ -55,7 +55,7 @@ export type EventArgs<Events, Typed, Type> =
     : never;
 
 /**
- * The `Event` that a listener of `addEventListener` is called with.
+ * The `Event` that a listener added by `addEventListener` is called with.
  *
  * @typeParam Events The events, by name.
  * @typeParam Typed The events for messages of one type, by name.

@@ -41,9 +41,12 @@ export type ChannelFrame =
 
 /** A member of a channel, as clients see it. */
 export interface ChannelMemberInfo {
-  /** What its connections have in common: the id of its only one by default. */
+  /**
+   * The key that the connections of the member share; by default the id of its only
+   * connection.
+   */
   readonly key: string;
-  /** Its public data. */
+  /** The public data of the member. */
   readonly data: unknown;
 }
 

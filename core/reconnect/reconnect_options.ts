@@ -71,7 +71,7 @@ const TRANSIENT_CODES: readonly number[] = [
 const TRANSIENT_STATUSES: readonly number[] = [408, 425, 429];
 
 /**
- * Whether a client tries again by default:
+ * Returns whether a client tries again by default:
  *
  * - After the end of a connection, if it was lost (1006), or the server closed it for a
  *   temporary reason: it goes away or restarts (1001, 1012), failed (1011), is overloaded

@@ -14,9 +14,10 @@ import type { SocketTypes } from "../values/types.ts";
 /** Options of {@linkcode ClientSocket.request}. */
 export interface ClientRequestOptions extends RequestOptions {
   /**
-   * Whether the request survives the loss of the connection: it is sent again on the next
-   * connection, under the same id, until it is answered, times out or is aborted. The server
-   * calls its handler once for it, and answers a repetition with the remembered answer.
+   * Whether the request survives the loss of the connection. It is sent again on the next
+   * connection, under the same id, until it is answered, times out or is aborted. The
+   * server calls its handler once for it, and answers a repetition with the remembered
+   * answer.
    *
    * If the server cannot know whether it has handled the request, as it was restarted or
    * has forgotten the answer, the promise rejects with a `RequestError` whose code is

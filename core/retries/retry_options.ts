@@ -11,7 +11,7 @@ import {
   optionNames,
 } from "../events/errors.ts";
 
-/** What a server remembers of requests that clients send with the option `retry`. */
+/** Options of the server for requests that clients send with the option `retry`. */
 export interface RetryOptions {
   /**
    * How long a client may be without a connection, in milliseconds. After that, the server

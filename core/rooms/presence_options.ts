@@ -14,7 +14,7 @@ import {
 import type { PresenceData, SocketTypes } from "../values/types.ts";
 
 /**
- * What other members see of the clients in a room.
+ * Options of presence: what other members see of the clients in a room.
  *
  * @typeParam Types The types of the messages of the server.
  */

@@ -110,9 +110,9 @@ export let createAudience: <Types extends SocketTypes>(
 ) => Audience<Types>;
 
 /**
- * A selection of clients, as `server.to(...)` returns it. It is not a snapshot: each
- * property and each call uses the clients that match at that time. `members` and `size`
- * are about this server; all else reaches the clients of all servers that the adapter
+ * A selection of clients, which {@linkcode ServerSocket.to} returns. It is not a snapshot:
+ * each property and each call uses the clients that match at that time. `members` and
+ * `size` cover this server; the methods reach the clients of all servers that the adapter
  * connects.
  *
  * @typeParam Types The types of the messages of the server.
@@ -178,6 +178,17 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
    * @returns A new selection.
    * @throws {TypeError} If a value is neither a connection nor a valid name of a room.
    * @throws {RangeError} If the name of a room is longer than 1,024 bytes of UTF-8.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * server.on("connect", (client) => {
+   *   client.join("lobby");
+   *   server.to("lobby").except(client, "muted").send("Someone has joined");
+   * });
+   * ```
    */
   except(...excluded: ExcludedRecipient<Types>[]): Audience<Types> {
     return new Audience(
@@ -202,6 +213,15 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
    * @throws {TypeError} If the data cannot be encoded, or an option is unknown. Nothing is
    * sent.
    * @throws {RangeError} If `overflow` is not a valid policy. Nothing is sent.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * server.to("scores").send({ home: 2, away: 1 });
+   * server.to("scores").send({ minute: 43 }, { overflow: "latest", key: "minute" });
+   * ```
    */
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
     if (options !== undefined) assertSendOptions(options);
@@ -244,6 +264,15 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
    * @returns As {@linkcode Audience.join}.
    * @throws {TypeError} (rejects) If a name is not a string, or empty.
    * @throws {RangeError} (rejects) If a name is longer than 1,024 bytes of UTF-8.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * const count = await server.to("round 1").leave("round 1");
+   * console.log(count, "players have left the round");
+   * ```
    */
   async leave(...rooms: string[]): Promise<number> {
     for (const room of rooms) assertRoom("leave", room);
@@ -255,10 +284,19 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
    * connects.
    *
    * @param code The close code.
-   * @param reason The reason, for a human reader.
+   * @param reason The human-readable reason.
    * @returns A promise of the number of connections, as {@linkcode Audience.join}. It does
    * not wait until they have ended.
    * @throws {RangeError} (rejects) If the code may not be sent, or the reason is too long.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket();
+   * const count = await server.to("trial").close(4001, "The trial has ended");
+   * console.log(count, "clients are closed");
+   * ```
    */
   async close(
     code: number = CloseCode.Normal,
@@ -275,8 +313,8 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
    *
    * @param data The data of the request.
    * @param options The timeout.
-   * @returns A promise of the replies, and of who has not replied and why. It rejects if
-   * the adapter is down; no client has been asked then.
+   * @returns A promise of the replies, and of the failures of clients that did not reply.
+   * It rejects if the adapter is down; then no client was asked.
    * @throws {TypeError} (rejects) If the data cannot be encoded, or an option is unknown.
    * @throws {RangeError} (rejects) If the timeout is negative or not finite.
    *

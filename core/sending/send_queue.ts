@@ -29,8 +29,8 @@ export interface SendOptions {
   /** The policy if this message exceeds `maxBufferedAmount`; the socket's by default. */
   readonly overflow?: Overflow;
   /**
-   * The topic of the message, for `overflow: "latest"`: a queued message is replaced by
-   * the next one with the same key.
+   * The key of the message, for `overflow: "latest"`: a queued message is replaced by the
+   * next one with the same key.
    *
    * @default {""}
    */

@@ -9,11 +9,11 @@ import type { SocketSink } from "../runtime/websocket.ts";
 import { MESSAGE_COST } from "./buffer_budget.ts";
 import type { WriterLimits } from "./flow_options.ts";
 
-/** A number of messages, and their bytes. */
+/** The number and the size of messages. */
 export interface TrafficCount {
   /** The number of messages. */
   readonly messages: number;
-  /** Their size in bytes; of a text, its `length`. */
+  /** Their size in bytes. A text counts as its `length` in UTF-16 code units. */
   readonly bytes: number;
 }
 

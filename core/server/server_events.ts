@@ -78,7 +78,10 @@ export interface ServerEvents<Types extends SocketTypes> {
     args: [member: Member<PresenceData<Types>>, room: string];
     event: MemberEvent<PresenceData<Types>>;
   };
-  /** Another server has called {@linkcode ServerSocket.sendToServers}. */
+  /**
+   * Another server has called {@linkcode ServerSocket.sendToServers}. Listeners get the
+   * data.
+   */
   servermessage: { args: [data: unknown]; event: ServerMessageEvent };
   /** A client has connected. Listeners get the connection and the requested path. */
   connect: {

@@ -135,9 +135,9 @@ export interface ServerOptions<Types extends SocketTypes = SocketTypes>
    */
   readonly history?: boolean | HistoryOptions;
   /**
-   * What the server remembers of requests that clients send with the option `retry`, so
-   * that it handles each of them once and answers a repetition. `false` refuses such
-   * requests. Other requests are not remembered.
+   * How the server remembers requests that clients send with the option `retry`, so that
+   * it handles each of them once and answers a repetition. `false` refuses such requests.
+   * Other requests are not remembered.
    *
    * @default {true}
    */

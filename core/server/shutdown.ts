@@ -26,7 +26,7 @@ export interface ShutdownOptions {
    * @default {1001}
    */
   readonly code?: number;
-  /** The reason, for a human reader. */
+  /** The human-readable reason. */
   readonly reason?: string;
   /**
    * Closes the connections in batches of `batch`, with `every` milliseconds between them,

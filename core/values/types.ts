@@ -37,7 +37,8 @@ export type SocketTypes = NamedTypes | StandardSchema;
 export type CheckedTypes<Types> = SocketTypes & KnownNames<Types>;
 
 /**
- * Requires of each other name a type that it does not have. The type is the error message.
+ * Makes any other property a compile-time error. The type that it requires is the error
+ * message.
  *
  * @typeParam Types The types of a socket; a schema may have any properties.
  */
