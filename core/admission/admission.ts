@@ -17,6 +17,7 @@ import {
 } from "./authorization.ts";
 import { CloseRefusal, refusalSubprotocol } from "./close_refusal.ts";
 import { ConnectionLimits, RETRY_AFTER_SECONDS } from "./connection_limits.ts";
+import { EXPIRED_REASON, toDeadline } from "./expiry.ts";
 import { assertOrigin, checkOrigin, sameSiteIfCredentials } from "./origins.ts";
 import {
   assertPath,
@@ -34,7 +35,12 @@ import {
   TOKEN_PATTERN,
 } from "./handshake.ts";
 import { printable } from "../util/printable.ts";
-import { assertOption, assertSize, isThenable } from "../events/errors.ts";
+import {
+  assertOption,
+  assertSize,
+  CloseCode,
+  isThenable,
+} from "../events/errors.ts";
 import {
   negotiate,
   type SelectedSubprotocol,
@@ -54,6 +60,8 @@ export interface AdmittedRequest {
   readonly selected: SelectedSubprotocol;
   /** The value that `authorize` returned. */
   readonly context: unknown;
+  /** When that expires, in milliseconds since the Unix epoch; `Infinity` for never. */
+  readonly expiresAt: number;
   /** Closes the connection as soon as it is open, if `authorize` refused it so. */
   readonly closeRefusal?: CloseRefusal;
   /** Headers that `authorize` adds to the response, if any. */
@@ -84,6 +92,7 @@ export class Admission<Context> {
   readonly #protocols: readonly string[];
   readonly #support: SubprotocolSupport;
   readonly #authorize: AdmissionOptions<Context>["authorize"];
+  readonly #expiresAt: AdmissionOptions<Context>["expiresAt"];
   readonly #authorizeTimeout: number;
   readonly #trustProxy: number;
   readonly #limits: ConnectionLimits;
@@ -119,6 +128,12 @@ export class Admission<Context> {
       assertSize(name, value);
     }
     assertOption("authorize", options.authorize, "function");
+    assertOption("expiresAt", options.expiresAt, "function");
+    if (options.expiresAt && !options.authorize) {
+      throw new TypeError(
+        'Cannot use "expiresAt" without "authorize", whose result it gets',
+      );
+    }
     assertSubprotocols("protocols", protocols, "chat");
     assertSubprotocols("keepHeaders", options.keepHeaders ?? [], "user-agent");
     this.#isOrigin = compileMatcher("origins", options.origins, assertOrigin) ??
@@ -133,6 +148,7 @@ export class Admission<Context> {
     this.#protocols = protocols;
     this.#support = support;
     this.#authorize = options.authorize;
+    this.#expiresAt = options.expiresAt;
     this.#authorizeTimeout = authorizeTimeout;
     this.#trustProxy = trustProxy;
     this.#limits = new ConnectionLimits(
@@ -192,6 +208,7 @@ export class Admission<Context> {
       remoteAddress,
       selected,
       context: undefined,
+      expiresAt: Infinity,
     };
     const authorize = this.#authorize;
     if (authorize === undefined) return { admitted };
@@ -292,13 +309,28 @@ export class Admission<Context> {
   ): AdmissionResult {
     const refusal = this.#closed ?? refusalFor(result) ??
       refusalForHeaders(admitted.responseHeaders);
-    if (!refusal && result instanceof CloseRefusal) {
+    if (!refusal) {
+      const isRefused = result instanceof CloseRefusal;
+      const expiresAt = isRefused ? Infinity : this.#deadlineOf(result);
+      const closeRefusal = isRefused
+        ? result
+        : expiresAt <= Date.now()
+        ? new CloseRefusal(CloseCode.Expired, EXPIRED_REASON)
+        : undefined;
+      if (!closeRefusal) {
+        return { admitted: { ...admitted, context: result, expiresAt } };
+      }
       const selected = refusalSubprotocol(requested, admitted.selected);
-      return { admitted: { ...admitted, selected, closeRefusal: result } };
+      return { admitted: { ...admitted, selected, closeRefusal } };
     }
-    if (!refusal) return { admitted: { ...admitted, context: result } };
     if (refusal.error !== undefined) this.#onError(refusal.error);
     return this.#reject(admitted, refusal);
+  }
+
+  /** When a result of `authorize` expires; `Infinity` for never. */
+  #deadlineOf(context: unknown): number {
+    // The type of the context is the type of what `authorize` returns.
+    return toDeadline(this.#expiresAt?.(context as Context));
   }
 
   #rejectOnThrown(

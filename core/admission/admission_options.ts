@@ -99,6 +99,41 @@ export interface AdmissionOptions<Context = unknown> {
     | CloseRefusal
     | Promise<Context | Response | CloseRefusal>;
   /**
+   * Returns when a context expires: in milliseconds since the Unix epoch, or as a `Date`;
+   * undefined for never. At that time the server closes the connection with 4401
+   * ({@linkcode CloseCode.Expired}), unless {@linkcode Connection.renew} has replaced the
+   * context by one that expires later. A client whose context has expired already is
+   * refused with the same code.
+   *
+   * It is called with what `authorize` returned, and with each new context. The time is
+   * that of the wall clock: if the clock is set, or the machine was asleep, a connection
+   * may be closed up to a minute late, but never early.
+   *
+   * @param context The context.
+   * @returns The time.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * interface Claims {
+   *   sub: string;
+   *   exp: number; // of a JWT, in seconds
+   * }
+   * const verify = (_token: string): Claims => ({ sub: "ada", exp: 2e9 });
+   *
+   * const server = new ServerSocket<{ context: Claims }>({
+   *   authorize: ({ headers }) => verify(headers.get("authorization") ?? ""),
+   *   expiresAt: ({ exp }) => exp * 1_000,
+   * });
+   * server.handle("renew", ({ author, content }) => {
+   *   author.renew(verify(content));
+   *   return { until: author.context.exp };
+   * });
+   * ```
+   */
+  readonly expiresAt?: (context: Context) => number | Date | undefined;
+  /**
    * How long `authorize` may take, in milliseconds. After that the request is refused
    * with 504.
    *

@@ -61,6 +61,12 @@ export interface UpgraderHost<Types extends SocketTypes> {
   readonly owner: ConnectionOwner<Types>;
   /** Whether `refused` has a listener. */
   isRefusedHeard(): boolean;
+  /**
+   * A request is being upgraded.
+   *
+   * @param expiresAt When its context expires; `Infinity` for never.
+   */
+  admitted(client: Connection<Types>, expiresAt: number): void;
   /** A request was not upgraded. */
   refused(
     request: Request,
@@ -285,6 +291,7 @@ export class Upgrader<Types extends SocketTypes> {
       closeRefusal ? this.#createRefusingOwner(closeRefusal) : this.#host.owner,
     );
     this.#pending.add(client);
+    this.#host.admitted(client, admitted.expiresAt);
     if (offered) this.#unselected.set(client, offered);
     for (const [name, value] of responseHeaders ?? []) {
       response.headers.append(name, value);

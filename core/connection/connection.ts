@@ -172,12 +172,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * The address of the peer as `host:port`. On a client, the host and port of the URL.
    */
   readonly remoteAddress: string;
-  /**
-   * The value that the server's `authorize` returned; undefined without `authorize`, and
-   * on a client.
-   */
-  readonly context: Context<Types>;
   readonly #url: string;
+  #context: Context<Types>;
   readonly #core: ConnectionCore<Types, Connection<Types>>;
   #id: string | undefined;
 
@@ -215,7 +211,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     this.path = init.path;
     this.remoteAddress = init.remoteAddress;
     // The type of `context` is the type of what `authorize` returns.
-    this.context = init.context as Context<Types>;
+    this.#context = init.context as Context<Types>;
     this.#core = new ConnectionCore<Types, Connection<Types>>(
       this,
       init,
@@ -240,6 +236,14 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    */
   get headers(): Headers {
     return this.#core.headers ?? new Headers();
+  }
+
+  /**
+   * The value that the server's `authorize` returned, or the one that has replaced it by
+   * {@linkcode Connection.renew}; undefined without `authorize`, and on a client.
+   */
+  get context(): Context<Types> {
+    return this.#context;
   }
 
   /** The requested URL, with the scheme `ws:` or `wss:`. */
@@ -543,6 +547,43 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    */
   get rooms(): ReadonlySet<string> {
     return this.#core.owner.rooms?.roomsOf(this) ?? NO_ROOMS;
+  }
+
+  /**
+   * Replaces {@linkcode Connection.context}, and the time at which it expires by what the
+   * option `expiresAt` of the server returns for the new one. If that time has passed, the
+   * connection is closed.
+   *
+   * @param context The new context.
+   * @throws {Error} If called on a client's connection.
+   * @throws {unknown} What `expiresAt` throws. The earlier context and time remain.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * interface Session {
+   *   user: string;
+   *   until: number;
+   * }
+   * const read = (): Session => ({ user: "ada", until: Date.now() + 900_000 });
+   *
+   * const server = new ServerSocket<{ context: Session }>({
+   *   authorize: read,
+   *   expiresAt: ({ until }) => until,
+   * });
+   * server.handle("renew", ({ author }) => author.renew(read()));
+   * ```
+   */
+  renew(context: Context<Types>): void {
+    const { owner } = this.#core;
+    if (!owner.renew) {
+      throw new Error(
+        "Cannot renew the context on a client: send a request that asks the server to do so",
+      );
+    }
+    owner.renew(this, context);
+    this.#context = context;
   }
 
   /**

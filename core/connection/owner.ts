@@ -10,7 +10,12 @@ import type { InstrumentedConnection } from "../events/instrumentation.ts";
 import type { Payload } from "../protocol/frames.ts";
 import type { RequestHandler } from "../requests/handlers.ts";
 import type { QueuedMessage, SendOptions } from "../sending/send_queue.ts";
-import type { Incoming, Outgoing, SocketTypes } from "../values/types.ts";
+import type {
+  Context,
+  Incoming,
+  Outgoing,
+  SocketTypes,
+} from "../values/types.ts";
 import type { InboundHooks } from "./inbound_hooks.ts";
 
 /** A connection, as its parts and its owner see it. */
@@ -49,6 +54,13 @@ export interface Owner<
   readonly rooms: ConnectionRooms<C> | undefined;
   /** The hooks around everything that connections receive, if there are any. */
   readonly hooks?: InboundHooks<C> | undefined;
+  /**
+   * Called when the application replaces the context of a connection; undefined on a
+   * client.
+   *
+   * @throws {unknown} If it cannot be replaced.
+   */
+  renew?(connection: C, context: Context<Types>): void;
   /** Called when the application closes or terminates the connection. Gives the cause. */
   beforeClose(): Cause;
   /**

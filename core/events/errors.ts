@@ -85,6 +85,8 @@ export const CloseCode = {
   TryAgainLater: 1013,
   /** 1014: a gateway got an invalid response from its upstream. Reported, never sent. */
   BadGateway: 1014,
+  /** 4401: the authorization of the client has expired. */
+  Expired: 4401,
 } as const;
 
 /** The maximum length of a close reason in bytes of UTF-8 (RFC 6455, section 5.5). */

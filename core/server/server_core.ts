@@ -48,6 +48,7 @@ import { BufferBudget } from "../sending/buffer_budget.ts";
 import { OnceWarnings } from "../util/once_warnings.ts";
 import { encodeWith } from "../values/codec.ts";
 import type { Outgoing, SocketTypes } from "../values/types.ts";
+import { Authorizations } from "./authorizations.ts";
 import { DisconnectedClients } from "./disconnected_clients.ts";
 import { ServerListener } from "./listening.ts";
 import type { ServerEvents } from "./server_events.ts";
@@ -76,6 +77,7 @@ export class ServerCore<Types extends SocketTypes> {
   readonly #endDeferred = new Set<Connection<Types>>();
   /** The hooks around what clients send, if there are any. */
   #hooks: InboundHooks<Connection<Types>> | undefined;
+  readonly #authorizations: Authorizations<Types>;
   readonly #shutdown = new ClientShutdown(this.#clients);
   readonly #errorLog = new ErrorLog();
   readonly #adapterWarnings = new OnceWarnings(MAX_ADAPTER_WARNINGS);
@@ -134,6 +136,7 @@ export class ServerCore<Types extends SocketTypes> {
     });
     registerChannelHost(server, this.broadcaster);
     this.#retries = new RequestRetries(resolved.retries);
+    this.#authorizations = new Authorizations(options.expiresAt);
     this.upgrader = new Upgrader({
       admission: options,
       support: {
@@ -146,6 +149,8 @@ export class ServerCore<Types extends SocketTypes> {
       pongGrace,
     }, {
       owner: this.#createOwner(),
+      admitted: (client, expiresAt) =>
+        this.#authorizations.admitted(client, expiresAt),
       isRefusedHeard: () => emitters.isHeard(server, "refused"),
       refused: (...args) => this.#emit("refused", RefusedEvent, args),
       failed: (error, from) => this.#reportError(error, from),
@@ -275,6 +280,7 @@ export class ServerCore<Types extends SocketTypes> {
         return hooks();
       },
       rooms: this.broadcaster.rooms,
+      renew: (client, context) => this.#authorizations.renew(client, context),
       beforeClose: () => this.#shutdown.isClosing ? "shutdown" : "local",
       isHosted: () => !this.listener.isBound,
       hasListener: (type) =>
@@ -299,6 +305,7 @@ export class ServerCore<Types extends SocketTypes> {
       ended: (client, end) => {
         this.#clients.delete(client);
         this.#hooks?.clientEnded(client);
+        this.#authorizations.ended(client);
         this.broadcaster.clientEnded(client);
         this.#retries.clientEnded(client);
         this.#shutdown.clientEnded();
@@ -311,7 +318,10 @@ export class ServerCore<Types extends SocketTypes> {
         if (isWaiting) this.#endDeferred.add(client);
         else this.#endDeferred.delete(client);
       },
-      refused: (client) => this.upgrader.lost(client),
+      refused: (client) => {
+        this.#authorizations.ended(client);
+        this.upgrader.lost(client);
+      },
       failed: (error, from, client) => this.#reportError(error, from, client),
     };
   }

@@ -231,6 +231,7 @@ const SERVER_OPTIONS = [
     protocols: true,
     authorize: true,
     authorizeTimeout: true,
+    expiresAt: true,
     maxConnections: true,
     maxConnectionsPerAddress: true,
     keepHeaders: true,

@@ -158,6 +158,7 @@ Deno.test("Admission admits valid requests by default", () => {
       remoteAddress: "[::1]:5",
       selected: { protocol: "", isEvents: false, subprotocol: "" },
       context: undefined,
+      expiresAt: Infinity,
     },
   });
   const secure = admission.admit(ask({}, "https://localhost/"));
