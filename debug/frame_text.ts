@@ -125,6 +125,8 @@ function describeMarkedFrame(
       ];
     case "position":
       return [describePosition(frame.update)];
+    case "key":
+      return [`key of the next message ${describeData(frame.key, maxChars)}`];
     case "trace":
       return [printable(`trace of request ${frame.id} ${frame.text}`)];
     case "part":

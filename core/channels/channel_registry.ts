@@ -249,8 +249,8 @@ class ChannelRegistry<ServerTypes extends CheckedTypes<ServerTypes>>
   }
 
   #attach(client: Connection<ServerTypes>): void {
-    coreOf(client).receiver.extension = (client, payload) =>
-      this.#receive(client, payload);
+    coreOf(client).receiver.extension = (client, payload, key) =>
+      this.#receive(client, payload, key);
   }
 
   #channelsOf(client: Connection<ServerTypes>): Memberships {
@@ -262,22 +262,31 @@ class ChannelRegistry<ServerTypes extends CheckedTypes<ServerTypes>>
     return own;
   }
 
-  #receive(client: Connection<ServerTypes>, payload: Payload): void {
+  #receive(
+    client: Connection<ServerTypes>,
+    payload: Payload,
+    key: string | undefined,
+  ): void {
     const { dispatcher, receiver } = coreOf(client);
     const frame = decodeChannelFrame(payload);
     if (frame === undefined) {
       return receiver.protocolError("A frame of a channel is malformed");
     }
-    dispatcher.acceptTask((pending) => {
-      switch (frame.kind) {
-        case "join":
-          return this.#receiveJoin(client, frame.id, frame.join);
-        case "leave":
-          return this.#leave(client, frame.id);
-        case "inner":
-          return this.#receiveInner(client, frame.id, frame.payload, pending);
-      }
-    }, payload);
+    const isMessage = frame.kind === "inner" && !isMarked(frame.payload);
+    dispatcher.acceptTask(
+      (pending) => {
+        switch (frame.kind) {
+          case "join":
+            return this.#receiveJoin(client, frame.id, frame.join);
+          case "leave":
+            return this.#leave(client, frame.id);
+          case "inner":
+            return this.#receiveInner(client, frame.id, frame.payload, pending);
+        }
+      },
+      payload,
+      isMessage ? key : undefined,
+    );
   }
 
   /** Runs the hooks of the server around a request to join. */

@@ -179,12 +179,16 @@ class ClientChannels implements ChannelOwner {
   #attach(): Connection | undefined {
     const { connection } = this.#client;
     if (!(connection instanceof Connection)) return undefined;
-    coreOf(connection).receiver.extension = (connection, payload) =>
-      this.#receive(connection, payload);
+    coreOf(connection).receiver.extension = (connection, payload, key) =>
+      this.#receive(connection, payload, key);
     return connection;
   }
 
-  #receive(connection: Connection, payload: Payload): void {
+  #receive(
+    connection: Connection,
+    payload: Payload,
+    key: string | undefined,
+  ): void {
     const { dispatcher, receiver } = coreOf(connection);
     const frame = decodeChannelFrame(payload);
     if (frame?.kind === "leave") {
@@ -199,19 +203,25 @@ class ClientChannels implements ChannelOwner {
     const { id, payload: content } = frame;
     if (!isMarked(content)) {
       const item = { kind: "message", payload: content } as const;
-      return this.#pass(connection, id, item, payload);
+      return this.#pass(connection, id, item, payload, key);
     }
     const inner = decodeFrame(content);
     switch (inner?.kind) {
       case "message":
-        return this.#pass(connection, id, inner, payload);
+        return this.#pass(connection, id, inner, payload, key);
       case "stored":
         // The position moves on as messages arrive, also while others are handled.
         if (!receiver.updatePosition(inner.offset)) break;
-        return this.#pass(connection, id, {
-          kind: "message",
-          payload: inner.payload,
-        }, payload);
+        return this.#pass(
+          connection,
+          id,
+          {
+            kind: "message",
+            payload: inner.payload,
+          },
+          payload,
+          key,
+        );
       case "position": {
         const { recovered = false } = inner.update;
         const item = { kind: "recovery", recovered } as const;
@@ -241,15 +251,20 @@ class ClientChannels implements ChannelOwner {
     number: number,
     item: ChannelItem,
     frame: Payload,
+    key?: string,
   ): void {
     // Numbers belong to a connection. One that is left gets no frames any more.
     const inbox = connection === this.#client.connection
       ? this.#byNumber.get(number)
       : undefined;
-    coreOf(connection).dispatcher.acceptTask((pending) => {
-      inbox?.receive(item, pending);
-      return undefined;
-    }, frame);
+    coreOf(connection).dispatcher.acceptTask(
+      (pending) => {
+        inbox?.receive(item, pending);
+        return undefined;
+      },
+      frame,
+      key,
+    );
   }
 }
 

@@ -310,8 +310,9 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   /**
-   * The number of dropped messages: `incoming` ones under `messageRate` or by a hook,
-   * `outgoing` ones under `overflow`, and `replies` that arrived after their request had been settled.
+   * The number of dropped messages: `incoming` ones under `messageRate`, by a hook, or for
+   * a newer one with the same `key`, `outgoing` ones under `overflow`, and `replies` that
+   * arrived after their request had been settled.
    */
   get dropped(): {
     readonly incoming: number;

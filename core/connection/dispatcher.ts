@@ -79,6 +79,11 @@ export class Dispatcher<
     return this.#processor?.isWaiting === true;
   }
 
+  /** The number of messages that were dropped for a newer one with the same key. */
+  get superseded(): number {
+    return this.#processor?.superseded ?? 0;
+  }
+
   /** The approximate memory that waiting messages take, in bytes. */
   get memory(): number {
     return this.early.memory + (this.#processor?.memory ?? 0);
@@ -182,12 +187,23 @@ export class Dispatcher<
       .accept(payload, frame, id, trace);
   }
 
+  /** Takes a message that is within the limits, of which only the newest matters. */
+  acceptLatest(payload: Payload, frame: Payload, key: string): void {
+    if (!processorFeature.code) return this.accept(payload, frame);
+    this.#isPlain = false; // later messages must not overtake it
+    this.#getProcessor("keys")
+      .accept(payload, frame, undefined, undefined, key);
+  }
+
   /**
    * Takes a frame of a channel that is within the limits. It is handled in its turn, as a
    * message is.
+   *
+   * @param key The key, if only the newest with it matters.
    */
-  acceptTask(task: ChannelTask, frame: Payload): void {
-    this.#getProcessor("channels").acceptTask(task, frame);
+  acceptTask(task: ChannelTask, frame: Payload, key?: string): void {
+    if (key !== undefined) this.#isPlain = false;
+    this.#getProcessor("channels").acceptTask(task, frame, key);
   }
 
   /**

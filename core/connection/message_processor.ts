@@ -18,6 +18,7 @@ import { sizeOf } from "../values/codec.ts";
 import type { Incoming, Outgoing, SocketTypes } from "../values/types.ts";
 import { concurrencyFeature } from "./concurrency_feature.ts";
 import type { ConcurrencyLimiter } from "./concurrency_limiter.ts";
+import { LatestInbox } from "./latest_inbox.ts";
 import type { ConnectionHost } from "./connection_host.ts";
 import {
   internalError,
@@ -48,6 +49,13 @@ interface InboundTask {
   readonly size: number;
 }
 
+/** A message or a frame of a channel, its size, and its cost in credit. */
+interface Inbound<M> {
+  readonly inbound: InboundMessage<M> | InboundTask;
+  readonly size: number;
+  readonly cost: number;
+}
+
 /** Processes the messages of one connection. */
 export class MessageProcessor<
   Types extends SocketTypes,
@@ -61,6 +69,8 @@ export class MessageProcessor<
     | undefined;
   /** Runs the hooks of the owner; created with the first message, if there are any. */
   #gate: InboundGate<C> | undefined;
+  /** Holds messages while listeners are behind; created for the first with a key. */
+  #latest: LatestInbox<Inbound<MessageFrom<Types, C>>> | undefined;
   /** The messages that are being handled, if there is no limiter. */
   #running: RunningMessages | undefined;
 
@@ -76,10 +86,7 @@ export class MessageProcessor<
     const Limiter = concurrencyFeature.require("concurrency");
     this.#limiter = new Limiter(
       concurrency,
-      (inbound) =>
-        "task" in inbound
-          ? this.#runTask(inbound.task, inbound.size)
-          : this.#process(inbound.message, inbound.request),
+      (inbound) => this.#handleInbound(inbound),
       (handled) => {
         dispatcher.session?.grantForHandled(handled);
         if (host.closing.isEnded) host.notifyEnd();
@@ -89,8 +96,8 @@ export class MessageProcessor<
 
   /** See {@linkcode Processor}. */
   get isWaiting(): boolean {
-    return this.#gate?.isBusy === true ||
-      this.#limiter !== undefined && !this.#limiter.isEmpty;
+    return this.#gate?.isBusy === true || this.#limiter?.isEmpty === false ||
+      this.#latest?.isEmpty === false;
   }
 
   /** See {@linkcode Processor}. */
@@ -112,12 +119,21 @@ export class MessageProcessor<
 
   /** See {@linkcode Processor}. */
   get memory(): number {
-    return (this.#limiter?.size ?? 0) + (this.#running?.memory ?? 0);
+    return (this.#limiter?.size ?? 0) + (this.#latest?.size ?? 0) +
+      (this.#running?.memory ?? 0);
+  }
+
+  /** See {@linkcode Processor}. */
+  get superseded(): number {
+    return (this.#limiter?.superseded ?? 0) + (this.#latest?.superseded ?? 0);
   }
 
   /** See {@linkcode Processor}. */
   discardWaiting(): number {
-    return (this.#limiter?.clear() ?? 0) + (this.#gate?.clear() ?? 0);
+    const latest = this.#latest?.takeAll() ?? [];
+    const cost = latest.reduce((sum, { cost }) => sum + cost, 0);
+    return latest.length + (this.#limiter?.clear(cost) ?? 0) +
+      (this.#gate?.clear() ?? 0);
   }
 
   /** See {@linkcode Processor}. */
@@ -127,41 +143,85 @@ export class MessageProcessor<
   }
 
   /** See {@linkcode Processor}. */
-  accept(payload: Payload, frame: Payload, id?: number, trace?: string): void {
-    const limiter = this.#limiter;
+  accept(
+    payload: Payload,
+    frame: Payload,
+    id?: number,
+    trace?: string,
+    key?: string,
+  ): void {
     const request = id === undefined
       ? undefined
       : new IncomingRequest(id, this.#dispatcher, trace);
     const inbound = this.#parse(payload, request, undefined);
-    if (limiter === undefined) {
-      if (!inbound || !this.isFull) {
-        this.#dispatcher.session?.countReceived(creditCost(frame));
-      } else if (!this.withhold(frame)) return;
-      if (inbound) this.#process(inbound.message, inbound.request);
-      return;
-    }
-    if (!inbound) return this.#dispatcher.creditDropped(frame);
-    const { size } = inbound.message;
-    if (limiter.add(inbound, creditCost(frame), MESSAGE_COST + size)) {
-      this.#dispatcher.spend(size);
-    } else {this.#host.closing.closeForLimit(
-        "Too many messages wait to be handled",
-      );}
+    if (inbound) this.#take(inbound, inbound.message.size, frame, key);
+    else this.#dispatcher.creditDropped(frame);
   }
 
   /** See {@linkcode Processor}. */
-  acceptTask(task: ChannelTask, frame: Payload): void {
-    const limiter = this.#limiter;
-    const { closing } = this.#host;
-    const cost = creditCost(frame);
+  acceptTask(task: ChannelTask, frame: Payload, key?: string): void {
     const size = sizeOf(frame);
+    // Keys of channels are other keys than those of messages.
+    const id = key === undefined ? undefined : `\0${key}`;
+    this.#take({ task, size }, size, frame, id);
+  }
+
+  #take(
+    inbound: InboundMessage<MessageFrom<Types, C>> | InboundTask,
+    size: number,
+    frame: Payload,
+    key: string | undefined,
+  ): void {
+    const limiter = this.#limiter;
+    let cost = creditCost(frame);
     if (limiter === undefined) {
       if (!this.isFull) this.#dispatcher.session?.countReceived(cost);
       else if (!this.withhold(frame)) return;
-      this.#runTask(task, size);
-    } else if (limiter.add({ task, size }, cost, MESSAGE_COST + size)) {
+    } else if (key !== undefined && limiter.hasRoomForLatest) {
+      // Else old messages would wait here for credit that newer ones need.
+      limiter.skip(cost);
+      cost = 0;
+    }
+    if (limiter?.isBusy) {
+      // What is passed on waits there, so no listener blocks the event loop.
+      this.#latest?.flush();
+      return this.#pass(inbound, size, cost, key);
+    }
+    if (key !== undefined) this.#latest ??= this.#createLatest();
+    if (this.#latest) this.#latest.add({ inbound, size, cost }, size, key);
+    else this.#pass(inbound, size, cost, key);
+  }
+
+  #createLatest(): LatestInbox<Inbound<MessageFrom<Types, C>>> {
+    return new LatestInbox(
+      ({ inbound, size, cost }, key) => this.#pass(inbound, size, cost, key),
+      () => {
+        if (this.#host.closing.isEnded) this.#host.notifyEnd();
+      },
+    );
+  }
+
+  #pass(
+    inbound: InboundMessage<MessageFrom<Types, C>> | InboundTask,
+    size: number,
+    cost: number,
+    key: string | undefined,
+  ): void {
+    const limiter = this.#limiter;
+    if (limiter === undefined) this.#handleInbound(inbound);
+    else if (limiter.add(inbound, cost, MESSAGE_COST + size, key)) {
       this.#dispatcher.spend(size);
-    } else closing.closeForLimit("Too many messages wait to be handled");
+    } else {
+      this.#host.closing.closeForLimit("Too many messages wait to be handled");
+    }
+  }
+
+  #handleInbound(
+    inbound: InboundMessage<MessageFrom<Types, C>> | InboundTask,
+  ): readonly Promise<unknown>[] {
+    return "task" in inbound
+      ? this.#runTask(inbound.task, inbound.size)
+      : this.#process(inbound.message, inbound.request);
   }
 
   /** See {@linkcode Processor}. */

@@ -64,6 +64,8 @@ export interface Processor<C> {
   readonly isWaiting: boolean;
   /** The approximate memory of messages that wait or are handled, in bytes. */
   readonly memory: number;
+  /** The number of messages that were dropped for a newer one with the same key. */
+  readonly superseded: number;
   /** Drops the messages that wait for others to be handled. Returns how many. */
   discardWaiting(): number;
   /** Counts the cost of a dropped message, if it limits `concurrency`. */
@@ -78,10 +80,20 @@ export interface Processor<C> {
   withhold(frame: Payload): boolean;
   /** Counts a message until its listeners have finished. */
   track(pending: readonly Promise<unknown>[], size: number): void;
-  /** Takes a message or a request; see `Dispatcher.accept`. */
-  accept(payload: Payload, frame: Payload, id?: number, trace?: string): void;
+  /**
+   * Takes a message or a request; see `Dispatcher.accept`.
+   *
+   * @param key The key of a message, if only the newest with it matters.
+   */
+  accept(
+    payload: Payload,
+    frame: Payload,
+    id?: number,
+    trace?: string,
+    key?: string,
+  ): void;
   /** Takes a frame of a channel; see `Dispatcher.acceptTask`. */
-  acceptTask(task: ChannelTask, frame: Payload): void;
+  acceptTask(task: ChannelTask, frame: Payload, key?: string): void;
   /** Handles a request that a task has received; see `Dispatcher.handleRequest`. */
   handleRequest(
     payload: Payload,

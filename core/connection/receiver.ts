@@ -40,12 +40,16 @@ export class Receiver<
   /** The state of `events.v1`, if it was negotiated. */
   session: EventsSession | undefined;
   /** Takes the frames of channels, if the program uses channels. */
-  extension: ((connection: C, payload: Payload) => void) | undefined;
+  extension:
+    | ((connection: C, payload: Payload, key: string | undefined) => void)
+    | undefined;
   readonly #dispatcher: Dispatcher<Types, C>;
   readonly #resumePoint: ResumePoint | undefined;
   readonly #host: ConnectionHost<Types, C>;
   /** Created with the first frame, if the owner limits its peers. */
   #guard: InboundGuard | undefined;
+  /** The key of the next message, if only the newest of that key matters. */
+  #key: string | undefined;
   #messages = 0;
   #bytes = 0;
 
@@ -65,9 +69,10 @@ export class Receiver<
     return { messages: this.#messages, bytes: this.#bytes };
   }
 
-  /** The number of messages dropped because of a limit or by a hook. */
+  /** The number of messages dropped because of a limit, by a hook, or for a newer one. */
   get dropped(): number {
-    return (this.#guard?.dropped ?? 0) + this.#dispatcher.dropped;
+    return (this.#guard?.dropped ?? 0) + this.#dispatcher.dropped +
+      this.#dispatcher.superseded;
   }
 
   /** Whether frames wait for the next slice. */
@@ -210,9 +215,25 @@ export class Receiver<
   deliver(payload: Payload, frame: Payload, id?: number, trace?: string): void {
     if (!this.isAccepting) return;
     this.#count(payload);
-    if (this.isWithinLimits(payload)) {
+    const key = this.#takeKey();
+    if (!this.isWithinLimits(payload)) return this.skipMessage(frame);
+    if (key === undefined || id !== undefined) {
       this.#dispatcher.accept(payload, frame, id, trace);
-    } else this.skipMessage(frame);
+    } else this.#dispatcher.acceptLatest(payload, frame, key);
+  }
+
+  /** See {@linkcode SessionTransport}. */
+  keyReceived(key: string): boolean {
+    const isFirst = this.#key === undefined;
+    this.#key = key;
+    return isFirst;
+  }
+
+  /** Returns the key of the message that has arrived, if it has one, and forgets it. */
+  #takeKey(): string | undefined {
+    const key = this.#key;
+    this.#key = undefined;
+    return key;
   }
 
   /** Passes on frames of channels and of requests that are sent again, and ignores frames of later versions. */
@@ -220,12 +241,13 @@ export class Receiver<
     if (!this.isAccepting) return;
     if (!isCounted(payload)) return void this.isWithinLimits(payload);
     this.#count(payload);
+    const key = this.#takeKey();
     if (!this.isWithinLimits(payload)) return this.skipMessage(payload);
     const { connection, owner } = this.#host;
     if (isRetryFrame(payload)) {
       if (owner.receiveRetry) owner.receiveRetry(connection, payload);
       else this.skipMessage(payload);
-    } else if (this.extension) this.extension(connection, payload);
+    } else if (this.extension) this.extension(connection, payload, key);
     else this.skipMessage(payload);
   }
 

@@ -9,6 +9,7 @@ import {
   type MarkedFrame,
   MAX_BATCH_BYTES,
   MAX_BATCH_ITEMS,
+  MAX_KEY_LENGTH,
   MAX_REQUEST_ID,
   type Payload,
   type PositionUpdate,
@@ -32,6 +33,8 @@ const EPOCH_PATTERN = /^[0-9a-z]{1,32}$/;
 const RESUME_TOKEN_PATTERN = /^[\w-]{1,4096}$/;
 
 const pingEncoder = new TextEncoder();
+
+const keyDecoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
  * Decodes a marked frame. Never throws.
@@ -57,6 +60,8 @@ function decodeTextFrame(text: string): MarkedFrame | undefined {
     case "t":
       // A malformed trace context is ignored, as by peers that do not support it.
       return decodeAddressed(kind, rest) ?? { kind: "unknown" };
+    case "n":
+      return keyFrame(rest);
     case "[":
       return isLargerThan(text, MAX_BATCH_BYTES) ? undefined : batchFrame(
         // One more than the maximum is enough to detect too many.
@@ -145,6 +150,8 @@ function decodeBinaryFrame(buffer: ArrayBuffer): MarkedFrame | undefined {
         ? undefined
         : { kind: "stored", offset, payload: buffer.slice(STORED_HEAD_BYTES) };
     }
+    case "n":
+      return keyFrame(keyDecoder.decode(new Uint8Array(buffer, 2)));
     case "[":
       return decodeBinaryBatch(buffer, view);
     case "-":
@@ -174,6 +181,13 @@ function decodeBinaryBatch(
 
 function batchFrame(items: readonly Payload[]): MarkedFrame | undefined {
   return items.length > MAX_BATCH_ITEMS ? undefined : { kind: "batch", items };
+}
+
+/** A key that is too long is ignored, as by peers that do not support keys. */
+function keyFrame(key: string): MarkedFrame {
+  return key.length > MAX_KEY_LENGTH
+    ? { kind: "unknown" }
+    : { kind: "key", key };
 }
 
 /** Lower-case letters are reserved for frames that may be ignored. */

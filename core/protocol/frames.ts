@@ -41,6 +41,8 @@ export type MarkedFrame =
   | { readonly kind: "position"; readonly update: PositionUpdate }
   /** The trace context of the next request. */
   | { readonly kind: "trace"; readonly id: number; readonly text: string }
+  /** The key of the next message. */
+  | { readonly kind: "key"; readonly key: string }
   /** Several frames in one. */
   | { readonly kind: "batch"; readonly items: readonly Payload[] }
   /** A part of a large frame. */
@@ -209,6 +211,38 @@ export function encodeTrace(id: number, text: string): string {
 
 /** The prefix of a trace frame. */
 export const TRACE_PREFIX: string = `${MARK}t`;
+
+/** The maximum length of a key that is sent, in UTF-16 code units. */
+export const MAX_KEY_LENGTH = 1024;
+
+/** The kinds of marked frames that may have a key. */
+const KEYED_KINDS = "=@c";
+
+/** Whether a frame may have a key: messages, but no requests and replies. */
+export function takesKey(frame: Exclude<Frame, Blob>): boolean {
+  if (typeof frame === "string") {
+    return frame.charCodeAt(0) !== 1 || KEYED_KINDS.includes(frame.charAt(1));
+  }
+  const [mark, kind = 0] = toBytes(frame);
+  return mark !== MARK_BYTE ||
+    KEYED_KINDS.includes(String.fromCharCode(kind));
+}
+
+/**
+ * Encodes the key of the message that follows, of which only the newest matters. It has
+ * the type of the message, text or binary, so that both fit in one batch.
+ */
+export function encodeKey(
+  key: string,
+  message: Exclude<Frame, Blob>,
+): Exclude<Frame, Blob> {
+  if (typeof message === "string") return `${MARK}n${key}`;
+  return concatBytes([KEY_PREFIX, keyEncoder.encode(key)]);
+}
+
+const KEY_PREFIX = new Uint8Array([MARK_BYTE, "n".charCodeAt(0)]);
+
+const keyEncoder = new TextEncoder();
 
 /** Encodes a stored message; its offset is 0 if it is not stored yet. */
 export function encodeStored(

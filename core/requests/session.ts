@@ -69,6 +69,11 @@ export interface SessionTransport {
    * @param trace The trace context of the request, if the sender provides one.
    */
   deliver(payload: Payload, frame: Payload, id?: number, trace?: string): void;
+  /**
+   * Takes the key of the next message. Returns false if the last key was not followed by a
+   * message.
+   */
+  keyReceived(key: string): boolean;
   /** Counts a frame that needs credit and is not delivered. */
   skipMessage(frame: Payload): void;
   /** Passes on a frame that may be ignored, such as one of a channel. */
@@ -366,6 +371,12 @@ export class EventsSession {
         // A trace that replaces an unused one is not paid for by a request.
         if (this.#trace) transport.isWithinLimits(payload);
         this.#trace = frame;
+        return;
+      case "key":
+        // A key that replaces an unused one is not paid for by a message.
+        if (!transport.keyReceived(frame.key)) {
+          transport.isWithinLimits(payload);
+        }
         return;
       case "stored":
         if (!transport.updatePosition(frame.offset)) break;

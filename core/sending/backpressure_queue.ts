@@ -18,7 +18,8 @@ import { assertOneOf } from "../events/errors.ts";
  *   `drop-oldest` or `latest`.
  * - `drop-newest`: drops the new message.
  * - `latest`: the message replaces a queued one with the same `key`, even if there is
- *   room for both. Without such a message it acts as `drop-oldest`. A message that does
+ *   room for both, and one that a peer with `events.v1` has not handled yet. Without such a
+ *   message it acts as `drop-oldest`. A message that does
  *   not fit even then is dropped itself.
  */
 export type Overflow = "terminate" | "drop-oldest" | "drop-newest" | "latest";

@@ -8,8 +8,13 @@
 import { ignoreRejection, RESOLVED } from "../events/errors.ts";
 import { type Deferred, withResolvers } from "../util/deferred.ts";
 import type { SocketSink } from "../runtime/websocket.ts";
+import { encodeKey, MAX_KEY_LENGTH, takesKey } from "../protocol/frames.ts";
 import { type Frame, sizeOf } from "../values/codec.ts";
-import { assertOverflow, endsConnection } from "./backpressure_queue.ts";
+import {
+  assertOverflow,
+  endsConnection,
+  policyOf,
+} from "./backpressure_queue.ts";
 import type { WriterLimits } from "./flow_options.ts";
 import {
   type QueuedMessage,
@@ -38,6 +43,7 @@ export class PacedWriter {
   readonly #socket: SocketSink;
   readonly #limits: WriterLimits;
   readonly #onSignal: (signal: WriterSignal) => void;
+  readonly #hasKeys: boolean;
   readonly #buffer: SocketBuffer;
   readonly #stall: StallDetector;
   /** A frame of credit, which is sent before all queued messages. */
@@ -55,15 +61,21 @@ export class PacedWriter {
   #onEmpty: (() => void) | undefined;
   #isStopped = false;
 
-  /** Creates the writer of an open socket. */
+  /**
+   * Creates the writer of an open socket.
+   *
+   * @param hasKeys Whether to send the keys of messages of which only the newest matters.
+   */
   constructor(
     socket: SocketSink,
     limits: WriterLimits,
     onSignal: (signal: WriterSignal) => void,
+    hasKeys = false,
   ) {
     this.#socket = socket;
     this.#limits = limits;
     this.#onSignal = onSignal;
+    this.#hasKeys = hasKeys;
     this.#buffer = new SocketBuffer(socket, limits);
     this.#stall = new StallDetector(limits.stallTimeout);
   }
@@ -124,6 +136,9 @@ export class PacedWriter {
     }
     if (mustWait || frame instanceof Blob) {
       return this.#enqueue(frame, options, isTransferable);
+    }
+    if (this.#hasKeys && policyOf(options, this.#limits) === "latest") {
+      this.#writeKey(options?.volatile ? undefined : options?.key ?? "", frame);
     }
     return ignoreLossIfTransferable(
       this.#write(frame, isTransferable),
@@ -206,6 +221,13 @@ export class PacedWriter {
     if (!this.#buffer.add(size, typeof frame === "string")) return RESOLVED;
     this.#isDrainAwaited = true;
     return this.#startBackpressure(this.#buffer.bytes);
+  }
+
+  /** Sends the key of a message, right before it, so that the peer keeps the newest. */
+  #writeKey(key: string | undefined, frame: Exclude<Frame, Blob>): void {
+    if (key === undefined || key.length > MAX_KEY_LENGTH) return;
+    if (!takesKey(frame)) return;
+    this.#socket.send(encodeKey(key, frame));
   }
 
   /** From now on messages are queued. */
@@ -326,6 +348,9 @@ export class PacedWriter {
       }
       queue?.shift();
       const { isTransferable } = entry;
+      if (this.#hasKeys && entry.overflow === "latest") {
+        this.#writeKey(entry.key, entry.frame);
+      }
       entry.resolve(
         ignoreLossIfTransferable(
           this.#write(entry.frame, isTransferable),

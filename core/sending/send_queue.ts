@@ -29,8 +29,9 @@ export interface SendOptions {
   /** The policy if this message exceeds `maxBufferedAmount`; the socket's by default. */
   readonly overflow?: Overflow;
   /**
-   * The key of the message, for `overflow: "latest"`: a queued message is replaced by the
-   * next one with the same key.
+   * The key of the message, for `overflow: "latest"`: a message that waits, to be sent
+   * or for a busy listener of the peer, is replaced by the next one with the same key. The
+   * peer is told keys of up to 1,024 UTF-16 code units.
    *
    * @default {""}
    */

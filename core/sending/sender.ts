@@ -53,6 +53,7 @@ export class Sender {
       this.#batcher ?? socket,
       limits,
       onSignal,
+      isEvents,
     );
   }
 

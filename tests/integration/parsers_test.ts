@@ -225,6 +225,8 @@ const OTHERS = [
     "roomChannel",
     "encodeAddressed",
     "encodeTrace",
+    "encodeKey",
+    "takesKey",
     "encodeStored",
     "encodePosition",
     "encodeFailure",

@@ -31,6 +31,7 @@ const TRIALS: [string, ...string[]][] = [
   ["inspect", "500", "2"],
   ["slow_lines", "200000", "100000"],
   ["memory", "10"],
+  ["ticker", "1"],
 ];
 
 const lacksBrokers = await lacksProgram("redis-server", "nats-server");

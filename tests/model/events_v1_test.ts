@@ -59,6 +59,8 @@ interface Sent {
   readonly id: string;
   /** Whether it may take another's place, or has none. */
   readonly isFree: boolean;
+  /** Its key, if a newer message with the same key may take its place. */
+  readonly key?: string | undefined;
   state: "pending" | "sent" | "dropped" | "rejected";
 }
 
@@ -323,7 +325,8 @@ class End {
     const options = this.#options();
     this.payloads.set(id, data);
     const isFree = (options.overflow ?? this.#byDefault) === "latest";
-    const message: Sent = { id, isFree, state: "pending" };
+    const key = isFree ? options.key ?? "" : undefined;
+    const message: Sent = { id, isFree, key, state: "pending" };
     this.sent.push(message);
     if (isBytes(data)) this.payloads.set(id, new Blob([data]));
     this.connection.send(data, options).then(
@@ -396,12 +399,20 @@ class End {
     if (places.some((place, i) => place < (places[i - 1] ?? 0))) {
       faults.add("out of order");
     }
-    for (const { id, state } of this.sent) {
+    const newest = new Map(
+      this.sent.filter(({ id }) => came.has(id)).map((
+        { id, key },
+      ) => [key, id]),
+    );
+    for (const { id, key, state } of this.sent) {
       if (state === "dropped" && came.has(id)) {
         faults.add("came, though dropped");
       }
       const isRequest = this.#requests.has(id);
-      const isLost = state !== "dropped" && !came.has(id);
+      const place = isKnown.get(id)?.i ?? 0;
+      const newer = isKnown.get(newest.get(key) ?? "")?.i ?? -1;
+      const isReplaced = key !== undefined && newer > place;
+      const isLost = state !== "dropped" && !came.has(id) && !isReplaced;
       if (isWhole && !isRequest && isLost) faults.add("a message is lost");
       if (isWhole && state === "rejected" && !isRequest) {
         faults.add("rejected, while it lived");

@@ -82,3 +82,36 @@ Deno.test("ConcurrencyLimiter divides long work into slices", async () => {
   assert(loops > 1, `${loops} turns`);
   assertEquals(heard, Array.from({ length: 60 }, (_, i) => i));
 });
+
+Deno.test("ConcurrencyLimiter replaces a waiting message with the same key in place", async () => {
+  const { turns, begun, handled, finish } = begin(1);
+  turns.add("a", 1, 1, "k");
+  turns.add("b", 2, 10, "k");
+  turns.add("c", 1, 20);
+  turns.add("d", 3, 30, "k");
+  assertEquals(handled, [2], "the credit of what is replaced is given back");
+  assertStrictEquals(turns.size, 50);
+  assertStrictEquals(turns.superseded, 1);
+  await finish("a");
+  assertEquals(begun, ["a", "d"]);
+  turns.add("e", 1, 1, "k");
+  await finish("d");
+  assertEquals(begun, ["a", "d", "c"]);
+  await finish("c");
+  assertEquals(begun, ["a", "d", "c", "e"]);
+});
+
+Deno.test("ConcurrencyLimiter.hasRoomForLatest is false for many keys or bytes", () => {
+  const { turns } = begin(1);
+  for (let i = 0; i <= 4_096; i++) {
+    assert(turns.hasRoomForLatest);
+    turns.add("a", 0, 1, `${i}`);
+  }
+  assert(!turns.hasRoomForLatest);
+  turns.clear();
+  assert(turns.hasRoomForLatest);
+  const other = begin(1).turns;
+  other.add("a", 0, 1, "a");
+  other.add("a", 0, 4 * 1024 * 1024, "b");
+  assert(!other.hasRoomForLatest);
+});

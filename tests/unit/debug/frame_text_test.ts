@@ -10,6 +10,7 @@ import {
   encodeBinaryBatch,
   encodeCredit,
   encodeFailure,
+  encodeKey,
   encodePing,
   encodePosition,
   encodeStored,
@@ -68,6 +69,7 @@ Deno.test("describeFrame() decodes the frames of events.v1", () => {
     [encodeCredit(70_000), "credit 70000"],
     [encodeStored(7, "news"), 'message "news" (stored as 7)'],
     [encodeTrace(8, "00-ab-cd-01"), "trace of request 8 00-ab-cd-01"],
+    [encodeKey("EUR", ""), 'key of the next message "EUR"'],
     [
       encodePosition({ position, recovered: true, token: "secret" }),
       "position 4 of e, recovered: true",

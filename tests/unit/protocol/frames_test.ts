@@ -15,6 +15,7 @@ import {
   encodeBinaryBatch,
   encodeCredit,
   encodeFailure,
+  encodeKey,
   encodePing,
   encodePosition,
   encodeStored,
@@ -35,11 +36,12 @@ import {
 } from "../../../core/protocol/parts.ts";
 import vectors from "../../vectors.json" with { type: "json" };
 
-const { recovery, tracing, parts } = vectors;
+const { recovery, tracing, parts, keys } = vectors;
 const frames = [
   ...vectors.frames,
   ...recovery.frames,
   ...tracing.frames,
+  ...keys.frames,
   ...parts.frames,
 ];
 
@@ -94,6 +96,8 @@ function write(marked: MarkedFrame): Frame {
       return encodePosition(marked.update);
     case "trace":
       return encodeTrace(marked.id, marked.text);
+    case "key":
+      return encodeKey(marked.key, "");
     case "failure":
       return encodeFailure(marked.id, marked.failure);
     case "ping":
@@ -128,6 +132,7 @@ Deno.test("decodeFrame() decodes all vectors", () => {
       ...vectors.read,
       ...recovery.read,
       ...tracing.read,
+      ...keys.read,
     ]
   ) {
     assertEquals(read(payloadOf(frame)), meaning, Deno.inspect(frame));
@@ -209,6 +214,11 @@ Deno.test("escapeFrame() marks only ambiguous messages, and unescapeFrame() reve
   const again = unescapeFrame(blob);
   assert(again instanceof Blob);
   assertEquals(encodeHex(await again.bytes()), "c3a4");
+});
+
+Deno.test("encodeKey() has the type of the message", () => {
+  const bytes = encodeKey("€", new ArrayBuffer(1));
+  assertEquals(written(bytes), { hex: "c16ee282ac" });
 });
 
 Deno.test("encodeAddressed() of a Blob returns a Blob with a header", async () => {
