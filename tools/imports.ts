@@ -36,6 +36,7 @@ const LAYERS: readonly string[] = [
   "core/connection/",
   "core/requests/",
   "message.ts",
+  "contract.ts",
   "core/sending/",
   "core/protocol/",
   "core/runtime/",

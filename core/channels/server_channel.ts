@@ -374,7 +374,7 @@ export class ServerChannel<
     pending: Promise<unknown>[] | undefined,
   ): Promise<void> | undefined {
     if (request) {
-      let handler: RequestHandler<typeof message, Outgoing<Types>> | undefined;
+      let handler: RequestHandler<typeof message> | undefined;
       try {
         handler = this.#handlers.find(message);
       } catch (error) {

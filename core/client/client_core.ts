@@ -16,6 +16,7 @@ import {
 } from "../sending/send_queue.ts";
 import { encodeWith } from "../values/codec.ts";
 import {
+  type CheckedRequestOptions,
   type Connection,
   type ConnectionOwner,
   coreOf,
@@ -26,10 +27,7 @@ import { emitError } from "../events/emit_error.ts";
 import { emitters } from "../events/emitter.ts";
 import { type Endpoint, endpoints } from "../connection/endpoint.ts";
 import { emitMessage, isMessageHeard } from "../connection/typed_messages.ts";
-import {
-  REQUEST_TIMEOUT_MS,
-  type RequestOptions,
-} from "../requests/session.ts";
+import { REQUEST_TIMEOUT_MS } from "../requests/session.ts";
 import type { ConnectionOptions } from "../connection/connection_options.ts";
 import {
   type ClientRequestOptions,
@@ -54,8 +52,12 @@ import { DeferredEvents } from "./deferred_events.ts";
 import { PageChecks } from "./page_checks.ts";
 import { register } from "../events/instrumentation.ts";
 import { parseRetryAfter } from "../protocol/retry_after.ts";
-import type { StandardSchema } from "../values/schema.ts";
-import type { Outgoing, SocketTypes } from "../values/types.ts";
+import type {
+  Outgoing,
+  RequestData,
+  RequestType,
+  SocketTypes,
+} from "../values/types.ts";
 import {
   type ClientState,
   ConnectEvent,
@@ -285,9 +287,9 @@ export class ClientCore<Types extends SocketTypes> {
   }
 
   /** See `ClientSocket.request`. */
-  request(
-    data: Outgoing<Types>,
-    options: ClientRequestOptions & { schema?: StandardSchema } = {},
+  request<Type extends RequestType<Types>>(
+    data: RequestData<Types, Type>,
+    options: CheckedRequestOptions & ClientRequestOptions = {},
   ): Promise<unknown> {
     if (options.retry) return this.#requestWithRetry(data, options);
     if (this.#connection && (this.#isOpening || !this.#reconnector.attempts)) {
@@ -298,9 +300,9 @@ export class ClientCore<Types extends SocketTypes> {
   }
 
   /** Sends a request until it is settled, on this connection and those after it. */
-  #requestWithRetry(
-    data: Outgoing<Types>,
-    options: ClientRequestOptions & { schema?: StandardSchema },
+  #requestWithRetry<Type extends RequestType<Types>>(
+    data: RequestData<Types, Type>,
+    options: CheckedRequestOptions & ClientRequestOptions,
   ): Promise<unknown> {
     const hasConnection = this.#connection && !this.#isClosing;
     if (!hasConnection && !this.#reconnector.attempts && !this.#mayWait) {
@@ -319,9 +321,9 @@ export class ClientCore<Types extends SocketTypes> {
   }
 
   /** Sends a request when the client is connected. */
-  async #requestWhenConnected(
-    data: Outgoing<Types>,
-    options: RequestOptions & { schema?: StandardSchema },
+  async #requestWhenConnected<Type extends RequestType<Types>>(
+    data: RequestData<Types, Type>,
+    options: CheckedRequestOptions,
   ): Promise<unknown> {
     if (!this.#reconnector.attempts && !this.#mayWait) {
       throw this.#notConnectedError("await connect() first");

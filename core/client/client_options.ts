@@ -14,6 +14,7 @@ import {
 } from "../events/errors.ts";
 import {
   type ConnectionOptions,
+  contractSide,
   MESSAGE_OPTIONS,
   type MessageOptions,
   resolveOptions,
@@ -23,6 +24,7 @@ import {
   type ResolvedReconnectOptions,
   resolveReconnectOptions,
 } from "../reconnect/reconnect_options.ts";
+import type { ContractSide } from "../values/contract_types.ts";
 import type { SocketTypes } from "../values/types.ts";
 
 /**
@@ -40,6 +42,12 @@ export type ValueOrFunction<T> = T | (() => T | PromiseLike<T>);
  */
 export interface ClientOptions<Types extends SocketTypes = SocketTypes>
   extends MessageOptions<Types> {
+  /**
+   * What both sides may send, as schemas: see `contract` of `@ws/events/contract`. It
+   * types the client and validates the messages and requests of the server, and its
+   * replies, as the option `schema` does.
+   */
+  readonly contract?: { readonly client: ContractSide<Types> };
   /**
    * A subprotocol to offer, or several in order of preference. The client also offers
    * `events.v1`, alone and combined with each of them, unless the option `plain` is set
@@ -211,7 +219,7 @@ export function resolveClientOptions<Types extends SocketTypes>(
       maxPayload,
       idleTimeout: (canPing) =>
         idleMs ?? (canPing ? DEFAULT_IDLE_TIMEOUT_MS : 0),
-    }),
+    }, contractSide(options, options.contract, options.contract?.client)),
     reconnect: resolveReconnectOptions(reconnect),
     signal: options.signal,
   };
@@ -252,6 +260,7 @@ const CLIENT_OPTIONS = [
     maxPayload: true,
     reconnect: true,
     signal: true,
+    contract: true,
   }),
   ...MESSAGE_OPTIONS,
 ];

@@ -26,11 +26,12 @@ import type { ClientState } from "../events/event_types.ts";
 import type { Disconnection } from "../reconnect/reconnect_options.ts";
 import type { ClientRequestOptions } from "../retries/retry_feature.ts";
 import type { SendOptions } from "../sending/send_queue.ts";
-import type { StandardSchema } from "../values/schema.ts";
 import type {
   CheckedTypes,
   Outgoing,
   Reply,
+  RequestData,
+  RequestType,
   SocketTypes,
 } from "../values/types.ts";
 
@@ -329,27 +330,13 @@ export class ClientSocket<Types extends CheckedTypes<Types> = SocketTypes>
    * console.log(sum.toFixed(2));
    * ```
    */
-  request(
-    data: Outgoing<Types>,
-    options?: ClientRequestOptions,
-  ): Promise<Reply<Types>>;
-  /**
-   * Sends a request to the server, and validates the reply.
-   *
-   * @typeParam Output The output type of the schema.
-   * @param data The data of the request.
-   * @param options The options, with the schema of the reply.
-   * @returns A promise of the output of the schema.
-   * @throws {SchemaError} (rejects) If the reply does not match the schema.
-   * @throws {TypeError} If the data cannot be serialized.
-   */
-  request<Output>(
-    data: Outgoing<Types>,
-    options: CheckedRequestOptions<Output> & ClientRequestOptions,
-  ): Promise<Output>;
-  request(
-    data: Outgoing<Types>,
-    options: ClientRequestOptions & { schema?: StandardSchema } = {},
+  request<Type extends RequestType<Types>, Output = Reply<Types, Type>>(
+    data: RequestData<Types, Type>,
+    options?: CheckedRequestOptions<Output> & ClientRequestOptions,
+  ): Promise<NoInfer<Output>>;
+  request<Type extends RequestType<Types>>(
+    data: RequestData<Types, Type>,
+    options: CheckedRequestOptions & ClientRequestOptions = {},
   ): Promise<unknown> {
     return this.#core.request(data, options);
   }

@@ -18,19 +18,24 @@ import type {
   FailureEvent,
   ReceivedEvent,
 } from "../events/event_types.ts";
-import type { RequestOptions } from "../requests/session.ts";
 import { assertSendOptions, type SendOptions } from "../sending/send_queue.ts";
 import type { TrafficCount } from "../sending/socket_buffer.ts";
 import { randomId } from "../util/random_id.ts";
 import { encodeWith } from "../values/codec.ts";
-import type { StandardSchema } from "../values/schema.ts";
 import type {
   Context,
+  HandledData,
+  HandledReply,
+  HandledType,
+  HandlerResult,
+  HandlerReturn,
   Incoming,
   MessageType,
   OfType,
   Outgoing,
   Reply,
+  RequestData,
+  RequestType,
   SocketTypes,
 } from "../values/types.ts";
 import {
@@ -38,6 +43,7 @@ import {
   ConnectionCore,
   type ConnectionInit,
 } from "./connection_core.ts";
+import type { HandleOptions } from "../requests/handlers.ts";
 import type { ConnectionRooms, Owner } from "./owner.ts";
 
 export type {
@@ -68,6 +74,59 @@ export type TypedMessage<Types extends SocketTypes, Type extends string> =
     Outgoing<Types>,
     Connection<Types>
   >;
+
+/**
+ * A request as its handler gets it.
+ *
+ * @typeParam Types The types of the socket.
+ * @typeParam Type The value of `data.type`.
+ */
+export interface SocketRequest<Types extends SocketTypes, Type extends string>
+  extends
+    Message<
+      HandledData<Types, Type>,
+      Outgoing<Types> | HandledReply<Types, Type>,
+      Connection<Types>
+    > {
+  /**
+   * Replies before the handler returns. What it returns then has to be `undefined`.
+   *
+   * @param data The reply.
+   */
+  reply(data: HandledReply<Types, Type>): Promise<void>;
+}
+
+/**
+ * Handles requests of one type. What it returns, or what its promise resolves to, is the
+ * reply.
+ *
+ * @typeParam Types The types of the socket.
+ * @typeParam Type The value of `data.type`.
+ */
+export type SocketHandler<Types extends SocketTypes, Type extends string> = (
+  request: SocketRequest<Types, Type>,
+) => HandlerReturn<Types, Type>;
+
+/**
+ * The handlers of all types of requests in the contract of a socket. Without a contract,
+ * one handler for all requests without a handler for their type, or handlers of some types.
+ *
+ * @typeParam Types The types of the socket.
+ */
+export type SocketHandlers<Types extends SocketTypes> = [Types] extends
+  [{ handlers: unknown }]
+  ? { readonly [Type in HandledType<Types>]: SocketHandler<Types, Type> }
+  :
+    | { readonly [Type in HandledType<Types>]?: SocketHandler<Types, Type> }
+    | ((request: SocketMessage<Types>) => HandlerResult<Outgoing<Types>>);
+
+/**
+ * The options for {@linkcode SocketHandlers}: none for those of a contract, which are complete.
+ *
+ * @typeParam Types The types of the socket.
+ */
+export type SocketHandlersOptions<Types extends SocketTypes> = [Types] extends
+  [{ handlers: unknown }] ? [] : [options?: HandleOptions];
 
 /**
  * The events for messages whose `data.type` has one value, such as `message:chat`. Each is
@@ -406,22 +465,8 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    *   console.log(`At ${client.remoteAddress} it is ${time}`);
    * });
    * ```
-   */
-  request(
-    data: Outgoing<Types>,
-    options?: RequestOptions,
-  ): Promise<Reply<Types>>;
-  /**
-   * Sends a request to the peer, and validates the reply.
    *
-   * @typeParam Output The output type of the schema.
-   * @param data The data of the request.
-   * @param options The timeout, a signal, and the schema of the reply.
-   * @returns A promise of the output of the schema.
-   * @throws {SchemaError} (rejects) If the reply does not match the schema.
-   * @throws {TypeError} If the data cannot be serialized.
-   *
-   * @example
+   * @example Validate the reply
    * ```ts
    * import type { Connection } from "jsr:@ws/events";
    *
@@ -441,13 +486,13 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * }
    * ```
    */
-  request<Output>(
-    data: Outgoing<Types>,
-    options: CheckedRequestOptions<Output>,
-  ): Promise<Output>;
-  request(
-    data: Outgoing<Types>,
-    options: RequestOptions & { schema?: StandardSchema } = {},
+  request<Type extends RequestType<Types>, Output = Reply<Types, Type>>(
+    data: RequestData<Types, Type>,
+    options?: CheckedRequestOptions<Output>,
+  ): Promise<NoInfer<Output>>;
+  request<Type extends RequestType<Types>>(
+    data: RequestData<Types, Type>,
+    options: CheckedRequestOptions = {},
   ): Promise<unknown> {
     const core = this.#core;
     const { instrumentation } = core.options;

@@ -37,6 +37,7 @@ import type { TrafficCount } from "../sending/socket_buffer.ts";
 import { decodeWith, encodeWith, type Frame } from "../values/codec.ts";
 import type { StandardSchema } from "../values/schema.ts";
 import { schemaFeature } from "./invalid_messages.ts";
+import { typeOf } from "../values/type_of.ts";
 import type { SocketTypes } from "../values/types.ts";
 import { Closing, type ClosingHost } from "./closing.ts";
 import type { ConnectionOptions } from "./connection_options.ts";
@@ -48,10 +49,18 @@ import type { ConnectionHost } from "./connection_host.ts";
 import type { OwnedConnection, Owner } from "./owner.ts";
 import { Receiver } from "./receiver.ts";
 
-/** Options of {@linkcode Connection.request} that validate the reply. */
-export interface CheckedRequestOptions<Output> extends RequestOptions {
-  /** Validates the reply; the promise resolves with the output of the schema. */
-  readonly schema: StandardSchema<Output>;
+/**
+ * Options of {@linkcode Connection.request}.
+ *
+ * @typeParam Output The output type of the schema.
+ */
+export interface CheckedRequestOptions<Output = unknown>
+  extends RequestOptions {
+  /**
+   * Validates the reply; the promise resolves with the output of the schema. None by
+   * default, or that of the contract.
+   */
+  readonly schema?: StandardSchema<Output>;
 }
 
 /** The parameters of a new connection. */
@@ -286,7 +295,7 @@ export class ConnectionCore<
   /** Sends a request. */
   request(
     data: unknown,
-    options: RequestOptions & { schema?: StandardSchema } & RetryOption,
+    options: CheckedRequestOptions & RetryOption,
     trace?: string,
     encode?: RequestEncoder,
   ): Promise<unknown> {
@@ -296,11 +305,11 @@ export class ConnectionCore<
         'Cannot use "retry" with a request of one connection: only request() of a ClientSocket sends it on the next connection',
       );
     }
-    const { codec } = this.options;
+    const { codec, replySchemas } = this.options;
     const frame = encodeWith(data, codec);
-    const validation = options.schema &&
-      schemaFeature.require('the option "schema"');
-    const schema = validation?.toSchema(options.schema);
+    const given = options.schema ?? replySchemas?.get(typeOf(data) ?? "");
+    const validation = given && schemaFeature.require('the option "schema"');
+    const schema = validation?.toSchema(given);
     const sent = this.requestFrame(frame, options, trace, encode);
     const answer = sent.then((payload) => {
       const reply = decodeWith(payload, codec);

@@ -22,6 +22,7 @@ import type { InboundGuard } from "./inbound_guard.ts";
 import type { FrameReceiver } from "./sliced_receiver.ts";
 import type { StandardSchema } from "../values/schema.ts";
 import { schemaFeature } from "./invalid_messages.ts";
+import type { ContractSide } from "../values/contract_types.ts";
 import { concurrencyFeature } from "./concurrency_feature.ts";
 import type { SubprotocolSupport } from "../protocol/subprotocol.ts";
 import type { Incoming, SocketTypes } from "../values/types.ts";
@@ -70,6 +71,16 @@ export interface MessageOptions<Types extends SocketTypes = SocketTypes>
    */
   readonly codec?: Codec;
   /**
+   * For development and tests: whether to check all that is sent for values that JSON would
+   * change without an error, also nested ones, such as a `Map`, a `Date` or `NaN`. `send`,
+   * `request` and the reply of a handler then throw a `TypeError` with the path to the
+   * value. The check visits every property, and each message takes the slower path of a
+   * codec. Has no effect with `codec`.
+   *
+   * @default {false}
+   */
+  readonly strictJson?: boolean;
+  /**
    * Disables the `events.v1` subprotocol. Only plain messages are sent, and requests are
    * unavailable. A server or client with a codec then uses it without any negotiation:
    * the peer must use the same codec.
@@ -85,6 +96,7 @@ export const MESSAGE_OPTIONS: readonly string[] = optionNames<MessageOptions>({
   onInvalid: true,
   concurrency: true,
   codec: true,
+  strictJson: true,
   plain: true,
   highWaterMark: true,
   maxBufferedAmount: true,
@@ -130,6 +142,10 @@ export interface ConnectionOptions<Types extends SocketTypes>
   readonly codec: Codec | undefined;
   /** The schema of incoming messages, if any. */
   readonly schema: StandardSchema<Incoming<Types>> | undefined;
+  /** The schema of requests, if any: that of messages, unless there is a contract. */
+  readonly requestSchema: StandardSchema<Incoming<Types>> | undefined;
+  /** The schemas of replies by the `type` of the request, if there is a contract. */
+  readonly replySchemas: ContractSide<Types>["replies"] | undefined;
   /** Whether invalid data closes the connection. */
   readonly isStrict: boolean;
 }
@@ -138,6 +154,7 @@ export interface ConnectionOptions<Types extends SocketTypes>
  * Fills in the defaults of a socket's options.
  *
  * @param stallTimeout After how many milliseconds a peer that reads nothing is terminated.
+ * @param contract What the contract requires of this side, if there is one.
  * @throws {RangeError} If an option is out of range.
  * @throws {TypeError} If the schema or the codec is invalid.
  */
@@ -145,36 +162,60 @@ export function resolveOptions<Types extends SocketTypes>(
   options: MessageOptions<Types>,
   stallTimeout: number,
   side: SideOptions,
+  contract?: ContractSide<Types>,
 ): ConnectionOptions<Types> {
   const {
     schema,
     onInvalid = "report",
     concurrency = Infinity,
-    codec,
+    strictJson = false,
     plain: isPlain = false,
   } = options;
+  const toSchema = (
+    one: typeof schema | StandardSchema,
+  ): StandardSchema<Incoming<Types>> | undefined =>
+    one === undefined ? undefined : schemaFeature.require('the option "schema"')
+      .toSchema<unknown, Incoming<Types>>(one);
   assertSize("concurrency", concurrency, 1);
   assertOneOf("onInvalid", onInvalid, ["report", "close"]);
   if (concurrency !== Infinity) {
     concurrencyFeature.require('the option "concurrency"');
   }
-  if (codec !== undefined) {
-    codecFeature.require('the option "codec"').assert(codec);
+  if (options.codec !== undefined) {
+    codecFeature.require('the option "codec"').assert(options.codec);
   }
+  const codec = options.codec ??
+    (strictJson
+      ? codecFeature.require('the option "strictJson"').strictJson
+      : undefined);
   return {
     ...side,
-    support: { isPlain, codecName: codec?.name ?? "" },
+    support: { isPlain, codecName: options.codec?.name ?? "" },
     writerLimits: resolveWriterLimits(options, stallTimeout),
     concurrency,
     codec,
-    schema: schema === undefined
-      ? undefined
-      : schemaFeature.require('the option "schema"')
-        .toSchema<Types, Incoming<Types>>(schema),
+    schema: toSchema(contract?.messages ?? schema),
+    requestSchema: toSchema(contract?.requests ?? schema),
+    replySchemas: contract?.replies,
     isStrict: onInvalid === "close",
     instrumentation: undefined,
     frameLog: undefined,
   };
+}
+
+/**
+ * Checks the option `contract`, and returns what it requires of one side.
+ *
+ * @throws {TypeError} If it is not a contract, or does not agree with the other options.
+ */
+export function contractSide<Types extends SocketTypes>(
+  options: MessageOptions<Types>,
+  contract: object | undefined,
+  side: ContractSide<Types> | undefined,
+): ContractSide<Types> | undefined {
+  if (contract === undefined) return undefined;
+  schemaFeature.require('the option "contract"').assertContract(side, options);
+  return side;
 }
 
 /** Returns the options of a server or client; undefined for any other object. */

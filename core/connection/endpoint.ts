@@ -7,8 +7,10 @@
 
 import type {
   Connection,
+  SocketHandler,
+  SocketHandlers,
+  SocketHandlersOptions,
   SocketMessage,
-  TypedMessage,
   TypedMessages,
 } from "./connection.ts";
 import { type AsyncDisposer, onAsyncDispose } from "../util/disposer.ts";
@@ -23,9 +25,8 @@ import type {
 } from "../requests/handlers.ts";
 import { handlersFeature } from "../requests/handlers_feature.ts";
 import type {
-  HandlerResult,
+  HandledType,
   Incoming,
-  MessageType,
   Outgoing,
   SocketTypes,
 } from "../values/types.ts";
@@ -36,7 +37,7 @@ interface EndpointInternals {
   handlerOf<Types extends SocketTypes, Events extends EndpointEvents<Events>>(
     endpoint: Endpoint<Types, Events>,
     request: SocketMessage<Types>,
-  ): RequestHandler<SocketMessage<Types>, Outgoing<Types>> | undefined;
+  ): RequestHandler<SocketMessage<Types>> | undefined;
   /** Finds the method of a subclass that handles an event. */
   overrideOf<Types extends SocketTypes, Events extends EndpointEvents<Events>>(
     endpoint: Endpoint<Types, Events>,
@@ -154,23 +155,44 @@ export abstract class Endpoint<
    * });
    * ```
    */
-  handle<Type extends MessageType<Types>>(
+  handle<Type extends HandledType<Types>>(
     type: Type,
-    handler: (
-      message: TypedMessage<Types, Type>,
-    ) => HandlerResult<Outgoing<Types>>,
+    handler: SocketHandler<Types, Type>,
     options?: HandleOptions,
   ): this;
   /**
-   * Registers a handler for all requests without a handler for their type.
+   * Registers the handlers of all types of requests in the contract of this socket: if one
+   * is missing, this does not compile.
    *
-   * @param handler The handler, as in the other overload.
-   * @param options A signal that removes the handler.
+   * Without a contract, registers handlers of several types, or one handler for all requests
+   * without a handler for their type.
+   *
+   * @param handlers The handlers by the type of the requests, or one handler; as above.
+   * @param options A signal that removes the handlers; not with a contract.
    * @returns This socket.
-   * @throws {TypeError} If the handler is not a function.
-   * @throws {Error} If there already is such a handler.
+   * @throws {TypeError} If a handler is not a function.
+   * @throws {Error} If there already is a handler for a type.
    *
    * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   * import type { ServerTypes } from "jsr:@ws/events/contract";
+   *
+   * interface Calculator {
+   *   client: {
+   *     sum(data: { numbers: number[] }): number;
+   *     root(data: { of: number }): number | null;
+   *   };
+   * }
+   *
+   * const server = new ServerSocket<ServerTypes<Calculator>>();
+   * server.handle({
+   *   sum: ({ data }) => data.numbers.reduce((a, b) => a + b, 0),
+   *   root: ({ data }) => data.of < 0 ? null : Math.sqrt(data.of),
+   * });
+   * ```
+   *
+   * @example One handler for all requests
    * ```ts
    * import { ClientSocket } from "jsr:@ws/events";
    *
@@ -179,16 +201,12 @@ export abstract class Endpoint<
    * ```
    */
   handle(
-    handler: (message: SocketMessage<Types>) => HandlerResult<Outgoing<Types>>,
-    options?: HandleOptions,
+    handlers: SocketHandlers<Types>,
+    ...options: SocketHandlersOptions<Types>
   ): this;
-  handle<Type extends MessageType<Types>>(
-    first:
-      | Type
-      | ((message: SocketMessage<Types>) => HandlerResult<Outgoing<Types>>),
-    second?:
-      | ((message: TypedMessage<Types, Type>) => HandlerResult<Outgoing<Types>>)
-      | HandleOptions,
+  handle<Type extends HandledType<Types>>(
+    first: Type | SocketHandlers<Types>,
+    second?: SocketHandler<Types, Type> | HandleOptions,
     third?: HandleOptions,
   ): this {
     const Handlers = handlersFeature.require("handle()");

@@ -13,6 +13,7 @@ import {
 } from "../requests/incoming_request.ts";
 import { Feature } from "../util/feature.ts";
 import { AsyncCodecError, type Codec } from "../values/codec.ts";
+import type { assertContract } from "../values/contract_check.ts";
 import type { StandardSchema, toSchema, validate } from "../values/schema.ts";
 import type { Closing } from "./closing.ts";
 
@@ -47,6 +48,8 @@ export interface MessageValidation {
   readonly toSchema: typeof toSchema;
   /** Validates a value, such as a reply. */
   readonly validate: typeof validate;
+  /** Checks the option `contract`. */
+  readonly assertContract: typeof assertContract;
   /** Decodes and validates a message. */
   read<Data>(
     payload: Payload,

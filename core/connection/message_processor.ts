@@ -279,7 +279,8 @@ export class MessageProcessor<
     request: IncomingRequest | undefined,
     requestId: string | undefined,
   ): InboundMessage<MessageFrom<Types, C>> | undefined {
-    const { codec, schema } = this.#host.options;
+    const { codec, schema: messageSchema, requestSchema } = this.#host.options;
+    const schema = request ? requestSchema : messageSchema;
     const connection = this.#host.connection;
     let value: ValidMessage<Incoming<Types>> | undefined;
     if (schema) {
@@ -407,7 +408,7 @@ export class MessageProcessor<
   }
 
   #handle(
-    handler: RequestHandler<MessageFrom<Types, C>, Outgoing<Types>>,
+    handler: RequestHandler<MessageFrom<Types, C>>,
     message: MessageFrom<Types, C>,
     request: IncomingRequest,
   ): Promise<void> | undefined {
@@ -444,7 +445,7 @@ export class MessageProcessor<
   #findHandler(
     message: MessageFrom<Types, C>,
     request: IncomingRequest,
-  ): RequestHandler<MessageFrom<Types, C>, Outgoing<Types>> | undefined {
+  ): RequestHandler<MessageFrom<Types, C>> | undefined {
     if (!this.#isReadable(message, request)) return undefined;
     try {
       return this.#host.owner.findHandler(message);

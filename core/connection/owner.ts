@@ -90,7 +90,7 @@ export interface Owner<
   /** Finds the handler of a request. */
   findHandler(
     request: MessageFrom<Types, C>,
-  ): RequestHandler<MessageFrom<Types, C>, Outgoing<Types>> | undefined;
+  ): RequestHandler<MessageFrom<Types, C>> | undefined;
   /** Takes a frame of a request that is sent again after a loss; on a server only. */
   receiveRetry?(connection: C, payload: Payload): void;
   /** Called when the send queue of the connection is empty again. */

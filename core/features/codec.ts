@@ -1,5 +1,5 @@
 /**
- * Adds the option `codec` to `@ws/events/client`.
+ * Adds the options `codec` and `strictJson` to `@ws/events/client`.
  *
  * ```ts ignore
  * import "jsr:@ws/events/client/codec";
@@ -17,5 +17,10 @@
 import "./processor.ts";
 import { codecFeature } from "../values/codec.ts";
 import { assertCodec, encodeByCodec } from "../values/codec_encoding.ts";
+import { STRICT_JSON } from "../values/strict_json.ts";
 
-codecFeature.provide({ assert: assertCodec, encode: encodeByCodec });
+codecFeature.provide({
+  strictJson: STRICT_JSON,
+  assert: assertCodec,
+  encode: encodeByCodec,
+});

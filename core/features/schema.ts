@@ -1,5 +1,6 @@
 /**
- * Adds the option `schema`, of `ClientSocket` and of `request`, to `@ws/events/client`.
+ * Adds the options `schema`, of `ClientSocket` and of `request`, and `contract` to
+ * `@ws/events/client/lean`.
  *
  * ```ts
  * import "jsr:@ws/events/client/schema";
@@ -16,6 +17,12 @@
 import "./processor.ts";
 import { schemaFeature } from "../connection/invalid_messages.ts";
 import { readMessage } from "../connection/message_validation.ts";
+import { assertContract } from "../values/contract_check.ts";
 import { toSchema, validate } from "../values/schema.ts";
 
-schemaFeature.provide({ toSchema, validate, read: readMessage });
+schemaFeature.provide({
+  toSchema,
+  validate,
+  assertContract,
+  read: readMessage,
+});

@@ -13,7 +13,6 @@ import {
 import { UNHANDLED_FAILURE } from "./incoming_request.ts";
 import type { Message, MessageAuthor } from "../../message.ts";
 import { typeOf } from "../values/type_of.ts";
-import type { HandlerResult, OfType } from "../values/types.ts";
 
 /** Options of `handle`. */
 export interface HandleOptions {
@@ -21,17 +20,10 @@ export interface HandleOptions {
   readonly signal?: AbortSignal;
 }
 
-function hasType<
-  Data,
-  Outgoing,
-  From extends MessageAuthor<Outgoing>,
-  Type extends string,
->(
-  message: Message<Data, Outgoing, From>,
-  type: Type,
-): message is
-  & Message<Data, Outgoing, From>
-  & Message<OfType<Data, Type>, Outgoing, From> {
+function hasType<M extends { readonly data: unknown }, Request>(
+  message: M,
+  type: string,
+): message is M & Request {
   return typeOf(message.data) === type;
 }
 
@@ -39,10 +31,9 @@ function hasType<
  * A function that handles requests. Its result is the reply.
  *
  * @typeParam Request The type of a request.
- * @typeParam Outgoing The type of the data that can be sent.
  */
-export interface RequestHandler<Request, Outgoing> {
-  (request: Request): HandlerResult<Outgoing>;
+export interface RequestHandler<Request> {
+  (request: Request): unknown;
   /** The type of the requests that it handles; undefined for all others. */
   readonly type?: string | undefined;
 }
@@ -61,24 +52,28 @@ export class RequestHandlers<
 > {
   readonly #byType = new Map<
     string | undefined,
-    RequestHandler<Message<Data, Outgoing, From>, Outgoing>
+    RequestHandler<Message<Data, Outgoing, From>>
   >();
 
   /**
-   * Adds a handler.
+   * Adds a handler, or one for each type.
    *
-   * @typeParam Type The type of the requests.
-   * @throws {TypeError} If the handler is not a function.
-   * @throws {Error} If there already is a handler for the type.
+   * @typeParam Request The type of the requests.
+   * @throws {TypeError} If a handler is not a function.
+   * @throws {Error} If there already is a handler for a type.
    */
-  add<Type extends string>(
-    first: Type | RequestHandler<Message<Data, Outgoing, From>, Outgoing>,
-    second:
-      | RequestHandler<Message<OfType<Data, Type>, Outgoing, From>, Outgoing>
-      | HandleOptions
-      | undefined,
+  add<Request>(
+    first: string | object | RequestHandler<Message<Data, Outgoing, From>>,
+    second: RequestHandler<Request> | HandleOptions | undefined,
     third: HandleOptions | undefined,
   ): void {
+    if (typeof first === "object" && first !== null) {
+      const options = typeof second === "function" ? undefined : second;
+      for (const [type, handler] of Object.entries(first)) {
+        this.add(type, handler, options);
+      }
+      return;
+    }
     if (typeof first === "function") {
       const options = typeof second === "function" ? undefined : second;
       this.#add(undefined, "all requests", first, options);
@@ -92,7 +87,9 @@ export class RequestHandlers<
       );
     }
     const respond = (request: Message<Data, Outgoing, From>) =>
-      hasType(request, first) ? second(request) : undefined;
+      hasType<typeof request, Request>(request, first)
+        ? second(request)
+        : undefined;
     const handler = Object.assign(respond, { type: first });
     this.#add(first, subject, handler, third);
   }
@@ -103,7 +100,7 @@ export class RequestHandlers<
    */
   find(
     request: Message<Data, Outgoing, From>,
-  ): RequestHandler<Message<Data, Outgoing, From>, Outgoing> | undefined {
+  ): RequestHandler<Message<Data, Outgoing, From>> | undefined {
     const { size } = this.#byType;
     const any = this.#byType.get(undefined);
     // Avoids decoding the data if all requests have the same handler.
@@ -115,7 +112,7 @@ export class RequestHandlers<
   #add(
     type: string | undefined,
     subject: string,
-    handler: RequestHandler<Message<Data, Outgoing, From>, Outgoing>,
+    handler: RequestHandler<Message<Data, Outgoing, From>>,
     options: HandleOptions = {},
   ): void {
     assertKnown("handle()", options, HANDLE_OPTIONS);

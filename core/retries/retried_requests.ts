@@ -33,6 +33,7 @@ import {
   memoryOf,
 } from "../values/codec.ts";
 import type { StandardSchema } from "../values/schema.ts";
+import { typeOf } from "../values/type_of.ts";
 import type { SocketTypes } from "../values/types.ts";
 import { RETRY_LATER, UNCERTAIN, UNSUPPORTED } from "./retry_codes.ts";
 import type { ClientRetries } from "./retry_feature.ts";
@@ -95,11 +96,12 @@ export class RetriedRequests<Types extends SocketTypes>
     assertKnown("request()", options, RETRIED_OPTIONS);
     const { timeout = RETRY_TIMEOUT_MS, signal } = options;
     assertSize("timeout", timeout);
-    const { codec, writerLimits } = this.#options;
+    const { codec, replySchemas, writerLimits } = this.#options;
     const frame = encodeWith(data, codec);
-    const validation = options.schema &&
-      schemaFeature.require('the option "schema"');
-    const schema = validation?.toSchema(options.schema);
+    const given = options.schema ??
+      replySchemas?.get(typeOf(data) ?? "");
+    const validation = given && schemaFeature.require('the option "schema"');
+    const schema = validation?.toSchema(given);
     const cost = MESSAGE_COST + memoryOf(frame);
     if (signal?.aborted) return rejected(signal.reason);
     if (

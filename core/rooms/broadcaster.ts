@@ -19,6 +19,7 @@ import { Recovery, refuseResume } from "../history/recovery.ts";
 import type { SendOptions } from "../sending/send_queue.ts";
 import type { WriterLimits } from "../sending/flow_options.ts";
 import type { Codec, Frame } from "../values/codec.ts";
+import type { ConnectionOptions } from "../connection/connection_options.ts";
 import type { PresenceData, SocketTypes } from "../values/types.ts";
 import { ClientIds } from "./client_ids.ts";
 import { ClientPresence } from "./client_presence.ts";
@@ -43,6 +44,8 @@ export interface BroadcasterOptions<Types extends SocketTypes> {
   /** The live connections of this server; the owner keeps the set up to date. */
   readonly clients: ReadonlySet<Connection<Types>>;
   readonly codec: Codec | undefined;
+  /** The schemas of replies by the `type` of the request, if there is a contract. */
+  readonly replySchemas: ConnectionOptions<Types>["replySchemas"];
   readonly writerLimits: WriterLimits;
   readonly adapter: Adapter | undefined;
   /** The number of messages to queue for other servers while the broker is down. */
@@ -223,7 +226,7 @@ export class Broadcaster<Types extends SocketTypes>
       this.rooms,
       () => this.#groupsOf(rooms),
       except,
-      this.#options.codec,
+      this.#options,
       {
         send: (frame, audience, except, options = {}) => {
           if (rooms?.length === 0) return;

@@ -17,6 +17,7 @@ import type { BroadcastBody } from "../history/envelope.ts";
 import { concatBytes } from "../util/concat_bytes.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 import { type Codec, decodeWith, toBytes } from "../values/codec.ts";
+import { type StandardSchema, validate } from "../values/schema.ts";
 import type { SocketTypes } from "../values/types.ts";
 
 /** The number of its clients that a server asks at most. */
@@ -50,7 +51,8 @@ export interface AudienceReplies<Data = unknown> {
    * Why a client has not replied, by {@linkcode Connection.id}: a {@linkcode RequestError}
    * of its handler, a `DOMException` named `TimeoutError` or, if the client does not
    * support `events.v1`, `NotSupportedError`, a {@linkcode ConnectionEndedError}, or a
-   * `RangeError` if the reply is too large.
+   * `RangeError` if the reply is too large, or a {@linkcode SchemaError} if it does not
+   * match the contract.
    */
   readonly failures: ReadonlyMap<string, Error>;
   /**
@@ -225,6 +227,23 @@ export class ReplyCollector {
       this.#failures.set(id, toError(error));
     }
   }
+}
+
+/** Validates the replies of clients. An invalid one becomes a failure. */
+export function validateReplies(
+  { replies, failures, missingServers }: AudienceReplies,
+  schema: StandardSchema,
+): AudienceReplies {
+  const valid = new Map<string, unknown>();
+  const failed = new Map(failures);
+  for (const [id, reply] of replies) {
+    try {
+      valid.set(id, validate(schema, reply, "The reply"));
+    } catch (error) {
+      failed.set(id, toError(error));
+    }
+  }
+  return { replies: valid, failures: failed, missingServers };
 }
 
 const replyEncoder = new TextEncoder();

@@ -5,7 +5,7 @@
  */
 
 import { assertSendOptions, type SendOptions } from "../sending/send_queue.ts";
-import { type Codec, encodeWith, type Frame } from "../values/codec.ts";
+import { encodeWith, type Frame } from "../values/codec.ts";
 import { Connection, coreOf } from "../connection/connection.ts";
 import {
   assertCloseFrame,
@@ -17,10 +17,18 @@ import {
 } from "../events/errors.ts";
 import { REQUEST_TIMEOUT_MS } from "../requests/session.ts";
 import { assertOverflow } from "../sending/backpressure_queue.ts";
-import type { AudienceReplies } from "./group_request.ts";
+import type { ConnectionOptions } from "../connection/connection_options.ts";
+import { type AudienceReplies, validateReplies } from "./group_request.ts";
 import type { ChannelFanOut } from "./room_channels.ts";
 import { assertRoom, type Rooms } from "./rooms.ts";
-import type { Outgoing, Reply, SocketTypes } from "../values/types.ts";
+import { typeOf } from "../values/type_of.ts";
+import type {
+  Outgoing,
+  Reply,
+  RequestData,
+  RequestType,
+  SocketTypes,
+} from "../values/types.ts";
 
 /**
  * A connection that does not receive a message, or the name of a room whose members do
@@ -50,6 +58,12 @@ export interface AudienceRequestOptions {
    */
   readonly timeout?: number;
 }
+
+/** The options of the server that an {@linkcode Audience} uses. */
+export type AudienceOptions<Types extends SocketTypes> = Pick<
+  ConnectionOptions<Types>,
+  "codec" | "replySchemas"
+>;
 
 /** What an {@linkcode Audience} does, on all servers. */
 export interface AudienceHost<Types extends SocketTypes> {
@@ -99,13 +113,13 @@ export function sendToAll<Types extends SocketTypes>(
  * Creates a selection.
  *
  * @param groups Returns the sets of clients to select from.
- * @param codec Encodes messages; JSON if undefined.
+ * @param options How messages are encoded, and replies validated.
  */
 export let createAudience: <Types extends SocketTypes>(
   rooms: Rooms<Connection<Types>>,
   groups: () => ReadonlySet<Connection<Types>>[],
   except: readonly ExcludedRecipient<Types>[],
-  codec: Codec | undefined,
+  options: AudienceOptions<Types>,
   host: AudienceHost<Types>,
 ) => Audience<Types>;
 
@@ -132,25 +146,25 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
   readonly #rooms: Rooms<Connection<Types>>;
   readonly #groups: () => ReadonlySet<Connection<Types>>[];
   readonly #except: readonly ExcludedRecipient<Types>[];
-  readonly #codec: Codec | undefined;
+  readonly #options: AudienceOptions<Types>;
   readonly #host: AudienceHost<Types>;
 
   static {
-    createAudience = (rooms, groups, except, codec, host) =>
-      new Audience(rooms, groups, except, codec, host);
+    createAudience = (rooms, groups, except, options, host) =>
+      new Audience(rooms, groups, except, options, host);
   }
 
   private constructor(
     rooms: Rooms<Connection<Types>>,
     groups: () => ReadonlySet<Connection<Types>>[],
     except: readonly ExcludedRecipient<Types>[],
-    codec: Codec | undefined,
+    options: AudienceOptions<Types>,
     host: AudienceHost<Types>,
   ) {
     this.#rooms = rooms;
     this.#groups = groups;
     this.#except = except;
-    this.#codec = codec;
+    this.#options = options;
     this.#host = host;
     for (const one of except) {
       if (typeof one === "string") assertRoom("exclude", one);
@@ -195,7 +209,7 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
       this.#rooms,
       this.#groups,
       [...this.#except, ...excluded],
-      this.#codec,
+      this.#options,
       this.#host,
     );
   }
@@ -225,7 +239,7 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
    */
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
     if (options !== undefined) assertSendOptions(options);
-    const frame = encodeWith(data, this.#codec);
+    const frame = encodeWith(data, this.#options.codec);
     assertOverflow(options);
     this.#host.send(frame, this, this.#except, options);
     return RESOLVED;
@@ -330,12 +344,12 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
    * for (const [id, error] of failures) console.log(id, error.message);
    * ```
    */
-  request(
-    data: Outgoing<Types>,
+  request<Type extends RequestType<Types>>(
+    data: RequestData<Types, Type>,
     options?: AudienceRequestOptions,
-  ): Promise<AudienceReplies<Reply<Types>>>;
+  ): Promise<AudienceReplies<Reply<Types, Type>>>;
   async request(
-    data: Outgoing<Types>,
+    data: unknown,
     options: AudienceRequestOptions = {},
   ): Promise<AudienceReplies> {
     assertKnown("request()", options, AUDIENCE_REQUEST_OPTIONS);
@@ -346,8 +360,10 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
         'Cannot use "timeout" unless it is finite, as a client may never reply: current value is Infinity',
       );
     }
-    const frame = encodeWith(data, this.#codec);
-    return await this.#host.request(frame, this.#except, timeout);
+    const frame = encodeWith(data, this.#options.codec);
+    const all = await this.#host.request(frame, this.#except, timeout);
+    const schema = this.#options.replySchemas?.get(typeOf(data) ?? "");
+    return schema ? validateReplies(all, schema) : all;
   }
 }
 

@@ -13,6 +13,7 @@ import {
 } from "../connection/connection.ts";
 import {
   type ConnectionOptions,
+  contractSide,
   resolveOptions,
 } from "../connection/connection_options.ts";
 import { type Endpoint, endpoints } from "../connection/endpoint.ts";
@@ -113,7 +114,7 @@ export class ServerCore<Types extends SocketTypes> {
         (connection) => coreOf(connection).terminateForMemory(),
       ),
       idleTimeout: () => 0, // the upgrader has one timer for all connections
-    });
+    }, contractSide(options, options.contract, options.contract?.server));
     register(server, this.#options);
     this.disconnected = new DisconnectedClients(
       resolved.maxDisconnectedClients,
@@ -121,6 +122,7 @@ export class ServerCore<Types extends SocketTypes> {
     this.broadcaster = new Broadcaster({
       clients: this.#clients,
       codec: this.#options.codec,
+      replySchemas: this.#options.replySchemas,
       writerLimits: this.#options.writerLimits,
       adapter: resolved.adapter,
       maxQueued: resolved.adapterQueue,

@@ -32,6 +32,7 @@ import {
 import type { PresenceOptions } from "../rooms/presence_options.ts";
 import type { RequestInfo } from "../runtime/deno_server.ts";
 import { MIN_PEER_BYTES_PER_SECOND } from "../runtime/idle_decision.ts";
+import type { ContractSide } from "../values/contract_types.ts";
 import type { Context, SocketTypes } from "../values/types.ts";
 
 /**
@@ -42,6 +43,12 @@ import type { Context, SocketTypes } from "../values/types.ts";
  */
 export interface ServerOptions<Types extends SocketTypes = SocketTypes>
   extends AdmissionOptions<Context<Types>>, MessageOptions<Types> {
+  /**
+   * What both sides may send, as schemas: see `contract` of `@ws/events/contract`. It
+   * types the server and validates the messages and requests of clients, and their replies,
+   * as the option `schema` does.
+   */
+  readonly contract?: { readonly server: ContractSide<Types> };
   /**
    * Handles requests that do not ask for a WebSocket, so that pages and sockets share a
    * port. By default their response is 426.
@@ -248,6 +255,7 @@ const SERVER_OPTIONS = [
     history: true,
     retries: true,
     presence: true,
+    contract: true,
   }),
   ...MESSAGE_OPTIONS,
 ];

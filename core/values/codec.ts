@@ -116,6 +116,8 @@ export function encodeValue(data: unknown): Frame {
 
 /** Encodes with a codec; see `codec_encoding.ts`. */
 export interface CodecEncoding {
+  /** The codec that the option `strictJson` uses: JSON, with a check of each value. */
+  readonly strictJson: Codec;
   /**
    * Checks the option `codec`.
    *

@@ -11,6 +11,7 @@ import {
   encodeValue,
   type Frame,
 } from "./codec.ts";
+import { assertJson, STRICT_JSON } from "./strict_json.ts";
 
 /**
  * Checks the option `codec`.
@@ -28,12 +29,24 @@ export function assertCodec(codec: Codec): void {
   );
 }
 
+/** Whether a value is the payload of a frame itself. */
+function isSentUnchanged(data: unknown): boolean {
+  return ArrayBuffer.isView(data) || data instanceof ArrayBuffer ||
+    data instanceof Blob ||
+    // The class is undefined in pages that are not cross-origin isolated.
+    Object.prototype.toString.call(data) === "[object SharedArrayBuffer]";
+}
+
 /**
  * Encodes a value as a frame, with a codec.
  *
  * @throws {TypeError} If the value cannot be encoded.
  */
 export function encodeByCodec(data: unknown, codec: Codec): Frame {
+  if (codec === STRICT_JSON) {
+    if (!isSentUnchanged(data)) assertJson(data);
+    return encodeValue(data);
+  }
   if (data instanceof Blob) {
     throw new TypeError(
       `Cannot send a Blob with the codec "${codec.name}": send the result of its bytes() instead`,

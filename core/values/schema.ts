@@ -25,6 +25,7 @@ const MAX_ISSUE_CHARS = 300;
  * Valibot or ArkType. It must be synchronous.
  *
  * @typeParam Output The type of valid data, after the schema has transformed it.
+ * @typeParam Input The type of valid data before that.
  *
  * @example
  * ```ts
@@ -37,7 +38,7 @@ const MAX_ISSUE_CHARS = 300;
  * server.on("message", ({ data }) => console.log(data.text.toUpperCase()));
  * ```
  */
-export interface StandardSchema<Output = unknown> {
+export interface StandardSchema<Output = unknown, Input = unknown> {
   /** The interface that the standard requires. */
   readonly "~standard": {
     /** The version of the standard. */
@@ -50,7 +51,7 @@ export interface StandardSchema<Output = unknown> {
     ) => SchemaResult<Output> | Promise<SchemaResult<Output>>;
     /** The types of the schema. Undefined at run time. */
     readonly types?:
-      | { readonly input: unknown; readonly output: Output }
+      | { readonly input: Input; readonly output: Output }
       | undefined;
   };
 }

@@ -45,7 +45,7 @@ export type CheckedTypes<Types> = SocketTypes & KnownNames<Types>;
 export type KnownNames<Types> = "~standard" extends keyof Types ? unknown
   : {
     readonly [Name in Exclude<keyof Types, keyof NamedTypes>]:
-      "no such name: the names are incoming, outgoing, reply, context and presence";
+      "no such name: the names are incoming, outgoing, reply, requests, handlers, context and presence";
   };
 
 /** The types of the data that a socket sends and receives, by name. */
@@ -56,6 +56,14 @@ export interface NamedTypes {
   outgoing?: unknown;
   /** The type of the replies that `request` resolves to. `unknown` by default. */
   reply?: unknown;
+  /**
+   * The requests that the socket sends: functions from the data, with its `type`, to the
+   * reply, by the `type`. They replace `reply`. `ServerTypes` and `ClientTypes` of
+   * `@ws/events/contract` set them.
+   */
+  requests?: unknown;
+  /** The requests that the socket answers, as in `requests`. */
+  handlers?: unknown;
   /**
    * The type of {@linkcode Connection.context}, which `authorize` returns. `unknown` by
    * default.
@@ -86,13 +94,87 @@ export type Outgoing<Types extends SocketTypes> = Types extends
   { outgoing: infer Type } ? Type : Sendable;
 
 /**
- * The type of replies to requests: the property `reply` of {@linkcode NamedTypes}.
- * `unknown` if there is none.
+ * The possible values of `data.type` of the requests that a socket sends: the names in
+ * `requests` of {@linkcode NamedTypes}. Any string if there are none.
  *
  * @typeParam Types The types of the socket.
  */
-export type Reply<Types extends SocketTypes> = Types extends
-  { reply: infer Type } ? Type : unknown;
+export type RequestType<Types extends SocketTypes> = Types extends
+  { requests: infer Requests } ? keyof Requests & string : string;
+
+/**
+ * The data of a request that a socket sends. Without `requests`, it is {@linkcode
+ * Outgoing}.
+ *
+ * @typeParam Types The types of the socket.
+ * @typeParam Type The value of `data.type`.
+ */
+export type RequestData<Types extends SocketTypes, Type extends string> =
+  Types extends { requests: infer Requests } ?
+      & { readonly type: Type }
+      & (Type extends keyof Requests
+        ? Requests[Type] extends (data: infer Data) => unknown ? Data : never
+        : never)
+    : Outgoing<Types>;
+
+/**
+ * The type of the reply to a request: what the function in `requests` of {@linkcode
+ * NamedTypes} returns; without `requests` the property `reply`; `unknown` if there is
+ * neither.
+ *
+ * @typeParam Types The types of the socket.
+ * @typeParam Type The value of `data.type`.
+ */
+export type Reply<Types extends SocketTypes, Type extends string = string> =
+  Types extends
+    { requests: { readonly [_ in Type]: (data: never) => infer Reply } } ? Reply
+    : Types extends { reply: infer Reply } ? Reply
+    : unknown;
+
+/**
+ * The possible values of `data.type` of the requests that a socket answers: the names in
+ * `handlers` of {@linkcode NamedTypes}, or else {@linkcode MessageType}.
+ *
+ * @typeParam Types The types of the socket.
+ */
+export type HandledType<Types extends SocketTypes> = Types extends
+  { handlers: infer Handlers } ? keyof Handlers & string : MessageType<Types>;
+
+/**
+ * The data of the requests that a handler gets.
+ *
+ * @typeParam Types The types of the socket.
+ * @typeParam Type The value of `data.type`.
+ */
+export type HandledData<Types extends SocketTypes, Type extends string> =
+  Types extends
+    { handlers: { readonly [_ in Type]: (data: infer Data) => unknown } } ? Data
+    : OfType<Incoming<Types>, Type>;
+
+/**
+ * What a handler replies with: without `handlers` in {@linkcode NamedTypes}, any data that
+ * can be sent.
+ *
+ * @typeParam Types The types of the socket.
+ * @typeParam Type The value of `data.type`.
+ */
+export type HandledReply<Types extends SocketTypes, Type extends string> =
+  Types extends
+    { handlers: { readonly [_ in Type]: (data: never) => infer Reply } } ? Reply
+    : Outgoing<Types>;
+
+/**
+ * What a handler returns: the reply, or a promise of it. A handler of a socket without
+ * `handlers` in {@linkcode NamedTypes} may return nothing.
+ *
+ * @typeParam Types The types of the socket.
+ * @typeParam Type The value of `data.type`.
+ */
+export type HandlerReturn<Types extends SocketTypes, Type extends string> =
+  Types extends
+    { handlers: { readonly [_ in Type]: (data: never) => infer Reply } }
+    ? Reply | PromiseLike<Reply>
+    : HandlerResult<Outgoing<Types>>;
 
 /**
  * The type of {@linkcode Connection.context}: the property `context` of {@linkcode
