@@ -121,6 +121,16 @@ test("examples: requests are asked, answered and refused, both ways", async () =
   assertStrictEquals(await program.exit(), 0);
 });
 
+test("examples: a contract types and checks both ends", async () => {
+  await using program = Program.run("examples/contract.ts");
+  assertStrictEquals(await program.line("1 looks at the"), "pear");
+  assertStrictEquals(await program.line("An apple costs"), "3.00");
+  assertStrictEquals(await program.line("A pear costs"), "4");
+  assertMatch(await program.line("The server says:"), /count: Too small/);
+  assertMatch(await program.line("Refused (invalid):"), /count: Too small/);
+  assertStrictEquals(await program.exit(), 0);
+});
+
 test("examples: a client in channels misses nothing, and is refused", async () => {
   await using program = Program.run("examples/channels.ts");
   assertStrictEquals(await program.line("Order 42 is now"), "sent");
