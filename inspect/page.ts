@@ -46,6 +46,7 @@ const BODY = `<body>
 <div role="tablist" aria-label="Lists">
   <button type="button" role="tab" id="tab-list" aria-controls="panel-list">Connections</button>
   <button type="button" role="tab" id="tab-rooms" aria-controls="panel-rooms">Rooms</button>
+  <button type="button" role="tab" id="tab-servers" aria-controls="panel-servers" hidden>Servers</button>
   <button type="button" role="tab" id="tab-ends" aria-controls="panel-ends">Recent ends</button>
   <button type="button" role="tab" id="tab-refusals" aria-controls="panel-refusals">Recent refusals</button>
 </div>
@@ -70,6 +71,10 @@ const BODY = `<body>
   <p class="note" id="rooms-note"></p>
   <table role="grid" aria-labelledby="tab-rooms"><thead role="rowgroup"></thead><tbody id="rooms" role="rowgroup"></tbody></table>
   <p class="empty" id="rooms-empty" hidden>No rooms.</p>
+</section>
+<section id="panel-servers" role="tabpanel" aria-labelledby="tab-servers" hidden>
+  <table role="table" aria-labelledby="tab-servers"><thead role="rowgroup"></thead><tbody id="servers" role="rowgroup"></tbody></table>
+  <p class="empty" id="servers-empty" hidden>There is no adapter.</p>
 </section>
 <section id="panel-ends" role="tabpanel" aria-labelledby="tab-ends" hidden>
   <table role="table" aria-labelledby="tab-ends"><thead role="rowgroup"></thead><tbody id="ends" role="rowgroup"></tbody></table>

@@ -181,6 +181,17 @@ export const SCRIPT = `
     { label: "Room", class: "long", show: (r) => chips([r.room], 0) },
     { label: "Connections", class: "number", show: (r) => count(r.size) },
   ], (r, i) => String(i));
+  const given = (value, show) => value === undefined ? "unknown" : show(value);
+  const showServers = table("servers", [
+    { label: "Server", class: "long", show: (s) => (s.label || s.url || "without an inspect page") + (s.isThis ? " (this one)" : "") },
+    { label: "Connections", class: "number", show: (s) => given(s.connections, count) },
+    { label: "Rooms", class: "number", show: (s) => given(s.rooms, count) },
+    { label: "Messages in", class: "number", show: (s) => given(s.messagesReceived, (n) => count(n) + "/s") },
+    { label: "Messages out", class: "number", show: (s) => given(s.messagesSent, (n) => count(n) + "/s") },
+    { label: "Memory", class: "number", show: (s) => given(s.memory, bytes) },
+    { label: "Uptime", class: "number", show: (s) => given(s.uptime, span) },
+    { label: "Broker", show: (s) => given(s.adapter, String) },
+  ], (s, i) => String(i));
   const showEnds = table("ends", [
     { label: "Time", class: "number", show: (e) => clock(e.time) },
     { label: "End", show: (e) => e.type },
@@ -263,7 +274,7 @@ ${CHARTS}
   // The address bar has the state of the page in its fragment, so that links, reloading
   // and going back work.
 
-  const TABS = ["list", "rooms", "ends", "refusals"];
+  const TABS = ["list", "rooms", "servers", "ends", "refusals"];
   function readAddress() {
     const params = new URLSearchParams(location.hash.slice(1));
     query.tab = TABS.includes(params.get("tab")) ? params.get("tab") : "list";
@@ -305,7 +316,8 @@ ${CHARTS}
     tab.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (!step) return;
-      const next = TABS[(TABS.indexOf(name) + step + TABS.length) % TABS.length];
+      const tabs = TABS.filter((one) => !find("tab-" + one).hidden);
+      const next = tabs[(tabs.indexOf(name) + step + tabs.length) % tabs.length];
       go({ tab: next });
       find("tab-" + next).focus();
     });
@@ -449,6 +461,8 @@ ${CHARTS}
       cell.setAttribute("aria-sort", isUp ? "ascending" : isDown ? "descending" : "none");
     }
     showRooms(state.rooms.rows);
+    find("tab-servers").hidden = state.servers.length === 0;
+    showServers(state.servers);
     setText(find("rooms-note"), state.rooms.total > state.rooms.rows.length
       ? "the largest " + count(state.rooms.rows.length) + " of " + count(state.rooms.total) : "");
     showEnds(state.ends);

@@ -7,6 +7,7 @@
 import type { CheckedTypes, Connection, ServerSocket } from "../server.ts";
 import { urlOf } from "../core/admission/paths.ts";
 import { processMemory } from "../core/runtime/deno_server.ts";
+import { descriptionsOf } from "../core/rooms/server_descriptions.ts";
 import { errorReason } from "../core/events/error_log.ts";
 import type { ConnectionEnd } from "../core/events/errors.ts";
 import { startTimer, type Timer } from "../core/util/timer.ts";
@@ -17,6 +18,9 @@ const MAX_ENTRIES = 100;
 
 /** The maximum number of rooms to list, largest first. */
 const MAX_SHOWN_ROOMS = 100;
+
+/** The maximum number of other servers to list. */
+const MAX_OTHER_SERVERS = 100;
 
 /** The maximum number of rooms to list for one connection. */
 const MAX_ROOMS_PER_CLIENT = 10;
@@ -151,6 +155,9 @@ export class InspectedServer<Types extends CheckedTypes<Types>> {
   /** The messages that connections which have ended had dropped. */
   #endedDropped = 0;
   #timer: Timer | undefined;
+  /** The other servers, as they last described themselves. */
+  #others: readonly unknown[] = [];
+  #isAsking = false;
 
   constructor(server: ServerSocket<Types>, settings: InspectSettings) {
     this.#server = server;
@@ -160,6 +167,8 @@ export class InspectedServer<Types extends CheckedTypes<Types>> {
       server.clients.size,
       () => this.#totalTraffic(),
     );
+    const descriptions = descriptionsOf(server);
+    if (descriptions) descriptions.describe = () => this.#summarize();
     server.on("connect", () => {
       this.#history.count("connects", performance.now());
       this.#advanceHistory();
@@ -197,6 +206,7 @@ export class InspectedServer<Types extends CheckedTypes<Types>> {
       client: this.#describeClient(query.client, time),
       rates: history.rates,
       adapter: this.#describeAdapter(time),
+      servers: this.#listServers(),
       history: { every: SLICE_MS, ...Object.fromEntries(columns) },
       connections: this.#listClients(query, time),
       rooms: this.#listRooms(),
@@ -282,6 +292,48 @@ export class InspectedServer<Types extends CheckedTypes<Types>> {
     };
   }
 
+  /** A row of the list of servers. */
+  #summarize(): object {
+    const { clients, rooms, adapterState } = this.#server;
+    const { rates } = this.#history;
+    return {
+      label: truncate(this.#settings.label),
+      url: truncate(addressOf(this.#server)),
+      connections: clients.size,
+      rooms: rooms.size,
+      messagesReceived: rates.messagesReceived,
+      messagesSent: rates.messagesSent,
+      memory: processMemory(),
+      uptime: performance.now(),
+      adapter: adapterState?.state,
+    };
+  }
+
+  /**
+   * All servers, this one first. The others are asked while somebody looks at the page;
+   * what they answer is shown the next time.
+   */
+  #listServers(): readonly unknown[] {
+    if (!this.#server.adapterState) return [];
+    if (!this.#isAsking) {
+      this.#isAsking = true;
+      this.#askOthers().finally(() => this.#isAsking = false);
+    }
+    const own = { ...this.#summarize(), isThis: true };
+    return [own, ...this.#others.slice(0, MAX_OTHER_SERVERS)];
+  }
+
+  async #askOthers(): Promise<void> {
+    try {
+      const all = await descriptionsOf(this.#server)?.descriptions() ?? [];
+      this.#others = all.filter((one) =>
+        typeof one === "object" && one !== null
+      );
+    } catch {
+      this.#others = []; // the state of the adapter says why
+    }
+  }
+
   #describeClient(id: string | undefined, now: number): object | null {
     if (id === undefined) return null;
     for (const client of this.#server.clients) {
@@ -344,6 +396,15 @@ export class InspectedServer<Types extends CheckedTypes<Types>> {
       rows: sizes.sort((a, b) => b.size - a.size).slice(0, MAX_SHOWN_ROOMS)
         .map(({ room, size }) => ({ room: truncate(room), size })),
     };
+  }
+}
+
+/** The URL of a server that listens itself. */
+function addressOf(server: { readonly url: string }): string {
+  try {
+    return server.url;
+  } catch {
+    return ""; // mounted in another server
   }
 }
 

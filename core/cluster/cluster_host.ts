@@ -23,6 +23,8 @@ export interface ClusterTarget {
 export type ClusterQuery =
   /** How many connections there are, in `room` or in all. */
   | { readonly type: "count"; readonly room?: string }
+  /** Describe the server, for a page that shows all of them. */
+  | { readonly type: "describe" }
   /** Which members a room has. */
   | {
     readonly type: "who";
@@ -83,6 +85,8 @@ export interface SerializedError {
 export interface ClusterAnswer {
   /** The number of connections that were counted or changed. */
   readonly number: number;
+  /** What the server says of itself, for a `describe` query. */
+  readonly description?: unknown;
   /** The connections in the room, for a `who` query. */
   readonly entries?: readonly PresenceEntry[];
   /** Servers whose connections in the room are as the sender of the query knows them. */

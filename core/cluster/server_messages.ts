@@ -146,6 +146,7 @@ const QUERY_FIELDS: {
   };
 } = {
   count: { room: (value) => value === undefined || isString(value) },
+  describe: {},
   who: {
     room: isString,
     versions: (value) => value === undefined || isObject(value),

@@ -25,10 +25,12 @@ import {
   SERVER_SLACK_MS,
 } from "./group_request.ts";
 import type { QueryResponder } from "./query_responder.ts";
+import type { ServerDescriptions } from "./server_descriptions.ts";
 import type { AudienceChange, ExcludedRecipient } from "./recipients.ts";
 
 /** Acts on the clients of this server, and asks the other ones to do the same. */
-export class ClusterActions<Types extends SocketTypes> {
+export class ClusterActions<Types extends SocketTypes>
+  implements ServerDescriptions {
   readonly #responder: QueryResponder<Types>;
   readonly #link: ClusterLink | undefined;
   readonly #presence: Presence<PresenceData<Types>> | undefined;
@@ -52,6 +54,26 @@ export class ClusterActions<Types extends SocketTypes> {
     const answers = await this.#queryOthers("count", query);
     // This server is asked last, as finding the others takes a while.
     return sumOf([this.#responder.answer(query), ...answers]);
+  }
+
+  /** Sets how this server describes itself to the others. */
+  set describe(describe: (() => object) | undefined) {
+    this.#responder.describe = describe;
+  }
+
+  get describe(): (() => object) | undefined {
+    return this.#responder.describe;
+  }
+
+  /** Lists the descriptions of the other servers, as far as they answer. */
+  async descriptions(): Promise<readonly unknown[]> {
+    const descriptions: unknown[] = [];
+    await this.#link?.query("describe servers", { type: "describe" }, {
+      received: ({ description, number }) => {
+        descriptions.push(description ?? { connections: number });
+      },
+    });
+    return descriptions;
   }
 
   /** Lists the members of a room on all servers, those of this server first. */

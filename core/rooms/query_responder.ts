@@ -22,6 +22,8 @@ import type { Rooms } from "./rooms.ts";
 
 /** Answers queries for one server. */
 export class QueryResponder<Types extends SocketTypes> {
+  /** Describes the server; set by the inspect page. */
+  describe: (() => object) | undefined;
   readonly #clients: ReadonlySet<Connection<Types>>;
   readonly #rooms: Rooms<Connection<Types>>;
   readonly #ids: ClientIds<Types>;
@@ -82,6 +84,8 @@ export class QueryResponder<Types extends SocketTypes> {
           group.map(({ id }) => ({ id, data: null, at: 0 }));
         return { number: group.length, entries };
       }
+      case "describe":
+        return { number: this.#clients.size, description: this.describe?.() };
       case "close": {
         const client = this.#ids.get(query.id);
         if (client?.readyState !== 1) return { number: 0 };

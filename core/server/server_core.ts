@@ -42,6 +42,7 @@ import { Broadcaster } from "../rooms/broadcaster.ts";
 import { resolvePresence } from "../rooms/presence_options.ts";
 import { RequestRetries } from "../retries/request_retries.ts";
 import { registerChannelHost } from "../rooms/room_channels.ts";
+import { registerDescriptions } from "../rooms/server_descriptions.ts";
 import type { BroadcastBody } from "../history/envelope.ts";
 import { assertOverflow } from "../sending/backpressure_queue.ts";
 import { assertSendOptions, type SendOptions } from "../sending/send_queue.ts";
@@ -137,6 +138,7 @@ export class ServerCore<Types extends SocketTypes> {
       failed: (error, from, client) => this.#reportError(error, from, client),
     });
     registerChannelHost(server, this.broadcaster);
+    registerDescriptions(server, this.broadcaster.cluster);
     this.#retries = new RequestRetries(resolved.retries);
     this.#authorizations = new Authorizations(options.expiresAt);
     this.upgrader = new Upgrader({

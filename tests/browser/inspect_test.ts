@@ -1,6 +1,7 @@
 /** The page of `inspect()` in a real browser. */
 
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
+import { broadcastChannel } from "../../adapters/broadcast_channel.ts";
 import { ClientSocket } from "../../client.ts";
 import { inspect } from "../../inspect.ts";
 import { ServerSocket } from "../../server.ts";
@@ -30,7 +31,12 @@ async function watch(
   run: (watched: Watched) => Promise<void>,
   mount: string,
 ): Promise<void> {
+  const name = crypto.randomUUID();
+  await using other = new ServerSocket({ adapter: broadcastChannel({ name }) });
+  inspect(other, { label: `other ${EVIL}` });
+  await other.listen("127.0.0.1", 0);
   await using server = new ServerSocket({
+    adapter: broadcastChannel({ name }),
     paths: [/\/live\/.*/],
     fallback: (request) =>
       new URL(request.url).pathname === mount
@@ -337,7 +343,20 @@ test("shows the values of a plot under the pointer", async (watched) => {
   await plot.getByText("at most").waitFor();
 });
 
-const LISTS = ["list", "rooms", "ends", "refusals"];
+const LISTS = ["list", "rooms", "servers", "ends", "refusals"];
+
+test("lists all servers that an adapter connects", async (watched) => {
+  const { page, url, enter } = watched;
+  await enter("/live/ada");
+  await page.goto(url);
+  await page.locator("#tab-servers").click();
+  await page.locator("#servers tr").nth(1).waitFor();
+  const [own = "", ownCount, , , , , , ownBroker, other, otherCount] =
+    await cells(page, "servers");
+  assert(own.endsWith("(this one)"), own);
+  assertEquals([ownCount, ownBroker, otherCount], ["1", "up", "0"]);
+  assertStrictEquals(other, `other ${EVIL}`);
+});
 
 test("passes axe", async (watched) => {
   const { server, page, url, enter } = watched;

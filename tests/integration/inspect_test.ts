@@ -12,6 +12,7 @@ import {
 import { stub } from "@std/testing/mock";
 import { FakeTime } from "@std/testing/time";
 import { ClientSocket, ConnectError } from "../../client.ts";
+import { broadcastChannel } from "../../adapters/broadcast_channel.ts";
 import { inspect } from "../../inspect.ts";
 import type { Field } from "../../inspect/history.ts";
 import { type ServerOptions, ServerSocket } from "../../server.ts";
@@ -35,6 +36,7 @@ interface Shown {
   rooms: Part<{ room: string; size: number }>;
   ends: Record<string, unknown>[];
   refusals: Record<string, unknown>[];
+  servers: Record<string, unknown>[];
 }
 
 /** A server that is looked into, at `/inspect`. */
@@ -558,4 +560,47 @@ Deno.test({
     assertStrictEquals(later.history.connections.length, 150);
     assertEquals(new Set(later.history.bytesReceived), new Set([0]));
   },
+});
+
+Deno.test({
+  name: "inspect() lists all servers that an adapter connects",
+  ignore,
+  async fn() {
+    const adapter = () => broadcastChannel({ name: "inspected" });
+    await using inspected = await Inspected.begin({ adapter: adapter() });
+    await using other = new ServerSocket({ adapter: adapter() });
+    inspect(other, { label: "other <b>" });
+    await other.listen("127.0.0.1", 0);
+    await using plain = new ServerSocket({ adapter: adapter() });
+    await plain.listen("127.0.0.1", 0);
+    await using client = new ClientSocket();
+    const connected = other.waitFor("connect");
+    await client.connect(other.url);
+    const [connection] = await connected;
+    connection.join("lobby");
+
+    // Counting finds the other servers.
+    assertEquals(await inspected.server.count(), 1);
+    assertEquals((await inspected.look()).servers.length, 1);
+    await inspected.server.count(); // answered after what the page has asked
+    const { servers } = await inspected.look();
+    assertEquals(
+      servers.map(({ label, connections, rooms }) => [
+        label ?? "unknown",
+        connections,
+        rooms,
+      ]).sort(),
+      [["", 0, 0], ["other <b>", 1, 1], ["unknown", 0, undefined]],
+    );
+    assertEquals(servers[0]?.url, inspected.server.url);
+    assertEquals(servers.map(({ isThis }) => isThis === true), [
+      true,
+      false,
+      false,
+    ]);
+  },
+});
+
+test("lists no servers without an adapter", async (inspected) => {
+  assertEquals((await inspected.look()).servers, []);
 });
