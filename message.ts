@@ -158,7 +158,7 @@ export class Message<
     return typeof this.#raw !== "string";
   }
 
-  /** The time of receipt. */
+  /** The time at which the message was received. */
   get createdAt(): Date {
     return new Date(this.#createdAt);
   }

@@ -472,13 +472,14 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
   }
 
   /**
-   * Adds a hook around everything that clients send: messages, requests, and joins of
-   * channels. Hooks are called in the order in which they were added, after the schema and
-   * before listeners, handlers and iterators; each calls `next` to pass on what it gets.
+   * Adds a hook that is called with everything that clients send: messages, requests, and
+   * joins of channels. Hooks are called in the order in which they were added, after the
+   * schema and before listeners, handlers and iterators; each calls `next` to pass its
+   * argument on.
    *
-   * What one client sends is passed on in the order of arrival: while an asynchronous hook
-   * has not called `next`, later messages of that client wait. They count as messages that
-   * are being handled, so a client that sends more is slowed down.
+   * Messages of one client are passed on in the order of arrival: while an asynchronous
+   * hook has not called `next`, later messages of that client wait. They count as messages
+   * that are being handled, so a client that sends more is slowed down.
    *
    * - If a hook returns without calling `next`, a message is dropped, and a request or a
    *   join is refused with the code `forbidden`.

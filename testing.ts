@@ -275,9 +275,9 @@ export interface PairOptions<
   Server extends CheckedTypes<Server> = SocketTypes,
   Client extends CheckedTypes<Client> = SocketTypes,
 > {
-  /** Options of the server. */
+  /** Options of the server that accepts the connection. */
   readonly server?: ServerOptions<Server>;
-  /** Options of the client. */
+  /** Options of the client that opens the connection. */
   readonly client?: ClientOptions<Client>;
 }
 
@@ -291,11 +291,11 @@ export interface Pair<
   Server extends SocketTypes = SocketTypes,
   Client extends SocketTypes = SocketTypes,
 > extends AsyncDisposer {
-  /** The server's connection. */
+  /** The connection of the server. */
   readonly server: Connection<Server>;
-  /** The client's connection. */
+  /** The connection of the client. */
   readonly client: Connection<Client>;
-  /** The link between them. */
+  /** The simulated network link between them. */
   readonly link: Link;
 }
 

@@ -86,7 +86,7 @@ export interface NatsOptions {
   readonly servers?: string | string[];
   /** The user name, if NATS requires one. */
   readonly user?: string;
-  /** The password of the user. */
+  /** The password of the user. Requires `user`. */
   readonly pass?: string;
   /** The token, if NATS requires one. */
   readonly token?: string;

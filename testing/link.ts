@@ -15,7 +15,7 @@ import type {
   OutgoingLane,
 } from "./socket.ts";
 
-/** The speed of a lane. */
+/** The speed of a {@linkcode Lane}. */
 export interface Slowness {
   /**
    * The latency of each message, in milliseconds.
@@ -75,6 +75,16 @@ export interface Lane {
    *
    * @param count The number of messages. 2 by default.
    * @throws {RangeError} If `count` is not a non-negative integer.
+   *
+   * @example
+   * ```ts
+   * import { pair } from "jsr:@ws/events/testing";
+   *
+   * await using both = await pair();
+   * both.server.on("message", ({ data }) => console.log(data));
+   * both.link.toServer.reorder(2);
+   * both.client.send("first");
+   * ```
    */
   reorder(count?: number): void;
   /**
@@ -122,6 +132,16 @@ export interface Link {
    *
    * @param side The side that vanishes.
    * @throws {RangeError} If `side` is neither `client` nor `server`.
+   *
+   * @example
+   * ```ts
+   * import { pair } from "jsr:@ws/events/testing";
+   *
+   * await using both = await pair();
+   * const lost = both.client.waitFor("disconnect");
+   * both.link.vanish("client");
+   * console.log(await lost); // [1006, "", "network"]
+   * ```
    */
   vanish(side: "client" | "server"): void;
 }

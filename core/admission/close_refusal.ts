@@ -23,12 +23,12 @@ const STANDARD_CODES: readonly number[] = [
 ];
 
 /**
- * Returned or thrown by `authorize` to refuse a client with a close code and a reason
- * instead of an HTTP status. Browsers do not reveal to a page why a handshake was refused
- * (WHATWG WebSockets); so the server accepts the connection, and closes it at once. Neither
- * side emits `connect` or an end for it. The server emits `refused` with the status 101,
- * and `connect()` of a client of this library rejects with a `ConnectError` that has the
- * code and the reason. Other clients see a connection that is closed.
+ * A refusal that `authorize` returns or throws, with a close code and a reason instead of
+ * an HTTP status. Browsers do not reveal to a page why a handshake was refused (WHATWG
+ * WebSockets); so the server accepts the connection, and closes it at once. Neither side
+ * emits `connect` or an end for it. The server emits `refused` with the status 101, and
+ * `connect()` of a client of this library rejects with a `ConnectError` that has the code
+ * and the reason. Other clients see a connection that is closed.
  *
  * @example
  * ```ts
@@ -44,9 +44,9 @@ const STANDARD_CODES: readonly number[] = [
  * ```
  */
 export class CloseRefusal {
-  /** The close code. */
+  /** The close code that the client gets. */
   readonly code: number;
-  /** The close reason. */
+  /** The close reason that the client gets. */
   readonly reason: string;
 
   /**

@@ -74,6 +74,18 @@ export type ChannelState = "waiting" | "joining" | "open" | "closed";
  * The events of a {@linkcode Channel}.
  *
  * @typeParam Types The types of the channel.
+ *
+ * @example
+ * ```ts
+ * import { channel } from "jsr:@ws/events/channels";
+ * import { ClientSocket } from "jsr:@ws/events/client";
+ *
+ * const client = new ClientSocket();
+ * const order = channel(client, "orders/42");
+ * order.on("open", (snapshot, isRejoin) => console.log(snapshot, isRejoin));
+ * order.on("message", ({ data }) => console.log(data));
+ * order.on("close", (code, reason) => console.log(code, reason));
+ * ```
  */
 export interface ChannelEvents<Types extends ChannelTypes> {
   /**
@@ -84,22 +96,31 @@ export interface ChannelEvents<Types extends ChannelTypes> {
     args: [snapshot: Snapshot<Types>, isRejoin: boolean];
     event: ChannelOpenEvent<Snapshot<Types>>;
   };
-  /** A message was received in the channel. */
+  /** A message was received in the channel. Listeners get the message. */
   message: {
     args: [message: ChannelMessage<Types, Channel<Types>>];
     event: ReceivedEvent<ChannelMessage<Types, Channel<Types>>>;
   };
-  /** A member has joined. Only emitted if the server has the option `members`. */
+  /**
+   * A member has joined. Only emitted if the server has the option `members`. Listeners
+   * get the member.
+   */
   join: {
     args: [member: ChannelMemberInfo];
     event: ChannelMemberEvent<ChannelMemberInfo>;
   };
-  /** The data of a member has changed. */
+  /**
+   * The data of a member has changed. Only emitted if the server has the option `members`.
+   * Listeners get the member.
+   */
   update: {
     args: [member: ChannelMemberInfo];
     event: ChannelMemberEvent<ChannelMemberInfo>;
   };
-  /** A member has left. */
+  /**
+   * A member has left. Only emitted if the server has the option `members`. Listeners get
+   * the member.
+   */
   leave: {
     args: [member: ChannelMemberInfo];
     event: ChannelMemberEvent<ChannelMemberInfo>;
@@ -195,7 +216,7 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
   ChannelEvents<Types>,
   TypedChannelMessages<Types, Channel<Types>>
 > {
-  /** The name of the channel. */
+  /** The name of the channel, such as `orders/42`. */
   readonly name: string;
   readonly #owner: ChannelOwner;
   readonly #data: ValueOrFunction<JoinData<Types>> | undefined;
@@ -266,7 +287,7 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
     ignoreRejection(this.#joined.promise);
   }
 
-  /** The state: `waiting`, `joining`, `open` or `closed`. */
+  /** The state: `waiting`, `joining`, `open` or `closed`; see {@linkcode ChannelState}. */
   get state(): ChannelState {
     return this.#state;
   }

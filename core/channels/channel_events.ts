@@ -53,9 +53,9 @@ export class ChannelOpenEvent<Snapshot> extends Event {
  * ```
  */
 export class ChannelCloseEvent extends Event {
-  /** The machine-readable code. */
+  /** The machine-readable code, such as `left`, `removed` or `forbidden`. */
   readonly code: string;
-  /** The human-readable reason. */
+  /** The human-readable reason of the close. */
   readonly reason: string;
 
   /**

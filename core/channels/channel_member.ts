@@ -13,9 +13,35 @@ import type { ChannelTypes, JoinData } from "./channel_types.ts";
 
 /** The operations of a {@linkcode ChannelMember} on the connection of its client. */
 export interface MemberLink {
-  /** Sends data to the member alone. */
+  /**
+   * Sends data to the member alone.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   * import { channels } from "jsr:@ws/events/channels";
+   *
+   * const server = new ServerSocket();
+   * const orders = channels(server).channel("orders/:id", { join: () => true });
+   * orders.on("join", (member) => member.send({ welcome: member.params.id }));
+   * ```
+   */
   send(data: unknown, options: SendOptions | undefined): Promise<void>;
-  /** Removes the member from the channel. */
+  /**
+   * Removes the member from the channel.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   * import { channels } from "jsr:@ws/events/channels";
+   *
+   * const server = new ServerSocket();
+   * const orders = channels(server).channel("orders/:id", { join: () => true });
+   * orders.on("message", (message) => {
+   *   if (message.size > 1_000) message.author.remove("spam", "Shorter, please");
+   * });
+   * ```
+   */
   remove(code: string, reason: string): void;
 }
 
@@ -32,7 +58,7 @@ export interface JoinRequestInfo<
   Params,
   ServerTypes extends SocketTypes,
 > {
-  /** The client. */
+  /** The connection of the client that asks to join. */
   readonly client: Connection<ServerTypes>;
   /** The name of the channel, which is also that of its room, such as `orders/42`. */
   readonly name: string;
@@ -83,13 +109,13 @@ export class ChannelMember<
   Params = Readonly<Record<string, string>>,
   ServerTypes extends SocketTypes = SocketTypes,
 > implements MessageAuthor<Outgoing<Types>> {
-  /** The client. */
+  /** The connection of the client. */
   readonly client: Connection<ServerTypes>;
   /** The name of the channel and of its room. */
   readonly name: string;
   /** The parameters in the name, decoded. */
   readonly params: Params;
-  /** The value that `join` returned. */
+  /** The value that the option `join` of the channel returned. */
   readonly context: Context<Types>;
   readonly #link: MemberLink;
 

@@ -56,7 +56,7 @@ export type Snapshot<Types extends ChannelTypes> = Types extends
   { snapshot: infer Type } ? Type : unknown;
 
 /**
- * A message of a channel.
+ * A message of a channel, as its listeners of `message` get it.
  *
  * @typeParam Types The types of the channel.
  * @typeParam From The type of the author: a member of the channel on a server, the channel

@@ -120,6 +120,17 @@ interface ReceivedInChannel {
  *
  * @typeParam Types The types of the channel.
  * @typeParam Member The type of a member.
+ *
+ * @example
+ * ```ts
+ * import { ServerSocket } from "jsr:@ws/events";
+ * import { channels } from "jsr:@ws/events/channels";
+ *
+ * const server = new ServerSocket();
+ * const orders = channels(server).channel("orders/:id", { join: () => true });
+ * orders.on("join", ({ client, name }) => console.log(client.id, "joins", name));
+ * orders.on("leave", ({ client, name }) => console.log(client.id, "leaves", name));
+ * ```
  */
 export interface ServerChannelEvents<
   Types extends ChannelTypes,
@@ -127,7 +138,10 @@ export interface ServerChannelEvents<
 > {
   /** A client of this server has joined one of the channels. Listeners get the member. */
   join: { args: [member: Member]; event: ChannelMemberEvent<Member> };
-  /** A member has sent a message. `message.author` is the member. */
+  /**
+   * A member has sent a message. Listeners get the message; `message.author` is the
+   * member.
+   */
   message: {
     args: [message: ChannelMessage<Types, Member>];
     event: ReceivedEvent<ChannelMessage<Types, Member>>;
@@ -200,7 +214,7 @@ export class ServerChannel<
   ServerChannelEvents<Types, ChannelMember<Types, Params, ServerTypes>>,
   TypedChannelMessages<Types, ChannelMember<Types, Params, ServerTypes>>
 > {
-  /** The pattern of the names. */
+  /** The pattern of the names of the channels, such as `orders/:id`. */
   readonly pattern: string;
   readonly #host: ChannelHost<ServerTypes>;
   readonly #schema: StandardSchema<Incoming<Types>> | undefined;

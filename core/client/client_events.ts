@@ -20,6 +20,17 @@ import type { SocketTypes } from "../values/types.ts";
  * The events of a {@linkcode ClientSocket}.
  *
  * @typeParam Types The types of the client.
+ *
+ * @example
+ * ```ts
+ * import { ClientSocket } from "jsr:@ws/events";
+ *
+ * const client = new ClientSocket();
+ * client.on("connect", () => client.send("Hello"));
+ * client.on("reconnecting", (attempt, delay) => console.log(attempt, delay));
+ * client.on("recovery", (recovered) => console.log("nothing missed:", recovered));
+ * client.on("giveup", (error, reason) => console.error(reason, error));
+ * ```
  */
 export interface ClientEvents<Types extends SocketTypes>
   extends ConnectionEvents<Types> {

@@ -101,7 +101,7 @@ export interface AdapterLogLimits {
 export interface AdapterLogEntry {
   /** The offset of the message. It increases with each message, across all channels. */
   readonly offset: number;
-  /** The message. */
+  /** The message, as it was passed to {@linkcode AdapterLog.append}. */
   readonly message: Uint8Array;
 }
 

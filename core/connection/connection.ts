@@ -145,9 +145,20 @@ export type TypedMessages<Types extends SocketTypes> = {
  * The events of a {@linkcode Connection}.
  *
  * @typeParam Types The types of the socket.
+ *
+ * @example
+ * ```ts
+ * import type { Connection } from "jsr:@ws/events";
+ *
+ * function log(connection: Connection): void {
+ *   connection.on("message", ({ data }) => console.log("received", data));
+ *   connection.on("drain", () => console.log("has room again"));
+ *   connection.on("end", ({ code, reason }) => console.log("ended", code, reason));
+ * }
+ * ```
  */
 export interface ConnectionEvents<Types extends SocketTypes> {
-  /** A message was received. */
+  /** A message was received. Listeners get the message. */
   message: {
     args: [message: SocketMessage<Types>];
     event: ReceivedEvent<SocketMessage<Types>>;

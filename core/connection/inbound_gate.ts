@@ -19,34 +19,38 @@ import { type Deferred, withResolvers } from "../util/deferred.ts";
 import { typeOf } from "../values/type_of.ts";
 
 /**
- * What a client has sent, as a hook of {@linkcode ServerSocket.use} sees it.
+ * What a client has sent; the argument of a hook of {@linkcode ServerSocket.use}.
  *
  * @typeParam Client The type of the client: a {@linkcode Connection}.
  */
 export interface InboundContext<Client> {
-  /** What it is. A `join` asks for a channel. */
+  /** What the client has sent. A `join` asks for a channel. */
   readonly kind: "message" | "request" | "join";
   /** The client that has sent it. */
   readonly client: Client;
-  /** The name of the channel, for a `join`, and for what was sent in a channel. */
+  /**
+   * The name of the channel, for a `join` and for what is sent in a channel; otherwise
+   * undefined.
+   */
   readonly channel: string | undefined;
   /**
    * The data of the message or of the request, as `message.data`, or that of the join. It
    * is decoded when it is first read, and was checked by the schema, if there is one.
    */
   readonly data: unknown;
-  /** `data.type`, if it is a string. */
+  /** The value of `data.type`, if it is a string; otherwise undefined. */
   readonly type: string | undefined;
 }
 
 /**
- * A hook around everything that clients send; see {@linkcode ServerSocket.use}.
+ * A function that is called with everything that clients send; see {@linkcode
+ * ServerSocket.use}.
  *
  * @typeParam Client The type of the client: a {@linkcode Connection}.
  * @param inbound What the client has sent.
- * @param next Passes it to the next hook, and after the last one to the listeners or the
+ * @param next Passes it to the next hook, or from the last hook to the listeners or the
  * handler. Returns a promise that resolves when these have finished.
- * @returns Anything. If it is a promise, the hook ends with it.
+ * @returns Any value. If it is a promise, the hook is done when it settles.
  */
 export type InboundHook<Client> = (
   inbound: InboundContext<Client>,

@@ -256,8 +256,8 @@ function isSendableCode(code: number, side: "server" | "client"): boolean {
 }
 
 /**
- * An operation failed because the connection is closing or has ended: a `send` that came
- * too late, or a request or another promise that was still pending.
+ * An error for an operation that failed because the connection is closing or has ended: a
+ * late `send`, or a request or another promise that was still pending.
  *
  * @example Distinguish a late send from other errors
  * ```ts
@@ -274,7 +274,7 @@ function isSendableCode(code: number, side: "server" | "client"): boolean {
  * ```
  */
 export class ConnectionEndedError extends Error {
-  /** The name of this class. */
+  /** The name of the error: `ConnectionEndedError`. */
   override readonly name = "ConnectionEndedError";
   /** How the connection ended; undefined while it is still closing. */
   readonly end: ConnectionEnd | undefined;
@@ -292,8 +292,9 @@ export class ConnectionEndedError extends Error {
 }
 
 /**
- * A message, or the one that replaced it, was dropped under its `overflow` policy, because
- * the peer receives messages more slowly than they are sent. It will not be sent.
+ * An error for a message that was dropped, or whose replacement was dropped, under its
+ * `overflow` policy, because the peer receives messages more slowly than they are sent. It
+ * will not be sent.
  *
  * @example
  * ```ts
@@ -311,7 +312,7 @@ export class ConnectionEndedError extends Error {
  * ```
  */
 export class MessageDroppedError extends Error {
-  /** The name of this class. */
+  /** The name of the error: `MessageDroppedError`. */
   override readonly name = "MessageDroppedError";
 }
 
@@ -336,18 +337,19 @@ export type ConnectErrorKind =
 
 /** The details of a failure to connect. */
 export interface ConnectErrorDetails extends ErrorOptions {
-  /** What kind of failure it was. */
+  /** What kind of failure it was; undefined if it is unknown. */
   readonly kind?: ConnectErrorKind | undefined;
-  /** The HTTP status. */
+  /** The HTTP status of the refusal; undefined if there was none, or it is unknown. */
   readonly status?: number | undefined;
-  /** The close code. */
+  /** The close code of a server that accepted the connection only to refuse it. */
   readonly code?: number | undefined;
-  /** The close reason. */
+  /** The reason that came with the close code. */
   readonly reason?: string | undefined;
 }
 
 /**
- * A connection could not be established. The `cause` is the error of the runtime, if any.
+ * An error for a connection that could not be established. The `cause` is the error of the
+ * runtime, if any.
  *
  * Deno, Node (from 22.3) and Bun reveal the HTTP status and the kind of failure. Browsers
  * reveal neither (WHATWG WebSockets, "fail the WebSocket connection"): there only a
@@ -368,7 +370,7 @@ export interface ConnectErrorDetails extends ErrorOptions {
  * ```
  */
 export class ConnectError extends Error {
-  /** The name of this class. */
+  /** The name of the error: `ConnectError`. */
   override readonly name = "ConnectError";
   /** The URL, without user name, password, query and fragment. */
   readonly url: string;
@@ -435,7 +437,7 @@ export class ConnectError extends Error {
  * ```
  */
 export class RequestError extends Error {
-  /** The name of this class. */
+  /** The name of the error: `RequestError`. */
   override readonly name = "RequestError";
   /** The machine-readable code; undefined if there is none. */
   readonly code: string | undefined;

@@ -34,13 +34,13 @@ export class ReadyEvent extends Event {}
  * ```
  */
 export class RefusedEvent extends Event {
-  /** The request. */
+  /** The request that was refused. */
   readonly request: Request;
   /** The HTTP status of the response. */
   readonly status: number;
-  /** The human-readable reason. */
+  /** Why the request was refused, for a human reader. */
   readonly reason: string;
-  /** The address of the client. */
+  /** The address of the client, as {@linkcode Connection.remoteAddress}. */
   readonly remoteAddress: string;
 
   /**
@@ -74,7 +74,7 @@ export interface AdapterState {
    * or rejects messages. Initially `down`.
    */
   readonly state: "up" | "down";
-  /** When the state last changed. */
+  /** The time at which the state last changed. */
   readonly since: Date;
   /** The last error, even after recovery; undefined if there was none. */
   readonly lastError: unknown;
@@ -180,9 +180,9 @@ export interface Member<Data = unknown> {
  * ```
  */
 export class MemberEvent<Data = unknown> extends Event {
-  /** The member. */
+  /** The member that has joined or left, or whose data has changed. */
   readonly member: Member<Data>;
-  /** The name of the room. */
+  /** The name of the room that the member is or was in. */
   readonly room: string;
 
   /**
@@ -215,9 +215,9 @@ export class MemberEvent<Data = unknown> extends Event {
  * ```
  */
 export class ConnectEvent<Connection> extends Event {
-  /** The connection. */
+  /** The connection that is open. */
   readonly connection: Connection;
-  /** The requested path. */
+  /** The requested path, without the query. */
   readonly path: string;
 
   /**
@@ -250,7 +250,7 @@ export class ConnectEvent<Connection> extends Event {
  * ```
  */
 export class ReceivedEvent<Message> extends Event {
-  /** The message. */
+  /** The message that was received. */
   readonly message: Message;
 
   /**
@@ -382,7 +382,7 @@ export type GiveUpReason =
 export class GiveUpEvent extends Event {
   /** The error of the last attempt, or the reason of the signal. */
   readonly error: unknown;
-  /** Why the client stops. */
+  /** Why the client stops, such as `attempts` or `final`. */
   readonly reason: GiveUpReason;
 
   /**
@@ -431,9 +431,9 @@ export type ClientState =
  * ```
  */
 export class StateEvent extends Event {
-  /** The new state. */
+  /** The new state, such as `open`. */
   readonly state: ClientState;
-  /** The state before. */
+  /** The state before the change. */
   readonly previous: ClientState;
 
   /**
@@ -468,7 +468,7 @@ export class StateEvent extends Event {
  */
 export class EndEvent<Connection> extends Event
   implements Omit<EndDetails, "type"> {
-  /** The name of the event. */
+  /** The name of the event: `close`, `disconnect` or `end`. */
   declare readonly type: ConnectionEnd["type"] | "end";
   /** The connection that ended. */
   readonly connection: Connection;
@@ -502,7 +502,7 @@ export class EndEvent<Connection> extends Event
     return this.end.reason;
   }
 
-  /** Why the connection ended. */
+  /** Why the connection ended, such as `peer` or `timeout`. */
   get cause(): Cause {
     return this.end.cause;
   }
@@ -530,7 +530,7 @@ export class EndEvent<Connection> extends Event
  * ```
  */
 export class FailureEvent<Connection> extends Event {
-  /** The error. */
+  /** The error: what the listener threw, or the reason of its rejected promise. */
   readonly error: unknown;
   /** The name of the event whose listener failed, or the origin of the error. */
   readonly from: string;

@@ -48,7 +48,7 @@ export type ResolvedReconnectOptions =
 export interface Disconnection extends ConnectionEnd {
   /** Whether the closing handshake was completed, as in a `CloseEvent`. */
   readonly wasClean: boolean;
-  /** When it ended. */
+  /** The time at which the connection ended. */
   readonly time: Date;
   /**
    * How long the server asks the client to wait before it reconnects, in milliseconds;

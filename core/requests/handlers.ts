@@ -14,7 +14,7 @@ import { UNHANDLED_FAILURE } from "./incoming_request.ts";
 import type { Message, MessageAuthor } from "../../message.ts";
 import { typeOf } from "../values/type_of.ts";
 
-/** Options of `handle`. */
+/** Options of {@linkcode Endpoint.handle}. */
 export interface HandleOptions {
   /** A signal that removes the handler when it is aborted. */
   readonly signal?: AbortSignal;

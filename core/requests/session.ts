@@ -29,7 +29,7 @@ import { INITIAL_CREDIT } from "../sending/credit_window.ts";
 import { type PendingReply, PendingRequests } from "./pending_requests.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 
-/** Options of `request`. */
+/** Options of {@linkcode Connection.request}. */
 export interface RequestOptions {
   /** A signal that cancels the request; the promise rejects with its reason. */
   readonly signal?: AbortSignal;

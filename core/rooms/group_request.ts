@@ -45,7 +45,7 @@ export const SERVER_SLACK_MS = 1_000;
  * @typeParam Data The type of a reply.
  */
 export interface AudienceReplies<Data = unknown> {
-  /** The replies, by {@linkcode Connection.id}. */
+  /** The replies, by the {@linkcode Connection.id} of the client. */
   readonly replies: ReadonlyMap<string, Data>;
   /**
    * Why a client has not replied, by {@linkcode Connection.id}: a {@linkcode RequestError}

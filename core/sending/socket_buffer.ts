@@ -11,7 +11,7 @@ import type { WriterLimits } from "./flow_options.ts";
 
 /** The number and the size of messages. */
 export interface TrafficCount {
-  /** The number of messages. */
+  /** The number of messages since the connection was opened. */
   readonly messages: number;
   /** Their size in bytes. A text counts as its `length` in UTF-16 code units. */
   readonly bytes: number;

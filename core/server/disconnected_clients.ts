@@ -12,11 +12,11 @@ import type { SocketTypes } from "../values/types.ts";
 export interface DisconnectedClient extends ConnectionEnd {
   /** The {@linkcode Connection.id} of the connection. */
   readonly id: string;
-  /** The address of the client. */
+  /** The address of the client, as {@linkcode Connection.remoteAddress}. */
   readonly remoteAddress: string;
-  /** The path of the request. */
+  /** The requested path, without the query. */
   readonly path: string;
-  /** When the connection was lost. */
+  /** The time at which the connection was lost. */
   readonly time: Date;
 }
 

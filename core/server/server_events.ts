@@ -26,6 +26,17 @@ import type { PresenceData, SocketTypes } from "../values/types.ts";
  * The events of a {@linkcode ServerSocket}.
  *
  * @typeParam Types The types of incoming and outgoing messages.
+ *
+ * @example
+ * ```ts
+ * import { ServerSocket } from "jsr:@ws/events";
+ *
+ * const server = new ServerSocket();
+ * server.on("ready", () => console.log("listening on", server.url));
+ * server.on("connect", (client, path) => client.join(path));
+ * server.on("message", ({ author, data }) => console.log(author.id, data));
+ * server.on("end", (client, { code, cause }) => console.log(client.id, code, cause));
+ * ```
  */
 export interface ServerEvents<Types extends SocketTypes> {
   /** The server is listening. */
@@ -88,7 +99,10 @@ export interface ServerEvents<Types extends SocketTypes> {
     args: [client: Connection<Types>, path: string];
     event: ConnectEvent<Connection<Types>>;
   };
-  /** A client has sent a message; `message.author` is the client. */
+  /**
+   * A client has sent a message. Listeners get the message; `message.author` is the
+   * client.
+   */
   message: {
     args: [message: SocketMessage<Types>];
     event: ReceivedEvent<SocketMessage<Types>>;

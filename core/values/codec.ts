@@ -28,7 +28,7 @@ export type Sendable =
 export interface SendableObject {
   /** Excludes functions. */
   readonly [Symbol.hasInstance]?: never;
-  /** Excludes promises. */
+  /** Excludes promises: this property must not exist. */
   readonly then?: Exclude<Sendable, object> | SendableObject | undefined;
 }
 

@@ -63,16 +63,16 @@ export type SchemaResult<Output> =
 
 /** An issue that a schema found. */
 export interface SchemaIssue {
-  /** The human-readable description. */
+  /** The human-readable description of the issue. */
   readonly message: string;
-  /** The path to the invalid part of the value. */
+  /** The path to the invalid part of the value; the value itself if undefined. */
   readonly path?:
     | readonly (PropertyKey | { readonly key: PropertyKey })[]
     | undefined;
 }
 
 /**
- * Data does not match a schema.
+ * An error for data that does not match a schema: of a message or a reply.
  *
  * @example Log what a client sent wrong
  * ```ts
@@ -86,14 +86,14 @@ export interface SchemaIssue {
  * ```
  */
 export class SchemaError extends Error {
-  /** The name of this class. */
+  /** The name of the error: `SchemaError`. */
   override readonly name = "SchemaError";
   /**
    * The first 8 issues. Long messages and paths are truncated, and control characters are
    * escaped.
    */
   readonly issues: readonly SchemaIssue[];
-  /** The total number of issues. */
+  /** The total number of issues, including those beyond the first 8. */
   readonly issueCount: number;
 
   /**
