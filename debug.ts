@@ -62,13 +62,13 @@ const DEBUG_OPTIONS = optionNames<DebugOptions>({
  * attempts to reconnect, and every frame that is sent (`->`) or received (`<-`). Frames
  * of `events.v1` are decoded: requests, replies, batches, credit, channels.
  *
- * It is meant for development: the log holds the content of messages, and so whatever
- * secrets they contain. Headers, queries and recovery tokens are left out. A socket that
- * is not debugged pays nothing for it.
+ * It is meant for development: the log contains the content of messages, including any
+ * secrets in them. Headers, queries and recovery tokens are left out. It has no overhead
+ * for other sockets.
  *
- * Call it before the server listens or the client connects: connections that exist
- * already are not logged. Pings and pongs of RFC 6455 are not shown, as a runtime does
- * not report them.
+ * Call it before the server listens or the client connects: connections that exist already
+ * are not logged. Pings and pongs (RFC 6455) are not shown, as runtimes do not report
+ * them.
  *
  * @typeParam Types The types of the socket.
  * @param socket The server or the client.

@@ -49,7 +49,7 @@ export interface MessageInit<Data, Outgoing> {
    * @param data The reply.
    */
   readonly answer?: ((data: Outgoing) => Promise<void>) | undefined;
-  /** The id of a request that may be sent again. */
+  /** The id of a request that may be sent again; see {@linkcode Message.requestId}. */
   readonly requestId?: string | undefined;
 }
 

@@ -296,9 +296,9 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
   }
 
   /**
-   * Replaces what other members see of a client, in all its rooms and those that it joins
-   * later, instead of what the option `presence` returns. Servers emit `update` if the
-   * data of the member has changed.
+   * Replaces the public data of a client that the option `presence` returned, in all its
+   * rooms and those that it joins later. Servers emit `update` if the data of the member
+   * has changed.
    *
    * @param client A client of this server.
    * @param data The new value of `member.data`.
@@ -332,8 +332,8 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
    * @param id The {@linkcode Connection.id}.
    * @param code The close code; 1000 by default.
    * @param reason The human-readable reason.
-   * @returns A promise of whether there was such a connection. It does not wait until the
-   * connection has ended. It rejects if this server has no such connection and the others
+   * @returns A promise that resolves to `true` if there was such a connection, without
+   * waiting for its end. It rejects if this server has no such connection and the others
    * cannot be asked, as for {@linkcode ServerSocket.count}.
    * @throws {TypeError} (rejects) If the id is not a string.
    * @throws {RangeError} (rejects) If the code is not allowed, or the reason is too
@@ -364,8 +364,8 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
    * @param id The {@linkcode Connection.id}.
    * @param data The data to send.
    * @param options How to send it.
-   * @returns A promise of whether there was such a connection, which has queued the message
-   * then. It rejects as that of {@linkcode ServerSocket.closeById}.
+   * @returns A promise that resolves to `true` if there was such a connection, and the
+   * message is queued there. It rejects as that of {@linkcode ServerSocket.closeById}.
    * @throws {TypeError} (rejects) If the id is not a string, the data cannot be encoded, or
    * an option is unknown.
    * @throws {RangeError} (rejects) If `overflow` is not a valid policy.

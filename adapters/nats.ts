@@ -114,7 +114,7 @@ export interface NatsOptions {
   readonly authenticator?: (nonce?: string) => NatsCredentials | void;
   /** Options of TLS. Without it, TLS is used if NATS requires or offers it. */
   readonly tls?: NatsTlsOptions;
-  /** The name of the client, as shown by the monitoring of NATS. */
+  /** The name of the client, which the monitoring of NATS shows. */
   readonly name?: string;
   /**
    * The prefix of reply subjects. Set it if the user is not allowed to subscribe to
@@ -130,8 +130,8 @@ export interface NatsOptions {
    */
   readonly timeout?: number;
   /**
-   * The interval between pings, in milliseconds. A connection ends when the third ping
-   * in a row is due without an answer to any.
+   * The interval between pings, in milliseconds. A connection is closed if two pings in a
+   * row get no answer, when the third is due.
    *
    * @default {2_500}
    */

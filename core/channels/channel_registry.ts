@@ -88,8 +88,8 @@ export interface ServerChannels<ServerTypes extends SocketTypes = SocketTypes> {
    *
    * @typeParam Types The types of the channel.
    * @typeParam Pattern The pattern.
-   * @param pattern The pattern: segments between slashes, where `:id` stands for any one
-   * segment that is encoded as by `encodeURIComponent`.
+   * @param pattern The pattern: segments between slashes, where `:id` matches any one
+   * segment that is encoded with `encodeURIComponent`.
    * @param options The options: `join` decides who may join.
    * @returns The channels. They emit the messages of their members.
    * @throws {TypeError} If the pattern or an option is invalid.
@@ -128,7 +128,7 @@ export interface ServerChannels<ServerTypes extends SocketTypes = SocketTypes> {
  *
  * A channel is a room that clients ask to join. The server decides who may, and answers
  * with a snapshot; `server.to(name).send(...)` reaches the members, through adapters, too.
- * A client without `events.v1` cannot join.
+ * A client that does not support `events.v1` cannot join.
  *
  * @typeParam ServerTypes The types of the server.
  * @param server The server.

@@ -110,7 +110,7 @@ export interface ClientOptions<Types extends SocketTypes = SocketTypes>
   /**
    * The maximum size of a received message in bytes. A larger one is not delivered: the
    * connection is closed with 4009, as no client may send 1009, and the cause `limit`. The
-   * runtime has received it by then: no `WebSocket` has such a limit, except in packages
+   * runtime has already received it: no `WebSocket` has such a limit, except in packages
    * such as `ws` (see {@linkcode ClientOptions.webSocket}).
    *
    * @default {Infinity}

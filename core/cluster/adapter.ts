@@ -59,9 +59,9 @@ export interface Adapter {
   readonly log?: AdapterLog;
   /**
    * Whether a message comes back to the server that has published it, if that server is
-   * subscribed to the channel. If so, the server considers the broker to be up only
-   * after a message of its own has come back, and notices within 10 seconds when they
-   * stop coming back.
+   * subscribed to the channel. If so, the server considers the broker to be up only after
+   * one of its own messages has come back, and notices within 10 seconds if they no longer
+   * do.
    *
    * @default {false}
    */

@@ -43,7 +43,7 @@ export interface MessageOptions<Types extends SocketTypes = SocketTypes>
    */
   readonly schema?: Types | StandardSchema<Incoming<Types>>;
   /**
-   * What happens if a peer sends invalid data: `report` only emits the `error` event;
+   * The policy for a peer that sends invalid data: `report` only emits the `error` event;
    * `close` also closes the connection with 1008. Data is invalid if it does not match the
    * schema, or if the codec cannot decode it for the schema or for the handler of a
    * request. Without a schema, a message is only decoded by the listener that reads it,

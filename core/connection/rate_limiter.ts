@@ -23,7 +23,7 @@ export interface MessageRate {
    */
   readonly burst?: number;
   /**
-   * What happens to a message that exceeds the limit: `close` closes the connection with
+   * The policy for a message that exceeds the limit: `close` closes the connection with
    * 1008 and the cause `limit`; `drop` drops the message and counts it. Even with `drop`,
    * a peer is closed if more than 50,000 of its messages per second are dropped.
    *

@@ -263,7 +263,7 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
    * @param type The name of the event.
    * @param options Which event to wait for, and for how long.
    * @returns A promise of the arguments of the event. It rejects with a
-   * `ConnectionEndedError` when no event can come any more, with a `DOMException` named
+   * `ConnectionEndedError` when no more events can occur, with a `DOMException` named
    * `TimeoutError` after the timeout, with the reason of the signal, and with an error
    * that the filter throws. If it is not awaited, its rejection is not reported as
    * unhandled.
@@ -295,7 +295,7 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
    *
    * @param type The name of the event.
    * @param options Which events to collect, how many, and for how long. Without `limit`
-   * and `during`, it collects until no event can come any more.
+   * and `during`, it collects until no more events can occur.
    * @returns A promise of the arguments of each event. It rejects with the reason of the
    * signal, and with an error that the filter throws.
    * @throws {TypeError} If there is no such event, or an option is unknown.
@@ -331,8 +331,8 @@ export abstract class Emitter<Events, Typed = unknown> extends EventTarget {
    *
    * @param type The name of the event.
    * @param options A signal that stops it, and how many events may wait.
-   * @returns An iterator of the arguments of each event. It ends when no event can come
-   * any more; `break` discards the waiting events.
+   * @returns An iterator of the arguments of each event. It ends when no more events can
+   * occur; `break` discards the waiting events.
    * @throws {TypeError} If there is no such event, or an option is unknown.
    * @throws {RangeError} If `limit` is negative or `NaN`.
    *

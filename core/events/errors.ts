@@ -317,7 +317,7 @@ export class MessageDroppedError extends Error {
 }
 
 /**
- * What kind of failure kept a client from connecting:
+ * The kind of failure that prevented a client from connecting:
  *
  * - `refused`: the server refused the connection, with an HTTP status, or with a close
  *   code and a reason; or the policy of the page forbids it.
@@ -337,7 +337,7 @@ export type ConnectErrorKind =
 
 /** The details of a failure to connect. */
 export interface ConnectErrorDetails extends ErrorOptions {
-  /** What kind of failure it was; undefined if it is unknown. */
+  /** The kind of failure; undefined if it is unknown. */
   readonly kind?: ConnectErrorKind | undefined;
   /** The HTTP status of the refusal; undefined if there was none, or it is unknown. */
   readonly status?: number | undefined;
@@ -375,8 +375,8 @@ export class ConnectError extends Error {
   /** The URL, without user name, password, query and fragment. */
   readonly url: string;
   /**
-   * What kind of failure it was; undefined if the runtime does not say, or if the client
-   * itself gave up.
+   * The kind of failure; undefined if the runtime does not say, or if the client itself
+   * gave up.
    */
   readonly kind: ConnectErrorKind | undefined;
   /** The HTTP status of the refusal; undefined if there was none, or it is unknown. */

@@ -149,9 +149,9 @@ export class ServerMessageEvent extends Event {
  */
 export interface Member<Data = unknown> {
   /**
-   * The key that the connections of the member share, such as the id of a user: the
-   * result of `key` of the server option `presence`. By default the {@linkcode
-   * Connection.id}: each connection is a member of its own.
+   * The key that the connections of the member share, such as the id of a user: the result
+   * of `key` of the server option `presence`. By default it is the {@linkcode
+   * Connection.id}, so that each connection is a separate member.
    */
   readonly key: string;
   /**

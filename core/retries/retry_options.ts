@@ -15,15 +15,15 @@ import {
 export interface RetryOptions {
   /**
    * How long a client may be without a connection, in milliseconds. After that, the server
-   * does not remember its requests, and says so.
+   * forgets its requests, and refuses to repeat them with the code `uncertain`.
    *
    * @default {300_000}
    */
   readonly maxAge?: number;
   /**
    * The memory that the answers of all clients may take together, in bytes. Above it, the
-   * clients with the largest answers lose their oldest ones first. A client is told if it
-   * asks again for an answer that is forgotten.
+   * clients with the largest answers lose their oldest ones first. A client that requests
+   * a forgotten answer again gets the code `uncertain`.
    *
    * @default {16_777_216}
    */

@@ -14,7 +14,8 @@ import {
 import type { PresenceData, SocketTypes } from "../values/types.ts";
 
 /**
- * Options of presence: what other members see of the clients in a room.
+ * Options of presence, which define the public data of a client for the other members of
+ * its rooms.
  *
  * @typeParam Types The types of the messages of the server.
  */
@@ -29,9 +30,8 @@ export interface PresenceOptions<Types extends SocketTypes = SocketTypes> {
    */
   readonly data: (client: Connection<Types>) => PresenceData<Types>;
   /**
-   * Returns what a client has in common with the other connections of the same member,
-   * such as the id of a user with two windows. By default each connection is a member of
-   * its own.
+   * Returns the key that the connections of one member share, such as the id of a user
+   * with two open windows. By default, each connection is a separate member.
    *
    * @param client The client that joins a room.
    * @returns A string that is not empty; the value of `member.key`.

@@ -251,8 +251,8 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
    *
    * @param rooms The names of the rooms.
    * @returns A promise of the number of selected clients on all servers. It resolves when
-   * all servers have answered: what is sent to the rooms from then on reaches the clients.
-   * It rejects if the adapter is down, or if a server does not answer.
+   * all servers have answered; messages that are sent to the rooms afterwards reach the
+   * clients. It rejects if the adapter is down, or if a server does not answer.
    * @throws {TypeError} (rejects) If a name is not a string, or empty.
    * @throws {RangeError} (rejects) If a name is longer than 1,024 bytes of UTF-8.
    *

@@ -44,7 +44,7 @@ export interface RequestInfo {
     /** The port. */
     readonly port?: number;
   };
-  /** Settles when the response was sent, or could not be sent. */
+  /** A promise that settles when the response was sent, or could not be sent. */
   readonly completed?: PromiseLike<unknown>;
 }
 

@@ -103,11 +103,17 @@ export interface WebSocketOptions {
    * @default {globalThis.WebSocket}
    */
   readonly WebSocket?: WebSocketClass;
-  /** Deno: an HTTP client of `Deno.createHttpClient`, for certificates or a proxy. */
+  /**
+   * An HTTP client of `Deno.createHttpClient`, for certificates or a proxy. Only supported
+   * by Deno.
+   */
   readonly client?: object;
-  /** Bun: options of TLS, such as `ca`. */
+  /** Options of TLS, such as `ca`. Only supported by Bun. */
   readonly tls?: object;
-  /** Node: a dispatcher of the package `undici`, for certificates or a proxy. */
+  /**
+   * A dispatcher of the package `undici`, for certificates or a proxy. Only supported by
+   * Node.
+   */
   readonly dispatcher?: object;
 }
 

@@ -131,12 +131,12 @@ export interface ServerOptions<Types extends SocketTypes = SocketTypes>
   readonly adapterQueue?: number;
   /**
    * Whether to store the last messages of each room and the last broadcasts, so that
-   * clients of this library that were disconnected can receive what they have missed. A
-   * client that reconnects in time is sent the missed messages of the rooms that it was
-   * in, as soon as it joins them again. Its event `recovery` reports whether nothing is
-   * missing. Messages are stored in memory, so that a client has to reconnect to the same
-   * server. With an adapter whose broker stores messages, such as those for Redis and
-   * NATS, it can reconnect to any server.
+   * clients of this library that were disconnected can receive the messages that they have
+   * missed. A client that reconnects in time is sent the missed messages of the rooms that
+   * it was in, as soon as it joins them again. Its event `recovery` reports whether
+   * nothing is missing. Messages are stored in memory, so that a client has to reconnect
+   * to the same server. With an adapter whose broker stores messages, such as those for
+   * Redis and NATS, it can reconnect to any server.
    *
    * @default {false}
    */
@@ -150,10 +150,10 @@ export interface ServerOptions<Types extends SocketTypes = SocketTypes>
    */
   readonly retries?: boolean | RetryOptions;
   /**
-   * What other members of a room see of a client: a function that returns its public
-   * data, such as its name, or {@linkcode PresenceOptions} with a key that groups the
-   * connections of one user. Setting this option enables the events `join`, `update` and
-   * `leave`, for the members on all servers. Not set by default.
+   * The public data of a client for the other members of its rooms: a function that
+   * returns it, such as the name of the user, or {@linkcode PresenceOptions} with a key
+   * that groups the connections of one user. Setting this option enables the events
+   * `join`, `update` and `leave`, for the members on all servers. Not set by default.
    */
   readonly presence?:
     | PresenceOptions<Types>
