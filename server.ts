@@ -363,7 +363,7 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
    *
    * @param id The {@linkcode Connection.id}.
    * @param data The data to send.
-   * @param options How to send it.
+   * @param options The `overflow` policy, a key, and whether the message is volatile.
    * @returns A promise that resolves to `true` if there was such a connection, and the
    * message is queued there. It rejects as that of {@linkcode ServerSocket.closeById}.
    * @throws {TypeError} (rejects) If the id is not a string, the data cannot be encoded, or
@@ -445,7 +445,8 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
    * Sends a message to all clients, as {@linkcode Audience.send} does.
    *
    * @param data The data to send.
-   * @param options Excluded clients and rooms, and how to send it.
+   * @param options Excluded clients and rooms, and the options of {@linkcode
+   * Connection.send}.
    * @returns As {@linkcode Audience.send}.
    * @throws {TypeError} If the data cannot be encoded, or an option is unknown.
    * @throws {RangeError} If `overflow` is not a valid policy.
@@ -586,7 +587,7 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
    *
    * @param client The client.
    * @param data The data to send.
-   * @param options How to send it.
+   * @param options The `overflow` policy, a key, and whether the message is volatile.
    * @returns As {@linkcode Connection.send}.
    * @throws {TypeError} If the data cannot be encoded, or `client` is not a connection.
    *

@@ -34,14 +34,15 @@ export interface AdmissionOptions<Context = unknown> {
   /**
    * The origins of the pages that may connect, such as `https://example.com`. Pages of
    * other origins are refused with 403. Browsers always send the `Origin` header, and
-   * pages cannot change it; most other programs send none, and are not refused for that:
-   * they could send any.
+   * pages cannot change it. A request without the header is not refused, as most programs
+   * other than browsers send none, and could send any.
    *
    * By default all origins may connect, but a page of another site is refused if its
-   * request carries `Cookie` or `Authorization`: a browser adds those to the requests of
-   * all pages, so that any site could act as the user (cross-site WebSocket hijacking).
-   * Same site means {@linkcode sameOrigin}, or that both are on this machine, as in
-   * `http://localhost:5173` and `ws://127.0.0.1:3000`. `() => true` allows all.
+   * request carries `Cookie` or `Authorization`: a browser adds them to the requests of
+   * every page, so any site could act as the user (cross-site WebSocket hijacking). Two
+   * origins are of the same site if {@linkcode sameOrigin} returns `true`, or if both are
+   * on this machine, as in `http://localhost:5173` and `ws://127.0.0.1:3000`. `() => true`
+   * allows all.
    */
   readonly origins?: AllowList;
   /**

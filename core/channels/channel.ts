@@ -321,7 +321,7 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
    * A message is sent at most once. An unawaited rejection is not reported as unhandled.
    *
    * @param data The data to send.
-   * @param options How to send it.
+   * @param options The `overflow` policy, a key, and whether the message is volatile.
    * @returns A promise that resolves as that of {@linkcode Connection.send}.
    * @throws {ConnectionEndedError} (rejects) If the channel is closed, or the connection is
    * lost before the message was passed to it.

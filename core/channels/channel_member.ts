@@ -141,7 +141,7 @@ export class ChannelMember<
    * Sends a message to this member alone, in the channel.
    *
    * @param data The data to send.
-   * @param options How to send it.
+   * @param options The `overflow` policy, a key, and whether the message is volatile.
    * @returns A promise that settles as that of {@linkcode Connection.send}. It rejects if
    * the client is not in the channel any more.
    * @throws {TypeError} If the data cannot be serialized.

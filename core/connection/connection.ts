@@ -406,7 +406,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
    * is reported by its event.
    *
    * @param data The data to send.
-   * @param options The policy for a full send buffer, and a key.
+   * @param options The `overflow` policy, a key, and whether the message is volatile.
    * @returns A promise that resolves when the message was passed to the socket and less
    * than `highWaterMark` bytes wait to be sent, so that a loop that awaits it does not
    * fill the buffer. It does not confirm that the peer has received the message.

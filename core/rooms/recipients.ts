@@ -220,7 +220,7 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
    * what happens for a client whose buffer is full.
    *
    * @param data The data to send.
-   * @param options How to send it.
+   * @param options The `overflow` policy, a key, and whether the message is volatile.
    * @returns A promise that resolves when the message has been queued for each client, or
    * passed to the adapter. It does not wait for slow clients: use `connection.send` to
    * pace a sender.

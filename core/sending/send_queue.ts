@@ -37,12 +37,12 @@ export interface SendOptions {
    */
   readonly key?: string;
   /**
-   * Sends the message only if it can leave at once. It is dropped, and counted as
-   * dropped, if other messages wait to be sent, if the runtime still buffers 64 KiB or
-   * more, if the peer has not granted credit for it, or while a client has no connection.
-   * The promise of `send` rejects with a {@linkcode MessageDroppedError} then. A volatile
-   * message is never queued, so `overflow` and `key` do not apply, and never stored in a
-   * `history`.
+   * Sends the message only if it can be sent immediately. Otherwise it is dropped, and
+   * counted as dropped: if other messages wait to be sent, if the runtime still buffers 64
+   * KiB or more, if the peer has not granted credit for it, or while a client has no
+   * connection. Then the promise of `send` rejects with a {@linkcode MessageDroppedError}.
+   * A volatile message is never queued, so `overflow` and `key` do not apply, and never
+   * stored in a `history`.
    *
    * @default {false}
    */
