@@ -28,6 +28,7 @@ export interface MessageAuthor<Outgoing = Sendable> {
    * Sends a message to the author.
    *
    * @param data The data to send.
+   * @returns A promise that settles when the message was sent, or could not be sent.
    */
   send(data: Outgoing): Promise<void>;
 }

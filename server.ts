@@ -330,8 +330,9 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
    * Closes the connection with an id, on any server that the adapter connects.
    *
    * @param id The {@linkcode Connection.id}.
-   * @param code The close code; 1000 by default.
-   * @param reason The human-readable reason.
+   * @param code The close code; 1000 by default. Also allowed are 1001 to 1003, 1007 to
+   * 1013, and 3000 to 4999.
+   * @param reason The human-readable reason, at most 123 bytes of UTF-8; empty by default.
    * @returns A promise that resolves to `true` if there was such a connection, without
    * waiting for its end. It rejects if this server has no such connection and the others
    * cannot be asked, as for {@linkcode ServerSocket.count}.
@@ -616,8 +617,9 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
    * Closes one client, as {@linkcode Connection.close} does.
    *
    * @param client The client.
-   * @param code The close code; 1000 by default.
-   * @param reason The human-readable reason.
+   * @param code The close code; 1000 by default. Also allowed are 1001 to 1003, 1007 to
+   * 1013, and 3000 to 4999.
+   * @param reason The human-readable reason, at most 123 bytes of UTF-8; empty by default.
    * @returns A promise that resolves when the connection has ended.
    * @throws {RangeError} If the code is not allowed, or the reason is too long.
    *
@@ -640,8 +642,9 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
    * Closes all connections and the server: the short form of {@linkcode
    * ServerSocket.shutdown}.
    *
-   * @param code The close code; 1000 by default.
-   * @param reason The human-readable reason.
+   * @param code The close code; 1000 by default. Also allowed are 1001 to 1003, 1007 to
+   * 1013, and 3000 to 4999.
+   * @param reason The human-readable reason, at most 123 bytes of UTF-8; empty by default.
    * @returns A promise that resolves when all connections have ended and the port is
    * free.
    * @throws {RangeError} If the code is not allowed, or the reason is too long.

@@ -14,7 +14,12 @@ import { hashSlot } from "./slots.ts";
  * `@redis/client` or `redis`, or a `Redis` or `Cluster` of `ioredis`.
  */
 export interface RedisClient {
-  /** Adds a listener for errors of the client. */
+  /**
+   * Adds a listener for errors of the client.
+   *
+   * @param event The name of the event: `error`.
+   * @param listener The listener, which gets the error.
+   */
   on(event: "error", listener: (error: Error) => void): unknown;
 }
 

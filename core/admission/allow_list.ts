@@ -28,7 +28,12 @@ export interface PathPattern {
   readonly pathname: string;
   /** The pattern of the query. `*` matches any. */
   readonly search: string;
-  /** Tests whether a path matches. */
+  /**
+   * Tests whether a path matches.
+   *
+   * @param input The parts of the URL: `pathname` alone.
+   * @returns Whether the pattern matches.
+   */
   test(input: { readonly pathname: string }): boolean;
 }
 

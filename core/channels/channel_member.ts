@@ -16,31 +16,16 @@ export interface MemberLink {
   /**
    * Sends data to the member alone.
    *
-   * @example
-   * ```ts
-   * import { ServerSocket } from "jsr:@ws/events";
-   * import { channels } from "jsr:@ws/events/channels";
-   *
-   * const server = new ServerSocket();
-   * const orders = channels(server).channel("orders/:id", { join: () => true });
-   * orders.on("join", (member) => member.send({ welcome: member.params.id }));
-   * ```
+   * @param data The data.
+   * @param options The options of the message.
+   * @returns A promise that settles as that of {@linkcode ChannelMember.send}.
    */
   send(data: unknown, options: SendOptions | undefined): Promise<void>;
   /**
    * Removes the member from the channel.
    *
-   * @example
-   * ```ts
-   * import { ServerSocket } from "jsr:@ws/events";
-   * import { channels } from "jsr:@ws/events/channels";
-   *
-   * const server = new ServerSocket();
-   * const orders = channels(server).channel("orders/:id", { join: () => true });
-   * orders.on("message", (message) => {
-   *   if (message.size > 1_000) message.author.remove("spam", "Shorter, please");
-   * });
-   * ```
+   * @param code The machine-readable code.
+   * @param reason The human-readable reason.
    */
   remove(code: string, reason: string): void;
 }
@@ -145,6 +130,16 @@ export class ChannelMember<
    * @returns A promise that settles as that of {@linkcode Connection.send}. It rejects if
    * the client is not in the channel any more.
    * @throws {TypeError} If the data cannot be serialized.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   * import { channels } from "jsr:@ws/events/channels";
+   *
+   * const server = new ServerSocket();
+   * const orders = channels(server).channel("orders/:id", { join: () => true });
+   * orders.on("join", (member) => member.send({ welcome: member.params.id }));
+   * ```
    */
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
     return this.#link.send(data, options);
@@ -157,6 +152,19 @@ export class ChannelMember<
    *
    * @param code The machine-readable code.
    * @param reason The human-readable reason.
+   * @throws {TypeError} If the code or the reason is not a string.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   * import { channels } from "jsr:@ws/events/channels";
+   *
+   * const server = new ServerSocket();
+   * const orders = channels(server).channel("orders/:id", { join: () => true });
+   * orders.on("message", (message) => {
+   *   if (message.size > 1_000) message.author.remove("spam", "Shorter, please");
+   * });
+   * ```
    */
   remove(code = "removed", reason = "The server ended the membership"): void {
     assertType("code", code, "string");

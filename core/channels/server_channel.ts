@@ -90,7 +90,7 @@ export interface ServerChannelOptions<
   readonly members?: boolean;
   /**
    * Validates messages and requests in the channel, as {@linkcode MessageOptions.schema}
-   * does.
+   * does. By default they are not validated.
    */
   readonly schema?: StandardSchema<Incoming<Types>>;
 }

@@ -65,8 +65,8 @@ export interface ClientOptions<Types extends SocketTypes = SocketTypes>
    */
   readonly requireEvents?: boolean;
   /**
-   * The headers of the request. Supported by Deno, Node and Bun. In browsers, `connect`
-   * rejects with a `TypeError`.
+   * The headers of the request; none by default. Supported by Deno, Node and Bun. In
+   * browsers, `connect` rejects with a `TypeError`.
    */
   readonly headers?: ValueOrFunction<
     NonNullable<ConstructorParameters<typeof Headers>[0]>

@@ -192,6 +192,7 @@ export interface AdapterHost {
    * Reports an error that does not make the broker unreachable. The server emits it as
    * an `error` event.
    *
+   * @param error The error.
    * @param channel The channel whose messages do not arrive until the adapter reconnects,
    * because of the error; undefined if no channel is affected.
    */

@@ -36,10 +36,11 @@ export interface MessageOptions<Types extends SocketTypes = SocketTypes>
   extends FlowOptions {
   /**
    * Validates incoming messages and requests; `message.data` is the output of the schema
-   * and has its type. Invalid data emits an `error` event with a {@linkcode SchemaError}
-   * and the connection instead of `message`; the sender of an invalid request also gets
-   * an error reply. Replies are validated by the schema that is passed to `request`. Any
-   * library that implements Standard Schema works; the schema must be synchronous.
+   * and has its type. Without a schema, data is not validated. Invalid data emits an
+   * `error` event with a {@linkcode SchemaError} and the connection instead of `message`;
+   * the sender of an invalid request also gets an error reply. Replies are validated by
+   * the schema that is passed to `request`. Any library that implements Standard Schema
+   * works; the schema must be synchronous.
    */
   readonly schema?: Types | StandardSchema<Incoming<Types>>;
   /**

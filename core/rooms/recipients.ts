@@ -297,8 +297,9 @@ export class Audience<Types extends SocketTypes = SocketTypes> {
    * Closes the connections of all selected clients, on all servers that the adapter
    * connects.
    *
-   * @param code The close code.
-   * @param reason The human-readable reason.
+   * @param code The close code; 1000 by default. Also allowed are 1001 to 1003, 1007 to
+   * 1013, and 3000 to 4999.
+   * @param reason The human-readable reason, at most 123 bytes of UTF-8; empty by default.
    * @returns A promise of the number of connections, as {@linkcode Audience.join}. It does
    * not wait until they have ended.
    * @throws {RangeError} (rejects) If the code may not be sent, or the reason is too long.

@@ -95,8 +95,9 @@ export interface ServerOptions<Types extends SocketTypes = SocketTypes>
    * The maximum memory of all queues of the server, in bytes: messages that wait to be
    * sent, and received ones that wait to be handled or for a listener. Each counts with
    * its size and up to 1,024 bytes. Above it, the connections with the largest queues are
-   * cut, whatever their `overflow`, until 1/16 is free. They end as a `disconnect` with
-   * the cause `backpressure`, or `limit` if most of their queue came from the client.
+   * cut, regardless of their `overflow` policy, until 1/16 is free. They end as a
+   * `disconnect` with the cause `backpressure`, or `limit` if most of their queue came
+   * from the client.
    *
    * @default {536_870_912}
    */
