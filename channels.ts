@@ -62,7 +62,10 @@ export {
   type ChannelState,
 } from "./core/channels/channel.ts";
 export type {
+  ChannelHandler,
+  ChannelHandlers,
   ChannelMessage,
+  ChannelRequest,
   ChannelTypes,
   JoinData,
   Snapshot,

@@ -44,7 +44,13 @@ import { type Deferred, withResolvers } from "../util/deferred.ts";
 import { printable } from "../util/printable.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 import { encodeWith, type Frame } from "../values/codec.ts";
-import type { Outgoing, Reply, SocketTypes } from "../values/types.ts";
+import type {
+  Outgoing,
+  Reply,
+  RequestData,
+  RequestType,
+  SocketTypes,
+} from "../values/types.ts";
 import {
   ChannelCloseEvent,
   ChannelMemberEvent,
@@ -380,10 +386,10 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
    * });
    * ```
    */
-  request(
-    data: Outgoing<Types>,
+  request<Type extends RequestType<Types>>(
+    data: RequestData<Types, Type>,
     options: RequestOptions = {},
-  ): Promise<Reply<Types>> {
+  ): Promise<Reply<Types, Type>> {
     encodeWith(data, this.#owner.options.codec); // throws at once for invalid data
     return ignoreRejection(this.#request(data, options));
   }
@@ -414,10 +420,10 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
     this.#close(code, reason);
   }
 
-  async #request(
-    data: Outgoing<Types>,
+  async #request<Type extends RequestType<Types>>(
+    data: RequestData<Types, Type>,
     options: RequestOptions,
-  ): Promise<Reply<Types>> {
+  ): Promise<Reply<Types, Type>> {
     const { timeout = REQUEST_TIMEOUT_MS, signal } = options;
     assertSize("timeout", timeout);
     let left = timeout;
@@ -440,7 +446,7 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
         encodeInChannel(number, encodeAddressed("request", id, frame)),
     );
     // The type is the application's claim about its peer.
-    return reply as Reply<Types>;
+    return reply as Reply<Types, Type>;
   }
 
   /** Sends a frame. Returns undefined if the connection is not open. */

@@ -7,6 +7,11 @@
 import type { Message, MessageAuthor } from "../../message.ts";
 import type { ReceivedEvent } from "../events/event_types.ts";
 import type {
+  HandledData,
+  HandledReply,
+  HandledType,
+  HandlerResult,
+  HandlerReturn,
   Incoming,
   MessageType,
   NamedTypes,
@@ -66,6 +71,66 @@ export type ChannelMessage<
   Types extends ChannelTypes,
   From extends MessageAuthor<Outgoing<Types>>,
 > = Message<Incoming<Types>, Outgoing<Types>, From>;
+
+/**
+ * A request in a channel as its handler gets it.
+ *
+ * @typeParam Types The types of the channel.
+ * @typeParam Type The value of `data.type`.
+ * @typeParam From The type of the author.
+ */
+export interface ChannelRequest<
+  Types extends ChannelTypes,
+  Type extends string,
+  From extends MessageAuthor<Outgoing<Types>>,
+> extends
+  Message<
+    HandledData<Types, Type>,
+    Outgoing<Types> | HandledReply<Types, Type>,
+    From
+  > {
+  /**
+   * Replies before the handler returns. The handler may return nothing but undefined then:
+   * a second reply is an error.
+   *
+   * @param data The reply.
+   */
+  reply(data: HandledReply<Types, Type>): Promise<void>;
+}
+
+/**
+ * Handles requests of one type in a channel. What it returns, or what its promise resolves
+ * to, is the reply.
+ *
+ * @typeParam Types The types of the channel.
+ * @typeParam Type The value of `data.type`.
+ * @typeParam From The type of the author.
+ */
+export type ChannelHandler<
+  Types extends ChannelTypes,
+  Type extends string,
+  From extends MessageAuthor<Outgoing<Types>>,
+> = (request: ChannelRequest<Types, Type, From>) => HandlerReturn<Types, Type>;
+
+/**
+ * The handlers of all types of requests in the contract of a channel. Without a contract,
+ * one handler for all requests without a handler for their type, or handlers of some types.
+ *
+ * @typeParam Types The types of the channel.
+ * @typeParam From The type of the author.
+ */
+export type ChannelHandlers<
+  Types extends ChannelTypes,
+  From extends MessageAuthor<Outgoing<Types>>,
+> = [Types] extends [{ handlers: unknown }]
+  ? { readonly [Type in HandledType<Types>]: ChannelHandler<Types, Type, From> }
+  :
+    | {
+      readonly [Type in HandledType<Types>]?: ChannelHandler<Types, Type, From>;
+    }
+    | ((
+      request: ChannelMessage<Types, From>,
+    ) => HandlerResult<Outgoing<Types>>);
 
 /**
  * The events for messages whose `data.type` has one value, such as `message:moved`. Each

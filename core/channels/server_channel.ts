@@ -5,7 +5,11 @@
  */
 
 import { Message, type MessageAuthor } from "../../message.ts";
-import { type Connection, coreOf } from "../connection/connection.ts";
+import {
+  type Connection,
+  coreOf,
+  type SocketHandlersOptions,
+} from "../connection/connection.ts";
 import {
   type InvalidMessage,
   rejectInvalid,
@@ -31,16 +35,16 @@ import {
 import type { ChannelHost } from "../rooms/room_channels.ts";
 import { type StandardSchema, toSchema } from "../values/schema.ts";
 import type {
-  HandlerResult,
+  HandledType,
   Incoming,
-  MessageType,
-  OfType,
   Outgoing,
   SocketTypes,
 } from "../values/types.ts";
 import { ChannelMemberEvent } from "./channel_events.ts";
 import { ChannelMember, type JoinRequestInfo } from "./channel_member.ts";
 import type {
+  ChannelHandler,
+  ChannelHandlers,
   ChannelMessage,
   ChannelTypes,
   Snapshot,
@@ -270,25 +274,25 @@ export class ServerChannel<
    * @throws {TypeError} If `type` is not a string or the handler is not a function.
    * @throws {Error} If there already is a handler for the type.
    */
-  handle<Type extends MessageType<Types>>(
+  handle<Type extends HandledType<Types>>(
     type: Type,
-    handler: (
-      message: Message<
-        OfType<Incoming<Types>, Type>,
-        Outgoing<Types>,
-        ChannelMember<Types, Params, ServerTypes>
-      >,
-    ) => HandlerResult<Outgoing<Types>>,
+    handler: ChannelHandler<
+      Types,
+      Type,
+      ChannelMember<Types, Params, ServerTypes>
+    >,
     options?: HandleOptions,
   ): this;
   /**
-   * Registers a handler for all requests in the channel without a handler for their type.
+   * Registers the handlers of all types of requests in the contract of the channel: if one
+   * is missing, this does not compile. Without a contract, registers handlers of several
+   * types, or one handler for all requests without a handler for their type.
    *
-   * @param handler The handler, as that of {@linkcode Endpoint.handle}.
-   * @param options A signal that removes the handler.
+   * @param handlers The handlers, as those of {@linkcode Endpoint.handle}.
+   * @param options A signal that removes the handlers; not with a contract.
    * @returns This channel.
-   * @throws {TypeError} If the handler is not a function.
-   * @throws {Error} If there already is such a handler.
+   * @throws {TypeError} If a handler is not a function.
+   * @throws {Error} If there already is a handler for a type.
    *
    * @example
    * ```ts
@@ -301,31 +305,18 @@ export class ServerChannel<
    * ```
    */
   handle(
-    handler: (
-      message: ChannelMessage<
-        Types,
-        ChannelMember<Types, Params, ServerTypes>
-      >,
-    ) => HandlerResult<Outgoing<Types>>,
-    options?: HandleOptions,
+    handlers: ChannelHandlers<
+      Types,
+      ChannelMember<Types, Params, ServerTypes>
+    >,
+    ...options: SocketHandlersOptions<Types>
   ): this;
-  handle<Type extends MessageType<Types>>(
+  handle<Type extends HandledType<Types>>(
     first:
       | Type
-      | ((
-        message: ChannelMessage<
-          Types,
-          ChannelMember<Types, Params, ServerTypes>
-        >,
-      ) => HandlerResult<Outgoing<Types>>),
+      | ChannelHandlers<Types, ChannelMember<Types, Params, ServerTypes>>,
     second?:
-      | ((
-        message: Message<
-          OfType<Incoming<Types>, Type>,
-          Outgoing<Types>,
-          ChannelMember<Types, Params, ServerTypes>
-        >,
-      ) => HandlerResult<Outgoing<Types>>)
+      | ChannelHandler<Types, Type, ChannelMember<Types, Params, ServerTypes>>
       | HandleOptions,
     third?: HandleOptions,
   ): this {

@@ -89,7 +89,8 @@ export interface SocketRequest<Types extends SocketTypes, Type extends string>
       Connection<Types>
     > {
   /**
-   * Replies before the handler returns. What it returns then has to be `undefined`.
+   * Replies before the handler returns. The handler may return nothing but undefined then:
+   * a second reply is an error.
    *
    * @param data The reply.
    */

@@ -307,7 +307,9 @@ export class ConnectionCore<
     }
     const { codec, replySchemas } = this.options;
     const frame = encodeWith(data, codec);
-    const given = options.schema ?? replySchemas?.get(typeOf(data) ?? "");
+    // The contract does not cover requests in channels, which encode them.
+    const given = options.schema ??
+      (encode ? undefined : replySchemas?.get(typeOf(data) ?? ""));
     const validation = given && schemaFeature.require('the option "schema"');
     const schema = validation?.toSchema(given);
     const sent = this.requestFrame(frame, options, trace, encode);

@@ -24,6 +24,7 @@ import {
   contract,
   type ServerTypes,
 } from "../../contract.ts";
+import { channel, channels } from "../../channels.ts";
 import { MemoryNetwork } from "../../testing.ts";
 
 const ZOD = contract({
@@ -392,4 +393,54 @@ Deno.test("contract() validates requests that survive a loss, and their replies"
     RequestError,
   );
   assertStrictEquals(error.code, "invalid");
+});
+
+interface Orders {
+  client: {
+    note: { text: string };
+    sum(data: { extra: number }): string;
+  };
+  server: { moved: { to: string } };
+}
+
+Deno.test("a contract of types types a channel, apart from that of its socket", async () => {
+  await using server = new ServerSocket({ contract: ZOD });
+  server.on("error", () => {});
+  const orders = channels(server).channel<ServerTypes<Orders>>("orders/:id", {
+    join: () => true,
+  });
+  orders.on("message:note", ({ data, author }) => {
+    assertType<IsExact<typeof data, { type: "note"; text: string }>>(true);
+    author.send({ type: "moved", to: data.text });
+  });
+  orders.handle({
+    sum: ({ data, author }) => {
+      assertType<IsExact<typeof data, { type: "sum"; extra: number }>>(true);
+      return `${author.name}: ${data.extra}`;
+    },
+  });
+  await using network = new MemoryNetwork(server);
+  await using client = new ClientSocket({ contract: ZOD });
+  await client.connect(network.url);
+  const order = channel<ClientTypes<Orders>>(client, "orders/42");
+  const moved = order.waitFor("message:moved");
+  await order.send({ type: "note", text: "door" });
+  const [{ data }] = await moved;
+  assertType<IsExact<typeof data, { type: "moved"; to: string }>>(true);
+  assertEquals(data, { type: "moved", to: "door" });
+  // The contract of the socket has a request of that type with another reply.
+  const sum = await order.request({ type: "sum", extra: 1 });
+  assertType<IsExact<typeof sum, string>>(true);
+  assertStrictEquals(sum, "orders/42: 1");
+  const mistakes = () => {
+    // @ts-expect-error no number
+    order.request({ type: "sum", extra: "1" });
+    // @ts-expect-error no message
+    order.send({ type: "sum", extra: 1 });
+    // @ts-expect-error another reply
+    orders.handle("sum", () => 1);
+    // @ts-expect-error a handler is missing
+    orders.handle({});
+  };
+  assertStrictEquals(typeof mistakes, "function");
 });
