@@ -58,9 +58,8 @@ const INSPECT_OPTIONS = optionNames<InspectOptions>({
  * them: connections, rooms, rates, recent ends and refusals. The page can also close
  * connections.
  *
- * The handler does not authenticate anyone. Call it only for users who may see all this
- * and close connections. It serves one URL of any path: it reads only the query and the
- * method.
+ * The handler does not authenticate anyone. Call it only for authorized users. It ignores
+ * the path of the URL, and uses only the query and the method.
  *
  * Call this once per server, before it listens. Earlier events are not recorded.
  *

@@ -4,9 +4,9 @@
  */
 
 import { delay } from "@std/async";
-import { ClientSocket } from "@ws/events/client";
 import { type Adapter, ServerSocket } from "@ws/events/server";
 import { TcpProxy } from "../tests/support/tcp_proxy.ts";
+import { NumberedClient } from "./numbered_client.ts";
 import { Verdict } from "./support.ts";
 
 const ROOMS = ["a", "b", "c"];
@@ -16,36 +16,6 @@ export const verdict = new Verdict();
 
 /** What can go wrong, by its name. */
 export type Faults = Readonly<Record<string, () => Promise<void>>>;
-
-/** Somebody who is in one room of one server, and counts what it misses. */
-export class Listener {
-  readonly client = new ClientSocket({
-    reconnect: { initialDelay: 20, maxDelay: 200 },
-  });
-  readonly last = new Map<string, number>();
-  gaps = 0;
-  doubles = 0;
-  recovered = 0;
-  lost = 0;
-
-  constructor(readonly room: string) {
-    this.client.on("message", ({ content }) => {
-      const [name = "", text] = content.split(" ");
-      const number = Number(text);
-      const last = this.last.get(name);
-      if (last !== undefined && number > last + 1) this.gaps++;
-      if (last !== undefined && number <= last) this.doubles++;
-      this.last.set(name, number);
-    });
-    this.client.on("recovery", (recovered) => {
-      if (recovered) this.recovered++;
-      else {
-        this.lost++;
-        this.last.clear();
-      }
-    });
-  }
-}
 
 /** One server, which sends to all rooms. */
 export class Node {
@@ -88,7 +58,7 @@ export class Node {
 /** Three servers, and who is there. */
 export class Fleet implements AsyncDisposable {
   readonly nodes: Node[];
-  readonly listeners: Listener[] = [];
+  readonly listeners: NumberedClient[] = [];
   readonly #doors: TcpProxy[] = [];
 
   constructor(adapters: readonly Adapter[]) {
@@ -103,7 +73,7 @@ export class Fleet implements AsyncDisposable {
       this.#doors.push(door);
       for (const room of ROOMS) {
         for (let i = 0; i < perRoom; i++) {
-          const listener = new Listener(room);
+          const listener = new NumberedClient(room);
           this.listeners.push(listener);
           // The first stays; the others are away now and then.
           const url = i === 0 ? server.url : door.url;
@@ -201,7 +171,7 @@ export async function comeBack(fleet: Fleet, count: number): Promise<void> {
   const [from, to] = fleet.nodes;
   if (!from || !to) return;
   await using door = new TcpProxy(from.server.port);
-  const all = Array.from({ length: count }, () => new Listener("a"));
+  const all = Array.from({ length: count }, () => new NumberedClient("a"));
   for (const { client } of all) await client.connect(`${door.url}/a`);
   to.server.to("a").send(`${to.name} ${++to.count}`);
   while (all.some(({ last }) => !last.has(to.name))) await delay(20);

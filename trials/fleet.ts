@@ -9,9 +9,9 @@
  */
 
 import { delay } from "@std/async";
-import { ClientSocket } from "@ws/events/client";
 import { type Broker, brokers } from "../tests/support/brokers.ts";
 import { Program } from "../tests/support/program.ts";
+import { NumberedClient } from "./numbered_client.ts";
 import { argument, Verdict } from "./support.ts";
 
 const CLIENTS = argument(0, 40);
@@ -72,41 +72,6 @@ class Node {
   }
 }
 
-/** Somebody who is always in one room, on whatever server. */
-class Listener {
-  readonly client: ClientSocket = new ClientSocket({
-    reconnect: { initialDelay: 20, maxDelay: 200 },
-  });
-  /** The last number of each sender. */
-  readonly last = new Map<string, number>();
-  received = 0;
-  /** What it has missed, and was not told of. */
-  gaps = 0;
-  doubles = 0;
-  recovered = 0;
-  lost = 0;
-
-  constructor(readonly room: string) {
-    this.client.on("message", ({ content }) => {
-      const [name = "", text] = content.split(" ");
-      const number = Number(text);
-      const last = this.last.get(name);
-      this.received++;
-      if (last !== undefined && number > last + 1) this.gaps++;
-      if (last !== undefined && number <= last) this.doubles++;
-      this.last.set(name, number);
-    });
-    this.client.on("recovery", (recovered) => {
-      if (recovered) this.recovered++;
-      else {
-        this.lost++;
-        this.gaps = 0;
-        this.last.clear();
-      }
-    });
-  }
-}
-
 function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;
@@ -123,8 +88,14 @@ async function run(kind: string, broker: Broker): Promise<void> {
   await Promise.all(nodes.map((node) => node.start()));
   const listeners = Array.from(
     { length: CLIENTS },
-    (_, i) => new Listener(`room${i % ROOMS}`),
+    (_, i) => new NumberedClient(`room${i % ROOMS}`),
   );
+  for (const listener of listeners) {
+    // What a client was told that it may have missed is no gap.
+    listener.client.on("recovery", (recovered) => {
+      if (!recovered) listener.gaps = 0;
+    });
+  }
   const away = new Set<Node>();
   let turn = 0;
   await Promise.all(listeners.map(({ client, room }) =>

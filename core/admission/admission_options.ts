@@ -63,7 +63,7 @@ export interface AdmissionOptions<Context = unknown> {
   /**
    * Decides whether a request is admitted, after all other checks, by what it returns:
    *
-   * - Any other truthy value admits, and becomes `client.context`.
+   * - A truthy value, other than those below, admits, and becomes `client.context`.
    * - A falsy value, an `Error` or a function, such as a check that was not called,
    *   refuses with 403.
    * - A `Response`, returned or thrown, refuses and is sent to the client.

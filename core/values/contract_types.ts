@@ -16,7 +16,10 @@ export interface ContractDefinition {
   readonly client?: SideSchemas;
   /** What the server sends: messages, and requests with their replies. */
   readonly server?: SideSchemas;
-  /** The public data of a member of a room, which the option `presence` returns. */
+  /**
+   * The schema of the public data of a member of a room, which the option `presence`
+   * returns.
+   */
   readonly presence?: StandardSchema;
   /**
    * The name of the codec of both sides, if it is not JSON. The contract may then have
