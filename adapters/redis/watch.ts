@@ -6,7 +6,7 @@
  */
 
 import { withTimeout } from "../../core/util/timer.ts";
-import type { RedisDriver } from "./driver.ts";
+import type { DriverHost, RedisDriver } from "./driver.ts";
 import { hashSlot } from "./slots.ts";
 
 /** The interval between looks, in milliseconds. */
@@ -15,17 +15,11 @@ const WATCH_INTERVAL_MS = 2_000;
 /** How many probes of a shard may be missing. */
 const MAX_MISSING_PROBES = 3;
 
-/** What a watch reports. */
-export interface WatchHost {
-  /** Something is wrong: the connections have to be replaced. */
-  lost(error: Error): void;
-}
-
 /** Looks after one connection, from when it is open until it is given up. */
 export class RedisWatch {
   readonly #driver: RedisDriver;
   readonly #prefix: string;
-  readonly #host: WatchHost;
+  readonly #host: Pick<DriverHost, "lost">;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isStopped = false;
   /** Which master has which slots. */
@@ -34,7 +28,11 @@ export class RedisWatch {
   readonly #missing = new Map<string, number>();
 
   /** @param prefix The prefix of the channels of probes. */
-  constructor(driver: RedisDriver, prefix: string, host: WatchHost) {
+  constructor(
+    driver: RedisDriver,
+    prefix: string,
+    host: Pick<DriverHost, "lost">,
+  ) {
     this.#driver = driver;
     this.#prefix = prefix;
     this.#host = host;

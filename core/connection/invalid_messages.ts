@@ -33,15 +33,6 @@ export interface ValidMessage<Data> {
   readonly data: Data;
 }
 
-/** What rejects an invalid message. */
-export interface InvalidMessageHost {
-  readonly closing: Closing;
-  readonly options: {
-    /** Whether an invalid message closes the connection. */
-    readonly isStrict: boolean;
-  };
-}
-
 /** Validates messages and replies; see `message_validation.ts`. */
 export interface MessageValidation {
   /** Checks that a value is a schema. */
@@ -78,7 +69,10 @@ export function internalError(error: unknown): InvalidMessage {
  * blame and the option `onInvalid` asks for it.
  */
 export function rejectInvalid(
-  { closing, options }: InvalidMessageHost,
+  { closing, options }: {
+    readonly closing: Closing;
+    readonly options: { readonly isStrict: boolean };
+  },
   { failure, isFaultOfPeer }: InvalidMessage,
   request: IncomingRequest | undefined,
 ): void {
