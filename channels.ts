@@ -58,6 +58,8 @@ export {
 export {
   Channel,
   type ChannelEvents,
+  type ChannelHistoryOptions,
+  type ChannelHistoryPage,
   type ChannelOptions,
   type ChannelState,
 } from "./core/channels/channel.ts";

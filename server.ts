@@ -25,6 +25,10 @@ import {
   CloseCode,
 } from "./core/events/errors.ts";
 import type { AdapterState, Member } from "./core/events/event_types.ts";
+import type {
+  HistoryPage,
+  HistoryQuery,
+} from "./core/history/history_query.ts";
 import type { Audience, BroadcastOptions } from "./core/rooms/recipients.ts";
 import { assertRoom } from "./core/rooms/rooms.ts";
 import type { RequestInfo } from "./core/runtime/deno_server.ts";
@@ -50,6 +54,11 @@ import type {
 
 export * from "./core/public.ts";
 export type { Adapter } from "./core/cluster/adapter.ts";
+export type {
+  HistoryMessage,
+  HistoryPage,
+  HistoryQuery,
+} from "./core/history/history_query.ts";
 export type { HistoryOptions } from "./core/history/history_options.ts";
 export type { AudienceReplies } from "./core/rooms/group_request.ts";
 export {
@@ -293,6 +302,43 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
   ): Promise<readonly Member<PresenceData<Types>>[]> {
     assertRoom("list", room);
     return await this.#core.broadcaster.cluster.members(room);
+  }
+
+  /**
+   * Reads stored messages of a room or a channel: those that were sent to it, on all
+   * servers that share a broker, without broadcasts to all clients. The option `history`
+   * says how many are stored.
+   *
+   * Nothing is withheld here but what `except` withheld: check that the client may read the
+   * room before it is sent the messages, and pass it as `for`.
+   *
+   * @param room The room.
+   * @param options How many messages, since when, and for whom.
+   * @returns A promise of the messages, at most 1 MiB of them unless there is only one.
+   * @throws {Error} (rejects) Without the option `history`, or if the broker that stores
+   * the messages is down.
+   * @throws {TypeError} (rejects) If the name of the room is empty, an option is unknown, or
+   * `since` is not a position.
+   * @throws {RangeError} (rejects) If the limit is not from 1 to 1,000.
+   *
+   * @example
+   * ```ts
+   * import { ServerSocket } from "jsr:@ws/events";
+   *
+   * const server = new ServerSocket({ history: { messages: 500 } });
+   * server.on("connect", (client) => client.join("lobby"));
+   * server.handle("history", async ({ author }) => {
+   *   const { messages } = await server.history("lobby", { limit: 20, for: author });
+   *   return messages.map(({ data }) => data);
+   * });
+   * ```
+   */
+  async history(
+    room: string,
+    options: HistoryQuery<Connection<Types>> = {},
+  ): Promise<HistoryPage> {
+    assertRoom("read", room);
+    return await this.#core.broadcaster.history(room, options);
   }
 
   /**

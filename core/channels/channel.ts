@@ -45,6 +45,7 @@ import { printable } from "../util/printable.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 import { encodeWith, type Frame } from "../values/codec.ts";
 import type {
+  Incoming,
   Outgoing,
   Reply,
   RequestData,
@@ -185,6 +186,29 @@ export interface ChannelOptions {
    * @default {10_000}
    */
   readonly timeout?: number;
+}
+
+/** Options of {@linkcode Channel.history}. */
+export interface ChannelHistoryOptions {
+  /** The largest number of messages; as many as the server allows by default. */
+  readonly limit?: number;
+  /** The position of a message: only later messages are returned. */
+  readonly since?: string;
+}
+
+/**
+ * The answer of {@linkcode Channel.history}.
+ *
+ * @typeParam Types The types of the channel.
+ */
+export interface ChannelHistoryPage<Types extends ChannelTypes> {
+  /** The messages, in order, with their positions. */
+  readonly messages: readonly {
+    readonly position: string;
+    readonly data: Incoming<Types>;
+  }[];
+  /** Whether there are no other messages that were asked for. */
+  readonly isComplete: boolean;
 }
 
 /** Creates a channel, and its inbox. */
@@ -395,6 +419,42 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
   }
 
   /**
+   * Reads stored messages of the channel, if the server lets members do so by the option
+   * `history` of the channel.
+   *
+   * @param options How many messages: the last ones, or the first ones after `since`, the
+   * position of a message.
+   * @returns A promise of the messages, in order, and of whether there are no others. It
+   * rejects as that of {@linkcode Channel.request}: with the code `unhandled` if the server
+   * does not let members read the history. Messages of bytes are only included with a
+   * codec.
+   *
+   * @example
+   * ```ts
+   * import { channel } from "jsr:@ws/events/channels";
+   * import { ClientSocket } from "jsr:@ws/events/client";
+   *
+   * async function showLast(client: ClientSocket): Promise<void> {
+   *   const lobby = channel<{ incoming: { text: string } }>(client, "lobby");
+   *   const { messages } = await lobby.history({ limit: 20 });
+   *   for (const { data } of messages) console.log(data.text);
+   * }
+   * ```
+   */
+  history(
+    options: ChannelHistoryOptions = {},
+  ): Promise<ChannelHistoryPage<Types>> {
+    return ignoreRejection(this.#requestHistory(options));
+  }
+
+  async #requestHistory(
+    { limit, since }: ChannelHistoryOptions,
+  ): Promise<ChannelHistoryPage<Types>> {
+    const request = { type: "history", limit, since };
+    return await this.#request(request, {});
+  }
+
+  /**
    * Leaves the channel: `close` is emitted with the code `left`. The promises of waiting
    * messages reject; messages that were passed to the connection are still sent.
    *
@@ -420,10 +480,10 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
     this.#close(code, reason);
   }
 
-  async #request<Type extends RequestType<Types>>(
-    data: RequestData<Types, Type>,
+  async #request<Answer>(
+    data: unknown,
     options: RequestOptions,
-  ): Promise<Reply<Types, Type>> {
+  ): Promise<Answer> {
     const { timeout = REQUEST_TIMEOUT_MS, signal } = options;
     assertSize("timeout", timeout);
     let left = timeout;
@@ -446,7 +506,7 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
         encodeInChannel(number, encodeAddressed("request", id, frame)),
     );
     // The type is the application's claim about its peer.
-    return reply as Reply<Types, Type>;
+    return reply as Answer;
   }
 
   /** Sends a frame. Returns undefined if the connection is not open. */

@@ -34,12 +34,19 @@ import {
 } from "../requests/incoming_request.ts";
 import type { ChannelHost } from "../rooms/room_channels.ts";
 import { type StandardSchema, toSchema } from "../values/schema.ts";
+import { typeOf } from "../values/type_of.ts";
 import type {
   HandledType,
   Incoming,
   Outgoing,
   SocketTypes,
 } from "../values/types.ts";
+import {
+  checkHistoryLimit,
+  HISTORY_REQUEST,
+  isHistoryRequest,
+  readChannelHistory,
+} from "./channel_history.ts";
 import { ChannelMemberEvent } from "./channel_events.ts";
 import { ChannelMember, type JoinRequestInfo } from "./channel_member.ts";
 import type {
@@ -93,6 +100,15 @@ export interface ServerChannelOptions<
    */
   readonly members?: boolean;
   /**
+   * How many stored messages members may read at a time by {@linkcode Channel.history}, at
+   * most 1,000. The server needs the option `history`. Members read what was sent before
+   * they joined, too, but not what was withheld from them. Their requests have the type
+   * `history`; there is no other handler for that type then.
+   *
+   * @default {0}
+   */
+  readonly history?: number;
+  /**
    * Validates messages and requests in the channel, as {@linkcode MessageOptions.schema}
    * does. By default they are not validated.
    */
@@ -101,7 +117,7 @@ export interface ServerChannelOptions<
 
 const SERVER_CHANNEL_OPTIONS = optionNames<
   ServerChannelOptions<ChannelTypes, unknown, SocketTypes>
->({ join: true, snapshot: true, members: true, schema: true });
+>({ join: true, snapshot: true, members: true, history: true, schema: true });
 
 /** The failure of a request of a client that is not in the channel. */
 export const GONE: RequestFailure = {
@@ -222,6 +238,8 @@ export class ServerChannel<
   readonly pattern: string;
   readonly #host: ChannelHost<ServerTypes>;
   readonly #schema: StandardSchema<Incoming<Types>> | undefined;
+  /** How many stored messages members may read at a time. */
+  readonly #historyLimit: number;
   readonly #handlers = new RequestHandlers<
     Incoming<Types>,
     Outgoing<Types>,
@@ -262,6 +280,7 @@ export class ServerChannel<
     this.pattern = pattern;
     this.#host = host;
     this.#schema = options.schema && toSchema(options.schema);
+    this.#historyLimit = checkHistoryLimit(options.history ?? 0);
   }
 
   /**
@@ -336,7 +355,10 @@ export class ServerChannel<
       : new IncomingRequest(id, core.dispatcher);
     const reject = (invalid: InvalidMessage): undefined =>
       this.#reject(member, invalid, request);
-    const value = this.#schema && readMessage(payload, codec, this.#schema);
+    const isOwn = request !== undefined && this.#historyLimit > 0 &&
+      isHistoryRequest(payload, codec);
+    const value = this.#schema && !isOwn &&
+      readMessage(payload, codec, this.#schema);
     if (value && "error" in value) return reject(value);
     const message: ChannelMessage<
       Types,
@@ -378,6 +400,15 @@ export class ServerChannel<
     request: IncomingRequest | undefined,
     pending: Promise<unknown>[] | undefined,
   ): Promise<void> | undefined {
+    if (
+      request && this.#historyLimit > 0 &&
+      typeOf(message.data) === HISTORY_REQUEST
+    ) {
+      const { author, data } = message;
+      return request.run(() =>
+        readChannelHistory(this.#host, author, data, this.#historyLimit)
+      );
+    }
     if (request) {
       let handler: RequestHandler<typeof message> | undefined;
       try {

@@ -32,6 +32,7 @@ import { ignoreRejection, RESOLVED } from "../events/errors.ts";
 import type { HistoryOptions } from "../history/history_options.ts";
 import {
   channelFor,
+  type HistorySource,
   inLogOrder,
   type MessageStore,
   type StoredMessage,
@@ -307,6 +308,17 @@ export class BrokerLog implements MessageStore {
     const missed = await this.#reader.read(channels, after);
     await this.#barriers.pass();
     return generation === this.#generation ? missed : undefined;
+  }
+
+  /**
+   * Lists stored messages, as {@linkcode MessageStore.list}: all that this server has sent
+   * before, and what others have.
+   */
+  async list(room: string, after: number): Promise<HistorySource> {
+    const epoch = this.#epoch;
+    if (epoch === undefined) throw brokerDownError();
+    await this.#barriers.pass();
+    return { epoch, ...await this.#reader.list(room, after) };
   }
 
   /**

@@ -5,10 +5,16 @@
  */
 
 import {
+  ALL_CHANNEL,
   decodeEnvelope,
+  roomChannel,
   type SequencedBroadcast,
 } from "../history/envelope.ts";
-import { inLogOrder, type StoredMessage } from "../history/message_store.ts";
+import {
+  type HistorySource,
+  inLogOrder,
+  type StoredMessage,
+} from "../history/message_store.ts";
 import { RESOLVED } from "../events/errors.ts";
 import type { AdapterLog } from "./adapter.ts";
 
@@ -84,6 +90,29 @@ export class LogReader {
     );
   }
 
+  /**
+   * Lists all stored messages to a room that follow an offset.
+   *
+   * @returns The messages in order, and whether others may have been removed.
+   */
+  async list(
+    room: string,
+    after: number,
+  ): Promise<Pick<HistorySource, "messages" | "isCut">> {
+    const lists = await Promise.all(
+      [ALL_CHANNEL, roomChannel(room)].map((channel) =>
+        this.#readAll(channel, { after, latest: Infinity })
+      ),
+    );
+    const all = lists.flat().flatMap(({ broadcast }) => broadcast ?? []);
+    return {
+      messages: inLogOrder(
+        all.filter(({ target }) => target.rooms?.includes(room)),
+      ),
+      isCut: lists.some(({ length }) => length >= this.#limit),
+    };
+  }
+
   #readChannel(
     channel: string,
     after: number,
@@ -116,7 +145,7 @@ export class LogReader {
   /** Reads until the log has no more, or every reader knows that it has missed too much. */
   async #readAll(
     channel: string,
-    { after, latest }: NextRead,
+    { after, latest }: Pick<NextRead, "after" | "latest">,
   ): Promise<readonly DecodedEntry[]> {
     const entries: DecodedEntry[] = [];
     for (let count = 0, start = after;;) {

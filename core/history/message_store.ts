@@ -22,6 +22,16 @@ export interface StoredMessage extends Broadcast {
   readonly offset: number;
 }
 
+/** The stored messages to choose from. */
+export interface HistorySource {
+  /** What their offsets belong to. */
+  readonly epoch: string;
+  /** The messages of the room, in order; those that follow `after`, and perhaps others. */
+  readonly messages: readonly StoredMessage[];
+  /** Whether messages that follow `after` may have been removed. */
+  readonly isCut: boolean;
+}
+
 /** Where messages are stored: in memory, or by a broker. */
 export interface MessageStore {
   /** What the offsets belong to; undefined while the store is unreachable. */
@@ -53,6 +63,16 @@ export interface MessageStore {
     | PromiseLike<readonly StoredMessage[] | undefined>
     | readonly StoredMessage[]
     | undefined;
+  /**
+   * Reads what is stored of the messages to a room, without those to all clients.
+   *
+   * @param after Only messages with a larger offset are wanted.
+   * @throws {Error} (or rejects) If the store is unreachable.
+   */
+  list(
+    room: string,
+    after: number,
+  ): PromiseLike<HistorySource> | HistorySource;
 }
 
 /** The stored messages of one channel. */
@@ -199,6 +219,22 @@ export class MemoryStore implements MessageStore {
       }
     }
     return all.sort((a, b) => a.offset - b.offset);
+  }
+
+  /** Lists messages, as {@linkcode MessageStore.list}. */
+  list(room: string, after: number): HistorySource {
+    const channels = [ALL_CHANNEL, roomChannel(room)].map((name) =>
+      this.#channels.get(name)
+    );
+    return {
+      epoch: this.epoch,
+      messages: channels.flatMap((stored) => stored?.entries ?? [])
+        .filter(({ target }) => target.rooms?.includes(room))
+        .sort((a, b) => a.offset - b.offset),
+      isCut: channels.some((stored) =>
+        (stored?.removedUpTo ?? this.#removedUpTo) > after
+      ),
+    };
   }
 
   /** Stops its timer for good. */

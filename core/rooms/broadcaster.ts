@@ -14,7 +14,12 @@ import type { AdapterState, Member } from "../events/event_types.ts";
 import { BlobResolver } from "../history/blob_resolver.ts";
 import type { Broadcast, BroadcastTarget } from "../history/envelope.ts";
 import type { HistoryOptions } from "../history/history_options.ts";
-import { MemoryStore, type StoredMessage } from "../history/message_store.ts";
+import {
+  MemoryStore,
+  type MessageStore,
+  type StoredMessage,
+} from "../history/message_store.ts";
+import type { HistoryPage, HistoryQuery } from "../history/history_query.ts";
 import { Recovery, refuseResume } from "../history/recovery.ts";
 import type { SendOptions } from "../sending/send_queue.ts";
 import type { WriterLimits } from "../sending/flow_options.ts";
@@ -37,6 +42,7 @@ import {
   type ChannelHost,
   type RoomChannels,
 } from "./room_channels.ts";
+import { readHistory } from "./room_history.ts";
 import { Rooms } from "./rooms.ts";
 
 /** The settings of a {@linkcode Broadcaster}. */
@@ -90,6 +96,8 @@ export class Broadcaster<Types extends SocketTypes>
   /** The store, unless the broker stores the messages. */
   readonly #memoryStore: MemoryStore | undefined;
   readonly #recovery: Recovery<Types> | undefined;
+  /** Where messages are stored, if they are. */
+  readonly #history: MessageStore | undefined;
   readonly #blobs = new BlobResolver();
   readonly #ids: ClientIds<Types>;
   /** Pending departures of clients that were in many rooms. */
@@ -138,6 +146,7 @@ export class Broadcaster<Types extends SocketTypes>
         history,
         (room) => this.#link?.roomClosed(room),
       ));
+    this.#history = store;
     this.#recovery = new Recovery(
       store,
       history.maxAge,
@@ -145,6 +154,15 @@ export class Broadcaster<Types extends SocketTypes>
       (error) => host.failed(error, "adapter"),
       (rooms, options) => this.#fanOut(rooms, options),
     );
+  }
+
+  /** Reads stored messages of a room. */
+  history(
+    room: string,
+    options: HistoryQuery<Connection<Types>>,
+  ): Promise<HistoryPage> {
+    const { codec } = this.#options;
+    return readHistory(room, options, this.#history, this.#recovery, codec);
   }
 
   /** See {@linkcode ChannelHost}. */

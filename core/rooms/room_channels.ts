@@ -7,6 +7,7 @@
 
 import { type Connection, coreOf } from "../connection/connection.ts";
 import type { Member } from "../events/event_types.ts";
+import type { HistoryPage, HistoryQuery } from "../history/history_query.ts";
 import { encodeInChannel } from "../protocol/channel_frames.ts";
 import { encodeStored, escapeFrame } from "../protocol/frames.ts";
 import type { SendOptions } from "../sending/send_queue.ts";
@@ -46,6 +47,11 @@ export interface ChannelHost<Types extends SocketTypes> {
   forgo(client: Connection<Types>, room: string): void;
   /** The members of a room on all servers, as far as this server knows them. */
   membersOf(room: string): readonly Member[];
+  /** Reads stored messages of a room. */
+  history(
+    room: string,
+    options: HistoryQuery<Connection<Types>>,
+  ): Promise<HistoryPage>;
   /** Reports an error as an `error` event of the server. */
   failed(
     error: unknown,
