@@ -49,4 +49,6 @@ export type {
   AdapterLog,
   AdapterLogEntry,
   AdapterLogLimits,
+  AdapterRecord,
+  AdapterRecords,
 } from "./core/cluster/adapter.ts";

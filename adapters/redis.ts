@@ -34,6 +34,7 @@ import {
 } from "./redis/driver.ts";
 import { toArgument } from "./redis/argument.ts";
 import { RedisLog } from "./redis/log.ts";
+import { RedisRecords } from "./redis/records.ts";
 import { RedisWatch } from "./redis/watch.ts";
 import { SocketGuard } from "./socket_guard.ts";
 
@@ -170,6 +171,7 @@ interface Session {
 class RedisAdapter implements Adapter {
   readonly echoes = true;
   readonly log: RedisLog;
+  readonly records: RedisRecords;
   readonly #create: (isSubscriber: boolean) => RedisClient;
   readonly #prefix: string;
   readonly #subscriptions = new SubscriptionQueue(
@@ -185,6 +187,10 @@ class RedisAdapter implements Adapter {
   constructor(create: (isSubscriber: boolean) => RedisClient, prefix: string) {
     this.#create = create;
     this.#prefix = prefix;
+    this.records = new RedisRecords(() => {
+      const { driver, keyPrefix } = this.#open();
+      return { keyPrefix, command: (key, args) => command(driver, key, args) };
+    });
     this.log = new RedisLog(() => {
       const session = this.#open();
       const { driver, keyPrefix, channelPrefix } = session;

@@ -4,6 +4,13 @@
  * @module
  */
 
+import type { AdapterRecords } from "../retries/adapter_records.ts";
+
+export type {
+  AdapterRecord,
+  AdapterRecords,
+} from "../retries/adapter_records.ts";
+
 /**
  * Carries messages between servers. Pass it to the option `adapter` of one server, which
  * calls its methods.
@@ -57,6 +64,11 @@ export interface Adapter {
    * option `history` stores the messages that it receives in its own memory.
    */
   readonly log?: AdapterLog;
+  /**
+   * The records of the broker, if it can store them: what the servers remember of requests
+   * with the option `retry`. Without records, each server remembers its own.
+   */
+  readonly records?: AdapterRecords;
   /**
    * Whether a message comes back to the server that has published it, if that server is
    * subscribed to the channel. If so, the server considers the broker to be up only after

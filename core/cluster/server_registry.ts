@@ -144,6 +144,15 @@ export class ServerRegistry {
     return this.#missedHeartbeats.size + 1;
   }
 
+  /**
+   * Whether a server is known to be lost. While other servers are being found, and while the
+   * adapter is down, it is not known.
+   */
+  isLost(name: string): boolean {
+    return this.#timer !== undefined && this.#discovery === undefined &&
+      !this.#missedHeartbeats.has(name);
+  }
+
   /** Sends heartbeats from now on. */
   start(): void {
     this.stop();

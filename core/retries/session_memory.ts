@@ -11,14 +11,24 @@ import { SESSION_COST, SessionRecord } from "./session_record.ts";
 /** The length of a public id, and of the secret that follows it in a token. */
 const ID_LENGTH = 32;
 
+/** Whether a text has the form of a token. */
+export function isSessionToken(text: string): boolean {
+  return /^[0-9a-f]{64}$/.test(text);
+}
+
+/** The public id that a token begins with. */
+export function sessionIdOf(token: string): string {
+  return token.slice(0, ID_LENGTH);
+}
+
 /** A session of a client. */
 export interface RequestSession {
   /** Its public id, which is part of the ids of its requests. */
   readonly id: string;
   /** What the client proves it by: the id and a secret. */
   readonly token: string;
-  /** The requests that this server has handled. */
-  readonly record: SessionRecord;
+  /** Its requests, on all servers that share it. */
+  record: SessionRecord;
   /** How many connections use it. */
   connections: number;
   /** When the last connection ended, in milliseconds of the monotonic clock. */
@@ -73,7 +83,7 @@ export class SessionMemory {
     token: string = randomId() + randomId(),
     record: SessionRecord = new SessionRecord(),
   ): RequestSession {
-    const id = token.slice(0, ID_LENGTH);
+    const id = sessionIdOf(token);
     const session = { id, token, record, connections: 1, lastUsed: now };
     this.#removeExpired(now);
     this.#sessions.set(id, session);
@@ -85,7 +95,7 @@ export class SessionMemory {
   /** Finds the session that a token proves. */
   find(token: string, now: number): RequestSession | undefined {
     this.#removeExpired(now);
-    const session = this.#sessions.get(token.slice(0, ID_LENGTH));
+    const session = this.#sessions.get(sessionIdOf(token));
     return session && isSameSecret(session.token, token) ? session : undefined;
   }
 
@@ -104,12 +114,22 @@ export class SessionMemory {
 
   /** Changes what is remembered of a session. */
   update(
-    { id, record }: RequestSession,
+    session: RequestSession,
     change: (record: SessionRecord) => void,
   ): void {
+    const { record } = session;
     const before = record.size;
     change(record);
-    if (this.#sessions.get(id)?.record !== record) return; // it was removed
+    if (this.#sessions.get(session.id) !== session) return; // it was removed
+    this.#size += record.size - before;
+    this.#shrink();
+  }
+
+  /** Replaces what is remembered of a session by what other servers know, too. */
+  replace(session: RequestSession, record: SessionRecord): void {
+    const before = session.record.size;
+    session.record = record;
+    if (this.#sessions.get(session.id) !== session) return; // it was removed
     this.#size += record.size - before;
     this.#shrink();
   }

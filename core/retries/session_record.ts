@@ -88,6 +88,11 @@ export class SessionRecord {
     if (entry && !entry.outcome) this.set(number, { ...entry, outcome });
   }
 
+  /** Removes the entry of a request that was not handled: its number is new again. */
+  withdraw(number: number): void {
+    this.#delete(number);
+  }
+
   /** Forgets the requests up to a number. */
   forgetTo(number: number): void {
     if (number <= this.#forgotten) return;

@@ -82,6 +82,8 @@ export interface BroadcasterHost<Types extends SocketTypes>
 /** The rooms of one server, and everything that is sent to them. */
 export class Broadcaster<Types extends SocketTypes>
   implements ChannelHost<Types> {
+  /** The name of this server, by which others know it. */
+  readonly name: string = crypto.randomUUID();
   readonly rooms: Rooms<Connection<Types>>;
   /** The rooms that are channels, if the program uses channels. */
   channels: RoomChannels<Types> | undefined;
@@ -113,7 +115,7 @@ export class Broadcaster<Types extends SocketTypes>
     this.#host = host;
     this.#ids = new ClientIds(options.clients);
     this.rooms = this.#createRooms();
-    const name = crypto.randomUUID();
+    const { name } = this;
     const clusterHost = this.#createClusterHost();
     const presence = this.#presence = options.presence && new Presence(
       name,
@@ -204,6 +206,11 @@ export class Broadcaster<Types extends SocketTypes>
   /** The number of messages that other servers will not receive. */
   get missed(): number {
     return this.#missed;
+  }
+
+  /** Whether another server of the cluster is known to be lost. */
+  isLost(name: string): boolean {
+    return this.#cluster?.registry.isLost(name) ?? true;
   }
 
   /** Whether the broker can be reached; undefined without an adapter. */

@@ -139,7 +139,11 @@ export class ServerCore<Types extends SocketTypes> {
     });
     registerChannelHost(server, this.broadcaster);
     registerDescriptions(server, this.broadcaster.cluster);
-    this.#retries = new RequestRetries(resolved.retries);
+    this.#retries = new RequestRetries(resolved.retries, {
+      name: this.broadcaster.name,
+      isLost: (name) => this.broadcaster.isLost(name),
+      failed: (error) => this.#reportError(error, "adapter"),
+    }, resolved.adapter?.records);
     this.#authorizations = new Authorizations(options.expiresAt);
     this.upgrader = new Upgrader({
       admission: options,
@@ -196,6 +200,8 @@ export class ServerCore<Types extends SocketTypes> {
     await this.#retries.settle(closeTimeout);
     await this.#shutdown.closeAll(plan, !this.listener.isBound);
     for (const client of this.#endDeferred) client.terminate();
+    await this.#retries.settle(closeTimeout);
+    this.#retries.close();
     const { answers, hasLostUpgrades } = this.upgrader;
     await this.listener.stop(answers, closeTimeout, hasLostUpgrades);
     await this.broadcaster.close();
