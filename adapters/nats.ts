@@ -35,6 +35,7 @@ import {
 } from "../core/events/errors.ts";
 import { withoutSecrets } from "../core/util/safe_url.ts";
 import { NatsLog } from "./nats_log.ts";
+import { NatsRecords } from "./nats_records.ts";
 import { brokerRetryDelay, CONNECT_TIMEOUT_MS } from "./broker_retry.ts";
 import { connectNats } from "./nats_transport.ts";
 
@@ -160,10 +161,10 @@ function assertSubjectPrefix(prefix: string): void {
   assertType("prefix", prefix, "string");
   const isValid = prefix.length <= MAX_PREFIX_LENGTH &&
     /^[\w-]+(\.[\w-]+)*$/.test(prefix) &&
-    !/\.(kept|log|lost)$/.test(prefix);
+    !/\.(kept|log|lost|requests)$/.test(prefix);
   if (isValid) return;
   throw new TypeError(
-    `Cannot use "prefix" unless it is letters, digits, "-", "_" and dots between them, at most ${MAX_PREFIX_LENGTH}, and does not end with ".kept", ".log" or ".lost": current value is ${
+    `Cannot use "prefix" unless it is letters, digits, "-", "_" and dots between them, at most ${MAX_PREFIX_LENGTH}, and does not end with ".kept", ".log", ".lost" or ".requests": current value is ${
       JSON.stringify(prefix)
     }`,
   );
@@ -234,6 +235,7 @@ class NatsAdapter implements Adapter {
   readonly #servers: readonly string[];
   readonly #options: ConnectionOptions;
   readonly #log: NatsLog;
+  readonly records: NatsRecords;
   /** The subscription of each channel; undefined until it is made. */
   readonly #subscriptions = new Map<string, Subscription | undefined>();
   #host: AdapterHost | undefined;
@@ -269,6 +271,7 @@ class NatsAdapter implements Adapter {
       // A new connection instead, as the client gives up when NATS refuses it twice.
       reconnect: false,
     };
+    this.records = new NatsRecords(prefix, replicas);
     this.#log = new NatsLog(
       prefix,
       replicas,
@@ -365,6 +368,7 @@ class NatsAdapter implements Adapter {
    */
   async #use(connection: NatsConnection): Promise<unknown> {
     this.#connection = connection;
+    this.records.connect(connection);
     this.#log.connect(connection, this.#host?.usesLog ?? false);
     const watched = this.#watch(connection);
     this.#queue = [...this.#subscriptions.keys()];
@@ -380,6 +384,7 @@ class NatsAdapter implements Adapter {
     this.#refused.clear();
     this.#subscribing = undefined;
     this.#queue = [];
+    this.records.connect(undefined);
     this.#log.disconnect();
     if (!this.#options.ignoreClusterUpdates) {
       this.#discovered = connection.info?.connect_urls ?? this.#discovered;

@@ -99,7 +99,9 @@ export function decodeSession(bytes: Uint8Array): SharedRecord | undefined {
   let start = end + 1;
   for (const entry of entries) {
     const { number, digest, owner, size = 0 } = entry;
-    const outcome = outcomeOf(entry, bytes.slice(start, start + size));
+    // A copy: a client of a broker may give a view of what is not ours to keep.
+    const own = new Uint8Array(bytes.subarray(start, start + size));
+    const outcome = outcomeOf(entry, own);
     record.set(number, { digest, owner, outcome });
     start += size;
   }

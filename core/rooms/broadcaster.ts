@@ -210,7 +210,7 @@ export class Broadcaster<Types extends SocketTypes>
 
   /** Whether another server of the cluster is known to be lost. */
   isLost(name: string): boolean {
-    return this.#cluster?.registry.isLost(name) ?? true;
+    return this.#link?.registry.isLost(name) ?? true;
   }
 
   /** Whether the broker can be reached; undefined without an adapter. */
