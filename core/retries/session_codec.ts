@@ -87,7 +87,7 @@ function encodeAll(
  */
 export function decodeSession(bytes: Uint8Array): SharedRecord | undefined {
   const end = bytes.indexOf(10);
-  const header = parseHeader(bytes.subarray(0, Math.max(end, 0)));
+  const header = parseSessionHeader(bytes.subarray(0, Math.max(end, 0)));
   const token = readProperty(header, "token");
   const forgotten = readProperty(header, "forgotten");
   const entries = readProperty(header, "entries");
@@ -108,7 +108,7 @@ export function decodeSession(bytes: Uint8Array): SharedRecord | undefined {
   return { token, record };
 }
 
-function parseHeader(bytes: Uint8Array): unknown {
+function parseSessionHeader(bytes: Uint8Array): unknown {
   try {
     return JSON.parse(recordDecoder.decode(bytes));
   } catch {

@@ -31,7 +31,7 @@ export type RecordChange = (
 ) => boolean;
 
 /** A change that waits to be written. */
-interface PendingChange {
+interface UnwrittenChange {
   readonly apply: RecordChange;
   readonly done: Deferred<void>;
 }
@@ -46,7 +46,7 @@ export class SharedSession {
   #version: string | undefined;
   /** Whether the version may not be that of the broker. */
   #isStale = false;
-  #changes: PendingChange[] = [];
+  #changes: UnwrittenChange[] = [];
   #isWriting = false;
   /** How many writes have succeeded. */
   #writes = 0;
@@ -113,7 +113,7 @@ export class SharedSession {
     this.#isWriting = false;
   }
 
-  async #write(changes: readonly PendingChange[]): Promise<void> {
+  async #write(changes: readonly UnwrittenChange[]): Promise<void> {
     let isMissing = this.#isStale && !await this.load();
     for (let i = 0; i < MAX_CONFLICTS; i++) {
       const session = this.#session;
