@@ -8,6 +8,7 @@
 
 import type { Payload } from "../protocol/frames.ts";
 import { isTurnOver, startOfTurn } from "../runtime/time_slices.ts";
+import type { PausedReader } from "../runtime/websocket.ts";
 import { INITIAL_CREDIT } from "../sending/credit_window.ts";
 import type { Closing } from "./closing.ts";
 import {
@@ -20,11 +21,27 @@ import { type FrameReceiver, SlicedReceiver } from "./sliced_receiver.ts";
 /** How many frames that need no credit a peer may send in addition to its credit. */
 const UNCREDITED_FRAMES_ALLOWED = 256;
 
-/** After how many messages the clock is read. */
-const RECEIVED_PER_CLOCK_CHECK = 16;
+/** After how many frames the clock is read. */
+const FRAMES_PER_CLOCK_CHECK = 16;
+
+/** The minimum size of a frame after which the clock is read, in bytes. */
+const BYTES_PER_CLOCK_CHECK = 16 * 1024;
+
+/**
+ * After how many frames of one peer in a turn of the event loop the runtime stops reading
+ * until a later one. It takes about 1 millisecond to read so many.
+ */
+const FRAMES_PER_TURN = 128;
+
+/**
+ * By what factor more slowly a rate bucket is filled while more frames of a peer have
+ * arrived than this side has read. It reads few of them in a turn, so that otherwise a
+ * flood would stay within the limit.
+ */
+const BACKLOG_TIME_FACTOR = 32;
 
 /** The guard of one connection. */
-export class InboundGuard {
+export class InboundGuard implements PausedReader {
   readonly #messageRate: Required<MessageRate> | undefined;
   readonly #closing: Closing;
   readonly #receiver: FrameReceiver;
@@ -36,6 +53,18 @@ export class InboundGuard {
   #checkedTurn = 0;
   /** Created when the work is first too much for one slice. */
   #slices: SlicedReceiver | undefined;
+  /** Whether frames have arrived that may not have been read. */
+  #isBacklogged = false;
+  /** The turn of the event loop in which reading was resumed. */
+  #resumedTurn = 0;
+  /** The last turn of the event loop in which the rate was checked, and its time. */
+  #rateTurn = 0;
+  #rateTime = 0;
+  /** The number of frames since the clock was last read. */
+  #frames = 0;
+  /** The number of small frames in the turn in which the clock was last read. */
+  #framesInTurn = 0;
+  #mustPause = false;
 
   /** Creates the guard of a connection. */
   constructor(
@@ -72,12 +101,9 @@ export class InboundGuard {
   isWithinRate(): boolean {
     if (this.#messageRate === undefined) return true;
     const { perSecond, burst, policy } = this.#messageRate;
-    this.#rateBucket ??= new TokenBucket(perSecond, burst, startOfTurn());
-    // The runtime reads all frames that have arrived in one turn of the event loop, so
-    // time that passes in this turn must not allow more.
-    if (this.#rateBucket.takeSpare() || this.#rateBucket.take(startOfTurn())) {
-      return true;
-    }
+    this.#rateBucket ??= this.#createBucket(perSecond, burst);
+    if (this.#rateBucket.takeSpare()) return true;
+    if (this.#rateBucket.take(this.#now(), this.#stalledMs)) return true;
     if (policy === "drop") this.#dropped++;
     if (policy === "close" || this.#isFlood()) {
       this.#closing.closeForLimit(
@@ -93,17 +119,27 @@ export class InboundGuard {
    * The runtime reads all frames that have arrived in one turn. A peer that sends few does
    * not wait for those of others.
    *
-   * @param received How many messages were received so far.
+   * @param size The size of the frame, in bytes.
    */
-  mustWait(received: number): boolean {
-    if (this.isBusy) return true;
-    if (received % RECEIVED_PER_CLOCK_CHECK !== RECEIVED_PER_CLOCK_CHECK - 1) {
-      return false;
+  mustWait(size: number): boolean {
+    // If nothing came in the turn in which reading was resumed, all had been read.
+    if (this.#isBacklogged && startOfTurn() !== this.#resumedTurn) {
+      this.#isBacklogged = false;
     }
-    const turn = startOfTurn();
-    if (turn === this.#checkedTurn) return isTurnOver();
-    this.#checkedTurn = turn;
-    return false;
+    const isLarge = size >= BYTES_PER_CLOCK_CHECK;
+    const mustCheck = isLarge || ++this.#frames >= FRAMES_PER_CLOCK_CHECK;
+    const isOver = mustCheck && this.#isTurnOver(isLarge);
+    return isOver || this.#isBacklogged || this.isBusy;
+  }
+
+  /** Counts a frame of a peer that is being closed. */
+  countWhileClosing(): void {
+    this.#mustPause = ++this.#framesInTurn >= FRAMES_PER_TURN;
+  }
+
+  /** Whether the runtime has to stop reading after this frame. */
+  get mustPause(): boolean {
+    return this.#mustPause;
   }
 
   /**
@@ -114,6 +150,19 @@ export class InboundGuard {
    */
   postpone(payload: Payload, items: readonly Payload[] | undefined): boolean {
     return this.#slicedReceiver.push(payload, items);
+  }
+
+  /** Called when the runtime has stopped reading. */
+  paused(): void {
+    this.#isBacklogged = true;
+    this.#mustPause = false;
+    this.#framesInTurn = 0;
+  }
+
+  /** See {@linkcode PausedReader}. */
+  resumed(): void {
+    this.#resumedTurn = startOfTurn();
+    this.#now();
   }
 
   /** Dispatches the items of a batch, in slices. */
@@ -134,7 +183,8 @@ export class InboundGuard {
     const { burst = 0 } = this.#messageRate ?? {};
     const needed = INITIAL_CREDIT + UNCREDITED_FRAMES_ALLOWED;
     if (this.#rateBucket === undefined || burst < needed) return 0;
-    return this.#rateBucket.delayFor(needed, performance.now());
+    const now = this.#rateTime + performance.now() - this.#rateTurn;
+    return this.#rateBucket.delayFor(needed, now);
   }
 
   get #slicedReceiver(): SlicedReceiver {
@@ -144,9 +194,48 @@ export class InboundGuard {
   /** Whether even dropping all messages would take too much time. */
   #isFlood(): boolean {
     const { perSecond, burst } = DEFAULT_MESSAGE_RATE;
-    const now = startOfTurn();
-    this.#floodBucket ??= new TokenBucket(perSecond, burst, now);
-    return !this.#floodBucket.take(now);
+    this.#floodBucket ??= this.#createBucket(perSecond, burst);
+    return !this.#floodBucket.take(this.#now(), this.#stalledMs);
+  }
+
+  /** Whether this turn of the event loop, which is not new for this peer, is too long. */
+  #isTurnOver(isLarge: boolean): boolean {
+    const turn = startOfTurn();
+    const frames = this.#frames;
+    this.#frames = 0;
+    if (turn !== this.#checkedTurn) {
+      this.#checkedTurn = turn;
+      this.#framesInTurn = 0;
+      return false;
+    }
+    const isOver = isTurnOver();
+    this.#framesInTurn += frames;
+    this.#mustPause = isLarge && isOver ||
+      this.#framesInTurn >= FRAMES_PER_TURN;
+    return isOver;
+  }
+
+  #createBucket(perSecond: number, burst: number): TokenBucket {
+    return new TokenBucket(perSecond, burst, this.#now());
+  }
+
+  /**
+   * The time that counts for the rate. The runtime reads all frames that have arrived in
+   * one turn of the event loop, so time that passes in a turn must not allow more.
+   */
+  #now(): number {
+    const turn = startOfTurn();
+    const elapsed = turn - this.#rateTurn;
+    this.#rateTurn = turn;
+    const isSlow = this.#isBacklogged && !this.#receiver.isCredited;
+    this.#rateTime += isSlow ? elapsed / BACKLOG_TIME_FACTOR : elapsed;
+    return this.#rateTime;
+  }
+
+  /** For how long the event loop has stood still so far, in milliseconds, if it is known. */
+  get #stalledMs(): number {
+    const { idleWatch } = this.#closing;
+    return idleWatch && "stalledMs" in idleWatch ? idleWatch.stalledMs : 0;
   }
 }
 

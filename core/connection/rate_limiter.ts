@@ -36,8 +36,9 @@ export interface MessageRate {
  * The limit of a server that sets none. A client on the same machine that waits for each
  * reply before it sends the next message was measured at 29,000 messages a second; a
  * game that sends 60 times a second and a feed of 1,000 updates a second stay far below.
- * The runtime takes 5 to 10 microseconds to read a small frame, and reads all that has
- * arrived in one turn of the event loop, so the burst keeps that turn below 50 ms.
+ * The runtime takes 5 to 10 microseconds to read a small frame. Where it cannot be made to
+ * stop, it reads all that has arrived in one turn of the event loop, and the burst keeps
+ * that turn below 50 ms.
  */
 export const DEFAULT_MESSAGE_RATE: Required<MessageRate> = {
   perSecond: 50_000,
@@ -74,6 +75,9 @@ export class TokenBucket {
   #time: number;
   /** The number of tokens that may be taken without reading the clock. */
   #spare = 0;
+  #stalledMs = 0;
+  /** Tokens beyond the capacity, for the time of a stall. */
+  #extra = 0;
 
   /**
    * Creates a full bucket.
@@ -87,12 +91,23 @@ export class TokenBucket {
     this.#time = now;
   }
 
-  /** Takes a token. Returns false if there is none. */
-  take(now: number): boolean {
+  /**
+   * Takes a token. Returns false if there is none.
+   *
+   * @param stalledMs For how long events could not be received so far, in milliseconds.
+   * All that came in that time is received at once, so the tokens of that time are added
+   * even if they exceed the capacity. They are lost when the bucket is full again.
+   */
+  take(now: number, stalledMs: number = this.#stalledMs): boolean {
     const filled = this.#tokens + (now - this.#time) * this.#tokensPerMs;
     this.#time = now;
     this.#tokens = Math.min(this.#burst, filled);
-    if (this.#tokens < 1) return false;
+    if (this.#tokens === this.#burst) this.#extra = 0;
+    if (stalledMs !== this.#stalledMs) {
+      this.#extra += (stalledMs - this.#stalledMs) * this.#tokensPerMs;
+      this.#stalledMs = stalledMs;
+    }
+    if (this.#tokens < 1) return this.#extra >= 1 && this.#extra-- >= 1;
     this.#tokens--;
     this.#spare = Math.min(this.#tokens / 16, MAX_SPARE_TOKENS);
     return true;

@@ -46,6 +46,9 @@ export class Keepalive {
   readonly #slots: Set<WatchedSocket>[] = [];
   /** The index of the current slot. */
   #slot = 0;
+  /** When the last tick ran, and by how much the ticks before were late. */
+  #tickedAt = 0;
+  #lateMs = 0;
   #size = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
 
@@ -62,6 +65,16 @@ export class Keepalive {
     );
     this.nextTickAt = this.#tick;
     for (let i = 0; i < SLOT_COUNT; i++) this.#slots.push(new Set());
+  }
+
+  /**
+   * For how long the event loop stood still so far, in milliseconds: by how much ticks were
+   * late, unless it was by less than a tick.
+   */
+  get stalledMs(): number {
+    if (this.#size === 0) return this.#lateMs;
+    const late = performance.now() - this.#tickedAt - this.#tick;
+    return late > this.#tick ? this.#lateMs + late : this.#lateMs;
   }
 
   /** The number of connections. */
@@ -106,7 +119,10 @@ export class Keepalive {
   }
 
   #start(): void {
+    this.#tickedAt = performance.now();
     this.#timer = setInterval(() => {
+      this.#lateMs = this.stalledMs;
+      this.#tickedAt = performance.now();
       const now = this.nextTickAt;
       this.nextTickAt += this.#tick;
       this.#slot = (this.#slot + 1) % SLOT_COUNT;
@@ -134,6 +150,8 @@ class WatchedSocket implements IdleWatch {
   /** The number of pongs before this tick. */
   #pongsBefore = 0;
   #connection: WatchedConnection | undefined;
+  /** For how long the event loop had stood still before the connection was open. */
+  readonly #stalledBefore: number;
   /** Deno's timer, until it has sent the ping. */
   #pingTimer: unknown;
   #isStopped = false;
@@ -148,10 +166,15 @@ class WatchedSocket implements IdleWatch {
     this.#socket = socket;
     this.#internals = internals;
     this.#liveness = new Liveness(keepalive.idleTimeout, grace);
+    this.#stalledBefore = keepalive.stalledMs;
   }
 
   attach(connection: WatchedConnection): void {
     this.#connection = connection;
+  }
+
+  get stalledMs(): number {
+    return this.#keepalive.stalledMs - this.#stalledBefore;
   }
 
   reset(): void {

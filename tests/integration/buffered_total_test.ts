@@ -144,8 +144,8 @@ Deno.test({
     for (let i = 0; i < 40; i++) {
       if (!await peer.write(frame(1, "x".repeat(60_000)))) break;
     }
-    hold.resolve();
     await ended;
+    hold.resolve();
     assertEquals(ends, ["/flood limit"]);
   },
 });

@@ -52,3 +52,19 @@ Deno.test("TokenBucket.delayFor() returns the time until there are enough tokens
   assertEquals(bucket.delayFor(2, 200), 0);
   assertEquals(new TokenBucket(0, 1, 0).delayFor(2, 0), Infinity);
 });
+
+Deno.test("TokenBucket.take() allows more than the capacity after a stall", () => {
+  const bucket = new TokenBucket(10, 5, 0);
+  const takeAfter = (now: number, stalledMs: number) => {
+    let taken = 0;
+    for (let i = 0; i < 100; i++) if (bucket.take(now, stalledMs)) taken++;
+    return taken;
+  };
+  assertEquals(takeAfter(0, 0), 5);
+  assertEquals(takeAfter(2_000, 2_000), 25);
+  assertEquals(takeAfter(2_000, 2_000), 0);
+  assertEquals(takeAfter(2_100, 2_000), 1);
+  // What was not needed is lost when the bucket is full again.
+  bucket.take(5_000, 4_000);
+  assertEquals(takeAfter(9_000, 4_000), 5);
+});
