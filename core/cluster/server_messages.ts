@@ -200,7 +200,7 @@ function isAnswer(answer: unknown): answer is ClusterAnswer {
 function malformed(header: unknown): TypeError {
   return new TypeError(
     `Cannot decode a message from another server: its header is ${
-      JSON.stringify(header).slice(0, MAX_SHOWN)
+      String(JSON.stringify(header)).slice(0, MAX_SHOWN)
     }`,
   );
 }

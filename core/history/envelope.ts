@@ -116,10 +116,13 @@ export function decodeEnvelope(
   if (isNewerVersion) return undefined;
   throw new TypeError(
     `Cannot decode a message from another server: its header is ${
-      JSON.stringify(json)
+      String(JSON.stringify(json)).slice(0, MAX_SHOWN)
     }`,
   );
 }
+
+/** How much of a malformed header is shown, in characters. */
+const MAX_SHOWN = 200;
 
 /** Keeps the options that this version knows. */
 function pickSendOptions(
@@ -136,7 +139,12 @@ function isEnvelopeHeader(json: unknown): json is EnvelopeHeader {
   return typeof json === "object" && json !== null && "version" in json &&
     json.version === 1 && "from" in json && typeof json.from === "string" &&
     "id" in json && typeof json.id === "number" && "isBinary" in json &&
-    "except" in json && Array.isArray(json.except) &&
-    (!("rooms" in json) || Array.isArray(json.rooms)) &&
-    (!("without" in json) || Array.isArray(json.without));
+    "except" in json && isNames(json.except) &&
+    (!("rooms" in json) || isNames(json.rooms)) &&
+    (!("without" in json) || isNames(json.without));
+}
+
+function isNames(value: unknown): value is readonly string[] {
+  return Array.isArray(value) &&
+    value.every((name) => typeof name === "string");
 }

@@ -3,6 +3,7 @@
 import {
   assertEquals,
   assertInstanceOf,
+  assertMatch,
   assertRejects,
   assertStrictEquals,
   assertThrows,
@@ -344,6 +345,7 @@ Deno.test("ServerRegistry.receive() throws for malformed messages", () => {
   for (const text of malformed) {
     const error = assertThrows(() => one.receive(encoder.encode(text)));
     assertInstanceOf(error, Error, text);
+    assertMatch(error.message, /^Cannot decode|JSON/, text);
   }
   assertStrictEquals(one.size, 1);
   assertEquals(told, []);
