@@ -6,7 +6,7 @@ import {
   assertRejects,
   assertStrictEquals,
 } from "@std/assert";
-import { deadline } from "@std/async";
+import { deadline, delay } from "@std/async";
 import {
   ClientSocket,
   RequestError,
@@ -15,6 +15,7 @@ import {
 } from "../../mod.ts";
 import { type Broker, brokers, missingBrokers } from "../support/brokers.ts";
 import { lacksPermission } from "../support/permissions.ts";
+import { Program } from "../support/program.ts";
 import { lacksProgram } from "../support/programs.ts";
 
 const ignore = await lacksPermission("net", "run", "env", "read", "sys");
@@ -220,6 +221,42 @@ test("Audience.request() tells of a server that closes meanwhile", async (broker
   assertEquals([...failures.keys()], [id]);
   assert(missingServers <= 1);
 });
+
+test(
+  "Audience.request() ends in time when a server is killed",
+  async (broker, adapter) => {
+    await using one = await start(broker);
+    await using killed = new Program([
+      ...["run", "--allow-all", "tests/support/presence_server.ts"],
+      ...[adapter, broker.address],
+    ]);
+    const url = await killed.line("listening at");
+    const here = await one.enter("here", "poll");
+    here.client.handle(() => "here");
+    const asked = Promise.withResolvers<void>();
+    const there = new ClientSocket({ reconnect: false });
+    there.handle(() => {
+      asked.resolve();
+      return new Promise(() => {});
+    });
+    await there.connect(`${url}/poll/ada`);
+    while (await one.server.count("poll") < 2) await delay(20);
+
+    const begun = performance.now();
+    // It is known to be lost after ten seconds at most, long before the timeout.
+    const pending = one.server.to("poll").request(1, { timeout: 40_000 });
+    await asked.promise;
+    killed.kill("SIGKILL");
+    const { replies, failures, missingServers } = await pending;
+    assert(performance.now() - begun < 30_000);
+    assertEquals([...replies], [[here.id, "here"]]);
+    assertEquals(failures.size, 1);
+    assertStrictEquals(missingServers, 1);
+    assertStrictEquals(await one.server.count("poll"), 1);
+    there.terminate();
+  },
+  ["redis", "nats"],
+);
 
 test("sendToServers() reaches all other servers", async (broker) => {
   await using one = await start(broker);
