@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { BroadcastBody } from "../history/envelope.ts";
+import { type BroadcastBody, malformedHeader } from "../history/envelope.ts";
 import { readProperty } from "../util/read_property.ts";
 import { concatBytes } from "../util/concat_bytes.ts";
 import { toBytes } from "../values/codec.ts";
@@ -82,7 +82,7 @@ export function decodeServerMessage(
   const from = readProperty(header, "from");
   const type = readProperty(header, "type");
   if (version !== 1 || typeof from !== "string" || typeof type !== "string") {
-    throw malformed(header);
+    throw malformedHeader(header);
   }
   const message = toMessage(type, header);
   if (message === undefined) return undefined;
@@ -119,15 +119,15 @@ function toMessage(type: string, header: unknown): ServerMessage | undefined {
     default:
       return undefined;
   }
-  throw malformed(header);
+  throw malformedHeader(header);
 }
 
 /** The query if it is a known one; undefined otherwise. */
 function toQuery(query: unknown): ClusterQuery | undefined {
-  if (!isTyped(query)) throw malformed(query);
+  if (!isTyped(query)) throw malformedHeader(query);
   if (!Object.hasOwn(QUERY_FIELDS, query.type)) return undefined;
   if (isKnownQuery(query)) return query;
-  throw malformed(query);
+  throw malformedHeader(query);
 }
 
 function isTyped(query: unknown): query is { readonly type: string } {
@@ -196,14 +196,3 @@ function isClusterTarget(value: unknown): boolean {
 function isAnswer(answer: unknown): answer is ClusterAnswer {
   return typeof readProperty(answer, "number") === "number";
 }
-
-function malformed(header: unknown): TypeError {
-  return new TypeError(
-    `Cannot decode a message from another server: its header is ${
-      String(JSON.stringify(header)).slice(0, MAX_SHOWN)
-    }`,
-  );
-}
-
-/** How much of a malformed header is shown, in characters. */
-const MAX_SHOWN = 200;

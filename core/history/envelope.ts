@@ -114,9 +114,14 @@ export function decodeEnvelope(
   const isNewerVersion = typeof json === "object" && json !== null &&
     "version" in json && Number(json.version) > 1;
   if (isNewerVersion) return undefined;
-  throw new TypeError(
+  throw malformedHeader(json);
+}
+
+/** The error for a message whose first line is not what it has to be. */
+export function malformedHeader(header: unknown): TypeError {
+  return new TypeError(
     `Cannot decode a message from another server: its header is ${
-      String(JSON.stringify(json)).slice(0, MAX_SHOWN)
+      String(JSON.stringify(header)).slice(0, MAX_SHOWN)
     }`,
   );
 }
