@@ -301,7 +301,10 @@ export class ClusterLink {
     );
   }
 
-  /** Publishes what waits for the bytes of a `Blob`, then closes the adapter. */
+  /**
+   * Publishes what waits for the bytes of a `Blob`, then closes the adapter. Messages that
+   * the broker has not taken by then are counted as missed.
+   */
   async close(): Promise<void> {
     await this.#blobs.idle;
     this.registry.leave();
@@ -312,6 +315,12 @@ export class ClusterLink {
     }
     this.brokerLog?.brokerDown();
     await this.#adapter.close();
+    const unsent = [
+      ...this.#queue.takeAll(),
+      ...this.brokerLog?.takePending() ?? [],
+    ];
+    // Where some are undefined, they have been counted.
+    for (const one of unsent) if (one) this.#host.messageMissed();
   }
 
   #publishNow(

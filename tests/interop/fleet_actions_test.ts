@@ -299,6 +299,36 @@ for (const history of [false, true]) {
   );
 }
 
+for (const history of [false, true]) {
+  const name = history ? " with history" : "";
+  test(
+    `ServerSocket.missed says after close() whether the broker has taken all${name}`,
+    async (broker) => {
+      const publisher = () =>
+        new ServerSocket({
+          adapter: broker.adapter(),
+          adapterQueue: 10,
+          history,
+        });
+      const taken = publisher();
+      await taken.count();
+      for (let n = 0; n < 50; n++) taken.to("x").send(`${n}`);
+      await taken.close();
+      assertStrictEquals(taken.missed, 0);
+
+      const lost = publisher();
+      await lost.count();
+      await broker.kill();
+      while (lost.adapterState?.state === "up") await delay(20);
+      for (let n = 0; n < 3; n++) lost.to("x").send(`${n}`);
+      assertStrictEquals(lost.missed, 0); // they wait
+      await lost.close();
+      assertStrictEquals(lost.missed, 3);
+    },
+    ["redis", "nats"],
+  );
+}
+
 test(
   "ServerSocket receives what a program in Python publishes",
   async (broker, adapter) => {
