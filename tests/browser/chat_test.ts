@@ -146,6 +146,26 @@ test(
   },
 );
 
+test(
+  "shows each message once if the server is killed while they are sent",
+  async (ada, grace, url, server) => {
+    const texts = Array.from({ length: 40 }, (_, i) => `message ${i + 1}`);
+    for (const text of texts) {
+      await ada.says(text);
+      // What is sent between the two has left the page, and is lost.
+      if (text === texts[14]) server.kill("SIGSTOP");
+      if (text === texts[19]) server.kill("SIGKILL");
+    }
+    const { server: next } = await startChat(new URL(url).port);
+    await using _ = next;
+    for (const user of [ada, grace]) {
+      await user.sees("Connected");
+      const seen = await user.messages(texts.length);
+      assertEquals(seen.toSorted(), texts.toSorted());
+    }
+  },
+);
+
 test("refuses a page of another site", async ({ page }, _grace, url) => {
   const socket = new URL("/chat", url.replace("http", "ws"));
   const connect = `new Promise((resolve) => {

@@ -80,15 +80,18 @@ export class Deliveries {
 
   /**
    * The server has told what was said meanwhile: what an earlier connection took
-   * and is not among it may be lost.
+   * and is not among it may be lost. Returns the ids of that.
    */
-  welcome(): void {
+  welcome(): string[] {
+    const doubtful: string[] = [];
     for (const [id, entry] of this.#entries) {
       const { delivery, handedTo = Infinity } = entry;
       if (delivery === "sending" && handedTo < this.#connections) {
         this.#change(id, entry, "doubtful");
+        doubtful.push(id);
       }
     }
+    return doubtful;
   }
 
   /** The connection has ended, and another may follow. */

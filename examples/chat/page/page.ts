@@ -1,6 +1,7 @@
 /**
- * The chat's page. It sends each message once: what is typed while the server is
- * away waits in the library, which sends it when it is back.
+ * The chat's page. It shows each message once: what is typed while the server is away
+ * waits in the library, which sends it when it is back, and what may have been lost is
+ * sent again under the same id.
  *
  * @module
  */
@@ -66,7 +67,8 @@ client.on("message", ({ data }) => {
   switch (message?.kind) {
     case "welcome":
       message.history.forEach(hear);
-      return deliveries.welcome();
+      // The server ignores an id that it knows, and a page one that it shows.
+      return deliveries.welcome().forEach(deliver);
     case "people":
       return showPeople(message.names);
     case "said":
