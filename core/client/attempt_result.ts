@@ -4,9 +4,10 @@
  * @module
  */
 
-import type { ConnectionOwner } from "../connection/connection.ts";
+import type { MessageAuthor } from "../../message.ts";
+import type { Owner } from "../connection/owner.ts";
 import type { ConnectionEnd } from "../events/errors.ts";
-import type { SocketTypes } from "../values/types.ts";
+import type { Outgoing, SocketTypes } from "../values/types.ts";
 
 /** What the owner of a connection reports to the attempt. */
 export interface AttemptResult {
@@ -19,6 +20,7 @@ export interface AttemptResult {
 }
 
 /** Creates the owner of a connection. */
-export type CreateOwner<Types extends SocketTypes> = (
-  result: AttemptResult,
-) => ConnectionOwner<Types>;
+export type CreateOwner<
+  Types extends SocketTypes,
+  C extends MessageAuthor<Outgoing<Types>>,
+> = (result: AttemptResult) => Owner<Types, C>;

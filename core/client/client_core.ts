@@ -8,19 +8,9 @@
 import { assertTarget } from "./client_arguments.ts";
 import { withResolvers } from "../util/deferred.ts";
 import { printable } from "../util/printable.ts";
-import {
-  assertSendOptions,
-  type QueuedMessage,
-  type SendOptions,
-  SendQueue,
-} from "../sending/send_queue.ts";
-import { encodeWith } from "../values/codec.ts";
-import {
-  type CheckedRequestOptions,
-  type Connection,
-  type ConnectionOwner,
-  coreOf,
-} from "../connection/connection.ts";
+import { assertSendOptions, type SendOptions } from "../sending/send_queue.ts";
+import type { Owner } from "../connection/owner.ts";
+import type { CheckedRequestOptions } from "../connection/connection.ts";
 import { createErrorOutput } from "../events/error_output.ts";
 import { emitEnd } from "../events/emit_end.ts";
 import { emitError } from "../events/emit_error.ts";
@@ -28,29 +18,21 @@ import { emitters } from "../events/emitter.ts";
 import { type Endpoint, endpoints } from "../connection/endpoint.ts";
 import { emitMessage, isMessageHeard } from "../connection/typed_messages.ts";
 import { REQUEST_TIMEOUT_MS } from "../requests/session.ts";
-import type { ConnectionOptions } from "../connection/connection_options.ts";
-import {
-  type ClientRequestOptions,
-  type ClientRetries,
-  retryFeature,
+import type {
+  ClientRequestOptions,
+  ClientRetries,
 } from "../retries/retry_feature.ts";
 import { assertOverflow } from "../sending/backpressure_queue.ts";
 import type { ConnectAttempts } from "../reconnect/connect_attempts.ts";
 import { Reconnector } from "../reconnect/reconnector.ts";
 import type { Disconnection } from "../reconnect/reconnect_options.ts";
-import {
-  assertConnectOptions,
-  type ClientOptions,
-  type ConnectOptions,
-  resolveClientOptions,
-  type ValueOrFunction,
-} from "./client_options.ts";
+import type { ClientConnection, ClientParts } from "./client_parts.ts";
+import type { ConnectOptions, ValueOrFunction } from "./client_options.ts";
 import type { ClientEvents } from "./client_events.ts";
 import type { AttemptResult } from "./attempt_result.ts";
-import { Connector, displayUrl } from "./connector.ts";
+import { displayUrl } from "./connect_target.ts";
 import { DeferredEvents } from "./deferred_events.ts";
 import { PageChecks } from "./page_checks.ts";
-import { register } from "../events/instrumentation.ts";
 import { parseRetryAfter } from "../protocol/retry_after.ts";
 import type {
   Outgoing,
@@ -76,24 +58,24 @@ import {
   type ConnectionEnd,
   ConnectionEndedError,
   ignoreRejection,
+  rejected,
   RESOLVED,
 } from "../events/errors.ts";
 
 /** The inside of one client. */
-export class ClientCore<Types extends SocketTypes> {
-  readonly #client: Endpoint<Types, ClientEvents<Types>>;
-  readonly #options: ConnectionOptions<Types>;
+export class ClientCore<
+  Types extends SocketTypes,
+  C extends ClientConnection<Types>,
+> {
+  readonly #client: Endpoint<Types, ClientEvents<Types, C>, C>;
+  readonly #parts: ClientParts<Types, C>;
   readonly #errorLog = createErrorOutput();
-  /** Messages that wait for a connection. */
-  readonly #queue: SendQueue;
-  readonly #connector: Connector<Types>;
   readonly #reconnector: Reconnector;
   readonly #deferredEvents = new DeferredEvents();
   readonly #pageChecks = new PageChecks();
-  readonly #signal: AbortSignal | undefined;
   /** The state that the last `state` event told. */
   #toldState: ClientState = "idle";
-  #connection: Connection<Types> | undefined;
+  #connection: C | undefined;
   /** Whether the application has closed the client. */
   #isClosing = false;
   /** Whether `connect` has been called. */
@@ -105,35 +87,25 @@ export class ClientCore<Types extends SocketTypes> {
   /** Delivers messages that came before the first listener. */
   #flush: (() => void) | undefined;
   /** The requests that are sent again, once there was one. */
-  #retries: ClientRetries<Types> | undefined;
+  #retries: ClientRetries<Types, C> | undefined;
 
-  /**
-   * Creates the inside of a client.
-   *
-   * @throws {RangeError} If an option is out of range.
-   * @throws {TypeError} If an option has the wrong type, or does not exist.
-   */
   constructor(
-    client: Endpoint<Types, ClientEvents<Types>>,
-    options: ClientOptions<Types>,
+    client: Endpoint<Types, ClientEvents<Types, C>, C>,
+    parts: ClientParts<Types, C>,
   ) {
     this.#client = client;
-    const resolved = resolveClientOptions(options);
-    this.#options = resolved.connection;
-    register(client, this.#options);
-    this.#queue = new SendQueue(this.#options.writerLimits);
-    this.#connector = new Connector(resolved);
+    this.#parts = parts;
     this.#reconnector = new Reconnector(
-      resolved.reconnect,
-      resolved.connectTimeout,
+      parts.reconnect,
+      parts.connectTimeout,
       {
         connectOnce: (attempts) =>
-          this.#connector.connect(
+          this.#parts.connector.connect(
             attempts.signal,
             (result) => this.#createOwner(attempts, result),
           ),
         createError: (reason, details) =>
-          this.#connector.createError(reason, details),
+          this.#parts.connector.createError(reason, details),
         waiting: (...args) =>
           this.#deferredEvents.run(() => {
             this.#emit("reconnecting", ReconnectingEvent, args);
@@ -148,8 +120,7 @@ export class ClientCore<Types extends SocketTypes> {
           ),
       },
     );
-    const { signal } = resolved;
-    this.#signal = signal;
+    const { signal } = parts;
     if (signal?.aborted) this.#abort(signal.reason);
     signal?.addEventListener("abort", () => this.#abort(signal.reason));
   }
@@ -164,7 +135,7 @@ export class ClientCore<Types extends SocketTypes> {
   }
 
   /** See `ClientSocket.connection`. */
-  get connection(): Connection<Types> | undefined {
+  get connection(): C | undefined {
     return this.#connection;
   }
 
@@ -173,14 +144,24 @@ export class ClientCore<Types extends SocketTypes> {
     return this.#disconnection;
   }
 
-  /** The messages that wait for a connection. */
-  get queue(): SendQueue {
-    return this.#queue;
+  /** See `ClientSocket.bufferedAmount`. */
+  get bufferedAmount(): number {
+    return this.#parts.queue.size + (this.#connection?.bufferedAmount ?? 0);
+  }
+
+  /** See `ClientSocket.droppedOffline`. */
+  get droppedOffline(): number {
+    return this.#parts.queue.dropped;
   }
 
   /** Delivers messages that came before the first listener. */
   deliverEarly(): void {
     this.#flush?.();
+  }
+
+  /** The messages of the connection come faster than an iterator reads them. */
+  iteratorOverflowed(): void {
+    if (this.#connection) this.#parts.iteratorOverflowed?.(this.#connection);
   }
 
   /** See `ClientSocket.connect`. */
@@ -191,9 +172,9 @@ export class ClientCore<Types extends SocketTypes> {
     const { promise, resolve, reject } = withResolvers<void>();
     try {
       assertTarget(url, options);
-      assertConnectOptions(options);
-      if (this.#signal?.aborted) {
-        return ignoreRejection(Promise.reject(this.#signal.reason));
+      this.#parts.assertConnectOptions(options);
+      if (this.#parts.signal?.aborted) {
+        return rejected(this.#parts.signal.reason);
       }
       const attempts = this.#startConnecting(url, options.signal);
       this.#reconnector.run(attempts).then(
@@ -220,7 +201,9 @@ export class ClientCore<Types extends SocketTypes> {
     this.#deferredEvents.flush();
     const { attempts } = this.#reconnector;
     if (attempts || (this.#connection && !this.#isClosing)) {
-      const target = displayUrl(this.#connection?.url ?? this.#connector.url);
+      const target = displayUrl(
+        this.#connection?.url ?? this.#parts.connector.url,
+      );
       const state = attempts ? "connecting" : "connected";
       throw new Error(
         `Cannot connect to ${
@@ -229,7 +212,7 @@ export class ClientCore<Types extends SocketTypes> {
       );
     }
     signal?.throwIfAborted();
-    this.#connector.url = url;
+    this.#parts.connector.url = url;
     this.#hasTarget = true;
     const started = this.#reconnector.start(signal);
     this.#updateState();
@@ -244,34 +227,30 @@ export class ClientCore<Types extends SocketTypes> {
       return attempts.outcome;
     }
     if (!this.#hasTarget) {
-      return ignoreRejection(
-        Promise.reject(
-          new Error(
-            "Cannot reconnect a client that has not connected yet: call connect() with a URL",
-          ),
+      return rejected(
+        new Error(
+          "Cannot reconnect a client that has not connected yet: call connect() with a URL",
         ),
       );
     }
     if (!this.#isClosing) this.#connection?.close();
-    return ignoreRejection(this.connect(this.#connector.url));
+    return ignoreRejection(this.connect(this.#parts.connector.url));
   }
 
   /** See `ClientSocket.send`. */
   send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
     if (options !== undefined) assertSendOptions(options);
-    const frame = encodeWith(data, this.#options.codec);
+    const frame = this.#parts.encode(data);
     const connection = this.#connection;
     // Messages of `connect` listeners belong to their connection.
     const isTransferable = this.#reconnector.isEnabled && !this.#isOpening &&
       !options?.volatile;
     const sent = connection &&
-      coreOf(connection).send(frame, options, isTransferable);
+      this.#parts.send(connection, frame, options, isTransferable);
     if (sent) return sent;
     if (!this.#reconnector.attempts && !this.#mayWait) {
       if (!connection) {
-        return ignoreRejection(
-          Promise.reject(this.#notConnectedError("await connect() first")),
-        );
+        return rejected(this.#notConnectedError("await connect() first"));
       }
       // The connection is closing. Whether another one follows is not known yet, or none
       // will.
@@ -280,10 +259,8 @@ export class ClientCore<Types extends SocketTypes> {
       }
     }
     assertOverflow(options);
-    if (options?.volatile) return this.#queue.dropVolatile();
-    const { entry, isQueued } = this.#queue.add(frame, options, true, 0);
-    if (!isQueued) this.#queue.drop(entry);
-    return entry.promise;
+    if (options?.volatile) return this.#parts.queue.dropVolatile();
+    return this.#parts.queue.addTransferable(frame, options);
   }
 
   /** See `ClientSocket.request`. */
@@ -295,7 +272,7 @@ export class ClientCore<Types extends SocketTypes> {
     if (this.#connection && (this.#isOpening || !this.#reconnector.attempts)) {
       return this.#connection.request(data, options);
     }
-    encodeWith(data, this.#options.codec); // throws at once for invalid data
+    this.#parts.encode(data); // throws at once for invalid data
     return ignoreRejection(this.#requestWhenConnected(data, options));
   }
 
@@ -311,8 +288,7 @@ export class ClientCore<Types extends SocketTypes> {
       );
     }
     if (!this.#retries) {
-      const create = retryFeature.require('the option "retry"');
-      this.#retries = create(this.#options);
+      this.#retries = this.#parts.createRetries();
       if (this.#connection && !this.#isOpening) {
         this.#retries.connected(this.#connection);
       }
@@ -331,11 +307,12 @@ export class ClientCore<Types extends SocketTypes> {
     const { timeout = REQUEST_TIMEOUT_MS, signal } = options;
     assertSize("timeout", timeout);
     const start = performance.now();
-    const [connection]: ClientEvents<Types>["connect"]["args"] = await emitters
-      .waitFor(this.#client, "connect", {
-        ...signal && { signal },
-        ...timeout < Infinity && { timeout },
-      });
+    const [connection]: ClientEvents<Types, C>["connect"]["args"] =
+      await emitters
+        .waitFor(this.#client, "connect", {
+          ...signal && { signal },
+          ...timeout < Infinity && { timeout },
+        });
     const left = Math.max(0, timeout - (performance.now() - start));
     return await connection.request(data, { ...options, timeout: left });
   }
@@ -353,13 +330,13 @@ export class ClientCore<Types extends SocketTypes> {
     this.#connection?.terminate();
   }
 
-  #emit<Type extends keyof ClientEvents<Types> & string>(
+  #emit<Type extends keyof ClientEvents<Types, C> & string>(
     type: Type,
     Event: new (
       type: Type,
-      ...args: ClientEvents<Types>[Type]["args"]
-    ) => ClientEvents<Types>[Type]["event"],
-    args: ClientEvents<Types>[Type]["args"],
+      ...args: ClientEvents<Types, C>[Type]["args"]
+    ) => ClientEvents<Types, C>[Type]["event"],
+    args: ClientEvents<Types, C>[Type]["args"],
     pending?: Promise<unknown>[],
   ): void {
     emitters.emit(this.#client, type, Event, args, pending);
@@ -369,7 +346,7 @@ export class ClientCore<Types extends SocketTypes> {
   reportError(error: unknown, from: string): void {
     emitError(
       this.#client,
-      this.#options,
+      this.#parts.instrumented,
       this.#errorLog,
       error,
       from,
@@ -390,13 +367,13 @@ export class ClientCore<Types extends SocketTypes> {
     const { attempts } = this.#reconnector;
     if (attempts) {
       attempts.isCancelled = true;
-      const error = this.#connector.createError(reason);
+      const error = this.#parts.connector.createError(reason);
       this.#reconnector.giveUp(attempts, error, "closed");
     } else this.#rejectQueued(reason);
     if (isIdle) {
       emitters.takeWaiting(
         this.#client,
-        () => this.#connector.createError(reason),
+        () => this.#parts.connector.createError(reason),
       )();
     }
     if (!attempts) this.#updateState();
@@ -424,7 +401,7 @@ export class ClientCore<Types extends SocketTypes> {
   }
 
   readonly #probe = (timeout: number): void => {
-    if (this.#connection) coreOf(this.#connection).closing.probe(timeout);
+    if (this.#connection) this.#parts.probe(this.#connection, timeout);
   };
 
   /** Handles the final failure of attempts to connect. */
@@ -435,7 +412,7 @@ export class ClientCore<Types extends SocketTypes> {
   ): void {
     const reason = error instanceof Error
       ? error
-      : this.#connector.createError("given up", { cause: error });
+      : this.#parts.connector.createError("given up", { cause: error });
     this.#rejectQueued(reason.message);
     const emit = () => {
       if (attempts.notifyOnFail) {
@@ -452,7 +429,7 @@ export class ClientCore<Types extends SocketTypes> {
 
   /** Rejects messages that wait for a connection. */
   #rejectQueued(reason: string): void {
-    for (const entry of this.#queue.takeAll()) {
+    for (const entry of this.#parts.queue.takeAll()) {
       entry.reject(this.#notConnectedError(reason));
     }
     this.#retries?.stop(() =>
@@ -474,8 +451,8 @@ export class ClientCore<Types extends SocketTypes> {
   #createOwner(
     attempts: ConnectAttempts,
     result: AttemptResult,
-  ): ConnectionOwner<Types> {
-    let own: Connection<Types> | undefined;
+  ): Owner<Types, C> {
+    let own: C | undefined;
     /** Whether a listener has closed the client before the connection was in use. */
     let isDiscarded = false;
     return {
@@ -513,7 +490,7 @@ export class ClientCore<Types extends SocketTypes> {
         this.#isOpening = true;
         this.#emit("connect", ConnectEvent, [connection, path], pending);
         this.#isOpening = false;
-        this.#sendQueued(connection);
+        this.#parts.adopt(connection, this.#parts.queue.takeAll());
         this.#retries?.connected(connection);
         this.#updateState();
         result.resolve();
@@ -522,15 +499,15 @@ export class ClientCore<Types extends SocketTypes> {
       received: (message, pending) =>
         emitMessage(this.#client, message, pending),
       findHandler: (request) =>
-        endpoints.handlerOf<Types, ClientEvents<Types>>(this.#client, request),
+        endpoints.handlerOf<Types, ClientEvents<Types, C>, C>(
+          this.#client,
+          request,
+        ),
       drained: () => this.#emit("drain", DrainEvent, []),
       recovered: (recovered) =>
         this.#emit("recovery", RecoveryEvent, [recovered]),
-      superseded: (options) => this.#queue.dropSuperseded(options),
-      unsent: (entries) => {
-        const later = this.#queue.takeAll();
-        for (const entry of [...entries, ...later]) this.#enqueue(entry);
-      },
+      superseded: (options) => this.#parts.queue.dropSuperseded(options),
+      unsent: (entries) => this.#parts.queue.putBack(entries),
       ended: (connection, end) => {
         if (!isDiscarded) this.#ended(connection, end);
       },
@@ -540,19 +517,7 @@ export class ClientCore<Types extends SocketTypes> {
     };
   }
 
-  /** Passes messages that waited to a connection. */
-  #sendQueued(connection: Connection<Types>): void {
-    const queued = this.#queue.takeAll();
-    for (const entry of queued) {
-      if (!coreOf(connection).adopt(entry)) this.#enqueue(entry);
-    }
-  }
-
-  #enqueue(entry: QueuedMessage): void {
-    if (!this.#queue.enqueue(entry, 0)) this.#queue.drop(entry);
-  }
-
-  #ended(connection: Connection<Types>, end: ConnectionEnd): void {
+  #ended(connection: C, end: ConnectionEnd): void {
     const disconnection = {
       ...end,
       wasClean: end.type === "close",
@@ -567,7 +532,7 @@ export class ClientCore<Types extends SocketTypes> {
   }
 
   /** Emits the events of an end, and reconnects if enabled. */
-  #emitEnd(connection: Connection<Types>, end: Disconnection): void {
+  #emitEnd(connection: C, end: Disconnection): void {
     const { type, code, reason } = end;
     const emit = () => {
       emitEnd(this.#client, connection, end);

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { MessageAuthor } from "../../message.ts";
 import type { Connection, ConnectionEvents } from "../connection/connection.ts";
 import type {
   ClientState,
@@ -14,12 +15,13 @@ import type {
   RecoveryEvent,
   StateEvent,
 } from "../events/event_types.ts";
-import type { SocketTypes } from "../values/types.ts";
+import type { Outgoing, SocketTypes } from "../values/types.ts";
 
 /**
  * The events of a {@linkcode ClientSocket}.
  *
  * @typeParam Types The types of the client.
+ * @typeParam C The type of the connection.
  *
  * @example
  * ```ts
@@ -32,12 +34,14 @@ import type { SocketTypes } from "../values/types.ts";
  * client.on("giveup", (error, reason) => console.error(reason, error));
  * ```
  */
-export interface ClientEvents<Types extends SocketTypes>
-  extends ConnectionEvents<Types> {
+export interface ClientEvents<
+  Types extends SocketTypes,
+  C extends MessageAuthor<Outgoing<Types>> = Connection<Types>,
+> extends ConnectionEvents<Types, C> {
   /** The connection is open. Listeners get the connection and the requested path. */
   connect: {
-    args: [connection: Connection<Types>, path: string];
-    event: ConnectEvent<Connection<Types>>;
+    args: [connection: C, path: string];
+    event: ConnectEvent<C>;
   };
   /**
    * The client is disconnected, and will try to connect after a delay. Listeners get the

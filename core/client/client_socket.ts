@@ -5,27 +5,20 @@
  * @module
  */
 
-import { ClientCore } from "./client_core.ts";
-import type { ClientEvents } from "./client_events.ts";
-import type {
-  ClientOptions,
-  ConnectOptions,
-  ValueOrFunction,
-} from "./client_options.ts";
+import { assembleClient, BaseClient } from "./base_client.ts";
 import {
-  type CheckedRequestOptions,
-  type Connection,
-  coreOf,
-} from "../connection/connection.ts";
-import { Endpoint, endpoints } from "../connection/endpoint.ts";
-import { emitters } from "../events/emitter.ts";
-import type { EmitterHooks } from "../events/emitter_internals.ts";
-import { CloseCode } from "../events/errors.ts";
-import { eventNames } from "../events/event_names.ts";
-import type { ClientState } from "../events/event_types.ts";
-import type { Disconnection } from "../reconnect/reconnect_options.ts";
-import type { ClientRequestOptions } from "../retries/retry_feature.ts";
-import type { SendOptions } from "../sending/send_queue.ts";
+  assertConnectOptions,
+  type ClientOptions,
+  resolveClientOptions,
+  type ResolvedClientOptions,
+} from "./client_options.ts";
+import type { ClientParts } from "./client_parts.ts";
+import { Connector } from "./connector.ts";
+import { type Connection, coreOf } from "../connection/connection.ts";
+import { register } from "../events/instrumentation.ts";
+import { retryFeature } from "../retries/retry_feature.ts";
+import { SendQueue } from "../sending/send_queue.ts";
+import { encodeWith } from "../values/codec.ts";
 import type {
   CheckedTypes,
   Outgoing,
@@ -47,6 +40,8 @@ export type {
   ConnectOptions,
   ValueOrFunction,
 } from "./client_options.ts";
+export type { BaseClient } from "./base_client.ts";
+export type { ClientConnection } from "./client_parts.ts";
 export type { ClientEvents } from "./client_events.ts";
 export {
   ConnectError,
@@ -61,8 +56,6 @@ export {
   RecoveryEvent,
   StateEvent,
 } from "../events/event_types.ts";
-
-let clientHooks: EmitterHooks;
 
 /**
  * A WebSocket client. It has at most one {@linkcode Connection} at a time, and can
@@ -90,39 +83,7 @@ let clientHooks: EmitterHooks;
  * ```
  */
 export class ClientSocket<Types extends CheckedTypes<Types> = SocketTypes>
-  extends Endpoint<Types, ClientEvents<Types>> {
-  readonly #core: ClientCore<Types>;
-
-  static {
-    clientHooks = {
-      names: eventNames<ClientEvents<SocketTypes>>({
-        connect: true,
-        message: true,
-        close: true,
-        disconnect: true,
-        end: true,
-        drain: true,
-        reconnecting: true,
-        recovery: true,
-        giveup: true,
-        state: true,
-        error: true,
-      }),
-      failed: (client: ClientSocket, error, from) =>
-        client.#core.reportError(error, from),
-      // Early messages are delivered to the first listener.
-      added: (client: ClientSocket, type) => {
-        if (type.startsWith("message")) client.#core.deliverEarly();
-      },
-      override: (client: ClientSocket, type) =>
-        endpoints.overrideOf(client, type),
-      iteratorOverflowed: (client: ClientSocket) => {
-        const { connection } = client.#core;
-        if (connection) coreOf(connection).iteratorOverflowed();
-      },
-    };
-  }
-
+  extends BaseClient<Types, Connection<Types>> {
   /**
    * Creates a client. It does not connect yet.
    *
@@ -134,251 +95,35 @@ export class ClientSocket<Types extends CheckedTypes<Types> = SocketTypes>
    */
   constructor(options: ClientOptions<Types> = {}) {
     super();
-    emitters.attach(this, clientHooks);
-    this.#core = new ClientCore(this, options);
+    const resolved = resolveClientOptions(options);
+    assembleClient(this, clientParts(resolved));
+    register(this, resolved.connection);
   }
+}
 
-  /**
-   * The state: `idle`, `connecting`, `open`, `waiting`, `closing` or `closed`. The event
-   * `state` reports changes.
-   *
-   * @example A status light
-   * ```ts
-   * import { ClientSocket } from "jsr:@ws/events";
-   *
-   * const client = new ClientSocket({ reconnect: true });
-   * client.on("state", (state) => console.log(state === "open" ? "on" : "off"));
-   * ```
-   */
-  get state(): ClientState {
-    return this.#core.state;
-  }
-
-  /**
-   * The open connection, if there is one. If the application closes or terminates it, the
-   * client does not reconnect: use {@linkcode ClientSocket.reconnect} to replace it.
-   */
-  get connection(): Connection<Types> | undefined {
-    return this.#core.connection;
-  }
-
-  /** How the last connection ended; undefined before the first end. */
-  get disconnection(): Disconnection | undefined {
-    return this.#core.disconnection;
-  }
-
-  /** The number of bytes that wait to be sent, with or without a connection. */
-  get bufferedAmount(): number {
-    const { queue, connection } = this.#core;
-    return queue.size + (connection?.bufferedAmount ?? 0);
-  }
-
-  /**
-   * The number of messages sent without a connection that were dropped under their
-   * `overflow` policy. Messages that a connection drops are counted by the connection.
-   */
-  get droppedOffline(): number {
-    return this.#core.queue.dropped;
-  }
-
-  /**
-   * Connects to a server, and emits `connect`. Messages that arrive before a listener
-   * that is added directly after `await connect()` are held for it.
-   *
-   * With the option `reconnect`, failed attempts are repeated until the client is
-   * connected or a limit of that option is reached, and lost connections are
-   * reestablished.
-   *
-   * After the first `reconnecting` event, the result is also reported by events, and an
-   * unawaited rejection is not reported as unhandled.
-   *
-   * @param url The URL, with the scheme `ws:`, `wss:`, `http:` or `https:`; or a function
-   * that returns it, called for each handshake.
-   * @param options The options.
-   * @returns A promise that resolves when the connection is open.
-   * @throws {ConnectError} (rejects) If the connection cannot be established. Its `cause`
-   * is the error of the runtime, if any, or of a function that returns the URL, the
-   * subprotocols or the headers.
-   * @throws {DOMException} (rejects) With the name `SyntaxError` if the URL or a
-   * subprotocol is invalid, or with the reason of the signal.
-   * @throws {TypeError} (rejects) If there are headers, and the runtime does not support
-   * them.
-   * @throws {Error} (rejects) If the client is already connected or connecting.
-   *
-   * @example
-   * ```ts ignore
-   * import { ClientSocket } from "jsr:@ws/events";
-   *
-   * const client = new ClientSocket();
-   * const signal = AbortSignal.timeout(5_000);
-   * await client.connect("ws://localhost:3000", { signal });
-   * ```
-   *
-   * @example Reconnect with a fresh token for each attempt
-   * ```ts ignore
-   * import { ClientSocket } from "jsr:@ws/events";
-   *
-   * const client = new ClientSocket({ reconnect: true });
-   * client.on("reconnecting", (attempt, delay) => console.log(attempt, delay));
-   * await client.connect(async () => {
-   *   const token = await (await fetch("/token")).text();
-   *   return `wss://example.com/live?token=${token}`;
-   * });
-   * ```
-   */
-  connect(
-    url: ValueOrFunction<string | URL>,
-    options: ConnectOptions = {},
-  ): Promise<void> {
-    return this.#core.connect(url, options);
-  }
-
-  /**
-   * Connects now. If the client waits before its next attempt, the delay ends, and
-   * attempts are counted from the start again. An open connection is replaced by a new
-   * one. A client that was closed or gave up connects to the same URL again. Messages
-   * that wait for a connection keep waiting.
-   *
-   * @returns A promise that resolves when there is a new connection. It rejects as that
-   * of {@linkcode ClientSocket.connect}; an unawaited rejection is not reported as
-   * unhandled.
-   * @throws {Error} (rejects) If `connect` was never called.
-   *
-   * @example
-   * ```ts
-   * import { ClientSocket } from "jsr:@ws/events";
-   *
-   * const client = new ClientSocket({ reconnect: true });
-   * client.on("reconnecting", (_attempt, delay) => {
-   *   if (confirm(`Offline for ${delay} ms. Try again now?`)) client.reconnect();
-   * });
-   * ```
-   */
-  reconnect(): Promise<void> {
-    return this.#core.reconnect();
-  }
-
-  /**
-   * Sends a message to the server. While the client connects or reconnects, messages wait
-   * in order for the connection, up to `maxBufferedAmount`. Messages that `connect`
-   * listeners send before their first `await` are sent before these, and only on that
-   * connection, so that they can authenticate the client.
-   *
-   * With `reconnect`, a message is sent at most once: if the connection is lost, it may
-   * or may not have arrived. An unawaited rejection is not reported as unhandled.
-   *
-   * @param data The data to send.
-   * @param options The options. Without a connection, a message with the policy
-   * `terminate` that does not fit is dropped.
-   * @returns A promise that resolves as that of {@linkcode Connection.send}. With
-   * `reconnect`, it resolves when the message was passed to an open connection with less
-   * than `highWaterMark` bytes waiting, or when that connection has ended afterwards.
-   * @throws {ConnectionEndedError} (rejects) If the message was not sent because there is
-   * no connection and no attempt to connect, or because the client was closed or gave up.
-   * @throws {MessageDroppedError} (rejects) If the message was dropped under its
-   * `overflow` policy.
-   * @throws {TypeError} If the data cannot be serialized.
-   * @throws {RangeError} If `overflow` is not a valid policy.
-   *
-   * @example
-   * ```ts ignore
-   * import { ClientSocket } from "jsr:@ws/events";
-   *
-   * const client = new ClientSocket({ reconnect: true });
-   * client.on("connect", (connection) => connection.send({ token: "secret" }));
-   * client.connect("ws://localhost:3000");
-   * await client.send("sent when connected, after the token");
-   * ```
-   */
-  send(data: Outgoing<Types>, options?: SendOptions): Promise<void> {
-    return this.#core.send(data, options);
-  }
-
-  /**
-   * Sends a request to the server, as {@linkcode Connection.request} does. While the
-   * client connects or reconnects, the request waits for the connection. If the
-   * connection is lost before the reply, the request rejects and is not repeated, as it
-   * may have been handled. With the option `retry`, it is sent again on the next
-   * connection, and the server handles it once.
-   *
-   * @param data The data of the request.
-   * @param options The options. The timeout includes the time without a connection.
-   * @returns A promise of the data of the reply, as that of {@linkcode
-   * Connection.request}.
-   * @throws {RequestError} (rejects) With the code `uncertain` if a request with `retry` may
-   * have been handled and the server does not remember it.
-   * @throws {MessageDroppedError} (rejects) If the requests with `retry` that have no answer
-   * take more than `maxBufferedAmount` bytes.
-   * @throws {TypeError} If the data cannot be serialized.
-   *
-   * @example A request that survives the loss of the connection
-   * ```ts ignore
-   * import { ClientSocket } from "jsr:@ws/events";
-   *
-   * const client = new ClientSocket({ reconnect: true });
-   * await client.connect("ws://localhost:3000");
-   * await client.request({ type: "order", item: 7 }, { retry: true });
-   * ```
-   *
-   * @example
-   * ```ts ignore
-   * import { ClientSocket } from "jsr:@ws/events";
-   *
-   * const client = new ClientSocket<{ reply: number }>();
-   * await client.connect("ws://localhost:3000");
-   * const sum = await client.request({ type: "sum", numbers: [1, 2, 3] });
-   * console.log(sum.toFixed(2));
-   * ```
-   */
-  request<Type extends RequestType<Types>, Output = Reply<Types, Type>>(
-    data: RequestData<Types, Type>,
-    options?: CheckedRequestOptions<Output> & ClientRequestOptions,
-  ): Promise<NoInfer<Output>>;
-  request<Type extends RequestType<Types>>(
-    data: RequestData<Types, Type>,
-    options: CheckedRequestOptions & ClientRequestOptions = {},
-  ): Promise<unknown> {
-    return this.#core.request(data, options);
-  }
-
-  /**
-   * Closes the connection, as {@linkcode Connection.close} does, and stops connecting or
-   * reconnecting. Messages that wait for a connection are rejected. Messages that were
-   * passed to the connection are still sent.
-   *
-   * @param code The close code: 1000, or 3000 to 4999.
-   * @param reason The close reason, at most 123 bytes of UTF-8.
-   * @returns A promise that resolves when the connection has ended; at once if there is
-   * none.
-   * @throws {RangeError} If the code is not allowed, or the reason is too long.
-   *
-   * @example
-   * ```ts
-   * import { ClientSocket } from "jsr:@ws/events";
-   *
-   * const client = new ClientSocket();
-   * client.on("end", ({ code, reason }) => console.log(code, reason));
-   * await client.close(4000, "Not needed any more");
-   * console.log(client.state); // closed
-   * ```
-   */
-  close(code: number = CloseCode.Normal, reason = ""): Promise<void> {
-    return this.#core.close(code, reason);
-  }
-
-  /**
-   * Drops the connection, as {@linkcode Connection.terminate} does, and stops connecting
-   * or reconnecting.
-   *
-   * @example
-   * ```ts ignore
-   * import { ClientSocket } from "jsr:@ws/events";
-   *
-   * const client = new ClientSocket();
-   * globalThis.addEventListener("pagehide", () => client.terminate());
-   * ```
-   */
-  terminate(): void {
-    this.#core.terminate();
-  }
+/** Assembles a client. */
+function clientParts<Types extends SocketTypes>(
+  resolved: ResolvedClientOptions<Types>,
+): ClientParts<Types, Connection<Types>> {
+  const { connection: options, reconnect, connectTimeout, signal } = resolved;
+  const queue = new SendQueue(options.writerLimits);
+  return {
+    connector: new Connector(resolved),
+    queue,
+    reconnect,
+    connectTimeout,
+    signal,
+    instrumented: options,
+    createRetries: () => retryFeature.require('the option "retry"')(options),
+    assertConnectOptions,
+    encode: (data) => encodeWith(data, options.codec),
+    send: (connection, frame, sendOptions, isTransferable) =>
+      coreOf(connection).send(frame, sendOptions, isTransferable),
+    adopt: (connection, entries) => {
+      const core = coreOf(connection);
+      queue.putBack(entries.filter((entry) => !core.adopt(entry)));
+    },
+    probe: (connection, timeout) => coreOf(connection).closing.probe(timeout),
+    iteratorOverflowed: (connection) => coreOf(connection).iteratorOverflowed(),
+  };
 }

@@ -8,10 +8,11 @@ import { assertReturnedUrl, toProtocols } from "./client_arguments.ts";
 import { Connection } from "../connection/connection.ts";
 import {
   CloseCode,
-  ConnectError,
+  type ConnectError,
   type ConnectErrorDetails,
   type ConnectionEnd,
 } from "../events/errors.ts";
+import { connectError, displayUrl, resolveProvided } from "./connect_target.ts";
 import { withResolvers } from "../util/deferred.ts";
 import { ResumePoint } from "../protocol/resume_point.ts";
 import { offerSubprotocols, parseSelected } from "../protocol/subprotocol.ts";
@@ -23,7 +24,6 @@ import {
 } from "../runtime/connect_report.ts";
 import { clientDriver, openSocket } from "../runtime/websocket.ts";
 import { printable } from "../util/printable.ts";
-import { withoutSecrets } from "../util/safe_url.ts";
 import { startTimer } from "../util/timer.ts";
 import type { SocketTypes } from "../values/types.ts";
 import type {
@@ -57,7 +57,7 @@ class HandshakeFailure {
 interface Attempt<Types extends SocketTypes> {
   readonly target: Target;
   readonly memory: ServerMemory;
-  readonly createOwner: CreateOwner<Types>;
+  readonly createOwner: CreateOwner<Types, Connection<Types>>;
   /** The connections that are not open yet; cancelling the attempt terminates them. */
   readonly pending: Set<Connection<Types>>;
   /** Rejects when the attempt is cancelled. */
@@ -88,7 +88,7 @@ export class Connector<Types extends SocketTypes> {
    */
   async connect(
     signal: AbortSignal,
-    createOwner: CreateOwner<Types>,
+    createOwner: CreateOwner<Types, Connection<Types>>,
   ): Promise<void> {
     const { connectTimeout } = this.#options;
     const { promise: cancelled, reject } = withResolvers<never>();
@@ -337,34 +337,4 @@ export class Connector<Types extends SocketTypes> {
     assertReturnedUrl(url);
     return { url, protocols: toProtocols(protocols), headers };
   }
-}
-
-/**
- * Returns a URL for error messages; that of a function is unknown before it is called.
- */
-export function displayUrl(url: ValueOrFunction<string | URL>): string {
-  return isFunction(url) ? "the server" : withoutSecrets(url);
-}
-
-/** Returns the value, or what the function returns; rejects if the function throws. */
-async function resolveProvided<T>(provided: ValueOrFunction<T>): Promise<T> {
-  return await (isFunction(provided) ? provided() : provided);
-}
-
-function isFunction<T>(
-  provided: ValueOrFunction<T>,
-): provided is () => T | PromiseLike<T> {
-  return typeof provided === "function";
-}
-
-function connectError(
-  url: string,
-  reason: string,
-  details: ConnectErrorDetails,
-): ConnectError {
-  return new ConnectError(
-    `Cannot connect to ${url}${reason && `: ${reason}`}`,
-    url,
-    details,
-  );
 }

@@ -16,14 +16,14 @@ import { withResolvers } from "../util/deferred.ts";
  * messages meanwhile, as if there were no listener yet.
  */
 export class HeldOwner<Types extends SocketTypes> {
-  readonly #createOwner: CreateOwner<Types>;
+  readonly #createOwner: CreateOwner<Types, Connection<Types>>;
   readonly #settled = withResolvers<unknown>();
   #connection: Connection<Types> | undefined;
   #end: ConnectionEnd | undefined;
   #state: "held" | "released" | "discarded" = "held";
   #release: () => void = () => {};
 
-  constructor(createOwner: CreateOwner<Types>) {
+  constructor(createOwner: CreateOwner<Types, Connection<Types>>) {
     this.#createOwner = createOwner;
   }
 

@@ -10,7 +10,7 @@ import {
   type Cause,
   CloseCode,
   type ConnectionEnd,
-  ConnectionEndedError,
+  type ConnectionEndedError,
 } from "../events/errors.ts";
 import {
   destroySocket,
@@ -18,7 +18,6 @@ import {
   type RawSocket,
   type SocketDriver,
 } from "../runtime/websocket.ts";
-import { printable } from "../util/printable.ts";
 import { startTimer, type Timer } from "../util/timer.ts";
 import {
   CONNECTING_STATE,
@@ -26,6 +25,7 @@ import {
   type ConnectionState,
   transition,
 } from "./close_decision.ts";
+import { endedError } from "./ended_error.ts";
 import type { IdleTimer } from "./idle_timer.ts";
 
 /** What closing a connection needs of its other parts. */
@@ -239,30 +239,13 @@ export class Closing {
   }
 
   /** The error of an operation that is too late. */
-  error(attempt: keyof typeof ATTEMPTS): ConnectionEndedError {
-    const action = `Cannot ${
-      ATTEMPTS[attempt]
-    } ${this.#host.connection.remoteAddress}`;
+  error(attempt: Parameters<typeof endedError>[0]): ConnectionEndedError {
     const state = this.#state;
-    if (state.phase !== "ended") {
-      const phase = state.phase === "open" ? "closing" : state.phase;
-      return new ConnectionEndedError(
-        `${action} as the connection is ${phase}`,
-      );
-    }
-    const { type, code, reason } = state.end;
-    return new ConnectionEndedError(
-      `${action} as the connection has ended: ${type} with code ${code} and reason "${
-        printable(reason)
-      }"`,
-      state.end,
+    const { phase } = state;
+    return endedError(
+      attempt,
+      this.#host.connection.remoteAddress,
+      phase === "ended" ? state.end : phase === "open" ? "closing" : phase,
     );
   }
 }
-
-/** What an operation attempts that a connection does not do any more. */
-const ATTEMPTS = {
-  send: "send to",
-  hear: "wait any longer for a reply from",
-  wait: "wait any longer for an event from",
-} as const;

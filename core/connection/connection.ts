@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Message } from "../../message.ts";
+import type { Message, MessageAuthor } from "../../message.ts";
 import { Emitter, emitters } from "../events/emitter.ts";
 import type { EmitterHooks } from "../events/emitter_internals.ts";
 import { eventNames } from "../events/event_names.ts";
@@ -55,39 +55,43 @@ export type {
  * The type of a message that a socket receives.
  *
  * @typeParam Types The types of the socket.
+ * @typeParam C The type of the connection.
  */
-export type SocketMessage<Types extends SocketTypes> = Message<
-  Incoming<Types>,
-  Outgoing<Types>,
-  Connection<Types>
->;
+export type SocketMessage<
+  Types extends SocketTypes,
+  C extends MessageAuthor<Outgoing<Types>> = Connection<Types>,
+> = Message<Incoming<Types>, Outgoing<Types>, C>;
 
 /**
  * The type of a message whose `data.type` has a given value.
  *
  * @typeParam Types The types of the socket.
  * @typeParam Type The value of `data.type`.
+ * @typeParam C The type of the connection.
  */
-export type TypedMessage<Types extends SocketTypes, Type extends string> =
-  Message<
-    OfType<Incoming<Types>, Type>,
-    Outgoing<Types>,
-    Connection<Types>
-  >;
+export type TypedMessage<
+  Types extends SocketTypes,
+  Type extends string,
+  C extends MessageAuthor<Outgoing<Types>> = Connection<Types>,
+> = Message<OfType<Incoming<Types>, Type>, Outgoing<Types>, C>;
 
 /**
  * A request as its handler gets it.
  *
  * @typeParam Types The types of the socket.
  * @typeParam Type The value of `data.type`.
+ * @typeParam C The type of the connection.
  */
-export interface SocketRequest<Types extends SocketTypes, Type extends string>
-  extends
-    Message<
-      HandledData<Types, Type>,
-      Outgoing<Types> | HandledReply<Types, Type>,
-      Connection<Types>
-    > {
+export interface SocketRequest<
+  Types extends SocketTypes,
+  Type extends string,
+  C extends MessageAuthor<Outgoing<Types>> = Connection<Types>,
+> extends
+  Message<
+    HandledData<Types, Type>,
+    Outgoing<Types> | HandledReply<Types, Type>,
+    C
+  > {
   /**
    * Replies before the handler returns. The handler may return nothing but undefined then:
    * a second reply is an error.
@@ -103,9 +107,14 @@ export interface SocketRequest<Types extends SocketTypes, Type extends string>
  *
  * @typeParam Types The types of the socket.
  * @typeParam Type The value of `data.type`.
+ * @typeParam C The type of the connection.
  */
-export type SocketHandler<Types extends SocketTypes, Type extends string> = (
-  request: SocketRequest<Types, Type>,
+export type SocketHandler<
+  Types extends SocketTypes,
+  Type extends string,
+  C extends MessageAuthor<Outgoing<Types>> = Connection<Types>,
+> = (
+  request: SocketRequest<Types, Type, C>,
 ) => HandlerReturn<Types, Type>;
 
 /**
@@ -113,13 +122,16 @@ export type SocketHandler<Types extends SocketTypes, Type extends string> = (
  * one handler for all requests without a handler for their type, or handlers of some types.
  *
  * @typeParam Types The types of the socket.
+ * @typeParam C The type of the connection.
  */
-export type SocketHandlers<Types extends SocketTypes> = [Types] extends
-  [{ handlers: unknown }]
-  ? { readonly [Type in HandledType<Types>]: SocketHandler<Types, Type> }
+export type SocketHandlers<
+  Types extends SocketTypes,
+  C extends MessageAuthor<Outgoing<Types>> = Connection<Types>,
+> = [Types] extends [{ handlers: unknown }]
+  ? { readonly [Type in HandledType<Types>]: SocketHandler<Types, Type, C> }
   :
-    | { readonly [Type in HandledType<Types>]?: SocketHandler<Types, Type> }
-    | ((request: SocketMessage<Types>) => HandlerResult<Outgoing<Types>>);
+    | { readonly [Type in HandledType<Types>]?: SocketHandler<Types, Type, C> }
+    | ((request: SocketMessage<Types, C>) => HandlerResult<Outgoing<Types>>);
 
 /**
  * The options for {@linkcode SocketHandlers}: none for those of a contract, which are complete.
@@ -134,11 +146,15 @@ export type SocketHandlersOptions<Types extends SocketTypes> = [Types] extends
  * emitted right after `message`.
  *
  * @typeParam Types The types of the socket.
+ * @typeParam C The type of the connection.
  */
-export type TypedMessages<Types extends SocketTypes> = {
+export type TypedMessages<
+  Types extends SocketTypes,
+  C extends MessageAuthor<Outgoing<Types>> = Connection<Types>,
+> = {
   [Type in MessageType<Types> as `message:${Type}`]: {
-    args: [message: TypedMessage<Types, Type>];
-    event: ReceivedEvent<TypedMessage<Types, Type>>;
+    args: [message: TypedMessage<Types, Type, C>];
+    event: ReceivedEvent<TypedMessage<Types, Type, C>>;
   };
 };
 
@@ -146,6 +162,7 @@ export type TypedMessages<Types extends SocketTypes> = {
  * The events of a {@linkcode Connection}.
  *
  * @typeParam Types The types of the socket.
+ * @typeParam C The type of the connection.
  *
  * @example
  * ```ts
@@ -158,11 +175,14 @@ export type TypedMessages<Types extends SocketTypes> = {
  * }
  * ```
  */
-export interface ConnectionEvents<Types extends SocketTypes> {
+export interface ConnectionEvents<
+  Types extends SocketTypes,
+  C extends MessageAuthor<Outgoing<Types>> = Connection<Types>,
+> {
   /** A message was received. Listeners get the message. */
   message: {
-    args: [message: SocketMessage<Types>];
-    event: ReceivedEvent<SocketMessage<Types>>;
+    args: [message: SocketMessage<Types, C>];
+    event: ReceivedEvent<SocketMessage<Types, C>>;
   };
   /**
    * The connection was closed: the closing handshake was completed. Listeners get the
@@ -170,7 +190,7 @@ export interface ConnectionEvents<Types extends SocketTypes> {
    */
   close: {
     args: [code: number, reason: string, cause: Cause];
-    event: EndEvent<Connection<Types>>;
+    event: EndEvent<C>;
   };
   /**
    * The connection was lost. Listeners get the code, usually 1006, the reason, usually
@@ -178,13 +198,13 @@ export interface ConnectionEvents<Types extends SocketTypes> {
    */
   disconnect: {
     args: [code: number, reason: string, cause: Cause];
-    event: EndEvent<Connection<Types>>;
+    event: EndEvent<C>;
   };
   /**
    * The connection has ended. Emitted once, after `close` or `disconnect`, for
    * listeners that only clean up. They get `{ type, code, reason, cause, wasClean }`.
    */
-  end: { args: [end: EndDetails]; event: EndEvent<Connection<Types>> };
+  end: { args: [end: EndDetails]; event: EndEvent<C> };
   /**
    * A `send` had to wait because the send buffer was full, and the buffer has space
    * again.
@@ -195,8 +215,8 @@ export interface ConnectionEvents<Types extends SocketTypes> {
    * error, the name of the event whose listener failed, and the connection.
    */
   error: {
-    args: [error: unknown, from: string, client: Connection<Types> | undefined];
-    event: FailureEvent<Connection<Types>>;
+    args: [error: unknown, from: string, client: C | undefined];
+    event: FailureEvent<C>;
   };
 }
 

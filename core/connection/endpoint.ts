@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { MessageAuthor } from "../../message.ts";
 import type {
   Connection,
   SocketHandler,
@@ -34,13 +35,21 @@ import type {
 /** The operations on an endpoint that only the sockets use. */
 interface EndpointInternals {
   /** Finds the handler of a request. */
-  handlerOf<Types extends SocketTypes, Events extends EndpointEvents<Events>>(
-    endpoint: Endpoint<Types, Events>,
-    request: SocketMessage<Types>,
-  ): RequestHandler<SocketMessage<Types>> | undefined;
+  handlerOf<
+    Types extends SocketTypes,
+    Events extends EndpointEvents<Events>,
+    C extends MessageAuthor<Outgoing<Types>>,
+  >(
+    endpoint: Endpoint<Types, Events, C>,
+    request: SocketMessage<Types, C>,
+  ): RequestHandler<SocketMessage<Types, C>> | undefined;
   /** Finds the method of a subclass that handles an event. */
-  overrideOf<Types extends SocketTypes, Events extends EndpointEvents<Events>>(
-    endpoint: Endpoint<Types, Events>,
+  overrideOf<
+    Types extends SocketTypes,
+    Events extends EndpointEvents<Events>,
+    C extends MessageAuthor<Outgoing<Types>>,
+  >(
+    endpoint: Endpoint<Types, Events, C>,
     type: string,
   ): Listener | undefined;
 }
@@ -60,6 +69,7 @@ export type EndpointEvents<Events> =
 export interface Endpoint<
   Types extends SocketTypes,
   Events extends EndpointEvents<Events>,
+  C extends MessageAuthor<Outgoing<Types>> = Connection<Types>,
 > extends AsyncDisposer {}
 
 /**
@@ -71,6 +81,7 @@ export interface Endpoint<
  *
  * @typeParam Types The types of the data that the socket sends and receives.
  * @typeParam Events The events, by name.
+ * @typeParam C The type of the connection.
  *
  * @example
  * ```ts
@@ -90,10 +101,9 @@ export interface Endpoint<
 export abstract class Endpoint<
   Types extends SocketTypes,
   Events extends EndpointEvents<Events>,
-> extends Emitter<Events, TypedMessages<Types>> {
-  #handlers:
-    | RequestHandlers<Incoming<Types>, Outgoing<Types>, Connection<Types>>
-    | undefined;
+  C extends MessageAuthor<Outgoing<Types>> = Connection<Types>,
+> extends Emitter<Events, TypedMessages<Types, C>> {
+  #handlers: RequestHandlers<Incoming<Types>, Outgoing<Types>, C> | undefined;
 
   static {
     onAsyncDispose(this.prototype, (endpoint) => endpoint.close());
@@ -157,7 +167,7 @@ export abstract class Endpoint<
    */
   handle<Type extends HandledType<Types>>(
     type: Type,
-    handler: SocketHandler<Types, Type>,
+    handler: SocketHandler<Types, Type, C>,
     options?: HandleOptions,
   ): this;
   /**
@@ -201,16 +211,16 @@ export abstract class Endpoint<
    * ```
    */
   handle(
-    handlers: SocketHandlers<Types>,
+    handlers: SocketHandlers<Types, C>,
     ...options: SocketHandlersOptions<Types>
   ): this;
   handle<Type extends HandledType<Types>>(
-    first: Type | SocketHandlers<Types>,
-    second?: SocketHandler<Types, Type> | HandleOptions,
+    first: Type | SocketHandlers<Types, C>,
+    second?: SocketHandler<Types, Type, C> | HandleOptions,
     third?: HandleOptions,
   ): this {
-    const Handlers = handlersFeature.require("handle()");
-    this.#handlers ??= new Handlers();
+    const { RequestHandlers } = handlersFeature.require("handle()");
+    this.#handlers ??= new RequestHandlers();
     this.#handlers.add(first, second, third);
     return this;
   }
@@ -235,12 +245,12 @@ export abstract class Endpoint<
    */
   messages(
     options: EventsOptions = {},
-  ): AsyncIterableIterator<SocketMessage<Types>, undefined> {
+  ): AsyncIterableIterator<SocketMessage<Types, C>, undefined> {
     return emitters.iterate(
       this,
       "message",
       options,
-      ([message]: [SocketMessage<Types>]) => message,
+      ([message]: [SocketMessage<Types, C>]) => message,
     );
   }
 
@@ -258,7 +268,7 @@ export abstract class Endpoint<
    *
    * @param message The message.
    */
-  protected onMessage?(message: SocketMessage<Types>): unknown;
+  protected onMessage?(message: SocketMessage<Types, C>): unknown;
 
   /**
    * Called when a connection was closed, before the listeners of `close`. Override it in a

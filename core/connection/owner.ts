@@ -25,7 +25,7 @@ export interface OwnedConnection<Types extends SocketTypes>
 /** A message that a connection has received. */
 export type MessageFrom<
   Types extends SocketTypes,
-  C extends OwnedConnection<Types>,
+  C extends MessageAuthor<Outgoing<Types>>,
 > = Message<Incoming<Types>, Outgoing<Types>, C>;
 
 /** The rooms of a server, as its connections use them. */
@@ -48,7 +48,7 @@ export interface ConnectionRooms<C> {
  */
 export interface Owner<
   Types extends SocketTypes,
-  C extends OwnedConnection<Types>,
+  C extends MessageAuthor<Outgoing<Types>>,
 > {
   /** The rooms that connections may join; undefined on a client. */
   readonly rooms: ConnectionRooms<C> | undefined;

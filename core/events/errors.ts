@@ -469,6 +469,11 @@ export function ignoreRejection<T>(promise: Promise<T>): Promise<T> {
   return promise;
 }
 
+/** Returns a promise that rejects, and whose rejection is never unhandled. */
+export function rejected(reason: unknown): Promise<never> {
+  return ignoreRejection(Promise.reject(reason));
+}
+
 /** Whether a value has a method `then`. */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === "object" && value !== null && "then" in value &&

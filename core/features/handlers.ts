@@ -14,6 +14,7 @@
 
 import "./processor.ts";
 import { RequestHandlers } from "../requests/handlers.ts";
+import { IncomingRequest } from "../requests/incoming_request.ts";
 import { handlersFeature } from "../requests/handlers_feature.ts";
 
-handlersFeature.provide(RequestHandlers);
+handlersFeature.provide({ RequestHandlers, IncomingRequest });

@@ -19,7 +19,7 @@ import type {
   Disconnection,
   ResolvedReconnectOptions,
 } from "./reconnect_options.ts";
-import { withResolvers } from "../util/deferred.ts";
+import { untilAborted } from "../util/until_aborted.ts";
 import { waitForRetry } from "./wake_up.ts";
 
 /** The client that a {@linkcode Reconnector} connects. */
@@ -333,20 +333,4 @@ function detailsOf(failure: unknown): ConnectErrorDetails {
  */
 function mayLeavePage({ code, reason }: Disconnection): boolean {
   return isPage() && code === CloseCode.GoingAway && reason === "";
-}
-
-/** Waits for a decision, but no longer than until a signal is aborted. */
-async function untilAborted(
-  decision: Promise<boolean>,
-  signal: AbortSignal,
-): Promise<boolean> {
-  const { promise, reject } = withResolvers<never>();
-  const onAbort = () => reject(signal.reason);
-  if (signal.aborted) onAbort();
-  signal.addEventListener("abort", onAbort);
-  try {
-    return await Promise.race([decision, promise]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-  }
 }

@@ -6,8 +6,10 @@
 
 import { Feature } from "../util/feature.ts";
 import type { RequestHandlers } from "./handlers.ts";
+import type { IncomingRequest } from "./incoming_request.ts";
 
-/** The class that finds handlers. */
-export const handlersFeature: Feature<typeof RequestHandlers> = new Feature(
-  "handlers",
-);
+/** The classes that find handlers, and reply. */
+export const handlersFeature: Feature<{
+  readonly RequestHandlers: typeof RequestHandlers;
+  readonly IncomingRequest: typeof IncomingRequest;
+}> = new Feature("handlers");

@@ -31,7 +31,10 @@ export interface ClientRequestOptions extends RequestOptions {
 }
 
 /** The requests of one client that are sent again after a loss. */
-export interface ClientRetries<Types extends SocketTypes> {
+export interface ClientRetries<
+  Types extends SocketTypes,
+  C = Connection<Types>,
+> {
   /**
    * Sends a request on this connection and the following ones, until it is settled.
    *
@@ -43,7 +46,7 @@ export interface ClientRetries<Types extends SocketTypes> {
     options: RequestOptions & { schema?: StandardSchema },
   ): Promise<unknown>;
   /** The client has a connection, and has emitted `connect`. */
-  connected(connection: Connection<Types>): void;
+  connected(connection: C): void;
   /** The connection has ended. */
   disconnected(): void;
   /** Rejects all requests, as no connection follows. */

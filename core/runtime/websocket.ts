@@ -38,6 +38,8 @@ export interface RawSocket extends EventTarget, SocketSink {
 export interface OpenedSocket extends RawSocket {
   /** The parsed URL. */
   readonly url: string;
+  /** Sends a frame. In Deno, a `Blob` may be overtaken by what is sent after it. */
+  send(data: Parameters<SocketSink["send"]>[0] | Blob): void;
 }
 
 /** A connection, as an {@linkcode IdleWatch} sees it. */

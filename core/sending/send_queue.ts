@@ -161,6 +161,27 @@ export class SendQueue extends BackpressureQueue<QueuedMessage> {
   }
 
   /**
+   * Adds a new message that any connection may send, or drops it.
+   *
+   * @returns A promise that settles with the message. Its rejection is never unhandled.
+   */
+  addTransferable(
+    frame: Frame,
+    options: SendOptions | undefined,
+  ): Promise<void> {
+    const { entry, isQueued } = this.add(frame, options, true, 0);
+    if (!isQueued) this.drop(entry);
+    return entry.promise;
+  }
+
+  /** Adds messages that have waited elsewhere, before those that wait here. */
+  putBack(entries: readonly QueuedMessage[]): void {
+    for (const entry of [...entries, ...this.takeAll()]) {
+      if (!this.enqueue(entry, 0)) this.drop(entry);
+    }
+  }
+
+  /**
    * Adds a message that has waited elsewhere.
    *
    * @param heldBytes The bytes that wait elsewhere already.

@@ -309,7 +309,10 @@ export class ServerCore<Types extends SocketTypes> {
       received: (message, pending) =>
         emitMessage(this.#server, message, pending),
       findHandler: (request) =>
-        endpoints.handlerOf<Types, ServerEvents<Types>>(this.#server, request),
+        endpoints.handlerOf<Types, ServerEvents<Types>, Connection<Types>>(
+          this.#server,
+          request,
+        ),
       receiveRetry: (client, payload) => this.#retries.receive(client, payload),
       drained: () => {},
       ended: (client, end) => {

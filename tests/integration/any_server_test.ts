@@ -9,11 +9,8 @@ import {
   assertRejects,
   assertStrictEquals,
 } from "@std/assert";
-import {
-  type ClientOptions,
-  ClientSocket,
-  ConnectError,
-} from "../../client.ts";
+import { type ClientOptions, ConnectError } from "../../client.ts";
+import { ClientSocket, testClients } from "../support/client_classes.ts";
 import { ServerSocket } from "../../server.ts";
 import { FakeWebSockets } from "../support/fake_websocket.ts";
 import { lacksPermission } from "../support/permissions.ts";
@@ -22,6 +19,20 @@ import { type RawBehaviour, RawServer } from "../support/raw_server.ts";
 const ignore = await lacksPermission("net");
 
 function test(name: string, fn: (server: RawServer) => Promise<void>): void {
+  testClients(name, {
+    ignore,
+    fn: async () => {
+      await using server = new RawServer();
+      await fn(server);
+    },
+  });
+}
+
+/** A test of what a page cannot know, as nothing tells it why a handshake has failed. */
+function testReasons(
+  name: string,
+  fn: (server: RawServer) => Promise<void>,
+): void {
   Deno.test({
     name,
     ignore,
@@ -63,15 +74,18 @@ const HANDSHAKES: readonly (readonly [
   ["refuse-500", ["events.v1", "", "events.v1"], ""],
 ];
 
-test("ClientSocket reaches any server, and learns once what it takes", async (server) => {
-  for (const [behaviour, first, second] of HANDSHAKES) {
-    await using client = new ClientSocket();
-    await talk(client, server.url(behaviour));
-    assertEquals(server.offersOf(behaviour), first, behaviour);
-    await talk(client, `${server.url(behaviour)}?token=2`);
-    assertEquals(server.offersOf(behaviour), [...first, second], behaviour);
-  }
-});
+testReasons(
+  "ClientSocket reaches any server, and learns once what it takes",
+  async (server) => {
+    for (const [behaviour, first, second] of HANDSHAKES) {
+      await using client = new ClientSocket();
+      await talk(client, server.url(behaviour));
+      assertEquals(server.offersOf(behaviour), first, behaviour);
+      await talk(client, `${server.url(behaviour)}?token=2`);
+      assertEquals(server.offersOf(behaviour), [...first, second], behaviour);
+    }
+  },
+);
 
 test("ClientSocket offers the program's own subprotocols to all servers", async (server) => {
   for (
@@ -109,30 +123,36 @@ test("ClientSocket asks for a ticket for each handshake", async (server) => {
   }
 });
 
-test("ClientSocket does not double the load of a server that is down or refuses", async (server) => {
-  const statuses = [401, 403, 404, 429, 503] as const;
-  for (const status of statuses) {
-    await using client = new ClientSocket();
-    const behaviour = `status-${status}` as const;
-    for (let call = 0; call < 2; call++) {
-      const error = await assertRejects(
-        () => client.connect(server.url(behaviour)),
-        ConnectError,
-        `${status}`,
-      );
-      assertEquals([error.kind, error.status], ["refused", status]);
+testReasons(
+  "ClientSocket does not double the load of a server that is down or refuses",
+  async (server) => {
+    const statuses = [401, 403, 404, 429, 503] as const;
+    for (const status of statuses) {
+      await using client = new ClientSocket();
+      const behaviour = `status-${status}` as const;
+      for (let call = 0; call < 2; call++) {
+        const error = await assertRejects(
+          () => client.connect(server.url(behaviour)),
+          ConnectError,
+          `${status}`,
+        );
+        assertEquals([error.kind, error.status], ["refused", status]);
+      }
+      assertEquals(server.offersOf(behaviour), ["events.v1", "events.v1"]);
     }
-    assertEquals(server.offersOf(behaviour), ["events.v1", "events.v1"]);
-  }
-  // It may be due to the offer, and nobody tries again: so it is tried once without.
-  await using client = new ClientSocket();
-  for (let call = 0; call < 4; call++) {
-    await assertRejects(() => client.connect(server.url("down")), ConnectError);
-  }
-  assertEquals(server.offersOf("down"), [
-    ...["events.v1", "", "events.v1", "", "events.v1"],
-  ]);
-});
+    // It may be due to the offer, and nobody tries again: so it is tried once without.
+    await using client = new ClientSocket();
+    for (let call = 0; call < 4; call++) {
+      await assertRejects(
+        () => client.connect(server.url("down")),
+        ConnectError,
+      );
+    }
+    assertEquals(server.offersOf("down"), [
+      ...["events.v1", "", "events.v1", "", "events.v1"],
+    ]);
+  },
+);
 
 test("ClientSocket alternates where it goes on trying and nobody knows why it failed", async (server) => {
   server.behaviour = "down";
@@ -193,58 +213,67 @@ test("ClientSocket with requireEvents connects to no other server, and with plai
   assertEquals(server.offersOf("hang-up"), [""]);
 });
 
-test("ClientSocket with a codec keeps to it where the server does not speak events.v1", async (server) => {
-  const codec = {
-    name: "hex",
-    encode: (value: unknown) => `x${String(value)}`,
-    decode: (frame: string | Uint8Array) => String(frame).slice(1),
-  };
-  for (const behaviour of ["ignore", "first", "wrong"] as const) {
-    await using client = new ClientSocket({ codec });
-    await client.connect(server.url(behaviour));
-    const echo = client.waitFor("message", {
-      filter: ({ content }) => content !== "hello",
-    });
-    await client.send("value");
-    const [{ data, content }] = await echo;
-    assertEquals([data, content], ["value", "xvalue"]);
-  }
-});
-
-Deno.test("ClientSocket in a browser tells a server apart from one that was down", async () => {
-  const options: ClientOptions[] = [{}, { reconnect: { initialDelay: 100 } }];
-  for (const option of options) {
-    for (const isOurs of [false, true]) {
-      using sockets = new FakeWebSockets();
-      const heard: unknown[] = [];
-      const client = new ClientSocket(option);
-      client.on("connect", () => heard.push("connect"));
-      client.on("message", ({ data }) => heard.push(data));
-      const connecting = client.connect("ws://example.test");
-      await sockets.settle();
-      const first = sockets.last;
-      assert(first.protocols.includes("events.v1"));
-      first.refuse(""); // browsers say nothing
-      await sockets.wait(option.reconnect ? 100 : 0);
-      const plain = sockets.last;
-      assertEquals(plain.protocols, []);
-      plain.open();
-      plain.receive("greeting");
-      await sockets.settle();
-      assertEquals(heard, [], "it is not known yet which connection is used");
-      const again = sockets.last;
-      assertEquals(sockets.sockets.length, 3);
-      assert(again.protocols.includes("events.v1"));
-      if (isOurs) {
-        again.protocol = "events.v1";
-        again.open();
-      } else again.refuse("");
-      await connecting;
-      await sockets.settle();
-      assertEquals(heard, isOurs ? ["connect"] : ["connect", "greeting"]);
-      assertStrictEquals(client.connection?.speaksEvents, isOurs);
-      assertStrictEquals(plain.readyState, isOurs ? 3 : 1);
-      await client.close();
+testReasons(
+  "ClientSocket with a codec keeps to it where the server does not speak events.v1",
+  async (server) => {
+    const codec = {
+      name: "hex",
+      encode: (value: unknown) => `x${String(value)}`,
+      decode: (frame: string | Uint8Array) => String(frame).slice(1),
+    };
+    for (const behaviour of ["ignore", "first", "wrong"] as const) {
+      await using client = new ClientSocket({ codec });
+      await client.connect(server.url(behaviour));
+      const echo = client.waitFor("message", {
+        filter: ({ content }) => content !== "hello",
+      });
+      await client.send("value");
+      const [{ data, content }] = await echo;
+      assertEquals([data, content], ["value", "xvalue"]);
     }
-  }
-});
+  },
+);
+
+testClients(
+  "ClientSocket in a browser tells a server apart from one that was down",
+  async () => {
+    const options: ClientOptions[] = [
+      { plain: false },
+      { plain: false, reconnect: { initialDelay: 100 } },
+    ];
+    for (const option of options) {
+      for (const isOurs of [false, true]) {
+        using sockets = new FakeWebSockets();
+        const heard: unknown[] = [];
+        const client = new ClientSocket(option);
+        client.on("connect", () => heard.push("connect"));
+        client.on("message", ({ data }) => heard.push(data));
+        const connecting = client.connect("ws://example.test");
+        await sockets.settle();
+        const first = sockets.last;
+        assert(first.protocols.includes("events.v1"));
+        first.refuse(""); // browsers say nothing
+        await sockets.wait(option.reconnect ? 100 : 0);
+        const plain = sockets.last;
+        assertEquals(plain.protocols, []);
+        plain.open();
+        plain.receive("greeting");
+        await sockets.settle();
+        assertEquals(heard, [], "it is not known yet which connection is used");
+        const again = sockets.last;
+        assertEquals(sockets.sockets.length, 3);
+        assert(again.protocols.includes("events.v1"));
+        if (isOurs) {
+          again.protocol = "events.v1";
+          again.open();
+        } else again.refuse("");
+        await connecting;
+        await sockets.settle();
+        assertEquals(heard, isOurs ? ["connect"] : ["connect", "greeting"]);
+        assertStrictEquals(client.connection?.speaksEvents, isOurs);
+        assertStrictEquals(plain.readyState, isOurs ? 3 : 1);
+        await client.close();
+      }
+    }
+  },
+);

@@ -9,19 +9,24 @@ import {
 } from "@std/assert";
 import { stub } from "@std/testing/mock";
 import {
-  ClientSocket,
   ConnectError,
   type Connection,
   ConnectionEndedError,
   type Message,
 } from "../../client.ts";
+import { ClientSocket, testClients } from "../support/client_classes.ts";
 import { ServerSocket } from "../../server.ts";
 import { lacksPermission } from "../support/permissions.ts";
 
 const ignore = await lacksPermission("net");
 
-function test(name: string, fn: () => Promise<void>): void {
+/** A test of what a page cannot do, or does not hear of. */
+function testOther(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore, fn });
+}
+
+function test(name: string, fn: () => Promise<void>): void {
+  testClients(name, { ignore }, fn);
 }
 
 async function listening(): Promise<ServerSocket> {
@@ -32,19 +37,26 @@ async function listening(): Promise<ServerSocket> {
 
 for (const options of [{}, { plain: true }, { requireEvents: true }]) {
   const shown = JSON.stringify(options);
-  test(`ClientSocket.connect() rejects with a ConnectError if it is refused: ${shown}`, async () => {
-    await using server = new ServerSocket({ paths: ["/in"] });
-    server.on("refused", () => {});
-    await server.listen("127.0.0.1", 0);
-    const error = await assertRejects(
-      () => new ClientSocket(options).connect(`${server.url}/out`),
-      ConnectError,
-    );
-    assertStrictEquals(error.status, 404);
+  const name =
+    `ClientSocket.connect() rejects with a ConnectError if it is refused: ${shown}`;
+  // Nothing tells a page the status.
+  Deno.test({
+    name,
+    ignore,
+    fn: async () => {
+      await using server = new ServerSocket({ paths: ["/in"] });
+      server.on("refused", () => {});
+      await server.listen("127.0.0.1", 0);
+      const error = await assertRejects(
+        () => new ClientSocket(options).connect(`${server.url}/out`),
+        ConnectError,
+      );
+      assertStrictEquals(error.status, 404);
+    },
   });
 }
 
-Deno.test("ClientSocket rejects an invalid closeTimeout", () => {
+testClients("ClientSocket rejects an invalid closeTimeout", () => {
   for (const closeTimeout of [-1, NaN]) {
     assertThrows(
       () => new ClientSocket({ closeTimeout }),
@@ -54,21 +66,24 @@ Deno.test("ClientSocket rejects an invalid closeTimeout", () => {
   }
 });
 
-Deno.test("ClientSocket without a connection sends nothing and is closed", async () => {
-  const client = new ClientSocket();
-  assertStrictEquals(client.connection, undefined);
-  assertStrictEquals(client.disconnection, undefined);
-  await assertRejects(
-    () => client.send("x"),
-    ConnectionEndedError,
-    "Cannot send without a connection: await connect() first",
-  );
-  client.send("nobody awaits this"); // and it is no unhandled rejection
-  client.terminate();
-  await client.close();
-});
+testClients(
+  "ClientSocket without a connection sends nothing and is closed",
+  async () => {
+    const client = new ClientSocket();
+    assertStrictEquals(client.connection, undefined);
+    assertStrictEquals(client.disconnection, undefined);
+    await assertRejects(
+      () => client.send("x"),
+      ConnectionEndedError,
+      "Cannot send without a connection: await connect() first",
+    );
+    client.send("nobody awaits this"); // and it is no unhandled rejection
+    client.terminate();
+    await client.close();
+  },
+);
 
-Deno.test("ClientSocket.connect() rejects an invalid URL", async () => {
+testClients("ClientSocket.connect() rejects an invalid URL", async () => {
   const client = new ClientSocket();
   for (const url of ["no url", "ftp://localhost", "ws://localhost/#hash"]) {
     const error = await assertRejects(() => client.connect(url), DOMException);
@@ -283,7 +298,7 @@ test("ClientSocket.connect() works in a listener of the end", async () => {
   await client.close();
 });
 
-test("ClientSocket.terminate() drops the connection", async () => {
+testOther("ClientSocket.terminate() drops the connection", async () => {
   await using server = await listening();
   const client = new ClientSocket();
   const gone = server.waitFor("disconnect");

@@ -7,7 +7,8 @@ import {
   assertStrictEquals,
   assertThrows,
 } from "@std/assert";
-import { ClientSocket, ConnectError } from "../../client.ts";
+import { ConnectError } from "../../client.ts";
+import { ClientSocket, testClients } from "../support/client_classes.ts";
 import {
   CloseRefusal,
   type ServerOptions,
@@ -39,8 +40,13 @@ async function refusing(
   };
 }
 
-function test(name: string, fn: () => Promise<void>): void {
+/** A test of what a page cannot do, or does not hear of. */
+function testOther(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore, fn });
+}
+
+function test(name: string, fn: () => Promise<void>): void {
+  testClients(name, { ignore }, fn);
 }
 
 test("CloseRefusal is told as a ConnectError, and as no connection on either side", async () => {
@@ -112,30 +118,33 @@ test("CloseRefusal with 1013 is tried again, after the time that it names", asyn
   ]);
 });
 
-test("CloseRefusal lets go of a peer that does not answer, and of its place", async () => {
-  await using server = await refusing(
-    ({ url }) => url.endsWith("/in") || new CloseRefusal(4000),
-    { maxConnections: 1, closeTimeout: 50 },
-  );
-  {
-    using mute = await RawPeer.open(server.server.port);
-    assertStrictEquals((await mute.receive())?.opcode, 8);
-    // It counts as a connection until it is gone.
-    const full = await assertRejects(
-      () => new ClientSocket().connect(`${server.server.url}/in`),
-      ConnectError,
+testOther(
+  "CloseRefusal lets go of a peer that does not answer, and of its place",
+  async () => {
+    await using server = await refusing(
+      ({ url }) => url.endsWith("/in") || new CloseRefusal(4000),
+      { maxConnections: 1, closeTimeout: 50 },
     );
-    assertStrictEquals(full.status, 503);
-    assertStrictEquals(await mute.receive(), undefined);
-  }
-  await using client = new ClientSocket({
-    reconnect: { initialDelay: 0, maxDelay: 5 },
-  });
-  await client.connect(`${server.server.url}/in`);
-  assertStrictEquals(server.server.clients.size, 1);
-});
+    {
+      using mute = await RawPeer.open(server.server.port);
+      assertStrictEquals((await mute.receive())?.opcode, 8);
+      // It counts as a connection until it is gone.
+      const full = await assertRejects(
+        () => new ClientSocket().connect(`${server.server.url}/in`),
+        ConnectError,
+      );
+      assertStrictEquals(full.status, 503);
+      assertStrictEquals(await mute.receive(), undefined);
+    }
+    await using client = new ClientSocket({
+      reconnect: { initialDelay: 0, maxDelay: 5 },
+    });
+    await client.connect(`${server.server.url}/in`);
+    assertStrictEquals(server.server.clients.size, 1);
+  },
+);
 
-Deno.test("CloseRefusal has a code that says so", () => {
+testClients("CloseRefusal has a code that says so", () => {
   for (const code of [1008, 1013, 3000, 4000, 4999]) new CloseRefusal(code);
   for (const code of [0, 1000, 1001, 1006, 2999, 5000, NaN]) {
     assertThrows(() => new CloseRefusal(code), RangeError);

@@ -1,18 +1,19 @@
 /** The event `end`: once after every `close` and every `disconnect`, on all sockets. */
 
 import { assertEquals, assertStrictEquals } from "@std/assert";
-import {
-  ClientSocket,
-  type Connection,
-  type EndEvent,
-  ServerSocket,
-} from "../../mod.ts";
+import { type Connection, type EndEvent, ServerSocket } from "../../mod.ts";
+import { ClientSocket, testClients } from "../support/client_classes.ts";
 import { lacksPermission } from "../support/permissions.ts";
 
 const ignore = await lacksPermission("net");
 
-function test(name: string, fn: () => Promise<void>): void {
+/** A test of what a page cannot do, or does not hear of. */
+function testOther(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore, fn });
+}
+
+function test(name: string, fn: () => Promise<void>): void {
+  testClients(name, { ignore }, fn);
 }
 
 /** A server, a client and its connection, which record how they end. */
@@ -54,7 +55,7 @@ test("end follows close, with the same code and reason on all sockets", async ()
   });
 });
 
-test("end follows disconnect with wasClean false", async () => {
+testOther("end follows disconnect with wasClean false", async () => {
   const { server, client, told } = await recorded();
   const ended = server.waitFor("end");
   client.terminate();

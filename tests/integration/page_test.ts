@@ -1,11 +1,8 @@
 /** A client in a page: hidden, frozen, left, and with a network that comes and goes. */
 
 import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
-import {
-  type ClientOptions,
-  ClientSocket,
-  ConnectError,
-} from "../../client.ts";
+import { type ClientOptions, ConnectError } from "../../client.ts";
+import { ClientSocket, testClients } from "../support/client_classes.ts";
 import { FakePage } from "../support/fake_page.ts";
 import { FakeWebSockets } from "../support/fake_websocket.ts";
 
@@ -16,7 +13,7 @@ async function open(
   sockets: FakeWebSockets,
   options: ClientOptions = { reconnect: true },
 ): Promise<ClientSocket> {
-  const client = new ClientSocket(options);
+  const client = new ClientSocket({ plain: false, ...options });
   const connecting = client.connect(URL);
   await sockets.settle();
   sockets.last.protocol = "events.v1";
@@ -39,29 +36,32 @@ const LOOKS: Record<string, (page: FakePage) => void> = {
 };
 
 for (const [name, look] of Object.entries(LOOKS)) {
-  Deno.test(`a page notices a dead line within 5 seconds of ${name}, and is back`, async () => {
-    using page = new FakePage();
-    using sockets = new FakeWebSockets();
-    const client = await open(sockets);
-    const told: unknown[] = [];
-    client.on("disconnect", (_code, _reason, cause) => told.push(cause));
-    await sockets.wait(2_000);
-    look(page);
-    await sockets.settle();
-    assertStrictEquals(pings(sockets), 1);
-    await sockets.wait(4_999);
-    assertEquals(told, ["timeout"]);
-    await sockets.wait(1_000);
-    sockets.last.open();
-    await sockets.settle();
-    assertStrictEquals(client.state, "open");
-    await client.close();
-    await sockets.settle();
-    assertStrictEquals(page.listeners, 0);
-    assertStrictEquals(sockets.time.next(), false);
-  });
+  testClients(
+    `a page notices a dead line within 5 seconds of ${name}, and is back`,
+    async () => {
+      using page = new FakePage();
+      using sockets = new FakeWebSockets();
+      const client = await open(sockets);
+      const told: unknown[] = [];
+      client.on("disconnect", (_code, _reason, cause) => told.push(cause));
+      await sockets.wait(2_000);
+      look(page);
+      await sockets.settle();
+      assertStrictEquals(pings(sockets), 1);
+      await sockets.wait(4_999);
+      assertEquals(told, ["timeout"]);
+      await sockets.wait(1_000);
+      sockets.last.open();
+      await sockets.settle();
+      assertStrictEquals(client.state, "open");
+      await client.close();
+      await sockets.settle();
+      assertStrictEquals(page.listeners, 0);
+      assertStrictEquals(sockets.time.next(), false);
+    },
+  );
 
-  Deno.test(`a page tries at once after ${name}`, async () => {
+  testClients(`a page tries at once after ${name}`, async () => {
     using page = new FakePage();
     using sockets = new FakeWebSockets();
     const client = await open(sockets);
@@ -83,7 +83,7 @@ for (const [name, look] of Object.entries(LOOKS)) {
   });
 }
 
-Deno.test("a page that is looked at often does not ask often", async () => {
+testClients("a page that is looked at often does not ask often", async () => {
   using page = new FakePage();
   using sockets = new FakeWebSockets();
   const client = await open(sockets);
@@ -105,73 +105,82 @@ Deno.test("a page that is looked at often does not ask often", async () => {
   await client.close();
 });
 
-Deno.test("a page that is told to be offline asks, and stays where the server answers", async () => {
-  using page = new FakePage();
-  using sockets = new FakeWebSockets();
-  const client = await open(sockets);
-  page.network(false);
-  await sockets.settle();
-  assertStrictEquals(pings(sockets), 1);
-  sockets.last.receive(String(sockets.last.sent.at(-1)).replace("<", ">"));
-  await sockets.wait(10_000);
-  assertStrictEquals(client.state, "open");
-  await client.close();
-});
+testClients(
+  "a page that is told to be offline asks, and stays where the server answers",
+  async () => {
+    using page = new FakePage();
+    using sockets = new FakeWebSockets();
+    const client = await open(sockets);
+    page.network(false);
+    await sockets.settle();
+    assertStrictEquals(pings(sockets), 1);
+    sockets.last.receive(String(sockets.last.sent.at(-1)).replace("<", ">"));
+    await sockets.wait(10_000);
+    assertStrictEquals(client.state, "open");
+    await client.close();
+  },
+);
 
-Deno.test("a page asks nothing where idleTimeout is off, or the server cannot be asked", async () => {
-  using page = new FakePage();
-  using sockets = new FakeWebSockets();
-  const client = await open(sockets, { idleTimeout: 0 });
-  page.show(true);
-  await sockets.wait(10_000);
-  assertEquals(pings(sockets), 0);
-  await client.close();
-  const plain = new ClientSocket({ plain: true });
-  const connecting = plain.connect(URL);
-  await sockets.settle();
-  sockets.last.open();
-  await connecting;
-  page.show(true);
-  await sockets.wait(10_000);
-  assertStrictEquals(plain.state, "open");
-  assertEquals(sockets.last.sent, []);
-  await plain.close();
-});
+testClients(
+  "a page asks nothing where idleTimeout is off, or the server cannot be asked",
+  async () => {
+    using page = new FakePage();
+    using sockets = new FakeWebSockets();
+    const client = await open(sockets, { idleTimeout: 0 });
+    page.show(true);
+    await sockets.wait(10_000);
+    assertEquals(pings(sockets), 0);
+    await client.close();
+    const plain = new ClientSocket({ plain: true });
+    const connecting = plain.connect(URL);
+    await sockets.settle();
+    sockets.last.open();
+    await connecting;
+    page.show(true);
+    await sockets.wait(10_000);
+    assertStrictEquals(plain.state, "open");
+    assertEquals(sockets.last.sent, []);
+    await plain.close();
+  },
+);
 
-Deno.test("a page that is being left does not come back for a moment, and one that stays does", async () => {
-  using page = new FakePage();
-  using sockets = new FakeWebSockets();
-  sockets.random = 0;
-  const client = await open(sockets);
-  // Firefox closes the connections of a page before it tells the page.
-  sockets.last.end(true, 1001, "");
-  await sockets.wait(2_999);
-  assertStrictEquals(sockets.sockets.length, 1);
-  await sockets.wait(1);
-  assertStrictEquals(sockets.sockets.length, 2);
-  sockets.last.protocol = "events.v1";
-  sockets.last.open();
-  await sockets.settle();
-  // A server that says why is one that goes away.
-  sockets.last.end(true, 1001, "restart");
-  await sockets.wait(0);
-  assertStrictEquals(sockets.sockets.length, 3);
-  sockets.last.open();
-  await sockets.settle();
-  sockets.last.end(true, 1001, "");
-  await sockets.settle();
-  dispatchEvent(new Event("pagehide"));
-  await sockets.wait(100_000);
-  assertStrictEquals(sockets.sockets.length, 3, "it has been left");
-  dispatchEvent(new Event("pageshow"));
-  await sockets.settle();
-  assertStrictEquals(sockets.sockets.length, 4);
-  await client.close();
-  await sockets.settle();
-  assertStrictEquals(page.listeners, 0);
-});
+testClients(
+  "a page that is being left does not come back for a moment, and one that stays does",
+  async () => {
+    using page = new FakePage();
+    using sockets = new FakeWebSockets();
+    sockets.random = 0;
+    const client = await open(sockets);
+    // Firefox closes the connections of a page before it tells the page.
+    sockets.last.end(true, 1001, "");
+    await sockets.wait(2_999);
+    assertStrictEquals(sockets.sockets.length, 1);
+    await sockets.wait(1);
+    assertStrictEquals(sockets.sockets.length, 2);
+    sockets.last.protocol = "events.v1";
+    sockets.last.open();
+    await sockets.settle();
+    // A server that says why is one that goes away.
+    sockets.last.end(true, 1001, "restart");
+    await sockets.wait(0);
+    assertStrictEquals(sockets.sockets.length, 3);
+    sockets.last.open();
+    await sockets.settle();
+    sockets.last.end(true, 1001, "");
+    await sockets.settle();
+    dispatchEvent(new Event("pagehide"));
+    await sockets.wait(100_000);
+    assertStrictEquals(sockets.sockets.length, 3, "it has been left");
+    dispatchEvent(new Event("pageshow"));
+    await sockets.settle();
+    assertStrictEquals(sockets.sockets.length, 4);
+    await client.close();
+    await sockets.settle();
+    assertStrictEquals(page.listeners, 0);
+  },
+);
 
-Deno.test("a program that is no page listens to none", async () => {
+testClients("a program that is no page listens to none", async () => {
   using sockets = new FakeWebSockets();
   const client = await open(sockets);
   dispatchEvent(new Event("online"));
@@ -184,62 +193,68 @@ Deno.test("a program that is no page listens to none", async () => {
   await client.close();
 });
 
-Deno.test("a page whose policy forbids the URL does not try again", async () => {
-  using page = new FakePage();
-  using sockets = new FakeWebSockets();
-  const violate = (properties: object) =>
-    page.document.dispatchEvent(
+testClients(
+  "a page whose policy forbids the URL does not try again",
+  async () => {
+    using page = new FakePage();
+    using sockets = new FakeWebSockets();
+    const violate = (properties: object) =>
+      page.document.dispatchEvent(
+        Object.assign(new Event("securitypolicyviolation"), {
+          effectiveDirective: "connect-src",
+          disposition: "enforce",
+          blockedURI: "ws://example.test/",
+          ...properties,
+        }),
+      );
+    for (
+      const others of [
+        { effectiveDirective: "img-src" },
+        { disposition: "report" },
+        { blockedURI: "https://example.test/" },
+      ]
+    ) {
+      const client = new ClientSocket({ reconnect: true });
+      client.connect(URL);
+      await sockets.settle();
+      violate(others);
+      sockets.last.refuse("");
+      await sockets.settle();
+      assertStrictEquals(client.state, "waiting");
+      await client.close();
+    }
+    const client = new ClientSocket({ reconnect: true });
+    const refused = assertRejects(
+      () => client.connect(URL),
+      ConnectError,
+      "Content Security Policy",
+    );
+    await sockets.settle();
+    violate({});
+    sockets.last.refuse("");
+    const error = await refused;
+    assertStrictEquals(error.kind, "refused");
+    assertStrictEquals(client.state, "closed");
+    assertStrictEquals(page.listeners, 0);
+  },
+);
+
+testClients(
+  "a worker whose policy forbids the URL does not try again",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const client = new ClientSocket({ reconnect: true });
+    const refused = assertRejects(() => client.connect(URL), ConnectError);
+    await sockets.settle();
+    dispatchEvent(
       Object.assign(new Event("securitypolicyviolation"), {
         effectiveDirective: "connect-src",
         disposition: "enforce",
         blockedURI: "ws://example.test/",
-        ...properties,
       }),
     );
-  for (
-    const others of [
-      { effectiveDirective: "img-src" },
-      { disposition: "report" },
-      { blockedURI: "https://example.test/" },
-    ]
-  ) {
-    const client = new ClientSocket({ reconnect: true });
-    client.connect(URL);
-    await sockets.settle();
-    violate(others);
     sockets.last.refuse("");
-    await sockets.settle();
-    assertStrictEquals(client.state, "waiting");
-    await client.close();
-  }
-  const client = new ClientSocket({ reconnect: true });
-  const refused = assertRejects(
-    () => client.connect(URL),
-    ConnectError,
-    "Content Security Policy",
-  );
-  await sockets.settle();
-  violate({});
-  sockets.last.refuse("");
-  const error = await refused;
-  assertStrictEquals(error.kind, "refused");
-  assertStrictEquals(client.state, "closed");
-  assertStrictEquals(page.listeners, 0);
-});
-
-Deno.test("a worker whose policy forbids the URL does not try again", async () => {
-  using sockets = new FakeWebSockets();
-  const client = new ClientSocket({ reconnect: true });
-  const refused = assertRejects(() => client.connect(URL), ConnectError);
-  await sockets.settle();
-  dispatchEvent(
-    Object.assign(new Event("securitypolicyviolation"), {
-      effectiveDirective: "connect-src",
-      disposition: "enforce",
-      blockedURI: "ws://example.test/",
-    }),
-  );
-  sockets.last.refuse("");
-  assertStrictEquals((await refused).kind, "refused");
-  assertStrictEquals(client.state, "closed");
-});
+    assertStrictEquals((await refused).kind, "refused");
+    assertStrictEquals(client.state, "closed");
+  },
+);

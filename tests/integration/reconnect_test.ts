@@ -15,11 +15,11 @@ import {
 import { stub } from "@std/testing/mock";
 import {
   type ClientOptions,
-  ClientSocket,
   ConnectError,
   ConnectionEndedError,
   isTransient,
 } from "../../client.ts";
+import { ClientSocket, testClients } from "../support/client_classes.ts";
 import { FakePage } from "../support/fake_page.ts";
 import { FakeWebSockets } from "../support/fake_websocket.ts";
 import {
@@ -29,7 +29,7 @@ import {
   URL,
 } from "../support/recording_client.ts";
 
-Deno.test("ClientSocket does not reconnect by default", async () => {
+testClients("ClientSocket does not reconnect by default", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({});
   await openClient(sockets, client);
@@ -40,7 +40,7 @@ Deno.test("ClientSocket does not reconnect by default", async () => {
   assertStrictEquals(sockets.time.next(), false);
 });
 
-Deno.test("ClientSocket reconnects with growing delays", async () => {
+testClients("ClientSocket reconnects with growing delays", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   await openClient(sockets, client);
@@ -65,35 +65,41 @@ Deno.test("ClientSocket reconnects with growing delays", async () => {
   await client.close();
 });
 
-Deno.test("ClientSocket repeats the first attempt with reconnect", async () => {
-  using sockets = new FakeWebSockets();
-  const client = new RecordingClient();
-  const errors: unknown[] = [];
-  client.on("reconnecting", (_attempt, _delay, error) => errors.push(error));
-  const connecting = client.connect(URL);
-  await sockets.settle();
-  sockets.last.refuse();
-  await reconnectClient(sockets);
-  await connecting;
-  assertEquals(client.recorded, ["reconnecting 1 500", "connect"]);
-  assertInstanceOf(errors[0], ConnectError);
-  await client.close();
-});
+testClients(
+  "ClientSocket repeats the first attempt with reconnect",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient();
+    const errors: unknown[] = [];
+    client.on("reconnecting", (_attempt, _delay, error) => errors.push(error));
+    const connecting = client.connect(URL);
+    await sockets.settle();
+    sockets.last.refuse();
+    await reconnectClient(sockets);
+    await connecting;
+    assertEquals(client.recorded, ["reconnecting 1 500", "connect"]);
+    assertInstanceOf(errors[0], ConnectError);
+    await client.close();
+  },
+);
 
-Deno.test("ClientSocket emits reconnecting without an error before the first attempt", async () => {
-  using sockets = new FakeWebSockets();
-  const client = new RecordingClient();
-  const errors: unknown[] = [];
-  client.on("reconnecting", (_attempt, _delay, error) => errors.push(error));
-  client.addEventListener("reconnecting", (event) => {
-    errors.push(event.attempt, event.delay, event.error);
-  });
-  await openClient(sockets, client);
-  sockets.last.lose();
-  await sockets.settle();
-  assertEquals(errors, [undefined, 1, 500, undefined]);
-  await client.close();
-});
+testClients(
+  "ClientSocket emits reconnecting without an error before the first attempt",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient();
+    const errors: unknown[] = [];
+    client.on("reconnecting", (_attempt, _delay, error) => errors.push(error));
+    client.addEventListener("reconnecting", (event) => {
+      errors.push(event.attempt, event.delay, event.error);
+    });
+    await openClient(sockets, client);
+    sockets.last.lose();
+    await sockets.settle();
+    assertEquals(errors, [undefined, 1, 500, undefined]);
+    await client.close();
+  },
+);
 
 const CLEAN: [code: number, reconnects: boolean][] = [
   [1000, false],
@@ -109,23 +115,26 @@ const CLEAN: [code: number, reconnects: boolean][] = [
 ];
 
 for (const [code, reconnects] of CLEAN) {
-  Deno.test(`ClientSocket reconnects after a close with ${code}: ${reconnects}`, async () => {
-    using sockets = new FakeWebSockets();
-    const client = new RecordingClient();
-    await openClient(sockets, client);
-    sockets.last.end(true, code);
-    await sockets.wait(100_000);
-    assertStrictEquals(sockets.sockets.length, reconnects ? 2 : 1);
-    assertEquals(client.recorded.slice(0, 3), [
-      "connect",
-      `close ${code}`,
-      ...reconnects ? ["reconnecting 1 500"] : [],
-    ]);
-    await client.close();
-  });
+  testClients(
+    `ClientSocket reconnects after a close with ${code}: ${reconnects}`,
+    async () => {
+      using sockets = new FakeWebSockets();
+      const client = new RecordingClient();
+      await openClient(sockets, client);
+      sockets.last.end(true, code);
+      await sockets.wait(100_000);
+      assertStrictEquals(sockets.sockets.length, reconnects ? 2 : 1);
+      assertEquals(client.recorded.slice(0, 3), [
+        "connect",
+        `close ${code}`,
+        ...reconnects ? ["reconnecting 1 500"] : [],
+      ]);
+      await client.close();
+    },
+  );
 }
 
-Deno.test("ClientSocket does not reconnect after a final close", async () => {
+testClients("ClientSocket does not reconnect after a final close", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   await openClient(sockets, client);
@@ -137,7 +146,7 @@ Deno.test("ClientSocket does not reconnect after a final close", async () => {
   assertStrictEquals(sockets.sockets.length, 1);
 });
 
-Deno.test("shouldReconnect decides, and gets the end", async () => {
+testClients("shouldReconnect decides, and gets the end", async () => {
   using sockets = new FakeWebSockets();
   const asked: unknown[] = [];
   const client = new RecordingClient({
@@ -164,63 +173,69 @@ Deno.test("shouldReconnect decides, and gets the end", async () => {
   assertStrictEquals(client.connection, undefined);
 });
 
-Deno.test("shouldReconnect that throws emits error and does not reconnect", async () => {
-  using sockets = new FakeWebSockets();
-  const client = new RecordingClient({
-    reconnect: {
-      shouldReconnect: () => {
-        throw new Error("oops");
+testClients(
+  "shouldReconnect that throws emits error and does not reconnect",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient({
+      reconnect: {
+        shouldReconnect: () => {
+          throw new Error("oops");
+        },
       },
-    },
-  });
-  const errors: unknown[] = [];
-  client.on("error", (error, from) => errors.push(error, from));
-  await openClient(sockets, client);
-  sockets.last.lose();
-  await sockets.wait(100_000);
-  assertEquals(client.recorded, ["connect", "disconnect 1006 network"]);
-  assertInstanceOf(errors[0], Error);
-  assertStrictEquals(errors[1], "disconnect");
-});
+    });
+    const errors: unknown[] = [];
+    client.on("error", (error, from) => errors.push(error, from));
+    await openClient(sockets, client);
+    sockets.last.lose();
+    await sockets.wait(100_000);
+    assertEquals(client.recorded, ["connect", "disconnect 1006 network"]);
+    assertInstanceOf(errors[0], Error);
+    assertStrictEquals(errors[1], "disconnect");
+  },
+);
 
-Deno.test("shouldReconnect can close the client, but not connect it", async () => {
-  using sockets = new FakeWebSockets();
-  let act: () => unknown = () => client.close();
-  const client: RecordingClient = new RecordingClient({
-    reconnect: {
-      shouldReconnect: () => {
-        act();
-        return true;
+testClients(
+  "shouldReconnect can close the client, but not connect it",
+  async () => {
+    using sockets = new FakeWebSockets();
+    let act: () => unknown = () => client.close();
+    const client: RecordingClient = new RecordingClient({
+      reconnect: {
+        shouldReconnect: () => {
+          act();
+          return true;
+        },
       },
-    },
-  });
-  await openClient(sockets, client);
-  sockets.last.lose();
-  await sockets.wait(100_000);
-  assertStrictEquals(sockets.sockets.length, 1);
-  await openClient(sockets, client);
-  const rejected: Promise<unknown>[] = [];
-  act = () => {
-    rejected.push(
-      assertRejects(() => client.connect(URL), Error, "is connecting"),
-    );
-  };
-  sockets.last.lose();
-  await reconnectClient(sockets);
-  await Promise.all(rejected);
-  assertStrictEquals(rejected.length, 1);
-  assertEquals(client.recorded, [
-    "connect",
-    "disconnect 1006 network",
-    "connect",
-    "disconnect 1006 network",
-    "reconnecting 1 500",
-    "connect",
-  ]);
-  await client.close();
-});
+    });
+    await openClient(sockets, client);
+    sockets.last.lose();
+    await sockets.wait(100_000);
+    assertStrictEquals(sockets.sockets.length, 1);
+    await openClient(sockets, client);
+    const rejected: Promise<unknown>[] = [];
+    act = () => {
+      rejected.push(
+        assertRejects(() => client.connect(URL), Error, "is connecting"),
+      );
+    };
+    sockets.last.lose();
+    await reconnectClient(sockets);
+    await Promise.all(rejected);
+    assertStrictEquals(rejected.length, 1);
+    assertEquals(client.recorded, [
+      "connect",
+      "disconnect 1006 network",
+      "connect",
+      "disconnect 1006 network",
+      "reconnecting 1 500",
+      "connect",
+    ]);
+    await client.close();
+  },
+);
 
-Deno.test("shouldReconnect can send messages", async () => {
+testClients("shouldReconnect can send messages", async () => {
   using sockets = new FakeWebSockets();
   const sends: Promise<void>[] = [];
   const client: ClientSocket = new ClientSocket({
@@ -240,7 +255,7 @@ Deno.test("shouldReconnect can send messages", async () => {
   await assertRejects(async () => await sends[1], ConnectionEndedError);
 });
 
-Deno.test("ClientSocket ignores events of an old connection", async () => {
+testClients("ClientSocket ignores events of an old connection", async () => {
   for (const how of ["close", "terminate"] as const) {
     using sockets = new FakeWebSockets();
     const client = new RecordingClient();
@@ -257,28 +272,31 @@ Deno.test("ClientSocket ignores events of an old connection", async () => {
 });
 
 for (const how of ["close", "terminate"] as const) {
-  Deno.test(`Connection.${how}() does not reconnect while the end is deferred`, async () => {
-    using sockets = new FakeWebSockets();
-    const client = new ClientSocket({ reconnect: true });
-    await openClient(sockets, client);
-    // Nobody has listened yet, and somebody may still come.
-    sockets.last.receive("early");
-    sockets.last.lose();
-    client.connection?.[how]();
-    await sockets.wait(100_000);
-    assertStrictEquals(sockets.sockets.length, 1);
-    assertEquals(client.connection, undefined);
-  });
+  testClients(
+    `Connection.${how}() does not reconnect while the end is deferred`,
+    async () => {
+      using sockets = new FakeWebSockets();
+      const client = new ClientSocket({ reconnect: true });
+      await openClient(sockets, client);
+      // Nobody has listened yet, and somebody may still come.
+      sockets.last.receive("early");
+      sockets.last.lose();
+      client.connection?.[how]();
+      await sockets.wait(100_000);
+      assertStrictEquals(sockets.sockets.length, 1);
+      assertEquals(client.connection, undefined);
+    },
+  );
 }
 
-Deno.test("isTransient() accepts any end", () => {
+testClients("isTransient() accepts any end", () => {
   const end = { type: "close", reason: "", cause: "peer" } as const;
   assert(isTransient({ ...end, code: 1012 }));
   assert(!isTransient({ ...end, code: 1000 }));
 });
 
 for (const how of ["close", "terminate"] as const) {
-  Deno.test(`ClientSocket.${how}() does not reconnect`, async () => {
+  testClients(`ClientSocket.${how}() does not reconnect`, async () => {
     using sockets = new FakeWebSockets();
     const client = new RecordingClient();
     await openClient(sockets, client);
@@ -289,7 +307,7 @@ for (const how of ["close", "terminate"] as const) {
     assertStrictEquals(sockets.sockets.length, 1);
   });
 
-  Deno.test(`Connection.${how}() does not reconnect`, async () => {
+  testClients(`Connection.${how}() does not reconnect`, async () => {
     using sockets = new FakeWebSockets();
     const client = new RecordingClient();
     await openClient(sockets, client);
@@ -300,30 +318,33 @@ for (const how of ["close", "terminate"] as const) {
     assertStrictEquals(sockets.sockets.length, 1);
   });
 
-  Deno.test(`ClientSocket.${how}() between two attempts stops reconnecting`, async () => {
-    using sockets = new FakeWebSockets();
-    const client = new RecordingClient();
-    await openClient(sockets, client);
-    sockets.last.lose();
-    await sockets.settle();
-    await client[how]();
-    assertStrictEquals(sockets.time.next(), false);
-    assertEquals(client.recorded.slice(1), [
-      "disconnect 1006 network",
-      "reconnecting 1 500",
-      "giveup ConnectError",
-    ]);
-    // And it may be connected again at once, and comes back as before.
-    const connected = client.waitFor("connect");
-    await openClient(sockets, client);
-    await connected;
-    sockets.last.lose();
-    await reconnectClient(sockets);
-    assertStrictEquals(client.recorded.at(-1), "connect");
-    await client.close();
-  });
+  testClients(
+    `ClientSocket.${how}() between two attempts stops reconnecting`,
+    async () => {
+      using sockets = new FakeWebSockets();
+      const client = new RecordingClient();
+      await openClient(sockets, client);
+      sockets.last.lose();
+      await sockets.settle();
+      await client[how]();
+      assertStrictEquals(sockets.time.next(), false);
+      assertEquals(client.recorded.slice(1), [
+        "disconnect 1006 network",
+        "reconnecting 1 500",
+        "giveup ConnectError",
+      ]);
+      // And it may be connected again at once, and comes back as before.
+      const connected = client.waitFor("connect");
+      await openClient(sockets, client);
+      await connected;
+      sockets.last.lose();
+      await reconnectClient(sockets);
+      assertStrictEquals(client.recorded.at(-1), "connect");
+      await client.close();
+    },
+  );
 
-  Deno.test(`ClientSocket.${how}() cancels an attempt`, async () => {
+  testClients(`ClientSocket.${how}() cancels an attempt`, async () => {
     using sockets = new FakeWebSockets();
     const client = new RecordingClient();
     await openClient(sockets, client);
@@ -337,52 +358,61 @@ for (const how of ["close", "terminate"] as const) {
   });
 }
 
-Deno.test("ClientSocket.close() during a loss does not reconnect", async () => {
-  using sockets = new FakeWebSockets();
-  const client = new RecordingClient();
-  await openClient(sockets, client);
-  client.close(4000);
-  sockets.last.lose();
-  await sockets.wait(100_000);
-  assertEquals(client.recorded, ["connect", "disconnect 1006 network"]);
-  assertStrictEquals(sockets.sockets.length, 1);
-});
-
-for (const type of ["disconnect", "reconnecting"] as const) {
-  Deno.test(`ClientSocket.close() works in a listener of ${type}`, async () => {
+testClients(
+  "ClientSocket.close() during a loss does not reconnect",
+  async () => {
     using sockets = new FakeWebSockets();
     const client = new RecordingClient();
-    client.on(type, () => client.close());
     await openClient(sockets, client);
+    client.close(4000);
     sockets.last.lose();
     await sockets.wait(100_000);
+    assertEquals(client.recorded, ["connect", "disconnect 1006 network"]);
     assertStrictEquals(sockets.sockets.length, 1);
-    assertEquals(
-      client.recorded.slice(2),
-      type === "disconnect"
-        ? ["giveup ConnectError"]
-        : ["reconnecting 1 500", "giveup ConnectError"],
-    );
-  });
+  },
+);
+
+for (const type of ["disconnect", "reconnecting"] as const) {
+  testClients(
+    `ClientSocket.close() works in a listener of ${type}`,
+    async () => {
+      using sockets = new FakeWebSockets();
+      const client = new RecordingClient();
+      client.on(type, () => client.close());
+      await openClient(sockets, client);
+      sockets.last.lose();
+      await sockets.wait(100_000);
+      assertStrictEquals(sockets.sockets.length, 1);
+      assertEquals(
+        client.recorded.slice(2),
+        type === "disconnect"
+          ? ["giveup ConnectError"]
+          : ["reconnecting 1 500", "giveup ConnectError"],
+      );
+    },
+  );
 }
 
-Deno.test("ClientSocket reports the result of each sequence of attempts", async () => {
-  using sockets = new FakeWebSockets();
-  const client = new RecordingClient();
-  const order: string[] = [];
-  client.on("disconnect", () => order.push("client"));
-  client.on("reconnecting", () => order.push("reconnecting"));
-  client.on("connect", (connection) => {
-    connection.on("disconnect", () => order.push("connection"));
-  });
-  await openClient(sockets, client);
-  sockets.last.lose();
-  await sockets.settle();
-  assertEquals(order, ["client", "connection", "reconnecting"]);
-  await client.close();
-});
+testClients(
+  "ClientSocket reports the result of each sequence of attempts",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient();
+    const order: string[] = [];
+    client.on("disconnect", () => order.push("client"));
+    client.on("reconnecting", () => order.push("reconnecting"));
+    client.on("connect", (connection) => {
+      connection.on("disconnect", () => order.push("connection"));
+    });
+    await openClient(sockets, client);
+    sockets.last.lose();
+    await sockets.settle();
+    assertEquals(order, ["client", "connection", "reconnecting"]);
+    await client.close();
+  },
+);
 
-Deno.test("ClientSocket gives up after maxAttempts", async () => {
+testClients("ClientSocket gives up after maxAttempts", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ reconnect: { maxAttempts: 2 } });
   const errors: unknown[] = [];
@@ -408,21 +438,31 @@ Deno.test("ClientSocket gives up after maxAttempts", async () => {
   assertStrictEquals(errors[1], error);
 });
 
-Deno.test("ClientSocket.connect() rejects when the first attempts fail", async () => {
-  using sockets = new FakeWebSockets();
-  const client = new RecordingClient({ reconnect: { maxAttempts: 1 } });
-  const connecting = client.connect(URL);
-  const rejected = assertRejects(() => connecting, ConnectError, "after 1 att");
-  await sockets.settle();
-  sockets.last.refuse();
-  await sockets.wait(500);
-  sockets.last.refuse();
-  await sockets.wait(0);
-  await rejected;
-  assertEquals(client.recorded, ["reconnecting 1 500", "giveup ConnectError"]);
-});
+testClients(
+  "ClientSocket.connect() rejects when the first attempts fail",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient({ reconnect: { maxAttempts: 1 } });
+    const connecting = client.connect(URL);
+    const rejected = assertRejects(
+      () => connecting,
+      ConnectError,
+      "after 1 att",
+    );
+    await sockets.settle();
+    sockets.last.refuse();
+    await sockets.wait(500);
+    sockets.last.refuse();
+    await sockets.wait(0);
+    await rejected;
+    assertEquals(client.recorded, [
+      "reconnecting 1 500",
+      "giveup ConnectError",
+    ]);
+  },
+);
 
-Deno.test("ClientSocket emits no giveup without reconnecting", async () => {
+testClients("ClientSocket emits no giveup without reconnecting", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ reconnect: { maxAttempts: 0 } });
   const connecting = client.connect(URL);
@@ -433,30 +473,36 @@ Deno.test("ClientSocket emits no giveup without reconnecting", async () => {
 });
 
 for (const how of ["maxAttempts", "signal"] as const) {
-  Deno.test(`ClientSocket emits giveup without an attempt, by ${how}`, async () => {
-    using sockets = new FakeWebSockets();
-    const stop = new AbortController();
-    const client = new RecordingClient({
-      reconnect: how === "signal"
-        ? { signal: stop.signal }
-        : { maxAttempts: 0 },
-    });
-    client.on("disconnect", () => stop.abort(new ConnectError("enough", URL)));
-    await openClient(sockets, client);
-    const message = client.waitFor("message");
-    sockets.last.lose();
-    await sockets.wait(100_000);
-    assertEquals(client.recorded, [
-      "connect",
-      "disconnect 1006 network",
-      "giveup ConnectError",
-    ]);
-    await assertRejects(() => message, ConnectError);
-    assertStrictEquals(sockets.sockets.length, 1);
-  });
+  testClients(
+    `ClientSocket emits giveup without an attempt, by ${how}`,
+    async () => {
+      using sockets = new FakeWebSockets();
+      const stop = new AbortController();
+      const client = new RecordingClient({
+        reconnect: how === "signal"
+          ? { signal: stop.signal }
+          : { maxAttempts: 0 },
+      });
+      client.on(
+        "disconnect",
+        () => stop.abort(new ConnectError("enough", URL)),
+      );
+      await openClient(sockets, client);
+      const message = client.waitFor("message");
+      sockets.last.lose();
+      await sockets.wait(100_000);
+      assertEquals(client.recorded, [
+        "connect",
+        "disconnect 1006 network",
+        "giveup ConnectError",
+      ]);
+      await assertRejects(() => message, ConnectError);
+      assertStrictEquals(sockets.sockets.length, 1);
+    },
+  );
 }
 
-Deno.test("ClientSocket gives up after maxDuration", async () => {
+testClients("ClientSocket gives up after maxDuration", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({
     reconnect: { maxDuration: 3_000 },
@@ -474,34 +520,37 @@ Deno.test("ClientSocket gives up after maxDuration", async () => {
   assertStrictEquals(sockets.sockets.length, 3);
 });
 
-Deno.test("ClientSocket does not count the time of a frozen page", async () => {
-  using sockets = new FakeWebSockets();
-  const client = new RecordingClient({ reconnect: { maxDuration: 3_000 } });
-  await openClient(sockets, client);
-  sockets.last.lose();
-  await sockets.settle();
-  sockets.frozen += 1_000_000;
-  await sockets.wait(500);
-  sockets.frozen += 1_000_000;
-  sockets.last.refuse();
-  await sockets.settle();
-  // An attempt counts as long as it may take, which is more than that.
-  assertEquals(client.recorded.slice(2), [
-    "reconnecting 1 500",
-    "giveup ConnectError",
-  ]);
-  await openClient(sockets, client);
-  sockets.last.lose();
-  await sockets.settle();
-  sockets.frozen += 1_000_000;
-  await sockets.wait(500);
-  sockets.last.refuse();
-  await sockets.settle();
-  assertStrictEquals(client.recorded.at(-1), "reconnecting 2 1000");
-  await client.close();
-});
+testClients(
+  "ClientSocket does not count the time of a frozen page",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient({ reconnect: { maxDuration: 3_000 } });
+    await openClient(sockets, client);
+    sockets.last.lose();
+    await sockets.settle();
+    sockets.frozen += 1_000_000;
+    await sockets.wait(500);
+    sockets.frozen += 1_000_000;
+    sockets.last.refuse();
+    await sockets.settle();
+    // An attempt counts as long as it may take, which is more than that.
+    assertEquals(client.recorded.slice(2), [
+      "reconnecting 1 500",
+      "giveup ConnectError",
+    ]);
+    await openClient(sockets, client);
+    sockets.last.lose();
+    await sockets.settle();
+    sockets.frozen += 1_000_000;
+    await sockets.wait(500);
+    sockets.last.refuse();
+    await sockets.settle();
+    assertStrictEquals(client.recorded.at(-1), "reconnecting 2 1000");
+    await client.close();
+  },
+);
 
-Deno.test("ClientSocket.connect() resets the count of attempts", async () => {
+testClients("ClientSocket.connect() resets the count of attempts", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ reconnect: { maxAttempts: 1 } });
   for (let i = 0; i < 2; i++) {
@@ -518,28 +567,31 @@ Deno.test("ClientSocket.connect() resets the count of attempts", async () => {
   assertEquals(client.recorded, [...once, ...once]);
 });
 
-Deno.test("ClientSocket keeps the count of attempts after a short connection", async () => {
-  using sockets = new FakeWebSockets();
-  const client = new RecordingClient({ reconnect: { minUptime: 1_000 } });
-  await openClient(sockets, client);
-  await sockets.wait(999);
-  sockets.last.lose();
-  await reconnectClient(sockets);
-  await sockets.wait(999);
-  sockets.last.lose();
-  await reconnectClient(sockets);
-  await sockets.wait(1_000);
-  sockets.last.lose();
-  await sockets.settle();
-  assertEquals(client.recorded.filter((line) => line.startsWith("rec")), [
-    "reconnecting 1 500",
-    "reconnecting 2 1000",
-    "reconnecting 1 500",
-  ]);
-  await client.close();
-});
+testClients(
+  "ClientSocket keeps the count of attempts after a short connection",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient({ reconnect: { minUptime: 1_000 } });
+    await openClient(sockets, client);
+    await sockets.wait(999);
+    sockets.last.lose();
+    await reconnectClient(sockets);
+    await sockets.wait(999);
+    sockets.last.lose();
+    await reconnectClient(sockets);
+    await sockets.wait(1_000);
+    sockets.last.lose();
+    await sockets.settle();
+    assertEquals(client.recorded.filter((line) => line.startsWith("rec")), [
+      "reconnecting 1 500",
+      "reconnecting 2 1000",
+      "reconnecting 1 500",
+    ]);
+    await client.close();
+  },
+);
 
-Deno.test("ClientSocket waits at least for retryAfter", async () => {
+testClients("ClientSocket waits at least for retryAfter", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   await openClient(sockets, client);
@@ -556,53 +608,62 @@ Deno.test("ClientSocket waits at least for retryAfter", async () => {
   await client.close();
 });
 
-Deno.test("reconnect.signal stops attempts, but not a connection", async () => {
-  using sockets = new FakeWebSockets();
-  const stop = new AbortController();
-  const client = new RecordingClient({ reconnect: { signal: stop.signal } });
-  await openClient(sockets, client);
-  sockets.last.lose();
-  await reconnectClient(sockets);
-  sockets.last.lose();
-  await sockets.settle();
-  stop.abort(new RangeError("enough"));
-  assertStrictEquals(sockets.time.next(), false);
-  assertStrictEquals(client.recorded.at(-1), "giveup RangeError");
-  // It still connects if it is asked to, and stays then.
-  await openClient(sockets, client);
-  sockets.last.lose();
-  await sockets.wait(100_000);
-  assertEquals(client.recorded.slice(-2), [
-    "connect",
-    "disconnect 1006 network",
-  ]);
-});
+testClients(
+  "reconnect.signal stops attempts, but not a connection",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const stop = new AbortController();
+    const client = new RecordingClient({ reconnect: { signal: stop.signal } });
+    await openClient(sockets, client);
+    sockets.last.lose();
+    await reconnectClient(sockets);
+    sockets.last.lose();
+    await sockets.settle();
+    stop.abort(new RangeError("enough"));
+    assertStrictEquals(sockets.time.next(), false);
+    assertStrictEquals(client.recorded.at(-1), "giveup RangeError");
+    // It still connects if it is asked to, and stays then.
+    await openClient(sockets, client);
+    sockets.last.lose();
+    await sockets.wait(100_000);
+    assertEquals(client.recorded.slice(-2), [
+      "connect",
+      "disconnect 1006 network",
+    ]);
+  },
+);
 
-Deno.test("reconnect.signal that is aborted disables reconnecting", async () => {
-  using sockets = new FakeWebSockets();
-  const client = new RecordingClient({
-    reconnect: { signal: AbortSignal.abort() },
-  });
-  await openClient(sockets, client);
-  const message = client.waitFor("message");
-  sockets.last.lose();
-  await assertRejects(() => message, ConnectionEndedError);
-  await assertRejects(() => client.send("late"), ConnectionEndedError);
-});
+testClients(
+  "reconnect.signal that is aborted disables reconnecting",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient({
+      reconnect: { signal: AbortSignal.abort() },
+    });
+    await openClient(sockets, client);
+    const message = client.waitFor("message");
+    sockets.last.lose();
+    await assertRejects(() => message, ConnectionEndedError);
+    await assertRejects(() => client.send("late"), ConnectionEndedError);
+  },
+);
 
-Deno.test("reconnect.signal stops the first attempts, but not the very first", async () => {
-  using sockets = new FakeWebSockets();
-  const client = new RecordingClient({
-    reconnect: { signal: AbortSignal.abort(new RangeError("enough")) },
-  });
-  const connecting = client.connect(URL);
-  await sockets.settle();
-  sockets.last.refuse();
-  await assertRejects(() => connecting, RangeError, "enough");
-  assertEquals(client.recorded, []);
-});
+testClients(
+  "reconnect.signal stops the first attempts, but not the very first",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient({
+      reconnect: { signal: AbortSignal.abort(new RangeError("enough")) },
+    });
+    const connecting = client.connect(URL);
+    await sockets.settle();
+    sockets.last.refuse();
+    await assertRejects(() => connecting, RangeError, "enough");
+    assertEquals(client.recorded, []);
+  },
+);
 
-Deno.test("reconnect.signal is released", async () => {
+testClients("reconnect.signal is released", async () => {
   using sockets = new FakeWebSockets();
   const { signal } = new AbortController();
   using adds = stub(signal, "addEventListener");
@@ -622,23 +683,26 @@ Deno.test("reconnect.signal is released", async () => {
   assertStrictEquals(removes.calls.length, adds.calls.length);
 });
 
-Deno.test("ClientSocket.connect() stops all attempts when its signal is aborted", async () => {
-  using sockets = new FakeWebSockets();
-  const stop = new AbortController();
-  const client = new RecordingClient();
-  const connecting = client.connect(URL, { signal: stop.signal });
-  const rejected = assertRejects(() => connecting, RangeError, "enough");
-  await sockets.settle();
-  sockets.last.refuse();
-  await sockets.settle();
-  stop.abort(new RangeError("enough"));
-  await rejected;
-  await sockets.wait(100_000);
-  assertStrictEquals(sockets.sockets.length, 1);
-  assertEquals(client.recorded, ["reconnecting 1 500", "giveup RangeError"]);
-});
+testClients(
+  "ClientSocket.connect() stops all attempts when its signal is aborted",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const stop = new AbortController();
+    const client = new RecordingClient();
+    const connecting = client.connect(URL, { signal: stop.signal });
+    const rejected = assertRejects(() => connecting, RangeError, "enough");
+    await sockets.settle();
+    sockets.last.refuse();
+    await sockets.settle();
+    stop.abort(new RangeError("enough"));
+    await rejected;
+    await sockets.wait(100_000);
+    assertStrictEquals(sockets.sockets.length, 1);
+    assertEquals(client.recorded, ["reconnecting 1 500", "giveup RangeError"]);
+  },
+);
 
-Deno.test("ClientSocket.connect() ignores its signal later", async () => {
+testClients("ClientSocket.connect() ignores its signal later", async () => {
   using sockets = new FakeWebSockets();
   const stop = new AbortController();
   const client = new RecordingClient();
@@ -653,58 +717,64 @@ Deno.test("ClientSocket.connect() ignores its signal later", async () => {
   await client.close();
 });
 
-Deno.test("ClientSocket calls functions for URL, subprotocols and headers for each attempt", async () => {
-  using sockets = new FakeWebSockets();
-  let count = 0;
-  const client = new ClientSocket({
-    reconnect: true,
-    protocols: () => [`p${count}`],
-    plain: true,
-    headers: () => Promise.resolve({ count: String(count) }),
-  });
-  const connecting = client.connect(async () => {
-    count++;
-    await Promise.resolve();
-    return new globalThis.URL(`${URL}${count}`);
-  });
-  await sockets.settle();
-  sockets.last.open();
-  await connecting;
-  sockets.last.lose();
-  await reconnectClient(sockets);
-  assertEquals(
-    sockets.sockets.map((
-      { url, protocols, headers },
-    ) => [url, protocols, headers]),
-    [
-      [`${URL}1`, ["p1"], { count: "1" }],
-      [`${URL}2`, ["p2"], { count: "2" }],
-    ],
-  );
-  assertStrictEquals(client.connection?.path, "/2");
-  await client.close();
-});
+Deno.test(
+  "ClientSocket calls functions for URL, subprotocols and headers for each attempt",
+  async () => {
+    using sockets = new FakeWebSockets();
+    let count = 0;
+    const client = new ClientSocket({
+      reconnect: true,
+      protocols: () => [`p${count}`],
+      plain: true,
+      headers: () => Promise.resolve({ count: String(count) }),
+    });
+    const connecting = client.connect(async () => {
+      count++;
+      await Promise.resolve();
+      return new globalThis.URL(`${URL}${count}`);
+    });
+    await sockets.settle();
+    sockets.last.open();
+    await connecting;
+    sockets.last.lose();
+    await reconnectClient(sockets);
+    assertEquals(
+      sockets.sockets.map((
+        { url, protocols, headers },
+      ) => [url, protocols, headers]),
+      [
+        [`${URL}1`, ["p1"], { count: "1" }],
+        [`${URL}2`, ["p2"], { count: "2" }],
+      ],
+    );
+    assertStrictEquals(client.connection?.path, "/2");
+    await client.close();
+  },
+);
 
-Deno.test("ClientSocket treats a failing function as a failed attempt", async () => {
-  using sockets = new FakeWebSockets();
-  const client = new RecordingClient();
-  const errors: unknown[] = [];
-  client.on("reconnecting", (_attempt, _delay, error) => errors.push(error));
-  let count = 0;
-  const connecting = client.connect(() => {
-    if (++count === 1) throw new Error("no token");
-    return URL;
-  });
-  await reconnectClient(sockets);
-  await connecting;
-  const [error] = errors;
-  assertInstanceOf(error, ConnectError);
-  assertMatch(error.message, /could not be determined: no token/);
-  assertInstanceOf(error.cause, Error);
-  await client.close();
-});
+testClients(
+  "ClientSocket treats a failing function as a failed attempt",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient();
+    const errors: unknown[] = [];
+    client.on("reconnecting", (_attempt, _delay, error) => errors.push(error));
+    let count = 0;
+    const connecting = client.connect(() => {
+      if (++count === 1) throw new Error("no token");
+      return URL;
+    });
+    await reconnectClient(sockets);
+    await connecting;
+    const [error] = errors;
+    assertInstanceOf(error, ConnectError);
+    assertMatch(error.message, /could not be determined: no token/);
+    assertInstanceOf(error.cause, Error);
+    await client.close();
+  },
+);
 
-Deno.test("ClientSocket limits functions by connectTimeout", async () => {
+testClients("ClientSocket limits functions by connectTimeout", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ connectTimeout: 1_000 });
   const late = Promise.withResolvers<string>();
@@ -721,7 +791,7 @@ Deno.test("ClientSocket limits functions by connectTimeout", async () => {
   assertStrictEquals(sockets.sockets.length, 0);
 });
 
-Deno.test("ClientSocket opens no socket after it is closed", async () => {
+testClients("ClientSocket opens no socket after it is closed", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   const late = Promise.withResolvers<string>();
@@ -735,7 +805,7 @@ Deno.test("ClientSocket opens no socket after it is closed", async () => {
   assertStrictEquals(sockets.sockets.length, 0);
 });
 
-Deno.test("ClientSocket gives up at once for an invalid URL", async () => {
+testClients("ClientSocket gives up at once for an invalid URL", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   const error = await assertRejects(
@@ -749,7 +819,7 @@ Deno.test("ClientSocket gives up at once for an invalid URL", async () => {
   assertStrictEquals(sockets.sockets.length, 0);
 });
 
-Deno.test("connectTimeout ends an attempt without a response", async () => {
+testClients("connectTimeout ends an attempt without a response", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({});
   const connecting = client.connect(URL);
@@ -766,7 +836,7 @@ Deno.test("connectTimeout ends an attempt without a response", async () => {
   assertStrictEquals(sockets.time.next(), false);
 });
 
-Deno.test("connectTimeout of Infinity starts no timer", async () => {
+testClients("connectTimeout of Infinity starts no timer", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ connectTimeout: Infinity });
   const connecting = client.connect(URL);
@@ -777,7 +847,7 @@ Deno.test("connectTimeout of Infinity starts no timer", async () => {
   await client.terminate();
 });
 
-Deno.test("idleTimeout disconnects a silent connection", async () => {
+testClients("idleTimeout disconnects a silent connection", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ idleTimeout: 1_000, reconnect: true });
   await openClient(sockets, client);
@@ -795,33 +865,39 @@ Deno.test("idleTimeout disconnects a silent connection", async () => {
 });
 
 for (const idleTimeout of [0, Infinity]) {
-  Deno.test(`idleTimeout of ${idleTimeout} never ends a connection`, async () => {
-    using sockets = new FakeWebSockets();
-    const client = new RecordingClient({ idleTimeout });
-    await openClient(sockets, client);
-    await sockets.settle();
-    assertStrictEquals(sockets.time.next(), false);
-    await client.terminate();
-  });
+  testClients(
+    `idleTimeout of ${idleTimeout} never ends a connection`,
+    async () => {
+      using sockets = new FakeWebSockets();
+      const client = new RecordingClient({ idleTimeout });
+      await openClient(sockets, client);
+      await sockets.settle();
+      assertStrictEquals(sockets.time.next(), false);
+      await client.terminate();
+    },
+  );
 }
 
-Deno.test("idleTimeout disconnects a connection whose server does not read", async () => {
-  using sockets = new FakeWebSockets();
-  const client = new RecordingClient({
-    idleTimeout: 1_000,
-    highWaterMark: 100,
-  });
-  await openClient(sockets, client);
-  sockets.last.isStalled = true;
-  client.send("x".repeat(100));
-  for (let i = 0; i < 20 && client.connection; i++) {
-    await sockets.wait(500);
-    sockets.last.receive("alive");
-  }
-  assertEquals(client.recorded, ["connect", "disconnect 1006 backpressure"]);
-});
+Deno.test(
+  "idleTimeout disconnects a connection whose server does not read",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient({
+      idleTimeout: 1_000,
+      highWaterMark: 100,
+    });
+    await openClient(sockets, client);
+    sockets.last.isStalled = true;
+    client.send("x".repeat(100));
+    for (let i = 0; i < 20 && client.connection; i++) {
+      await sockets.wait(500);
+      sockets.last.receive("alive");
+    }
+    assertEquals(client.recorded, ["connect", "disconnect 1006 backpressure"]);
+  },
+);
 
-Deno.test("ClientSocket.waitFor() waits across connections", async () => {
+testClients("ClientSocket.waitFor() waits across connections", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ reconnect: { maxAttempts: 1 } });
   await openClient(sockets, client);
@@ -839,7 +915,7 @@ Deno.test("ClientSocket.waitFor() waits across connections", async () => {
   await assertRejects(() => close, ConnectError, "after 1 attempts");
 });
 
-Deno.test("ClientSocket.waitFor() resolves with giveup", async () => {
+testClients("ClientSocket.waitFor() resolves with giveup", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   await openClient(sockets, client);
@@ -850,7 +926,7 @@ Deno.test("ClientSocket.waitFor() resolves with giveup", async () => {
   assertInstanceOf((await giveup)[0], ConnectError);
 });
 
-Deno.test("ClientSocket rejects invalid times", () => {
+testClients("ClientSocket rejects invalid times", () => {
   const wrong: ClientOptions[] = [
     { connectTimeout: -1 },
     { idleTimeout: NaN },
@@ -865,7 +941,7 @@ Deno.test("ClientSocket rejects invalid times", () => {
   }
 });
 
-Deno.test("ClientSocket that reconnects leaks nothing", async () => {
+testClients("ClientSocket that reconnects leaks nothing", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient();
   await openClient(sockets, client);
@@ -881,175 +957,202 @@ Deno.test("ClientSocket that reconnects leaks nothing", async () => {
 
 for (let turns = 0; turns < 8; turns++) {
   for (const how of ["close", "terminate", "abort"] as const) {
-    Deno.test(`ClientSocket gives up after ${turns} turns of an attempt by ${how}`, async () => {
-      using sockets = new FakeWebSockets();
-      const stop = new AbortController();
-      const client = new RecordingClient();
-      let connecting = client.connect(URL, { signal: stop.signal });
-      connecting.catch(() => {});
-      for (let i = 0; i < turns; i++) await null;
-      if (how === "abort") stop.abort();
-      else client[how]();
-      const { length } = sockets.sockets;
-      await sockets.settle();
-      assertStrictEquals(sockets.sockets.length, length);
-      await assertRejects(() => connecting);
-      assertEquals(client.recorded, []);
-      // What is left of it does not get into the way of the next one.
-      connecting = client.connect(URL);
-      await sockets.settle();
-      sockets.last.open();
-      await connecting;
-      assertEquals(client.recorded, ["connect"]);
-      await client.close();
-      assertStrictEquals(sockets.time.next(), false);
-    });
+    testClients(
+      `ClientSocket gives up after ${turns} turns of an attempt by ${how}`,
+      async () => {
+        using sockets = new FakeWebSockets();
+        const stop = new AbortController();
+        const client = new RecordingClient();
+        let connecting = client.connect(URL, { signal: stop.signal });
+        connecting.catch(() => {});
+        for (let i = 0; i < turns; i++) await null;
+        if (how === "abort") stop.abort();
+        else client[how]();
+        const { length } = sockets.sockets;
+        await sockets.settle();
+        assertStrictEquals(sockets.sockets.length, length);
+        await assertRejects(() => connecting);
+        assertEquals(client.recorded, []);
+        // What is left of it does not get into the way of the next one.
+        connecting = client.connect(URL);
+        await sockets.settle();
+        sockets.last.open();
+        await connecting;
+        assertEquals(client.recorded, ["connect"]);
+        await client.close();
+        assertStrictEquals(sockets.time.next(), false);
+      },
+    );
   }
 }
 
-Deno.test("ClientSocket makes no attempt when it is closed at the end of a delay", async () => {
-  using sockets = new FakeWebSockets();
-  const client = new RecordingClient();
-  await openClient(sockets, client);
-  sockets.last.lose();
-  await sockets.settle();
-  const close = () => client.close();
-  addEventListener("online", close);
-  try {
-    dispatchEvent(new Event("online"));
-  } finally {
-    removeEventListener("online", close);
-  }
-  await sockets.wait(100_000);
-  assertStrictEquals(sockets.sockets.length, 1);
-  assertStrictEquals(client.recorded.at(-1), "giveup ConnectError");
-});
+testClients(
+  "ClientSocket makes no attempt when it is closed at the end of a delay",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient();
+    await openClient(sockets, client);
+    sockets.last.lose();
+    await sockets.settle();
+    const close = () => client.close();
+    addEventListener("online", close);
+    try {
+      dispatchEvent(new Event("online"));
+    } finally {
+      removeEventListener("online", close);
+    }
+    await sockets.wait(100_000);
+    assertStrictEquals(sockets.sockets.length, 1);
+    assertStrictEquals(client.recorded.at(-1), "giveup ConnectError");
+  },
+);
 
-Deno.test("ClientSocket waits for retryAfter even if the network is back", async () => {
-  using page = new FakePage();
-  using sockets = new FakeWebSockets();
-  const client = new RecordingClient();
-  await openClient(sockets, client);
-  sockets.last.end(true, 1012, "retry-after=5");
-  await sockets.settle();
-  page.network(true);
-  await sockets.wait(5_000);
-  assertStrictEquals(sockets.sockets.length, 1);
-  await reconnectClient(sockets);
-  sockets.last.lose();
-  await sockets.settle();
-  page.network(true);
-  await sockets.settle();
-  assertStrictEquals(sockets.sockets.length, 3);
-  await client.close();
-});
+testClients(
+  "ClientSocket waits for retryAfter even if the network is back",
+  async () => {
+    using page = new FakePage();
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient();
+    await openClient(sockets, client);
+    sockets.last.end(true, 1012, "retry-after=5");
+    await sockets.settle();
+    page.network(true);
+    await sockets.wait(5_000);
+    assertStrictEquals(sockets.sockets.length, 1);
+    await reconnectClient(sockets);
+    sockets.last.lose();
+    await sockets.settle();
+    page.network(true);
+    await sockets.settle();
+    assertStrictEquals(sockets.sockets.length, 3);
+    await client.close();
+  },
+);
 
-Deno.test("ClientSocket gives up at once if retryAfter exceeds maxDuration", async () => {
-  using sockets = new FakeWebSockets();
-  const client = new RecordingClient({ reconnect: { maxDuration: 60_000 } });
-  const giveup: unknown[] = [];
-  client.on("giveup", (error) => giveup.push(error));
-  await openClient(sockets, client);
-  const message = client.waitFor("message");
-  sockets.last.end(true, 1012, "retry-after=3600");
-  await assertRejects(() => message, ConnectError, "delay of 3600000 ms");
-  await sockets.wait(100_000);
-  assertEquals(client.recorded, [
-    "connect",
-    "close 1012retry-after=3600",
-    "giveup ConnectError",
-  ]);
-  assertStrictEquals(giveup.length, 1);
-  assertInstanceOf(giveup[0], ConnectError);
-  assertStrictEquals(sockets.sockets.length, 1);
-});
+testClients(
+  "ClientSocket gives up at once if retryAfter exceeds maxDuration",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient({ reconnect: { maxDuration: 60_000 } });
+    const giveup: unknown[] = [];
+    client.on("giveup", (error) => giveup.push(error));
+    await openClient(sockets, client);
+    const message = client.waitFor("message");
+    sockets.last.end(true, 1012, "retry-after=3600");
+    await assertRejects(() => message, ConnectError, "delay of 3600000 ms");
+    await sockets.wait(100_000);
+    assertEquals(client.recorded, [
+      "connect",
+      "close 1012retry-after=3600",
+      "giveup ConnectError",
+    ]);
+    assertStrictEquals(giveup.length, 1);
+    assertInstanceOf(giveup[0], ConnectError);
+    assertStrictEquals(sockets.sockets.length, 1);
+  },
+);
 
-Deno.test("ClientSocket.connect() causes no unhandled rejection after reconnecting", async () => {
-  using sockets = new FakeWebSockets();
-  const stop = new AbortController();
-  const client = new RecordingClient({
-    reconnect: { maxAttempts: 1, signal: stop.signal },
-  });
-  client.connect(URL);
-  await sockets.settle();
-  sockets.last.refuse();
-  await sockets.wait(500);
-  sockets.last.refuse();
-  await sockets.settle();
-  assertStrictEquals(client.recorded.at(-1), "giveup ConnectError");
-  client.connect(URL);
-  await sockets.settle();
-  client.close();
-  client.connect(URL);
-  await sockets.settle();
-  sockets.last.refuse();
-  await sockets.settle();
-  stop.abort(new RangeError("enough"));
-  await sockets.settle();
-  assertStrictEquals(client.recorded.at(-1), "giveup RangeError");
-});
-
-Deno.test("ClientSocket.connect() causes an unhandled rejection without other reports", async () => {
-  using sockets = new FakeWebSockets();
-  const heard: unknown[] = [];
-  const hear = (event: PromiseRejectionEvent) => {
-    event.preventDefault();
-    heard.push(event.reason);
-  };
-  addEventListener("unhandledrejection", hear);
-  try {
-    const client = new RecordingClient({ reconnect: { maxAttempts: 0 } });
+testClients(
+  "ClientSocket.connect() causes no unhandled rejection after reconnecting",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const stop = new AbortController();
+    const client = new RecordingClient({
+      reconnect: { maxAttempts: 1, signal: stop.signal },
+    });
+    client.connect(URL);
+    await sockets.settle();
+    sockets.last.refuse();
+    await sockets.wait(500);
+    sockets.last.refuse();
+    await sockets.settle();
+    assertStrictEquals(client.recorded.at(-1), "giveup ConnectError");
+    client.connect(URL);
+    await sockets.settle();
+    client.close();
     client.connect(URL);
     await sockets.settle();
     sockets.last.refuse();
     await sockets.settle();
-    await new Promise((resolve) => setImmediate(resolve));
-    assertInstanceOf(heard[0], ConnectError);
-    assertEquals(client.recorded, []);
-  } finally {
-    removeEventListener("unhandledrejection", hear);
-  }
-});
+    stop.abort(new RangeError("enough"));
+    await sockets.settle();
+    assertStrictEquals(client.recorded.at(-1), "giveup RangeError");
+  },
+);
 
-Deno.test("shouldReconnect that returns undefined does not reconnect", async () => {
-  using sockets = new FakeWebSockets();
-  const client = new RecordingClient({
-    // @ts-expect-error It has to decide
-    reconnect: { shouldReconnect: () => {} },
-  });
-  await openClient(sockets, client);
-  sockets.last.lose();
-  await assertRejects(() => client.send("late"), ConnectionEndedError);
-  await openClient(sockets, client);
-  await client.close();
-});
+testClients(
+  "ClientSocket.connect() causes an unhandled rejection without other reports",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const heard: unknown[] = [];
+    const hear = (event: PromiseRejectionEvent) => {
+      event.preventDefault();
+      heard.push(event.reason);
+    };
+    addEventListener("unhandledrejection", hear);
+    try {
+      const client = new RecordingClient({ reconnect: { maxAttempts: 0 } });
+      client.connect(URL);
+      await sockets.settle();
+      sockets.last.refuse();
+      await sockets.settle();
+      await new Promise((resolve) => setImmediate(resolve));
+      assertInstanceOf(heard[0], ConnectError);
+      assertEquals(client.recorded, []);
+    } finally {
+      removeEventListener("unhandledrejection", hear);
+    }
+  },
+);
 
-Deno.test("ClientSocket emits giveup after all listeners of reconnecting", async () => {
-  using sockets = new FakeWebSockets();
-  const client = new ClientSocket({ reconnect: true });
-  client.on("reconnecting", () => client.close());
-  const told: string[] = [];
-  client.on("reconnecting", () => told.push("reconnecting"));
-  client.on("giveup", () => told.push("giveup"));
-  await openClient(sockets, client);
-  sockets.last.lose();
-  await sockets.settle();
-  assertEquals(told, ["reconnecting", "giveup"]);
-});
+testClients(
+  "shouldReconnect that returns undefined does not reconnect",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient({
+      // @ts-expect-error It has to decide
+      reconnect: { shouldReconnect: () => {} },
+    });
+    await openClient(sockets, client);
+    sockets.last.lose();
+    await assertRejects(() => client.send("late"), ConnectionEndedError);
+    await openClient(sockets, client);
+    await client.close();
+  },
+);
 
-Deno.test("ClientSocket.waitFor() resolves with the end if a listener closes the client", async () => {
-  using sockets = new FakeWebSockets();
-  const client = new ClientSocket({ reconnect: true });
-  client.on("disconnect", () => client.close());
-  const end = client.waitFor("disconnect");
-  const message = client.waitFor("message");
-  await openClient(sockets, client);
-  sockets.last.lose();
-  assertStrictEquals((await end)[0], 1006);
-  await assertRejects(() => message, ConnectError, "was closed");
-});
+testClients(
+  "ClientSocket emits giveup after all listeners of reconnecting",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const client = new ClientSocket({ reconnect: true });
+    client.on("reconnecting", () => client.close());
+    const told: string[] = [];
+    client.on("reconnecting", () => told.push("reconnecting"));
+    client.on("giveup", () => told.push("giveup"));
+    await openClient(sockets, client);
+    sockets.last.lose();
+    await sockets.settle();
+    assertEquals(told, ["reconnecting", "giveup"]);
+  },
+);
 
-Deno.test("ClientSocket.connect() resets the elapsed time", async () => {
+testClients(
+  "ClientSocket.waitFor() resolves with the end if a listener closes the client",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const client = new ClientSocket({ reconnect: true });
+    client.on("disconnect", () => client.close());
+    const end = client.waitFor("disconnect");
+    const message = client.waitFor("message");
+    await openClient(sockets, client);
+    sockets.last.lose();
+    assertStrictEquals((await end)[0], 1006);
+    await assertRejects(() => message, ConnectError, "was closed");
+  },
+);
+
+testClients("ClientSocket.connect() resets the elapsed time", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ reconnect: { maxDuration: 8_000 } });
   client.connect(URL);
@@ -1063,61 +1166,79 @@ Deno.test("ClientSocket.connect() resets the elapsed time", async () => {
   await client.close();
 });
 
-Deno.test("ClientSocket treats several failing functions as one failed attempt", async () => {
-  using sockets = new FakeWebSockets();
-  const client = new ClientSocket({
-    protocols: () => {
-      throw new Error("no protocols");
-    },
-    headers: () => Promise.reject(new Error("no headers")),
-  });
-  await assertRejects(
-    () => client.connect(() => Promise.reject(new Error("no URL"))),
-    ConnectError,
-    "could not be determined: no",
-  );
-  assertStrictEquals(sockets.sockets.length, 0);
-});
+Deno.test(
+  "ClientSocket treats several failing functions as one failed attempt",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const client = new ClientSocket({
+      protocols: () => {
+        throw new Error("no protocols");
+      },
+      headers: () => Promise.reject(new Error("no headers")),
+    });
+    await assertRejects(
+      () => client.connect(() => Promise.reject(new Error("no URL"))),
+      ConnectError,
+      "could not be determined: no",
+    );
+    assertStrictEquals(sockets.sockets.length, 0);
+  },
+);
 
-Deno.test("ClientSocket.connect() rejects with any reason of its signal", async () => {
-  using _dial = new FakeWebSockets();
-  const stop = new AbortController();
-  const client = new RecordingClient();
-  const reason = Object.create(null);
-  const connecting = client.connect(URL, { signal: stop.signal });
-  const sent = assertRejects(() => client.send("never"), ConnectionEndedError);
-  const message = assertRejects(() => client.waitFor("message"), ConnectError);
-  stop.abort(reason);
-  await sent;
-  await message;
-  const caught = await connecting.catch((error: unknown) => error);
-  assertStrictEquals(caught, reason);
-});
+testClients(
+  "ClientSocket.connect() rejects with any reason of its signal",
+  async () => {
+    using _dial = new FakeWebSockets();
+    const stop = new AbortController();
+    const client = new RecordingClient();
+    const reason = Object.create(null);
+    const connecting = client.connect(URL, { signal: stop.signal });
+    const sent = assertRejects(
+      () => client.send("never"),
+      ConnectionEndedError,
+    );
+    const message = assertRejects(
+      () => client.waitFor("message"),
+      ConnectError,
+    );
+    stop.abort(reason);
+    await sent;
+    await message;
+    const caught = await connecting.catch((error: unknown) => error);
+    assertStrictEquals(caught, reason);
+  },
+);
 
-Deno.test("ClientSocket.close() with an invalid code has no effect", async () => {
-  using sockets = new FakeWebSockets();
-  const client = new RecordingClient();
-  await openClient(sockets, client);
-  sockets.last.lose();
-  await sockets.settle();
-  assertThrows(() => client.close(1001), RangeError);
-  await reconnectClient(sockets);
-  assertStrictEquals(client.recorded.at(-1), "connect");
-  await client.close();
-});
+testClients(
+  "ClientSocket.close() with an invalid code has no effect",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient();
+    await openClient(sockets, client);
+    sockets.last.lose();
+    await sockets.settle();
+    assertThrows(() => client.close(1001), RangeError);
+    await reconnectClient(sockets);
+    assertStrictEquals(client.recorded.at(-1), "connect");
+    await client.close();
+  },
+);
 
-Deno.test("ClientSocket.close() rejects messages sent during a loss", async () => {
-  using sockets = new FakeWebSockets();
-  const client = new RecordingClient();
-  await openClient(sockets, client);
-  sockets.last.readyState = 2;
-  const sent = client.send("never");
-  client.close();
-  await assertRejects(() => sent, ConnectionEndedError, "was closed");
-  sockets.last.lose();
-});
+testClients(
+  "ClientSocket.close() rejects messages sent during a loss",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient();
+    await openClient(sockets, client);
+    sockets.last.readyState = 2;
+    const sent = client.send("never");
+    client.close();
+    await assertRejects(() => sent, ConnectionEndedError, "was closed");
+    sockets.last.lose();
+  },
+);
 
-Deno.test("idleTimeout does not interrupt a closing handshake", async () => {
+testClients("idleTimeout does not interrupt a closing handshake", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ idleTimeout: 1_000 });
   await openClient(sockets, client);
@@ -1130,7 +1251,7 @@ Deno.test("idleTimeout does not interrupt a closing handshake", async () => {
   assertStrictEquals(sockets.time.next(), false);
 });
 
-Deno.test("idleTimeout stops with the connection", async () => {
+testClients("idleTimeout stops with the connection", async () => {
   using sockets = new FakeWebSockets();
   const client = new RecordingClient({ idleTimeout: 1_000 });
   await openClient(sockets, client);
@@ -1139,7 +1260,7 @@ Deno.test("idleTimeout stops with the connection", async () => {
   assertStrictEquals(sockets.time.next(), false);
 });
 
-Deno.test("ClientSocket accepts one subprotocol as a string", async () => {
+testClients("ClientSocket accepts one subprotocol as a string", async () => {
   using sockets = new FakeWebSockets();
   for (const protocols of ["chat", () => "chat", ["chat"]]) {
     const client = new ClientSocket({ protocols, plain: true });
@@ -1149,7 +1270,7 @@ Deno.test("ClientSocket accepts one subprotocol as a string", async () => {
   }
 });
 
-Deno.test("ClientSocket rejects a connectTimeout of 0", () => {
+testClients("ClientSocket rejects a connectTimeout of 0", () => {
   assertThrows(
     () => new ClientSocket({ connectTimeout: 0 }),
     RangeError,
@@ -1158,114 +1279,132 @@ Deno.test("ClientSocket rejects a connectTimeout of 0", () => {
 });
 
 for (const type of ["disconnect", "reconnecting"] as const) {
-  Deno.test(`ClientSocket.connect() works in a listener of ${type}`, async () => {
+  testClients(
+    `ClientSocket.connect() works in a listener of ${type}`,
+    async () => {
+      using sockets = new FakeWebSockets();
+      const client = new RecordingClient();
+      const told: string[] = [];
+      const ends: Promise<unknown>[] = [];
+      const waits: Promise<unknown>[] = [];
+      client.on("giveup", () => told.push("giveup"));
+      await openClient(sockets, client);
+      client.once(type, () => {
+        ends.push(assertRejects(() => early, ConnectError, "was closed"));
+        client.close();
+        client.connect("ws://other.test/");
+        told.push("connecting");
+        waits.push(client.waitFor("connect"));
+      });
+      const early = client.waitFor("message");
+      sockets.last.lose();
+      await sockets.settle();
+      sockets.last.open();
+      await Promise.all([...ends, ...waits]);
+      assertStrictEquals(waits.length, 1);
+      assertStrictEquals(client.connection?.url, "ws://other.test/");
+      // What is told of the old way is told before the new one begins.
+      assertStrictEquals(told.at(-1), "connecting");
+      assertStrictEquals(client.recorded.at(-1), "connect");
+      await client.close();
+    },
+  );
+}
+
+testClients(
+  "ClientSocket.connect() works in shouldReconnect after close()",
+  async () => {
     using sockets = new FakeWebSockets();
-    const client = new RecordingClient();
-    const told: string[] = [];
-    const ends: Promise<unknown>[] = [];
     const waits: Promise<unknown>[] = [];
-    client.on("giveup", () => told.push("giveup"));
-    await openClient(sockets, client);
-    client.once(type, () => {
-      ends.push(assertRejects(() => early, ConnectError, "was closed"));
-      client.close();
-      client.connect("ws://other.test/");
-      told.push("connecting");
-      waits.push(client.waitFor("connect"));
+    const client: RecordingClient = new RecordingClient({
+      reconnect: {
+        shouldReconnect: () => {
+          client.close();
+          client.connect("ws://other.test/");
+          waits.push(client.waitFor("connect"));
+          return true;
+        },
+      },
     });
-    const early = client.waitFor("message");
+    await openClient(sockets, client);
+    const end = client.waitFor("disconnect");
     sockets.last.lose();
     await sockets.settle();
     sockets.last.open();
-    await Promise.all([...ends, ...waits]);
+    await Promise.all([...waits, end]);
     assertStrictEquals(waits.length, 1);
     assertStrictEquals(client.connection?.url, "ws://other.test/");
-    // What is told of the old way is told before the new one begins.
-    assertStrictEquals(told.at(-1), "connecting");
-    assertStrictEquals(client.recorded.at(-1), "connect");
+    assertEquals(client.recorded, [
+      "connect",
+      "disconnect 1006 network",
+      "connect",
+    ]);
     await client.close();
-  });
-}
+  },
+);
 
-Deno.test("ClientSocket.connect() works in shouldReconnect after close()", async () => {
-  using sockets = new FakeWebSockets();
-  const waits: Promise<unknown>[] = [];
-  const client: RecordingClient = new RecordingClient({
-    reconnect: {
-      shouldReconnect: () => {
-        client.close();
-        client.connect("ws://other.test/");
-        waits.push(client.waitFor("connect"));
-        return true;
+testClients(
+  "ClientSocket.waitFor() resolves with the end if shouldReconnect closes the client",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const client: RecordingClient = new RecordingClient({
+      reconnect: {
+        shouldReconnect: () => {
+          client.close();
+          return true;
+        },
       },
-    },
-  });
-  await openClient(sockets, client);
-  const end = client.waitFor("disconnect");
-  sockets.last.lose();
-  await sockets.settle();
-  sockets.last.open();
-  await Promise.all([...waits, end]);
-  assertStrictEquals(waits.length, 1);
-  assertStrictEquals(client.connection?.url, "ws://other.test/");
-  assertEquals(client.recorded, [
-    "connect",
-    "disconnect 1006 network",
-    "connect",
-  ]);
-  await client.close();
-});
+    });
+    await openClient(sockets, client);
+    const end = client.waitFor("disconnect");
+    const message = client.waitFor("message");
+    sockets.last.lose();
+    assertStrictEquals((await end)[0], 1006);
+    await assertRejects(() => message, ConnectError, "was closed");
+    assertEquals(client.recorded, ["connect", "disconnect 1006 network"]);
+  },
+);
 
-Deno.test("ClientSocket.waitFor() resolves with the end if shouldReconnect closes the client", async () => {
-  using sockets = new FakeWebSockets();
-  const client: RecordingClient = new RecordingClient({
-    reconnect: {
-      shouldReconnect: () => {
-        client.close();
-        return true;
-      },
-    },
-  });
-  await openClient(sockets, client);
-  const end = client.waitFor("disconnect");
-  const message = client.waitFor("message");
-  sockets.last.lose();
-  assertStrictEquals((await end)[0], 1006);
-  await assertRejects(() => message, ConnectError, "was closed");
-  assertEquals(client.recorded, ["connect", "disconnect 1006 network"]);
-});
+Deno.test(
+  "ClientSocket limits the wait for a socket that closes by itself",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const client = new RecordingClient({
+      reconnect: true,
+      closeTimeout: 2_000,
+    });
+    await openClient(sockets, client);
+    sockets.last.readyState = 2; // as in Node, until the server ends TCP, too
+    const sent = client.send("late");
+    client.send("later");
+    await sockets.wait(1_999);
+    assertEquals(client.recorded, ["connect"]);
+    await sockets.wait(1);
+    assertEquals(client.recorded.slice(1), [
+      "disconnect 1006 timeout",
+      "reconnecting 1 500",
+    ]);
+    await reconnectClient(sockets);
+    await sent;
+    assertEquals(sockets.last.sent, ["late", "later"]);
+    await client.close();
+    assertStrictEquals(sockets.time.next(), false);
+  },
+);
 
-Deno.test("ClientSocket limits the wait for a socket that closes by itself", async () => {
-  using sockets = new FakeWebSockets();
-  const client = new RecordingClient({ reconnect: true, closeTimeout: 2_000 });
-  await openClient(sockets, client);
-  sockets.last.readyState = 2; // as in Node, until the server ends TCP, too
-  const sent = client.send("late");
-  client.send("later");
-  await sockets.wait(1_999);
-  assertEquals(client.recorded, ["connect"]);
-  await sockets.wait(1);
-  assertEquals(client.recorded.slice(1), [
-    "disconnect 1006 timeout",
-    "reconnecting 1 500",
-  ]);
-  await reconnectClient(sockets);
-  await sent;
-  assertEquals(sockets.last.sent, ["late", "later"]);
-  await client.close();
-  assertStrictEquals(sockets.time.next(), false);
-});
-
-Deno.test("ClientSocket adds a hint if the runtime reveals no reason", async () => {
-  using sockets = new FakeWebSockets();
-  const codec = { name: "x", encode: String, decode: Number };
-  const client = new ClientSocket({ codec });
-  const refused = assertRejects(
-    () => client.connect(URL),
-    ConnectError,
-    'does not know the codec "x", use the option "plain"',
-  );
-  await sockets.settle();
-  sockets.last.refuse("");
-  await refused;
-});
+Deno.test(
+  "ClientSocket adds a hint if the runtime reveals no reason",
+  async () => {
+    using sockets = new FakeWebSockets();
+    const codec = { name: "x", encode: String, decode: Number };
+    const client = new ClientSocket({ codec });
+    const refused = assertRejects(
+      () => client.connect(URL),
+      ConnectError,
+      'does not know the codec "x", use the option "plain"',
+    );
+    await sockets.settle();
+    sockets.last.refuse("");
+    await refused;
+  },
+);

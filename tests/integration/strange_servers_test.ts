@@ -4,7 +4,8 @@
  */
 
 import { assertEquals, assertStrictEquals } from "@std/assert";
-import { ClientSocket, ConnectError } from "../../mod.ts";
+import { ConnectError } from "../../mod.ts";
+import { ClientSocket, testClients } from "../support/client_classes.ts";
 import { lacksPermission } from "../support/permissions.ts";
 import { frame, RawPeer } from "../support/raw_peer.ts";
 import { acceptOf } from "../support/raw_server.ts";
@@ -115,8 +116,7 @@ const SERVERS: Readonly<Record<string, Strange>> = {
 const ignore = await lacksPermission("net");
 
 for (const [name, { answer, waits, told }] of Object.entries(SERVERS)) {
-  Deno.test({
-    name: `ClientSocket survives a server that ${name}`,
+  testClients(`ClientSocket survives a server that ${name}`, {
     ignore,
     fn: async () => {
       const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });

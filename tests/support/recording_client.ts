@@ -1,36 +1,50 @@
 /** A client over sockets that do what the test says, and what it has told. */
 
 import { assertStrictEquals } from "@std/assert";
-import { type ClientOptions, ClientSocket } from "../../client.ts";
+import type { ClientOptions } from "../../client.ts";
+import { ClientSocket } from "./client_classes.ts";
 import type { FakeWebSockets } from "./fake_websocket.ts";
 
 /** Where it connects to. */
 export const URL = "ws://example.test/";
 
-/** A client, and what it has told. */
-export class RecordingClient extends ClientSocket {
-  readonly recorded: string[] = [];
+/** Returns a class of clients that note what they tell. */
+function recording(Base: typeof ClientSocket) {
+  return class extends Base {
+    readonly recorded: string[] = [];
 
-  constructor(options: ClientOptions = { reconnect: true }) {
-    super(options);
-    this.on("connect", () => this.recorded.push("connect"));
-    this.on(
-      "close",
-      (code, reason) => this.recorded.push(`close ${code}${reason}`),
-    );
-    this.on("disconnect", (code, _reason, cause) => {
-      this.recorded.push(`disconnect ${code} ${cause}`);
-    });
-    this.on("reconnecting", (attempt, delay) => {
-      this.recorded.push(`reconnecting ${attempt} ${delay}`);
-    });
-    this.on("giveup", (error) => {
-      this.recorded.push(
-        `giveup ${error instanceof Error ? error.name : error}`,
+    constructor(options: ClientOptions = { reconnect: true }) {
+      super(options);
+      this.on("connect", () => this.recorded.push("connect"));
+      this.on(
+        "close",
+        (code, reason) => this.recorded.push(`close ${code}${reason}`),
       );
-    });
-  }
+      this.on("disconnect", (code, _reason, cause) => {
+        this.recorded.push(`disconnect ${code} ${cause}`);
+      });
+      this.on("reconnecting", (attempt, delay) => {
+        this.recorded.push(`reconnecting ${attempt} ${delay}`);
+      });
+      this.on("giveup", (error) => {
+        this.recorded.push(
+          `giveup ${error instanceof Error ? error.name : error}`,
+        );
+      });
+    }
+  };
 }
+
+const Recorder = recording(ClientSocket);
+
+/** A client, and what it has told: of the class of the test that runs. */
+export type RecordingClient = InstanceType<typeof Recorder>;
+
+/** See the type. */
+export const RecordingClient: typeof Recorder = new Proxy(Recorder, {
+  construct: (_target, args) =>
+    Reflect.construct(recording(ClientSocket), args),
+});
 
 /** Opens the first connection. */
 export async function openClient(
