@@ -36,6 +36,14 @@ export interface ClientConnection<Types extends SocketTypes>
   /** The number of bytes that wait to be sent. */
   readonly bufferedAmount: number;
   /**
+   * Sends a message.
+   *
+   * @param data The data to send.
+   * @param options The options.
+   * @returns A promise that resolves when there is room for more.
+   */
+  send(data: Outgoing<Types>, options?: SendOptions): Promise<void>;
+  /**
    * Sends a request to the server.
    *
    * @param data The data of the request.
