@@ -19,14 +19,7 @@ import { register } from "../events/instrumentation.ts";
 import { retryFeature } from "../retries/retry_feature.ts";
 import { SendQueue } from "../sending/send_queue.ts";
 import { encodeWith } from "../values/codec.ts";
-import type {
-  CheckedTypes,
-  Outgoing,
-  Reply,
-  RequestData,
-  RequestType,
-  SocketTypes,
-} from "../values/types.ts";
+import type { CheckedTypes, SocketTypes } from "../values/types.ts";
 
 export type { WebSocketClass, WebSocketOptions } from "../runtime/websocket.ts";
 export type { BackoffOptions } from "../reconnect/retry_delay.ts";

@@ -9,7 +9,7 @@ import { MIN_PEER_BYTES_PER_SECOND } from "../runtime/idle_decision.ts";
 import { MAX_DELAY_MS } from "../util/timer.ts";
 
 /** How many checks there are in a timeout. */
-const CHECKS_PER_TIMEOUT = 4;
+const PAGE_CHECKS_PER_TIMEOUT = 4;
 
 /** The number of unconfirmed bytes at which to ask a server that is not silent. */
 const MAX_UNANSWERED_BYTES = 64 * 1024;
@@ -50,7 +50,7 @@ export class PageLiveness {
   constructor(link: WatchedLink, timeout: number) {
     this.#link = link;
     this.#timeout = timeout;
-    this.#interval = Math.min(timeout / CHECKS_PER_TIMEOUT, MAX_DELAY_MS);
+    this.#interval = Math.min(timeout / PAGE_CHECKS_PER_TIMEOUT, MAX_DELAY_MS);
     if (timeout > 0) {
       this.#checkTimer = setInterval(() => this.#check(), this.#interval);
     }

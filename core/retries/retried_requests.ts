@@ -14,6 +14,7 @@ import {
   ignoreRejection,
   MessageDroppedError,
   optionNames,
+  rejected,
   RequestError,
 } from "../events/errors.ts";
 import type { Payload } from "../protocol/frames.ts";
@@ -332,10 +333,6 @@ export class RetriedRequests<Types extends SocketTypes>
       this.#reject(request, makeReason());
     }
   }
-}
-
-function rejected(reason: unknown): Promise<never> {
-  return ignoreRejection(Promise.reject(reason));
 }
 
 function timeoutError(timeout: number): DOMException {
