@@ -98,7 +98,7 @@ interface PageClosing extends ConnectionEnd {
 }
 
 /** How often to look whether a full socket has room again, in milliseconds. */
-const POLL_MS = 20;
+const ROOM_POLL_MS = 20;
 
 /** What marks and ids may add to a message, in bytes. */
 const HEAD_BYTES = 64;
@@ -425,7 +425,7 @@ export class PageLink<
     // No socket tells that it has room again.
     this.#poll ??= setInterval(() => {
       if (this.buffered <= highWaterMark / 2) this.#drain();
-    }, POLL_MS);
+    }, ROOM_POLL_MS);
     return isTransferable ? promise.catch(() => {}) : promise;
   }
 
