@@ -518,7 +518,7 @@ const MAX_PLAIN_NAME_BYTES = 256;
 /** The interval between pings, in milliseconds: a lost line is noticed within four. */
 const PING_INTERVAL_MS = 2_500;
 
-/** The longest time to send what is buffered on close, in milliseconds. */
+/** The longest time to flush the buffer on close, in milliseconds. */
 const DRAIN_TIMEOUT_MS = 1_000;
 
 /** The number of denied subjects to remember, each of which is reported once. */

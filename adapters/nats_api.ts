@@ -11,8 +11,8 @@ import {
 } from "@nats-io/nats-core";
 
 /**
- * The longest times to wait for an answer of JetStream, in milliseconds. What is sent
- * while the stream has no leader is lost, so a request is sent again.
+ * The longest times to wait for an answer of JetStream, in milliseconds. A request that is
+ * sent while the stream has no leader is lost, so it is sent again.
  */
 const REQUEST_TIMEOUTS_MS = [500, 1_000, 1_000, 1_500];
 
@@ -140,7 +140,7 @@ export class JetStreamApi {
     );
   }
 
-  /** @param what What is sent, for an error message. */
+  /** @param what The name of the request, for an error message. */
   async send(
     subject: string,
     data: string | Uint8Array,

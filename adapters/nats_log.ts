@@ -35,7 +35,7 @@ import { LogStream } from "./nats_stream.ts";
  */
 const ELECTION_TIMEOUT_MS = 12_000;
 
-/** How long to wait for answers to what was sent before, in milliseconds. */
+/** How long to wait for the answers to earlier messages, in milliseconds. */
 const ANSWERS_DELAY_MS = 50;
 
 /** More than the headers of a stored message take, in bytes. */
@@ -165,7 +165,7 @@ export class NatsLog implements AdapterLog {
     );
     this.#close();
     this.#order.stop();
-    // What is stored after JetStream has told its last message will arrive.
+    // Messages that are stored after this answer will arrive.
     this.#receive(connection);
     const name = crypto.randomUUID().replaceAll("-", "");
     await this.#lost.ask();

@@ -75,7 +75,7 @@ async function readOnce(
     clearTimeout(timer);
     if (!connection.isClosed()) {
       subscription.unsubscribe();
-      // It would end by itself; nobody waits for the answer.
+      // It would expire by itself, so the answer is not awaited.
       if (name !== undefined) {
         connection.publish(`$JS.API.CONSUMER.DELETE.${api.stream}.${name}`);
       }

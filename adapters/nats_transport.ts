@@ -64,7 +64,7 @@ class SocketTransport implements Transport {
   #isClosed = false;
   /** The error of the socket, until it closes. */
   #error: Error | undefined;
-  /** What has arrived and was not taken by the client. */
+  /** The bytes that have arrived and that the client has not read. */
   #chunks: Uint8Array[] = [];
   /** Resolves when something arrives or the socket closes. */
   #changed = Promise.withResolvers<void>();

@@ -79,7 +79,7 @@ export interface RedisOptions {
 /** The longest time until a client is connected, in milliseconds. */
 const READY_TIMEOUT_MS = 10_000;
 
-/** The longest time to send what is buffered on close, in milliseconds. */
+/** The longest time to flush the buffer on close, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 1_000;
 
 /** A connection that has lived for this long was a good one, in milliseconds. */
@@ -207,7 +207,7 @@ class RedisAdapter implements Adapter {
 
   open(host: AdapterHost): void {
     this.#host = host;
-    // What fails at once is told after the program has begun to listen.
+    // Immediate failures are reported after the program has added its listeners.
     queueMicrotask(() => this.#connect());
   }
 
@@ -282,7 +282,7 @@ class RedisAdapter implements Adapter {
       );
       if (!this.#isCurrent(session)) return;
       if (!opened) throw reason ?? noAnswerError();
-      // A plain client opens no more sockets. What others open is not ours to guard.
+      // A plain client opens no more sockets; those of other clients are not guarded.
       if (!session.driver.isCluster) guard.isActive = false;
       session.openedAt = performance.now();
       this.#subscriptions.connected(namedChannels(session));

@@ -56,7 +56,7 @@ export interface RedisDriver {
   subscribe(channel: string): Promise<unknown>;
   /** Unsubscribes from a channel. */
   unsubscribe(channel: string): Promise<unknown>;
-  /** Ends all connections at once. What is under way rejects. */
+  /** Ends all connections immediately. Pending commands reject. */
   destroy(): void;
 }
 
@@ -118,7 +118,7 @@ interface NodeRedisSentinel extends NodeRedisBase {
   acquire(): Promise<SentinelLease>;
 }
 
-/** The connection to the master, for nobody else. */
+/** The connection to the master, which only this driver uses. */
 interface SentinelLease {
   sendCommand(
     isReadonly: boolean,

@@ -24,7 +24,7 @@ import type { RedisArgument } from "./driver.ts";
  * - this Redis has a history of replication that continues another one: it is a replica
  *   that was promoted, which may have lagged, or it was loaded from a snapshot.
  *
- * Offsets begin anew then. What was stored by the earlier name expires.
+ * Then offsets start again, and messages that were stored under the earlier name expire.
  */
 const OPEN_SCRIPT = `
 local known = redis.call('HMGET', KEYS[1], 'name', 'messages', 'age', 'replid')
@@ -132,7 +132,7 @@ export interface RedisLogHost {
 export class RedisLog implements AdapterLog {
   readonly #host: () => RedisLogHost;
   #name = "";
-  /** Other logs whose messages arrive, though it is not they that are stored here. */
+  /** Other logs whose messages arrive, but are not stored here. */
   readonly #foreign = new Set<string>();
   #warnedPolicy = "";
 

@@ -15,7 +15,7 @@ const WATCH_INTERVAL_MS = 2_000;
 /** How many probes of a shard may be missing. */
 const MAX_MISSING_PROBES = 3;
 
-/** Looks after one connection, from when it is open until it is given up. */
+/** Monitors one connection while it is open. */
 export class RedisWatch {
   readonly #driver: RedisDriver;
   readonly #prefix: string;
@@ -83,7 +83,7 @@ export class RedisWatch {
     return undefined;
   }
 
-  /** What is wrong; undefined if nothing is. */
+  /** Returns the problem; undefined if there is none. */
   #look(): Promise<Error | undefined> {
     return this.#driver.isCluster ? this.#lookAtSlots() : this.#lookAtRole();
   }

@@ -153,7 +153,7 @@ export interface ChannelEvents<Types extends ChannelTypes> {
   };
 }
 
-/** What a channel asks of the channels of its client. */
+/** The channels of a client, as one of them uses them. */
 export interface ChannelOwner {
   /** The options of the client. */
   readonly options: ConnectionOptions<SocketTypes>;
@@ -263,7 +263,7 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
   #wasOpen = false;
   /** Ends the current attempt to join. */
   #attempt = new AbortController();
-  /** What was received before it can be emitted, in order. */
+  /** Received items that cannot be emitted yet, in order. */
   readonly #held = new ReceivedItems();
   /** Whether messages without a listener wait for one. */
   #isOpening = false;
@@ -548,7 +548,7 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
     this.#connection = undefined;
     this.#number = undefined;
     this.#closeUnopened();
-    // What came before the channel was ever open is older than the snapshot to come.
+    // Items received before the channel was ever open are older than its next snapshot.
     if (!this.#wasOpen) this.#held.clear();
   }
 
@@ -643,7 +643,7 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
       );
     }
     if (this.#state === "open") this.#emitHeld();
-    // The server gives no answer if it has removed the client before.
+    // The server does not answer if it has already removed the client.
     else if (item.kind === "leave") startTimer(() => this.#closeUnopened(), 0);
   }
 
@@ -651,7 +651,7 @@ export class Channel<Types extends ChannelTypes = ChannelTypes> extends Emitter<
     return emitters.isHeard(this, "message") || emitters.hasTyped(this);
   }
 
-  /** Emits what was held, up to a message that waits for a listener. */
+  /** Emits held items, up to a message that waits for a listener. */
   #emitHeld(): void {
     while (this.#state === "open") {
       const item = this.#held.first;

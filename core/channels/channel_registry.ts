@@ -406,7 +406,7 @@ class ChannelRegistry<ServerTypes extends CheckedTypes<ServerTypes>>
     request: IncomingRequest,
   ): Promise<void> | undefined {
     const { name, number } = membership;
-    // The client has left or gone meanwhile, and waits for no answer.
+    // The client has left or disconnected meanwhile, and expects no answer.
     if (membership.isOver || client.readyState !== 1) {
       return void this.#host.forgo(client, name);
     }
@@ -479,7 +479,7 @@ class ChannelRegistry<ServerTypes extends CheckedTypes<ServerTypes>>
     );
   }
 
-  /** What the client is told about an error of the application. */
+  /** Returns the failure that the client gets for an error of the application. */
   #failureFor(
     error: unknown,
     client: Connection<ServerTypes>,
@@ -541,7 +541,7 @@ function refusalOfName(name: string): RequestFailure | undefined {
   }
 }
 
-/** What members are told of each other. */
+/** Returns the part of a member that other members get. */
 function infoOf({ key, data }: Member): ChannelMemberInfo {
   return { key, data };
 }

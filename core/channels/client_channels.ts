@@ -1,5 +1,6 @@
 /**
- * The channels of a client: joins them on each connection, and passes on what they receive.
+ * The channels of a client: joins them on each connection, and passes received frames to
+ * them.
  *
  * @module
  */
@@ -137,7 +138,7 @@ class ClientChannels implements ChannelOwner {
     const connection = this.#attach();
     if (connection) inbox.connected(connection);
     else if (this.#client.state === "closed") {
-      // A listener that is added now is to hear it.
+      // A listener that is added synchronously still gets the event.
       queueMicrotask(() => this.#closeIfEnded());
     }
     return channel;

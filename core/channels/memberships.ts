@@ -29,7 +29,7 @@ export class Membership {
   joined: JoinedMember | undefined;
   /** Whether it has left, or need not be told. */
   isOver = false;
-  /** What the client is told if the server ends the membership. */
+  /** The failure that the client gets if the server ends the membership. */
   removal: RequestFailure = {
     message: "The server ended the membership",
     code: "removed",

@@ -125,7 +125,7 @@ export const GONE: RequestFailure = {
   code: "left",
 };
 
-/** What comes with a message or a request of a member. */
+/** The context of a message or a request of a member. */
 interface ReceivedInChannel {
   /** The id of the request, if it is one. */
   readonly id: number | undefined;

@@ -13,7 +13,7 @@ export class DeferredEvents {
   #deferred: (() => void) | undefined;
   readonly #cleanups: (() => void)[] = [];
 
-  /** Runs an action that emits events, then emits what was deferred meanwhile. */
+  /** Runs an action that emits events, then emits the events deferred meanwhile. */
   run(action: () => void): void {
     if (this.#isEmitting) return action();
     this.#isEmitting = true;
@@ -34,7 +34,7 @@ export class DeferredEvents {
     });
   }
 
-  /** Emits now what was deferred, because something new begins. */
+  /** Emits deferred events now, because a new attempt begins. */
   flush(): void {
     const emit = this.#deferred;
     this.#deferred = undefined;

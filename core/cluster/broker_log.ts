@@ -423,7 +423,10 @@ export class BrokerLog implements MessageStore {
     await withTimeout(timeout, this.#barriers.pass().catch(() => {}));
   }
 
-  /** Delivers what was sent while the broker was down, then what has arrived since. */
+  /**
+   * Delivers the messages sent while the broker was down, then those that have arrived
+   * since.
+   */
   async #replay(
     generation: number,
     unsettled: readonly PendingBroadcast[],

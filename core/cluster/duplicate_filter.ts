@@ -25,7 +25,7 @@ export class DuplicateFilter {
     this.#ownStart = encodeEnvelopeStart(name);
   }
 
-  /** Whether this server has sent a message, which is told without decoding it. */
+  /** Returns whether this server has sent a message, without decoding it. */
   isOwn(message: Uint8Array): boolean {
     const start = this.#ownStart;
     if (message.length < start.length) return false;

@@ -1,5 +1,5 @@
 /**
- * What this server publishes while the broker is down, until it is up again.
+ * Queues the messages that this server publishes while the broker is down.
  *
  * @module
  */

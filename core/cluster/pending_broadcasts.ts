@@ -228,7 +228,7 @@ export class PendingBroadcasts {
 
   #drop(id: number, pending: PendingBroadcast): void {
     this.#remove(id, pending);
-    // The other servers read what is stored.
+    // The other servers read the stored messages.
     if (!pending.isStored) this.#host.messageMissed();
   }
 

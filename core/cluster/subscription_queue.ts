@@ -17,7 +17,7 @@ export interface SubscriptionCommands {
   unsubscribe(channel: string): Promise<unknown>;
 }
 
-/** What is known about one channel. */
+/** The state of one channel. */
 interface SubscriptionState {
   /** What the server wants. */
   isWanted: boolean;

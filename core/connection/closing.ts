@@ -28,7 +28,7 @@ import {
 import { endedError } from "./ended_error.ts";
 import type { IdleTimer } from "./idle_timer.ts";
 
-/** What closing a connection needs of its other parts. */
+/** The parts of a connection that closing uses. */
 export interface ClosingHost {
   /** The socket. */
   readonly socket: RawSocket;

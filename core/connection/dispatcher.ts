@@ -103,7 +103,7 @@ export class Dispatcher<
     this.#isPlain = false;
   }
 
-  /** The hooks around what is received; undefined if there are none. */
+  /** The hooks of the server; undefined if there are none. */
   get gate(): InboundGate<C> | undefined {
     return this.#processor?.gate;
   }

@@ -69,7 +69,7 @@ export const HOOK_CHECK_MS: number = HOOK_TIMEOUT_MS / CHECKS_PER_TIMEOUT;
 /** The number of messages between two checks of the duration of a turn. */
 const PASSED_PER_CLOCK_CHECK = 8;
 
-/** What was received, before its data is decoded. */
+/** A received message, request or join, before its data is decoded. */
 export interface Received {
   /** See {@linkcode InboundContext}. */
   readonly kind: InboundContext<unknown>["kind"];
@@ -394,7 +394,7 @@ class Passage<Client> {
   }
 }
 
-/** What the peer is told if a hook has not called `next`. */
+/** The failure that the peer gets if a hook has not called `next`. */
 const NOT_PASSED: RequestFailure = {
   message: "Not authorized",
   code: "forbidden",

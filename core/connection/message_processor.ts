@@ -1,6 +1,6 @@
 /**
- * Processes what is not a plain message: requests, and all messages of a socket with a
- * schema, a codec, a limit of `concurrency` or hooks.
+ * Processes all but plain messages: requests, and all messages of a socket with a schema,
+ * a codec, a limit of `concurrency` or hooks.
  *
  * @module
  */
@@ -183,7 +183,7 @@ export class MessageProcessor<
       cost = 0;
     }
     if (limiter?.isBusy) {
-      // What is passed on waits there, so no listener blocks the event loop.
+      // Passed messages wait there, so no listener blocks the event loop.
       this.#latest?.flush();
       return this.#pass(inbound, size, cost, key);
     }

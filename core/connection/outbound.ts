@@ -14,7 +14,7 @@ import type { WriterLimits } from "../sending/flow_options.ts";
 import type { WriterSignal } from "../sending/paced_writer.ts";
 import type { Closing } from "./closing.ts";
 
-/** What sending needs of the other parts of a connection. */
+/** The parts of a connection that sending uses. */
 export interface OutboundHost {
   /** The socket. */
   readonly socket: RawSocket;
@@ -87,7 +87,7 @@ export class Outbound {
   #onSignal(signal: WriterSignal): void {
     if (signal === "runtime-closing") this.#host.closing.runtimeClosing();
     else if (signal === "drained") {
-      // While the connection closes, nobody may send.
+      // Nothing may be sent while the connection closes.
       if (this.#host.closing.isOpen) this.#host.drained();
     } else {
       const isNotReading = signal === "overflow" || this.#sender?.isPeerActive;

@@ -1,5 +1,6 @@
 /**
- * The code for what is not a plain message, if it is loaded.
+ * The processor of requests and of messages with a schema, codec or hooks, if it is
+ * loaded.
  *
  * @module
  */
@@ -58,7 +59,7 @@ export type ChannelTask = (
 
 /** Processes the messages of one connection; see `message_processor.ts`. */
 export interface Processor<C> {
-  /** The hooks around what is received; undefined if there are none. */
+  /** The hooks of the server; undefined if there are none. */
   readonly gate: InboundGate<C> | undefined;
   /** Whether messages wait until others have been handled. */
   readonly isWaiting: boolean;
@@ -111,5 +112,5 @@ export type CreateProcessor = <
   dispatcher: ProcessorHost<Types, C> & Responder,
 ) => Processor<C>;
 
-/** The code for what is not a plain message. */
+/** The processor of requests and of messages with a schema, codec or hooks. */
 export const processorFeature: Feature<CreateProcessor> = new Feature("full");

@@ -1,5 +1,5 @@
 /**
- * The types of listeners and of what they are called with.
+ * The types of listeners and their arguments.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * Provides the code for what is not a plain message.
+ * Provides the processor of requests and of messages with a schema, codec or hooks.
  *
  * @module
  */

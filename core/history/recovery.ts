@@ -94,7 +94,7 @@ interface FanOut<Types extends SocketTypes> {
   ): boolean;
 }
 
-/** Creates what sends a message to channels; undefined if there are none. */
+/** Creates the fan-out of a message to channels; undefined if there are none. */
 type CreateFanOut<Types extends SocketTypes> = (
   rooms: readonly string[] | undefined,
   options: SendOptions,
@@ -122,7 +122,7 @@ export class Recovery<Types extends SocketTypes> {
 
   /**
    * @param maxAge How long a client may be disconnected, in milliseconds.
-   * @param limits The limits of what is buffered for a client.
+   * @param limits The limits of the messages buffered for a client.
    * @param fanOut Creates what sends to members that have joined a room as a channel.
    */
   constructor(

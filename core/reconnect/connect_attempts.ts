@@ -13,7 +13,7 @@ export class ConnectAttempts {
   /** Is aborted when the attempts fail, with the reason. */
   readonly signal: AbortSignal = this.#controller.signal;
   readonly #outcome = withResolvers<void>();
-  /** Settles when they are over. Nobody has to handle its rejection. */
+  /** Settles when they are over. An unhandled rejection of it is not reported. */
   readonly outcome: Promise<void> = ignoreRejection(this.#outcome.promise);
   readonly #signals = new Map<AbortSignal, () => void>();
   /** Whether to emit `giveup` if they fail: an event has announced them. */

@@ -107,7 +107,7 @@ export const INTERNAL_FAILURE: RequestFailure = {
   code: "internal",
 };
 
-/** The failure that the peer gets for a request that nobody there handles. */
+/** The failure that the peer gets for a request without a handler or listener. */
 export const UNHANDLED_FAILURE: RequestFailure = {
   message: "No handler for this request: add one with handle()",
   code: "unhandled",

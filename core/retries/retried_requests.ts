@@ -281,7 +281,7 @@ export class RetriedRequests<Types extends SocketTypes>
     if (request.isOver) return;
     if (error instanceof ConnectionEndedError) {
       const { cause, code } = error.end ?? {};
-      // What is too large for one side would end each connection.
+      // A request that is too large for one side would end each connection.
       if (cause === "limit" || code === 1009) this.#reject(request, error);
       return;
     }

@@ -112,7 +112,7 @@ export class SessionMemory {
     if (session.connections === 0) this.#idle.add(session);
   }
 
-  /** Changes what is remembered of a session. */
+  /** Changes the remembered state of a session. */
   update(
     session: RequestSession,
     change: (record: SessionRecord) => void,

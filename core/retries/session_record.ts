@@ -25,7 +25,7 @@ export interface RequestEntry {
   readonly outcome: Outcome | undefined;
 }
 
-/** What is known of a number. */
+/** The state of the request with a number. */
 export type Finding =
   /** Remembered. */
   | RequestEntry
@@ -69,7 +69,7 @@ export class SessionRecord {
     return this.#size;
   }
 
-  /** What is known of a number. */
+  /** The state of the request with a number. */
   find(number: number, digest: string): Finding {
     const entry = this.#entries.get(number);
     if (entry) return entry.digest === digest ? entry : "reused";

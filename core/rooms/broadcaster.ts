@@ -354,7 +354,7 @@ export class Broadcaster<Types extends SocketTypes>
       },
       answer: (query, body, sendPart) => {
         const answer = this.#responder.answerOther(query, body, sendPart);
-        // What is sent to the rooms after the answer has to arrive here.
+        // Messages sent to the rooms after the answer must arrive here.
         const subscribed = query.type === "join" && this.#link?.subscribed;
         return subscribed ? subscribed.then(() => answer) : answer;
       },

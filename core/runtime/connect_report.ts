@@ -35,7 +35,7 @@ export interface ConnectReport {
   error?: unknown;
   /** The TCP or TLS connection, once the handshake is sent. */
   tcp?: TcpSocket;
-  /** Whether nobody wants the connection any more. */
+  /** Whether the attempt was cancelled. */
   isAbandoned?: boolean;
 }
 
@@ -48,7 +48,7 @@ export interface TcpSocket {
 export interface ReportedConnect<T> {
   /** The socket. */
   readonly socket: T;
-  /** What the runtime says; it fills as the attempt goes on. */
+  /** The report of the runtime, which is filled during the attempt. */
   readonly report: ConnectReport;
   /** Stops reporting. */
   stop(): void;

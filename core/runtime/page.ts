@@ -7,7 +7,7 @@
 
 import { readProperty } from "../util/read_property.ts";
 /**
- * What has happened to a page:
+ * An event in the life of a page:
  *
  * - `shown`: the user looks at it again, or it was thawed.
  * - `left`: the user has left it; it may come back from the back/forward cache.
