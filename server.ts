@@ -533,10 +533,10 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
    *   join is refused with the code `forbidden`.
    * - If it throws a {@linkcode RequestError}, a request or a join is refused with its
    *   message and code, and a message is dropped.
-   * - If it throws anything else, also after `next`, that is an `error` event, and a
+   * - If it throws anything else, even after `next`, an `error` event is emitted, and a
    *   request or a join that was not passed on is refused with the code `internal`.
-   * - If it neither calls `next` nor ends within 10 seconds, that is an `error` event, and
-   *   a request or a join is refused with the code `timeout`.
+   * - If it neither calls `next` nor finishes within 10 seconds, an `error` event is
+   *   emitted, and a request or a join is refused with the code `timeout`.
    *
    * `client.dropped.incoming` counts dropped messages. Errors of listeners and handlers do
    * not reject the promise of `next`.

@@ -100,10 +100,10 @@ export interface AdmissionOptions<Context = unknown> {
     | CloseRefusal
     | Promise<Context | Response | CloseRefusal>;
   /**
-   * Returns when a context expires: in milliseconds since the Unix epoch, or as a `Date`;
-   * undefined for never. At that time the server closes the connection with 4401
-   * ({@linkcode CloseCode.Expired}), unless {@linkcode Connection.renew} has replaced the
-   * context by one that expires later. A client whose context has expired already is
+   * Returns the time at which a context expires: in milliseconds since the Unix epoch, or
+   * as a `Date`; undefined for never. At that time the server closes the connection with
+   * 4401 ({@linkcode CloseCode.Expired}), unless {@linkcode Connection.renew} has replaced
+   * the context by one that expires later. A client whose context has expired already is
    * refused with the same code.
    *
    * It is called with what `authorize` returned, and with each new context. The time is

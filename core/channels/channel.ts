@@ -96,8 +96,9 @@ export type ChannelState = "waiting" | "joining" | "open" | "closed";
  */
 export interface ChannelEvents<Types extends ChannelTypes> {
   /**
-   * The client has joined the channel, for the first time or again after its connection was
-   * lost. Listeners get the snapshot of the server.
+   * The client has joined the channel, for the first time or again after its connection
+   * was lost. Listeners get the snapshot of the server, and whether the client was in the
+   * channel before.
    */
   open: {
     args: [snapshot: Snapshot<Types>, isRejoin: boolean];

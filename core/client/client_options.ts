@@ -43,9 +43,9 @@ export type ValueOrFunction<T> = T | (() => T | PromiseLike<T>);
 export interface ClientOptions<Types extends SocketTypes = SocketTypes>
   extends MessageOptions<Types> {
   /**
-   * What both sides may send, as schemas: see `contract` of `@ws/events/contract`. It
-   * types the client and validates the messages and requests of the server, and its
-   * replies, as the option `schema` does.
+   * The schemas of all data that both sides may send; see `contract` of
+   * `@ws/events/contract`. It types the client and validates the messages and requests of
+   * the server, and its replies, as the option `schema` does.
    */
   readonly contract?: { readonly client: ContractSide<Types> };
   /**

@@ -88,8 +88,8 @@ export interface Adapter {
 }
 
 /**
- * What an {@linkcode AdapterLog} must store, and for how long. If servers request
- * different limits, the largest of each applies.
+ * The limits of an {@linkcode AdapterLog}: how much it must store, and for how long. If
+ * servers request different limits, the largest of each applies.
  */
 export interface AdapterLogLimits {
   /**

@@ -102,8 +102,8 @@ export interface SocketRequest<
 }
 
 /**
- * Handles requests of one type. What it returns, or what its promise resolves to, is the
- * reply.
+ * A function that handles requests of one type. Its result, or the result of its promise,
+ * is the reply.
  *
  * @typeParam Types The types of the socket.
  * @typeParam Type The value of `data.type`.
@@ -134,7 +134,8 @@ export type SocketHandlers<
     | ((request: SocketMessage<Types, C>) => HandlerResult<Outgoing<Types>>);
 
 /**
- * The options for {@linkcode SocketHandlers}: none for those of a contract, which are complete.
+ * The type of the options of `handle` for {@linkcode SocketHandlers}. The handlers of a
+ * contract take no options, as they are complete.
  *
  * @typeParam Types The types of the socket.
  */
@@ -628,13 +629,14 @@ export class Connection<Types extends SocketTypes = SocketTypes>
   }
 
   /**
-   * Replaces {@linkcode Connection.context}, and the time at which it expires by what the
-   * option `expiresAt` of the server returns for the new one. If that time has passed, the
+   * Replaces {@linkcode Connection.context}, and calls the option `expiresAt` of the
+   * server for the time at which the new context expires. If that time has passed, the
    * connection is closed.
    *
    * @param context The new context.
    * @throws {Error} If called on a client's connection.
-   * @throws {unknown} What `expiresAt` throws. The earlier context and time remain.
+   * @throws {unknown} The error that `expiresAt` throws. The earlier context and time
+   * remain.
    *
    * @example
    * ```ts

@@ -57,8 +57,8 @@ import { Receiver } from "./receiver.ts";
 export interface CheckedRequestOptions<Output = unknown>
   extends RequestOptions {
   /**
-   * Validates the reply; the promise resolves with the output of the schema. None by
-   * default, or that of the contract.
+   * Validates the reply; the promise resolves with the output of the schema. By default it
+   * is the schema of the contract, if there is one.
    */
   readonly schema?: StandardSchema<Output>;
 }

@@ -19,12 +19,13 @@ import { type Deferred, withResolvers } from "../util/deferred.ts";
 import { typeOf } from "../values/type_of.ts";
 
 /**
- * What a client has sent; the argument of a hook of {@linkcode ServerSocket.use}.
+ * A message, request or join that a client has sent; the argument of a hook of {@linkcode
+ * ServerSocket.use}.
  *
  * @typeParam Client The type of the client: a {@linkcode Connection}.
  */
 export interface InboundContext<Client> {
-  /** What the client has sent. A `join` asks for a channel. */
+  /** The kind of the data: `join` is a request to join a channel. */
   readonly kind: "message" | "request" | "join";
   /** The client that has sent it. */
   readonly client: Client;

@@ -11,7 +11,7 @@ import {
   optionNames,
 } from "../events/errors.ts";
 
-/** What a server stores for clients that reconnect. */
+/** The limits of the messages that a server stores for clients that reconnect. */
 export interface HistoryOptions {
   /**
    * The number of messages to store for each room. A client that has missed more

@@ -44,9 +44,9 @@ import type { Context, SocketTypes } from "../values/types.ts";
 export interface ServerOptions<Types extends SocketTypes = SocketTypes>
   extends AdmissionOptions<Context<Types>>, MessageOptions<Types> {
   /**
-   * What both sides may send, as schemas: see `contract` of `@ws/events/contract`. It
-   * types the server and validates the messages and requests of clients, and their replies,
-   * as the option `schema` does.
+   * The schemas of all data that both sides may send; see `contract` of
+   * `@ws/events/contract`. It types the server and validates the messages and requests of
+   * clients, and their replies, as the option `schema` does.
    */
   readonly contract?: { readonly server: ContractSide<Types> };
   /**

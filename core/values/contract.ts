@@ -33,7 +33,7 @@ const NAMES: readonly (keyof ContractDefinition)[] = [
 ];
 
 /**
- * Makes a contract of schemas, for the option `contract` of both sockets. Each side
+ * Creates a contract from schemas, for the option `contract` of both sockets. Each side
  * validates what it receives: messages, requests, and the replies to its requests.
  *
  * A property of `client` or `server` is a message that this side sends, named by the `type`
@@ -41,7 +41,7 @@ const NAMES: readonly (keyof ContractDefinition)[] = [
  * is a request. Schemas of all libraries that implement Standard Schema will do; they must
  * be synchronous.
  *
- * @typeParam Definition The schemas.
+ * @typeParam Definition The schemas that the contract was created from.
  * @param definition The schemas of what clients and servers send.
  * @returns The contract.
  * @throws {TypeError} If something is not a schema, or a name is unknown.

@@ -8,13 +8,13 @@ import type { JsonData } from "./json_types.ts";
 import type { StandardSchema } from "./schema.ts";
 
 /**
- * The schemas of a contract: what each side sends, by the `type` of the data, which the
- * schemas do not repeat.
+ * The schemas of a contract, by the side that sends the data and by its `type`. The
+ * schemas do not include `type` itself.
  */
 export interface ContractDefinition {
-  /** What clients send: messages, and requests with their replies. */
+  /** The schemas of the messages and requests that clients send. */
   readonly client?: SideSchemas;
-  /** What the server sends: messages, and requests with their replies. */
+  /** The schemas of the messages and requests that the server sends. */
   readonly server?: SideSchemas;
   /**
    * The schema of the public data of a member of a room, which the option `presence`
@@ -28,13 +28,15 @@ export interface ContractDefinition {
   readonly codec?: string;
 }
 
-/** The schemas of what one side sends, by the `type` of the data. */
+/**
+ * The schemas of the messages and requests that one side sends, by the `type` of the data.
+ */
 export interface SideSchemas {
   /** The schema of a message, or the schemas of a request. */
   readonly [type: string]: StandardSchema | RequestSchemas;
 }
 
-/** The schemas of a request. */
+/** The schemas of a request and of its reply. */
 export interface RequestSchemas {
   /** The schema of the data, without its `type`. */
   readonly data: StandardSchema;
@@ -43,7 +45,7 @@ export interface RequestSchemas {
 }
 
 /**
- * What one side needs of a contract at run time.
+ * The part of a contract that one side uses at run time.
  *
  * @typeParam Types The types of the socket.
  */
@@ -61,16 +63,16 @@ export interface ContractSide<Types> {
 }
 
 /**
- * A contract of schemas, as {@linkcode contract} returns it.
+ * A contract of schemas, which {@linkcode contract} returns.
  *
- * @typeParam Definition The schemas.
+ * @typeParam Definition The schemas that the contract was created from.
  */
 export interface Contract<Definition extends CheckedContract<Definition>> {
-  /** What a server needs of it. */
+  /** The part of the contract that a server uses. */
   readonly server: ContractSide<ServerTypes<Definition>>;
-  /** What a client needs of it. */
+  /** The part of the contract that a client uses. */
   readonly client: ContractSide<ClientTypes<Definition>>;
-  /** The schemas. */
+  /** The schemas that the contract was created from. */
   readonly definition: Definition;
 }
 
@@ -93,7 +95,7 @@ export interface ServerTypes<C extends CheckedContract<C>> {
   requests: RequestsOf<ContractPart<C, "server">, "input">;
   /** The requests of clients. */
   handlers: RequestsOf<ContractPart<C, "client">, "output">;
-  /** The public data of a member. */
+  /** The type of the public data of a member. */
   presence: ValuesOf<ContractPart<C, "presence">, "output">;
 }
 
@@ -115,11 +117,11 @@ export interface ClientTypes<C extends CheckedContract<C>> {
   requests: RequestsOf<ContractPart<C, "client">, "input">;
   /** The requests of the server. */
   handlers: RequestsOf<ContractPart<C, "server">, "output">;
-  /** The public data of a member. */
+  /** The type of the public data of a member. */
   presence: ValuesOf<ContractPart<C, "presence">, "output">;
 }
 
-/** What a contract has under a name; `unknown` if nothing. */
+/** The type of one property of a contract; `unknown` if it is not defined. */
 export type ContractPart<C, Name extends keyof ContractDefinition> = C extends
   { readonly definition: { readonly [_ in Name]: infer Part } } ? Part
   : C extends { readonly [_ in Name]: infer Part } ? Part
@@ -174,8 +176,8 @@ export type WithType<Type, Data> = unknown extends Data ? { type: Type }
   : never;
 
 /**
- * Requires of a contract that it has no other names, and no values that JSON would change.
- * The types that it requires instead are the error messages.
+ * Makes other names, and values that JSON would change, compile-time errors. The types
+ * that it requires are the error messages.
  *
  * @typeParam C The contract.
  */
@@ -188,7 +190,7 @@ export type CheckedContract<C> = "definition" extends keyof C ? unknown
       : "no such name: the names are client, server, presence and codec";
   };
 
-/** What a contract may have as a message or a request. */
+/** The types that a contract allows for a message or a request. */
 export type CheckedEntry<Entry, C> = Entry extends
   StandardSchema<infer Output, infer Input> ? StandardSchema<
     CheckedData<Output, { codec: "any" }>,
@@ -211,12 +213,12 @@ export type CheckedEntry<Entry, C> = Entry extends
     : CheckedData<Data, C>
   : CheckedData<Entry, C>;
 
-/** What a contract may have as the data of a message or a request. */
+/** The types that a contract allows for the data of a message or a request. */
 export type CheckedData<Data, C> = unknown extends Data ? Data
   : Data extends object ? CheckedValue<Data, C>
   : "data is an object, as its type is a property beside others";
 
-/** What a contract may have as a reply: with a codec, any value. */
+/** The types that a contract allows for a reply: with a codec, any value. */
 export type CheckedValue<Value, C> = C extends { readonly codec: string }
   ? Value
   : JsonData<Value>;

@@ -103,8 +103,8 @@ export type RequestType<Types extends SocketTypes> = Types extends
   { requests: infer Requests } ? keyof Requests & string : string;
 
 /**
- * The data of a request that a socket sends. Without `requests`, it is {@linkcode
- * Outgoing}.
+ * The type of the data of a request that a socket sends. Without `requests`, it is
+ * {@linkcode Outgoing}.
  *
  * @typeParam Types The types of the socket.
  * @typeParam Type The value of `data.type`.
@@ -141,7 +141,7 @@ export type HandledType<Types extends SocketTypes> = Types extends
   { handlers: infer Handlers } ? keyof Handlers & string : MessageType<Types>;
 
 /**
- * The data of the requests that a handler gets.
+ * The type of the data of the requests that a handler gets.
  *
  * @typeParam Types The types of the socket.
  * @typeParam Type The value of `data.type`.
@@ -152,8 +152,8 @@ export type HandledData<Types extends SocketTypes, Type extends string> =
     : OfType<Incoming<Types>, Type>;
 
 /**
- * What a handler replies with: without `handlers` in {@linkcode NamedTypes}, any data that
- * can be sent.
+ * The type of the reply of a handler: without `handlers` in {@linkcode NamedTypes}, any
+ * data that can be sent.
  *
  * @typeParam Types The types of the socket.
  * @typeParam Type The value of `data.type`.
@@ -164,8 +164,8 @@ export type HandledReply<Types extends SocketTypes, Type extends string> =
     : Outgoing<Types>;
 
 /**
- * What a handler returns: the reply, or a promise of it. A handler of a socket without
- * `handlers` in {@linkcode NamedTypes} may return nothing.
+ * The type of the result of a handler: the reply, or a promise of it. A handler of a
+ * socket without `handlers` in {@linkcode NamedTypes} may return nothing.
  *
  * @typeParam Types The types of the socket.
  * @typeParam Type The value of `data.type`.
