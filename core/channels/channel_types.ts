@@ -90,8 +90,8 @@ export interface ChannelRequest<
     From
   > {
   /**
-   * Replies before the handler returns. The handler may return nothing but undefined then:
-   * a second reply is an error.
+   * Replies before the handler returns. After that, the handler must return `undefined`,
+   * as a second reply is an error.
    *
    * @param data The reply.
    */

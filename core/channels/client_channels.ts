@@ -30,7 +30,7 @@ import type { ChannelItem } from "./received_items.ts";
 
 /** The part of a {@linkcode ClientSocket} that a channel uses. */
 export interface ChannelClient {
-  /** The state of the client. */
+  /** The state of the client; see {@linkcode ClientState}. */
   readonly state: string;
   /** The open connection, if there is one. */
   readonly connection: object | undefined;

@@ -76,7 +76,7 @@ export type TypedMessage<
 > = Message<OfType<Incoming<Types>, Type>, Outgoing<Types>, C>;
 
 /**
- * A request as its handler gets it.
+ * A request, which a handler gets as its argument.
  *
  * @typeParam Types The types of the socket.
  * @typeParam Type The value of `data.type`.
@@ -93,8 +93,8 @@ export interface SocketRequest<
     C
   > {
   /**
-   * Replies before the handler returns. The handler may return nothing but undefined then:
-   * a second reply is an error.
+   * Replies before the handler returns. After that, the handler must return `undefined`,
+   * as a second reply is an error.
    *
    * @param data The reply.
    */

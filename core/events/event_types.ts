@@ -95,7 +95,7 @@ export interface AdapterState {
  * ```
  */
 export class AdapterEvent extends Event {
-  /** Whether the broker can be reached. */
+  /** The new state: `up` if the broker can be reached, `down` if not. */
   readonly state: "up" | "down";
   /** The error; undefined if `state` is `up`. */
   readonly error: unknown;

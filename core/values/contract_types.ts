@@ -136,7 +136,10 @@ export type ValuesOf<Entry, View extends "input" | "output"> = Entry extends
   ? View extends "input" ? Input : Output
   : Entry;
 
-/** The messages of a side, by type: all that are not requests. */
+/**
+ * The types of the messages that one side sends, without its requests, by the `type` of
+ * the data.
+ */
 export type MessagesOf<Side, View extends "input" | "output"> = {
   [
     Type in keyof Side as Side[Type] extends StandardSchema ? Type
