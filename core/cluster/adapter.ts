@@ -18,6 +18,39 @@ export type {
  * An adapter reconnects to its broker by itself, and then restores its subscriptions. It
  * reports why it cannot connect. It need not store messages that are published while the
  * broker is down.
+ *
+ * @example
+ * ```ts
+ * import type { Adapter, AdapterHost } from "jsr:@ws/events/adapter";
+ *
+ * const subscribers = new Map<string, Set<AdapterHost>>();
+ *
+ * // Connects servers of one thread.
+ * function local(): Adapter {
+ *   let host: AdapterHost | undefined;
+ *   return {
+ *     open(given: AdapterHost): void {
+ *       host = given;
+ *       host.changed("up");
+ *     },
+ *     publish(channel: string, message: Uint8Array): void {
+ *       for (const one of subscribers.get(channel) ?? []) one.received(channel, message);
+ *     },
+ *     subscribe(channel: string): void {
+ *       const all = subscribers.get(channel) ?? new Set();
+ *       subscribers.set(channel, host ? all.add(host) : all);
+ *     },
+ *     unsubscribe(channel: string): void {
+ *       if (host) subscribers.get(channel)?.delete(host);
+ *     },
+ *     close(): Promise<void> {
+ *       for (const all of subscribers.values()) if (host) all.delete(host);
+ *       return Promise.resolve();
+ *     },
+ *   };
+ * }
+ * console.log(local());
+ * ```
  */
 export interface Adapter {
   /**
