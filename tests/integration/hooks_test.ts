@@ -370,7 +370,9 @@ Deno.test("ServerSocket.use() slows down a client of this library while a hook w
   });
   const connection = await pair.connect();
   const count = 30_000;
+  const full = server.waitFor("error"); // the credit is withheld from now on
   for (let i = 0; i < count; i++) client.send(i);
+  await full;
   const received = () => connection.traffic.received.messages;
   for (let before = -1; received() > before;) {
     before = received();
