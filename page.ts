@@ -19,7 +19,10 @@
  */
 
 export { PageClient as ClientSocket } from "./core/page/page_client.ts";
-export type { PageConnection as Connection } from "./core/page/page_connection.ts";
+export type {
+  PageConnection as Connection,
+  PageMessage,
+} from "./core/page/page_connection.ts";
 export type { PageClientOptions as ClientOptions } from "./core/page/page_options.ts";
 export type { BaseClient } from "./core/client/base_client.ts";
 export type { ClientEvents } from "./core/client/client_events.ts";

@@ -7,6 +7,7 @@
 import type {
   CheckedRequestOptions,
   ConnectionEvents,
+  SocketMessage,
   TypedMessages,
 } from "../connection/connection.ts";
 import type { Owner } from "../connection/owner.ts";
@@ -25,6 +26,16 @@ import type {
   SocketTypes,
 } from "../values/types.ts";
 import { type LinkInit, PageLink } from "./page_link.ts";
+
+/**
+ * A message that a page has received.
+ *
+ * @typeParam Types The types of the client.
+ */
+export type PageMessage<Types extends SocketTypes> = SocketMessage<
+  Types,
+  PageConnection<Types>
+>;
 
 /** Returns the link of a connection. Only the rest of this library uses it. */
 export let linkOf: <Types extends SocketTypes>(

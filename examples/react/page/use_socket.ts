@@ -15,15 +15,15 @@ import {
 import {
   type CheckedTypes,
   ClientSocket,
-  type SocketMessage,
-} from "@ws/events/client/lean";
+  type PageMessage,
+} from "@ws/events/client/page";
 
 /** Stays connected to a URL for as long as the component is there. */
 export function useSocket<Types extends CheckedTypes<Types>>(url: string) {
   const [client] = useState(() => new ClientSocket<Types>({ reconnect: true }));
-  const last = useRef<SocketMessage<Types>>(undefined);
+  const last = useRef<PageMessage<Types>>(undefined);
   const subscribe = useCallback((changed: () => void) => {
-    const hear = (message: SocketMessage<Types>) => {
+    const hear = (message: PageMessage<Types>) => {
       last.current = message;
       changed();
     };
