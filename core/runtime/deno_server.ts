@@ -8,7 +8,6 @@
 import { MAX_DELAY_MS } from "../util/timer.ts";
 import type { Keepalive } from "./keepalive.ts";
 import { freeTimers, privateField } from "./deno_internals.ts";
-import { pauseReading } from "./read_pause.ts";
 import {
   afterEventLoopTurn,
   type IdleWatch,
@@ -325,7 +324,6 @@ export function releaseHeaders(request: Request): void {
 export const serverDriver: SocketDriver = {
   side: "server",
   release: freeTimers,
-  pauseReading,
   close(socket, code, reason, onSent) {
     // After `close()`, a server's socket of Deno stops reading at the next message, and
     // the peer may never get the close frame. A client's socket keeps reading until it
