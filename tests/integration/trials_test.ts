@@ -28,6 +28,7 @@ const TRIALS: [string, ...string[]][] = [
   ["comeback", "200", "1000"],
   ["herd", "100", "1"],
   ["fleet", "8", "50", "1500"],
+  ["retries", "2", "6"],
   ["inspect", "500", "2"],
   ["slow_lines", "200000", "100000"],
   ["memory", "10"],
@@ -35,11 +36,12 @@ const TRIALS: [string, ...string[]][] = [
 ];
 
 const lacksBrokers = await lacksProgram("redis-server", "nats-server");
+const needsBrokers = new Set(["fleet", "retries"]);
 
 for (const [name, ...args] of TRIALS) {
   Deno.test({
     name: `trial: ${name} ${args.join(" ")}`,
-    ignore: ignore || name === "fleet" && lacksBrokers,
+    ignore: ignore || needsBrokers.has(name) && lacksBrokers,
     fn: async () => {
       const script = `trials/${name}.ts`;
       await using program = new Program([
