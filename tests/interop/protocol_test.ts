@@ -32,6 +32,13 @@ type Order =
   | { readonly do: "send"; readonly items: readonly Item[] }
   | { readonly do: "ping"; readonly text: string }
   | { readonly do: "join"; readonly name: string; readonly data: unknown }
+  | {
+    readonly do: "retry";
+    /** What is asked besides what is sent again. */
+    readonly data?: unknown;
+    /** Whether it takes the number of the request before. */
+    readonly renumber?: boolean;
+  }
   | ({ readonly do: "post" } & Written)
   | { readonly do: "held" | "close" };
 
@@ -155,7 +162,7 @@ Deno.test({
   ignore,
   fn: async () => {
     await using python = new Python("tests/vectors.json");
-    const count = [vectors, vectors.channels].reduce(
+    const count = [vectors, vectors.channels, vectors.retries].reduce(
       (sum, { frames, read, malformed }) =>
         sum + frames.length + read.length + malformed.length,
       0,
@@ -577,6 +584,55 @@ Deno.test({
     server.to("rooms/8").members[0]?.leave("rooms/8");
     assertEquals((await python.told()).code, "removed");
   },
+});
+
+test("gets the remembered reply to a request that it sends again", async ({ server, client, python }) => {
+  const begun = Promise.withResolvers<void>();
+  const gate = Promise.withResolvers<void>();
+  const runs: unknown[] = [];
+  server.handle(async ({ data, requestId }) => {
+    runs.push([data, requestId]);
+    begun.resolve();
+    await gate.promise;
+    if (data === "fail") throw new RequestError("No apples", "stock");
+    return { run: runs.length };
+  });
+  // The connection is lost while the handler runs.
+  await python.order({ do: "retry", data: { order: 7 } });
+  await begun.promise;
+  client.terminate();
+  assertEquals(
+    (await python.tells(2)).map(({ on }) => on).toSorted(),
+    ["close", "lost"],
+  );
+  gate.resolve();
+  await python.connect(server.url);
+  await python.order({ do: "retry", data: "fail" });
+  assertEquals(await python.tells(2), [
+    { on: "reply", number: 1, value: { run: 1 } },
+    { on: "failure", number: 2, code: "stock" },
+  ]);
+  assertEquals(runs.length, 2);
+  // A number that was used for something else.
+  await python.order({ do: "retry", data: "other", renumber: true });
+  assertEquals(await python.told(), {
+    on: "failure",
+    number: 2,
+    code: "reused",
+  });
+  assertEquals(runs.length, 2);
+});
+
+test("is closed with 1002 for a malformed frame of a session", async ({ server, python }) => {
+  server.handle(({ content }) => content);
+  for (const { frame, why } of vectors.retries.malformed) {
+    await python.order({ do: "post", ...frame });
+    assertEquals(await python.told(), { on: "close", code: 1002 }, why);
+    await python.connect(server.url);
+  }
+  // A request before the session is opened.
+  await python.order({ do: "post", text: "\u0001q1,1,0,x" });
+  assertEquals(await python.told(), { on: "close", code: 1002 });
 });
 
 Deno.test({

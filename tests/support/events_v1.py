@@ -19,6 +19,7 @@ KINDS = {"=": "message", "?": "request", "!": "reply", "~": "failure"}
 KINDS |= {"[": "batch", "<": "ping", ">": "pong", "+": "credit"}
 KINDS |= {"-": "part", ".": "last part"}
 KINDS |= {"j": "join", "c": "inner", "l": "leave"}
+KINDS |= {"k": "open", "q": "retried"}
 SIGNS = {kind: sign for sign, kind in KINDS.items()}
 NO_LIMIT = 2**53 - 1
 MAX_BATCH, MAX_ITEMS = 65_536, 1_024
@@ -35,6 +36,14 @@ class RequestError(Exception):
     def __init__(self, message, code=None):
         super().__init__(message)
         self.message, self.code = message, code
+
+
+class Retried(NamedTuple):
+    """A request that may come again."""
+
+    number: int
+    settled: int
+    payload: Any
 
 
 class Meaning(NamedTuple):
@@ -56,6 +65,8 @@ def read(frame):
     kind = KINDS.get(sign if is_text else sign.decode("latin-1"))
     if kind in ("join", "inner", "leave"):
         return read_channel(kind, rest)
+    if kind in ("open", "retried"):
+        return read_retry(kind, rest)
     if re.fullmatch("[a-z]" if is_text else b"[a-z]", sign):
         return Meaning("unknown")
     if is_text and kind == "failure":
@@ -108,6 +119,37 @@ def read_channel(kind, rest):
     return Meaning(kind, {"name": join["name"], **data, **again}, id)
 
 
+def read_retry(kind, rest):
+    id, rest = read_address(rest)
+    if kind == "open":
+        opening = value_of(rest) if isinstance(rest, str) else None
+        return Meaning(kind, read_opening(opening), id)
+    if isinstance(rest, bytes):
+        number, settled = (int.from_bytes(rest[at : at + 4], "big") for at in (0, 4))
+        if len(rest) < 8 or settled >= number:
+            raise Malformed("Not the numbers of a request")
+        return Meaning(kind, Retried(number, settled, rest[8:]), id)
+    number, _, rest = rest.partition(",")
+    settled, comma, payload = rest.partition(",")
+    number = read_number(number, 1, 2**32 - 1)
+    settled = read_number(settled if comma else "", 0, number - 1)
+    return Meaning(kind, Retried(number, settled, payload), id)
+
+
+def read_opening(opening):
+    if not isinstance(opening, dict):
+        raise Malformed("Not an opening")
+    last = opening.get("last", 0)
+    if type(last) is not int or not 0 <= last < 2**32:
+        raise Malformed("Not a number of a request")
+    token = opening.get("token")
+    if "token" not in opening:
+        return {"last": last}
+    if not isinstance(token, str) or not re.fullmatch("[A-Za-z0-9_-]{1,128}", token):
+        raise Malformed("Not a token")
+    return {"token": token, "last": last}
+
+
 def read_number(digits, least, most):
     if re.fullmatch("0|[1-9][0-9]{0,15}", digits) and least <= int(digits) <= most:
         return int(digits)
@@ -144,8 +186,14 @@ def write(kind, value, id=None):
         code = {"code": value.code} if value and value.code is not None else {}
         rest = f",{payload_of({'message': value.message, **code})}" if value else ""
         return f"\x01l{id}{rest}"
-    if kind == "join":
+    if kind in ("join", "open"):
         value = payload_of(value)
+    if kind == "retried":
+        number, settled, value = value
+        if isinstance(value, bytes):
+            value = number.to_bytes(4, "big") + settled.to_bytes(4, "big") + value
+        else:
+            value = f"{number},{settled},{value}"
     if kind == "batch" and isinstance(value[0], bytes):
         value = b"".join(len(item).to_bytes(4, "big") + item for item in value)
     elif kind == "batch":
@@ -212,6 +260,29 @@ def value_of(payload):
         return payload
 
 
+class Session:
+    """What a client keeps from connection to connection for requests it sends again."""
+
+    def __init__(self):
+        self.token, self.last = None, 0
+        self.pending = {}  # payloads by number, in the order of the numbers
+
+    def opened(self, token):
+        """Takes the token that the server gives; a new one begins a new session."""
+        if token != self.token:
+            self.token, self.last, self.pending = token, 0, {}
+
+    def add(self, value):
+        """The number of one more request."""
+        self.last += 1
+        self.pending[self.last] = payload_of(value)
+        return self.last
+
+    def retried(self, number):
+        """A request as it is sent, for the first time or again."""
+        return Retried(number, min(self.pending) - 1, self.pending[number])
+
+
 class Peer:
     """The server, as its client sees it. Methods take and give values."""
 
@@ -242,11 +313,31 @@ class Peer:
         """Asks, and gives the answer, or raises a RequestError."""
         if not self.speaks:
             raise RuntimeError("The server does not speak events.v1")
+        return value_of(await self._ask("request", payload_of(value)))
+
+    async def open(self, session):
+        """Opens a session on this connection, before any request of it is sent."""
+        token = {} if session.token is None else {"token": session.token}
+        answer = value_of(await self._ask("open", {**token, "last": session.last}))
+        session.opened(read_opening(answer)["token"])
+
+    async def retry(self, session, number):
+        """Asks, for the first time or again; it stays pending if there is no answer."""
+        try:
+            answer = await self._ask("retried", session.retried(number))
+        except RequestError as error:
+            if error.code != "retry-later":
+                del session.pending[number]
+            raise
+        del session.pending[number]
+        return value_of(answer)
+
+    async def _ask(self, kind, value):
         self._last_id = id = self._last_id + 1
         self._answers[id] = answer = self._future()
         try:
-            await self._spend(write("request", payload_of(value), id))
-            return value_of(await answer)
+            await self._spend(write(kind, value, id))
+            return await answer
         finally:
             del self._answers[id]
 

@@ -10,7 +10,8 @@ import asyncio
 import json
 import sys
 
-from events_v1 import Malformed, Meaning, RequestError, connect, read, write
+from events_v1 import Malformed, Meaning, RequestError, Retried, Session
+from events_v1 import connect, read, write
 
 
 def tell(**event):
@@ -38,6 +39,10 @@ def meaning_in(vector):
         join = dict(vector["join"])
         value = {**join, "again": True} if join.pop("isRejoin") else join
         value.pop("isRejoin", None)
+    if "number" in vector:
+        kind, value = "retried", Retried(vector["number"], vector["settled"], value)
+    if "opening" in vector:
+        value = vector["opening"]
     if "failure" in vector:
         value = RequestError(**vector["failure"])
     return Meaning(kind, value, vector.get("id"))
@@ -83,6 +88,24 @@ async def ask(peer, tag, payload):
         tell(on="lost", tag=tag)
 
 
+async def retry(peer, session, command):
+    """Opens the session, sends what is pending again, and asks something new."""
+    await peer.open(session)
+    if command.get("renumber"):  # a fault: a number is used for another request
+        session.last -= 1
+    numbers = list(session.pending)
+    if "data" in command:
+        numbers.append(session.add(command["data"]))
+    for number in numbers:
+        try:
+            value = await peer.retry(session, number)
+            tell(on="reply", number=number, **shown(value))
+        except RequestError as error:
+            tell(on="failure", number=number, code=error.code)
+        except ConnectionError:
+            tell(on="lost", number=number)
+
+
 async def visit(peer, command):
     """Joins a channel, says something there, and leaves it when it hears `bye`."""
 
@@ -101,7 +124,7 @@ async def visit(peer, command):
         tell(on="refused", message=error.message, code=error.code)
 
 
-async def do(peer, command):
+async def do(peer, session, command):
     what = command["do"]
     if what == "send":
         # All begin in one turn, so that they go in as few frames as may be.
@@ -114,6 +137,8 @@ async def do(peer, command):
         tell(on="sent", spent=peer.spent)
     elif what == "join":
         await visit(peer, command)
+    elif what == "retry":
+        await retry(peer, session, command)
     elif what == "ping":
         await peer.ping(command["text"])
         tell(on="pong", text=command["text"])
@@ -124,7 +149,7 @@ async def do(peer, command):
         peer.post(payload_in(command))
 
 
-async def obey(reader, url="", protocols=(), handles=True, limit=2**53 - 1, **_):
+async def obey(reader, session, url="", protocols=(), handles=True, limit=2**53 - 1, **_):
     """Connects, and does what it is told until the connection ends."""
 
     def hear(value):
@@ -147,7 +172,7 @@ async def obey(reader, url="", protocols=(), handles=True, limit=2**53 - 1, **_)
             command = json.loads(line.result() or '{"do":"close"}')
             if command["do"] == "close":
                 break
-            tasks.add(asyncio.create_task(do(peer, command)))
+            tasks.add(asyncio.create_task(do(peer, session, command)))
     tell(on="close", code=await closed)
     for task in tasks:
         task.cancel()
@@ -158,15 +183,16 @@ async def main():
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
     )
+    session = Session()
     while line := await reader.readline():
-        await obey(reader, **json.loads(line))
+        await obey(reader, session, **json.loads(line))
 
 
 if len(sys.argv) > 1:
     with open(sys.argv[1], encoding="utf-8") as file:
         vectors = json.load(file)
-    count, wrong = check(vectors)
-    more, also_wrong = check(vectors["channels"])
-    tell(on="checked", count=count + more, wrong=wrong + also_wrong)
+    checked = [check(part) for part in (vectors, vectors["channels"], vectors["retries"])]
+    count = sum(count for count, _ in checked)
+    tell(on="checked", count=count, wrong=sum((wrong for _, wrong in checked), []))
 else:
     asyncio.run(main())
