@@ -134,6 +134,8 @@ export class RedisLog implements AdapterLog {
   #name = "";
   /** Other logs whose messages arrive, but are not stored here. */
   readonly #foreign = new Set<string>();
+  /** When the first of them was seen. */
+  #foreignSince = 0;
   #warnedPolicy = "";
 
   /** @param host Where it is; throws if Redis is not connected. */
@@ -207,11 +209,26 @@ export class RedisLog implements AdapterLog {
     const [, digits, name = ""] = OFFSET_PATTERN.exec(start) ?? [];
     if (digits === undefined) return undefined;
     if (name === this.#name) return Number(digits);
-    if (!this.#foreign.has(name)) {
-      if (this.#foreign.size < MAX_FOREIGN) this.#foreign.add(name);
+    if (this.#isNewForeign(name)) {
       this.#host().lost(new Error("The log of messages has another name"));
     }
     return "foreign";
+  }
+
+  /**
+   * Whether the log has to be opened again, as it may have this name now. Names are bounded,
+   * since whoever can publish can make up any number of them.
+   */
+  #isNewForeign(name: string): boolean {
+    const now = performance.now();
+    const isFull = this.#foreign.size >= MAX_FOREIGN;
+    if (isFull && now - this.#foreignSince >= FOREIGN_MS) this.#foreign.clear();
+    if (this.#foreign.has(name) || this.#foreign.size >= MAX_FOREIGN) {
+      return false;
+    }
+    if (this.#foreign.size === 0) this.#foreignSince = now;
+    this.#foreign.add(name);
+    return true;
   }
 
   #keys(host: RedisLogHost, channel: string): [string, string, string] {
@@ -266,8 +283,11 @@ export class RedisLog implements AdapterLog {
   }
 }
 
-/** How many names of other logs are remembered. */
-const MAX_FOREIGN = 100;
+/** How many names of other logs are remembered, and open the log again. */
+const MAX_FOREIGN = 10;
+
+/** After this time they are forgotten if there are too many, in milliseconds. */
+const FOREIGN_MS = 10_000;
 
 function texts(reply: unknown): string[] {
   return Array.isArray(reply) ? reply.map(String) : [];
