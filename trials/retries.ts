@@ -21,7 +21,7 @@ const AT_ONCE = 4;
 /** How often the connections are cut before a server is killed. */
 const CUTS_PER_KILL = 3;
 
-const kills = argument(0, 30);
+const kills = argument(0, 25);
 const clientCount = argument(1, 10);
 
 const file = await Deno.makeTempFile();

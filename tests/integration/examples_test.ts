@@ -121,6 +121,20 @@ test("examples: requests are asked, answered and refused, both ways", async () =
   assertStrictEquals(await program.exit(), 0);
 });
 
+test("examples: an order whose answer is lost is handled once", async () => {
+  await using program = Program.run("examples/orders.ts");
+  assertEquals(await program.linesUntil("Handlers called: 2"), [
+    "Connected",
+    "Handled: apple",
+    "Lost the connection",
+    "Connected",
+    "Confirmed: order 1, apple",
+    "Handled: pear",
+    "Confirmed: order 2, pear",
+  ]);
+  assertStrictEquals(await program.exit(), 0);
+});
+
 test("examples: a contract types and checks both ends", async () => {
   await using program = Program.run("examples/contract.ts");
   assertStrictEquals(await program.line("1 looks at the"), "pear");
