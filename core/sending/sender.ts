@@ -29,6 +29,11 @@ export class Sender {
   readonly #creditWindow: CreditWindow | undefined;
   readonly #batcher: FrameBatcher | undefined;
   readonly #budget: BudgetAccount | undefined;
+  /**
+   * The options of requests, replies and other frames that are not messages: with `latest`
+   * for the whole socket, they would replace each other. They make messages give way.
+   */
+  readonly #frameOptions: SendOptions | undefined;
 
   /** Creates the sender of an open socket. */
   constructor(
@@ -41,6 +46,9 @@ export class Sender {
   ) {
     this.#socket = socket;
     this.#budget = budget;
+    this.#frameOptions = limits.overflow === "latest"
+      ? { overflow: "terminate" }
+      : undefined;
     this.#onSignal = onSignal;
     if (isEvents) {
       this.#batcher = new FrameBatcher(socket, instrumented, hasParts);
@@ -111,7 +119,12 @@ export class Sender {
    */
   sendMarked(frame: Frame, options?: SendOptions): Promise<void> | undefined {
     return this.#creditWindow &&
-      this.#sendWithCredit(this.#creditWindow, frame, options, false);
+      this.#sendWithCredit(
+        this.#creditWindow,
+        frame,
+        options ?? this.#frameOptions,
+        false,
+      );
   }
 
   /** Sends a frame that needs no credit: the peer may give more only after it. */
@@ -119,7 +132,7 @@ export class Sender {
     frame: Frame,
     options: SendOptions | undefined,
   ): Promise<void> {
-    return this.#sendNow(frame, options, false);
+    return this.#sendNow(frame, options ?? this.#frameOptions, false);
   }
 
   /** Sends credit, as {@linkcode PacedWriter.sendCredit} does. */

@@ -104,6 +104,35 @@ Deno.test({
   },
 });
 
+test("requests and replies are not replaced by messages of a socket that keeps the latest", async () => {
+  const self = own("server", {
+    ...EVENTS,
+    options: { writerLimits: resolveWriterLimits({ overflow: "latest" }, 0) },
+  });
+  const { connection, socket, owner } = self;
+  owner.handler = ({ data }) => data;
+  socket.isStalled = true;
+  connection.send("x".repeat(2 ** 20)); // fills the buffer of the socket
+  await turn();
+  socket.receive('\u0001?1,"one"');
+  socket.receive('\u0001?2,"two"');
+  const asked = [connection.request("a"), connection.request("b")];
+  connection.send("old").catch(() => {});
+  connection.send("new").catch(() => {});
+  await turn();
+  assertEquals(connection.dropped.outgoing, 1); // "old"
+  socket.isStalled = false;
+  socket.bufferedAmount = 0;
+  for (let i = 0; i < 3; i++) await turn();
+  socket.receive("\u0001+1000000");
+  await turn();
+  connection.terminate();
+  for (const one of asked) {
+    await assertRejects(() => one, Error, "ended");
+  }
+  assertEquals(connection.dropped.outgoing, 1);
+});
+
 Deno.test("messages that look like frames of events.v1 arrive unchanged", async () => {
   const [one, other] = createPair("server", EVENTS);
   const marked = new Uint8Array([0xc1, 0x5b, 0]);
