@@ -688,8 +688,8 @@ export class ServerSocket<Types extends CheckedTypes<Types> = SocketTypes>
    * Closes all connections and the server: the short form of {@linkcode
    * ServerSocket.shutdown}.
    *
-   * @param code The close code; 1000 by default. Also allowed are 1001 to 1003, 1007 to
-   * 1013, and 3000 to 4999.
+   * @param code The close code; 1001 by default. Also allowed are 1000, 1002, 1003, 1007
+   * to 1013, and 3000 to 4999.
    * @param reason The human-readable reason, at most 123 bytes of UTF-8; empty by default.
    * @returns A promise that resolves when all connections have ended and the port is
    * free.
