@@ -145,15 +145,15 @@ export class ClusterLink {
     this.#adapter = adapter;
     this.#queue = new OutageQueue(maxQueued);
     this.#host = host;
+    this.brokerLog = history && adapter.log &&
+      new BrokerLog(adapter.log, history, maxQueued, name, host);
     this.registry = new ServerRegistry(name, host, {
       send: (message, to) => adapter.publish(registryChannel(to), message),
       sendQuietly: (message, to) => {
         if (!this.#isPublishing) return; // the others notice the silence
         this.#attempt(() => adapter.publish(registryChannel(to), message));
       },
-    }, presence);
-    this.brokerLog = history && adapter.log &&
-      new BrokerLog(adapter.log, history, maxQueued, name, host);
+    }, { presence, usesLog: this.brokerLog !== undefined });
     this.#startTimer = startTimer(() => {
       if (this.#reportedReason !== undefined) return;
       this.#enter(this.#state, silenceError(START_TIMEOUT_MS));

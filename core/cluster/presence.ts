@@ -116,6 +116,11 @@ export class Presence<Data> {
    * received, so that the same data is the newest one on all servers.
    */
   #version = 0;
+  /**
+   * How far the fastest clock of the servers is ahead of this one, in milliseconds. All
+   * servers follow it, so that the order of their changes is that of time.
+   */
+  #aheadMs = 0;
   #isBrokerDown = false;
   /** Servers that were removed, and may still be running. */
   readonly #dropped = new Set<string>();
@@ -141,6 +146,17 @@ export class Presence<Data> {
     this.#name = name;
     this.#host = host;
     this.#publishText = publish;
+  }
+
+  /** The time by the fastest clock of the servers that is known. */
+  get clock(): number {
+    return Math.max(this.#version, Date.now() + this.#aheadMs);
+  }
+
+  /** Follows the clock of another server if it is ahead. */
+  noteClock(clock: number): void {
+    this.#version = Math.max(this.#version, clock);
+    this.#aheadMs = Math.max(this.#aheadMs, clock - Date.now());
   }
 
   /**
@@ -241,7 +257,7 @@ export class Presence<Data> {
       return undefined;
     }
     const view = this.#rooms.get(room);
-    this.#version = Math.max(this.#version, message.at);
+    this.noteClock(message.at);
     if (view) this.#apply(room, view, message);
     return message.from;
   }
@@ -496,7 +512,7 @@ export class Presence<Data> {
   }
 
   #nextVersion(): number {
-    this.#version = Math.max(this.#version + 1, Date.now());
+    this.#version = Math.max(this.#version + 1, Date.now() + this.#aheadMs);
     return this.#version;
   }
 }

@@ -14,7 +14,14 @@ import type { ClusterAnswer, ClusterQuery } from "./cluster_host.ts";
 /** A message between servers. */
 export type ServerMessage =
   /** A heartbeat. A server that has just come up wants one from all others. */
-  | { readonly type: "pulse"; readonly isNew: boolean }
+  | {
+    readonly type: "pulse";
+    readonly isNew: boolean;
+    /** The {@linkcode Presence.clock} of the sender, if it has presence. */
+    readonly clock?: number;
+    /** Whether the sender stores messages in the broker; undefined if it does not tell. */
+    readonly usesLog?: boolean;
+  }
   /** The sender leaves the cluster. */
   | { readonly type: "bye" }
   /** Messages of the sender are lost, and those that it sends from now on follow. */
@@ -100,8 +107,16 @@ export function decodeServerMessage(
 function toMessage(type: string, header: unknown): ServerMessage | undefined {
   const id = readProperty(header, "id");
   switch (type) {
-    case "pulse":
-      return { type, isNew: readProperty(header, "isNew") === true };
+    case "pulse": {
+      const clock = readProperty(header, "clock");
+      const usesLog = readProperty(header, "usesLog");
+      return {
+        type,
+        isNew: readProperty(header, "isNew") === true,
+        ...Number.isSafeInteger(clock) && { clock: Number(clock) },
+        ...typeof usesLog === "boolean" && { usesLog },
+      };
+    }
     case "bye":
     case "gap":
     case "app":

@@ -76,6 +76,14 @@ export interface QueryOptions {
   ): boolean | void;
 }
 
+/** What the pulses of a {@linkcode ServerRegistry} tell about its server. */
+export interface RegistryOptions {
+  /** Is told which servers come and go. */
+  readonly presence?: Presence<unknown> | undefined;
+  /** Whether this server stores messages in the broker. */
+  readonly usesLog?: boolean;
+}
+
 /** How many servers have not answered a query. */
 export interface QueryResult {
   /** Those that were lost before, with their connections. */
@@ -83,6 +91,8 @@ export interface QueryResult {
   /** Those that have not answered in time, or do not know the query. */
   readonly unanswered: number;
 }
+
+type Pulse = Extract<ServerMessage, { readonly type: "pulse" }>;
 
 /** A query that waits for answers. */
 interface PendingQuery {
@@ -112,6 +122,8 @@ export class ServerRegistry {
   readonly #host: RegistryHost;
   readonly #transport: RegistryTransport;
   readonly #presence: Presence<unknown> | undefined;
+  readonly #usesLog: boolean;
+  #isMixReported = false;
   /** The number of heartbeats that each other server has missed. */
   readonly #missedHeartbeats = new Map<string, number>();
   readonly #queries = new Map<number, PendingQuery>();
@@ -122,21 +134,18 @@ export class ServerRegistry {
   /** Ends the discovery of other servers; undefined when it has ended. */
   #discovery: Timer | undefined;
 
-  /**
-   * Creates a registry that knows of no other server.
-   *
-   * @param presence Is told which servers come and go.
-   */
+  /** Creates a registry that knows of no other server. */
   constructor(
     name: string,
     host: RegistryHost,
     transport: RegistryTransport,
-    presence?: Presence<unknown>,
+    { presence, usesLog = false }: RegistryOptions = {},
   ) {
     this.#name = name;
     this.#host = host;
     this.#transport = transport;
     this.#presence = presence;
+    this.#usesLog = usesLog;
   }
 
   /** The number of servers, including this one. */
@@ -164,7 +173,7 @@ export class ServerRegistry {
         settleIfComplete(query);
       }
     }, DISCOVERY_MS);
-    this.#send({ type: "pulse", isNew: true });
+    this.#sendPulse(true);
   }
 
   /** Stops sending heartbeats and forgets the other servers. */
@@ -263,13 +272,29 @@ export class ServerRegistry {
       if (this.#timer === undefined) return;
       return this.#answer(from, message.id, message.query, body);
     }
-    if (message.type === "pulse" && message.isNew) {
+    if (message.type === "answer") {
+      this.serverHeard(from);
+      return this.#addAnswer(from, message, body);
+    }
+    this.#receivePulse(from, message);
+  }
+
+  #receivePulse(from: string, { isNew, clock, usesLog }: Pulse): void {
+    if (clock !== undefined) this.#presence?.noteClock(clock);
+    if (isNew) {
       if (this.#missedHeartbeats.has(from)) this.#presence?.serverBack(from);
       this.#askAgain(from);
     }
     this.serverHeard(from);
-    if (message.type === "answer") this.#addAnswer(from, message, body);
-    else if (message.isNew) this.#send({ type: "pulse", isNew: false }, from);
+    if (isNew) this.#sendPulse(false, from);
+    const isMixed = usesLog !== undefined && usesLog !== this.#usesLog;
+    if (!isMixed || this.#isMixReported) return;
+    this.#isMixReported = true;
+    this.#host.failed(
+      new Error(
+        "Cannot deliver all messages to all clients as servers with and without the option history share a broker: set history on all of them, or on none",
+      ),
+    );
   }
 
   /** A message has arrived from a server, of whatever kind. */
@@ -284,7 +309,7 @@ export class ServerRegistry {
       if (missed >= MAX_MISSED_HEARTBEATS) this.#removeServer(name);
       else this.#missedHeartbeats.set(name, missed + 1);
     }
-    this.#send({ type: "pulse", isNew: false });
+    this.#sendPulse(false);
   }
 
   #removeServer(name: string): void {
@@ -362,6 +387,13 @@ export class ServerRegistry {
     } finally {
       settleIfComplete(query);
     }
+  }
+
+  #sendPulse(isNew: boolean, to?: string): void {
+    const clock = this.#presence?.clock;
+    const usesLog = this.#usesLog;
+    const pulse = { type: "pulse", isNew, usesLog } as const;
+    this.#send(clock === undefined ? pulse : { ...pulse, clock }, to);
   }
 
   #send(message: ServerMessage, to?: string, body?: BroadcastBody): void {

@@ -153,6 +153,20 @@ Deno.test("Presence groups connections of several servers by key", () => {
   }
 });
 
+Deno.test("Presence agrees on the data that was set last if clocks differ", () => {
+  using world = new World();
+  const [a, b] = [world.add("a"), world.add("b")];
+  a.presence.noteClock(Date.now() + 300_000); // its clock is fast
+  b.presence.noteClock(a.presence.clock); // by a heartbeat
+  world.time.tick(1_000);
+  a.enter("1", "ada", "first");
+  world.settle();
+  world.time.tick(1_000);
+  b.enter("2", "ada", "second"); // it has not heard of the first
+  world.settle();
+  for (const { there } of [a, b]) assertEquals(there.get("ada"), "second");
+});
+
 Deno.test("Presence keeps a member that moves to another server", () => {
   using world = new World();
   const [a, b, c] = [world.add("a"), world.add("b"), world.add("c")];

@@ -13,6 +13,7 @@ import type {
   ClusterAnswer,
   ClusterQuery,
 } from "../../../core/cluster/cluster_host.ts";
+import { Presence } from "../../../core/cluster/presence.ts";
 import { ServerRegistry } from "../../../core/cluster/server_registry.ts";
 import { ServerSocket } from "../../../mod.ts";
 
@@ -31,18 +32,23 @@ function fleetOf(...names: string[]) {
         if (to === undefined || to === other) registry.receive(bytes);
       }
     };
-    return new ServerRegistry(name, {
-      answer: (query) => {
-        asked.push(`${name} ${query.type}`);
-        return query.type === "who"
-          ? Promise.resolve({ number: 1 })
-          : { number: 10 };
+    return new ServerRegistry(
+      name,
+      {
+        answer: (query) => {
+          asked.push(`${name} ${query.type}`);
+          return query.type === "who"
+            ? Promise.resolve({ number: 1 })
+            : { number: 10 };
+        },
+        sendPositions: (room, recovered) =>
+          asked.push(`${name} positions ${room} ${recovered}`),
+        appMessage: (body) => told.push([name, body]),
+        failed: (error) => told.push(error),
       },
-      sendPositions: (room, recovered) =>
-        asked.push(`${name} positions ${room} ${recovered}`),
-      appMessage: (body) => told.push([name, body]),
-      failed: (error) => told.push(error),
-    }, { send, sendQuietly: send });
+      { send, sendQuietly: send },
+      { usesLog: name.startsWith("log ") },
+    );
   };
   const one = make("a");
   all.set("a", one);
@@ -84,6 +90,47 @@ Deno.test("ServerRegistry tracks servers", () => {
   assertEquals(sizes(), [2, 2, 1]);
   stop();
   assertEquals(sizes(), [1, 1, 1]);
+});
+
+Deno.test("ServerRegistry reports servers with and without a history once", () => {
+  using _time = new FakeTime();
+  const alike = fleetOf("b", "c");
+  alike.stop();
+  assertEquals(alike.told, []);
+  const { told, stop } = fleetOf("b", "log c", "log d");
+  stop();
+  assertEquals(told.length, 4); // one for each server
+  for (const error of told) {
+    assertInstanceOf(error, Error);
+    assertMatch(error.message, /with and without the option history/);
+  }
+});
+
+Deno.test("ServerRegistry passes on how far clocks are ahead", () => {
+  using time = new FakeTime();
+  const host = { memberJoined() {}, memberUpdated() {}, memberLeft() {} };
+  const presence = new Presence("a", host, () => {});
+  const registry = new ServerRegistry(
+    "a",
+    {
+      answer: () => ({ number: 0 }),
+      sendPositions() {},
+      appMessage() {},
+      failed() {},
+    },
+    { send() {}, sendQuietly() {} },
+    { presence },
+  );
+  const hear = (clock: unknown) => {
+    const pulse = { version: 1, from: "b", type: "pulse", isNew: false, clock };
+    registry.receive(encoder.encode(JSON.stringify(pulse)));
+  };
+  for (const clock of ["9e15", 1e300, null, Date.now() - 300_000]) hear(clock);
+  assertEquals(presence.clock, Date.now());
+  hear(Date.now() + 300_000);
+  time.tick(5_000);
+  assertEquals(presence.clock, Date.now() + 300_000);
+  presence.stop();
 });
 
 Deno.test("ServerRegistry removes silent servers", () => {
