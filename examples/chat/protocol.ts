@@ -1,135 +1,49 @@
 /**
- * What the page and the server of the chat say to each other. Each side parses
- * what comes from the other, as it may be of another version, or of somebody
- * else's making.
+ * What the page and the server of the chat send each other, and what may be a name and a
+ * text.
  *
  * @module
  */
 
-/** How long a name may be, in UTF-16 units, as `maxlength` counts. */
+/** The channel of the chat, with the types of its contract. */
+export const CHANNEL = "lobby";
+
+/** The maximum length of a name, in UTF-16 units, as `maxlength` counts. */
 export const MAX_NAME = 30;
 
-/** How long a text may be, in UTF-16 units; at most three bytes each. */
+/** The maximum length of a text, in UTF-16 units: at most three bytes each. */
 export const MAX_TEXT = 1_000;
 
-/**
- * How many messages of a page may have no echo yet: all of them may come at once,
- * when the server was away.
- */
+/** How many messages of a page may wait for their answer: they may arrive all at once. */
 export const MAX_OPEN = 50;
-
-/** How often the server says that it is there, in milliseconds. */
-export const ALIVE_EVERY = 5_000;
-
-/** From the page: who it is. It comes first on each connection, and once. */
-export interface Hello {
-  readonly kind: "hello";
-  readonly name: string;
-}
-
-/** From the page: a message for everybody. */
-export interface Say {
-  readonly kind: "say";
-  /** Random, made by the page; it stays when the message is sent again. */
-  readonly id: string;
-  readonly text: string;
-}
-
-export type FromPage = Hello | Say;
 
 /** A message as everybody gets it. */
 export interface Said {
+  /** Random, made by the page that has sent it. */
   readonly id: string;
   readonly name: string;
   readonly text: string;
-  /** When it came to the server, in milliseconds since the epoch. */
+  /** When it arrived at the server, in milliseconds since the epoch. */
   readonly at: number;
 }
 
-/** From the server: the answer to a hello, with the last messages. */
-export interface Welcome {
-  readonly kind: "welcome";
-  readonly history: readonly Said[];
+/** The contract of both sides. */
+export interface Chat {
+  client: { say(data: { readonly id: string; readonly text: string }): Said };
+  server: { said: Said };
+  presence: string;
 }
 
-/** From the server: who is there now. */
-export interface People {
-  readonly kind: "people";
-  readonly names: readonly string[];
-}
-
-/** From the server: somebody has said something. */
-export interface News {
-  readonly kind: "said";
-  readonly said: Said;
-}
-
-/** From the server, to who has sent it again: everybody has this already. */
-export interface Known {
-  readonly kind: "known";
-  readonly id: string;
-}
-
-/**
- * From the server, now and then: it is there. A page hears of no ping, and without
- * this would not notice that the way to a server is cut that has nothing to say.
- */
-export interface Alive {
-  readonly kind: "alive";
-}
-
-export type FromServer = Welcome | People | News | Known | Alive;
-
-/** What the page has sent; undefined if it is malformed. */
-export function parseFromPage(data: unknown): FromPage | undefined {
-  if (!isRecord(data)) return undefined;
-  const { kind } = data;
-  if (kind === "hello") {
-    const name = parseName(data.name);
-    return name === undefined ? undefined : { kind, name };
-  }
-  if (kind === "say") {
-    const { id } = data;
-    const text = parseText(data.text);
-    return text === undefined || !isId(id) ? undefined : { kind, id, text };
-  }
-  return undefined;
-}
-
-/** What the server has sent; undefined if it is malformed, or newer than this. */
-export function parseFromServer(data: unknown): FromServer | undefined {
-  if (!isRecord(data)) return undefined;
-  const { kind } = data;
-  if (kind === "welcome") {
-    const history = parseAll(data.history, parseSaid);
-    return history && { kind, history };
-  }
-  if (kind === "people") {
-    const names = parseAll(data.names, parseName);
-    return names && { kind, names };
-  }
-  if (kind === "said") {
-    const said = parseSaid(data.said);
-    return said && { kind, said };
-  }
-  if (kind === "alive") return { kind };
-  if (kind === "known") {
-    const { id } = data;
-    return isId(id) ? { kind, id } : undefined;
-  }
-  return undefined;
-}
-
-/** Control characters, line breaks, and what turns the direction of writing. */
+/** Control characters, line breaks, and what changes the direction of writing. */
 const UNFIT_IN_NAME = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u;
 
 /** What can be seen. */
 const VISIBLE = /[\p{L}\p{N}\p{P}\p{S}]/u;
 
-/** Control characters, but for tabs and line breaks. */
+/** Control characters, except tabs and line breaks. */
 const UNFIT_IN_TEXT = /[^\P{Cc}\t\n]/u;
 
-/** A name without space around it; undefined if it is none. */
+/** A name without space around it; undefined if it is not valid. */
 export function parseName(data: unknown): string | undefined {
   if (typeof data !== "string" || !data.isWellFormed()) return undefined;
   const name = data.trim();
@@ -138,7 +52,7 @@ export function parseName(data: unknown): string | undefined {
   return isFit ? name : undefined;
 }
 
-/** A text without space around it; undefined if it is none. */
+/** A text without space around it; undefined if it is not valid. */
 export function parseText(data: unknown): string | undefined {
   if (typeof data !== "string" || !data.isWellFormed()) return undefined;
   const text = data.trim();
@@ -147,40 +61,12 @@ export function parseText(data: unknown): string | undefined {
   return isFit ? text : undefined;
 }
 
-function parseSaid(data: unknown): Said | undefined {
-  if (!isRecord(data)) return undefined;
-  const { id, at } = data;
-  const name = parseName(data.name);
-  const text = parseText(data.text);
-  if (!isId(id) || !isTime(at)) return undefined;
-  if (name === undefined || text === undefined) return undefined;
-  return { id, name, text, at };
-}
-
-/** A list of which each item is well-formed. */
-function parseAll<T>(
-  data: unknown,
-  parse: (item: unknown) => T | undefined,
-): T[] | undefined {
-  if (!Array.isArray(data)) return undefined;
-  const all: T[] = [];
-  for (const item of data) {
-    const parsed = parse(item);
-    if (parsed === undefined) return undefined;
-    all.push(parsed);
-  }
-  return all;
-}
-
-function isRecord(data: unknown): data is Record<string, unknown> {
-  return typeof data === "object" && data !== null;
-}
-
-function isId(data: unknown): data is string {
+/** Whether it is an id of a message. */
+export function isId(data: unknown): data is string {
   return typeof data === "string" && /^[0-9a-f]{32}$/.test(data);
 }
 
-/** Whether it is a number that a `Date` can hold. */
-function isTime(data: unknown): data is number {
-  return typeof data === "number" && Math.abs(data) <= 8.64e15;
+/** Whether it is a message, among the values that the server has sent. */
+export function isSaid(data: unknown): data is Said {
+  return typeof data === "object" && data !== null && "id" in data;
 }

@@ -1,30 +1,27 @@
-/**
- * The chat of the examples: what its two sides say to each other, what becomes of
- * messages, and its server as a process of its own.
- */
+/** The chat of the examples: what it accepts, and its server as a process of its own. */
 
 import {
   assert,
   assertEquals,
   assertMatch,
+  assertRejects,
   assertStrictEquals,
   assertStringIncludes,
 } from "@std/assert";
+import { type Channel, channel } from "@ws/events/channels";
+import { ClientSocket, RequestError } from "@ws/events/client";
+import type { ClientTypes } from "@ws/events/contract";
 import {
-  Deliveries,
-  type Delivery,
-} from "../../examples/chat/page/deliveries.ts";
-import {
-  type FromPage,
-  type FromServer,
+  CHANNEL,
+  type Chat,
+  isId,
+  isSaid,
   MAX_NAME,
   MAX_TEXT,
-  parseFromPage,
-  parseFromServer,
   parseName,
   parseText,
+  type Said,
 } from "../../examples/chat/protocol.ts";
-import { Room } from "../../examples/chat/room.ts";
 import { startChat } from "../support/chat.ts";
 import { lacksPermission } from "../support/permissions.ts";
 import { HANDSHAKE, RawPeer, request } from "../support/raw_peer.ts";
@@ -78,205 +75,15 @@ Deno.test("chat: parseText() trims, and refuses what is no text", () => {
   for (const text of wrong) assertStrictEquals(parseText(text), undefined);
 });
 
-Deno.test("chat: parseFromPage() takes well-formed messages only, and no more of them than it knows", () => {
-  assertEquals(parseFromPage({ kind: "hello", name: " Ada ", age: 36 }), {
-    kind: "hello",
-    name: "Ada",
-  });
-  assertEquals(parseFromPage({ kind: "say", id: ID, text: " hi ", at: 1 }), {
-    kind: "say",
-    id: ID,
-    text: "hi",
-  });
-  const wrong = [
-    undefined,
-    null,
-    "hello",
-    1,
-    [],
-    {},
-    { kind: "shout", id: ID, text: "hi" },
-    { kind: "hello" },
-    { kind: "hello", name: "" },
-    { kind: "say", text: "hi" },
-    { kind: "say", id: ID },
-    { kind: "say", id: 1, text: "hi" },
-    { kind: "say", id: ID.toUpperCase(), text: "hi" },
-    { kind: "say", id: `${ID}0`, text: "hi" },
-    { kind: "say", id: `${ID}\n`, text: "hi" },
-  ];
-  for (const data of wrong) assertStrictEquals(parseFromPage(data), undefined);
-});
-
-Deno.test("chat: parseFromServer() takes well-formed messages only", () => {
-  const said = { id: ID, name: "Ada", text: "hi", at: 1 };
-  const right: FromServer[] = [
-    { kind: "welcome", history: [] },
-    { kind: "welcome", history: [said, said] },
-    { kind: "people", names: ["Ada", "Ada"] },
-    { kind: "said", said },
-    { kind: "known", id: ID },
-    { kind: "alive" },
-  ];
-  for (const data of right) assertEquals(parseFromServer(data), data);
-  const wrong = [
-    undefined,
-    "said",
-    { kind: "news" },
-    { kind: "welcome" },
-    { kind: "welcome", history: [said, { ...said, at: "1" }] },
-    { kind: "people", names: "Ada" },
-    { kind: "people", names: [""] },
-    { kind: "said", ...said },
-    { kind: "said", said: null },
-    { kind: "said", said: { ...said, at: NaN } },
-    { kind: "said", said: { ...said, at: 1e16 } },
-    { kind: "said", said: { ...said, name: "" } },
-    { kind: "said", said: { ...said, text: "" } },
-    { kind: "known", id: "x" },
-  ];
-  for (const data of wrong) {
-    assertStrictEquals(parseFromServer(data), undefined);
+Deno.test("chat: isId() and isSaid() accept what they are named for only", () => {
+  for (const id of [ID, idOf(0)]) assert(isId(id));
+  for (const id of [`${ID}0`, `${ID}\n`, ID.toUpperCase(), "", 1, null]) {
+    assert(!isId(id));
   }
-});
-
-Deno.test("chat: the longest text that parses fits into what the server takes", () => {
-  for (const char of ["李", "\n", '"', "\\", "é"]) {
-    const text = `a${char.repeat(MAX_TEXT - 2)}a`;
-    const say: FromPage = { kind: "say", id: ID, text };
-    assertEquals(parseFromPage(say), say);
-    const { length } = new TextEncoder().encode(JSON.stringify(say));
-    assert(length <= 4 * 1024, `${length} bytes`);
+  assert(isSaid({ id: ID, name: "Ada", text: "hi", at: 1 }));
+  for (const data of [undefined, null, "said", 1, {}, []]) {
+    assert(!isSaid(data));
   }
-});
-
-Deno.test("chat: Room.take() takes an id once, and keeps fifty messages", () => {
-  const room = new Room<string>();
-  for (let i = 0; i < 60; i++) {
-    const said = { id: idOf(i), name: "Ada", text: `${i}`, at: i };
-    assertEquals(room.take({ kind: "say", ...said }, "Ada", i), said);
-  }
-  assertStrictEquals(room.history.length, 50);
-  assertStrictEquals(room.history[0]?.text, "10");
-  const again = { kind: "say", id: idOf(3), text: "again" } as const;
-  assertStrictEquals(room.take(again, "Ada", 99), undefined);
-  assertStrictEquals(room.history.at(-1)?.text, "59");
-  // Ids are not remembered for ever.
-  for (let i = 60; i < 10_004; i++) {
-    room.take({ kind: "say", id: idOf(i), text: "x" }, "Ada", i);
-  }
-  assertStrictEquals(room.take(again, "Ada", 99)?.text, "again");
-});
-
-Deno.test("chat: Room knows who is there", () => {
-  const room = new Room<number>();
-  room.enter(1, "grace");
-  room.enter(2, "Ada");
-  room.enter(3, "Ada");
-  assertEquals(room.names, ["Ada", "Ada", "grace"]);
-  assertStrictEquals(room.nameOf(1), "grace");
-  assertEquals([room.leave(2), room.leave(2)], [true, false]);
-  assertEquals(room.names, ["Ada", "grace"]);
-});
-
-/** Deliveries, and what they have told. */
-function watched(): { deliveries: Deliveries; told: Map<string, Delivery[]> } {
-  const told = new Map<string, Delivery[]>();
-  const deliveries = new Deliveries((id, delivery) => {
-    told.set(id, [...told.get(id) ?? [], delivery]);
-  });
-  return { deliveries, told };
-}
-
-Deno.test("chat: Deliveries tells that a message is sent when its echo has come", () => {
-  const { deliveries, told } = watched();
-  deliveries.connect();
-  deliveries.welcome();
-  deliveries.begin("a");
-  deliveries.handOver("a");
-  assert(deliveries.confirm("a"));
-  assert(!deliveries.confirm("a"));
-  assert(!deliveries.confirm("of another"));
-  deliveries.lose();
-  deliveries.connect();
-  deliveries.welcome();
-  assertEquals(told.get("a"), ["sending", "sent"]);
-});
-
-Deno.test("chat: Deliveries tells that a message waits, and that it is sent later", () => {
-  const { deliveries, told } = watched();
-  deliveries.begin("a");
-  deliveries.connect();
-  deliveries.handOver("a");
-  deliveries.begin("b");
-  deliveries.lose();
-  deliveries.connect();
-  deliveries.handOver("b");
-  deliveries.confirm("a");
-  deliveries.welcome();
-  deliveries.confirm("b");
-  assertEquals(told.get("a"), ["waiting", "sending", "sent"]);
-  assertEquals(told.get("b"), ["sending", "waiting", "sending", "sent"]);
-});
-
-Deno.test("chat: Deliveries counts what is on its way", () => {
-  const { deliveries } = watched();
-  const counts = [deliveries.open];
-  const count = () => counts.push(deliveries.open);
-  for (const id of ["a", "b", "c"]) deliveries.begin(id);
-  count();
-  deliveries.connect();
-  for (const id of ["a", "b"]) deliveries.handOver(id);
-  count();
-  deliveries.confirm("a");
-  count();
-  deliveries.fail("c");
-  count();
-  deliveries.end();
-  count();
-  deliveries.begin("b");
-  count();
-  assertEquals(counts, [0, 3, 3, 2, 1, 0, 1]);
-});
-
-Deno.test("chat: Deliveries doubts what an earlier connection took and nobody has echoed", () => {
-  const { deliveries, told } = watched();
-  deliveries.connect();
-  deliveries.begin("a");
-  deliveries.handOver("a");
-  deliveries.lose();
-  deliveries.begin("b");
-  deliveries.connect();
-  deliveries.handOver("b");
-  deliveries.welcome();
-  assertEquals(told.get("a"), ["sending", "doubtful"]);
-  assertEquals(told.get("b"), ["waiting", "sending"]);
-  deliveries.begin("a");
-  deliveries.handOver("a");
-  deliveries.welcome();
-  deliveries.confirm("a");
-  assertEquals(told.get("a"), ["sending", "doubtful", "sending", "sent"]);
-});
-
-Deno.test("chat: Deliveries tells what is lost and what was not sent when all is over", () => {
-  const { deliveries, told } = watched();
-  deliveries.connect();
-  for (const id of ["a", "b"]) deliveries.begin(id);
-  deliveries.handOver("a");
-  deliveries.lose();
-  deliveries.begin("c");
-  deliveries.end();
-  deliveries.handOver("b");
-  deliveries.fail("c");
-  assertEquals(told.get("a"), ["sending", "doubtful"]);
-  assertEquals(told.get("b"), ["sending", "waiting", "doubtful"]);
-  assertEquals(told.get("c"), ["waiting", "failed"]);
-  deliveries.retry();
-  deliveries.begin("c");
-  deliveries.connect();
-  deliveries.handOver("c");
-  deliveries.confirm("c");
-  assertEquals(told.get("c")?.slice(2), ["waiting", "sending", "sent"]);
 });
 
 const ignore = await lacksPermission("net", "run", "read");
@@ -310,62 +117,66 @@ async function statusOf(
   return Number((await peer.head()).split(" ")[1]);
 }
 
-/** A plain WebSocket, and what has come by it. */
-class Guest implements AsyncDisposable {
-  readonly #socket: WebSocket;
-  readonly #messages: ReadableStreamDefaultReader<unknown>;
-  readonly closed: Promise<CloseEvent>;
+/** The types of the channel, as a client sees it. */
+type Room = Channel<ClientTypes<Chat> & { snapshot: Said[] }>;
 
-  constructor(url: string) {
-    this.#socket = new WebSocket(`${url}chat`);
-    const { promise, resolve } = Promise.withResolvers<CloseEvent>();
-    this.closed = promise;
-    this.#messages = new ReadableStream<unknown>({
-      start: (controller) => {
-        this.#socket.onmessage = ({ data }) => {
-          controller.enqueue(JSON.parse(data));
-        };
-        this.#socket.onclose = (event) => {
-          controller.close();
-          resolve(event);
-        };
-      },
-    }).getReader();
+/** Somebody in the chat, and what they have heard. */
+class Guest implements AsyncDisposable {
+  readonly #client = new ClientSocket<ClientTypes<Chat>>();
+  readonly room: Room = channel(this.#client, CHANNEL);
+  readonly heard: string[] = [];
+
+  constructor() {
+    this.room.on("open", (history) => {
+      for (const said of history) this.#hear(said);
+    });
+    this.room.on("message:said", ({ data }) => this.#hear(data));
   }
 
-  /** One who has come in, been welcomed, and heard who is there. */
+  /** Somebody who has joined the channel. */
   static async enter(url: string, name: string): Promise<Guest> {
-    const guest = new Guest(url);
-    await guest.send({ kind: "hello", name });
-    assertMatch(JSON.stringify(await guest.next()), /^{"kind":"welcome"/);
-    assertMatch(JSON.stringify(await guest.next()), /^{"kind":"people"/);
+    const guest = new Guest();
+    const query = new URLSearchParams({ name });
+    await guest.#client.connect(`${url.replace("http", "ws")}chat?${query}`);
+    try {
+      await guest.room.joined;
+    } catch (error) {
+      await guest.#client.close();
+      throw error;
+    }
     return guest;
   }
 
-  async send(data: unknown): Promise<void> {
-    const socket = this.#socket;
-    if (socket.readyState === WebSocket.CONNECTING) {
-      await new Promise((resolve) => {
-        socket.addEventListener("open", resolve, { once: true });
-      });
+  say(id: string, text: string): Promise<Said> {
+    return this.#client.request({ type: "say", id, text }, { retry: true });
+  }
+
+  /** Waits until so many messages were heard. */
+  async hears(count: number): Promise<string[]> {
+    while (this.heard.length < count) await this.room.waitFor("message");
+    return this.heard;
+  }
+
+  /** Waits until these people are in the channel. */
+  async sees(...names: string[]): Promise<void> {
+    const text = names.toSorted().join();
+    const seen = () => this.room.members.map(({ data }) => data).toSorted();
+    while (seen().join() !== text) {
+      const change = new AbortController();
+      const { signal } = change;
+      await Promise.race([
+        this.room.waitFor("join", { signal }),
+        this.room.waitFor("leave", { signal }),
+      ]).finally(() => change.abort());
     }
-    socket.send(JSON.stringify(data));
   }
 
-  async next(): Promise<unknown> {
-    return (await this.#messages.read()).value;
-  }
-
-  /** Waits for the next message that says something, and gives what and who. */
-  async hears(): Promise<string> {
-    const message = parseFromServer(await this.next());
-    assert(message?.kind === "said", `It is ${JSON.stringify(message)}`);
-    return `${message.said.name}: ${message.said.text}`;
+  #hear({ name, text }: Said): void {
+    this.heard.push(`${name}: ${text}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#socket.close();
-    await this.closed;
+    await this.#client.close();
   }
 }
 
@@ -414,72 +225,72 @@ test("the server has no other pages, and takes nothing at them", async (url) => 
 test("two talk, and a third one hears what was said", async (url) => {
   await using ada = await Guest.enter(url, " Ada ");
   await using grace = await Guest.enter(url, "Grace");
-  assertEquals(await ada.next(), { kind: "people", names: ["Ada", "Grace"] });
-  await ada.send({ kind: "say", id: idOf(1), text: " Hello " });
-  assertStrictEquals(await ada.hears(), "Ada: Hello");
-  assertStrictEquals(await grace.hears(), "Ada: Hello");
-  await grace.send({ kind: "say", id: idOf(2), text: "Hi" });
-  assertStrictEquals(await ada.hears(), "Grace: Hi");
-  assertStrictEquals(await grace.hears(), "Grace: Hi");
+  await ada.sees("Ada", "Grace");
+  await ada.say(idOf(1), " Hello ");
+  await grace.say(idOf(2), "Hi");
+  const said = ["Ada: Hello", "Grace: Hi"];
+  assertEquals(await ada.hears(2), said);
+  assertEquals(await grace.hears(2), said);
   {
-    await using third = new Guest(url);
-    await third.send({ kind: "hello", name: "Linus" });
-    const welcome = parseFromServer(await third.next());
-    assert(welcome?.kind === "welcome");
-    assertEquals(
-      welcome.history.map(({ id, name, text }) => [id, name, text]),
-      [[idOf(1), "Ada", "Hello"], [idOf(2), "Grace", "Hi"]],
-    );
+    await using third = await Guest.enter(url, "Linus");
+    assertEquals(third.heard, said);
+    await ada.sees("Ada", "Grace", "Linus");
   }
-  const both = ["Ada", "Grace"];
-  assertEquals(await ada.next(), { kind: "people", names: [...both, "Linus"] });
-  assertEquals(await ada.next(), { kind: "people", names: both });
+  await ada.sees("Ada", "Grace");
 });
 
-test("the server says that it is there, though nobody says anything", async (url) => {
-  await using guest = await Guest.enter(url, "Ada");
-  assertEquals(await guest.next(), { kind: "alive" });
+test("newcomers hear the last fifty messages", async (url) => {
+  await using ada = await Guest.enter(url, "Ada");
+  for (let i = 1; i <= 60; i++) await ada.say(idOf(i), `${i}`);
+  await using grace = await Guest.enter(url, "Grace");
+  assertEquals([grace.heard.length, grace.heard[0]], [50, "Ada: 11"]);
 });
 
 test("an id is broadcast once, and who sends it again is told so", async (url) => {
   await using ada = await Guest.enter(url, "Ada");
   await using grace = await Guest.enter(url, "Grace");
-  await ada.next(); // that Grace is there
-  await ada.send({ kind: "say", id: idOf(1), text: "once" });
-  await ada.send({ kind: "say", id: idOf(1), text: "once" });
-  await ada.send({ kind: "say", id: idOf(2), text: "done" });
-  assertStrictEquals(await ada.hears(), "Ada: once");
-  assertEquals(await ada.next(), { kind: "known", id: idOf(1) });
-  assertStrictEquals(await ada.hears(), "Ada: done");
-  assertStrictEquals(await grace.hears(), "Ada: once");
-  assertStrictEquals(await grace.hears(), "Ada: done");
+  const [first, again] = await Promise.all([
+    ada.say(idOf(1), "once"),
+    ada.say(idOf(1), "once"),
+    ada.say(idOf(2), "done"),
+  ]);
+  assertEquals([again.id, again.at], [first.id, first.at]);
+  assertEquals(await ada.hears(2), ["Ada: once", "Ada: done"]);
+  assertEquals(await grace.hears(2), ["Ada: once", "Ada: done"]);
 });
 
-test("who breaks the rules is sent away, and nobody hears of it", async (url) => {
+test("the longest text fits into what the server takes", async (url) => {
+  await using ada = await Guest.enter(url, "Ada");
+  for (const [i, char] of ["李", "\n", '"', "\\", "é"].entries()) {
+    const text = `a${char.repeat(MAX_TEXT - 2)}a`;
+    assertStrictEquals((await ada.say(idOf(i), text)).text, text);
+  }
+});
+
+test("who breaks the rules is refused or sent away, and nobody hears of it", async (url) => {
   await using witness = await Guest.enter(url, "Witness");
-  const hello = { kind: "hello", name: "Eve" };
-  const cases: [string, ...unknown[]][] = [
-    ["Malformed message", "hello"],
-    ["Malformed message", { kind: "hello", name: "a\nb" }],
-    ["Say hello first", { kind: "say", id: ID, text: "hi" }],
-    ["Malformed message", hello, { kind: "say", id: "1", text: "hi" }],
-    ["Malformed message", hello, { kind: "say", id: ID, text: "" }],
-    ["Say hello only once", hello, hello],
-  ];
-  for (const [why, ...messages] of cases) {
-    const guest = new Guest(url);
-    for (const message of messages) await guest.send(message);
-    const { code, reason } = await guest.closed;
-    assertEquals([code, reason], [1008, why]);
+  await using eve = await Guest.enter(url, "Eve");
+  for (
+    const [id, text] of [["1", "hi"], [ID, ""], [ID, "a\0b"]] as const
+  ) {
+    const { code } = await assertRejects(() => eve.say(id, text), RequestError);
+    assertStrictEquals(code, "invalid");
   }
-  await witness.send({ kind: "say", id: idOf(9), text: "All quiet" });
-  for (;;) {
-    const message = parseFromServer(await witness.next());
-    if (message?.kind === "people") continue;
-    assert(message?.kind === "said");
-    assertStrictEquals(message.said.text, "All quiet");
-    break;
+  for (const name of ["", " ", "a\nb", "a".repeat(MAX_NAME + 1)]) {
+    const { code } = await assertRejects(
+      () => Guest.enter(url, name),
+      RequestError,
+    );
+    assertStrictEquals(code, "forbidden");
   }
+  const plain = new WebSocket(`${url.replace("http", "ws")}chat?name=Mallory`);
+  plain.onopen = () => plain.send(JSON.stringify({ id: ID, text: "hi" }));
+  const { code, reason } = await new Promise<CloseEvent>((resolve) => {
+    plain.onclose = resolve;
+  });
+  assertEquals([code, reason], [1008, "Send a request"]);
+  await witness.say(idOf(9), "All quiet");
+  assertEquals(await witness.hears(1), ["Witness: All quiet"]);
 });
 
 test("a page from elsewhere cannot connect, nor can one at another path", async (url) => {

@@ -7,8 +7,15 @@
  */
 
 import type { Said } from "../protocol.ts";
-import type { Delivery } from "./deliveries.ts";
 import { find, make } from "./find.ts";
+
+/**
+ * - `waiting`: for a connection; it is sent then.
+ * - `sending`: on its way to the server and back.
+ * - `failed`: refused, or given up before there was an answer.
+ * - `sent`: everybody gets it.
+ */
+export type Delivery = "waiting" | "sending" | "failed" | "sent";
 
 /** How many messages are kept; older ones go. */
 const MAX_MESSAGES = 500;
@@ -22,8 +29,7 @@ const HUES = 6;
 const LABELS: Record<Delivery, string> = {
   waiting: "Waiting for the connection",
   sending: "Sending",
-  doubtful: "Perhaps lost",
-  failed: "Not sent",
+  failed: "Perhaps not sent",
   sent: "Sent",
 };
 
@@ -46,20 +52,25 @@ let isAtEnd = true;
 /** The frame that scrolls. */
 let frame = 0;
 
-/** Whether a message is shown. */
-export function has(id: string): boolean {
-  return items.has(id);
+/** Whether an own message has no echo yet. */
+export function isOpen(id: string): boolean {
+  return open.has(id);
 }
 
-/** Shows a message that somebody has said; perhaps this page before a reload. */
-export function add(said: Said, isOwn: boolean): void {
-  const { id, name, text, at } = said;
-  const item = isOwn ? makeOwn(text) : makeOther(name, text);
+/**
+ * Shows a message that somebody has said, if it is not shown yet. An own message without
+ * an echo takes its place among the others.
+ */
+export function hear({ id, name, text, at }: Said, isOwn: boolean): void {
+  const known = items.get(id);
+  if (known && !open.has(id)) return;
+  const item = known ?? (isOwn ? makeOwn(text) : makeOther(name, text));
   items.set(id, item);
   place(item, id, at, isOwn ? "" : name);
   if (isOwn) label(item, "sent", undefined);
   trim();
-  follow(isOwn);
+  if (!known) follow(isOwn);
+  else if (isAtEnd) scrollToEnd();
 }
 
 /** Shows an own message at once. */
@@ -71,21 +82,11 @@ export function addOpen(id: string, text: string): void {
   follow(true);
 }
 
-/** Shows what has become of an own message. */
-export function mark(id: string, delivery: Delivery, retry: () => void): void {
-  const item = items.get(id);
-  if (item === undefined) return;
-  const isAgain = delivery === "doubtful" || delivery === "failed";
-  label(item, delivery, isAgain ? retry : undefined);
-  if (isAtEnd) scrollToEnd();
-}
-
-/** The echo of an own message has come: it takes its place among the others. */
-export function settle(id: string, at: number): void {
+/** Shows how an own message without an echo fares; with a way to send it again. */
+export function mark(id: string, delivery: Delivery, retry?: () => void): void {
   const item = items.get(id);
   if (item === undefined || !open.has(id)) return;
-  place(item, id, at, "");
-  trim();
+  label(item, delivery, retry);
   if (isAtEnd) scrollToEnd();
 }
 

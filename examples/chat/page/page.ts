@@ -1,22 +1,22 @@
 /**
- * The chat's page. It shows each message once: what is typed while the server is away
- * waits in the library, which sends it when it is back, and what may have been lost is
- * sent again under the same id.
+ * The chat's page. It shows each message once: the library sends what was typed while the
+ * server was away, and sends again what has no answer.
  *
  * @module
  */
 
-import { ClientSocket } from "../../../lean.ts";
+import "@ws/events/client/retry";
+import { type Channel, channel } from "@ws/events/channels";
+import { ClientSocket, RequestError } from "@ws/events/client/lean";
+import type { ClientTypes } from "@ws/events/contract";
 import {
-  ALIVE_EVERY,
-  type FromPage,
+  CHANNEL,
+  type Chat,
   MAX_OPEN,
-  parseFromServer,
   parseName,
   parseText,
   type Said,
 } from "../protocol.ts";
-import { Deliveries } from "./deliveries.ts";
 import { find, make } from "./find.ts";
 import { show } from "./light.ts";
 import * as messages from "./messages.ts";
@@ -26,134 +26,104 @@ const door = find("door", HTMLElement);
 const doorForm = find("door-form", HTMLFormElement);
 const nameField = find("name", HTMLInputElement);
 const nameError = find("name-error", HTMLElement);
-const room = find("room", HTMLElement);
+const roomView = find("room", HTMLElement);
 const people = find("people", HTMLUListElement);
 const count = find("count", HTMLElement);
 const composer = find("composer", HTMLFormElement);
 const textField = find("text", HTMLTextAreaElement);
 const textError = find("text-error", HTMLElement);
 
-const url = new URL("/chat", location.href);
-url.protocol = url.protocol.replace("http", "ws");
-
 let name = "";
 const own = new Set(readIds());
-/** The texts of own messages, to send them again. */
-const texts = new Map<string, string>();
+/** The ids of own messages without an answer. */
+const pending = new Set<string>();
 
-const deliveries = new Deliveries((id, delivery) => {
-  messages.mark(id, delivery, () => {
-    textField.focus();
-    if (hasRoom()) deliver(id);
-  });
-});
-
-const client = new ClientSocket<{ incoming: unknown; outgoing: FromPage }>({
+const client = new ClientSocket<ClientTypes<Chat>>({
   reconnect: true,
-  // A server that has missed two turns to say that it is there is gone.
-  idleTimeout: 2.5 * ALIVE_EVERY,
+  // A server that is silent for so long is gone.
+  idleTimeout: 12_500,
 });
+let ending = "";
+let room: Channel<ClientTypes<Chat> & { snapshot: Said[] }> | undefined;
 
-client.on("connect", (connection) => {
-  clearTimeout(ending);
-  deliveries.connect();
-  show({ kind: "connected" });
-  // It goes out before all that has waited.
-  connection.send({ kind: "hello", name });
+client.on("state", (state) => {
+  const delivery = state === "open" ? "sending" : "waiting";
+  for (const id of pending) messages.mark(id, delivery);
 });
-
-client.on("message", ({ data }) => {
-  const message = parseFromServer(data);
-  switch (message?.kind) {
-    case "welcome":
-      message.history.forEach(hear);
-      // The server ignores an id that it knows, and a page one that it shows.
-      return deliveries.welcome().forEach(deliver);
-    case "people":
-      return showPeople(message.names);
-    case "said":
-      return hear(message.said);
-    case "known":
-      return confirm(message.id, Date.now());
-  }
-});
-
-/** Says that the connection is closed, unless the library comes back at once. */
-let ending: ReturnType<typeof setTimeout> | undefined;
-
-function lose(why: string): void {
-  deliveries.lose();
-  clearTimeout(ending);
-  ending = setTimeout(() => end(why), 0);
-}
-
-function end(why: string): void {
-  clearTimeout(ending);
-  deliveries.end();
-  show({ kind: "closed", why });
-}
-
-client.on("close", (code, reason, cause) => {
-  if (cause === "local") lose("you have left");
-  else lose(`${reason || "the server has said goodbye"} (${code})`);
-});
-// A browser may tell a reason here, too, if something went wrong after a goodbye.
-client.on("disconnect", (_code, reason) => {
-  lose(reason || "the connection was lost");
+client.on("end", ({ code, reason }) => {
+  ending = `${reason || "the connection has ended"} (${code})`;
 });
 client.on("reconnecting", (attempt, delay) => {
-  clearTimeout(ending);
   show({ kind: "reconnecting", attempt, delay });
 });
-client.on("giveup", () => end("the server cannot be reached"));
 
-async function connect(): Promise<void> {
+function connect(): void {
   // A server that hangs may not have answered the goodbye of an earlier visit.
   client.terminate();
-  clearTimeout(ending);
-  deliveries.retry();
+  ending = "the server cannot be reached";
   show({ kind: "connecting" });
+  const url = new URL("/chat", location.href.replace("http", "ws"));
+  url.searchParams.set("name", name);
+  client.connect(url);
+  const joined = room = channel<ClientTypes<Chat> & { snapshot: Said[] }>(
+    client,
+    CHANNEL,
+  );
+  joined.on("open", (history) => {
+    show({ kind: "connected" });
+    history.forEach(hear);
+  });
+  joined.on("message:said", ({ data }) => hear(data));
+  for (const type of ["join", "leave"] as const) {
+    joined.on(type, () => {
+      showPeople(joined.members.map(({ data }) => parseName(data) ?? ""));
+    });
+  }
+  joined.on("close", (code, reason) => {
+    show({ kind: "closed", why: code === "ended" ? ending : reason });
+  });
+}
+
+function hear(said: Said): void {
+  messages.hear(said, own.has(said.id));
+}
+
+/** Sends a message, until there is an answer. The others show an id once. */
+async function deliver(id: string, text: string): Promise<void> {
+  pending.add(id);
+  messages.mark(id, client.state === "open" ? "sending" : "waiting");
   try {
-    await client.connect(url);
-  } catch {
-    end("the server cannot be reached");
+    const said = await client.request(
+      { type: "say", id, text },
+      { retry: true, timeout: Infinity },
+    );
+    // What was said before comes with the answer of the channel.
+    if (room?.state === "joining") await room.waitFor("open");
+    pending.delete(id);
+    hear(said);
+  } catch (error) {
+    pending.delete(id);
+    if (!messages.isOpen(id)) return;
+    if (error instanceof RequestError && error.code === "uncertain") {
+      return deliver(id, text);
+    }
+    messages.mark(id, "failed", () => {
+      textField.focus();
+      if (hasRoom()) deliver(id, text);
+    });
   }
 }
 
-/** Takes what somebody has said; what is shown already, only as an echo. */
-function hear(said: Said): void {
-  if (messages.has(said.id)) confirm(said.id, said.at);
-  else messages.add(said, own.has(said.id));
-}
-
-function confirm(id: string, at: number): void {
-  if (!deliveries.confirm(id)) return;
-  texts.delete(id);
-  messages.settle(id, at);
-}
-
-/** Whether one more message may be given to the library; says so if not. */
+/** Whether one more message may be sent; says so if not. */
 function hasRoom(): boolean {
-  if (deliveries.open < MAX_OPEN) return true;
+  if (pending.size < MAX_OPEN) return true;
   textError.textContent =
     `${MAX_OPEN} messages are still on their way. Try again when they have arrived.`;
   return false;
 }
 
-/** Gives a message to the library, which sends it as soon as it can. */
-async function deliver(id: string): Promise<void> {
-  const text = texts.get(id);
-  if (text === undefined) return;
-  deliveries.begin(id);
-  try {
-    await client.send({ kind: "say", id, text });
-    deliveries.handOver(id);
-  } catch {
-    deliveries.fail(id);
-  }
-}
-
-function showPeople(names: readonly string[]): void {
+function showPeople(names: string[]): void {
+  names.sort((a, b) => a.localeCompare(b));
   count.textContent = String(names.length);
   // Others may have the same name; one of them is this page, and stands first.
   const at = names.indexOf(name);
@@ -175,7 +145,7 @@ function makePerson(name: string): HTMLLIElement {
 function enter(): void {
   writeName(name);
   door.hidden = true;
-  room.hidden = false;
+  roomView.hidden = false;
   textField.focus();
   connect();
 }
@@ -195,7 +165,7 @@ doorForm.addEventListener("submit", (event) => {
 find("leave", HTMLButtonElement).addEventListener("click", () => {
   client.close();
   writeName("");
-  room.hidden = true;
+  roomView.hidden = true;
   door.hidden = false;
   nameField.focus();
 });
@@ -230,9 +200,8 @@ composer.addEventListener("submit", (event) => {
   const id = makeId();
   own.add(id);
   addId(id);
-  texts.set(id, text);
   messages.addOpen(id, text);
-  deliver(id);
+  deliver(id, text);
   textField.value = "";
 });
 
