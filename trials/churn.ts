@@ -6,6 +6,7 @@
  *     deno run --allow-all trials/churn.ts [seconds of joins and leaves] [redis or nats]
  */
 
+import process from "node:process";
 import { delay } from "@std/async";
 import { ClientSocket } from "@ws/events/client";
 import { type Connection, ServerSocket } from "@ws/events/server";
@@ -125,6 +126,7 @@ async function churn(
   let count = 0;
   const end = performance.now() + SECONDS * 1_000;
   const begun = performance.now();
+  const cpu = process.cpuUsage();
   for (let step = 0; performance.now() < end; step++) {
     for (const own of connections) {
       for (let i = 0; i < CHANGES_PER_STEP; i++) {
@@ -142,8 +144,10 @@ async function churn(
     const due = begun + (step + 1) * STEP_MS;
     await delay(Math.max(0, due - performance.now()));
   }
+  const { user, system } = process.cpuUsage(cpu);
   const seconds = (performance.now() - begun) / 1_000;
   verdict.note("joins and leaves a second, all", Math.round(count / seconds));
+  verdict.note("us of CPU for each", ((user + system) / count).toFixed(1));
   verdict.note("resident before", mib(before));
   verdict.note("resident, peak", mib(peak));
   for (const { errors } of nodes) {
