@@ -5,7 +5,6 @@
  */
 
 import type { SocketTypes } from "../values/types.ts";
-import type { RawSocket, SocketDriver } from "../runtime/websocket.ts";
 import type { Closing } from "./closing.ts";
 import type { ConnectionOptions } from "./connection_options.ts";
 import type { Outbound } from "./outbound.ts";
@@ -22,10 +21,6 @@ export interface ConnectionHost<
   readonly owner: Owner<Types, C>;
   /** The options that all connections of the owner share. */
   readonly options: ConnectionOptions<Types>;
-  /** The socket. */
-  readonly socket: RawSocket;
-  /** How this side handles the socket. */
-  readonly driver: SocketDriver;
   /** Its state, and its end. */
   readonly closing: Closing;
   /** Its sending side. */

@@ -8,7 +8,6 @@
 
 import type { Payload } from "../protocol/frames.ts";
 import { isTurnOver, startOfTurn } from "../runtime/time_slices.ts";
-import type { PausedReader } from "../runtime/websocket.ts";
 import { INITIAL_CREDIT } from "../sending/credit_window.ts";
 import type { Closing } from "./closing.ts";
 import {
@@ -27,21 +26,8 @@ const FRAMES_PER_CLOCK_CHECK = 16;
 /** The minimum size of a frame after which the clock is read, in bytes. */
 const BYTES_PER_CLOCK_CHECK = 16 * 1024;
 
-/**
- * After how many frames of one peer in a turn of the event loop the runtime stops reading
- * until a later one. It takes about 1 millisecond to read so many.
- */
-const FRAMES_PER_TURN = 128;
-
-/**
- * By what factor more slowly a rate bucket is filled while more frames of a peer have
- * arrived than this side has read. It reads few of them in a turn, so that otherwise a
- * flood would stay within the limit.
- */
-const BACKLOG_TIME_FACTOR = 32;
-
 /** The guard of one connection. */
-export class InboundGuard implements PausedReader {
+export class InboundGuard {
   readonly #messageRate: Required<MessageRate> | undefined;
   readonly #closing: Closing;
   readonly #receiver: FrameReceiver;
@@ -53,18 +39,8 @@ export class InboundGuard implements PausedReader {
   #checkedTurn = 0;
   /** Created when the work is first too much for one slice. */
   #slices: SlicedReceiver | undefined;
-  /** Whether frames have arrived that may not have been read. */
-  #isBacklogged = false;
-  /** The turn of the event loop in which reading was resumed. */
-  #resumedTurn = 0;
-  /** The last turn of the event loop in which the rate was checked, and its time. */
-  #rateTurn = 0;
-  #rateTime = 0;
   /** The number of frames since the clock was last read. */
   #frames = 0;
-  /** The number of small frames in the turn in which the clock was last read. */
-  #framesInTurn = 0;
-  #mustPause = false;
 
   /** Creates the guard of a connection. */
   constructor(
@@ -101,9 +77,9 @@ export class InboundGuard implements PausedReader {
   isWithinRate(): boolean {
     if (this.#messageRate === undefined) return true;
     const { perSecond, burst, policy } = this.#messageRate;
-    this.#rateBucket ??= this.#createBucket(perSecond, burst);
+    this.#rateBucket ??= createBucket(perSecond, burst);
     if (this.#rateBucket.takeSpare()) return true;
-    if (this.#rateBucket.take(this.#now(), this.#stalledMs)) return true;
+    if (this.#rateBucket.take(startOfTurn(), this.#stalledMs)) return true;
     if (policy === "drop") this.#dropped++;
     if (policy === "close" || this.#isFlood()) {
       this.#closing.closeForLimit(
@@ -122,24 +98,9 @@ export class InboundGuard implements PausedReader {
    * @param size The size of the frame, in bytes.
    */
   mustWait(size: number): boolean {
-    // If nothing came in the turn in which reading was resumed, all had been read.
-    if (this.#isBacklogged && startOfTurn() !== this.#resumedTurn) {
-      this.#isBacklogged = false;
-    }
-    const isLarge = size >= BYTES_PER_CLOCK_CHECK;
-    const mustCheck = isLarge || ++this.#frames >= FRAMES_PER_CLOCK_CHECK;
-    const isOver = mustCheck && this.#isTurnOver(isLarge);
-    return isOver || this.#isBacklogged || this.isBusy;
-  }
-
-  /** Counts a frame of a peer that is being closed. */
-  countWhileClosing(): void {
-    this.#mustPause = ++this.#framesInTurn >= FRAMES_PER_TURN;
-  }
-
-  /** Whether the runtime has to stop reading after this frame. */
-  get mustPause(): boolean {
-    return this.#mustPause;
+    const mustCheck = size >= BYTES_PER_CLOCK_CHECK ||
+      ++this.#frames >= FRAMES_PER_CLOCK_CHECK;
+    return mustCheck && this.#isTurnOver() || this.isBusy;
   }
 
   /**
@@ -150,19 +111,6 @@ export class InboundGuard implements PausedReader {
    */
   postpone(payload: Payload, items: readonly Payload[] | undefined): boolean {
     return this.#slicedReceiver.push(payload, items);
-  }
-
-  /** Called when the runtime has stopped reading. */
-  paused(): void {
-    this.#isBacklogged = true;
-    this.#mustPause = false;
-    this.#framesInTurn = 0;
-  }
-
-  /** See {@linkcode PausedReader}. */
-  resumed(): void {
-    this.#resumedTurn = startOfTurn();
-    this.#now();
   }
 
   /** Dispatches the items of a batch, in slices. */
@@ -183,8 +131,7 @@ export class InboundGuard implements PausedReader {
     const { burst = 0 } = this.#messageRate ?? {};
     const needed = INITIAL_CREDIT + UNCREDITED_FRAMES_ALLOWED;
     if (this.#rateBucket === undefined || burst < needed) return 0;
-    const now = this.#rateTime + performance.now() - this.#rateTurn;
-    return this.#rateBucket.delayFor(needed, now);
+    return this.#rateBucket.delayFor(needed, performance.now());
   }
 
   get #slicedReceiver(): SlicedReceiver {
@@ -194,42 +141,17 @@ export class InboundGuard implements PausedReader {
   /** Whether even dropping all messages would take too much time. */
   #isFlood(): boolean {
     const { perSecond, burst } = DEFAULT_MESSAGE_RATE;
-    this.#floodBucket ??= this.#createBucket(perSecond, burst);
-    return !this.#floodBucket.take(this.#now(), this.#stalledMs);
+    this.#floodBucket ??= createBucket(perSecond, burst);
+    return !this.#floodBucket.take(startOfTurn(), this.#stalledMs);
   }
 
   /** Whether this turn of the event loop, which is not new for this peer, is too long. */
-  #isTurnOver(isLarge: boolean): boolean {
+  #isTurnOver(): boolean {
     const turn = startOfTurn();
-    const frames = this.#frames;
     this.#frames = 0;
-    if (turn !== this.#checkedTurn) {
-      this.#checkedTurn = turn;
-      this.#framesInTurn = 0;
-      return false;
-    }
-    const isOver = isTurnOver();
-    this.#framesInTurn += frames;
-    this.#mustPause = isLarge && isOver ||
-      this.#framesInTurn >= FRAMES_PER_TURN;
-    return isOver;
-  }
-
-  #createBucket(perSecond: number, burst: number): TokenBucket {
-    return new TokenBucket(perSecond, burst, this.#now());
-  }
-
-  /**
-   * The time that counts for the rate. The runtime reads all frames that have arrived in
-   * one turn of the event loop, so time that passes in a turn must not allow more.
-   */
-  #now(): number {
-    const turn = startOfTurn();
-    const elapsed = turn - this.#rateTurn;
-    this.#rateTurn = turn;
-    const isSlow = this.#isBacklogged && !this.#receiver.isCredited;
-    this.#rateTime += isSlow ? elapsed / BACKLOG_TIME_FACTOR : elapsed;
-    return this.#rateTime;
+    if (turn === this.#checkedTurn) return isTurnOver();
+    this.#checkedTurn = turn;
+    return false;
   }
 
   /** For how long the event loop has stood still so far, in milliseconds, if it is known. */
@@ -237,6 +159,14 @@ export class InboundGuard implements PausedReader {
     const { idleWatch } = this.#closing;
     return idleWatch && "stalledMs" in idleWatch ? idleWatch.stalledMs : 0;
   }
+}
+
+/**
+ * The runtime reads all frames that have arrived in one turn of the event loop, so time that
+ * passes in a turn must not allow more.
+ */
+function createBucket(perSecond: number, burst: number): TokenBucket {
+  return new TokenBucket(perSecond, burst, startOfTurn());
 }
 
 /**

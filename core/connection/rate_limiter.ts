@@ -36,9 +36,8 @@ export interface MessageRate {
  * The limit of a server that sets none. A client on the same machine that waits for each
  * reply before it sends the next message was measured at 29,000 messages a second; a
  * game that sends 60 times a second and a feed of 1,000 updates a second stay far below.
- * The runtime takes 5 to 10 microseconds to read a small frame. Where it cannot be made to
- * stop, it reads all that has arrived in one turn of the event loop, and the burst keeps
- * that turn below 50 ms.
+ * The runtime takes 5 to 10 microseconds to read a small frame, and reads all that has
+ * arrived in one turn of the event loop, so the burst keeps that turn below 50 ms.
  */
 export const DEFAULT_MESSAGE_RATE: Required<MessageRate> = {
   perSecond: 50_000,

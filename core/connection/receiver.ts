@@ -120,7 +120,6 @@ export class Receiver<
       this.#postpone(guard, payload);
     } else if (isMarkedFrame) session?.receive(payload);
     else this.deliver(payload, payload);
-    if (guard?.mustPause) this.#pauseReading(guard);
   }
 
   /** Drops the frames that wait. In what is being dispatched, nothing more follows. */
@@ -328,21 +327,11 @@ export class Receiver<
     this.#host.options.budget?.spend(sizeOf(payload) * 2 + MESSAGE_COST);
   }
 
-  /** Makes the runtime stop reading; nothing may use the socket in this turn any more. */
-  #pauseReading(guard: InboundGuard): void {
-    const { closing, driver, socket } = this.#host;
-    if (closing.isEnded) return;
-    if (driver.pauseReading?.(socket, guard)) guard.paused();
-  }
-
   /** Takes only credit, so that what this side still has to send can be sent. */
   #receiveWhileClosing(payload: Payload, cause: Cause): void {
     this.#host.closing.idleWatch?.reset(); // else the frame would count as a pong
     if (this.#host.closing.countWhileClosing(cause, sizeOf(payload))) {
       this.session?.receiveWhileClosing(payload);
     }
-    const guard = this.#guard;
-    guard?.countWhileClosing();
-    if (guard?.mustPause) this.#pauseReading(guard);
   }
 }

@@ -80,19 +80,6 @@ export interface SocketDriver {
   ): () => void;
   /** Frees what the runtime still holds for a socket that has ended. */
   release?(socket: RawSocket): void;
-  /**
-   * Stops reading from the socket until a later turn of the event loop. To be called at
-   * the end of a listener of its event `message`.
-   *
-   * @returns Whether the runtime allows it.
-   */
-  pauseReading?(socket: RawSocket, reader: PausedReader): boolean;
-}
-
-/** What reads from a socket that can be paused. */
-export interface PausedReader {
-  /** Called before the socket is read again. */
-  resumed(): void;
 }
 
 /** Uses a client's socket through the standard API only. */
