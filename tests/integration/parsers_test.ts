@@ -221,6 +221,7 @@ const OTHERS = [
   ...[
     "encodeEnvelope",
     "encodeEnvelopeStart",
+    "malformedHeader",
     "encodeServerMessage",
     "roomChannel",
     "encodeAddressed",

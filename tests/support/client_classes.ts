@@ -39,6 +39,11 @@ export let ClientSocket: typeof whole.ClientSocket = whole.ClientSocket;
 export type ClientSocket<Types extends CheckedTypes<Types> = SocketTypes> =
   whole.ClientSocket<Types>;
 
+/** Whether the test runs with the client for pages. */
+export function isPageClient(): boolean {
+  return ClientSocket === PageClient;
+}
+
 type TestFunction = (t: Deno.TestContext) => void | Promise<void>;
 
 /** Defines a test for each class. */
