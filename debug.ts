@@ -119,6 +119,13 @@ export function debug<Types extends CheckedTypes<Types>>(
   }
   const side = "clients" in socket ? "server" : "client";
   const log = new FrameLog(side, write, maxChars);
+  const isServer = "clients" in socket;
+  const open = isServer ? socket.clients.size : socket.connection ? 1 : 0;
+  if (open > 0) {
+    log.write(
+      `${open} open connections are not logged: call debug() before they open`,
+    );
+  }
   slot.frameLog = (connection, raw) => log.watch(connection, raw);
   const unwatch = "clients" in socket
     ? watchServer(socket, log)

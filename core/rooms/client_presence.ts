@@ -68,6 +68,8 @@ function toPresenceData<Data>(data: Data): Data {
 function assertKey(key: string): void {
   if (typeof key === "string" && key !== "") return;
   throw new TypeError(
-    `Cannot use the key of a client as "presence.key" returned it: return a string that is not empty: current value is of type ${typeof key}`,
+    `Cannot use the key of a client as "presence.key" returned it: return a string that is not empty: current value is ${
+      key === "" ? '""' : `of type ${typeof key}`
+    }`,
   );
 }

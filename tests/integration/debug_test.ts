@@ -135,7 +135,24 @@ Deno.test({
     await client.close();
     await server.close();
     assertEquals(lines.length, length);
-    debug(server, { write: () => {} })[Symbol.dispose]();
+  },
+});
+
+Deno.test({
+  name: "debug() says if connections that are open already are not logged",
+  ignore,
+  async fn() {
+    const lines: string[] = [];
+    await using server = new ServerSocket();
+    await server.listen("127.0.0.1", 0);
+    await using client = new ClientSocket();
+    const connected = server.waitFor("connect");
+    await client.connect(server.url);
+    await connected;
+    using _log = debug(server, { write: (line) => lines.push(line) });
+    assertEquals(plainLines(lines), [
+      "server 1 open connections are not logged: call debug() before they open",
+    ]);
   },
 });
 
