@@ -100,9 +100,9 @@ export class ServerCore<Types extends SocketTypes> {
     options: ServerOptions<Types>,
   ) {
     this.#server = server;
-    this.#hasPresence = options.presence !== undefined;
     this.clients = this.#clients;
     const resolved = resolveServerOptions(options);
+    this.#hasPresence = options.presence !== undefined;
     const { idleTimeout, pongGrace, closeTimeout, history } = resolved;
     this.#options = resolveOptions(options, idleTimeout, {
       closeTimeout,
