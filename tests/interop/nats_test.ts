@@ -183,6 +183,11 @@ test("nats() reports a server that is silent, or not NATS", async () => {
 const LEAST_RIGHTS = `permissions {
   publish: [
     "ws-events.>"
+    "$JS.API.INFO"
+    "$JS.API.STREAM.INFO.ws-events_requests"
+    "$JS.API.STREAM.CREATE.ws-events_requests"
+    "$JS.API.STREAM.UPDATE.ws-events_requests"
+    "$JS.API.STREAM.MSG.GET.ws-events_requests"
     "$JS.API.STREAM.INFO.ws-events"
     "$JS.API.STREAM.CREATE.ws-events"
     "$JS.API.STREAM.UPDATE.ws-events"
