@@ -11,14 +11,13 @@ import { afterEventLoopTurn } from "./websocket.ts";
 export const TIME_SLICE_MS = 1;
 
 /** The minimum length of a slice, in milliseconds, to make progress under load. */
-const MIN_SLICE_MS = 0.25;
+const MIN_SLICE_MS = 0.05;
 
 /**
- * The intended maximum time from one slice to the next, in milliseconds: the slice, what it
- * causes, and the shortest timer, which is 1 millisecond. A message of another peer waits
- * for the end of it.
+ * The intended maximum length of a turn of the event loop with a slice, in milliseconds.
+ * A message of another peer waits for the end of such a turn.
  */
-const MAX_TURN_MS = 4;
+const MAX_TURN_MS = 2;
 
 /**
  * Works until a time.

@@ -78,5 +78,6 @@ test("continueLater() lets sockets be read between slices", async () => {
     return !isOver;
   });
   await peer.write(frames(1));
-  assert(await end.promise < 40, `${slices} slices`);
+  // 61 if each slice starts in an immediate.
+  assert(await end.promise < 55, `${slices} slices`);
 });

@@ -12,10 +12,10 @@ Deno.test("nextSliceMs() shortens slices that cause long turns", () => {
   const before = slice;
   slice = nextSliceMs(slice, 40);
   assertStrictEquals(slice, before / 2);
-  assertStrictEquals(nextSliceMs(slice, 3), slice); // neither long nor short
+  assertStrictEquals(nextSliceMs(slice, 1.5), slice); // neither long nor short
   for (let i = 0; i < 20; i++) slice = nextSliceMs(slice, 40);
   assert(slice > 0.01, `${slice}`);
-  for (let i = 0; i < 20; i++) slice = nextSliceMs(slice, 1.9);
+  for (let i = 0; i < 20; i++) slice = nextSliceMs(slice, 0.9);
   assertStrictEquals(slice, TIME_SLICE_MS);
 });
 
