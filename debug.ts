@@ -27,7 +27,7 @@ import {
   type LoggedSocket,
   slotOf,
 } from "./core/events/instrumentation.ts";
-import type { Payload } from "./core/protocol/frames.ts";
+import { type Payload, payloadOf } from "./core/protocol/frames.ts";
 import type { Disposer } from "./core/util/disposer.ts";
 import { printable } from "./core/util/printable.ts";
 import { withoutSecrets } from "./core/util/safe_url.ts";
@@ -119,8 +119,11 @@ export function debug<Types extends CheckedTypes<Types>>(
   }
   const side = "clients" in socket ? "server" : "client";
   const log = new FrameLog(side, write, maxChars);
-  const isServer = "clients" in socket;
-  const open = isServer ? socket.clients.size : socket.connection ? 1 : 0;
+  const open = "clients" in socket
+    ? socket.clients.size
+    : socket.connection
+    ? 1
+    : 0;
   if (open > 0) {
     log.write(
       `${open} open connections are not logged: call debug() before they open`,
@@ -243,11 +246,16 @@ class FrameLog {
       );
     }, { once: true });
     socket.addEventListener("message", (event) => {
-      if ("data" in event) this.#frame("<-", event.data, connection);
+      if (!("data" in event)) return;
+      const { data } = event; // a connection receives no Blob
+      const isFrame = typeof data === "string" || data instanceof ArrayBuffer;
+      if (isFrame && !this.isStopped) {
+        this.#frame("<-", data, connection);
+      }
     });
     const { send, close } = socket;
     socket.send = (data) => {
-      this.#frame("->", data, connection);
+      if (!this.isStopped) this.#frame("->", payloadOf(data), connection);
       send.call(socket, data);
     };
     socket.close = (code, reason) => {
@@ -268,22 +276,12 @@ class FrameLog {
 
   #frame(
     arrow: string,
-    data: unknown,
+    payload: Payload,
     connection: InstrumentedConnection,
   ): void {
-    if (this.isStopped) return;
-    const payload = toPayload(data);
-    const lines = payload === undefined
-      ? ["message of an unknown type"]
-      : describeFrame(payload, connection.speaksEvents, this.#maxChars);
-    for (const line of lines) this.write(`${arrow} ${line}`, connection);
+    const { speaksEvents } = connection;
+    for (const line of describeFrame(payload, speaksEvents, this.#maxChars)) {
+      this.write(`${arrow} ${line}`, connection);
+    }
   }
-}
-
-function toPayload(data: unknown): Payload | undefined {
-  if (typeof data === "string" || data instanceof ArrayBuffer) return data;
-  if (!ArrayBuffer.isView(data)) return undefined;
-  const copy = new Uint8Array(data.byteLength);
-  copy.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-  return copy.buffer;
 }

@@ -11,6 +11,7 @@ import {
 import { decodeFrame } from "../core/protocol/frame_decoder.ts";
 import {
   isMarked,
+  kindOf,
   type MarkedFrame,
   type Payload,
 } from "../core/protocol/frames.ts";
@@ -21,6 +22,9 @@ const MAX_SHOWN_BYTES = 32;
 
 /** The number of items of a batch that are shown. */
 const MAX_SHOWN_ITEMS = 10;
+
+/** The kinds of the frames of channels. */
+const CHANNEL_KINDS = ["c", "j", "l"];
 
 /**
  * Describes a frame.
@@ -39,7 +43,7 @@ export function describeFrame(
     return [`message ${describeData(payload, maxChars)}`];
   }
   const describe = (inner: Payload) => describeFrame(inner, true, maxChars);
-  if (isOfChannel(payload)) {
+  if (CHANNEL_KINDS.includes(kindOf(payload))) {
     const frame = decodeChannelFrame(payload);
     return frame
       ? describeChannelFrame(frame, describe)
@@ -65,13 +69,6 @@ export function describeData(payload: Payload, maxChars: number): string {
   ).join(" ");
   const rest = bytes.length > MAX_SHOWN_BYTES ? " …" : "";
   return `<${bytes.length} bytes${shown && `: ${shown}`}${rest}>`;
-}
-
-function isOfChannel(payload: Payload): boolean {
-  const kind = typeof payload === "string"
-    ? payload.charAt(1)
-    : String.fromCharCode(new Uint8Array(payload)[1] ?? 0);
-  return "cjl".includes(kind) && kind !== "";
 }
 
 function describeChannelFrame(

@@ -11,12 +11,8 @@ import {
   assertType,
   optionNames,
 } from "../events/errors.ts";
-import {
-  byteLengthOf,
-  type Codec,
-  decodeWith,
-  toBytes,
-} from "../values/codec.ts";
+import { payloadOf } from "../protocol/frames.ts";
+import { byteLengthOf, type Codec, decodeWith } from "../values/codec.ts";
 import type { HistorySource, StoredMessage } from "./message_store.ts";
 
 /**
@@ -136,10 +132,7 @@ export function answerHistoryQuery(
   return {
     messages: fitting.map(({ offset, body }) => ({
       position: `${epoch}-${offset}`,
-      data: decodeWith(
-        typeof body === "string" ? body : toBytes(body).slice().buffer,
-        codec,
-      ),
+      data: decodeWith(payloadOf(body), codec),
     })),
     isComplete: !isCut && fitting.length === all.length,
   };

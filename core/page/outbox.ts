@@ -10,10 +10,11 @@ import {
   MessageDroppedError,
   rejected,
 } from "../events/errors.ts";
+import { payloadOf } from "../protocol/frames.ts";
 import type { Overflow } from "../sending/backpressure_queue.ts";
 import type { QueuedMessage, SendOptions } from "../sending/send_queue.ts";
 import { withResolvers } from "../util/deferred.ts";
-import { byteLengthOf, type Frame, toBytes } from "../values/codec.ts";
+import { byteLengthOf, type Frame } from "../values/codec.ts";
 
 /** The limits of an {@linkcode Outbox}. */
 export interface OutboxLimits {
@@ -70,9 +71,7 @@ export class Outbox implements OfflineQueue {
   ): Promise<void> {
     const entry: OutboxEntry = {
       // The application may change its bytes.
-      frame: typeof frame === "string" || frame instanceof Blob
-        ? frame
-        : toBytes(frame).slice().buffer,
+      frame: frame instanceof Blob ? frame : payloadOf(frame),
       size: byteLengthOf(frame),
       overflow: options?.overflow ?? this.#limits.overflow,
       key: options?.key ?? "",

@@ -113,6 +113,11 @@ export const REQUEST_HEAD_BYTES = 6;
 /** The length of the header of a binary stored message: mark, kind, offset. */
 export const STORED_HEAD_BYTES = 10;
 
+/** A frame as it is received: a copy, as the application may change its bytes later. */
+export function payloadOf(frame: Exclude<Frame, Blob>): Payload {
+  return typeof frame === "string" ? frame : toBytes(frame).slice().buffer;
+}
+
 /** Whether a frame begins with a mark, unlike a plain message. */
 export function isMarked(payload: Payload): boolean {
   return typeof payload === "string"
@@ -127,7 +132,7 @@ export function isMarked(payload: Payload): boolean {
 const CREDITED_KINDS = "=?@#cjlkq";
 
 /** The kind of a marked frame; an empty string if it has none. */
-function kindOf(payload: Payload): string {
+export function kindOf(payload: Payload): string {
   return typeof payload === "string"
     ? payload.charAt(1)
     : String.fromCharCode(...new Uint8Array(payload).subarray(1, 2));

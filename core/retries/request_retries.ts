@@ -7,14 +7,18 @@
 
 import { type Connection, coreOf } from "../connection/connection.ts";
 import { ignoreRejection, RESOLVED } from "../events/errors.ts";
-import type { Payload, RequestFailure } from "../protocol/frames.ts";
+import {
+  type Payload,
+  payloadOf,
+  type RequestFailure,
+} from "../protocol/frames.ts";
 import {
   decodeRetryFrame,
   encodeOpened,
   type SessionOpening,
 } from "../protocol/retry_frames.ts";
 import { IncomingRequest } from "../requests/incoming_request.ts";
-import { type Frame, memoryOf, toBytes } from "../values/codec.ts";
+import { memoryOf } from "../values/codec.ts";
 import type { SocketTypes } from "../values/types.ts";
 import { addBounded } from "../util/bounded_set.ts";
 import { type Deferred, withResolvers } from "../util/deferred.ts";
@@ -627,9 +631,4 @@ function answer<Types extends SocketTypes>(
       dispatcher.refuse(id, REFUSED_UNCERTAIN);
       return RESOLVED;
   }
-}
-
-/** The payload of a frame, as it is sent: the application may change its own bytes later. */
-function payloadOf(frame: Exclude<Frame, Blob>): Payload {
-  return typeof frame === "string" ? frame : toBytes(frame).slice().buffer;
 }

@@ -217,11 +217,13 @@ const PARSERS: Record<string, (text: string) => unknown> = {
 const OTHERS = [
   "AsyncCodecError", // tells of a mistake of this side
   "checkOrigin", // timed as a part of Admission
+  "kindOf", // reads one character
   // What this end writes:
   ...[
     "encodeEnvelope",
     "encodeEnvelopeStart",
     "malformedHeader",
+    "payloadOf",
     "encodeServerMessage",
     "roomChannel",
     "encodeAddressed",

@@ -17,21 +17,13 @@ import {
   encodeTextBatch,
   encodeTrace,
   escapeFrame,
-  type Payload,
+  payloadOf,
 } from "../../../core/protocol/frames.ts";
 import type { Frame } from "../../../core/values/codec.ts";
 
-/** A frame as a socket receives it. */
-function received(frame: Frame): Payload {
-  if (typeof frame === "string" || frame instanceof ArrayBuffer) return frame;
-  if (frame instanceof Blob) throw new TypeError("Cannot use a Blob here");
-  const bytes = new Uint8Array(frame.byteLength);
-  bytes.set(new Uint8Array(frame.buffer, frame.byteOffset, frame.byteLength));
-  return bytes.buffer;
-}
-
 function lines(frame: Frame, maxChars = 200): string[] {
-  return describeFrame(received(frame), true, maxChars);
+  if (frame instanceof Blob) throw new TypeError("Cannot use a Blob here");
+  return describeFrame(payloadOf(frame), true, maxChars);
 }
 
 Deno.test("describeFrame() shows messages as text in quotes, and as bytes", () => {
