@@ -156,10 +156,13 @@ Deno.test("Channel.send() drops volatile messages until the channel is open", as
   assertEquals(heard, [2, 3]);
 });
 
-Deno.test("Audience.send() does not store volatile messages in the history", async () => {
-  await using server = new ServerSocket({ history: true });
-  server.on("connect", (client) => client.join("a"));
-  const url = await listenForTest(server);
+/** Connects a client that reconnects only when it is told to come back. */
+async function connectOnce(url: string): Promise<{
+  readonly client: ClientSocket;
+  /** The data that it has received. */
+  readonly heard: unknown[];
+  readonly comeBack: () => void;
+}> {
   const client = new ClientSocket({
     reconnect: { initialDelay: 1, maxDelay: 1 },
   });
@@ -171,6 +174,14 @@ Deno.test("Audience.send() does not store volatile messages in the history", asy
     if (attempts++ > 0) await gate.promise;
     return url;
   });
+  return { client, heard, comeBack: gate.resolve };
+}
+
+Deno.test("Audience.send() does not store volatile messages in the history", async () => {
+  await using server = new ServerSocket({ history: true });
+  server.on("connect", (client) => client.join("a"));
+  const url = await listenForTest(server);
+  const { client, heard, comeBack } = await connectOnce(url);
   server.to("a").send("live", volatile);
   server.broadcast("to all", volatile);
   server.to("a").except("a").send("withheld", volatile);
@@ -182,7 +193,7 @@ Deno.test("Audience.send() does not store volatile messages in the history", asy
   server.to("a").send("missed for good", volatile);
   server.to("a").send("stored 2");
   const recovered = client.waitFor("recovery");
-  gate.resolve();
+  comeBack();
   assertEquals((await recovered)[0], true);
   assertEquals(heard, ["live", "to all", "stored 1", "stored 2"]);
   await client.close();
@@ -199,17 +210,7 @@ Deno.test("Audience.send() sends volatile messages to the clients of other serve
   const url = await listenForTest(two);
   await using network = new MemoryNetwork(one);
   assert(network);
-  const client = new ClientSocket({
-    reconnect: { initialDelay: 1, maxDelay: 1 },
-  });
-  const heard: unknown[] = [];
-  client.on("message", ({ data }) => heard.push(data));
-  const gate = Promise.withResolvers<void>();
-  let attempts = 0;
-  await client.connect(async () => {
-    if (attempts++ > 0) await gate.promise;
-    return url;
-  });
+  const { client, heard, comeBack } = await connectOnce(url);
   while (one.servers < 2) await new Promise((done) => setTimeout(done, 5));
   one.to("a").send("volatile", volatile);
   one.to("a").send("stored");
@@ -224,7 +225,7 @@ Deno.test("Audience.send() sends volatile messages to the clients of other serve
   await one.sendToServers("done");
   await arrived;
   const recovered = client.waitFor("recovery");
-  gate.resolve();
+  comeBack();
   assertEquals((await recovered)[0], true);
   assertEquals(heard, ["volatile", "stored", "stored 2"]);
   await client.close();
