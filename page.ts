@@ -69,41 +69,4 @@ export type {
   SocketTypes,
   TypeOf,
 } from "./core/values/types.ts";
-export type { RequestOptions } from "./core/requests/session.ts";
-export type { Endpoint, EndpointEvents } from "./core/connection/endpoint.ts";
-export type { AsyncDisposer } from "./core/util/disposer.ts";
-export type { HandleOptions } from "./core/requests/handlers.ts";
-export { Message, type MessageAuthor, type MessageInit } from "./message.ts";
-export type { Codec, Sendable, SendableObject } from "./core/values/codec.ts";
-export type { SendOptions } from "./core/sending/send_queue.ts";
-export type { FlowOptions } from "./core/sending/flow_options.ts";
-export type { Overflow } from "./core/sending/backpressure_queue.ts";
-export type { Emitter } from "./core/events/emitter.ts";
-export type {
-  EventArgs,
-  EventHandler,
-  EventOf,
-  ListenerOptions,
-} from "./core/events/listeners.ts";
-export type {
-  CollectOptions,
-  EventsOptions,
-  WaitOptions,
-} from "./core/events/subscriptions.ts";
-export {
-  ConnectEvent,
-  DrainEvent,
-  type EndDetails,
-  EndEvent,
-  type EventMap,
-  FailureEvent,
-  ReceivedEvent,
-} from "./core/events/event_types.ts";
-export {
-  type Cause,
-  CloseCode,
-  type ConnectionEnd,
-  ConnectionEndedError,
-  MessageDroppedError,
-  RequestError,
-} from "./core/events/errors.ts";
+export * from "./core/public_common.ts";

@@ -21,6 +21,7 @@ const LAYERS: readonly string[] = [
   "lean.ts",
   "page.ts",
   "core/public.ts",
+  "core/public_common.ts",
   "testing/",
   "adapters/",
   "adapters/redis/",
