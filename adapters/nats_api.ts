@@ -90,7 +90,7 @@ export class JetStreamApi {
   /**
    * The connection.
    *
-   * @throws {Error} If there is none.
+   * @throws {Error} If there is no connection.
    */
   get connection(): NatsConnection {
     if (this.#connection) return this.#connection;

@@ -65,7 +65,7 @@ export class LogStream {
     return log;
   }
 
-  /** The stream; undefined if there is none. */
+  /** Reads the state of the stream; undefined if it does not exist. */
   async #find(): Promise<StreamAnswer | undefined> {
     try {
       return await this.#api.request("STREAM.INFO");

@@ -226,7 +226,7 @@ export const GOALS: readonly Goal[] = [
   { figure: "handshake", against: "bare Deno", atMost: 1.08 },
   { figure: "large", against: "bare Deno", atMost: 1.03 },
   { figure: "few-busy", against: "bare Deno", atMost: 0.98 },
-  // Flat, but for the caches.
+  // The cost does not grow, except by cache misses.
   {
     figure: "among-10000",
     against: "@ws/events",

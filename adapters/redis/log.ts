@@ -216,8 +216,8 @@ export class RedisLog implements AdapterLog {
   }
 
   /**
-   * Whether the log has to be opened again, as it may have this name now. Names are bounded,
-   * since whoever can publish can make up any number of them.
+   * Whether the log has to be opened again, as it may have this name now. The number of
+   * names is limited, because anyone who can publish can invent new ones.
    */
   #isNewForeign(name: string): boolean {
     const now = performance.now();

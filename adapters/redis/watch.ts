@@ -83,7 +83,7 @@ export class RedisWatch {
     return undefined;
   }
 
-  /** Returns the problem; undefined if there is none. */
+  /** Returns the problem, if any. */
   #look(): Promise<Error | undefined> {
     return this.#driver.isCluster ? this.#lookAtSlots() : this.#lookAtRole();
   }

@@ -348,7 +348,7 @@ export class Connection<Types extends SocketTypes = SocketTypes>
     return this.#id ??= randomId();
   }
 
-  /** The negotiated subprotocol of the application; an empty string if there is none. */
+  /** The negotiated subprotocol of the application, or an empty string. */
   get protocol(): string {
     return this.#core.outbound.negotiated?.protocol ?? "";
   }
